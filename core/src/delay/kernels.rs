@@ -1,0 +1,171 @@
+use super::{DelayKernel, SynapseGradient, Tap, gather, round_delay, spread};
+use crate::num::Real;
+
+/// A Gaussian of standard deviation `s = |sigma| + 0.27` steps: the paper's training kernel
+/// (`gauss` of the DCLS packages).
+///
+/// `g = exp(-u^2 / 2 s^2)`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauss;
+
+/// A triangle of half width `s = |sigma| + 1` steps (`max` of the DCLS packages).
+///
+/// `g = max(0, s - |u|)`; with sigma 0 and a whole delay it is one tap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Max;
+
+/// Linear interpolation between two taps (DCLS version 1); sigma is not used.
+///
+/// `g = max(0, 1 - |u|)`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Triangle;
+
+/// One tap of exactly the weight at the rounded delay: what is evaluated and put in firmware. The delay
+/// has no gradient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Discrete;
+
+fn sign<R: Real>(x: R) -> R {
+    if x > R::zero() {
+        R::one()
+    } else if x < R::zero() {
+        -R::one()
+    } else {
+        R::zero()
+    }
+}
+
+impl<R: Real> DelayKernel<R> for Gauss {
+    fn width(&self, sigma: R) -> (R, R) {
+        (sigma.abs() + R::of(0.27), sign(sigma))
+    }
+
+    fn tap(&self, u: R, width: R) -> Tap<R> {
+        let z = u / width;
+        let value = (-z * z / R::of(2.0)).exp();
+        let slope = value * z / width;
+        Tap { value, d_delay: slope, d_width: slope * z }
+    }
+}
+
+fn tent<R: Real>(u: R, width: R) -> Tap<R> {
+    let height = width - u.abs();
+    if height > R::zero() {
+        Tap { value: height, d_delay: sign(u), d_width: R::one() }
+    } else {
+        Tap { value: R::zero(), d_delay: R::zero(), d_width: R::zero() }
+    }
+}
+
+impl<R: Real> DelayKernel<R> for Max {
+    fn width(&self, sigma: R) -> (R, R) {
+        (sigma.abs() + R::one(), sign(sigma))
+    }
+
+    fn tap(&self, u: R, width: R) -> Tap<R> {
+        tent(u, width)
+    }
+}
+
+impl<R: Real> DelayKernel<R> for Triangle {
+    fn width(&self, _sigma: R) -> (R, R) {
+        (R::one(), R::zero())
+    }
+
+    fn tap(&self, u: R, width: R) -> Tap<R> {
+        tent(u, width)
+    }
+}
+
+impl<R: Real> DelayKernel<R> for Discrete {
+    fn width(&self, _sigma: R) -> (R, R) {
+        (R::zero(), R::zero())
+    }
+
+    fn tap(&self, u: R, _width: R) -> Tap<R> {
+        let value = if u.round_even() == R::zero() { R::one() } else { R::zero() };
+        Tap { value, d_delay: R::zero(), d_width: R::zero() }
+    }
+
+    fn taps(&self, delay: R, _sigma: R, out: &mut [R]) {
+        out.fill(R::zero());
+        if let Some(x) = out.get_mut(round_delay(delay, out.len())) {
+            *x = R::one();
+        }
+    }
+
+    fn backward(&self, _weight: R, delay: R, _sigma: R, upstream: &[R]) -> SynapseGradient<R> {
+        let weight = upstream.get(round_delay(delay, upstream.len())).copied().unwrap_or(R::zero());
+        SynapseGradient { weight, delay: R::zero(), sigma: R::zero() }
+    }
+}
+
+/// A delay kernel chosen at run time, by a configuration file say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnyKernel {
+    /// [`Gauss`]
+    Gauss,
+    /// [`Max`]
+    Max,
+    /// [`Triangle`]
+    Triangle,
+    /// [`Discrete`]
+    Discrete,
+}
+
+impl AnyKernel {
+    /// Every kernel with the name that configurations use.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("gauss", Self::Gauss),
+        ("max", Self::Max),
+        ("triangle", Self::Triangle),
+        ("discrete", Self::Discrete),
+    ];
+
+    /// The kernel of a name; `None` for an unknown one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(n, _)| *n == name).map(|&(_, kernel)| kernel)
+    }
+
+    /// The name that [`AnyKernel::from_name`] takes.
+    pub fn name(&self) -> &'static str {
+        Self::ALL.iter().find(|(_, kernel)| kernel == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl<R: Real> DelayKernel<R> for AnyKernel {
+    fn width(&self, sigma: R) -> (R, R) {
+        match self {
+            Self::Gauss => Gauss.width(sigma),
+            Self::Max => Max.width(sigma),
+            Self::Triangle => Triangle.width(sigma),
+            Self::Discrete => Discrete.width(sigma),
+        }
+    }
+
+    fn tap(&self, u: R, width: R) -> Tap<R> {
+        match self {
+            Self::Gauss => Gauss.tap(u, width),
+            Self::Max | Self::Triangle => tent(u, width),
+            Self::Discrete => Discrete.tap(u, width),
+        }
+    }
+
+    fn taps(&self, delay: R, sigma: R, out: &mut [R]) {
+        let width = self.width(sigma).0;
+        match self {
+            Self::Gauss => spread(|u, s| Gauss.tap(u, s), width, delay, out),
+            Self::Max | Self::Triangle => spread(tent, width, delay, out),
+            Self::Discrete => Discrete.taps(delay, sigma, out),
+        }
+    }
+
+    fn backward(&self, weight: R, delay: R, sigma: R, upstream: &[R]) -> SynapseGradient<R> {
+        let width = self.width(sigma);
+        match self {
+            Self::Gauss => gather(|u, s| Gauss.tap(u, s), width, weight, delay, upstream),
+            Self::Max | Self::Triangle => gather(tent, width, weight, delay, upstream),
+            Self::Discrete => Discrete.backward(weight, delay, sigma, upstream),
+        }
+    }
+}

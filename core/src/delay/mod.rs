@@ -1,0 +1,179 @@
+//! Delay kernels: how one weight at one delay spreads over the taps of a dense kernel.
+//!
+//! A synapse delays by `d` steps, `0 <= d <= K - 1`; tap `j` of its dense kernel delays by `j` steps:
+//!
+//! ```text
+//! g_j      = g(j - d, s)                       the kernel's bump of width s around the delay
+//! X_j      = g_j / (sum_j g_j + 1e-7)
+//! kernel_j = sum over the synapse's elements of w X_j
+//! y[t]     = sum_j kernel_j x[t - j]
+//! ```
+//!
+//! The DCLS packages count positions from the other end: their position `P`, relative to the centre
+//! of a kernel of K taps, is the delay `(K - 1) - K / 2 - P` (integer division), and
+//! their tap `k` is tap `K - 1 - k` here.
+//!
+//! Source: Khalfaoui-Hassani et al., *Dilated convolution with learnable spacings* (ICLR 2023) and
+//! *beyond bilinear interpolation* (2023); Hammouamri et al. (ICLR 2024).
+
+mod kernels;
+
+pub use kernels::{AnyKernel, Discrete, Gauss, Max, Triangle};
+
+use crate::num::Real;
+use core::fmt::Debug;
+
+/// Keeps a kernel without mass within reach from dividing by zero.
+const FLOOR: f64 = 1e-7;
+
+/// One tap of an unnormalised bump: its value and derivatives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tap<R> {
+    /// g(u, s).
+    pub value: R,
+    /// The derivative by the delay d, that is minus the one by u = j - d.
+    pub d_delay: R,
+    /// The derivative by the width s.
+    pub d_width: R,
+}
+
+/// The gradient of one kernel element's parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SynapseGradient<R> {
+    /// By the weight.
+    pub weight: R,
+    /// By the delay, in 1 / steps.
+    pub delay: R,
+    /// By the raw sigma.
+    pub sigma: R,
+}
+
+/// A bump around a delay. An implementation writes [`width`](Self::width) and [`tap`](Self::tap); the
+/// rest follows.
+///
+/// Laws, held by the conformance suite: taps sum to one where the bump lies within reach;
+/// [`backward`](Self::backward) is the gradient of [`taps`](Self::taps).
+pub trait DelayKernel<R: Real>: Debug + Send + Sync {
+    /// The bump's width s for a raw sigma, and ds/dsigma.
+    fn width(&self, sigma: R) -> (R, R);
+
+    /// The bump at distance `u = j - d` steps.
+    fn tap(&self, u: R, width: R) -> Tap<R>;
+
+    /// Writes the normalised taps X_j of a delay into `out`, whose length is K.
+    ///
+    /// Cost: K evaluations of the bump.
+    fn taps(&self, delay: R, sigma: R, out: &mut [R]) {
+        spread(|u, s| self.tap(u, s), self.width(sigma).0, delay, out);
+    }
+
+    /// The gradient of `sum_j G_j w X_j` for an upstream gradient `G` of K taps.
+    fn backward(&self, weight: R, delay: R, sigma: R, upstream: &[R]) -> SynapseGradient<R> {
+        gather(|u, s| self.tap(u, s), self.width(sigma), weight, delay, upstream)
+    }
+}
+
+fn spread<R: Real>(tap: impl Fn(R, R) -> Tap<R>, width: R, delay: R, out: &mut [R]) {
+    let mut sum = R::zero();
+    for (j, x) in out.iter_mut().enumerate() {
+        *x = tap(R::count(j) - delay, width).value;
+        sum += *x;
+    }
+    let scale = R::one() / (sum + R::of(FLOOR));
+    for x in out {
+        *x *= scale;
+    }
+}
+
+fn gather<R: Real>(
+    tap: impl Fn(R, R) -> Tap<R>,
+    (width, d_width): (R, R),
+    weight: R,
+    delay: R,
+    upstream: &[R],
+) -> SynapseGradient<R> {
+    let zero = R::zero();
+    let (mut mass, mut value) = (zero, zero);
+    for (j, &g) in upstream.iter().enumerate() {
+        let bump = tap(R::count(j) - delay, width);
+        mass += bump.value;
+        value += g * bump.value;
+    }
+    let scale = R::one() / (mass + R::of(FLOOR));
+    let d_weight = value * scale;
+    let (mut d_delay, mut d_sigma) = (zero, zero);
+    for (j, &g) in upstream.iter().enumerate() {
+        let bump = tap(R::count(j) - delay, width);
+        d_delay += (g - d_weight) * bump.d_delay;
+        d_sigma += (g - d_weight) * bump.d_width;
+    }
+    let outer = weight * scale;
+    SynapseGradient { weight: d_weight, delay: outer * d_delay, sigma: outer * d_sigma * d_width }
+}
+
+/// The nearest whole delay that a kernel of `taps` taps holds; halves go to the even one.
+///
+/// ```
+/// use polychron_core::delay::round_delay;
+/// assert_eq!(round_delay(3.4, 25), 3);
+/// assert_eq!(round_delay(-0.4, 25), 0);
+/// assert_eq!(round_delay(99.0, 25), 24);
+/// ```
+pub fn round_delay<R: Real>(delay: R, taps: usize) -> usize {
+    let last = taps.saturating_sub(1);
+    delay.round_even().to_usize().map_or(0, |d| d.min(last))
+}
+
+/// Writes the dense kernel `[out, in, K]` of a whole projection.
+///
+/// `weights` and `delays` are `[out, in, count]`; `sigma` is one number for all or one each.
+/// Tap `j` delays by `j` steps.
+///
+/// # Errors
+/// [`ShapeError`](crate::shape::ShapeError) when a block's size does not fit.
+pub fn dense_kernel<R: Real>(
+    kernel: &dyn DelayKernel<R>,
+    synapses: &crate::shape::Synapses,
+    weights: &[R],
+    delays: &[R],
+    sigma: &[R],
+    scratch: &mut [R],
+    out: &mut [R],
+) -> Result<(), crate::shape::ShapeError> {
+    check_parameters(synapses, weights, delays, sigma)?;
+    crate::shape::expect("kernel's scratch", synapses.taps, scratch.len())?;
+    crate::shape::expect(
+        "dense kernel",
+        synapses.inputs * synapses.outputs * synapses.taps,
+        out.len(),
+    )?;
+    if synapses.taps == 0 || synapses.count == 0 {
+        return Ok(());
+    }
+    for (n, dense) in out.chunks_exact_mut(synapses.taps).enumerate() {
+        dense.fill(R::zero());
+        for e in n * synapses.count..(n + 1) * synapses.count {
+            kernel.taps(delays[e], sigma[e % sigma.len()], scratch);
+            for (to, &x) in dense.iter_mut().zip(scratch.iter()) {
+                *to += weights[e] * x;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks the sizes of a projection's parameter blocks.
+///
+/// # Errors
+/// [`ShapeError`](crate::shape::ShapeError) with the block's name.
+pub fn check_parameters<R>(
+    synapses: &crate::shape::Synapses,
+    weights: &[R],
+    delays: &[R],
+    sigma: &[R],
+) -> Result<(), crate::shape::ShapeError> {
+    let n = synapses.weights();
+    crate::shape::expect("projection's weights", n, weights.len())?;
+    crate::shape::expect("projection's delays", n, delays.len())?;
+    if sigma.len() == 1 { Ok(()) } else { crate::shape::expect("projection's sigma", n, sigma.len()) }
+}

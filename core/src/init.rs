@@ -1,0 +1,39 @@
+//! Initial weights and delays.
+
+use crate::num::Real;
+use crate::rng::Rng;
+use crate::shape::Synapses;
+
+/// How initial delays are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DelayInit {
+    /// Uniform over `[0, K - 1]`.
+    Uniform,
+    /// As the reference: positions uniform in `[-(K+1)/2, (K-1)/2]`, then clamped, so that about one in K
+    /// starts at exactly the longest delay and none at 0.
+    Paper,
+    /// All zero.
+    Zero,
+}
+
+/// Fills a weight block uniformly in `+-sqrt(6 / (inputs count))` (Kaiming, for ReLU).
+pub fn weights<R: Real>(synapses: &Synapses, rng: Rng, out: &mut [R]) {
+    let fan_in = (synapses.inputs * synapses.count).max(1);
+    let bound = Real::sqrt(6.0 / fan_in as f64);
+    for (n, w) in out.iter_mut().enumerate() {
+        *w = R::of((2.0 * rng.uniform_f64(n as u64) - 1.0) * bound);
+    }
+}
+
+/// Fills a delay block, in steps.
+pub fn delays<R: Real>(synapses: &Synapses, init: DelayInit, rng: Rng, out: &mut [R]) {
+    let last = synapses.taps.saturating_sub(1) as f64;
+    for (n, d) in out.iter_mut().enumerate() {
+        let u = rng.uniform_f64(n as u64);
+        *d = R::of(match init {
+            DelayInit::Uniform => u * last,
+            DelayInit::Paper => (u * (last + 1.0)).min(last),
+            DelayInit::Zero => 0.0,
+        });
+    }
+}

@@ -1,0 +1,81 @@
+//! Losses over the readout's membrane.
+
+use crate::num::Real;
+
+/// How the membrane `v[t]` of the readout becomes one score a class.
+///
+/// The loss is the cross entropy of the softmax of the scores with the target distribution, averaged over the
+/// batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// `score = sum_t softmax(v[t])`: the paper's.
+    Sum,
+    /// `score = mean_t v[t]`
+    Mean,
+    /// `score = max_t v[t]`; ties go to the first.
+    Max,
+    /// `score = sum_t v[t]`
+    SpikeCount,
+}
+
+impl Loss {
+    /// Every loss with the name that configurations use.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("sum", Self::Sum),
+        ("mean", Self::Mean),
+        ("max", Self::Max),
+        ("spike_count", Self::SpikeCount),
+    ];
+
+    /// The loss of a name; `None` for an unknown one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(n, _)| *n == name).map(|&(_, loss)| loss)
+    }
+
+    /// The name that [`Loss::from_name`] takes.
+    pub fn name(&self) -> &'static str {
+        Self::ALL.iter().find(|(_, loss)| loss == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Replaces logits by their softmax, without overflow.
+pub fn softmax<R: Real>(x: &mut [R]) {
+    let top = x.iter().copied().fold(R::neg_infinity(), R::max);
+    let mut sum = R::zero();
+    for x in x.iter_mut() {
+        *x = (*x - top).exp();
+        sum += *x;
+    }
+    for x in x {
+        *x /= sum;
+    }
+}
+
+/// Cross entropy of the softmax of `scores` with `target`; writes its gradient by the scores, unscaled by
+/// the batch.
+pub fn cross_entropy<R: Real>(scores: &[R], target: &[R], gradient: &mut [R]) -> R {
+    let top = scores.iter().copied().fold(R::neg_infinity(), R::max);
+    let total: R = scores.iter().map(|&s| (s - top).exp()).sum();
+    let mass: R = target.iter().copied().sum();
+    let mut loss = R::zero();
+    for ((&s, &y), g) in scores.iter().zip(target).zip(gradient) {
+        loss += y * (total.ln() - (s - top));
+        *g = mass * (s - top).exp() / total - y;
+    }
+    loss
+}
+
+/// The class with the highest score; the first of equals.
+///
+/// ```
+/// assert_eq!(polychron_core::loss::decide(&[0.1, 0.7, 0.7]), 1);
+/// ```
+pub fn decide<R: Real>(scores: &[R]) -> usize {
+    let mut best = 0;
+    for (class, &score) in scores.iter().enumerate() {
+        if score > scores[best] {
+            best = class;
+        }
+    }
+    best
+}

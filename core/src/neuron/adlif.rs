@@ -1,0 +1,114 @@
+use super::{ChargeAdjoint, Neuron, Reset, ResetAdjoint};
+use crate::num::{Real, logistic};
+
+/// The adaptive LIF (adLIF): a second state couples to the membrane below threshold (`a`) and to the spikes (`b`).
+///
+/// ```text
+/// h[t] = v[t-1] + rate (x[t] - w[t-1] - v[t-1])
+/// v[t] = reset(h[t], s[t])
+/// w[t] = w[t-1] - rate_w w[t-1] + a h[t] + b s[t]
+/// ```
+/// State `[v, w]`. Raw learnable parameters `[r, r_w, a, b]`, `rate = logistic(r)`,
+/// `rate_w = logistic(r_w)`. A detached reset also detaches `b s[t]`'s spike.
+///
+/// Source: Bittar and Garner, *A surrogate gradient spiking baseline for speech command recognition*
+/// (Frontiers in Neuroscience, 2022), eq. 6, with a soft reset.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdLif<R> {
+    threshold: R,
+    reset: Reset<R>,
+    detach: bool,
+    raw: [R; 4],
+    rate: R,
+    rate_w: R,
+}
+
+impl<R: Real> AdLif<R> {
+    /// Time constants of membrane and adaptation in steps, both above 1; couplings `a` and `b`.
+    pub fn new(tau: R, tau_w: R, a: R, b: R) -> Self {
+        let raw = |tau: R| -(tau - R::one()).ln();
+        Self {
+            threshold: R::one(),
+            reset: Reset::Soft,
+            detach: false,
+            raw: [raw(tau), raw(tau_w), a, b],
+            rate: R::one() / tau,
+            rate_w: R::one() / tau_w,
+        }
+    }
+
+    /// The same neuron with another threshold and reset.
+    pub fn with_reset(self, threshold: R, reset: Reset<R>, detach: bool) -> Self {
+        Self { threshold, reset, detach, ..self }
+    }
+}
+
+impl<R: Real> Neuron for AdLif<R> {
+    type Real = R;
+    type State = [R; 2];
+    type Params = [R; 4];
+
+    fn fill_state(x: R) -> [R; 2] {
+        [x; 2]
+    }
+    fn fill_params(x: R) -> [R; 4] {
+        [x; 4]
+    }
+    fn params(&self) -> [R; 4] {
+        self.raw
+    }
+    fn with_params(&self, raw: [R; 4]) -> Self {
+        Self { raw, rate: logistic(raw[0]), rate_w: logistic(raw[1]), ..*self }
+    }
+    fn rest(&self) -> [R; 2] {
+        [self.reset.rest(), R::zero()]
+    }
+    #[inline]
+    fn charge(&self, [v, w]: [R; 2], x: R) -> [R; 2] {
+        [v + self.rate * (x - w - v), w]
+    }
+    #[inline]
+    fn charge_adjoint(
+        &self,
+        [v, w]: [R; 2],
+        x: R,
+        [d_h, d_w]: [R; 2],
+    ) -> ChargeAdjoint<[R; 2], [R; 4], R> {
+        let d_drive = d_h * self.rate;
+        let slope = self.rate * (R::one() - self.rate);
+        let zero = R::zero();
+        ChargeAdjoint {
+            state: [d_h - d_drive, d_w - d_drive],
+            params: [d_h * (x - w - v) * slope, zero, zero, zero],
+            input: d_drive,
+        }
+    }
+    #[inline]
+    fn drive(&self, [h, _]: [R; 2]) -> R {
+        h - self.threshold
+    }
+    #[inline]
+    fn reset(&self, [h, w]: [R; 2], s: R) -> [R; 2] {
+        let [_, _, a, b] = self.raw;
+        [self.reset.apply(h, self.threshold, s), w - self.rate_w * w + a * h + b * s]
+    }
+    #[inline]
+    fn reset_adjoint(
+        &self,
+        [h, w]: [R; 2],
+        s: R,
+        [d_v, d_w]: [R; 2],
+    ) -> ResetAdjoint<[R; 2], [R; 4], R> {
+        let [_, _, a, b] = self.raw;
+        let (d_h, d_s) = self.reset.adjoint(h, self.threshold, s, d_v);
+        let slope = self.rate_w * (R::one() - self.rate_w);
+        ResetAdjoint {
+            charged: [d_h + a * d_w, d_w - d_w * self.rate_w],
+            params: [R::zero(), -d_w * w * slope, d_w * h, d_w * s],
+            spike: if self.detach { R::zero() } else { d_s + b * d_w },
+        }
+    }
+    fn detached(&self) -> bool {
+        self.detach
+    }
+}

@@ -1,0 +1,100 @@
+use super::{ChargeAdjoint, Lif, Neuron, ResetAdjoint};
+use crate::num::{Real, logistic};
+
+/// A current-based LIF: the input passes an exponential synaptic filter before the membrane.
+///
+/// ```text
+/// i[t] = i[t-1] - rate_syn i[t-1] + x[t]
+/// h[t] = v[t-1] - rate (v[t-1] - v_rest) + gain i[t]
+/// ```
+/// State `[v, i]`. Both rates are learnable through raw parameters `[w_syn, w]`,
+/// `rate_syn = logistic(w_syn)`, `rate = logistic(w)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CubaLif<R> {
+    lif: Lif<R>,
+    rate_syn: R,
+    raw: [R; 2],
+}
+
+impl<R: Real> CubaLif<R> {
+    /// Starts from the membrane of `lif` and a synaptic time constant in steps; both time constants are above 1.
+    pub fn new(lif: Lif<R>, tau_syn: R) -> Self {
+        let raw = |rate: R| -(R::one() / rate - R::one()).ln();
+        let rate_syn = R::one() / tau_syn;
+        Self { lif, rate_syn, raw: [raw(rate_syn), raw(lif.rate)] }
+    }
+}
+
+impl<R: Real> Neuron for CubaLif<R> {
+    type Real = R;
+    type State = [R; 2];
+    type Params = [R; 2];
+
+    fn fill_state(x: R) -> [R; 2] {
+        [x; 2]
+    }
+    fn fill_params(x: R) -> [R; 2] {
+        [x; 2]
+    }
+    fn params(&self) -> [R; 2] {
+        self.raw
+    }
+    fn with_params(&self, raw: [R; 2]) -> Self {
+        Self { lif: Lif { rate: logistic(raw[1]), ..self.lif }, rate_syn: logistic(raw[0]), raw }
+    }
+    fn rest(&self) -> [R; 2] {
+        [self.lif.reset.rest(), R::zero()]
+    }
+    #[inline]
+    fn charge(&self, [v, i]: [R; 2], x: R) -> [R; 2] {
+        let current = i - i * self.rate_syn + x;
+        [self.lif.charge([v], current)[0], current]
+    }
+    #[inline]
+    fn charge_adjoint(
+        &self,
+        [v, i]: [R; 2],
+        x: R,
+        [d_h, d_current]: [R; 2],
+    ) -> ChargeAdjoint<[R; 2], [R; 2], R> {
+        let one = R::one();
+        let current = i - i * self.rate_syn + x;
+        let membrane = self.lif.charge_adjoint([v], current, [d_h]);
+        let d_current = d_current + membrane.input;
+        let d_rate = d_h * self.lif.rate_slope(v, current);
+        let d_rate_syn = -d_current * i;
+        ChargeAdjoint {
+            state: [membrane.state[0], d_current * (one - self.rate_syn)],
+            params: [
+                d_rate_syn * self.rate_syn * (one - self.rate_syn),
+                d_rate * self.lif.rate * (one - self.lif.rate),
+            ],
+            input: d_current,
+        }
+    }
+    #[inline]
+    fn drive(&self, [h, _]: [R; 2]) -> R {
+        self.lif.drive([h])
+    }
+    #[inline]
+    fn reset(&self, [h, i]: [R; 2], s: R) -> [R; 2] {
+        [self.lif.reset([h], s)[0], i]
+    }
+    #[inline]
+    fn reset_adjoint(
+        &self,
+        [h, _]: [R; 2],
+        s: R,
+        [d_v, d_i]: [R; 2],
+    ) -> ResetAdjoint<[R; 2], [R; 2], R> {
+        let inner = self.lif.reset_adjoint([h], s, [d_v]);
+        ResetAdjoint {
+            charged: [inner.charged[0], d_i],
+            params: [R::zero(); 2],
+            spike: inner.spike,
+        }
+    }
+    fn detached(&self) -> bool {
+        self.lif.detach
+    }
+}

@@ -1,0 +1,140 @@
+//! The real numbers of the library: `f32` for speed, `f64` for proofs.
+
+use core::fmt::{Debug, Display};
+use core::iter::Sum;
+use num_traits::float::FloatCore;
+use num_traits::{FromPrimitive, NumAssign};
+
+/// A floating-point number, `f32` or `f64`.
+///
+/// The transcendental functions come from `libm` in every build, so a number does not change when
+/// some other crate switches on `std`.
+pub trait Real:
+    FloatCore + NumAssign + FromPrimitive + Sum + Default + Debug + Display + Send + Sync + 'static
+{
+    /// `"f32"` or `"f64"`, as configuration and checkpoints name it.
+    const NAME: &'static str;
+    /// Bytes of one number.
+    const BYTES: usize;
+
+    /// The nearest representable number to `x`.
+    fn of(x: f64) -> Self;
+    /// This number as `f64`, exactly.
+    fn as_f64(self) -> f64;
+    /// e^x.
+    fn exp(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// Cosine of an angle in radians.
+    fn cos(self) -> Self;
+    /// Arc tangent in radians.
+    fn atan(self) -> Self;
+    /// The error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x.
+    fn erf(self) -> Self;
+    /// The nearest integer, halves to even.
+    fn round_even(self) -> Self;
+    /// x^y.
+    fn powf(self, y: Self) -> Self;
+    /// Appends the little-endian bytes to `out`, which holds at least [`Real::BYTES`] bytes.
+    fn write_le(self, out: &mut [u8]);
+    /// The number that [`Real::write_le`] wrote; zero where `bytes` is too short.
+    fn read_le(bytes: &[u8]) -> Self;
+
+    /// A count as a number.
+    fn count(n: usize) -> Self {
+        Self::of(n as f64)
+    }
+}
+
+macro_rules! real {
+    ($t:ident, $bytes:literal, $exp:ident, $ln:ident, $sqrt:ident, $cos:ident, $atan:ident, $erf:ident, $rint:ident, $pow:ident) => {
+        impl Real for $t {
+            const NAME: &'static str = stringify!($t);
+            const BYTES: usize = $bytes;
+
+            #[inline]
+            fn of(x: f64) -> Self {
+                x as $t
+            }
+            #[inline]
+            fn as_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline]
+            fn exp(self) -> Self {
+                libm::$exp(self)
+            }
+            #[inline]
+            fn ln(self) -> Self {
+                libm::$ln(self)
+            }
+            #[inline]
+            fn sqrt(self) -> Self {
+                libm::$sqrt(self)
+            }
+            #[inline]
+            fn cos(self) -> Self {
+                libm::$cos(self)
+            }
+            #[inline]
+            fn atan(self) -> Self {
+                libm::$atan(self)
+            }
+            #[inline]
+            fn erf(self) -> Self {
+                libm::$erf(self)
+            }
+            #[inline]
+            fn round_even(self) -> Self {
+                libm::$rint(self)
+            }
+            #[inline]
+            fn powf(self, y: Self) -> Self {
+                libm::$pow(self, y)
+            }
+            fn write_le(self, out: &mut [u8]) {
+                for (to, from) in out.iter_mut().zip(self.to_le_bytes()) {
+                    *to = from;
+                }
+            }
+            fn read_le(bytes: &[u8]) -> Self {
+                bytes
+                    .first_chunk::<$bytes>()
+                    .map_or(0.0, |b| $t::from_le_bytes(*b))
+            }
+        }
+    };
+}
+
+real!(f32, 4, expf, logf, sqrtf, cosf, atanf, erff, rintf, powf);
+real!(f64, 8, exp, log, sqrt, cos, atan, erf, rint, pow);
+
+/// The logistic function 1 / (1 + e^-x), without overflow on either side.
+#[inline]
+pub fn logistic<R: Real>(x: R) -> R {
+    if x >= R::zero() {
+        R::one() / (R::one() + (-x).exp())
+    } else {
+        let e = x.exp();
+        e / (R::one() + e)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_round_to_even() {
+        assert_eq!([0.5, 1.5, 2.5, -0.5, -1.5].map(Real::round_even), [0.0, 2.0, 2.0, 0.0, -2.0]);
+    }
+
+    #[test]
+    fn logistic_is_finite_and_symmetric() {
+        for x in [0.0, 1.0, 30.0, 800.0] {
+            assert!((logistic(x) + logistic(-x) - 1.0f64).abs() < 1e-15);
+        }
+    }
+}

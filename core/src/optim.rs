@@ -1,0 +1,70 @@
+//! Adam, and what keeps a parameter within its bounds.
+
+use crate::num::Real;
+
+/// One step of Adam (Kingma and Ba, 2015) over a flat block.
+///
+/// ```text
+/// g <- g + l2 p                                           coupled
+/// m <- b1 m + (1 - b1) g;   v <- b2 v + (1 - b2) g^2
+/// p <- p - rate (m / (1 - b1^n)) / (sqrt(v / (1 - b2^n)) + epsilon)
+/// ```
+/// Decoupled (AdamW): `p <- p - rate l2 p` before the last line instead of the first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam<R> {
+    /// Learning rate.
+    pub rate: R,
+    /// Decay of the first moment, in this step and inside `b1^n`.
+    pub beta1: R,
+    /// Decay of the second moment.
+    pub beta2: R,
+    /// Keeps the quotient finite.
+    pub epsilon: R,
+    /// Weight decay.
+    pub l2: R,
+    /// Whether the decay acts on the parameter itself instead of its gradient.
+    pub decoupled: bool,
+    /// This step's number n, from 1.
+    pub step: u64,
+    /// Lowest and highest value allowed after the step; the moments are left alone.
+    pub bounds: Option<(R, R)>,
+}
+
+impl<R: Real> Adam<R> {
+    /// beta1 0.9, beta2 0.999, epsilon 1e-8, no decay, no bounds.
+    pub fn new(rate: R, step: u64) -> Self {
+        Self {
+            rate,
+            beta1: R::of(0.9),
+            beta2: R::of(0.999),
+            epsilon: R::of(1e-8),
+            l2: R::zero(),
+            decoupled: false,
+            step,
+            bounds: None,
+        }
+    }
+
+    /// Updates `params` and both moments; blocks of different length are updated up to the shortest.
+    pub fn update(&self, gradient: &[R], params: &mut [R], first: &mut [R], second: &mut [R]) {
+        let one = R::one();
+        let n = R::of(self.step as f64);
+        let scale = self.rate / (one - self.beta1.powf(n));
+        let root = one / (one - self.beta2.powf(n));
+        let moments = first.iter_mut().zip(second);
+        for ((p, &g), (m, v)) in params.iter_mut().zip(gradient).zip(moments) {
+            let mut g = g;
+            if self.decoupled {
+                *p -= self.rate * self.l2 * *p;
+            } else {
+                g += self.l2 * *p;
+            }
+            *m = self.beta1 * *m + (one - self.beta1) * g;
+            *v = self.beta2 * *v + (one - self.beta2) * g * g;
+            *p -= scale * *m / ((*v * root).sqrt() + self.epsilon);
+            if let Some((low, high)) = self.bounds {
+                *p = p.max(low).min(high);
+            }
+        }
+    }
+}

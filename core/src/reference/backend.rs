@@ -1,0 +1,314 @@
+use super::neuron::{NeuronArgs, neuron_backward, neuron_forward};
+use super::{norm_apply, norm_backward, norm_statistics, project, project_backward, project_input, readout};
+use crate::backend::{
+    Backend, Firing, LayerOps, NeuronOps, NeuronStage, NormMode, SynapseGradients, SynapseOps,
+    SynapseParams, View, ViewMut,
+};
+use crate::delay::{DelayKernel, dense_kernel};
+use crate::loss::Loss;
+use crate::neuron::{Li, Neuron, NeuronModel, NeuronVisitor};
+use crate::norm::{BatchNorm, Valid};
+use crate::num::Real;
+use crate::optim::Adam;
+use crate::shape::{Shape, ShapeError, Synapses, expect};
+use crate::surrogate::Surrogate;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// A host block `[time, batch, width]`, time-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block<R> {
+    /// Its shape.
+    pub shape: Shape,
+    /// Its numbers.
+    pub values: Vec<R>,
+}
+
+/// The reference behind the backend boundary: slow, single-threaded, the oracle of the conformance suite.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reference;
+
+fn part<'a, R>(view: &View<'a, Vec<R>>) -> Result<&'a [R], ShapeError> {
+    let found = view.buffer.len();
+    view.buffer.get(view.range.clone()).ok_or(ShapeError {
+        what: "part of a buffer",
+        expected: view.range.end,
+        found,
+    })
+}
+
+fn part_mut<'a, R>(view: ViewMut<'a, Vec<R>>) -> Result<&'a mut [R], ShapeError> {
+    let found = view.buffer.len();
+    let error = ShapeError { what: "part of a buffer", expected: view.range.end, found };
+    view.buffer.get_mut(view.range).ok_or(error)
+}
+
+impl<R: Real> Backend<R> for Reference {
+    type Buffer = Vec<R>;
+    type Sequence = Block<R>;
+    type Error = ShapeError;
+
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
+    fn buffer(&self, len: usize) -> Result<Vec<R>, ShapeError> {
+        Ok(vec![R::zero(); len])
+    }
+
+    fn sequence(&self, shape: Shape) -> Result<Block<R>, ShapeError> {
+        Ok(Block { shape, values: vec![R::zero(); shape.len()] })
+    }
+
+    fn shape(&self, sequence: &Block<R>) -> Shape {
+        sequence.shape
+    }
+
+    fn upload(&self, from: &[R], to: &mut Vec<R>) -> Result<(), ShapeError> {
+        expect("upload", to.len(), from.len())?;
+        to.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn download(&self, from: &Vec<R>, to: &mut [R]) -> Result<(), ShapeError> {
+        expect("download", from.len(), to.len())?;
+        to.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn upload_sequence(&self, from: &[R], to: &mut Block<R>) -> Result<(), ShapeError> {
+        self.upload(from, &mut to.values)
+    }
+
+    fn download_sequence(&self, from: &Block<R>, to: &mut [R]) -> Result<(), ShapeError> {
+        self.download(&from.values, to)
+    }
+
+    fn synchronize(&self) -> Result<(), ShapeError> {
+        Ok(())
+    }
+
+    fn norm_forward(
+        &self,
+        norm: &BatchNorm<R>,
+        params: View<'_, Vec<R>>,
+        mode: NormMode<'_, Vec<R>>,
+        valid: Valid<'_>,
+        y: &Block<R>,
+        saved: &mut Vec<R>,
+        z: &mut Block<R>,
+    ) -> Result<(), ShapeError> {
+        expect("norm's statistics", 2 * y.shape.width, saved.len())?;
+        let (mean, var) = saved.split_at_mut(y.shape.width);
+        match mode {
+            NormMode::Batch { running } => {
+                let running = part_mut(running)?;
+                expect("norm's running statistics", 2 * y.shape.width, running.len())?;
+                norm_statistics(valid, &y.values, y.shape, mean, var)?;
+                norm.finish(running, mean, var, valid.count(y.shape.steps, y.shape.batch));
+            }
+            NormMode::Running(running) => {
+                let running = part(&running)?;
+                expect("norm's running statistics", 2 * y.shape.width, running.len())?;
+                mean.copy_from_slice(&running[..y.shape.width]);
+                for (to, &from) in var.iter_mut().zip(&running[y.shape.width..]) {
+                    *to = norm.inverse_deviation(from);
+                }
+            }
+        }
+        norm_apply(part(&params)?, saved, &y.values, y.shape, &mut z.values)
+    }
+
+    fn norm_apply(
+        &self,
+        params: View<'_, Vec<R>>,
+        saved: &Vec<R>,
+        y: &Block<R>,
+        z: &mut Block<R>,
+    ) -> Result<(), ShapeError> {
+        norm_apply(part(&params)?, saved, &y.values, y.shape, &mut z.values)
+    }
+
+    fn norm_backward(
+        &self,
+        params: View<'_, Vec<R>>,
+        saved: &Vec<R>,
+        valid: Valid<'_>,
+        y: &Block<R>,
+        d_z: &Block<R>,
+        d_y: &mut Block<R>,
+        d_params: ViewMut<'_, Vec<R>>,
+    ) -> Result<(), ShapeError> {
+        let (params, d_params) = (part(&params)?, part_mut(d_params)?);
+        let (y, d_z, shape) = (&y.values, &d_z.values, y.shape);
+        norm_backward(params, saved, valid, y, d_z, shape, &mut d_y.values, d_params)
+    }
+
+    fn readout(
+        &self,
+        li: &Li<R>,
+        loss: Loss,
+        valid: Valid<'_>,
+        x: &Block<R>,
+        targets: Option<&Vec<R>>,
+        scores: &mut Vec<R>,
+        d_x: Option<&mut Block<R>>,
+    ) -> Result<R, ShapeError> {
+        let targets = targets.map(Vec::as_slice);
+        let d_x = d_x.map(|d_x| d_x.values.as_mut_slice());
+        readout(li, loss, valid, (&x.values, x.shape), targets, scores, d_x)
+    }
+
+    fn adam(
+        &self,
+        adam: &Adam<R>,
+        range: Range<usize>,
+        gradient: &Vec<R>,
+        params: &mut Vec<R>,
+        first: &mut Vec<R>,
+        second: &mut Vec<R>,
+    ) -> Result<(), ShapeError> {
+        adam.update(
+            part(&View::new(gradient, range.clone()))?,
+            part_mut(ViewMut::new(params, range.clone()))?,
+            part_mut(ViewMut::new(first, range.clone()))?,
+            part_mut(ViewMut::new(second, range))?,
+        );
+        Ok(())
+    }
+}
+
+fn dense<R: Real>(
+    synapses: &Synapses,
+    kernel: &dyn DelayKernel<R>,
+    params: &SynapseParams<'_, Vec<R>>,
+) -> Result<Vec<R>, ShapeError> {
+    let mut scratch = vec![R::zero(); synapses.taps];
+    let mut out = vec![R::zero(); synapses.inputs * synapses.outputs * synapses.taps];
+    let (weights, delays) = (part(&params.weights)?, part(&params.delays)?);
+    let sigma = part(&params.sigma)?;
+    dense_kernel(kernel, synapses, weights, delays, sigma, &mut scratch, &mut out)?;
+    Ok(out)
+}
+
+impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Reference {
+    fn project(
+        &self,
+        synapses: &Synapses,
+        kernel: &K,
+        params: SynapseParams<'_, Vec<R>>,
+        x: &Block<R>,
+        y: &mut Block<R>,
+    ) -> Result<(), ShapeError> {
+        synapses.check(x.shape, y.shape)?;
+        let dense = dense(synapses, kernel, &params)?;
+        project(synapses, &dense, &x.values, x.shape, &mut y.values)
+    }
+
+    fn project_backward(
+        &self,
+        synapses: &Synapses,
+        kernel: &K,
+        params: SynapseParams<'_, Vec<R>>,
+        x: &Block<R>,
+        d_y: &Block<R>,
+        gradients: SynapseGradients<'_, Vec<R>>,
+        d_x: Option<&mut Block<R>>,
+    ) -> Result<(), ShapeError> {
+        synapses.check(x.shape, d_y.shape)?;
+        if let Some(d_x) = d_x {
+            synapses.check(d_x.shape, d_y.shape)?;
+            let dense = dense(synapses, kernel, &params)?;
+            project_input(synapses, &dense, &d_y.values, x.shape, &mut d_x.values)?;
+        }
+        let values = [part(&params.weights)?, part(&params.delays)?, part(&params.sigma)?];
+        let SynapseGradients { weights, delays, sigma } = gradients;
+        let gradients = [part_mut(weights)?, part_mut(delays)?, part_mut(sigma)?];
+        project_backward(synapses, kernel, values, &x.values, x.shape, &d_y.values, gradients)
+    }
+}
+
+type Stage<'a, R, N, S> = NeuronStage<'a, N, S, Vec<R>, Block<R>>;
+
+/// Puts the stage's raw parameters into a concrete neuron and calls the scalar stage.
+struct Run<'a, R, N, S, F> {
+    stage: &'a Stage<'a, R, N, S>,
+    shape: Shape,
+    call: F,
+}
+
+/// A scalar stage to be called with a concrete neuron.
+trait Call<R: Real> {
+    fn call<N: Neuron<Real = R>>(self, args: &NeuronArgs<'_, R, N>) -> Result<(), ShapeError>;
+}
+
+impl<R: Real, M, S: Surrogate<R>, F: Call<R>> NeuronVisitor<R> for Run<'_, R, M, S, F> {
+    type Output = Result<(), ShapeError>;
+
+    fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
+        let mut raw = neuron.params();
+        let values = part(&self.stage.params)?;
+        expect("neurons' parameters", raw.as_ref().len(), values.len())?;
+        raw.as_mut().copy_from_slice(values);
+        let firing = match self.stage.firing {
+            Firing::Step => Firing::Step,
+            Firing::Smooth => Firing::Smooth,
+            Firing::SmoothHeld(held) => Firing::SmoothHeld(held.values.as_slice()),
+            Firing::Frozen(held) => Firing::Frozen(held.values.as_slice()),
+        };
+        self.call.call(&NeuronArgs {
+            neuron: &neuron.with_params(raw),
+            surrogate: self.stage.surrogate,
+            firing,
+            mask: self.stage.mask.map(Vec::as_slice),
+            valid: self.stage.valid,
+            shape: self.shape,
+        })
+    }
+}
+
+struct Forward<'a, R>(&'a [R], &'a mut [R]);
+
+impl<R: Real> Call<R> for Forward<'_, R> {
+    fn call<N: Neuron<Real = R>>(self, args: &NeuronArgs<'_, R, N>) -> Result<(), ShapeError> {
+        neuron_forward(args, self.0, self.1, None)
+    }
+}
+
+struct Backward<'a, R>(&'a [R], &'a [R], &'a mut [R], &'a mut [R]);
+
+impl<R: Real> Call<R> for Backward<'_, R> {
+    fn call<N: Neuron<Real = R>>(self, args: &NeuronArgs<'_, R, N>) -> Result<(), ShapeError> {
+        neuron_backward(args, self.0, self.1, None, self.2, self.3)
+    }
+}
+
+impl<R: Real, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Reference {
+    fn neuron_forward(
+        &self,
+        stage: &Stage<'_, R, N, S>,
+        x: &Block<R>,
+        spikes: &mut Block<R>,
+    ) -> Result<(), ShapeError> {
+        let call = Forward(&x.values, &mut spikes.values);
+        stage.neuron.visit(Run { stage, shape: x.shape, call })
+    }
+
+    fn neuron_backward(
+        &self,
+        stage: &Stage<'_, R, N, S>,
+        x: &Block<R>,
+        d_spikes: &Block<R>,
+        d_x: &mut Block<R>,
+        d_params: ViewMut<'_, Vec<R>>,
+    ) -> Result<(), ShapeError> {
+        let call = Backward(&x.values, &d_spikes.values, &mut d_x.values, part_mut(d_params)?);
+        stage.neuron.visit(Run { stage, shape: x.shape, call })
+    }
+}
+
+impl<R: Real, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R, K, N, S>
+    for Reference
+{
+}

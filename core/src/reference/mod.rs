@@ -1,0 +1,14 @@
+//! The scalar reference of every stage: plain loops over time-major slices, obviously right, the oracle for every
+//! backend. [`Reference`] puts them behind the backend boundary.
+
+mod backend;
+mod neuron;
+mod norm;
+mod projection;
+mod readout;
+
+pub use backend::{Block, Reference};
+pub use neuron::{NeuronArgs, neuron_backward, neuron_forward};
+pub use norm::{norm_apply, norm_backward, norm_statistics};
+pub use projection::{project, project_backward, project_input};
+pub use readout::readout;

@@ -1,0 +1,131 @@
+use crate::loss::{Loss, cross_entropy, softmax};
+use crate::neuron::{Li, Neuron};
+use crate::norm::Valid;
+use crate::num::Real;
+use crate::shape::{Shape, ShapeError, expect};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Integrates `x` `[T, B, C]` in the readout, writes `scores` `[B, C]` and, with `targets` `[B, C]`, returns the mean loss and
+/// writes its gradient into `d_x`.
+///
+/// # Errors
+/// [`ShapeError`] when a block's size does not fit.
+pub fn readout<R: Real>(
+    readout: &Li<R>,
+    loss: Loss,
+    valid: Valid<'_>,
+    (x, shape): (&[R], Shape),
+    targets: Option<&[R]>,
+    scores: &mut [R],
+    mut d_x: Option<&mut [R]>,
+) -> Result<R, ShapeError> {
+    let classes = shape.width;
+    expect("readout's input", shape.len(), x.len())?;
+    expect("readout's scores", shape.batch * classes, scores.len())?;
+    if let Some(targets) = targets {
+        expect("readout's targets", shape.batch * classes, targets.len())?;
+    }
+    if let Some(d_x) = &mut d_x {
+        expect("readout's gradient", shape.len(), d_x.len())?;
+    }
+    if classes == 0 {
+        return Ok(R::zero());
+    }
+    let mut total = R::zero();
+    for b in 0..shape.batch {
+        let steps = valid.steps(b, shape.steps);
+        let v = membrane(readout, x, shape, b, steps);
+        let score = &mut scores[b * classes..(b + 1) * classes];
+        score_of(loss, &v, score);
+        let Some(targets) = targets else { continue };
+        let mut d_score = vec![R::zero(); classes];
+        total += cross_entropy(score, &targets[b * classes..(b + 1) * classes], &mut d_score);
+        if let Some(d_x) = &mut d_x {
+            let scale = R::one() / R::count(shape.batch);
+            d_score.iter_mut().for_each(|d| *d *= scale);
+            let d_v = score_adjoint(loss, &v, &d_score);
+            let mut d_state = vec![R::zero(); classes];
+            for t in (0..shape.steps).rev() {
+                for c in 0..classes {
+                    let d_h = d_state[c] + d_v.get(t * classes + c).copied().unwrap_or(R::zero());
+                    let charge = readout.charge_adjoint([R::zero()], R::zero(), [d_h]);
+                    d_x[shape.at(t, b, c)] = charge.input;
+                    d_state[c] = charge.state[0];
+                }
+            }
+        }
+    }
+    Ok(if targets.is_some() { total / R::count(shape.batch.max(1)) } else { R::zero() })
+}
+
+/// The membrane `[steps, C]` of one sample.
+fn membrane<R: Real>(readout: &Li<R>, x: &[R], shape: Shape, b: usize, steps: usize) -> Vec<R> {
+    let mut v = Vec::with_capacity(steps * shape.width);
+    for t in 0..steps {
+        for c in 0..shape.width {
+            let before = if t == 0 { readout.rest() } else { [v[(t - 1) * shape.width + c]] };
+            v.push(readout.charge(before, x[shape.at(t, b, c)])[0]);
+        }
+    }
+    v
+}
+
+fn score_of<R: Real>(loss: Loss, v: &[R], score: &mut [R]) {
+    let classes = score.len();
+    let start = if loss == Loss::Max && !v.is_empty() { R::neg_infinity() } else { R::zero() };
+    score.fill(start);
+    for row in v.chunks_exact(classes) {
+        let mut row = row.to_vec();
+        if loss == Loss::Sum {
+            softmax(&mut row);
+        }
+        for (s, &v) in score.iter_mut().zip(&row) {
+            *s = if loss == Loss::Max { s.max(v) } else { *s + v };
+        }
+    }
+    if loss == Loss::Mean {
+        let steps = R::count((v.len() / classes).max(1));
+        score.iter_mut().for_each(|s| *s /= steps);
+    }
+}
+
+/// The gradient by the membrane `[steps, C]`.
+fn score_adjoint<R: Real>(loss: Loss, v: &[R], d_score: &[R]) -> Vec<R> {
+    let classes = d_score.len();
+    let steps = v.len() / classes;
+    let mut d_v = vec![R::zero(); v.len()];
+    match loss {
+        Loss::Sum => {
+            for (row, d_row) in v.chunks_exact(classes).zip(d_v.chunks_exact_mut(classes)) {
+                let mut q = row.to_vec();
+                softmax(&mut q);
+                let mean: R = q.iter().zip(d_score).map(|(&q, &d)| q * d).sum();
+                for ((d_v, &q), &d) in d_row.iter_mut().zip(&q).zip(d_score) {
+                    *d_v = q * (d - mean);
+                }
+            }
+        }
+        Loss::Mean | Loss::SpikeCount => {
+            let scale =
+                if loss == Loss::Mean { R::one() / R::count(steps.max(1)) } else { R::one() };
+            for (at, d) in d_v.iter_mut().enumerate() {
+                *d = d_score[at % classes] * scale;
+            }
+        }
+        Loss::Max => {
+            for c in 0..classes {
+                let mut best = 0;
+                for t in 1..steps {
+                    if v[t * classes + c] > v[best * classes + c] {
+                        best = t;
+                    }
+                }
+                if let Some(d) = d_v.get_mut(best * classes + c) {
+                    *d = d_score[c];
+                }
+            }
+        }
+    }
+    d_v
+}

@@ -1,0 +1,81 @@
+//! Schedules: one value an epoch, counted from 0.
+
+use crate::num::Real;
+use num_traits::float::FloatCore;
+
+const PI: f64 = core::f64::consts::PI;
+
+/// From `a` to `b` along half a cosine, `q` from 0 to 1.
+fn half_cosine(a: f64, b: f64, q: f64) -> f64 {
+    b + (a - b) / 2.0 * (1.0 + Real::cos(PI * q))
+}
+
+/// The one-cycle schedule of learning rate and beta1: up to the peak in three tenths of the epochs, then down.
+///
+/// Source: Smith and Topin, *Super-convergence* (2018), as PyTorch computes it with its defaults.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OneCycle {
+    /// Highest learning rate.
+    pub peak: f64,
+    /// Epochs of the whole cycle.
+    pub epochs: usize,
+}
+
+impl OneCycle {
+    /// The learning rate and Adam's beta1 in `epoch`.
+    pub fn at(&self, epoch: usize) -> (f64, f64) {
+        let (start, end) = (self.peak / 25.0, self.peak / 25.0 / 1e4);
+        let (up, last) = (0.3 * self.epochs as f64 - 1.0, self.epochs as f64 - 1.0);
+        let e = FloatCore::min(epoch as f64, FloatCore::max(last, 0.0));
+        if e <= up {
+            let q = if up > 0.0 { e / up } else { 1.0 };
+            (half_cosine(start, self.peak, q), half_cosine(0.95, 0.85, q))
+        } else {
+            let q = if last > up { (e - up) / (last - up) } else { 1.0 };
+            (half_cosine(self.peak, end, q), half_cosine(0.85, 0.95, q))
+        }
+    }
+}
+
+/// Half a cosine from the base rate to zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cosine {
+    /// Learning rate of the first epoch.
+    pub base: f64,
+    /// Epochs until zero.
+    pub epochs: usize,
+}
+
+impl Cosine {
+    /// The learning rate in `epoch`.
+    pub fn at(&self, epoch: usize) -> f64 {
+        half_cosine(self.base, 0.0, epoch as f64 / self.epochs.max(1) as f64)
+    }
+}
+
+/// The raw sigma: shrinks by a constant factor an epoch, from `start` to `end` over the first `epochs` epochs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SigmaSchedule {
+    /// Sigma in the first epoch; half the kernel's length in the paper.
+    pub start: f64,
+    /// Sigma from epoch `epochs` on; 0.23 in the paper, so that the Gaussian's width is 0.5 steps.
+    pub end: f64,
+    /// Epochs of shrinking; a quarter of all in the paper.
+    pub epochs: usize,
+}
+
+impl SigmaSchedule {
+    /// The paper's schedule for kernels of `taps` taps in a training of `epochs` epochs.
+    pub fn paper(taps: usize, epochs: usize) -> Self {
+        Self { start: (taps / 2) as f64, end: 0.23, epochs: (epochs / 4).max(1) }
+    }
+
+    /// Sigma in `epoch`.
+    pub fn at(&self, epoch: usize) -> f64 {
+        if self.start <= self.end || self.epochs == 0 {
+            return if self.epochs == 0 { self.end } else { self.start };
+        }
+        let q = epoch.min(self.epochs) as f64 / self.epochs as f64;
+        self.start * (self.end / self.start).powf(q)
+    }
+}
