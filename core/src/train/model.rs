@@ -1,0 +1,423 @@
+use super::network::{Layout, Network, NetworkError};
+use super::state::{State, StateError, Tensor, TensorReader};
+use super::trainer::TrainError;
+use crate::backend::{
+    Backend, Firing, Layer, LayerOps, NeuronStage, NormMode, SynapseParams, View,
+};
+use crate::delay::{DelayKernel, Discrete};
+use crate::init::{self, DelayInit};
+use crate::neuron::NeuronModel;
+use crate::norm::Valid;
+use crate::num::Real;
+use crate::rng::Rng;
+use crate::shape::{Shape, ShapeError, expect};
+use crate::surrogate::Surrogate;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+const WEIGHTS: u64 = 1;
+const DELAYS: u64 = 2;
+
+/// Samples to learn from or to decide on.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a, R> {
+    /// Shape of `x`.
+    pub shape: Shape,
+    /// Input `[T, B, N]`, time-major.
+    pub x: &'a [R],
+    /// Target distributions `[B, classes]`.
+    pub targets: &'a [R],
+    /// Valid steps of every sample; `None`: all, padding included, count in norm and loss.
+    pub lengths: Option<&'a [usize]>,
+}
+
+/// One flat block a parameter group, the layers one after the other.
+#[derive(Clone, Debug)]
+pub struct Groups<B> {
+    /// Weights `[out, in, count]`.
+    pub weights: B,
+    /// Delays in steps, as the weights.
+    pub delays: B,
+    /// One raw sigma a layer.
+    pub sigma: B,
+    /// `[gamma | beta]` of the hidden layers with a norm.
+    pub norms: B,
+    /// Raw neuron parameters of the hidden layers.
+    pub neurons: B,
+}
+
+/// Which kernel spreads the delays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// The layer's own, as in training.
+    Training,
+    /// One tap at the rounded delay.
+    Discrete,
+}
+
+/// What one layer put out: spikes `[T, B, N]`, or the readout's projection in the last.
+#[derive(Clone, Debug)]
+pub struct Spikes<R> {
+    /// Shape of `values`.
+    pub shape: Shape,
+    /// Time-major.
+    pub values: Vec<R>,
+}
+
+/// A network with its parameters on a backend.
+pub struct Model<R: Real, B: Backend<R>, K, N, S> {
+    pub(super) backend: B,
+    pub(super) network: Network<R, K, N, S>,
+    pub(super) layout: Layout,
+    pub(super) values: Groups<B::Buffer>,
+    pub(super) running: B::Buffer,
+}
+
+impl<R, B, K, N, S> Model<R, B, K, N, S>
+where
+    R: Real,
+    B: LayerOps<R, K, N, S> + LayerOps<R, Discrete, N, S>,
+    K: DelayKernel<R>,
+    N: NeuronModel<R>,
+    S: Surrogate<R>,
+{
+    /// A network with initial parameters drawn from a seed. The draws depend on seed and layer alone.
+    ///
+    /// # Errors
+    /// [`TrainError`] for a network that cannot be, or what the backend reports.
+    pub fn new(
+        backend: B,
+        network: Network<R, K, N, S>,
+        delays: DelayInit,
+        seed: u64,
+    ) -> Result<Self, TrainError<B::Error>> {
+        network.check().map_err(TrainError::Network)?;
+        let layout = network.layout();
+        let mut host = host_groups(&layout);
+        let mut running = vec![R::zero(); layout.total.norm.len()];
+        for (l, (synapses, parts)) in network.synapses().zip(&layout.layers).enumerate() {
+            let rng = |stream| Rng::new(seed, stream).fork(l as u64);
+            init::weights(synapses, rng(WEIGHTS), &mut host.weights[parts.synapses.clone()]);
+            let block = &mut host.delays[parts.synapses.clone()];
+            init::delays(synapses, delays, rng(DELAYS), block);
+            let half = parts.norm.len() / 2;
+            host.norms[parts.norm.clone()][..half].fill(R::one());
+            running[parts.norm.clone()][half..].fill(R::one());
+            if let Some(hidden) = network.hidden.get(l) {
+                hidden.neuron.write_params(&mut host.neurons[parts.neuron.clone()]);
+            }
+        }
+        let values = upload(&backend, &host)?;
+        let mut device = backend.buffer(running.len())?;
+        backend.upload(&running, &mut device)?;
+        Ok(Self { backend, network, layout, values, running: device })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network<R, K, N, S> {
+        &self.network
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Scores `[B, classes]` and mean loss of a batch, with running statistics, without dropout.
+    ///
+    /// # Errors
+    /// What the backend reports, a [`ShapeError`] for a batch that does not fit among it.
+    pub fn evaluate(&self, batch: &Batch<'_, R>, kernel: Kernel) -> Result<(Vec<R>, R), B::Error> {
+        self.forward(batch, kernel, |_, _| Ok(()))
+    }
+
+    /// What every layer puts out for a batch, the readout's projection last; as [`Model::evaluate`].
+    ///
+    /// # Errors
+    /// As [`Model::evaluate`].
+    pub fn spikes(&self, batch: &Batch<'_, R>, kernel: Kernel) -> Result<Vec<Spikes<R>>, B::Error> {
+        let mut all = Vec::new();
+        self.forward(batch, kernel, |backend, sequence| {
+            let shape = backend.shape(sequence);
+            let mut values = vec![R::zero(); shape.len()];
+            backend.download_sequence(sequence, &mut values)?;
+            all.push(Spikes { shape, values });
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    fn forward(
+        &self,
+        batch: &Batch<'_, R>,
+        kernel: Kernel,
+        mut look: impl FnMut(&B, &B::Sequence) -> Result<(), B::Error>,
+    ) -> Result<(Vec<R>, R), B::Error> {
+        self.check(batch)?;
+        let backend = &self.backend;
+        let mut x = backend.sequence(batch.shape)?;
+        backend.upload_sequence(batch.x, &mut x)?;
+        let mut valid = Valid { lengths: batch.lengths, grown: 0 };
+        for (l, hidden) in self.network.hidden.iter().enumerate() {
+            valid = valid.grow(hidden.synapses.tail);
+            let shape = hidden.synapses.output(backend.shape(&x));
+            let mut tape = LayerOps::<R, K, N, S>::tape(backend, shape)?;
+            let mut spikes = backend.sequence(shape)?;
+            let mode = || NormMode::Running(View::new(&self.running, self.layout.layers[l].norm.clone()));
+            match kernel {
+                Kernel::Training => {
+                    let layer = self.layer(l, &hidden.kernel, None, valid);
+                    backend.layer_forward(&layer, mode(), &x, &mut tape, &mut spikes)?;
+                }
+                Kernel::Discrete => {
+                    let layer = self.layer(l, &Discrete, None, valid);
+                    backend.layer_forward(&layer, mode(), &x, &mut tape, &mut spikes)?;
+                }
+            }
+            look(backend, &spikes)?;
+            x = spikes;
+        }
+        let output = &self.network.output;
+        valid = valid.grow(output.synapses.tail);
+        let mut y = backend.sequence(output.synapses.output(backend.shape(&x)))?;
+        let params = self.output_params();
+        match kernel {
+            Kernel::Training => backend.project(&output.synapses, &output.kernel, params, &x, &mut y)?,
+            Kernel::Discrete => backend.project(&output.synapses, &Discrete, params, &x, &mut y)?,
+        }
+        look(backend, &y)?;
+        let mut targets = backend.buffer(batch.targets.len())?;
+        backend.upload(batch.targets, &mut targets)?;
+        let mut scores = backend.buffer(batch.targets.len())?;
+        let (li, loss) = (&output.readout, self.network.loss);
+        let loss = backend.readout(li, loss, valid, &y, Some(&targets), &mut scores, None)?;
+        let mut host = vec![R::zero(); batch.targets.len()];
+        backend.download(&scores, &mut host)?;
+        Ok((host, loss))
+    }
+
+    pub(super) fn check(&self, batch: &Batch<'_, R>) -> Result<(), ShapeError> {
+        let shape = batch.shape;
+        let first = self.network.synapses().next().map_or(0, |s| s.inputs);
+        expect("batch's channels", first, shape.width)?;
+        expect("batch's input", shape.len(), batch.x.len())?;
+        let classes = self.network.output.synapses.outputs;
+        expect("batch's targets", shape.batch * classes, batch.targets.len())?;
+        match batch.lengths {
+            Some(lengths) => expect("batch's lengths", shape.batch, lengths.len()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn layer<'a, K2>(
+        &'a self,
+        l: usize,
+        kernel: &'a K2,
+        mask: Option<&'a B::Buffer>,
+        valid: Valid<'a>,
+    ) -> Layer<'a, R, K2, N, S, B::Buffer, B::Sequence> {
+        layer(&self.network, &self.layout, &self.values, l, kernel, mask, valid)
+    }
+
+    pub(super) fn output_params(&self) -> SynapseParams<'_, B::Buffer> {
+        synapse_params(&self.values, &self.layout, self.network.hidden.len())
+    }
+
+    /// The parameters and running statistics, by name: `hidden.0.weight` `[out, in, count]`, `.delay`, `.sigma`, `.gamma`,
+    /// `.beta`, `.running_mean`, `.running_var`, `.neuron`; `output.weight`, `.delay`, `.sigma`.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn tensors(&self) -> Result<Vec<Tensor<R>>, B::Error> {
+        let mut tensors = self.group_tensors(&self.values)?;
+        let mut running = vec![R::zero(); self.layout.total.norm.len()];
+        self.backend.download(&self.running, &mut running)?;
+        for (l, parts) in self.layout.layers.iter().enumerate() {
+            push_halves(&mut tensors, l, ["running_mean", "running_var"], &running[parts.norm.clone()]);
+        }
+        Ok(tensors)
+    }
+
+    /// The tensors of buffers grouped as the parameters are, gradients say.
+    pub(super) fn group_tensors(
+        &self,
+        groups: &Groups<B::Buffer>,
+    ) -> Result<Vec<Tensor<R>>, B::Error> {
+        let mut host = host_groups::<R>(&self.layout);
+        for (from, to) in groups.list().into_iter().zip(host.list_mut()) {
+            self.backend.download(from, to)?;
+        }
+        let mut tensors = Vec::new();
+        for (l, (synapses, parts)) in self.network.synapses().zip(&self.layout.layers).enumerate() {
+            let layer = layer_name(l, self.network.hidden.len());
+            let shape = [synapses.outputs, synapses.inputs, synapses.count];
+            let mut push = |name: &str, shape: &[usize], block: &[R]| {
+                if !block.is_empty() {
+                    tensors.push(Tensor {
+                        name: format!("{layer}.{name}"),
+                        shape: shape.to_vec(),
+                        values: block.to_vec(),
+                    });
+                }
+            };
+            push("weight", &shape, &host.weights[parts.synapses.clone()]);
+            push("delay", &shape, &host.delays[parts.synapses.clone()]);
+            push("sigma", &[1], &host.sigma[parts.sigma.clone()]);
+            push("neuron", &[parts.neuron.len()], &host.neurons[parts.neuron.clone()]);
+            push_halves(&mut tensors, l, ["gamma", "beta"], &host.norms[parts.norm.clone()]);
+        }
+        Ok(tensors)
+    }
+
+    /// Takes over the parameters and running statistics of a state.
+    ///
+    /// # Errors
+    /// [`TrainError::State`] names a tensor that is missing, of another shape, or not finite; then nothing has changed.
+    pub fn restore(&mut self, state: &State<R>) -> Result<(), TrainError<B::Error>> {
+        let (host, running) = self.read(state).map_err(TrainError::State)?;
+        self.values = upload(&self.backend, &host)?;
+        self.backend.upload(&running, &mut self.running)?;
+        Ok(())
+    }
+
+    fn read(&self, state: &State<R>) -> Result<(Groups<Vec<R>>, Vec<R>), StateError> {
+        let mut host = host_groups::<R>(&self.layout);
+        let mut running = vec![R::zero(); self.layout.total.norm.len()];
+        let hidden = self.network.hidden.len();
+        for (l, (synapses, parts)) in self.network.synapses().zip(&self.layout.layers).enumerate() {
+            let from = TensorReader { state, layer: layer_name(l, hidden) };
+            let shape = [synapses.outputs, synapses.inputs, synapses.count];
+            from.read("weight", &shape, &mut host.weights[parts.synapses.clone()])?;
+            from.read("delay", &shape, &mut host.delays[parts.synapses.clone()])?;
+            from.read("sigma", &[1], &mut host.sigma[parts.sigma.clone()])?;
+            let neuron = &mut host.neurons[parts.neuron.clone()];
+            from.read("neuron", &[neuron.len()], neuron)?;
+            let width = [parts.norm.len() / 2];
+            let (gamma, beta) = host.norms[parts.norm.clone()].split_at_mut(width[0]);
+            from.read("gamma", &width, gamma)?;
+            from.read("beta", &width, beta)?;
+            let (mean, var) = running[parts.norm.clone()].split_at_mut(width[0]);
+            from.read("running_mean", &width, mean)?;
+            from.read("running_var", &width, var)?;
+        }
+        Ok((host, running))
+    }
+}
+
+pub(super) fn layer<'a, R: Real, K, K2, N, S, Buf, Q>(
+    network: &'a Network<R, K, N, S>,
+    layout: &Layout,
+    values: &'a Groups<Buf>,
+    l: usize,
+    kernel: &'a K2,
+    mask: Option<&'a Buf>,
+    valid: Valid<'a>,
+) -> Layer<'a, R, K2, N, S, Buf, Q> {
+    let hidden = &network.hidden[l];
+    let parts = &layout.layers[l];
+    let SynapseParams { weights, delays, sigma } = synapse_params(values, layout, l);
+    Layer {
+        synapses: &hidden.synapses,
+        kernel,
+        weights,
+        delays,
+        sigma,
+        norm: hidden.norm.as_ref().map(|n| (n, View::new(&values.norms, parts.norm.clone()))),
+        stage: NeuronStage {
+            neuron: &hidden.neuron,
+            params: View::new(&values.neurons, parts.neuron.clone()),
+            surrogate: &hidden.surrogate,
+            firing: Firing::Step,
+            mask,
+            valid,
+        },
+    }
+}
+
+pub(super) fn synapse_params<'a, B>(
+    values: &'a Groups<B>,
+    layout: &Layout,
+    l: usize,
+) -> SynapseParams<'a, B> {
+    let parts = &layout.layers[l];
+    SynapseParams {
+        weights: View::new(&values.weights, parts.synapses.clone()),
+        delays: View::new(&values.delays, parts.synapses.clone()),
+        sigma: View::new(&values.sigma, parts.sigma.clone()),
+    }
+}
+
+impl<B> Groups<B> {
+    pub(super) fn list(&self) -> [&B; 5] {
+        [&self.weights, &self.delays, &self.sigma, &self.norms, &self.neurons]
+    }
+
+    pub(super) fn list_mut(&mut self) -> [&mut B; 5] {
+        let Self { weights, delays, sigma, norms, neurons } = self;
+        [weights, delays, sigma, norms, neurons]
+    }
+}
+
+/// Buffers of zeros in the sizes of a network's parameter groups.
+pub(super) fn device_groups<R: Real, B: Backend<R>>(
+    backend: &B,
+    layout: &Layout,
+) -> Result<Groups<B::Buffer>, B::Error> {
+    upload(backend, &host_groups::<R>(layout))
+}
+
+pub(super) fn host_groups<R: Real>(layout: &Layout) -> Groups<Vec<R>> {
+    let zeros = |range: &Range<usize>| vec![R::zero(); range.len()];
+    let total = &layout.total;
+    Groups {
+        weights: zeros(&total.synapses),
+        delays: zeros(&total.synapses),
+        sigma: zeros(&total.sigma),
+        norms: zeros(&total.norm),
+        neurons: zeros(&total.neuron),
+    }
+}
+
+fn upload<R: Real, B: Backend<R>>(
+    backend: &B,
+    host: &Groups<Vec<R>>,
+) -> Result<Groups<B::Buffer>, B::Error> {
+    let buffer = |from: &Vec<R>| -> Result<B::Buffer, B::Error> {
+        let mut to = backend.buffer(from.len())?;
+        backend.upload(from, &mut to)?;
+        Ok(to)
+    };
+    Ok(Groups {
+        weights: buffer(&host.weights)?,
+        delays: buffer(&host.delays)?,
+        sigma: buffer(&host.sigma)?,
+        norms: buffer(&host.norms)?,
+        neurons: buffer(&host.neurons)?,
+    })
+}
+
+fn layer_name(l: usize, hidden: usize) -> alloc::string::String {
+    if l == hidden { "output".into() } else { format!("hidden.{l}") }
+}
+
+fn push_halves<R: Real>(tensors: &mut Vec<Tensor<R>>, l: usize, names: [&str; 2], block: &[R]) {
+    if block.is_empty() {
+        return;
+    }
+    let (first, second) = block.split_at(block.len() / 2);
+    for (name, half) in names.into_iter().zip([first, second]) {
+        tensors.push(Tensor {
+            name: format!("hidden.{l}.{name}"),
+            shape: vec![half.len()],
+            values: half.to_vec(),
+        });
+    }
+}
+
+impl<E> From<NetworkError> for TrainError<E> {
+    fn from(error: NetworkError) -> Self {
+        Self::Network(error)
+    }
+}

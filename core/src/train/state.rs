@@ -1,0 +1,102 @@
+use crate::num::Real;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// A named block of numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor<R> {
+    /// `layer.parameter`, as [`Model::tensors`](super::Model::tensors) lists them.
+    pub name: String,
+    /// Dimensions, the last innermost.
+    pub shape: Vec<usize>,
+    /// Numbers.
+    pub values: Vec<R>,
+}
+
+/// Everything that training has changed: a checkpoint without its file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State<R> {
+    /// Parameters, running statistics and, for a trainer, Adam's moments.
+    pub tensors: Vec<Tensor<R>>,
+    /// Epochs finished.
+    pub epoch: u64,
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// The seed of every draw.
+    pub seed: u64,
+}
+
+/// A state that is not of this network.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// A tensor is not there.
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor has another shape.
+    Shape {
+        /// Its name.
+        name: String,
+        /// The shape this network needs.
+        expected: Vec<usize>,
+        /// The shape it has.
+        found: Vec<usize>,
+    },
+    /// A tensor holds a NaN or an infinity.
+    NotFinite {
+        /// Its name.
+        name: String,
+        /// The first such place.
+        index: usize,
+    },
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { name } => write!(f, "tensor {name} is missing"),
+            Self::Shape { name, expected, found } => {
+                write!(f, "tensor {name} has shape {found:?}, this network needs {expected:?}")
+            }
+            Self::NotFinite { name, index } => write!(f, "tensor {name}[{index}] is not finite"),
+        }
+    }
+}
+
+impl core::error::Error for StateError {}
+
+/// Reads one layer's tensors.
+pub(super) struct TensorReader<'a, R> {
+    pub(super) state: &'a State<R>,
+    pub(super) layer: String,
+}
+
+impl<R: Real> TensorReader<'_, R> {
+    /// Copies a tensor; one that would be empty need not be there.
+    pub(super) fn read(
+        &self,
+        name: &str,
+        shape: &[usize],
+        out: &mut [R],
+    ) -> Result<(), StateError> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let name = alloc::format!("{}.{name}", self.layer);
+        let Some(tensor) = self.state.tensors.iter().find(|t| t.name == name) else {
+            return Err(StateError::Missing { name });
+        };
+        if tensor.shape != shape || tensor.values.len() != out.len() {
+            let (expected, found) = (shape.to_vec(), tensor.shape.clone());
+            return Err(StateError::Shape { name, expected, found });
+        }
+        if let Some(index) = tensor.values.iter().position(|v| !v.is_finite()) {
+            return Err(StateError::NotFinite { name, index });
+        }
+        out.copy_from_slice(&tensor.values);
+        Ok(())
+    }
+}

@@ -1,0 +1,483 @@
+use super::model::{Batch, Groups, Kernel, Model, Spikes, device_groups, host_groups, layer, synapse_params};
+use super::network::{Network, NetworkError};
+use super::state::{State, StateError, Tensor, TensorReader};
+use crate::backend::{
+    Backend, LayerGradients, LayerOps, LayerTape, NormMode, SynapseGradients, ViewMut,
+};
+use crate::delay::{DelayKernel, Discrete};
+use crate::init::DelayInit;
+use crate::loss::decide;
+use crate::neuron::NeuronModel;
+use crate::norm::Valid;
+use crate::num::Real;
+use crate::optim::Adam;
+use crate::rng::Rng;
+use crate::schedule::{Cosine, OneCycle, SigmaSchedule};
+use crate::shape::{Shape, ShapeError};
+use crate::surrogate::Surrogate;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+const DROPOUT: u64 = 3;
+
+/// Raw sigma over the epochs. Every layer starts at its own width.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sigma {
+    /// Sigma of the first epoch; `None`: half the layer's kernel length.
+    pub start: Option<f64>,
+    /// Sigma after the shrinking.
+    pub end: f64,
+    /// Epochs of shrinking.
+    pub epochs: usize,
+}
+
+/// How a network learns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recipe {
+    /// Passes over the training items; schedules end with them.
+    pub epochs: usize,
+    /// Highest learning rate of weights, norms and neurons in the one-cycle schedule; the cycle starts at a 25th.
+    pub rate: f64,
+    /// Learning rate of the delays in the first epoch, cosine to zero; `None`: delays are fixed.
+    pub delay_rate: Option<f64>,
+    /// Weight decay of the weights.
+    pub l2: f64,
+    /// Whether the decay is decoupled from the gradient (AdamW).
+    pub decoupled: bool,
+    /// Whether the neurons' raw parameters are trained.
+    pub train_neurons: bool,
+    /// Sigma over the epochs.
+    pub sigma: Sigma,
+    /// Initial delays.
+    pub delays: DelayInit,
+}
+
+impl Recipe {
+    /// The paper's: peak rate 5e-3, delays 0.1, L2 1e-5, sigma to 0.23 over the first quarter.
+    pub fn paper(epochs: usize) -> Self {
+        Self {
+            epochs,
+            rate: 5e-3,
+            delay_rate: Some(0.1),
+            l2: 1e-5,
+            decoupled: false,
+            train_neurons: true,
+            sigma: Sigma { start: None, end: 0.23, epochs: (epochs / 4).max(1) },
+            delays: DelayInit::Paper,
+        }
+    }
+}
+
+/// What one optimizer step saw, before it was taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport<R> {
+    /// Mean loss of the batch.
+    pub loss: R,
+    /// Samples whose highest score is their target's.
+    pub correct: usize,
+}
+
+/// Why training stopped.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TrainError<E> {
+    /// The backend failed.
+    Backend(E),
+    /// The network cannot be.
+    Network(NetworkError),
+    /// The state is not of this network.
+    State(StateError),
+    /// The loss is no longer a number. The step was not taken.
+    Diverged {
+        /// Epoch, from 0.
+        epoch: u64,
+        /// Step of the whole training, from 0.
+        step: u64,
+    },
+}
+
+impl<E: fmt::Display> fmt::Display for TrainError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend(e) => e.fmt(f),
+            Self::Network(e) => e.fmt(f),
+            Self::State(e) => e.fmt(f),
+            Self::Diverged { epoch, step } => {
+                write!(f, "the loss is not finite in epoch {epoch}, step {step}")
+            }
+        }
+    }
+}
+
+impl<E: core::error::Error> core::error::Error for TrainError<E> {}
+
+impl<E: From<ShapeError>> From<E> for TrainError<E> {
+    fn from(error: E) -> Self {
+        Self::Backend(error)
+    }
+}
+
+/// A model that learns.
+pub struct Trainer<R: Real, B: Backend<R>, K, N, S> {
+    model: Model<R, B, K, N, S>,
+    recipe: Recipe,
+    gradients: Groups<B::Buffer>,
+    first: Groups<B::Buffer>,
+    second: Groups<B::Buffer>,
+    workspace: Option<Workspace<B::Buffer, B::Sequence>>,
+    epoch: u64,
+    step: u64,
+    seed: u64,
+}
+
+/// Blocks of one batch shape, kept from step to step.
+struct Workspace<Buf, Q> {
+    shape: Shape,
+    x: Q,
+    hidden: Vec<HiddenSpace<Buf, Q>>,
+    y: Q,
+    d_y: Q,
+    targets: Buf,
+    scores: Buf,
+}
+
+struct HiddenSpace<Buf, Q> {
+    tape: LayerTape<Buf, Q>,
+    spikes: Q,
+    d_spikes: Q,
+    mask: Option<Buf>,
+}
+
+impl<R, B, K, N, S> Trainer<R, B, K, N, S>
+where
+    R: Real,
+    B: LayerOps<R, K, N, S> + LayerOps<R, Discrete, N, S>,
+    K: DelayKernel<R>,
+    N: NeuronModel<R>,
+    S: Surrogate<R>,
+{
+    /// A trainer at the start: parameters drawn from the seed, moments zero.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn new(
+        backend: B,
+        network: Network<R, K, N, S>,
+        recipe: Recipe,
+        seed: u64,
+    ) -> Result<Self, TrainError<B::Error>> {
+        let model = Model::new(backend, network, recipe.delays, seed)?;
+        let gradients = device_groups(&model.backend, &model.layout)?;
+        let first = device_groups(&model.backend, &model.layout)?;
+        let second = device_groups(&model.backend, &model.layout)?;
+        let (epoch, step, workspace) = (0, 0, None);
+        let mut trainer =
+            Self { model, recipe, gradients, first, second, workspace, epoch, step, seed };
+        trainer.set_sigma()?;
+        Ok(trainer)
+    }
+
+    /// The model as it stands.
+    pub fn model(&self) -> &Model<R, B, K, N, S> {
+        &self.model
+    }
+
+    /// Epochs finished.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Trained numbers: weights, delays where they learn, norms and neuron parameters.
+    pub fn parameters(&self) -> usize {
+        let total = &self.model.layout.total;
+        let delays = if self.recipe.delay_rate.is_some() { total.synapses.len() } else { 0 };
+        let neurons = if self.recipe.train_neurons { total.neuron.len() } else { 0 };
+        total.synapses.len() + delays + total.norm.len() + neurons
+    }
+
+    /// One step of learning on a batch.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] before anything but the running statistics has changed; what the backend reports.
+    pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport<R>, TrainError<B::Error>> {
+        let report = self.accumulate(batch)?;
+        if !report.loss.is_finite() {
+            return Err(TrainError::Diverged { epoch: self.epoch, step: self.step });
+        }
+        self.update()?;
+        self.step += 1;
+        Ok(report)
+    }
+
+    /// Ends an epoch: schedules advance.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn finish_epoch(&mut self) -> Result<(), B::Error> {
+        self.epoch += 1;
+        self.set_sigma()
+    }
+
+    /// The gradients of the last step, named as the parameters.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn gradients(&self) -> Result<Vec<Tensor<R>>, B::Error> {
+        self.model.group_tensors(&self.gradients)
+    }
+
+    /// As [`Model::evaluate`] with rounded delays.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn evaluate(&self, batch: &Batch<'_, R>) -> Result<(Vec<R>, R), B::Error> {
+        self.model.evaluate(batch, Kernel::Discrete)
+    }
+
+    /// As [`Model::spikes`] with rounded delays.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn spikes(&self, batch: &Batch<'_, R>) -> Result<Vec<Spikes<R>>, B::Error> {
+        self.model.spikes(batch, Kernel::Discrete)
+    }
+
+    /// Everything needed to go on later, bit for bit: the model's tensors, and Adam's moments as `adam.first.GROUP` and
+    /// `adam.second.GROUP`.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn state(&self) -> Result<State<R>, B::Error> {
+        let mut tensors = self.model.tensors()?;
+        for (order, moments) in [("first", &self.first), ("second", &self.second)] {
+            let mut host = host_groups::<R>(&self.model.layout);
+            let blocks = moments.list().into_iter().zip(host.list_mut()).zip(GROUPS);
+            for ((from, to), group) in blocks {
+                self.model.backend.download(from, to)?;
+                if !to.is_empty() {
+                    tensors.push(Tensor {
+                        name: alloc::format!("adam.{order}.{group}"),
+                        shape: vec![to.len()],
+                        values: core::mem::take(to),
+                    });
+                }
+            }
+        }
+        Ok(State { tensors, epoch: self.epoch, step: self.step, seed: self.seed })
+    }
+
+    /// Goes on from a state; moments that it does not hold are zero.
+    ///
+    /// # Errors
+    /// [`TrainError::State`] names a tensor that does not fit; then nothing has changed.
+    pub fn restore(&mut self, state: &State<R>) -> Result<(), TrainError<B::Error>> {
+        let mut moments = [host_groups::<R>(&self.model.layout), host_groups(&self.model.layout)];
+        for (order, host) in ["first", "second"].into_iter().zip(&mut moments) {
+            let from = TensorReader { state, layer: alloc::format!("adam.{order}") };
+            for (group, block) in GROUPS.into_iter().zip(host.list_mut()) {
+                let len = [block.len()];
+                match from.read(group, &len, block) {
+                    Ok(()) | Err(StateError::Missing { .. }) => {}
+                    Err(error) => return Err(TrainError::State(error)),
+                }
+            }
+        }
+        self.model.restore(state)?;
+        let backend = &self.model.backend;
+        for (host, device) in moments.iter().zip([&mut self.first, &mut self.second]) {
+            for (from, to) in host.list().into_iter().zip(device.list_mut()) {
+                backend.upload(from, to)?;
+            }
+        }
+        (self.epoch, self.step, self.seed) = (state.epoch, state.step, state.seed);
+        Ok(())
+    }
+
+    fn set_sigma(&mut self) -> Result<(), B::Error> {
+        let Sigma { start, end, epochs } = self.recipe.sigma;
+        let sigma: Vec<R> = (self.model.network.synapses())
+            .map(|s| {
+                let start = start.unwrap_or((s.taps / 2) as f64);
+                R::of(SigmaSchedule { start, end, epochs }.at(self.epoch as usize))
+            })
+            .collect();
+        self.model.backend.upload(&sigma, &mut self.model.values.sigma)
+    }
+
+    /// Forward and backward: gradients, loss and hits of a batch.
+    fn accumulate(&mut self, batch: &Batch<'_, R>) -> Result<StepReport<R>, B::Error> {
+        self.model.check(batch)?;
+        let mut space = match self.workspace.take() {
+            Some(space) if space.shape == batch.shape => space,
+            _ => self.make_workspace(batch)?,
+        };
+        let loss = self.forward(batch, &mut space)?;
+        let mut scores = vec![R::zero(); batch.targets.len()];
+        self.model.backend.download(&space.scores, &mut scores)?;
+        if loss.is_finite() {
+            self.backward(batch, &mut space)?;
+        }
+        self.workspace = Some(space);
+        let classes = self.model.network.output.synapses.outputs;
+        let rows = scores.chunks_exact(classes).zip(batch.targets.chunks_exact(classes));
+        let correct = rows.filter(|(score, target)| decide(score) == decide(target)).count();
+        Ok(StepReport { loss, correct })
+    }
+
+    fn make_workspace(
+        &self,
+        batch: &Batch<'_, R>,
+    ) -> Result<Workspace<B::Buffer, B::Sequence>, B::Error> {
+        let backend = &self.model.backend;
+        let mut shape = batch.shape;
+        let mut hidden = Vec::new();
+        for layer in &self.model.network.hidden {
+            shape = layer.synapses.output(shape);
+            hidden.push(HiddenSpace {
+                tape: LayerOps::<R, K, N, S>::tape(backend, shape)?,
+                spikes: backend.sequence(shape)?,
+                d_spikes: backend.sequence(shape)?,
+                mask: None,
+            });
+        }
+        let output = self.model.network.output.synapses.output(shape);
+        Ok(Workspace {
+            shape: batch.shape,
+            x: backend.sequence(batch.shape)?,
+            hidden,
+            y: backend.sequence(output)?,
+            d_y: backend.sequence(output)?,
+            targets: backend.buffer(batch.targets.len())?,
+            scores: backend.buffer(batch.targets.len())?,
+        })
+    }
+
+    fn forward(
+        &mut self,
+        batch: &Batch<'_, R>,
+        space: &mut Workspace<B::Buffer, B::Sequence>,
+    ) -> Result<R, B::Error> {
+        let Model { backend, network, layout, values, running } = &mut self.model;
+        backend.upload_sequence(batch.x, &mut space.x)?;
+        backend.upload(batch.targets, &mut space.targets)?;
+        let rng = Rng::new(self.seed, DROPOUT).fork(self.step);
+        let mut valid = Valid { lengths: batch.lengths, grown: 0 };
+        let mut x = &space.x;
+        for (l, at) in space.hidden.iter_mut().enumerate() {
+            let hidden = &network.hidden[l];
+            valid = valid.grow(hidden.synapses.tail);
+            at.mask = None;
+            if hidden.dropout > 0.0 {
+                let len = batch.shape.batch * hidden.synapses.outputs;
+                at.mask = Some(backend.dropout(rng.fork(l as u64), hidden.dropout, len)?);
+            }
+            let layer = layer(network, layout, values, l, &hidden.kernel, at.mask.as_ref(), valid);
+            let running = ViewMut::new(&mut *running, layout.layers[l].norm.clone());
+            let mode = NormMode::Batch { running };
+            backend.layer_forward(&layer, mode, x, &mut at.tape, &mut at.spikes)?;
+            x = &at.spikes;
+        }
+        let output = &network.output;
+        let params = synapse_params(values, layout, network.hidden.len());
+        backend.project(&output.synapses, &output.kernel, params, x, &mut space.y)?;
+        backend.readout(
+            &output.readout,
+            network.loss,
+            valid.grow(output.synapses.tail),
+            &space.y,
+            Some(&space.targets),
+            &mut space.scores,
+            Some(&mut space.d_y),
+        )
+    }
+
+    fn backward(
+        &mut self,
+        batch: &Batch<'_, R>,
+        space: &mut Workspace<B::Buffer, B::Sequence>,
+    ) -> Result<(), B::Error> {
+        let Model { backend, network, layout, values, .. } = &self.model;
+        let gradients = &mut self.gradients;
+        let mut grown: usize = network.hidden.iter().map(|h| h.synapses.tail).sum();
+        let Workspace { x: input, hidden, d_y, .. } = space;
+        let output = &network.output;
+        let params = self.model.output_params();
+        let parts = &layout.layers[hidden.len()];
+        let into = SynapseGradients {
+            weights: ViewMut::new(&mut gradients.weights, parts.synapses.clone()),
+            delays: ViewMut::new(&mut gradients.delays, parts.synapses.clone()),
+            sigma: ViewMut::new(&mut gradients.sigma, parts.sigma.clone()),
+        };
+        let (synapses, kernel) = (&output.synapses, &output.kernel);
+        match hidden.last_mut() {
+            Some(last) => {
+                let d_x = Some(&mut last.d_spikes);
+                backend.project_backward(synapses, kernel, params, &last.spikes, d_y, into, d_x)?;
+            }
+            None => {
+                return backend.project_backward(synapses, kernel, params, input, d_y, into, None);
+            }
+        }
+        for l in (0..hidden.len()).rev() {
+            let (before, from) = hidden.split_at_mut(l);
+            let at = &from[0];
+            let valid = Valid { lengths: batch.lengths, grown };
+            let kernel = &network.hidden[l].kernel;
+            let layer = layer(network, layout, values, l, kernel, at.mask.as_ref(), valid);
+            let parts = &layout.layers[l];
+            let into = LayerGradients {
+                synapses: SynapseGradients {
+                    weights: ViewMut::new(&mut gradients.weights, parts.synapses.clone()),
+                    delays: ViewMut::new(&mut gradients.delays, parts.synapses.clone()),
+                    sigma: ViewMut::new(&mut gradients.sigma, parts.sigma.clone()),
+                },
+                norm: ViewMut::new(&mut gradients.norms, parts.norm.clone()),
+                neuron: ViewMut::new(&mut gradients.neurons, parts.neuron.clone()),
+            };
+            let (x, d_x) = match before.last_mut() {
+                Some(below) => (&below.spikes, Some(&mut below.d_spikes)),
+                None => (&*input, None),
+            };
+            backend.layer_backward(&layer, x, &at.tape, &at.d_spikes, into, d_x)?;
+            grown -= network.hidden[l].synapses.tail;
+        }
+        Ok(())
+    }
+
+    fn update(&mut self) -> Result<(), B::Error> {
+        let Model { backend, network, layout, values, .. } = &mut self.model;
+        let epoch = self.epoch as usize;
+        let step = self.step + 1;
+        let (gradients, first, second) = (&self.gradients, &mut self.first, &mut self.second);
+        let (rate, beta1) = OneCycle { peak: self.recipe.rate, epochs: self.recipe.epochs }.at(epoch);
+        let plain = Adam { beta1: R::of(beta1), ..Adam::new(R::of(rate), step) };
+        let decayed =
+            Adam { l2: R::of(self.recipe.l2), decoupled: self.recipe.decoupled, ..plain };
+        let total = &layout.total;
+        let (g, p) = (&gradients.weights, &mut values.weights);
+        let all = total.synapses.clone();
+        backend.adam(&decayed, all, g, p, &mut first.weights, &mut second.weights)?;
+        let (g, p) = (&gradients.norms, &mut values.norms);
+        backend.adam(&plain, total.norm.clone(), g, p, &mut first.norms, &mut second.norms)?;
+        if self.recipe.train_neurons {
+            let (g, p) = (&gradients.neurons, &mut values.neurons);
+            let all = total.neuron.clone();
+            backend.adam(&plain, all, g, p, &mut first.neurons, &mut second.neurons)?;
+        }
+        if let Some(base) = self.recipe.delay_rate {
+            let rate = Cosine { base, epochs: self.recipe.epochs }.at(epoch);
+            for (synapses, parts) in network.synapses().zip(&layout.layers) {
+                let last = R::count(synapses.taps - 1);
+                let bounds = Some((R::zero(), last));
+                let adam = Adam { bounds, ..Adam::new(R::of(rate), step) };
+                let (g, p) = (&gradients.delays, &mut values.delays);
+                let part = parts.synapses.clone();
+                backend.adam(&adam, part, g, p, &mut first.delays, &mut second.delays)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const GROUPS: [&str; 5] = ["weights", "delays", "sigma", "norms", "neurons"];
