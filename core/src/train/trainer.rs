@@ -88,7 +88,7 @@ pub enum TrainError<E> {
     Network(NetworkError),
     /// The state is not of this network.
     State(StateError),
-    /// The loss is no longer a number. The step was not taken.
+    /// The loss or a gradient is no longer a number. The step was not taken.
     Diverged {
         /// Epoch, from 0.
         epoch: u64,
@@ -104,7 +104,7 @@ impl<E: fmt::Display> fmt::Display for TrainError<E> {
             Self::Network(e) => e.fmt(f),
             Self::State(e) => e.fmt(f),
             Self::Diverged { epoch, step } => {
-                write!(f, "the loss is not finite in epoch {epoch}, step {step}")
+                write!(f, "loss or gradient is not finite in epoch {epoch}, step {step}")
             }
         }
     }
@@ -202,7 +202,7 @@ where
     /// [`TrainError::Diverged`] before anything but the running statistics has changed; what the backend reports.
     pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport<R>, TrainError<B::Error>> {
         let report = self.accumulate(batch)?;
-        if !report.loss.is_finite() {
+        if !report.loss.is_finite() || !self.norms_are_finite()? {
             return Err(TrainError::Diverged { epoch: self.epoch, step: self.step });
         }
         self.update()?;
@@ -323,6 +323,14 @@ where
         let rows = scores.chunks_exact(classes).zip(batch.targets.chunks_exact(classes));
         let correct = rows.filter(|(score, target)| decide(score) == decide(target)).count();
         Ok(StepReport { loss, correct })
+    }
+
+    /// A step function hides a membrane that is no number: such a neuron is silent and the loss stays finite. The
+    /// gradients of its norm do not.
+    fn norms_are_finite(&self) -> Result<bool, B::Error> {
+        let mut host = vec![R::zero(); self.model.layout.total.norm.len()];
+        self.model.backend.download(&self.gradients.norms, &mut host)?;
+        Ok(host.iter().all(|g| g.is_finite()))
     }
 
     fn make_workspace(

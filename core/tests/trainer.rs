@@ -1,0 +1,270 @@
+//! The trainer follows the reference's optimizer steps, and its laws.
+#![cfg(feature = "alloc")]
+
+use polychron_core::delay::AnyKernel;
+use polychron_core::init::DelayInit;
+use polychron_core::loss::Loss;
+use polychron_core::neuron::{Li, Lif};
+use polychron_core::norm::BatchNorm;
+use polychron_core::reference::Reference;
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::AnySurrogate;
+use polychron_core::train::{
+    Batch, Hidden, Network, NetworkError, Output, Recipe, State, StateError, Tensor, TrainError,
+    Trainer,
+};
+use safetensors::SafeTensors;
+
+type Net = Network<f64, AnyKernel, Lif<f64>, AnySurrogate<f64>>;
+type Golden = Trainer<f64, Reference, AnyKernel, Lif<f64>, AnySurrogate<f64>>;
+
+fn network(sizes: &[usize], taps: usize, dropout: f64) -> Net {
+    let tau = 1.5000000001;
+    let pairs: Vec<_> = sizes.windows(2).map(|w| Synapses::new(w[0], w[1], taps)).collect();
+    let (output, hidden) = pairs.split_last().unwrap();
+    Network {
+        hidden: hidden
+            .iter()
+            .map(|&synapses| Hidden {
+                synapses,
+                kernel: AnyKernel::Gauss,
+                norm: Some(BatchNorm::default()),
+                neuron: Lif::new(tau),
+                surrogate: AnySurrogate::from_name("atan", &[("alpha", 5.0)]).unwrap(),
+                dropout,
+            })
+            .collect(),
+        output: Output { synapses: *output, kernel: AnyKernel::Gauss, readout: Li::new(tau) },
+        loss: Loss::Sum,
+    }
+}
+
+struct File(Vec<u8>);
+
+impl File {
+    fn open() -> Self {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/train_steps.safetensors");
+        Self(std::fs::read(folder).unwrap())
+    }
+
+    fn read(&self, name: &str) -> (Vec<usize>, Vec<f64>) {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let tensor = file.tensor(name).unwrap_or_else(|_| panic!("{name}"));
+        let eight = tensor.data().chunks_exact(8).map(|b| b.try_into().unwrap());
+        let values = match tensor.dtype() {
+            safetensors::Dtype::I64 => eight.map(|b| i64::from_le_bytes(b) as f64).collect(),
+            _ => eight.map(f64::from_le_bytes).collect(),
+        };
+        (tensor.shape().to_vec(), values)
+    }
+}
+
+/// Layer, our parameter name, the file's; positions become delays `lim - P`.
+fn names() -> Vec<(String, String)> {
+    let mut names = Vec::new();
+    for l in 0..3 {
+        let ours = if l == 2 { "output".to_string() } else { format!("hidden.{l}") };
+        for (name, theirs) in [("weight", "W"), ("delay", "P"), ("gamma", "gamma"), ("beta", "beta")] {
+            if l < 2 || name == "weight" || name == "delay" {
+                names.push((format!("{ours}.{name}"), format!("l{l}.{theirs}")));
+            }
+        }
+    }
+    names
+}
+
+fn parameters(file: &File, prefix: &str) -> Vec<Tensor<f64>> {
+    let mut tensors = Vec::new();
+    for (ours, theirs) in names() {
+        let (shape, mut values) = file.read(&format!("{prefix}.{theirs}"));
+        if ours.ends_with("delay") {
+            values.iter_mut().for_each(|p| *p = 2.0 - *p);
+        }
+        tensors.push(Tensor { name: ours, shape, values });
+    }
+    tensors
+}
+
+fn worst(found: &[Tensor<f64>], expected: &[Tensor<f64>]) -> f64 {
+    let mut worst = 0.0f64;
+    for e in expected {
+        let f = found.iter().find(|f| f.name == e.name).unwrap_or_else(|| panic!("{}", e.name));
+        assert_eq!(f.shape, e.shape, "{}", e.name);
+        let scale = e.values.iter().fold(1e-300f64, |m, v| m.max(v.abs()));
+        for (a, b) in f.values.iter().zip(&e.values) {
+            worst = worst.max((a - b).abs() / scale);
+        }
+    }
+    worst
+}
+
+#[test]
+fn the_trainer_follows_the_eight_reference_steps() {
+    let file = File::open();
+    let recipe = Recipe::paper(12);
+    let mut trainer: Golden =
+        Trainer::new(Reference, network(&[10, 8, 8, 4], 5, 0.0), recipe, 0).unwrap();
+    let mut start = trainer.state().unwrap();
+    for tensor in parameters(&file, "init") {
+        let at = start.tensors.iter().position(|t| t.name == tensor.name).unwrap();
+        start.tensors[at] = tensor;
+    }
+    trainer.restore(&start).unwrap();
+    for n in 0..8 {
+        let (shape, x) = file.read(&format!("step{n}.x"));
+        let labels = file.read(&format!("step{n}.labels")).1;
+        let shape = Shape::new(shape[0], shape[1], shape[2]);
+        let mut targets = vec![0.0; shape.batch * 4];
+        for (b, &label) in labels.iter().enumerate() {
+            targets[b * 4 + label as usize] = 1.0;
+        }
+        let report = trainer.step(&Batch { shape, x: &x, targets: &targets, lengths: None }).unwrap();
+        let loss = file.read(&format!("step{n}.loss")).1[0];
+        assert!((report.loss - loss).abs() <= 1e-10 * loss.abs(), "{n}: {} {loss}", report.loss);
+        let mut gradients = parameters(&file, &format!("step{n}.d"));
+        for g in gradients.iter_mut().filter(|g| g.name.ends_with("delay")) {
+            g.values.iter_mut().for_each(|v| *v -= 2.0);
+        }
+        let error = worst(&trainer.gradients().unwrap(), &gradients);
+        assert!(error <= 1e-9, "gradients of step {n}: {error:e}");
+        let after = parameters(&file, &format!("step{n}.after"));
+        let error = worst(&trainer.state().unwrap().tensors, &after);
+        assert!(error <= 1e-9, "parameters after step {n}: {error:e}");
+        if n % 2 == 1 {
+            trainer.finish_epoch().unwrap();
+        }
+    }
+}
+
+fn small(seed: u64) -> Golden {
+    Trainer::new(Reference, network(&[6, 7, 3], 5, 0.4), Recipe::paper(8), seed).unwrap()
+}
+
+struct Data {
+    x: Vec<f64>,
+    targets: Vec<f64>,
+    lengths: Vec<usize>,
+    shape: Shape,
+}
+
+impl Data {
+    fn new(seed: u64) -> Self {
+        let shape = Shape::new(9, 4, 6);
+        let rng = Rng::new(seed, 77);
+        let x = (0..shape.len() as u64).map(|n| f64::from(rng.below(n, 10) < 3)).collect();
+        let mut targets = vec![0.0; 12];
+        (0..4).for_each(|b| targets[3 * b + b % 3] = 1.0);
+        Self { x, targets, lengths: vec![9, 5, 1, 7], shape }
+    }
+
+    fn batch(&self) -> Batch<'_, f64> {
+        let lengths = Some(self.lengths.as_slice());
+        Batch { shape: self.shape, x: &self.x, targets: &self.targets, lengths }
+    }
+}
+
+#[test]
+fn a_restored_state_goes_on_bit_for_bit() {
+    let data = [Data::new(1), Data::new(2)];
+    let mut straight = small(5);
+    for _ in 0..2 {
+        for d in &data {
+            straight.step(&d.batch()).unwrap();
+        }
+        straight.finish_epoch().unwrap();
+    }
+    let halfway: State<f64> = straight.state().unwrap();
+    let mut resumed = small(99);
+    resumed.restore(&halfway).unwrap();
+    for trainer in [&mut straight, &mut resumed] {
+        for d in &data {
+            trainer.step(&d.batch()).unwrap();
+        }
+        trainer.finish_epoch().unwrap();
+    }
+    assert_eq!(straight.state().unwrap(), resumed.state().unwrap());
+}
+
+#[test]
+fn training_lowers_the_loss() {
+    let data = Data::new(3);
+    let mut trainer = small(1);
+    let first = trainer.step(&data.batch()).unwrap().loss;
+    for _ in 0..30 {
+        trainer.step(&data.batch()).unwrap();
+    }
+    let (_, last) = trainer.evaluate(&data.batch()).unwrap();
+    assert!(last < first, "{first} {last}");
+}
+
+#[test]
+fn a_number_that_is_none_stops_before_the_step() {
+    let mut data = Data::new(3);
+    let mut trainer = small(1);
+    let before = trainer.state().unwrap();
+    data.x[0] = f64::NAN;
+    let error = trainer.step(&data.batch()).unwrap_err();
+    assert_eq!(error.to_string(), "loss or gradient is not finite in epoch 0, step 0");
+    let after = trainer.state().unwrap();
+    for (b, a) in before.tensors.iter().zip(&after.tensors) {
+        if !b.name.contains("running") {
+            assert_eq!(b, a);
+        }
+    }
+}
+
+#[test]
+fn padding_changes_nothing_where_it_is_masked() {
+    let data = Data::new(4);
+    let mut long = Data::new(4);
+    long.shape.steps += 6;
+    long.x.resize(long.shape.len(), 0.0);
+    let (mut a, mut b) = (small(2), small(2));
+    let (first, second) = (a.step(&data.batch()).unwrap(), b.step(&long.batch()).unwrap());
+    assert!((first.loss - second.loss).abs() < 1e-12, "{first:?} {second:?}");
+    assert!(worst(&a.gradients().unwrap(), &b.gradients().unwrap()) < 1e-10);
+}
+
+#[test]
+fn networks_that_cannot_be_are_named() {
+    let mut broken = network(&[6, 7, 3], 5, 0.0);
+    broken.output.synapses.inputs = 9;
+    assert_eq!(broken.check(), Err(NetworkError::Width { layer: 1, expected: 7, found: 9 }));
+    let dropped = network(&[6, 7, 3], 5, 1.0);
+    assert_eq!(dropped.check().unwrap_err().to_string(), "layer 0: dropout 1 is not in [0, 1)");
+    let empty = network(&[6, 0, 3], 5, 0.0);
+    assert_eq!(empty.check().unwrap_err().to_string(), "layer 0: outputs is 0");
+}
+
+#[test]
+fn a_state_of_another_network_is_refused_whole() {
+    let mut trainer = small(1);
+    let before = trainer.state().unwrap();
+    let mut other = before.clone();
+    other.tensors.iter_mut().find(|t| t.name == "output.weight").unwrap().values[3] = f64::INFINITY;
+    let error = trainer.restore(&other).unwrap_err();
+    let name = "output.weight".to_string();
+    assert_eq!(error, TrainError::State(StateError::NotFinite { name, index: 3 }));
+    other.tensors.retain(|t| t.name != "output.weight");
+    assert_eq!(
+        trainer.restore(&other).unwrap_err().to_string(),
+        "tensor output.weight is missing"
+    );
+    assert_eq!(trainer.state().unwrap(), before);
+}
+
+#[test]
+fn initial_delays_lie_within_reach() {
+    for init in [DelayInit::Uniform, DelayInit::Paper, DelayInit::Zero] {
+        let recipe = Recipe { delays: init, ..Recipe::paper(4) };
+        let trainer: Golden =
+            Trainer::new(Reference, network(&[40, 30, 3], 5, 0.0), recipe, 3).unwrap();
+        let tensors = trainer.model().tensors().unwrap();
+        let delays = &tensors.iter().find(|t| t.name == "hidden.0.delay").unwrap().values;
+        assert!(delays.iter().all(|d| (0.0..=4.0).contains(d)));
+        let longest = delays.iter().filter(|&&d| d == 4.0).count() as f64 / delays.len() as f64;
+        let expected = if init == DelayInit::Paper { 0.2 } else { 0.0 };
+        assert!((longest - expected).abs() < 0.04, "{init:?}: {longest}");
+    }
+}
