@@ -1,0 +1,115 @@
+//! Events to steps.
+
+use half::f16;
+
+use crate::{Entry, Error, Recording, Recordings, SpikeTrain, TimeFormat};
+
+/// Which step an event falls into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Binning {
+    /// A grid from time 0: step `floor(t / dt)`. A time that is a whole millisecond as nearly as the
+    /// file's format can say counts as that millisecond, so 0.03 s, which float16 and float32 store
+    /// a little below, is in step 3 of 10 ms.
+    #[default]
+    Fixed,
+    /// Frames anchored to events, as the data path of *Learning Delays in Spiking Neural Networks
+    /// using Dilated Convolutions with Learnable Spacings* (ICLR 2024) made them: a frame opens at
+    /// its first event and takes every later one with `t - t_first <= dt`, the next opens the next
+    /// frame, and silence makes none. `t` is `1000 times` in the file's own precision.
+    Legacy2023,
+}
+
+/// How recordings become samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BinOptions {
+    /// The rule.
+    pub binning: Binning,
+    /// Length of a step in milliseconds; 10 by default.
+    pub dt_ms: u32,
+    /// Neighbouring channels summed into one, a divisor of their number; 5 by default, which makes
+    /// 140 of 700.
+    pub group: usize,
+    /// Events at this step or after are dropped; none by default.
+    pub max_steps: Option<usize>,
+}
+
+impl Default for BinOptions {
+    fn default() -> Self {
+        Self { binning: Binning::Fixed, dt_ms: 10, group: 5, max_steps: None }
+    }
+}
+
+impl BinOptions {
+    pub(crate) fn check(&self, recordings: &Recordings) -> Result<(), Error> {
+        let value = |field, value, problem: &str| {
+            Err(Error::value(&recordings.source, field, value, problem))
+        };
+        if self.dt_ms == 0 {
+            return value("dt_ms", 0, "is not a step length");
+        }
+        if self.max_steps == Some(0) {
+            return value("max_steps", 0, "leaves no step");
+        }
+        if self.group == 0 || !recordings.channels.is_multiple_of(self.group) {
+            let problem = format!("does not divide {} channels", recordings.channels);
+            return value("group", self.group, &problem);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn bin(&self, item: &Recording, format: TimeFormat) -> SpikeTrain {
+        let steps = steps_of(&item.times, format, self.binning, self.dt_ms);
+        let cap = self.max_steps.unwrap_or(usize::MAX);
+        let mut places: Vec<(u32, u16)> = steps
+            .iter()
+            .zip(&item.units)
+            .filter(|&(&step, _)| (step as usize) < cap)
+            .map(|(&step, &unit)| (step, (usize::from(unit) / self.group) as u16))
+            .collect();
+        places.sort_unstable();
+        let mut entries: Vec<Entry> = Vec::new();
+        for (step, channel) in places {
+            match entries.last_mut() {
+                Some(e) if (e.step, e.channel) == (step, channel) => e.value += 1.0,
+                _ => entries.push(Entry { step, channel, value: 1.0 }),
+            }
+        }
+        let steps = steps.iter().max().map_or(0, |&last| (last as usize + 1).min(cap));
+        SpikeTrain { steps, entries, label: item.label, speaker: item.speaker }
+    }
+}
+
+/// The step of each event, from times in seconds, ascending; `dt_ms` is at least 1.
+pub fn steps_of(times: &[f32], format: TimeFormat, binning: Binning, dt_ms: u32) -> Vec<u32> {
+    match binning {
+        Binning::Fixed => times.iter().map(|&t| fixed(t, format, dt_ms)).collect(),
+        Binning::Legacy2023 => legacy(times, format, dt_ms),
+    }
+}
+
+fn fixed(t: f32, format: TimeFormat, dt_ms: u32) -> u32 {
+    let ms = f64::from(t) * 1000.0;
+    let whole = ms.round();
+    let ms = if format.round(whole / 1000.0) == t { whole } else { ms };
+    (ms / f64::from(dt_ms)) as u32
+}
+
+fn legacy(times: &[f32], format: TimeFormat, dt_ms: u32) -> Vec<u32> {
+    let rounded = |x: f32| match format {
+        TimeFormat::F16 => f16::from_f32(x).to_f32(),
+        TimeFormat::F32 => x,
+    };
+    let ms = |t: f32| rounded(t * 1000.0);
+    let Some(&first) = times.first() else { return Vec::new() };
+    let (mut frame, mut opened) = (0, ms(first));
+    times
+        .iter()
+        .map(|&t| {
+            if rounded(ms(t) - opened) > dt_ms as f32 {
+                frame += 1;
+                opened = ms(t);
+            }
+            frame
+        })
+        .collect()
+}

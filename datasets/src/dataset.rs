@@ -1,0 +1,150 @@
+use crate::{Error, Recordings, binning::BinOptions};
+
+/// The spikes of one channel in one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Entry {
+    /// Step of the spikes, from 0.
+    pub step: u32,
+    /// Channel.
+    pub channel: u16,
+    /// Their number.
+    pub value: f32,
+}
+
+/// One sample in steps: a sparse `[steps, channels]` matrix and its label.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpikeTrain {
+    /// Length in steps.
+    pub steps: usize,
+    /// The entries that are not 0, by step and then channel.
+    pub entries: Vec<Entry>,
+    /// Class.
+    pub label: u16,
+    /// Speaker; 0 where none is known.
+    pub speaker: u16,
+}
+
+/// Samples of one task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Name, for messages and reports.
+    pub name: String,
+    /// Number of channels of every sample.
+    pub channels: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// The word of each class.
+    pub class_names: Vec<String>,
+    /// The samples.
+    pub samples: Vec<SpikeTrain>,
+    /// Length of a step in milliseconds.
+    pub dt_ms: u32,
+}
+
+impl Dataset {
+    /// Bins recordings into steps.
+    ///
+    /// # Errors
+    /// The recordings fail [`Recordings::validate`], or an option is 0 or does not divide the
+    /// channels.
+    pub fn from_recordings(recordings: &Recordings, options: &BinOptions) -> Result<Self, Error> {
+        recordings.validate()?;
+        options.check(recordings)?;
+        let bin = |item| options.bin(item, recordings.time_format);
+        Ok(Self {
+            name: recordings.source.clone(),
+            channels: recordings.channels / options.group,
+            classes: recordings.keys.len(),
+            class_names: recordings.keys.clone(),
+            samples: recordings.items.iter().map(bin).collect(),
+            dt_ms: options.dt_ms,
+        })
+    }
+
+    /// Appends the samples of another data set of the same task, a test file to its training file
+    /// say.
+    ///
+    /// # Errors
+    /// The channels, classes or step length differ.
+    pub fn append(&mut self, other: Self) -> Result<(), Error> {
+        let differs = |field: &str, here: &dyn std::fmt::Debug, there: &dyn std::fmt::Debug| {
+            let problem = format!("is not {here:?}, as in {}", self.name);
+            Err(Error::value(&other.name, field, format!("{there:?}"), problem))
+        };
+        if self.channels != other.channels {
+            return differs("channels", &self.channels, &other.channels);
+        }
+        if self.class_names != other.class_names {
+            return differs("class_names", &self.class_names, &other.class_names);
+        }
+        if self.dt_ms != other.dt_ms {
+            return differs("dt_ms", &self.dt_ms, &other.dt_ms);
+        }
+        self.samples.extend(other.samples);
+        Ok(())
+    }
+
+    /// The speakers, ascending.
+    pub fn speakers(&self) -> Vec<u16> {
+        let mut speakers: Vec<u16> = self.samples.iter().map(|s| s.speaker).collect();
+        speakers.sort_unstable();
+        speakers.dedup();
+        speakers
+    }
+
+    /// Checks what a trainer relies on.
+    ///
+    /// # Errors
+    /// There are no samples or all are of one class; a sample has no steps or no spikes; a label, a
+    /// step or a channel is out of range; entries are out of order; a value is not finite.
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.class_names.len() != self.classes {
+            let problem = format!("names for {} classes", self.classes);
+            return Err(self.value("class_names".into(), self.class_names.len(), problem));
+        }
+        for (n, sample) in self.samples.iter().enumerate() {
+            self.check(n, sample)?;
+        }
+        let Some(first) = self.samples.first() else {
+            return Err(self.value("samples".into(), "[]", "holds no sample"));
+        };
+        if self.samples.iter().all(|s| s.label == first.label) {
+            return Err(self.value("label".into(), first.label, "is the only class present"));
+        }
+        Ok(())
+    }
+
+    fn check(&self, n: usize, sample: &SpikeTrain) -> Result<(), Error> {
+        if usize::from(sample.label) >= self.classes {
+            let problem = format!("is not below {} classes", self.classes);
+            return Err(self.value(format!("samples[{n}].label"), sample.label, problem));
+        }
+        if sample.entries.is_empty() {
+            return Err(self.value(format!("samples[{n}].entries"), "[]", "holds no spike"));
+        }
+        let mut before = None;
+        for (i, e) in sample.entries.iter().enumerate() {
+            let place = |field| format!("samples[{n}].entries[{i}].{field}");
+            if e.step as usize >= sample.steps {
+                let problem = format!("is not below {} steps", sample.steps);
+                return Err(self.value(place("step"), e.step, problem));
+            }
+            if usize::from(e.channel) >= self.channels {
+                let problem = format!("is not below {} channels", self.channels);
+                return Err(self.value(place("channel"), e.channel, problem));
+            }
+            if !e.value.is_finite() {
+                return Err(self.value(place("value"), e.value, "is not finite"));
+            }
+            if before >= Some((e.step, e.channel)) {
+                return Err(self.value(place("step"), e.step, "is out of order"));
+            }
+            before = Some((e.step, e.channel));
+        }
+        Ok(())
+    }
+
+    fn value(&self, field: String, value: impl ToString, problem: impl ToString) -> Error {
+        Error::value(&self.name, field, value, problem)
+    }
+}

@@ -1,0 +1,54 @@
+/// What is wrong with a data set; each prints as one line that names the file and the place.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{file}: {error}")]
+    Io {
+        /// The path as given.
+        file: String,
+        /// What the system said.
+        #[source]
+        error: std::io::Error,
+    },
+    /// The bytes are not of the format.
+    #[error("{file}: {reason}")]
+    Format {
+        /// The file or the data set's name.
+        file: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A value that the format allows and the contents forbid, or an argument out of range.
+    #[error("{file}: {field} = {value} {problem}")]
+    Value {
+        /// The file or the data set's name.
+        file: String,
+        /// Where the value is, `spikes/units[17][3]` say.
+        field: String,
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn format(file: &str, reason: impl ToString) -> Self {
+        Self::Format { file: file.into(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn value(
+        file: &str,
+        field: impl ToString,
+        value: impl ToString,
+        problem: impl ToString,
+    ) -> Self {
+        Self::Value {
+            file: file.into(),
+            field: field.to_string(),
+            value: value.to_string(),
+            problem: problem.to_string(),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+#![forbid(unsafe_code)]
+//! Spike-train data sets for training and testing: files of the Spiking Heidelberg Digits and
+//! Spiking Speech Commands ([`shd`]), 3000 embedded spoken digits ([`digits`]), made tasks that need
+//! delays ([`synthetic`]); from events to steps ([`binning`]), to parts ([`Split`]), to dense blocks
+//! ([`Batch`]).
+//!
+//! ```
+//! use polychron_datasets::{Batch, Split, batches, digits};
+//!
+//! let data = digits::embedded();
+//! let split = Split::fractions(data.samples.len(), 0.1, 0.2, 0)?;
+//! let first = &batches(&split.train, 64, 0, 0, true, false)?[0];
+//! let batch = Batch::assemble(&data, first, None)?;
+//! assert_eq!(batch.x.len(), batch.steps * 64 * 48);
+//! # Ok::<(), polychron_datasets::Error>(())
+//! ```
+//!
+//! Everything drawn at random is drawn by [`polychron_core::rng::Rng`], so the same seed gives the
+//! same bytes on every machine.
+
+mod augment;
+mod batch;
+pub mod binning;
+mod bytes;
+mod dataset;
+pub mod digits;
+mod error;
+mod recording;
+pub mod shd;
+mod split;
+pub mod synthetic;
+
+pub use augment::Augment;
+pub use batch::{Batch, batches};
+pub use binning::{BinOptions, Binning};
+pub use dataset::{Dataset, Entry, SpikeTrain};
+pub use error::Error;
+pub use recording::{Recording, Recordings, TimeFormat};
+pub use split::Split;

@@ -1,0 +1,240 @@
+//! Files in the HDF5 layout of the Spiking Heidelberg Digits (SHD) and the Spiking Speech Commands
+//! (SSC): Cramer et al., *The Heidelberg Spiking Data Sets for the Systematic Evaluation of Spiking
+//! Neural Networks* (2020).
+//!
+//! | data set | type | meaning |
+//! | --- | --- | --- |
+//! | `spikes/times` | n x variable-length float16 or float32 | seconds, ascending |
+//! | `spikes/units` | n x variable-length integer | channel |
+//! | `labels` | n integers | class |
+//! | `extra/speaker` | n integers, may be absent | speaker |
+//! | `extra/keys` | a string a class, may be absent | word of a class |
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions};
+
+use crate::{Error, Recording, Recordings, TimeFormat, bytes};
+
+/// Channels of the published files.
+pub const CHANNELS: usize = 700;
+
+/// Slack for chunks that are larger than their contents.
+const CHUNK_SLACK: usize = 16 << 20;
+
+/// Reads a `.h5` file, or a `.h5.gz` file, of [`CHANNELS`] channels.
+///
+/// # Errors
+/// The file cannot be read, has another layout, or fails [`Recordings::validate`].
+pub fn read(path: impl AsRef<Path>) -> Result<Recordings, Error> {
+    let path = path.as_ref();
+    from_bytes(bytes::read(path)?, &path.display().to_string(), CHANNELS)
+}
+
+/// Reads the bytes of a file, packed by gzip or not; `source` names it in messages.
+///
+/// Without `extra/keys` the classes are the labels up to the largest one present, and their words
+/// its digits.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_bytes(bytes: Vec<u8>, source: &str, channels: usize) -> Result<Recordings, Error> {
+    let bytes = bytes::unpack(bytes, source)?;
+    // A damaged file may bring the HDF5 decoder to panic; nothing of it outlives the call.
+    let parsed = catch_unwind(AssertUnwindSafe(|| parse(bytes, source, channels)));
+    let recordings = parsed.unwrap_or_else(|_| {
+        Err(Error::format(source, "the HDF5 decoder gave up on a damaged file"))
+    })?;
+    recordings.validate()?;
+    Ok(recordings)
+}
+
+fn parse(bytes: Vec<u8>, source: &str, channels: usize) -> Result<Recordings, Error> {
+    let limit = bytes.len();
+    let options = OpenOptions::default()
+        .with_max_read_bytes(limit.saturating_add(CHUNK_SLACK))
+        .with_max_chunk_bytes(limit.saturating_add(CHUNK_SLACK))
+        .with_max_object_header_bytes(limit);
+    let hdf5 =
+        Hdf5File::from_vec_with_options(bytes, options).map_err(|e| Error::format(source, e))?;
+    let file = File { hdf5, source, limit };
+
+    let labels = file.integers("labels")?;
+    let n = labels.len();
+    let (times, time_format) = file.times(n)?;
+    let units = file.units(n)?;
+    let speakers = if file.has_extra("speaker")? {
+        let speakers = file.integers("extra/speaker")?;
+        file.check_len("extra/speaker", speakers.len(), n)?;
+        speakers
+    } else {
+        vec![0; n]
+    };
+    let keys = if file.has_extra("keys")? {
+        file.keys()?
+    } else {
+        (0..labels.iter().max().map_or(0, |&l| l as usize + 1)).map(|c| c.to_string()).collect()
+    };
+    let items = times.into_iter().zip(units).zip(labels.into_iter().zip(speakers));
+    let items = items
+        .map(|((times, units), (label, speaker))| Recording { times, units, label, speaker })
+        .collect();
+    Ok(Recordings { source: source.into(), channels, keys, time_format, items })
+}
+
+struct File<'a> {
+    hdf5: Hdf5File,
+    source: &'a str,
+    /// Bytes of the file: every value of a variable-length data set has its own place in it.
+    limit: usize,
+}
+
+impl File<'_> {
+    fn times(&self, n: usize) -> Result<(Vec<Vec<f32>>, TimeFormat), Error> {
+        let path = "spikes/times";
+        let set = self.dataset(path)?;
+        let (size, big) = match vlen_base(&set) {
+            Some(&Datatype::FloatingPoint { size: size @ (2 | 4), byte_order }) => {
+                (size, byte_order == ByteOrder::BigEndian)
+            }
+            _ => return Err(self.type_error(&set, path, "variable-length float16 or float32")),
+        };
+        let format = if size == 2 { TimeFormat::F16 } else { TimeFormat::F32 };
+        let rows = self.rows(&set, path, usize::from(size), n)?;
+        let decode = |v: &[u8]| {
+            let bits = integer(v, false, big) as u32;
+            match format {
+                TimeFormat::F16 => half::f16::from_bits(bits as u16).to_f32(),
+                TimeFormat::F32 => f32::from_bits(bits),
+            }
+        };
+        let size = usize::from(size);
+        Ok((rows.iter().map(|row| row.chunks_exact(size).map(decode).collect()).collect(), format))
+    }
+
+    fn units(&self, n: usize) -> Result<Vec<Vec<u16>>, Error> {
+        let path = "spikes/units";
+        let set = self.dataset(path)?;
+        let (size, signed, big) = match vlen_base(&set).and_then(integer_type) {
+            Some(kind) => kind,
+            None => return Err(self.type_error(&set, path, "variable-length integers")),
+        };
+        let decode = |(n, row): (usize, &Vec<u8>)| {
+            let values = row.chunks_exact(size).enumerate();
+            values
+                .map(|(i, v)| self.to_u16(integer(v, signed, big), || format!("{path}[{n}][{i}]")))
+                .collect()
+        };
+        self.rows(&set, path, size, n)?.iter().enumerate().map(decode).collect()
+    }
+
+    fn integers(&self, path: &str) -> Result<Vec<u16>, Error> {
+        let set = self.dataset(path)?;
+        let Some((size, signed, big)) = integer_type(set.dtype()) else {
+            return Err(self.type_error(&set, path, "integers"));
+        };
+        self.one_dimensional(&set, path)?;
+        let raw = set.read_raw_bytes().map_err(|e| self.format(e))?;
+        let values = raw.chunks_exact(size).enumerate();
+        values
+            .map(|(i, v)| self.to_u16(integer(v, signed, big), || format!("{path}[{i}]")))
+            .collect()
+    }
+
+    fn keys(&self) -> Result<Vec<String>, Error> {
+        let keys = self.dataset("extra/keys")?;
+        self.one_dimensional(&keys, "extra/keys")?;
+        keys.read_strings().map_err(|e| self.format(e))
+    }
+
+    /// The bytes of each row of a variable-length data set of `n` rows.
+    fn rows(
+        &self,
+        set: &Dataset,
+        path: &str,
+        size: usize,
+        n: usize,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        self.one_dimensional(set, path)?;
+        let raw = set.read_raw_bytes().map_err(|e| self.format(e))?;
+        let references = raw.chunks_exact(set.vlen_reference_size());
+        self.check_len(path, references.len(), n)?;
+        let mut room = self.limit;
+        let mut rows = Vec::with_capacity(n);
+        for reference in references {
+            let row =
+                set.resolve_vlen_reference_bytes(reference, size).map_err(|e| self.format(e))?;
+            room = room.checked_sub(row.len()).ok_or_else(|| {
+                self.format(format!("{path} refers to more values than the file holds"))
+            })?;
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    fn has_extra(&self, name: &str) -> Result<bool, Error> {
+        let root = self.hdf5.root_group().map_err(|e| self.format(e))?;
+        let (groups, _) = root.member_names().map_err(|e| self.format(e))?;
+        if !groups.iter().any(|g| g == "extra") {
+            return Ok(false);
+        }
+        let extra = self.hdf5.group("extra").and_then(|g| g.member_names());
+        Ok(extra.map_err(|e| self.format(e))?.1.iter().any(|d| d == name))
+    }
+
+    fn dataset(&self, path: &str) -> Result<Dataset, Error> {
+        self.hdf5.dataset(path).map_err(|e| self.format(e))
+    }
+
+    fn one_dimensional(&self, set: &Dataset, path: &str) -> Result<(), Error> {
+        match set.shape() {
+            [_] => Ok(()),
+            shape => Err(self.format(format!("{path} has shape {shape:?}, not one dimension"))),
+        }
+    }
+
+    fn check_len(&self, path: &str, len: usize, n: usize) -> Result<(), Error> {
+        if len == n {
+            return Ok(());
+        }
+        Err(self.format(format!("{path} has {len} rows, but labels has {n}")))
+    }
+
+    fn to_u16(&self, x: i128, field: impl Fn() -> String) -> Result<u16, Error> {
+        u16::try_from(x)
+            .map_err(|_| Error::value(self.source, field(), x, "is not between 0 and 65535"))
+    }
+
+    fn type_error(&self, set: &Dataset, path: &str, expected: &str) -> Error {
+        self.format(format!("{path} has type {:?}, not {expected}", set.dtype()))
+    }
+
+    fn format(&self, reason: impl ToString) -> Error {
+        Error::format(self.source, reason)
+    }
+}
+
+fn vlen_base(set: &Dataset) -> Option<&Datatype> {
+    match set.dtype() {
+        Datatype::VarLen { base, .. } => Some(base),
+        _ => None,
+    }
+}
+
+/// Bytes, signed, big-endian.
+fn integer_type(datatype: &Datatype) -> Option<(usize, bool, bool)> {
+    match *datatype {
+        Datatype::FixedPoint { size: size @ 1..=8, signed, byte_order } => {
+            Some((usize::from(size), signed, byte_order == ByteOrder::BigEndian))
+        }
+        _ => None,
+    }
+}
+
+fn integer(bytes: &[u8], signed: bool, big: bool) -> i128 {
+    let push = |x: i128, &b: &u8| x << 8 | i128::from(b);
+    let x = if big { bytes.iter().fold(0, push) } else { bytes.iter().rev().fold(0, push) };
+    let bits = 8 * bytes.len();
+    if signed && x >> (bits - 1) != 0 { x - (1 << bits) } else { x }
+}

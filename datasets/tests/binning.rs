@@ -1,0 +1,165 @@
+//! Laws of binning, and the bins of other loaders.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use half::f16;
+use polychron_datasets::binning::steps_of;
+use polychron_datasets::{BinOptions, Binning, Dataset, Recording, Recordings, TimeFormat, shd};
+use safetensors::SafeTensors;
+
+fn recordings(times: Vec<f32>, units: Vec<u16>, time_format: TimeFormat) -> Recordings {
+    let items = vec![Recording { times, units, label: 0, speaker: 0 }];
+    Recordings { source: "x".into(), channels: 700, keys: vec!["a".into()], time_format, items }
+}
+
+fn half_seconds(ms: u32) -> f32 {
+    f16::from_f64(f64::from(ms) / 1000.0).to_f32()
+}
+
+#[test]
+fn legacy_frames_are_those_of_the_paper() {
+    let file = std::fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/binning.safetensors"),
+    );
+    let file = file.unwrap();
+    let golden = SafeTensors::deserialize(&file).unwrap();
+    for case in ["a", "b"] {
+        let data = |name: &str| golden.tensor(&format!("{case}.{name}")).unwrap().data();
+        let halves = |bytes: &[u8]| -> Vec<u16> {
+            bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect()
+        };
+        let times: Vec<f32> =
+            halves(data("times")).iter().map(|&b| f16::from_bits(b).to_f32()).collect();
+        let frame_of_event: Vec<u32> = data("frame_of_event")
+            .chunks_exact(8)
+            .map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32)
+            .collect();
+        assert_eq!(steps_of(&times, TimeFormat::F16, Binning::Legacy2023, 10), frame_of_event);
+
+        let frames = golden.tensor(&format!("{case}.frames")).unwrap();
+        let read = recordings(times, halves(data("units")), TimeFormat::F16);
+        let options = BinOptions { binning: Binning::Legacy2023, ..Default::default() };
+        let data = Dataset::from_recordings(&read, &options).unwrap();
+        assert_eq!(frames.shape(), [data.samples[0].steps, data.channels]);
+        let mut dense = vec![0f32; data.samples[0].steps * data.channels];
+        for e in &data.samples[0].entries {
+            dense[e.step as usize * data.channels + usize::from(e.channel)] = e.value;
+        }
+        let bytes: Vec<u8> = dense.iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(bytes, frames.data());
+    }
+}
+
+#[test]
+fn every_whole_millisecond_is_in_its_own_step() {
+    for ms in 0..2000 {
+        let half = [half_seconds(ms)];
+        assert_eq!(steps_of(&half, TimeFormat::F16, Binning::Fixed, 10), [ms / 10], "{ms} ms, f16");
+    }
+    for ms in 0..100_000 {
+        let single = [(f64::from(ms) / 1000.0) as f32];
+        for dt in [1, 7, 10] {
+            assert_eq!(
+                steps_of(&single, TimeFormat::F32, Binning::Fixed, dt),
+                [ms / dt],
+                "{ms} ms"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_time_off_the_grid_is_floored() {
+    let times = [0.0299, 0.02999, 0.0301, 0.0399, 0.04001];
+    assert_eq!(steps_of(&times, TimeFormat::F32, Binning::Fixed, 10), [2, 2, 3, 3, 4]);
+}
+
+#[test]
+fn events_of_a_step_and_a_group_are_counted() {
+    let units = vec![699, 0, 4, 5, 0];
+    let read = recordings([1, 1, 2, 9, 25].map(half_seconds).to_vec(), units, TimeFormat::F16);
+    let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
+    let sample = &data.samples[0];
+    let entries: Vec<_> = sample.entries.iter().map(|e| (e.step, e.channel, e.value)).collect();
+    assert_eq!(entries, [(0, 0, 2.0), (0, 1, 1.0), (0, 139, 1.0), (2, 0, 1.0)]);
+    assert_eq!((data.channels, data.dt_ms, sample.steps), (140, 10, 3));
+}
+
+#[test]
+fn events_at_the_cap_or_after_are_dropped() {
+    let read = recordings([5, 19, 20, 31].map(half_seconds).to_vec(), vec![0; 4], TimeFormat::F16);
+    let options = BinOptions { max_steps: Some(2), ..Default::default() };
+    let data = Dataset::from_recordings(&read, &options).unwrap();
+    assert_eq!((data.samples[0].steps, data.samples[0].entries.len()), (2, 2));
+}
+
+#[test]
+fn an_option_out_of_range_is_named() {
+    let read = recordings(vec![0.0], vec![0], TimeFormat::F16);
+    let default = BinOptions::default();
+    for (options, message) in [
+        (BinOptions { group: 3, ..default }, "x: group = 3 does not divide 700 channels"),
+        (BinOptions { group: 0, ..default }, "x: group = 0 does not divide 700 channels"),
+        (BinOptions { dt_ms: 0, ..default }, "x: dt_ms = 0 is not a step length"),
+        (BinOptions { max_steps: Some(0), ..default }, "x: max_steps = 0 leaves no step"),
+    ] {
+        assert_eq!(Dataset::from_recordings(&read, &options).unwrap_err().to_string(), message);
+    }
+}
+
+/// Name, T, utterances, classes; entries, events and a checksum of the bins that numpy made of the
+/// same files: `rint(1000 t) // 10`, five channels summed.
+const BINS: [(&str, usize, usize, usize, usize, f64, u64); 6] = [
+    ("fsdd_spikes_train", 80, 1800, 10, 1859055, 5429953.0, 5727007069357),
+    ("fsdd_spikes_test", 80, 700, 10, 702873, 2075743.0, 818530692243),
+    ("tts_compact_train", 100, 2000, 20, 2234346, 6264504.0, 9365600603369),
+    ("tts_compact_test", 100, 500, 20, 620921, 1725291.0, 769855698540),
+    ("tts_mini_train", 100, 200, 20, 220936, 624544.0, 95910576050),
+    ("tts_mini_test", 100, 60, 20, 78304, 219291.0, 10744397323),
+];
+
+#[test]
+fn bins_of_recorded_speech_are_those_of_numpy() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    for (name, cap, utterances, classes, entries, events, checksum) in BINS {
+        let path = folder.join(format!("{name}.h5.gz"));
+        if !path.exists() {
+            println!("skipped: no {name}");
+            continue;
+        }
+        let read = shd::read(path).unwrap();
+        let options = BinOptions { max_steps: Some(cap), ..Default::default() };
+        let data = Dataset::from_recordings(&read, &options).unwrap();
+        data.validate().unwrap();
+        assert_eq!((data.samples.len(), data.classes, data.channels), (utterances, classes, 140));
+        let all = || {
+            data.samples.iter().enumerate().flat_map(|(i, s)| s.entries.iter().map(move |e| (i, e)))
+        };
+        assert_eq!(all().count(), entries, "{name}");
+        assert_eq!(all().map(|(_, e)| f64::from(e.value)).sum::<f64>(), events, "{name}");
+        let sum = all().map(|(i, e)| {
+            (i as u64 + 1) * (u64::from(e.step) + 1) * (u64::from(e.channel) + 1) * e.value as u64
+        });
+        assert_eq!(sum.sum::<u64>(), checksum, "{name}");
+    }
+}
+
+#[test]
+fn grouping_keeps_every_event() {
+    let read = shd::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/small.h5"));
+    let read = read.unwrap();
+    for group in [1, 5, 7, 700] {
+        let data =
+            Dataset::from_recordings(&read, &BinOptions { group, ..Default::default() }).unwrap();
+        data.validate().unwrap();
+        assert_eq!(data.channels, 700 / group);
+        let mut events = HashMap::new();
+        for (n, sample) in data.samples.iter().enumerate() {
+            *events.entry(n).or_insert(0.0) += sample.entries.iter().map(|e| e.value).sum::<f32>();
+        }
+        for (n, item) in read.items.iter().enumerate() {
+            assert_eq!(events[&n], item.times.len() as f32);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Laws of the reader of SHD and SSC files.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flate2::{Compression, write::GzEncoder};
+use polychron_datasets::{BinOptions, Dataset, Recordings, TimeFormat, shd};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn bytes(name: &str) -> Vec<u8> {
+    std::fs::read(fixture(name)).unwrap()
+}
+
+fn error(name: &str) -> String {
+    let error = shd::from_bytes(bytes(name), "x.h5", 700).unwrap_err().to_string();
+    assert!(!error.contains('\n'), "{error}");
+    error
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::default());
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
+}
+
+const TIMES: [&[f64]; 4] =
+    [&[0.002, 0.03, 0.03, 0.041], &[0.0, 0.5, 1.25], &[0.1], &[0.01, 0.02, 0.7, 0.7]];
+const UNITS: [&[u16]; 4] = [&[0, 7, 699, 350], &[5, 5, 5], &[42], &[1, 2, 3, 4]];
+
+fn check(read: &Recordings, format: TimeFormat) {
+    assert_eq!((read.time_format, read.channels, read.items.len()), (format, 700, 4));
+    for (n, item) in read.items.iter().enumerate() {
+        let round = |&t: &f64| match format {
+            TimeFormat::F16 => half::f16::from_f64(t).to_f32(),
+            TimeFormat::F32 => t as f32,
+        };
+        assert_eq!(item.times, TIMES[n].iter().map(round).collect::<Vec<_>>());
+        assert_eq!(item.units, UNITS[n]);
+        assert_eq!(item.label, [0, 1, 2, 0][n]);
+    }
+}
+
+#[test]
+fn contents_are_what_h5py_wrote() {
+    for (name, format) in [
+        ("small.h5", TimeFormat::F16),
+        ("big_endian.h5.gz", TimeFormat::F16),
+        ("float32.h5", TimeFormat::F32),
+    ] {
+        let read = shd::read(fixture(name)).unwrap();
+        check(&read, format);
+        assert_eq!(read.keys, ["zero", "one", "two"]);
+        assert_eq!(read.items.iter().map(|r| r.speaker).collect::<Vec<_>>(), [0, 1, 0, 1]);
+        assert!(read.source.ends_with(name));
+    }
+}
+
+#[test]
+fn extra_may_be_absent() {
+    let read = shd::read(fixture("ssc.h5.gz")).unwrap();
+    check(&read, TimeFormat::F16);
+    assert_eq!(read.keys, ["0", "1", "2"]);
+    assert!(read.items.iter().all(|r| r.speaker == 0));
+}
+
+#[test]
+fn gzip_changes_nothing() {
+    let plain = shd::from_bytes(bytes("small.h5"), "x", 700).unwrap();
+    assert_eq!(shd::from_bytes(gzip(&bytes("small.h5")), "x", 700).unwrap(), plain);
+}
+
+#[test]
+fn a_bad_value_is_named_with_its_file_and_place() {
+    for (name, message) in [
+        ("unit_high.h5.gz", "x.h5: spikes/units[0][2] = 812 is not below 700 channels"),
+        ("unit_negative.h5.gz", "x.h5: spikes/units[0][2] = -3 is not between 0 and 65535"),
+        ("label_high.h5.gz", "x.h5: labels[2] = 3 is not below 3 classes"),
+        ("nan.h5.gz", "x.h5: spikes/times[1][2] = NaN s is not finite"),
+        ("infinite.h5.gz", "x.h5: spikes/times[1][2] = inf s is not finite"),
+        ("negative.h5.gz", "x.h5: spikes/times[1][0] = -0.5 s is negative"),
+        ("late.h5.gz", "x.h5: spikes/times[1][2] = 10000 s is beyond 3600 s"),
+        ("unsorted.h5.gz", "x.h5: spikes/times[3][2] = 0.005001068 s comes after 0.020004272 s"),
+        ("silent.h5.gz", "x.h5: spikes/times[3] = [] is an utterance without spikes"),
+        ("uneven.h5.gz", "x.h5: spikes/units[3] = 3 spikes, but spikes/times[3] has 4"),
+        ("no_utterance.h5.gz", "x.h5: labels = [] holds no utterance"),
+        ("short_labels.h5.gz", "x.h5: spikes/times has 4 rows, but labels has 3"),
+        ("short_units.h5.gz", "x.h5: spikes/units has 3 rows, but labels has 4"),
+        ("short_speakers.h5.gz", "x.h5: extra/speaker has 3 rows, but labels has 4"),
+        ("aliased.h5.gz", "x.h5: spikes/times refers to more values than the file holds"),
+    ] {
+        assert_eq!(error(name), message, "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_declares_more_than_it_can_hold_is_refused() {
+    let huge = error("huge.h5.gz");
+    assert!(huge.contains("labels") && huge.contains("read limit"), "{huge}");
+}
+
+#[test]
+fn a_wrong_type_is_named() {
+    let float64 = error("float64.h5.gz");
+    assert!(float64.starts_with("x.h5: spikes/times has type"), "{float64}");
+    assert!(float64.ends_with("not variable-length float16 or float32"), "{float64}");
+    let units = error("float_units.h5.gz");
+    assert!(units.starts_with("x.h5: spikes/units has type"), "{units}");
+}
+
+#[test]
+fn one_class_reads_but_does_not_train() {
+    let read = shd::read(fixture("one_class.h5.gz")).unwrap();
+    let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
+    let error = data.validate().unwrap_err().to_string();
+    assert!(error.ends_with("one_class.h5.gz: label = 1 is the only class present"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = shd::read("no/such.h5").unwrap_err().to_string();
+    assert!(error.starts_with("no/such.h5: "), "{error}");
+}
+
+#[test]
+fn other_bytes_are_refused() {
+    for bytes in [&b""[..], b"\x1f", b"\x1f\x8b", b"not a file", &[0; 4096]] {
+        assert!(shd::from_bytes(bytes.to_vec(), "x", 700).is_err());
+    }
+}
+
+#[test]
+fn gzip_that_ends_early_is_refused() {
+    let packed = gzip(&bytes("small.h5"));
+    for end in 0..packed.len() {
+        assert!(shd::from_bytes(packed[..end].to_vec(), "x", 700).is_err(), "{end}");
+    }
+    let mut long = packed;
+    long.extend(b"more");
+    assert!(shd::from_bytes(long, "x", 700).is_err());
+}
+
+#[test]
+fn a_decompression_bomb_is_refused() {
+    let error = shd::from_bytes(gzip(&vec![0; 40 << 20]), "x", 700).unwrap_err().to_string();
+    assert_eq!(error, "x: gzip stream holds more than 16777216 bytes");
+}
+
+/// A truncated file gives an error or, where only trailing slack is gone, what is in it.
+#[test]
+fn truncation_never_panics() {
+    for name in ["small.h5", "float32.h5"] {
+        let whole = bytes(name);
+        let read = shd::from_bytes(whole.clone(), "x", 700).unwrap();
+        for end in 0..whole.len() {
+            if let Ok(cut) = shd::from_bytes(whole[..end].to_vec(), "x", 700) {
+                assert_eq!(cut, read, "{name} cut at {end}");
+            }
+        }
+    }
+}
+
+/// Whatever a damaged file says, what is read keeps the reader's promises.
+#[test]
+fn corruption_never_panics() {
+    for name in ["small.h5", "float32.h5"] {
+        let whole = bytes(name);
+        let mut refused = 0;
+        for at in 0..whole.len() {
+            for damage in [0xff, 0x01, 0x80] {
+                let mut damaged = whole.clone();
+                damaged[at] ^= damage;
+                match shd::from_bytes(damaged, "x", 700) {
+                    Ok(read) => {
+                        read.validate().unwrap();
+                        assert!(
+                            read.items.iter().map(|r| r.times.len()).sum::<usize>() < whole.len()
+                        );
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        assert!(refused > 100, "{name}: only {refused} refused");
+    }
+}

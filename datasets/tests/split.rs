@@ -1,0 +1,225 @@
+//! Laws of splits, batches and data sets.
+
+use std::path::Path;
+
+use polychron_datasets::{Batch, Dataset, Entry, Error, SpikeTrain, Split, batches, synthetic};
+
+fn text<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+    result.unwrap_err().to_string()
+}
+
+fn covers(split: &Split, items: usize) {
+    split.validate("x", items).unwrap();
+    assert_eq!(split.train.len() + split.valid.len() + split.test.len(), items);
+}
+
+fn data(speakers: &[u16]) -> Dataset {
+    let mut data = synthetic::lagged_pairs(speakers.len(), 0);
+    data.samples.iter_mut().zip(speakers).for_each(|(s, &speaker)| s.speaker = speaker);
+    data
+}
+
+#[test]
+fn fractions_cover_and_follow_the_seed() {
+    let split = Split::fractions(105, 0.1, 0.2, 3).unwrap();
+    covers(&split, 105);
+    assert_eq!((split.valid.len(), split.test.len()), (11, 21));
+    assert_eq!(split, Split::fractions(105, 0.1, 0.2, 3).unwrap());
+    assert_ne!(split, Split::fractions(105, 0.1, 0.2, 4).unwrap());
+    assert!(!split.test.is_sorted());
+}
+
+#[test]
+fn the_test_part_does_not_depend_on_the_valid_part() {
+    let some = Split::fractions(50, 0.3, 0.2, 3).unwrap();
+    assert_eq!(some.test, Split::fractions(50, 0.0, 0.2, 3).unwrap().test);
+}
+
+#[test]
+fn a_fraction_out_of_range_is_named() {
+    assert_eq!(
+        text(Split::fractions(10, -0.1, 0.2, 0)),
+        "split: valid = -0.1 is not a fraction in [0, 1)"
+    );
+    assert_eq!(
+        text(Split::fractions(10, 0.0, f64::NAN, 0)),
+        "split: test = NaN is not a fraction in [0, 1)"
+    );
+    let none = "split: valid + test = 10 of 10 samples leave none to train on";
+    assert_eq!(text(Split::fractions(10, 0.5, 0.5, 0)), none);
+    assert!(Split::fractions(0, 0.0, 0.0, 0).is_err());
+}
+
+#[test]
+fn the_speaker_left_out_is_tested_alone() {
+    let data = data(&[4, 1, 4, 2, 1, 2, 2, 1]);
+    assert_eq!(data.speakers(), [1, 2, 4]);
+    let split = Split::leave_speaker_out(&data, 4, 0.5, 0).unwrap();
+    covers(&split, 8);
+    assert_eq!((split.test, split.valid.len()), (vec![0, 2], 3));
+    assert_eq!(
+        text(Split::leave_speaker_out(&data, 3, 0.0, 0)),
+        "lagged pairs: speaker = 3 speaks no sample"
+    );
+    let alone = self::data(&[1, 1]);
+    assert_eq!(
+        text(Split::leave_speaker_out(&alone, 1, 0.0, 0)),
+        "lagged pairs: speaker = 1 speaks every sample"
+    );
+}
+
+#[test]
+fn a_given_split_leaves_the_rest_to_train() {
+    let json = br#"{"val": [3, 0], "test": [4]}"#;
+    let split = Split::from_json(json, "x", 6, 6).unwrap();
+    assert_eq!(split, Split { train: vec![1, 2, 5], valid: vec![3, 0], test: vec![4] });
+    let split = Split::from_json(br#"{"val": [3, 0]}"#, "x", 4, 6).unwrap();
+    assert_eq!(split, Split { train: vec![1, 2], valid: vec![3, 0], test: vec![4, 5] });
+}
+
+#[test]
+fn a_bad_given_split_is_named() {
+    for (json, message) in [
+        (r#"{"val": [3, 9], "test": []}"#, "x: val[1] = 9 is not below 6 samples"),
+        (r#"{"val": [3], "test": [6]}"#, "x: test[0] = 6 is not below 6 samples"),
+        (r#"{"val": [3, 3], "test": []}"#, "x: val[1] = 3 is there twice"),
+        (r#"{"val": [3], "test": [1, 3]}"#, "x: test[1] = 3 is there twice"),
+        (r#"{"val": [5]}"#, "x: val[0] = 5 is not below 4 samples"),
+        (r#"{"val": [-1]}"#, "x: val[0] = -1 is not an index"),
+        (r#"{"val": [1.5]}"#, "x: val[0] = 1.5 is not an index"),
+        (r#"{"val": 3}"#, "x: val is not a list"),
+        (r#"{"test": [3]}"#, "x: has no list named val"),
+        (r#"{"val": [0, 1, 2, 3]}"#, "x: train = [] holds no sample"),
+        ("[]", "x: has no list named val"),
+    ] {
+        assert_eq!(text(Split::from_json(json.as_bytes(), "x", 4, 6)), message);
+    }
+    assert!(text(Split::from_json(b"{", "x", 4, 6)).starts_with("x: EOF"));
+    assert!(text(Split::read("no/such.json", 4, 6)).starts_with("no/such.json: "));
+}
+
+#[test]
+fn given_splits_of_the_reference_are_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/items");
+    for (name, train_items, items, sizes) in [
+        ("digits", 3000, 3000, (2160, 240, 600)),
+        ("fsdd", 1800, 2500, (1620, 180, 700)),
+        ("tts", 2000, 2500, (1800, 200, 500)),
+        ("order", 1500, 2000, (1350, 150, 500)),
+    ] {
+        for seed in 0..5 {
+            let path = folder.join(format!("{name}_split_{seed}.json"));
+            if !path.exists() {
+                println!("skipped: no {}", path.display());
+                continue;
+            }
+            let split = Split::read(path, train_items, items).unwrap();
+            covers(&split, items);
+            assert_eq!((split.train.len(), split.valid.len(), split.test.len()), sizes, "{name}");
+        }
+    }
+}
+
+#[test]
+fn batches_cover_and_follow_seed_and_epoch() {
+    let indices: Vec<usize> = (5..28).collect();
+    let draw = |seed, epoch| batches(&indices, 4, seed, epoch, true, false).unwrap();
+    let mut all = draw(1, 2).concat();
+    assert_ne!(all, indices);
+    all.sort_unstable();
+    assert_eq!(all, indices);
+    assert_eq!(draw(1, 2), draw(1, 2));
+    assert_ne!(draw(1, 2), draw(1, 3));
+    assert_ne!(draw(1, 2), draw(2, 2));
+    assert_eq!(draw(1, 2).iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4, 4, 4, 3]);
+    assert_eq!(batches(&indices, 4, 1, 2, true, true).unwrap(), draw(1, 2)[..5]);
+    assert_eq!(batches(&indices, 4, 1, 2, false, false).unwrap().concat(), indices);
+    assert_eq!(
+        text(batches(&indices, 0, 1, 2, true, true)),
+        "batches: batch_size = 0 makes no batch"
+    );
+}
+
+#[test]
+fn a_batch_is_time_major_and_zero_past_the_end() {
+    let data = synthetic::burst_order(7, 0.01, 3);
+    let indices = [6, 0, 3];
+    for steps in [None, Some(80), Some(20)] {
+        let batch = Batch::assemble(&data, &indices, steps).unwrap();
+        let t_len = steps.unwrap_or(60);
+        assert_eq!((batch.steps, batch.batch, batch.channels), (t_len, 3, 8));
+        assert_eq!(
+            (batch.labels.clone(), batch.lengths.clone()),
+            (vec![6, 0, 3], vec![t_len.min(60); 3])
+        );
+        for t in 0..t_len {
+            for (b, &i) in indices.iter().enumerate() {
+                for n in 0..8 {
+                    let of = |e: &&Entry| e.step as usize == t && usize::from(e.channel) == n;
+                    let value = data.samples[i].entries.iter().find(of).map_or(0.0, |e| e.value);
+                    assert_eq!(batch.x[(t * 3 + b) * 8 + n], value);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_impossible_batch_is_named() {
+    let data = synthetic::burst_order(7, 0.01, 3);
+    let name = "burst order: ";
+    for (indices, steps, message) in [
+        (&[0, 7][..], None, "indices[1] = 7 is not below 7 samples"),
+        (&[], None, "indices = [] makes no batch"),
+        (&[0], Some(0), "steps = 0 makes no batch"),
+        (&[0], Some(1 << 61), "steps = 2305843009213693952 of 1 x 8 do not fit into memory"),
+    ] {
+        assert_eq!(text(Batch::assemble(&data, indices, steps)), format!("{name}{message}"));
+    }
+}
+
+#[test]
+fn a_data_set_that_cannot_train_is_named() {
+    let entry = |step, channel, value| Entry { step, channel, value };
+    let with = |change: &dyn Fn(&mut SpikeTrain)| {
+        let mut data = synthetic::burst_order(10, 0.0, 0);
+        change(&mut data.samples[4]);
+        text(data.validate()).replace("burst order: ", "")
+    };
+    assert_eq!(with(&|s| s.label = 10), "samples[4].label = 10 is not below 10 classes");
+    assert_eq!(with(&|s| s.entries.clear()), "samples[4].entries = [] holds no spike");
+    assert_eq!(
+        with(&|s| s.entries[0] = entry(60, 0, 1.0)),
+        "samples[4].entries[0].step = 60 is not below 60 steps"
+    );
+    assert_eq!(
+        with(&|s| s.entries[0].channel = 8),
+        "samples[4].entries[0].channel = 8 is not below 8 channels"
+    );
+    assert_eq!(
+        with(&|s| s.entries[1].value = f32::NAN),
+        "samples[4].entries[1].value = NaN is not finite"
+    );
+    assert!(with(&|s| s.entries.reverse()).ends_with("is out of order"));
+    assert!(with(&|s| s.entries[1] = s.entries[0]).ends_with("is out of order"));
+
+    let mut data = synthetic::burst_order(10, 0.0, 0);
+    data.samples.truncate(1);
+    assert_eq!(text(data.validate()), "burst order: label = 0 is the only class present");
+    data.samples.clear();
+    assert_eq!(text(data.validate()), "burst order: samples = [] holds no sample");
+    data.class_names.pop();
+    assert_eq!(text(data.validate()), "burst order: class_names = 9 names for 10 classes");
+}
+
+#[test]
+fn only_data_of_one_task_is_appended() {
+    let mut data = synthetic::burst_order(10, 0.0, 0);
+    data.append(synthetic::burst_order(5, 0.0, 1)).unwrap();
+    assert_eq!(data.samples.len(), 15);
+    let message = "lagged pairs: channels = 4 is not 8, as in burst order";
+    assert_eq!(text(data.append(synthetic::lagged_pairs(5, 0))), message);
+    let mut slow = synthetic::burst_order(5, 0.0, 1);
+    slow.dt_ms = 5;
+    assert_eq!(text(data.append(slow)), "burst order: dt_ms = 5 is not 10, as in burst order");
+}
