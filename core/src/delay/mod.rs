@@ -26,6 +26,9 @@ use core::fmt::Debug;
 /// Keeps a kernel without mass within reach from dividing by zero.
 const FLOOR: f64 = 1e-7;
 
+/// Taps whose bump the backward pass keeps on the stack instead of computing it twice.
+const CACHED: usize = 64;
+
 /// One tap of an unnormalised bump: its value and derivatives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tap<R> {
@@ -94,8 +97,12 @@ fn gather<R: Real>(
 ) -> SynapseGradient<R> {
     let zero = R::zero();
     let (mut mass, mut value) = (zero, zero);
+    let mut seen = [Tap { value: zero, d_delay: zero, d_width: zero }; CACHED];
     for (j, &g) in upstream.iter().enumerate() {
         let bump = tap(R::count(j) - delay, width);
+        if let Some(seen) = seen.get_mut(j) {
+            *seen = bump;
+        }
         mass += bump.value;
         value += g * bump.value;
     }
@@ -103,7 +110,8 @@ fn gather<R: Real>(
     let d_weight = value * scale;
     let (mut d_delay, mut d_sigma) = (zero, zero);
     for (j, &g) in upstream.iter().enumerate() {
-        let bump = tap(R::count(j) - delay, width);
+        let again = || tap(R::count(j) - delay, width);
+        let bump = seen.get(j).copied().unwrap_or_else(again);
         d_delay += (g - d_weight) * bump.d_delay;
         d_sigma += (g - d_weight) * bump.d_width;
     }
