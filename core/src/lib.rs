@@ -34,7 +34,10 @@
 extern crate alloc;
 #[cfg(feature = "alloc")]
 pub mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod delay;
+pub mod gradcheck;
 pub mod init;
 pub mod loss;
 pub mod neuron;

@@ -1,0 +1,417 @@
+use super::host::{Draw, Host, Output, Part, Problem, agree, compare};
+use super::norm::norm;
+use super::projection::{self, gradients, params};
+use super::stage::{self, ATAN, MARGIN, Mode, StageCase};
+use super::tolerance::Stage;
+use super::{Conforming, Failure, Report, Verdict, Worst};
+use crate::backend::{Layer, LayerGradients, LayerTape, NormMode};
+use crate::delay::AnyKernel;
+use crate::neuron::AnyNeuron;
+use crate::norm::BatchNorm;
+use crate::num::Real;
+use crate::reference::Reference;
+use crate::shape::{Shape, Synapses};
+use crate::surrogate::AnySurrogate;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Spikes and tape are the reference's and those of the same backend's parts, with and without norm.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn layer_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    every_case::<R, B>(backend, false)
+}
+
+/// Gradients are the reference's and those of the same backend's parts, whether or not the input's is asked for.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn layer_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    every_case::<R, B>(backend, true)
+}
+
+/// Through one-tap kernels a strong synapse makes its target spike exactly its delay after its source.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn spikes_cross_a_layer_at_their_delay<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    let mut report = Report::default();
+    for kernel in [AnyKernel::Max, AnyKernel::Discrete] {
+        let synapses = Synapses::new(1, 7, 7);
+        let mut case =
+            Case::draw::<R>(0, kernel, synapses, (9, 1), (0, Mode::Step), Plan::default());
+        case.projection.weights.fill(1.5);
+        case.projection.sigma[0] = 0.0;
+        case.projection.delays = (0..7).map(|d| d as f64).collect();
+        case.projection.x = vec![0.0; 9];
+        case.projection.x[2] = 1.0;
+        let shape = case.projection.y_shape();
+        let mut spikes = vec![0.0; shape.len()];
+        for d in 0..7 {
+            spikes[shape.at(2 + d, 0, d)] = 1.0;
+        }
+        let found = Whole { case: &case, backward: false }.run::<R, B>(backend)?.remove(0);
+        let error = super::host::error(&found.values, &spikes, 1.0);
+        let (stage, what) = (Stage::Layer, "spike times");
+        report
+            .measure(Worst { stage, what, error, tolerance: stage.tolerance::<R>() }, &case.name)?;
+    }
+    Ok(report)
+}
+
+fn every_case<R: Real, B: Conforming<R>>(backend: &B, backward: bool) -> Verdict {
+    let mut report = Report::default();
+    for case in cases::<R>()?.iter().filter(|case| !(backward && case.plan.running)) {
+        let whole = Whole { case, backward };
+        agree(backend, &mut report, &case.name, &whole)?;
+        let parts = Parts { case, backward }.run::<R, B>(backend)?;
+        let name = format!("against the parts, {}", case.name);
+        compare::<R>(&mut report, &name, &whole.run::<R, B>(backend)?, &parts)?;
+    }
+    Ok(report)
+}
+
+/// What a layer has and is asked for.
+#[derive(Clone, Copy, Default)]
+struct Plan {
+    norm: bool,
+    /// Whether the running statistics normalise.
+    running: bool,
+    mask: bool,
+    lengths: bool,
+    d_x: bool,
+}
+
+struct Case {
+    name: String,
+    plan: Plan,
+    projection: projection::Case,
+    stage: StageCase,
+    norm_params: Vec<f64>,
+    running: Vec<f64>,
+    d_spikes: Vec<f64>,
+}
+
+impl Case {
+    fn draw<R: Real>(
+        seed: u64,
+        kernel: AnyKernel,
+        synapses: Synapses,
+        size: (usize, usize),
+        (neuron, mode): (usize, Mode),
+        plan: Plan,
+    ) -> Self {
+        let mut draw = Draw::<R>::new(20_000 + seed);
+        let projection = projection::Case::draw(&mut draw, kernel, synapses, size, Some(0.23), 0);
+        let shape = projection.y_shape();
+        let mut stage = StageCase::draw(&mut draw, neuron, ATAN, mode, shape);
+        stage.lengths =
+            plan.lengths.then(|| (0..size.1).map(|b| size.0 * (3 - b % 3) / 3).collect());
+        stage.grown = synapses.tail;
+        if !plan.mask {
+            stage.mask = None;
+        }
+        let width = shape.width;
+        let norm_params =
+            [draw.uniform(width, 0.5, 1.5), draw.uniform(width, -0.25, 0.75)].concat();
+        let running = [draw.uniform(width, -0.5, 0.5), draw.uniform(width, 0.5, 2.0)].concat();
+        let neuron = stage::neurons::<R>()[neuron].0;
+        let Plan { norm, running: fixed, .. } = plan;
+        Self {
+            name: format!("{neuron}, {mode:?}, norm {norm}, running {fixed}, {}", projection.name),
+            plan,
+            projection,
+            stage,
+            norm_params,
+            running,
+            d_spikes: draw.uniform(shape.len(), -1.0, 1.0),
+        }
+    }
+
+    fn upload<Q: Real, B: Conforming<Q>>(
+        &self,
+        host: &Host<'_, Q, B>,
+    ) -> Result<Inputs<Q, B::Buffer, B::Sequence>, Failure> {
+        Ok(Inputs {
+            projection: self.projection.upload(host)?,
+            norm: norm(),
+            norm_params: host.part(&self.norm_params)?,
+            running: host.part(&self.running)?,
+            stage: self.stage.upload(host)?,
+            x: host.sequence(self.projection.x_shape(), &self.projection.x)?,
+            d_spikes: host.sequence(self.stage.shape, &self.d_spikes)?,
+        })
+    }
+
+    fn unchanged<Q: Real, B: Conforming<Q>>(
+        &self,
+        host: &Host<'_, Q, B>,
+        inputs: &Inputs<Q, B::Buffer, B::Sequence>,
+    ) -> Result<(), Failure> {
+        self.projection.unchanged(host, &inputs.projection, &inputs.x)?;
+        self.stage.unchanged(host, &inputs.stage)?;
+        host.same_part(&inputs.norm_params, &self.norm_params)?;
+        host.same_sequence(&inputs.d_spikes, &self.d_spikes)?;
+        if self.plan.norm && !self.plan.running {
+            return Ok(());
+        }
+        host.same_part(&inputs.running, &self.running)
+    }
+}
+
+/// A case on a backend.
+struct Inputs<Q, B, S> {
+    projection: [Part<B>; 3],
+    norm: BatchNorm<Q>,
+    norm_params: Part<B>,
+    running: Part<B>,
+    stage: stage::Stage<Q, B, S>,
+    x: S,
+    d_spikes: S,
+}
+
+impl<Q: Real, B, S> Inputs<Q, B, S> {
+    fn layer<'a>(
+        &'a self,
+        case: &'a Case,
+    ) -> Layer<'a, Q, AnyKernel, AnyNeuron<Q>, AnySurrogate<Q>, B, S> {
+        let [weights, delays, sigma] = &self.projection;
+        Layer {
+            synapses: &case.projection.synapses,
+            kernel: &case.projection.kernel,
+            weights: weights.view(),
+            delays: delays.view(),
+            sigma: sigma.view(),
+            norm: case.plan.norm.then(|| (&self.norm, self.norm_params.view())),
+            stage: self.stage.get(&case.stage),
+        }
+    }
+}
+
+/// The statistics that normalise. The running ones are not among the [`Inputs`], since they change.
+fn mode<'a, B>(plan: Plan, running: &'a mut Part<B>) -> NormMode<'a, B> {
+    if plan.norm && !plan.running {
+        NormMode::Batch { running: running.view_mut() }
+    } else {
+        NormMode::Running(running.view())
+    }
+}
+
+/// Buffers of NaN for a layer's gradients.
+struct Gradients<B, S> {
+    projection: [Part<B>; 3],
+    norm: Part<B>,
+    neuron: Part<B>,
+    x: S,
+}
+
+impl<B, S> Gradients<B, S> {
+    fn blank<Q: Real, D: Conforming<Q, Buffer = B, Sequence = S>>(
+        case: &Case,
+        host: &Host<'_, Q, D>,
+    ) -> Result<Self, Failure> {
+        let n = case.projection.weights.len();
+        Ok(Self {
+            projection: [
+                host.blank_part(n)?,
+                host.blank_part(n)?,
+                host.blank_part(case.projection.sigma.len())?,
+            ],
+            norm: host.blank_part(case.norm_params.len())?,
+            neuron: host.blank_part(case.stage.params.len())?,
+            x: host.blank_sequence(case.projection.x_shape())?,
+        })
+    }
+
+    fn read<Q: Real, D: Conforming<Q, Buffer = B, Sequence = S>>(
+        &self,
+        case: &Case,
+        host: &Host<'_, Q, D>,
+    ) -> Result<Vec<Output>, Failure> {
+        let [weights, delays, sigma] = &self.projection;
+        let stage = Stage::LayerBackward;
+        let read = [host.read_part(weights)?, host.read_part(delays)?, host.read_part(sigma)?];
+        let floor = super::host::largest(&read[0]);
+        let mut outputs = case.projection.outputs(stage, read);
+        let neuron = Output::new(stage, "d_neuron", host.read_part(&self.neuron)?);
+        outputs.push(Output { floor, ..neuron });
+        if case.plan.norm {
+            outputs.push(Output::new(stage, "d_norm", host.read_part(&self.norm)?));
+        }
+        if case.plan.d_x {
+            outputs.push(Output::new(stage, "d_x", host.read_sequence(&self.x)?));
+        }
+        Ok(outputs)
+    }
+}
+
+/// What a forward pass leaves behind, in the order that both problems keep.
+fn forward_outputs<Q: Real, B: Conforming<Q>>(
+    case: &Case,
+    host: &Host<'_, Q, B>,
+    spikes: &B::Sequence,
+    tape: &LayerTape<B::Buffer, B::Sequence>,
+    running: &Part<B::Buffer>,
+) -> Result<Vec<Output>, Failure> {
+    let stage = Stage::Layer;
+    let spikes = Output::new(stage, "spikes", host.read_sequence(spikes)?);
+    let mut outputs = vec![
+        Output { floor: 1.0, ..spikes },
+        Output::new(stage, "projected", host.read_sequence(&tape.projected)?),
+    ];
+    if case.plan.norm {
+        let statistics = host.read(&tape.statistics, 2 * case.stage.shape.width)?;
+        outputs.push(Output::new(stage, "statistics", statistics));
+        outputs.push(Output::new(stage, "running", host.read_part(running)?));
+    }
+    Ok(outputs)
+}
+
+struct Whole<'a> {
+    case: &'a Case,
+    backward: bool,
+}
+
+impl Problem for Whole<'_> {
+    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+        let (case, host) = (self.case, Host::<Q, B>::new(backend));
+        let shape = case.stage.shape;
+        let inputs = case.upload(&host)?;
+        let mut running = host.part(&case.running)?;
+        let mut tape: LayerTape<_, _> = backend.tape(shape)?;
+        if backend.shape(&tape.projected) != shape {
+            return Err(Failure(format!("a tape for {shape:?} has another shape")));
+        }
+        host.fill_sequence(&mut tape.projected, &vec![f64::NAN; shape.len()])?;
+        let mut spikes = host.blank_sequence(shape)?;
+        let layer = inputs.layer(case);
+        let mode = mode(case.plan, &mut running);
+        backend.layer_forward(&layer, mode, &inputs.x, &mut tape, &mut spikes)?;
+        if !self.backward {
+            case.unchanged(&host, &inputs)?;
+            return forward_outputs(case, &host, &spikes, &tape, &running);
+        }
+        let mut d = Gradients::blank(case, &host)?;
+        let into = LayerGradients {
+            synapses: gradients(&mut d.projection),
+            norm: d.norm.view_mut(),
+            neuron: d.neuron.view_mut(),
+        };
+        let asked = case.plan.d_x.then_some(&mut d.x);
+        backend.layer_backward(&layer, &inputs.x, &tape, &inputs.d_spikes, into, asked)?;
+        case.unchanged(&host, &inputs)?;
+        d.read(case, &host)
+    }
+}
+
+/// The same from the parts of the boundary.
+struct Parts<'a> {
+    case: &'a Case,
+    backward: bool,
+}
+
+impl Problem for Parts<'_> {
+    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+        let (case, host) = (self.case, Host::<Q, B>::new(backend));
+        let (shape, valid) = (case.stage.shape, case.stage.valid());
+        let inputs = case.upload(&host)?;
+        let mut running = host.part(&case.running)?;
+        let (neuron, p) = (inputs.stage.get(&case.stage), &inputs.norm_params);
+        let projected = host.blank_sequence(shape)?;
+        let mut tape = LayerTape { projected, statistics: host.blank(2 * shape.width)? };
+        let (y, saved) = (&mut tape.projected, &mut tape.statistics);
+        let (synapses, kernel) = (&case.projection.synapses, &case.projection.kernel);
+        backend.project(synapses, kernel, params(&inputs.projection), &inputs.x, y)?;
+        let mut z = host.blank_sequence(shape)?;
+        if case.plan.norm {
+            let mode = mode(case.plan, &mut running);
+            backend.norm_forward(&inputs.norm, p.view(), mode, valid, y, saved, &mut z)?;
+        } else {
+            host.fill_sequence(&mut z, &host.read_sequence(y)?)?;
+        }
+        if !self.backward {
+            let mut spikes = host.blank_sequence(shape)?;
+            backend.neuron_forward(&neuron, &z, &mut spikes)?;
+            return forward_outputs(case, &host, &spikes, &tape, &running);
+        }
+        let mut d = Gradients::blank(case, &host)?;
+        let (mut d_z, mut d_y) = (host.blank_sequence(shape)?, host.blank_sequence(shape)?);
+        backend.neuron_backward(&neuron, &z, &inputs.d_spikes, &mut d_z, d.neuron.view_mut())?;
+        if case.plan.norm {
+            let into = d.norm.view_mut();
+            backend.norm_backward(p.view(), saved, valid, y, &d_z, &mut d_y, into)?;
+        } else {
+            d_y = d_z;
+        }
+        let asked = case.plan.d_x.then_some(&mut d.x);
+        let into = gradients(&mut d.projection);
+        let from = params(&inputs.projection);
+        backend.project_backward(synapses, kernel, from, &inputs.x, &d_y, into, asked)?;
+        d.read(case, &host)
+    }
+}
+
+/// How near the reference's neurons come to where a rounding error would matter.
+fn clearance(case: &Case) -> Result<f64, Failure> {
+    let host = Host::<f64, Reference>::new(&Reference);
+    let outputs = Parts { case, backward: false }.run::<f64, Reference>(&Reference)?;
+    let mut input = outputs[1].values.clone();
+    if case.plan.norm {
+        let shape: Shape = case.stage.shape;
+        let (params, statistics) = (&case.norm_params, &outputs[2].values);
+        let mut z = host.blank_sequence(shape)?;
+        crate::reference::norm_apply(params, statistics, &input, shape, &mut z.values)?;
+        input = z.values;
+    }
+    case.stage.clearance(&input)
+}
+
+fn cases<R: Real>() -> Result<Vec<Case>, Failure> {
+    let sizes = [
+        (Synapses::new(5, 4, 7), (8, 3)),
+        (Synapses { count: 2, tail: 0, ..Synapses::new(3, 5, 6) }, (9, 2)),
+        (Synapses::new(6, 3, 25), (5, 1)),
+        (Synapses::new(19, 17, 9), (21, 3)),
+    ];
+    let plans = [
+        Plan { d_x: true, ..Plan::default() },
+        Plan { norm: true, ..Plan::default() },
+        Plan { norm: true, mask: true, lengths: true, d_x: true, ..Plan::default() },
+        Plan { norm: true, running: true, lengths: true, ..Plan::default() },
+        Plan { mask: true, lengths: true, ..Plan::default() },
+    ];
+    // Places in the list of neurons: the paper's LIF, one with a soft reset, PLIF, CuBa-LIF, adLIF.
+    let neurons = [
+        (0, Mode::Step),
+        (3, Mode::Step),
+        (9, Mode::Smooth),
+        (15, Mode::Step),
+        (17, Mode::SmoothHeld),
+    ];
+    let kernels = [AnyKernel::Gauss, AnyKernel::Max, AnyKernel::Triangle, AnyKernel::Discrete];
+    let mut cases = Vec::new();
+    for (s, &(synapses, size)) in sizes.iter().enumerate() {
+        for (p, &plan) in plans.iter().enumerate() {
+            for n in [p, s + p + 1] {
+                let (kernel, neuron) = (kernels[(s + p + n) % 4], neurons[n % 5]);
+                let at = 1000 * cases.len() as u64;
+                let drawn = (at..at + 500)
+                    .map(|seed| Case::draw::<R>(seed, kernel, synapses, size, neuron, plan));
+                cases.push(first_clear(drawn)?);
+            }
+        }
+    }
+    Ok(cases)
+}
+
+fn first_clear(drawn: impl Iterator<Item = Case>) -> Result<Case, Failure> {
+    for case in drawn {
+        if clearance(&case)? >= MARGIN {
+            return Ok(case);
+        }
+    }
+    Err(Failure(format!("no layer found that keeps a margin of {MARGIN}")))
+}

@@ -1,0 +1,82 @@
+use super::host::{Draw, Host, same_bits};
+use super::projection::{Case, params};
+use super::{Conforming, Failure, Report, Verdict};
+use crate::delay::AnyKernel;
+use crate::num::Real;
+use crate::shape::{Shape, Synapses};
+use alloc::format;
+use alloc::vec;
+
+/// Buffers and sequences, empty ones too, hold zeros, and a sequence knows its shape.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn memory_starts_at_zero<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    let host = Host::<R, B>::new(backend);
+    for len in [0, 1, 5, 1000] {
+        host.same_buffer(&backend.buffer(len)?, &vec![0.0; len])?;
+    }
+    for shape in [Shape::new(3, 2, 5), Shape::new(0, 2, 5), Shape::new(1, 1, 1)] {
+        let sequence = backend.sequence(shape)?;
+        if backend.shape(&sequence) != shape {
+            return Err(Failure(format!("a sequence of {shape:?} has another shape")));
+        }
+        host.same_sequence(&sequence, &vec![0.0; shape.len()])?;
+    }
+    Ok(Report::default())
+}
+
+/// What was uploaded comes back bit for bit, sequences in time-major order.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn memory_round_trip<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    let host = Host::<R, B>::new(backend);
+    for (len, seed) in [(1, 1), (37, 2), (4099, 3)] {
+        let mut values = Draw::<R>::new(6000 + seed).uniform(len, -1.0, 1.0);
+        values[len / 2] = -0.0;
+        host.same_buffer(&host.buffer(&values)?, &values)?;
+    }
+    for (shape, seed) in [(Shape::new(13, 3, 5), 4), (Shape::new(2, 17, 67), 5)] {
+        let mut values = Draw::<R>::new(6000 + seed).uniform(shape.len(), -1.0, 1.0);
+        values[1] = -0.0;
+        host.same_sequence(&host.sequence(shape, &values)?, &values)?;
+    }
+    backend.synchronize()?;
+    Ok(Report::default())
+}
+
+/// After an upload or an operation has replaced a block's values, nothing remembers the old ones.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn new_values_replace_old<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    let host = Host::<R, B>::new(backend);
+    let synapses = Synapses { tail: 0, ..Synapses::new(4, 4, 5) };
+    let mut draw = Draw::<R>::new(6100);
+    let mut case = || Case::draw(&mut draw, AnyKernel::Gauss, synapses, (9, 2), Some(0.23), 0);
+    let (old, new) = (case(), case());
+    let shape = old.x_shape();
+    let mut x = host.sequence(shape, &old.x)?;
+    let (mut y, mut z) = (host.blank_sequence(shape)?, host.blank_sequence(shape)?);
+    let mut parts = old.upload(&host)?;
+    backend.project(&synapses, &old.kernel, params(&parts), &x, &mut y)?;
+    backend.project(&synapses, &old.kernel, params(&parts), &y, &mut z)?;
+    for (part, values) in parts.iter_mut().zip([&new.weights, &new.delays, &new.sigma]) {
+        host.fill(part, values)?;
+    }
+    host.fill_sequence(&mut x, &new.x)?;
+    backend.project(&synapses, &new.kernel, params(&parts), &x, &mut y)?;
+    backend.project(&synapses, &new.kernel, params(&parts), &y, &mut z)?;
+    let found = host.read_sequence(&z)?;
+
+    let (parts, x) = (new.upload(&host)?, host.sequence(shape, &new.x)?);
+    let (mut y, mut z) = (host.blank_sequence(shape)?, host.blank_sequence(shape)?);
+    backend.project(&synapses, &new.kernel, params(&parts), &x, &mut y)?;
+    backend.project(&synapses, &new.kernel, params(&parts), &y, &mut z)?;
+    if same_bits(&found, &host.read_sequence(&z)?) {
+        Ok(Report::default())
+    } else {
+        Err(Failure("a projection still sees values that were replaced".into()))
+    }
+}

@@ -1,0 +1,185 @@
+use super::host::{Draw, Host, Output, Problem, agree, error, largest};
+use super::stage::{ATAN, MARGIN, MODES, Mode, Pick, StageCase, neurons};
+use super::tolerance::Stage;
+use super::{Conforming, Failure, Report, Verdict, Worst};
+use crate::num::Real;
+use crate::shape::Shape;
+use crate::surrogate::{AnySurrogate, Surrogate};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+const SHAPE: Shape = Shape::new(12, 3, 5);
+const LARGER: Shape = Shape::new(37, 2, 67);
+const SINGLE: Shape = Shape::new(1, 1, 1);
+
+/// Spikes are the reference's for every neuron and way of firing, with and without mask and lengths.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn neuron_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    let mut report = Report::default();
+    for case in neuron_cases::<R>()? {
+        agree(backend, &mut report, &case.name, &Forward(&case))?;
+    }
+    Ok(report)
+}
+
+/// The gradients of input and raw parameters are the reference's.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn neuron_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    let mut report = Report::default();
+    for case in neuron_cases::<R>()? {
+        agree(backend, &mut report, &case.name, &Backward(&case))?;
+    }
+    Ok(report)
+}
+
+/// Primitive and derivative of every surrogate, in the output, in the gradient and in a reset that is not detached, are the reference's.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn surrogates<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    let mut report = Report::default();
+    for (&name, seed) in AnySurrogate::<f64>::NAMES.iter().zip(500..) {
+        for mode in MODES {
+            let case = Case::draw::<R>(seed, SOFT, (name, &[]), mode, SHAPE, true)?;
+            agree(backend, &mut report, &case.name, &Forward(&case))?;
+            agree(backend, &mut report, &case.name, &Backward(&case))?;
+        }
+    }
+    Ok(report)
+}
+
+/// A neuron spikes in the very step whose input lifts it to the threshold or above, starts anew from the reset, and the gradient goes to that step and
+/// those before it.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn spikes_come_in_the_step_of_their_charge<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    let mut report = Report::default();
+    let mut case = Case::draw::<R>(0, 0, ATAN, Mode::Step, Shape::new(8, 1, 1), false)?;
+    // With rate 1/4 the charged membranes are 0.5, 0.875, 1.0: a spike at t = 2 exactly at threshold, then from 0 again.
+    case.x = vec![0.5, 0.5, 0.34375, 0.5, 0.0, 1.5, 0.9375, 0.0];
+    let mut found = Forward(&case).run::<R, B>(backend)?;
+    let spikes = [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
+    let tolerance = Stage::Neuron.tolerance::<R>();
+    let wrong = error(&found.remove(0).values, &spikes, 1.0);
+    let worst = Worst { stage: Stage::Neuron, what: "spike times", error: wrong, tolerance };
+    report.measure(worst, &case.name)?;
+
+    case.d_spikes = vec![0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
+    let d_x = Backward(&case).run::<R, B>(backend)?.remove(0).values;
+    // h[4] = 0.375; the detached reset at t = 2 lets nothing through.
+    let slope = AnySurrogate::<f64>::from_name(ATAN.0, ATAN.1)?.derivative(0.375 - 1.0);
+    let expected = [0.0, 0.0, 0.0, 0.75 * slope, slope, 0.0, 0.0, 0.0];
+    let (stage, what) = (Stage::NeuronBackward, "gradient times");
+    let error = error(&d_x, &expected, slope);
+    report.measure(Worst { stage, what, error, tolerance: stage.tolerance::<R>() }, &case.name)?;
+    Ok(report)
+}
+
+/// LIF with a soft reset that is not detached, in the list of neurons.
+const SOFT: usize = 3;
+/// The adaptive LIF there.
+const ADLIF: usize = 17;
+
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) stage: StageCase,
+    pub(super) x: Vec<f64>,
+    pub(super) d_spikes: Vec<f64>,
+}
+
+impl Case {
+    /// Draws again until every drive keeps its margin. A plain case has neither mask nor lengths.
+    pub(super) fn draw<R: Real>(
+        seed: u64,
+        neuron: usize,
+        surrogate: Pick,
+        mode: Mode,
+        shape: Shape,
+        full: bool,
+    ) -> Result<Self, Failure> {
+        let name = format!("{}, {}, {mode:?}, {shape:?}", neurons::<R>()[neuron].0, surrogate.0);
+        let mut draw = Draw::<R>::new(10_000 + seed);
+        let mut stage = StageCase::draw(&mut draw, neuron, surrogate, mode, shape);
+        if !full {
+            stage.mask = None;
+            stage.lengths = None;
+        }
+        for _ in 0..200 {
+            let x = draw.uniform(shape.len(), -0.5, 1.5);
+            if stage.clearance(&x)? >= MARGIN {
+                let d_spikes = draw.uniform(shape.len(), -1.0, 1.0);
+                return Ok(Self { name, stage, x, d_spikes });
+            }
+        }
+        Err(Failure(format!("no input found that keeps a margin of {MARGIN} ({name})")))
+    }
+}
+
+fn neuron_cases<R: Real>() -> Result<Vec<Case>, Failure> {
+    let mut cases = Vec::new();
+    for neuron in 0..neurons::<R>().len() {
+        for mode in MODES {
+            for full in [false, true] {
+                let seed = cases.len() as u64;
+                cases.push(Case::draw::<R>(seed, neuron, ATAN, mode, SHAPE, full)?);
+            }
+        }
+        cases.push(Case::draw::<R>(0, neuron, ATAN, Mode::Step, SINGLE, false)?);
+    }
+    for neuron in [0, SOFT, ADLIF] {
+        cases.push(Case::draw::<R>(1, neuron, ATAN, Mode::Step, LARGER, true)?);
+    }
+    for neuron in 0..neurons::<R>().len() {
+        let mut case = Case::draw::<R>(2, neuron, ATAN, Mode::Step, SHAPE, true)?;
+        case.stage.lengths = Some(vec![0, 4, 12]);
+        case.stage.grown = 3;
+        cases.push(case);
+    }
+    Ok(cases)
+}
+
+struct Forward<'a>(&'a Case);
+
+impl Problem for Forward<'_> {
+    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+        let (case, host) = (self.0, Host::<Q, B>::new(backend));
+        let stage = case.stage.upload(&host)?;
+        let x = host.sequence(case.stage.shape, &case.x)?;
+        let mut spikes = host.blank_sequence(case.stage.shape)?;
+        backend.neuron_forward(&stage.get(&case.stage), &x, &mut spikes)?;
+        case.stage.unchanged(&host, &stage)?;
+        host.same_sequence(&x, &case.x)?;
+        let spikes = Output::new(Stage::Neuron, "spikes", host.read_sequence(&spikes)?);
+        Ok(vec![Output { floor: 1.0, ..spikes }])
+    }
+}
+
+struct Backward<'a>(&'a Case);
+
+impl Problem for Backward<'_> {
+    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+        let (case, host) = (self.0, Host::<Q, B>::new(backend));
+        let stage = case.stage.upload(&host)?;
+        let x = host.sequence(case.stage.shape, &case.x)?;
+        let d_spikes = host.sequence(case.stage.shape, &case.d_spikes)?;
+        let mut d_x = host.blank_sequence(case.stage.shape)?;
+        let mut d_params = host.blank_part(case.stage.params.len())?;
+        let (get, d) = (stage.get(&case.stage), d_params.view_mut());
+        backend.neuron_backward(&get, &x, &d_spikes, &mut d_x, d)?;
+        case.stage.unchanged(&host, &stage)?;
+        host.same_sequence(&x, &case.x)?;
+        host.same_sequence(&d_spikes, &case.d_spikes)?;
+        let d_x = host.read_sequence(&d_x)?;
+        // A parameter's gradient is a sum over the layer, whose terms may cancel.
+        let floor = largest(&d_x);
+        let d_params = Output::new(Stage::NeuronBackward, "d_params", host.read_part(&d_params)?);
+        Ok(vec![Output::new(Stage::NeuronBackward, "d_x", d_x), Output { floor, ..d_params }])
+    }
+}

@@ -1,0 +1,216 @@
+//! Neuron stages to compute with, and how far their membranes keep from where a rounding error would matter.
+
+use super::host::{Draw, Host, Part};
+use super::{Conforming, Failure};
+use crate::backend::{Firing, NeuronStage};
+use crate::neuron::{
+    AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
+};
+use crate::norm::Valid;
+use crate::num::Real;
+use crate::reference::Reference;
+use crate::shape::Shape;
+use crate::surrogate::{AnySurrogate, Surrogate, step};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Drives keep this far from the threshold and from the surrogate's kinks, in units of the membrane.
+pub(super) const MARGIN: f64 = 1e-4;
+
+/// [`Firing`] without the recorded spikes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mode {
+    Step,
+    Smooth,
+    SmoothHeld,
+    Frozen,
+}
+
+pub(super) const MODES: [Mode; 4] = [Mode::Step, Mode::Smooth, Mode::SmoothHeld, Mode::Frozen];
+
+/// The neurons of the suite. All configured numbers are exact in `f32`.
+pub(super) fn neurons<R: Real>() -> Vec<(&'static str, AnyNeuron<R>)> {
+    let (r, one) = (R::of, R::one());
+    let (hard, offset) = (Reset::Hard(R::zero()), Reset::Hard(r(-0.25)));
+    let base = Lif { rate: r(0.25), ..Lif::new(one) };
+    let lif = |reset, detach, decay_input| Lif { reset, detach, decay_input, ..base };
+    let adlif = AdLif::new(r(4.0), r(8.0), r(0.25), r(0.5));
+    let fire = Lif::integrate_and_fire();
+    vec![
+        ("lif, hard, detached", AnyNeuron::Lif(lif(hard, true, false))),
+        ("lif, hard", AnyNeuron::Lif(lif(hard, false, false))),
+        ("lif, hard to -0.25, decaying input", AnyNeuron::Lif(lif(offset, false, true))),
+        ("lif, soft", AnyNeuron::Lif(lif(Reset::Soft, false, false))),
+        ("lif, soft, detached", AnyNeuron::Lif(lif(Reset::Soft, true, false))),
+        ("lif, fast leak", AnyNeuron::Lif(Lif { rate: r(255.0 / 256.0), ..base })),
+        ("lif, threshold 0.5", AnyNeuron::Lif(Lif { threshold: r(0.5), detach: false, ..base })),
+        ("if, hard, detached", AnyNeuron::Lif(fire)),
+        ("if, soft", AnyNeuron::Lif(Lif { reset: Reset::Soft, detach: false, ..fire })),
+        ("plif, hard, detached", AnyNeuron::Plif(Plif::new(base))),
+        ("plif, soft, decaying input", AnyNeuron::Plif(Plif::new(lif(Reset::Soft, false, true)))),
+        ("plif, hard to -0.25", AnyNeuron::Plif(Plif::new(lif(offset, false, false)))),
+        ("li", AnyNeuron::Li(Li { rate: r(0.25), decay_input: false })),
+        ("li, decaying input", AnyNeuron::Li(Li { rate: r(0.25), decay_input: true })),
+        ("cuba, hard, detached", AnyNeuron::CubaLif(CubaLif::new(base, r(2.0)))),
+        ("cuba, soft", AnyNeuron::CubaLif(CubaLif::new(lif(Reset::Soft, false, false), r(2.0)))),
+        (
+            "cuba, hard to -0.25, decaying input",
+            AnyNeuron::CubaLif(CubaLif::new(lif(offset, false, true), r(4.0))),
+        ),
+        ("adlif", AnyNeuron::AdLif(adlif)),
+        ("adlif, detached", AnyNeuron::AdLif(adlif.with_reset(one, Reset::Soft, true))),
+        ("adlif, hard", AnyNeuron::AdLif(adlif.with_reset(r(0.75), hard, false))),
+    ]
+}
+
+/// A surrogate's name and its parameters.
+pub(super) type Pick = (&'static str, &'static [(&'static str, f64)]);
+
+/// The paper's surrogate.
+pub(super) const ATAN: Pick = ("atan", &[("alpha", 5.0)]);
+
+/// A neuron stage's configuration and inputs.
+pub(super) struct StageCase {
+    /// Place in [`neurons`].
+    pub(super) neuron: usize,
+    pub(super) surrogate: Pick,
+    pub(super) mode: Mode,
+    pub(super) shape: Shape,
+    pub(super) params: Vec<f64>,
+    pub(super) held: Vec<f64>,
+    pub(super) mask: Option<Vec<f64>>,
+    pub(super) lengths: Option<Vec<usize>>,
+    pub(super) grown: usize,
+}
+
+impl StageCase {
+    /// With parameters other than the configured ones, a mask and lengths.
+    pub(super) fn draw<R: Real>(
+        draw: &mut Draw<R>,
+        neuron: usize,
+        surrogate: Pick,
+        mode: Mode,
+        shape: Shape,
+    ) -> Self {
+        let model = &neurons::<R>()[neuron].1;
+        let mut raw = vec![R::zero(); model.param_count()];
+        model.write_params(&mut raw);
+        let params = raw.iter().zip(draw.uniform(raw.len(), -0.3, 0.3));
+        Self {
+            neuron,
+            surrogate,
+            mode,
+            shape,
+            params: params.map(|(raw, d)| R::of(raw.as_f64() + d).as_f64()).collect(),
+            held: draw.spikes(shape.len(), 0.3),
+            mask: Some(draw.mask(shape.batch * shape.width)),
+            lengths: Some((0..shape.batch).map(|b| shape.steps * (3 - b % 3) / 3).collect()),
+            grown: 0,
+        }
+    }
+
+    pub(super) fn valid(&self) -> Valid<'_> {
+        Valid { lengths: self.lengths.as_deref(), grown: self.grown }
+    }
+
+    pub(super) fn upload<Q: Real, B: Conforming<Q>>(
+        &self,
+        host: &Host<'_, Q, B>,
+    ) -> Result<Stage<Q, B::Buffer, B::Sequence>, Failure> {
+        let (name, parameters) = self.surrogate;
+        Ok(Stage {
+            neuron: neurons()[self.neuron].1,
+            surrogate: AnySurrogate::from_name(name, parameters)?,
+            params: host.part(&self.params)?,
+            held: host.sequence(self.shape, &self.held)?,
+            mask: self.mask.as_ref().map(|mask| host.buffer(mask)).transpose()?,
+        })
+    }
+
+    pub(super) fn unchanged<Q: Real, B: Conforming<Q>>(
+        &self,
+        host: &Host<'_, Q, B>,
+        stage: &Stage<Q, B::Buffer, B::Sequence>,
+    ) -> Result<(), Failure> {
+        host.same_part(&stage.params, &self.params)?;
+        host.same_sequence(&stage.held, &self.held)?;
+        match (&stage.mask, &self.mask) {
+            (Some(buffer), Some(mask)) => host.same_buffer(buffer, mask),
+            _ => Ok(()),
+        }
+    }
+
+    /// How near the drives for input `x` come to the threshold or to a kink of the surrogate.
+    pub(super) fn clearance(&self, x: &[f64]) -> Result<f64, Failure> {
+        let stage = self.upload(&Host::<f64, _>::new(&Reference))?;
+        Ok(stage.neuron.visit(Clearance { case: self, surrogate: &stage.surrogate, x }))
+    }
+}
+
+/// A [`StageCase`] on a backend.
+pub(super) struct Stage<Q, B, S> {
+    neuron: AnyNeuron<Q>,
+    surrogate: AnySurrogate<Q>,
+    pub(super) params: Part<B>,
+    held: S,
+    mask: Option<B>,
+}
+
+impl<Q: Real, B, S> Stage<Q, B, S> {
+    pub(super) fn get<'a>(
+        &'a self,
+        case: &'a StageCase,
+    ) -> NeuronStage<'a, AnyNeuron<Q>, AnySurrogate<Q>, B, S> {
+        NeuronStage {
+            neuron: &self.neuron,
+            params: self.params.view(),
+            surrogate: &self.surrogate,
+            firing: match case.mode {
+                Mode::Step => Firing::Step,
+                Mode::Smooth => Firing::Smooth,
+                Mode::SmoothHeld => Firing::SmoothHeld(&self.held),
+                Mode::Frozen => Firing::Frozen(&self.held),
+            },
+            mask: self.mask.as_ref(),
+            valid: case.valid(),
+        }
+    }
+}
+
+struct Clearance<'a> {
+    case: &'a StageCase,
+    surrogate: &'a AnySurrogate<f64>,
+    x: &'a [f64],
+}
+
+impl NeuronVisitor<f64> for Clearance<'_> {
+    type Output = f64;
+
+    fn visit<N: Neuron<Real = f64>>(self, neuron: &N) -> f64 {
+        let case = self.case;
+        if case.mode == Mode::Frozen || !neuron.fires() {
+            return f64::INFINITY;
+        }
+        let mut raw = neuron.params();
+        raw.as_mut().copy_from_slice(&case.params);
+        let (neuron, shape) = (neuron.with_params(raw), case.shape);
+        let edges = [Some(0.0)].into_iter().chain(self.surrogate.kinks()).flatten();
+        let mut nearest = f64::INFINITY;
+        for (b, o) in (0..shape.batch).flat_map(|b| (0..shape.width).map(move |o| (b, o))) {
+            let mut state = neuron.rest();
+            for t in 0..shape.steps {
+                let at = shape.at(t, b, o);
+                let charged = neuron.charge(state, self.x[at]);
+                let u = neuron.drive(charged);
+                nearest = edges.clone().map(|edge| (u - edge).abs()).fold(nearest, f64::min);
+                let resets = match case.mode {
+                    Mode::Step => step(u),
+                    Mode::Smooth => self.surrogate.primitive(u),
+                    Mode::SmoothHeld | Mode::Frozen => case.held[at],
+                };
+                state = neuron.reset(charged, resets);
+            }
+        }
+        nearest
+    }
+}

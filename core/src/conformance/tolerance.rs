@@ -1,0 +1,60 @@
+//! How far a backend may be from the reference, in one table.
+
+use crate::num::Real;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The delayed projection's output.
+    Projection,
+    /// Its gradients.
+    ProjectionBackward,
+    /// Normalised values and statistics.
+    Norm,
+    /// The normalisation's gradients.
+    NormBackward,
+    /// Spikes, or the smooth primitive in their place.
+    Neuron,
+    /// Backpropagation through time.
+    NeuronBackward,
+    /// A whole layer's spikes and tape.
+    Layer,
+    /// A whole layer's gradients.
+    LayerBackward,
+    /// Scores and loss.
+    Readout,
+    /// The loss's gradient.
+    ReadoutBackward,
+    /// Parameters and moments after optimizer steps.
+    Adam,
+}
+
+impl Stage {
+    /// Name and largest error in `f32` and `f64`.
+    const fn row(self) -> (&'static str, f64, f64) {
+        match self {
+            Self::Projection => ("projection", 5e-6, 1e-12),
+            Self::ProjectionBackward => ("projection backward", 2e-5, 1e-11),
+            Self::Norm => ("norm", 5e-6, 1e-12),
+            Self::NormBackward => ("norm backward", 2e-5, 1e-11),
+            Self::Neuron => ("neuron", 1e-5, 1e-12),
+            Self::NeuronBackward => ("neuron backward", 5e-5, 1e-11),
+            Self::Layer => ("layer", 1e-5, 1e-12),
+            Self::LayerBackward => ("layer backward", 1e-4, 1e-11),
+            Self::Readout => ("readout", 5e-6, 1e-12),
+            Self::ReadoutBackward => ("readout backward", 2e-5, 1e-11),
+            Self::Adam => ("adam", 5e-6, 1e-12),
+        }
+    }
+
+    /// The name that reports use.
+    pub const fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The largest error allowed, relative to the largest magnitude in the block.
+    pub fn tolerance<R: Real>(self) -> f64 {
+        let (_, single, double) = self.row();
+        if R::BYTES == 4 { single } else { double }
+    }
+}

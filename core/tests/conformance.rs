@@ -1,0 +1,81 @@
+//! The suite on the reference itself, and on backends that are wrong on purpose.
+#![cfg(feature = "conformance")]
+
+#[path = "conformance/wrong.rs"]
+mod wrong;
+
+use polychron_core::conformance::{Verdict, laws};
+use polychron_core::reference::Reference;
+use wrong::{Fault, Wrong};
+
+polychron_core::conformance!(f32, Reference);
+polychron_core::conformance!(f64, try Some(Reference));
+
+type Law = fn(&Wrong) -> Verdict;
+
+/// Each fault with a law that has to see it and a word of what that law says.
+const CONTROLS: [(Fault, Law, &str); 29] = [
+    (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
+    (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
+    (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
+    (Fault::DelaysOneLate, laws::layer_forward, "layer, spikes"),
+    (Fault::DelaysOneLate, laws::spikes_cross_a_layer_at_their_delay, "spike times"),
+    (Fault::OutputOneEarly, laws::projection_is_causal, "before a change"),
+    (Fault::OutputPlusOne, laws::projection_is_linear, "linear in weights"),
+    (Fault::OutputFallsShort, laws::projection_forward, "projection, y"),
+    (Fault::ViewsFromZero, laws::projection_forward, "projection, y"),
+    (Fault::GradientsAdded, laws::projection_backward, "d_weights"),
+    (Fault::GradientsSpill, laws::projection_backward, "wrote outside"),
+    (Fault::DelaySign, laws::projection_backward, "d_delays"),
+    (Fault::DelaySign, laws::layer_backward, "d_delays"),
+    (Fault::NeverTheSame, laws::projection_forward, "other bits"),
+    (Fault::StaleUpload, laws::new_values_replace_old, "replaced"),
+    (Fault::UploadCutsOff, laws::memory_rejects_wrong_sizes, "upload"),
+    (Fault::WidthAfterBatch, laws::memory_round_trip, "changed"),
+    (Fault::NoLengths, laws::norm_forward, "norm, z"),
+    (Fault::NoLengths, laws::neuron_forward, "neuron, spikes"),
+    (Fault::NoLengths, laws::readout, "readout, scores"),
+    (Fault::RunningStands, laws::norm_forward, "norm, running"),
+    (Fault::StatisticsConstant, laws::norm_backward, "norm backward, d_y"),
+    (Fault::SpikesOneLate, laws::spikes_come_in_the_step_of_their_charge, "spike times"),
+    (Fault::SpikesOneLate, laws::surrogates, "neuron, spikes"),
+    (Fault::NoMaskInGradient, laws::neuron_backward, "neuron backward, d_x"),
+    (Fault::TouchesGradient, laws::readout_without_targets, "touched a gradient"),
+    (Fault::AdamEverywhere, laws::adam, "outside its range"),
+    (Fault::AdamFromZero, laws::adam, "adam, params"),
+    (Fault::OtherMask, laws::dropout, "not the mask"),
+];
+
+#[test]
+fn every_fault_is_caught() {
+    for (fault, law, word) in CONTROLS {
+        let text = law(&Wrong::new(fault)).expect_err(&format!("{fault:?}")).to_string();
+        assert!(text.contains(word), "{fault:?}: {text}");
+    }
+}
+
+#[test]
+fn a_wrapper_without_a_fault_passes() {
+    for (fault, law, _) in CONTROLS {
+        law(&Wrong::new(Fault::None)).unwrap_or_else(|failure| panic!("{fault:?}: {failure}"));
+    }
+}
+
+#[test]
+fn a_missing_backend_says_why() {
+    use polychron_core::conformance::Attempt;
+    assert_eq!(None::<Reference>.attempt().err().as_deref(), Some("no device"));
+    assert_eq!(
+        Err::<Reference, _>("driver too old").attempt().err().as_deref(),
+        Some("driver too old")
+    );
+}
+
+#[test]
+fn reports_tell_the_worst_error() {
+    let report = laws::projection_forward::<f32, _>(&Reference).unwrap();
+    let [row] = report.rows() else { panic!("{report}") };
+    assert_eq!(row.what, "y");
+    assert!(0.0 < row.error && row.error < row.tolerance);
+    assert!(report.to_string().contains("allowed 5e-6"));
+}

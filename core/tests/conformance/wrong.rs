@@ -1,0 +1,320 @@
+use polychron_core::backend::{
+    Backend, LayerOps, NeuronOps, NeuronStage, NormMode, SynapseGradients, SynapseOps,
+    SynapseParams, View, ViewMut,
+};
+use polychron_core::delay::DelayKernel;
+use polychron_core::loss::Loss;
+use polychron_core::neuron::{Li, NeuronModel};
+use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::optim::Adam;
+use polychron_core::reference::{Block, Reference};
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, ShapeError, Synapses};
+use polychron_core::surrogate::Surrogate;
+use std::cell::Cell;
+use std::ops::Range;
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    None,
+    /// The projection's forward pass delays by one step more.
+    DelaysOneLate,
+    /// The projection's output comes a step early.
+    OutputOneEarly,
+    /// The projection's output is one more.
+    OutputPlusOne,
+    /// The last number of the projection's output is not written.
+    OutputFallsShort,
+    /// The range of the weights starts at 0.
+    ViewsFromZero,
+    /// The weights' gradient is added to what was there.
+    GradientsAdded,
+    /// The weights' gradient goes one place too far.
+    GradientsSpill,
+    /// The delays' gradient has the other sign.
+    DelaySign,
+    /// Every projection differs a little from the one before.
+    NeverTheSame,
+    /// An input sequence is not looked at again.
+    StaleUpload,
+    /// An upload takes what fits.
+    UploadCutsOff,
+    /// Sequences come back in another order.
+    WidthAfterBatch,
+    /// Lengths are ignored.
+    NoLengths,
+    /// The running statistics do not follow.
+    RunningStands,
+    /// The norm's backward pass takes the statistics for constants.
+    StatisticsConstant,
+    /// Spikes come out a step late.
+    SpikesOneLate,
+    /// The neurons' backward pass forgets the mask.
+    NoMaskInGradient,
+    /// A gradient is written without targets.
+    TouchesGradient,
+    /// The optimizer's range is ignored.
+    AdamEverywhere,
+    /// The optimizer counts its steps from 0.
+    AdamFromZero,
+    /// The dropout mask is another's.
+    OtherMask,
+}
+
+/// The reference with one fault.
+pub(crate) struct Wrong {
+    fault: Fault,
+    calls: Cell<u64>,
+    /// The first input that was projected, and its address.
+    first: Cell<Option<(*const f64, Block<f64>)>>,
+}
+
+impl Wrong {
+    pub(crate) fn new(fault: Fault) -> Self {
+        Self { fault, calls: Cell::new(0), first: Cell::new(None) }
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn valid<'a>(&self, valid: Valid<'a>) -> Valid<'a> {
+        if self.is(Fault::NoLengths) { Valid::default() } else { valid }
+    }
+}
+
+/// Moves a block by one step, earlier or later; zeros follow.
+fn moved(block: &Block<f64>, later: bool) -> Vec<f64> {
+    let row = (block.shape.batch * block.shape.width).min(block.values.len());
+    let zeros = vec![0.0; row];
+    if later {
+        [&zeros, &block.values[..block.values.len() - row]].concat()
+    } else {
+        [&block.values[row..], &zeros].concat()
+    }
+}
+
+type Result<T> = core::result::Result<T, ShapeError>;
+type Stage<'a, N, S> = NeuronStage<'a, N, S, Vec<f64>, Block<f64>>;
+
+impl Backend<f64> for Wrong {
+    type Buffer = Vec<f64>;
+    type Sequence = Block<f64>;
+    type Error = ShapeError;
+
+    fn name(&self) -> &'static str {
+        "wrong"
+    }
+    fn buffer(&self, len: usize) -> Result<Vec<f64>> {
+        Reference.buffer(len)
+    }
+    fn sequence(&self, shape: Shape) -> Result<Block<f64>> {
+        Reference.sequence(shape)
+    }
+    fn shape(&self, sequence: &Block<f64>) -> Shape {
+        sequence.shape
+    }
+    fn upload(&self, from: &[f64], to: &mut Vec<f64>) -> Result<()> {
+        if self.is(Fault::UploadCutsOff) {
+            to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+            return Ok(());
+        }
+        Reference.upload(from, to)
+    }
+    fn download(&self, from: &Vec<f64>, to: &mut [f64]) -> Result<()> {
+        Reference.download(from, to)
+    }
+    fn upload_sequence(&self, from: &[f64], to: &mut Block<f64>) -> Result<()> {
+        Reference.upload_sequence(from, to)
+    }
+    fn download_sequence(&self, from: &Block<f64>, to: &mut [f64]) -> Result<()> {
+        Reference.download_sequence(from, to)?;
+        if self.is(Fault::WidthAfterBatch) {
+            to.reverse();
+        }
+        Ok(())
+    }
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn norm_forward(
+        &self,
+        norm: &BatchNorm<f64>,
+        params: View<'_, Vec<f64>>,
+        mode: NormMode<'_, Vec<f64>>,
+        valid: Valid<'_>,
+        y: &Block<f64>,
+        saved: &mut Vec<f64>,
+        z: &mut Block<f64>,
+    ) -> Result<()> {
+        let momentum = if self.is(Fault::RunningStands) { 0.0 } else { norm.momentum };
+        let norm = BatchNorm { momentum, ..*norm };
+        Reference.norm_forward(&norm, params, mode, self.valid(valid), y, saved, z)
+    }
+
+    fn norm_apply(
+        &self,
+        params: View<'_, Vec<f64>>,
+        saved: &Vec<f64>,
+        y: &Block<f64>,
+        z: &mut Block<f64>,
+    ) -> Result<()> {
+        Reference.norm_apply(params, saved, y, z)
+    }
+
+    fn norm_backward(
+        &self,
+        params: View<'_, Vec<f64>>,
+        saved: &Vec<f64>,
+        valid: Valid<'_>,
+        y: &Block<f64>,
+        d_z: &Block<f64>,
+        d_y: &mut Block<f64>,
+        d_params: ViewMut<'_, Vec<f64>>,
+    ) -> Result<()> {
+        Reference.norm_backward(params.clone(), saved, valid, y, d_z, d_y, d_params)?;
+        if self.is(Fault::StatisticsConstant) {
+            let (gamma, width) = (&params.buffer[params.range], y.shape.width);
+            for (at, d) in d_y.values.iter_mut().enumerate() {
+                *d = d_z.values[at] * gamma[at % width] * saved[width + at % width];
+            }
+        }
+        Ok(())
+    }
+
+    fn readout(
+        &self,
+        li: &Li<f64>,
+        loss: Loss,
+        valid: Valid<'_>,
+        x: &Block<f64>,
+        targets: Option<&Vec<f64>>,
+        scores: &mut Vec<f64>,
+        mut d_x: Option<&mut Block<f64>>,
+    ) -> Result<f64> {
+        if let (true, Some(d_x)) = (self.is(Fault::TouchesGradient), &mut d_x) {
+            d_x.values.fill(0.0);
+        }
+        Reference.readout(li, loss, self.valid(valid), x, targets, scores, d_x)
+    }
+
+    fn adam(
+        &self,
+        adam: &Adam<f64>,
+        range: Range<usize>,
+        gradient: &Vec<f64>,
+        params: &mut Vec<f64>,
+        first: &mut Vec<f64>,
+        second: &mut Vec<f64>,
+    ) -> Result<()> {
+        let range = if self.is(Fault::AdamEverywhere) { 0..params.len() } else { range };
+        let step = if self.is(Fault::AdamFromZero) { adam.step + 1 } else { adam.step };
+        Reference.adam(&Adam { step, ..*adam }, range, gradient, params, first, second)
+    }
+
+    fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Vec<f64>> {
+        let rng = if self.is(Fault::OtherMask) { rng.fork(1) } else { rng };
+        Backend::<f64>::dropout(&Reference, rng, p, len)
+    }
+}
+
+impl<K: DelayKernel<f64>> SynapseOps<f64, K> for Wrong {
+    fn project(
+        &self,
+        synapses: &Synapses,
+        kernel: &K,
+        params: SynapseParams<'_, Vec<f64>>,
+        x: &Block<f64>,
+        y: &mut Block<f64>,
+    ) -> Result<()> {
+        let SynapseParams { mut weights, delays, sigma } = params;
+        let late: Vec<f64> = delays.buffer.iter().map(|d| d + 1.0).collect();
+        let one_late = View::new(&late, delays.range.clone());
+        let delays = if self.is(Fault::DelaysOneLate) { one_late } else { delays };
+        if self.is(Fault::ViewsFromZero) {
+            weights.range = 0..weights.range.len();
+        }
+        let params = SynapseParams { weights, delays, sigma };
+        let first = self.first.take().unwrap_or_else(|| (x.values.as_ptr(), x.clone()));
+        let stale = self.is(Fault::StaleUpload) && first.0 == x.values.as_ptr();
+        let before = y.values.last().copied();
+        let result =
+            Reference.project(synapses, kernel, params, if stale { &first.1 } else { x }, y);
+        self.first.set(Some(first));
+        result?;
+        self.calls.set(self.calls.get() + 1);
+        match (self.fault, before) {
+            (Fault::OutputOneEarly, _) => y.values = moved(y, false),
+            (Fault::OutputPlusOne, _) => y.values.iter_mut().for_each(|y| *y += 1.0),
+            (Fault::NeverTheSame, _) => y.values[0] += self.calls.get() as f64 * 1e-15,
+            (Fault::OutputFallsShort, Some(before)) => *y.values.last_mut().unwrap() = before,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn project_backward(
+        &self,
+        synapses: &Synapses,
+        kernel: &K,
+        params: SynapseParams<'_, Vec<f64>>,
+        x: &Block<f64>,
+        d_y: &Block<f64>,
+        gradients: SynapseGradients<'_, Vec<f64>>,
+        d_x: Option<&mut Block<f64>>,
+    ) -> Result<()> {
+        let SynapseGradients { weights, delays, sigma } = gradients;
+        let (d_weights, at) = (weights.buffer, weights.range);
+        let (d_delays, delays_at) = (delays.buffer, delays.range);
+        let before = d_weights.clone();
+        let inner = SynapseGradients {
+            weights: ViewMut::new(d_weights, at.clone()),
+            delays: ViewMut::new(d_delays, delays_at.clone()),
+            sigma,
+        };
+        Reference.project_backward(synapses, kernel, params, x, d_y, inner, d_x)?;
+        match self.fault {
+            Fault::GradientsAdded => {
+                d_weights.iter_mut().zip(before).for_each(|(d, before)| *d += before);
+            }
+            Fault::GradientsSpill => d_weights[at.end] = 0.0,
+            Fault::DelaySign => d_delays[delays_at].iter_mut().for_each(|d| *d = -*d),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl<N: NeuronModel<f64>, S: Surrogate<f64>> NeuronOps<f64, N, S> for Wrong {
+    fn neuron_forward(
+        &self,
+        stage: &Stage<'_, N, S>,
+        x: &Block<f64>,
+        spikes: &mut Block<f64>,
+    ) -> Result<()> {
+        let stage =
+            Stage { valid: self.valid(stage.valid), params: stage.params.clone(), ..*stage };
+        Reference.neuron_forward(&stage, x, spikes)?;
+        if self.is(Fault::SpikesOneLate) {
+            spikes.values = moved(spikes, true);
+        }
+        Ok(())
+    }
+
+    fn neuron_backward(
+        &self,
+        stage: &Stage<'_, N, S>,
+        x: &Block<f64>,
+        d_spikes: &Block<f64>,
+        d_x: &mut Block<f64>,
+        d_params: ViewMut<'_, Vec<f64>>,
+    ) -> Result<()> {
+        let mask = stage.mask.filter(|_| !self.is(Fault::NoMaskInGradient));
+        let stage = Stage { mask, params: stage.params.clone(), ..*stage };
+        Reference.neuron_backward(&stage, x, d_spikes, d_x, d_params)
+    }
+}
+
+impl<K: DelayKernel<f64>, N: NeuronModel<f64>, S: Surrogate<f64>> LayerOps<f64, K, N, S> for Wrong {}

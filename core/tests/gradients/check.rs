@@ -1,0 +1,200 @@
+//! Gradients against differences, coordinate by coordinate, away from kinks.
+
+use polychron_core::gradcheck::{STEP, TOLERANCES, directional, partial, relative_error};
+use polychron_core::surrogate::{AnySurrogate, Scaled, Surrogate};
+use proptest::prelude::*;
+use proptest::test_runner::{TestCaseError, TestRng, TestRunner};
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A surrogate that remembers on which side of its kinks each drive has been.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) surrogate: Scaled<f64, AnySurrogate<f64>>,
+    sides: AtomicU64,
+}
+
+impl Watched {
+    pub(crate) fn new(surrogate: Scaled<f64, AnySurrogate<f64>>) -> Self {
+        Self { surrogate, sides: AtomicU64::new(0) }
+    }
+
+    /// A digest of the sides since the last call.
+    pub(crate) fn take_sides(&self) -> u64 {
+        self.sides.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Surrogate<f64> for Watched {
+    fn derivative(&self, u: f64) -> f64 {
+        self.surrogate.derivative(u)
+    }
+    fn primitive(&self, u: f64) -> f64 {
+        let above = self.kinks().iter().flatten().filter(|&&kink| u > kink).count();
+        let before = self.sides.load(Ordering::Relaxed);
+        self.sides.store(digest(before, above as u64), Ordering::Relaxed);
+        self.surrogate.primitive(u)
+    }
+    fn kinks(&self) -> [Option<f64>; 3] {
+        self.surrogate.kinks()
+    }
+}
+
+/// Mixes a number into a digest (FNV-1a on words).
+pub(crate) fn digest(before: u64, with: u64) -> u64 {
+    (before ^ with).wrapping_mul(0x0000_0100_0000_01b3).wrapping_add(0xcbf2_9ce4_8422_2325)
+}
+
+/// The value of a function, and a digest of the smooth piece on which it has been computed.
+#[derive(Clone, Copy)]
+pub(crate) struct Value {
+    pub(crate) value: f64,
+    pub(crate) piece: u64,
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self { value, piece: 0 }
+    }
+}
+
+/// What comparisons found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Errors {
+    pub(crate) worst: f64,
+    pub(crate) worst_at: String,
+    pub(crate) compared: usize,
+    /// Coordinates along which a kink is closer than the smallest step.
+    pub(crate) skipped: usize,
+}
+
+impl Errors {
+    pub(crate) fn add(&mut self, error: f64, at: impl FnOnce() -> String) {
+        self.compared += 1;
+        if error > self.worst {
+            (self.worst, self.worst_at) = (error, at());
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        if other.worst > self.worst {
+            (self.worst, self.worst_at) = (other.worst, other.worst_at);
+        }
+        self.compared += other.compared;
+        self.skipped += other.skipped;
+    }
+}
+
+/// The least scale of a comparison: a loss is a sum of terms of size 1, which may cancel.
+const LEAST: f64 = 0.1;
+
+/// A named range of a parameter vector.
+pub(crate) type Part = (&'static str, Range<usize>);
+
+/// Compares a gradient with [`partial`] in every coordinate.
+pub(crate) fn compare(
+    f: impl Fn(&[f64]) -> Value,
+    x: &[f64],
+    parts: &[Part],
+    gradient: &[f64],
+) -> Errors {
+    assert_eq!(x.len(), gradient.len());
+    let mut errors = Errors::default();
+    let mut at = x.to_vec();
+    let scale = gradient.iter().fold(f(x).value.abs().max(LEAST), |top, g| top.max(g.abs()));
+    for (name, range) in parts {
+        for i in range.clone() {
+            let quotient = |f: &mut dyn FnMut(&[f64]) -> f64, h| partial(f, &mut at, i, h);
+            match on_one_piece(&f, x, quotient) {
+                None => errors.skipped += 1,
+                Some(slope) => errors.add(relative_error(gradient[i], slope, scale), || {
+                    format!("{name}[{}]: {}, not {slope}", i - range.start, gradient[i])
+                }),
+            }
+        }
+    }
+    errors
+}
+
+/// Compares `<gradient, v>` with the slope along random directions v.
+pub(crate) fn compare_directions(
+    f: impl Fn(&[f64]) -> Value,
+    x: &[f64],
+    gradient: &[f64],
+    directions: &[Vec<f64>],
+) -> Errors {
+    let mut errors = Errors::default();
+    let mut at = x.to_vec();
+    for v in directions {
+        let quotient = |f: &mut dyn FnMut(&[f64]) -> f64, h| directional(f, x, v, &mut at, h);
+        let Some(slope) = on_one_piece(&f, x, quotient) else {
+            errors.skipped += 1;
+            continue;
+        };
+        let products = gradient.iter().zip(v).map(|(g, v)| g * v);
+        let size = products.clone().map(|p| p * p).sum::<f64>().sqrt();
+        let scale = size.max(f(x).value.abs()).max(LEAST);
+        let along: f64 = products.sum();
+        errors.add(relative_error(along, slope, scale), || format!("{along}, not {slope}"));
+    }
+    errors
+}
+
+/// The quotient of the largest step that stays on the smooth piece of `x`; none if there is none.
+fn on_one_piece(
+    f: &impl Fn(&[f64]) -> Value,
+    x: &[f64],
+    mut quotient: impl FnMut(&mut dyn FnMut(&[f64]) -> f64, f64) -> f64,
+) -> Option<f64> {
+    let home = f(x).piece;
+    [STEP, STEP / 16.0].into_iter().find_map(|h| {
+        let mut left = false;
+        let slope = quotient(
+            &mut |x| {
+                let Value { value, piece } = f(x);
+                left |= piece != home;
+                value
+            },
+            h,
+        );
+        (!left).then_some(slope)
+    })
+}
+
+/// Runs `check` on cases of a strategy, from a fixed seed, and fails where an error is above the table's bound of (stage, mode)
+/// or where kinks hide more than one coordinate in twenty. Returns the worst error.
+pub(crate) fn hold<S: Strategy>(
+    (stage, mode): (&str, &str),
+    cases: u32,
+    strategy: S,
+    check: impl Fn(S::Value) -> Errors,
+) -> f64 {
+    let bound = bound(stage, mode);
+    let config = ProptestConfig { cases, failure_persistence: None, ..Default::default() };
+    let rng = TestRng::deterministic_rng(config.rng_algorithm);
+    let all = RefCell::new(Errors::default());
+    let outcome = TestRunner::new_with_rng(config, rng).run(&strategy, |case| {
+        let errors = check(case);
+        let failed = errors.worst > bound;
+        let message =
+            format!("{stage}, {mode}: {} is above {bound}: {}", errors.worst, errors.worst_at);
+        all.borrow_mut().merge(errors);
+        if failed { Err(TestCaseError::fail(message)) } else { Ok(()) }
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    let all = all.into_inner();
+    assert!(all.compared > 0 && all.skipped * 20 <= all.compared, "{stage}, {mode}: {all:?}");
+    all.worst
+}
+
+pub(crate) fn bound(stage: &str, mode: &str) -> f64 {
+    let row = TOLERANCES.iter().find(|row| (row.stage, row.mode) == (stage, mode));
+    row.unwrap_or_else(|| panic!("no tolerance for {stage}, {mode}")).bound
+}
+
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}

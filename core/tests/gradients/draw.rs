@@ -1,0 +1,201 @@
+//! Random models, shapes and blocks.
+
+use polychron_core::delay::AnyKernel;
+use polychron_core::gradcheck::STEP;
+use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::{AnySurrogate, Scaled};
+
+/// One draw after the other.
+pub(crate) struct Draw {
+    rng: Rng,
+    place: u64,
+}
+
+impl Draw {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { rng: Rng::new(seed, 0), place: 0 }
+    }
+
+    pub(crate) fn uniform(&mut self, low: f64, high: f64) -> f64 {
+        self.place += 1;
+        low + (high - low) * self.rng.uniform_f64(self.place)
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.uniform(0.0, n as f64) as usize).min(n - 1)
+    }
+
+    pub(crate) fn coin(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    pub(crate) fn block(&mut self, len: usize, low: f64, high: f64) -> Vec<f64> {
+        (0..len).map(|_| self.uniform(low, high)).collect()
+    }
+
+    /// Lengths of samples, the first one full, others down to nothing; often none at all.
+    pub(crate) fn lengths(&mut self, shape: Shape) -> Option<Vec<usize>> {
+        let mut lengths: Vec<_> = (0..shape.batch).map(|_| self.below(shape.steps + 1)).collect();
+        lengths[0] = shape.steps;
+        self.coin().then_some(lengths)
+    }
+
+    /// A dropout mask `[batch, width]`; often none.
+    pub(crate) fn mask(&mut self, shape: Shape) -> Option<Vec<f64>> {
+        let mask = (0..shape.batch * shape.width).map(|_| self.pick(&[0.0, 1.25, 1.25])).collect();
+        self.coin().then_some(mask)
+    }
+
+    pub(crate) fn synapses(&mut self, inputs: usize, outputs: usize) -> Synapses {
+        let taps = 2 + self.below(7);
+        let tail = self.pick(&[(taps - 1) / 2, 0, taps - 1]);
+        Synapses { count: 1 + self.below(2), tail, ..Synapses::new(inputs, outputs, taps) }
+    }
+
+    /// Delays and sigmas of a kernel, as many as the counts say: delays at both edges, at whole and half steps and between;
+    /// sigmas of 0, near 0 and large, of both signs. Each place where the kernel has a kink is a few steps of
+    /// a difference quotient away.
+    pub(crate) fn delays_and_sigma(
+        &mut self,
+        kernel: AnyKernel,
+        taps: usize,
+        count: usize,
+        shared: bool,
+    ) -> (Vec<f64>, Vec<f64>) {
+        let mut sigma = self.sigma(kernel);
+        let (mut delays, mut sigmas) = (Vec::new(), Vec::new());
+        while delays.len() < count {
+            if !shared {
+                sigma = self.sigma(kernel);
+            }
+            // A shared sigma may have no delay in reach of it: a new start.
+            let Some(delay) = self.delay(kernel, taps, sigma) else {
+                sigma = self.sigma(kernel);
+                (delays, sigmas) = (Vec::new(), Vec::new());
+                continue;
+            };
+            delays.push(delay);
+            sigmas.push(sigma);
+        }
+        if shared {
+            sigmas.truncate(1);
+        }
+        (delays, sigmas)
+    }
+
+    fn sigma(&mut self, kernel: AnyKernel) -> f64 {
+        // A quotient around 0 sees an even function of sigma and gives the 0 that sign(0) gives; only exactly there.
+        let zero = if kernel == AnyKernel::Gauss { 0.0 } else { 0.0137 };
+        let sizes = [zero, 0.0125, self.uniform(0.05, 3.0), self.uniform(3.0, 12.0)];
+        self.pick(&[-1.0, 1.0]) * self.pick(&sizes)
+    }
+
+    fn delay(&mut self, kernel: AnyKernel, taps: usize, sigma: f64) -> Option<f64> {
+        let last = (taps - 1) as f64;
+        let whole = self.below(taps) as f64;
+        let options = [
+            0.0,
+            last,
+            whole,
+            (whole + 0.5).min(last),
+            self.uniform(0.0, last),
+            0.011,
+            last - 0.011,
+        ];
+        for _ in 0..20 {
+            let delay = self.pick(&options).max(0.0);
+            if smooth_at(kernel, taps, delay, sigma) {
+                return Some(delay);
+            }
+        }
+        None
+    }
+
+    /// A neuron whose kind is one of [`NEURONS`].
+    pub(crate) fn neuron(&mut self, kind: usize) -> AnyNeuron<f64> {
+        let reset = self.pick(&[Reset::Hard(0.0), Reset::Hard(-0.3), Reset::Soft]);
+        let (decay_input, detach) = (self.coin(), self.coin());
+        neuron(kind, self.uniform(1.05, 6.0), reset, decay_input, detach)
+    }
+
+    pub(crate) fn any_surrogate(&mut self) -> Scaled<f64, AnySurrogate<f64>> {
+        let names = AnySurrogate::<f64>::NAMES;
+        surrogate(names[self.below(names.len())])
+    }
+}
+
+/// Whether the kernel has a derivative by delay and sigma around these values.
+fn smooth_at(kernel: AnyKernel, taps: usize, delay: f64, sigma: f64) -> bool {
+    let width = match kernel {
+        AnyKernel::Gauss => return true,
+        AnyKernel::Max => sigma.abs() + 1.0,
+        _ => 1.0,
+    };
+    let margin = 10.0 * STEP;
+    let apart = |u: f64| u.abs() > margin && (u.abs() - width).abs() > margin;
+    let in_reach = (0..taps).any(|j| (j as f64 - delay).abs() < width - 0.1);
+    in_reach && (0..taps).all(|j| apart(j as f64 - delay))
+}
+
+pub(crate) const NEURONS: [&str; 6] =
+    ["lif", "integrate and fire", "plif", "leaky integrator", "cuba lif", "adlif"];
+
+pub(crate) const KERNELS: [AnyKernel; 3] = [AnyKernel::Gauss, AnyKernel::Triangle, AnyKernel::Max];
+
+pub(crate) fn neuron(
+    kind: usize,
+    tau: f64,
+    reset: Reset<f64>,
+    decay_input: bool,
+    detach: bool,
+) -> AnyNeuron<f64> {
+    let lif = Lif { threshold: 0.8, reset, decay_input, detach, ..Lif::new(tau) };
+    match NEURONS[kind] {
+        "lif" => AnyNeuron::Lif(lif),
+        "integrate and fire" => AnyNeuron::Lif(Lif { rate: 0.0, decay_input: false, ..lif }),
+        "plif" => AnyNeuron::Plif(Plif::new(lif)),
+        "leaky integrator" => AnyNeuron::Li(Li { decay_input, ..Li::new(tau) }),
+        "cuba lif" => AnyNeuron::CubaLif(CubaLif::new(lif, tau + 0.5)),
+        _ => AnyNeuron::AdLif(AdLif::new(tau, tau + 2.0, 0.3, 0.4).with_reset(1.2, reset, detach)),
+    }
+}
+
+/// Every kind with every reset, decay and detach.
+pub(crate) fn all_neurons() -> Vec<AnyNeuron<f64>> {
+    let mut all = Vec::new();
+    for kind in 0..NEURONS.len() {
+        for reset in [Reset::Hard(0.0), Reset::Hard(-0.3), Reset::Soft] {
+            for (decay_input, detach) in
+                [(false, false), (false, true), (true, false), (true, true)]
+            {
+                let neuron = neuron(kind, 2.3, reset, decay_input, detach);
+                if !all.contains(&neuron) {
+                    all.push(neuron);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The surrogate of a name. Those whose primitive is far above 1 are scaled down, because a hard reset
+/// `(1 - s) h + s v` by large smooth spikes grows without bound from step to step.
+pub(crate) fn surrogate(name: &str) -> Scaled<f64, AnySurrogate<f64>> {
+    let factor = match name {
+        "straight_through" => 0.01,
+        "leaky_k_relu" => 0.05,
+        "spike_rate_escape" => 0.02,
+        _ => 1.0,
+    };
+    Scaled { factor, surrogate: AnySurrogate::from_name(name, &[]).unwrap() }
+}
+
+pub(crate) fn all_surrogates() -> Vec<Scaled<f64, AnySurrogate<f64>>> {
+    AnySurrogate::<f64>::NAMES.iter().map(|name| surrogate(name)).collect()
+}

@@ -1,0 +1,389 @@
+//! A network whose loss is a function of one vector, through the reference backend.
+
+use crate::check::{Part, Value, Watched, digest, dot};
+use crate::draw::Draw;
+use crate::stages::highest_steps;
+use polychron_core::backend::{
+    Backend, Firing, Layer, LayerGradients, LayerOps, LayerTape, NeuronOps, NeuronStage, NormMode,
+    SynapseGradients, SynapseOps, SynapseParams, View, ViewMut,
+};
+use polychron_core::delay::AnyKernel;
+use polychron_core::loss::Loss;
+use polychron_core::neuron::{AnyNeuron, Li, NeuronModel};
+use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::reference::{Block, Reference};
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::{AnySurrogate, Scaled};
+use std::ops::Range;
+
+type Tape = LayerTape<Vec<f64>, Block<f64>>;
+
+/// Where a projection's parameters lie in the point.
+pub(crate) struct Projection {
+    synapses: Synapses,
+    kernel: AnyKernel,
+    weights: Range<usize>,
+    delays: Range<usize>,
+    sigma: Range<usize>,
+}
+
+struct Hidden {
+    projection: Projection,
+    norm: Option<(BatchNorm<f64>, Range<usize>)>,
+    neuron: AnyNeuron<f64>,
+    params: Range<usize>,
+    surrogate: Watched,
+    mask: Option<Vec<f64>>,
+    /// Spikes recorded at the point, for the held reset.
+    recorded: Option<Block<f64>>,
+    /// Shape of the output, and the steps by which it has grown.
+    shape: Shape,
+    grown: usize,
+}
+
+/// What becomes of the last hidden layer's spikes.
+pub(crate) enum End {
+    /// A weighted sum.
+    Sum(Vec<f64>),
+    Readout {
+        projection: Projection,
+        li: Li<f64>,
+        loss: Loss,
+        targets: Vec<f64>,
+        grown: usize,
+    },
+}
+
+/// A network with all that its loss depends on in one vector: the parameters layer by layer, then the input.
+pub(crate) struct Net {
+    hidden: Vec<Hidden>,
+    end: End,
+    lengths: Option<Vec<usize>>,
+    shape: Shape,
+    input: Range<usize>,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) point: Vec<f64>,
+}
+
+/// A network in the making.
+pub(crate) struct Builder {
+    parts: Vec<Part>,
+    point: Vec<f64>,
+    pub(crate) shape: Shape,
+    pub(crate) grown: usize,
+    hidden: Vec<Hidden>,
+}
+
+impl Builder {
+    fn push(&mut self, name: &'static str, block: Vec<f64>) -> Range<usize> {
+        let range = self.point.len()..self.point.len() + block.len();
+        self.point.extend(block);
+        self.parts.push((name, range.clone()));
+        range
+    }
+
+    pub(crate) fn projection(
+        &mut self,
+        draw: &mut Draw,
+        synapses: Synapses,
+        kernel: AnyKernel,
+    ) -> Projection {
+        let n = synapses.weights();
+        let shared = draw.coin();
+        let (delays, sigma) = draw.delays_and_sigma(kernel, synapses.taps, n, shared);
+        self.shape = synapses.output(self.shape);
+        self.grown += synapses.tail;
+        let bound = 3.0 / (synapses.inputs as f64).sqrt();
+        Projection {
+            synapses,
+            kernel,
+            weights: self.push("weights", draw.block(n, -bound, bound)),
+            delays: self.push("delays", delays),
+            sigma: self.push("sigma", sigma),
+        }
+    }
+
+    pub(crate) fn hidden(
+        &mut self,
+        draw: &mut Draw,
+        synapses: Synapses,
+        kernel: AnyKernel,
+        neuron: AnyNeuron<f64>,
+        surrogate: Scaled<f64, AnySurrogate<f64>>,
+    ) {
+        let projection = self.projection(draw, synapses, kernel);
+        let width = synapses.outputs;
+        let norm = (draw.below(4) > 0).then(|| {
+            let mut params = draw.block(width, 0.7, 1.3);
+            params.extend(draw.block(width, -0.2, 1.0));
+            (BatchNorm::default(), self.push("gamma, beta", params))
+        });
+        let mut params = vec![0.0; neuron.param_count()];
+        neuron.write_params(&mut params);
+        let params = self.push("neuron", params);
+        self.hidden.push(Hidden {
+            projection,
+            norm,
+            neuron,
+            params,
+            surrogate: Watched::new(surrogate),
+            mask: draw.mask(self.shape),
+            recorded: None,
+            shape: self.shape,
+            grown: self.grown,
+        });
+    }
+
+    pub(crate) fn finish(mut self, draw: &mut Draw, input: Shape, end: End) -> Net {
+        let x = draw.block(input.len(), -1.0, 1.5);
+        let range = self.push("input", x);
+        Net {
+            hidden: self.hidden,
+            end,
+            lengths: draw.lengths(input),
+            shape: input,
+            input: range,
+            parts: self.parts,
+            point: self.point,
+        }
+    }
+}
+
+pub(crate) fn builder(shape: Shape) -> Builder {
+    Builder { parts: Vec::new(), point: Vec::new(), shape, grown: 0, hidden: Vec::new() }
+}
+
+impl Projection {
+    fn params<'a>(&self, at: &'a Vec<f64>) -> SynapseParams<'a, Vec<f64>> {
+        SynapseParams {
+            weights: View::new(at, self.weights.clone()),
+            delays: View::new(at, self.delays.clone()),
+            sigma: View::new(at, self.sigma.clone()),
+        }
+    }
+}
+
+impl Hidden {
+    fn stage<'a>(
+        &'a self,
+        at: &'a Vec<f64>,
+        lengths: Option<&'a [usize]>,
+    ) -> NeuronStage<'a, AnyNeuron<f64>, Watched, Vec<f64>, Block<f64>> {
+        NeuronStage {
+            neuron: &self.neuron,
+            params: View::new(at, self.params.clone()),
+            surrogate: &self.surrogate,
+            firing: self.recorded.as_ref().map_or(Firing::Smooth, Firing::SmoothHeld),
+            mask: self.mask.as_ref(),
+            valid: Valid { lengths, grown: self.grown },
+        }
+    }
+
+    fn layer<'a>(
+        &'a self,
+        at: &'a Vec<f64>,
+        lengths: Option<&'a [usize]>,
+    ) -> Layer<'a, f64, AnyKernel, AnyNeuron<f64>, Watched, Vec<f64>, Block<f64>> {
+        let SynapseParams { weights, delays, sigma } = self.projection.params(at);
+        Layer {
+            synapses: &self.projection.synapses,
+            kernel: &self.projection.kernel,
+            weights,
+            delays,
+            sigma,
+            norm: self.norm.as_ref().map(|(norm, range)| (norm, View::new(at, range.clone()))),
+            stage: self.stage(at, lengths),
+        }
+    }
+
+    fn forward(
+        &self,
+        at: &Vec<f64>,
+        lengths: Option<&[usize]>,
+        x: &Block<f64>,
+    ) -> (Tape, Block<f64>) {
+        let layer = self.layer(at, lengths);
+        let width = self.shape.width;
+        let running = &mut vec![0.0; 2 * width];
+        let mode = NormMode::Batch { running: ViewMut::new(running, 0..2 * width) };
+        let mut tape = Tape { projected: zeros(self.shape), statistics: vec![0.0; 2 * width] };
+        let mut spikes = zeros(self.shape);
+        Reference.layer_forward(&layer, mode, x, &mut tape, &mut spikes).unwrap();
+        (tape, spikes)
+    }
+
+    /// Spikes before the mask at every step, for an input to the neurons.
+    fn record(&self, at: &Vec<f64>, lengths: Option<&[usize]>, tape: &Tape) -> Block<f64> {
+        let mut z = tape.projected.clone();
+        if let Some((_, range)) = &self.norm {
+            let params = View::new(at, range.clone());
+            Reference.norm_apply(params, &tape.statistics, &tape.projected, &mut z).unwrap();
+        }
+        let valid = Valid::default();
+        let stage =
+            NeuronStage { firing: Firing::Step, mask: None, valid, ..self.stage(at, lengths) };
+        let mut spikes = zeros(self.shape);
+        Reference.neuron_forward(&stage, &z, &mut spikes).unwrap();
+        spikes
+    }
+}
+
+fn zeros(shape: Shape) -> Block<f64> {
+    Block { shape, values: vec![0.0; shape.len()] }
+}
+
+impl Net {
+    fn lengths(&self) -> Option<&[usize]> {
+        self.lengths.as_deref()
+    }
+
+    fn input(&self, at: &[f64]) -> Block<f64> {
+        Block { shape: self.shape, values: at[self.input.clone()].to_vec() }
+    }
+
+    /// Records spikes layer by layer, each from what the held layers before put out.
+    pub(crate) fn record(&mut self) {
+        let mut x = self.input(&self.point);
+        for l in 0..self.hidden.len() {
+            let (tape, _) = self.hidden[l].forward(&self.point, self.lengths(), &x);
+            let recorded = self.hidden[l].record(&self.point, self.lengths(), &tape);
+            self.hidden[l].recorded = Some(recorded);
+            x = self.hidden[l].forward(&self.point, self.lengths(), &x).1;
+        }
+    }
+
+    fn readout(&self, at: &Vec<f64>, spikes: &Block<f64>, d_x: Option<&mut Block<f64>>) -> Value {
+        let End::Readout { projection, li, loss, targets, grown } = &self.end else {
+            unreachable!()
+        };
+        let mut y = zeros(projection.synapses.output(spikes.shape));
+        let params = projection.params(at);
+        Reference
+            .project(&projection.synapses, &projection.kernel, params, spikes, &mut y)
+            .unwrap();
+        let valid = Valid { lengths: self.lengths(), grown: *grown };
+        let scores = &mut vec![0.0; targets.len()];
+        let value = Reference.readout(li, *loss, valid, &y, Some(targets), scores, d_x).unwrap();
+        let max = *loss == Loss::Max;
+        Value { value, piece: if max { highest_steps(li, valid, &y.values, y.shape) } else { 0 } }
+    }
+
+    pub(crate) fn loss(&self, at: &[f64]) -> Value {
+        let at = &at.to_vec();
+        let (mut x, mut piece) = (self.input(at), 0);
+        for hidden in &self.hidden {
+            hidden.surrogate.take_sides();
+            x = hidden.forward(at, self.lengths(), &x).1;
+            piece = digest(piece, hidden.surrogate.take_sides());
+        }
+        let end = match &self.end {
+            End::Sum(upstream) => dot(upstream, &x.values).into(),
+            End::Readout { .. } => self.readout(at, &x, None),
+        };
+        Value { value: end.value, piece: digest(piece, end.piece) }
+    }
+
+    pub(crate) fn gradient(&self) -> Vec<f64> {
+        let at = &self.point;
+        let mut gradient = vec![f64::NAN; at.len()];
+        let (mut inputs, mut tapes) = (vec![self.input(at)], Vec::new());
+        for hidden in &self.hidden {
+            let (tape, spikes) = hidden.forward(at, self.lengths(), &inputs[inputs.len() - 1]);
+            tapes.push(tape);
+            inputs.push(spikes);
+        }
+        let last = &inputs[inputs.len() - 1];
+        let mut d_x = match &self.end {
+            End::Sum(upstream) => Block { shape: last.shape, values: upstream.clone() },
+            End::Readout { projection, .. } => {
+                let mut d_y = zeros(projection.synapses.output(last.shape));
+                self.readout(at, last, Some(&mut d_y));
+                self.project_backward(projection, last, &d_y, &mut gradient)
+            }
+        };
+        for ((hidden, tape), x) in self.hidden.iter().zip(&tapes).zip(&inputs).rev() {
+            d_x = self.layer_backward(hidden, tape, x, &d_x, &mut gradient);
+        }
+        gradient[self.input.clone()].copy_from_slice(&d_x.values);
+        gradient
+    }
+
+    fn project_backward(
+        &self,
+        p: &Projection,
+        x: &Block<f64>,
+        d_y: &Block<f64>,
+        gradient: &mut [f64],
+    ) -> Block<f64> {
+        let mut blocks = Blocks::of(p, 0, 0);
+        let mut d_x = zeros(x.shape);
+        let (params, gradients) = (p.params(&self.point), blocks.gradients().synapses);
+        let d = Some(&mut d_x);
+        Reference.project_backward(&p.synapses, &p.kernel, params, x, d_y, gradients, d).unwrap();
+        blocks.put(p, gradient);
+        d_x
+    }
+
+    fn layer_backward(
+        &self,
+        hidden: &Hidden,
+        tape: &Tape,
+        x: &Block<f64>,
+        d_spikes: &Block<f64>,
+        gradient: &mut [f64],
+    ) -> Block<f64> {
+        let norm = hidden.norm.as_ref().map_or(0..0, |(_, range)| range.clone());
+        let mut blocks = Blocks::of(&hidden.projection, norm.len(), hidden.params.len());
+        let mut d_x = zeros(x.shape);
+        let (layer, d) = (hidden.layer(&self.point, self.lengths()), Some(&mut d_x));
+        Reference.layer_backward(&layer, x, tape, d_spikes, blocks.gradients(), d).unwrap();
+        blocks.put(&hidden.projection, gradient);
+        gradient[norm].copy_from_slice(&blocks.norm);
+        gradient[hidden.params.clone()].copy_from_slice(&blocks.neuron);
+        d_x
+    }
+}
+
+/// A layer's gradients.
+struct Blocks {
+    weights: Vec<f64>,
+    delays: Vec<f64>,
+    sigma: Vec<f64>,
+    norm: Vec<f64>,
+    neuron: Vec<f64>,
+}
+
+impl Blocks {
+    fn of(p: &Projection, norm: usize, neuron: usize) -> Self {
+        let block = |len| vec![f64::NAN; len];
+        Self {
+            weights: block(p.weights.len()),
+            delays: block(p.delays.len()),
+            sigma: block(p.sigma.len()),
+            norm: block(norm),
+            neuron: block(neuron),
+        }
+    }
+
+    fn gradients(&mut self) -> LayerGradients<'_, Vec<f64>> {
+        fn all(block: &mut Vec<f64>) -> ViewMut<'_, Vec<f64>> {
+            let range = 0..block.len();
+            ViewMut::new(block, range)
+        }
+        LayerGradients {
+            synapses: SynapseGradients {
+                weights: all(&mut self.weights),
+                delays: all(&mut self.delays),
+                sigma: all(&mut self.sigma),
+            },
+            norm: all(&mut self.norm),
+            neuron: all(&mut self.neuron),
+        }
+    }
+
+    fn put(&self, p: &Projection, gradient: &mut [f64]) {
+        gradient[p.weights.clone()].copy_from_slice(&self.weights);
+        gradient[p.delays.clone()].copy_from_slice(&self.delays);
+        gradient[p.sigma.clone()].copy_from_slice(&self.sigma);
+    }
+}

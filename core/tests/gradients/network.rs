@@ -1,0 +1,139 @@
+//! Whole layers and networks, so that the composition of the stages is proved too.
+
+use crate::check::{Errors, compare, compare_directions, dot, hold};
+use crate::draw::{Draw, KERNELS, NEURONS, all_surrogates};
+use crate::net::{End, Net, builder};
+use crate::over_time::Detached;
+use crate::stages::targets;
+use polychron_core::loss::Loss;
+use polychron_core::neuron::{AnyNeuron, Li, NeuronModel};
+use polychron_core::shape::Shape;
+use proptest::prelude::*;
+
+/// A neuron of that kind; with a held reset any, else one whose reset is not detached.
+fn neuron(draw: &mut Draw, kind: usize, held: bool) -> AnyNeuron<f64> {
+    loop {
+        let neuron = draw.neuron(kind);
+        if held || !neuron.visit(Detached) {
+            return neuron;
+        }
+    }
+}
+
+const LEAKY_INTEGRATOR: usize = 3;
+
+/// Every neuron that spikes with every surrogate and every kernel.
+fn layers(mode: &str) -> f64 {
+    let held = mode == "held";
+    let shapes = (any::<u64>(), 3usize..6, 1usize..3, 1usize..3, 1usize..3);
+    hold(("layer", mode), 2, shapes, |(seed, steps, batch, inputs, outputs)| {
+        let mut draw = Draw::new(seed);
+        let mut errors = Errors::default();
+        for kind in (0..NEURONS.len()).filter(|&kind| kind != LEAKY_INTEGRATOR) {
+            for surrogate in all_surrogates() {
+                for kernel in KERNELS {
+                    let input = Shape::new(steps, batch, inputs);
+                    let mut b = builder(input);
+                    let synapses = draw.synapses(inputs, outputs);
+                    let neuron = neuron(&mut draw, kind, held);
+                    b.hidden(&mut draw, synapses, kernel, neuron, surrogate);
+                    let upstream = draw.block(b.shape.len(), -1.0, 1.0);
+                    let mut net = b.finish(&mut draw, input, End::Sum(upstream));
+                    if held {
+                        net.record();
+                    }
+                    let mut found =
+                        compare(|at| net.loss(at), &net.point, &net.parts, &net.gradient());
+                    found.worst_at =
+                        format!("{neuron:?} {surrogate:?} {kernel:?} {}", found.worst_at);
+                    errors.merge(found);
+                }
+            }
+        }
+        errors
+    })
+}
+
+fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], loss: Loss, held: bool) -> Net {
+    let mut b = builder(input);
+    for width in &widths[..2] {
+        let mut kind = draw.below(NEURONS.len());
+        if kind == LEAKY_INTEGRATOR {
+            kind = 0;
+        }
+        let synapses = draw.synapses(b.shape.width, *width);
+        let (kernel, neuron) = (draw.pick(&KERNELS), neuron(draw, kind, held));
+        let surrogate = draw.any_surrogate();
+        b.hidden(draw, synapses, kernel, neuron, surrogate);
+    }
+    let synapses = draw.synapses(b.shape.width, widths[2]);
+    let kernel = draw.pick(&KERNELS);
+    let projection = b.projection(draw, synapses, kernel);
+    let end = End::Readout {
+        projection,
+        li: Li { decay_input: draw.coin(), ..Li::new(draw.uniform(1.01, 5.0)) },
+        loss,
+        targets: targets(draw, input.batch, widths[2]),
+        grown: b.grown,
+    };
+    let mut net = b.finish(draw, input, end);
+    if held {
+        net.record();
+    }
+    net
+}
+
+/// Two hidden layers and a readout, everything drawn.
+fn networks(mode: &str) -> f64 {
+    let sizes = (any::<u64>(), 3usize..6, 2usize..4, 1usize..4, 2usize..4, 2usize..4);
+    hold(("network", mode), 25, sizes, |(seed, steps, batch, inputs, first, second)| {
+        let mut errors = Errors::default();
+        for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
+            let mut draw = Draw::new(seed.wrapping_add(n as u64));
+            let input = Shape::new(steps, batch, inputs);
+            let net = network(&mut draw, input, [first, second, 3], loss, mode == "held");
+            errors.merge(compare(|at| net.loss(at), &net.point, &net.parts, &net.gradient()));
+        }
+        errors
+    })
+}
+
+pub(crate) fn smooth_layers() -> f64 {
+    layers("smooth")
+}
+
+pub(crate) fn held_layers() -> f64 {
+    layers("held")
+}
+
+pub(crate) fn smooth_networks() -> f64 {
+    networks("smooth")
+}
+
+pub(crate) fn held_networks() -> f64 {
+    networks("held")
+}
+
+/// Larger networks along directions that move every part by as much.
+pub(crate) fn networks_along_directions() -> f64 {
+    hold(("network", "directional"), 6, any::<u64>(), |seed| {
+        let mut errors = Errors::default();
+        for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
+            let mut draw = Draw::new(seed.wrapping_add(n as u64));
+            let input = Shape::new(16, 4, 10);
+            let net = network(&mut draw, input, [12, 10, 5], loss, n % 2 == 1);
+            let mut direction = draw.block(net.point.len(), -1.0, 1.0);
+            for (_, range) in &net.parts {
+                let part = &mut direction[range.clone()];
+                let size = dot(part, part).sqrt();
+                part.iter_mut().for_each(|v| *v /= size);
+            }
+            // The kernel's width has its kink at sigma 0.
+            let pairs = direction.iter_mut().zip(&net.point);
+            pairs.filter(|(_, x)| **x == 0.0).for_each(|(v, _)| *v = 0.0);
+            let loss = |at: &[f64]| net.loss(at);
+            errors.merge(compare_directions(loss, &net.point, &net.gradient(), &[direction]));
+        }
+        errors
+    })
+}

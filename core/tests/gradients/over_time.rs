@@ -1,0 +1,245 @@
+//! Neurons over time: backpropagation through charge, spike and reset.
+
+use crate::check::{Errors, Value, Watched, compare, dot, hold};
+use crate::draw::{Draw, all_neurons, all_surrogates};
+use polychron_core::backend::Firing;
+use polychron_core::gradcheck::relative_error;
+use polychron_core::neuron::{Neuron, NeuronModel, NeuronVisitor};
+use polychron_core::norm::Valid;
+use polychron_core::reference::{NeuronArgs, neuron_backward, neuron_forward};
+use polychron_core::shape::Shape;
+use polychron_core::surrogate::{Surrogate, step};
+use proptest::prelude::*;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Smooth,
+    Held,
+    Frozen,
+    Step,
+    Adjoint,
+}
+
+/// The loss `<d_spikes, spikes> + <d_membrane, membrane>` of one stage.
+struct Stage<'a> {
+    mode: Mode,
+    surrogate: &'a Watched,
+    mask: Option<&'a [f64]>,
+    valid: Valid<'a>,
+    shape: Shape,
+    x: &'a [f64],
+    d_spikes: &'a [f64],
+    d_membrane: &'a [f64],
+}
+
+impl Stage<'_> {
+    fn args<'a, N>(&'a self, neuron: &'a N, firing: Firing<'a, [f64]>) -> NeuronArgs<'a, f64, N> {
+        let Self { surrogate, mask, valid, shape, .. } = *self;
+        NeuronArgs { neuron, surrogate, firing, mask, valid, shape }
+    }
+
+    fn recorded<N: Neuron<Real = f64>>(&self, neuron: &N) -> Vec<f64> {
+        let all =
+            NeuronArgs { mask: None, valid: Valid::default(), ..self.args(neuron, Firing::Step) };
+        let mut spikes = vec![0.0; self.x.len()];
+        neuron_forward(&all, self.x, &mut spikes, None).unwrap();
+        spikes
+    }
+
+    fn outputs<N: Neuron<Real = f64>>(
+        &self,
+        args: &NeuronArgs<'_, f64, N>,
+        x: &[f64],
+    ) -> [Vec<f64>; 2] {
+        let (mut spikes, mut membrane) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        neuron_forward(args, x, &mut spikes, Some(&mut membrane)).unwrap();
+        [spikes, membrane]
+    }
+
+    fn loss<N: Neuron<Real = f64>>(&self, args: &NeuronArgs<'_, f64, N>, x: &[f64]) -> Value {
+        self.surrogate.take_sides();
+        let [spikes, membrane] = self.outputs(args, x);
+        let value = dot(self.d_spikes, &spikes) + dot(self.d_membrane, &membrane);
+        Value { value, piece: self.surrogate.take_sides() }
+    }
+
+    fn gradient<N: Neuron<Real = f64>>(&self, args: &NeuronArgs<'_, f64, N>) -> Vec<f64> {
+        let mut d_x = vec![f64::NAN; self.x.len()];
+        let mut d_params = vec![f64::NAN; args.neuron.params().as_ref().len()];
+        let d_v = Some(self.d_membrane);
+        neuron_backward(args, self.x, self.d_spikes, d_v, &mut d_x, &mut d_params).unwrap();
+        d_x.extend(d_params);
+        d_x
+    }
+
+    /// The loss where a spike is `s0 + F(u) - F(u0)` around the drives u0 and spikes s0 of `at`, which a detached reset
+    /// does not see: at the point itself the training pass, with the surrogate's derivative as its true slope.
+    fn anchored_loss<N: Neuron<Real = f64>>(&self, at: &N, neuron: &N, x: &[f64]) -> Value {
+        self.surrogate.take_sides();
+        let (shape, f) = (self.shape, |u| self.surrogate.primitive(u));
+        let mut value = 0.0;
+        for b in 0..shape.batch {
+            for o in 0..shape.width {
+                let (mut home, mut state) = (at.rest(), neuron.rest());
+                for t in 0..shape.steps {
+                    let i = shape.at(t, b, o);
+                    let (home_charged, charged) =
+                        (at.charge(home, self.x[i]), neuron.charge(state, x[i]));
+                    let (u0, u) = (at.drive(home_charged), neuron.drive(charged));
+                    let s0 = if at.fires() { step(u0) } else { 0.0 };
+                    let s = if at.fires() { s0 + f(u) - f(u0) } else { 0.0 };
+                    home = at.reset(home_charged, s0);
+                    state = neuron.reset(charged, if at.detached() { s0 } else { s });
+                    let counts = t < self.valid.steps(b, shape.steps);
+                    let mask = self.mask.map_or(1.0, |mask| mask[b * shape.width + o]);
+                    value += if counts { self.d_spikes[i] * mask * s } else { 0.0 };
+                    value += self.d_membrane[i] * state.as_ref()[0];
+                }
+            }
+        }
+        Value { value, piece: self.surrogate.take_sides() }
+    }
+
+    /// A neuron's recorded spikes make its membrane an affine function of the input.
+    fn adjoint<N: Neuron<Real = f64>>(&self, args: &NeuronArgs<'_, f64, N>) -> Errors {
+        let [_, image] = self.outputs(args, self.x);
+        let [_, zero] = self.outputs(args, &vec![0.0; self.x.len()]);
+        let image: Vec<_> = image.iter().zip(zero).map(|(a, b)| a - b).collect();
+        let gradient = self.gradient(args);
+        let (y, left) = (self.d_membrane, dot(self.d_membrane, &image));
+        let right = dot(&gradient[..self.x.len()], self.x);
+        let scale = (dot(y, y) * dot(&image, &image)).sqrt();
+        let mut errors = Errors::default();
+        errors.add(relative_error(left, right, scale), || format!("{left}, not {right}"));
+        errors
+    }
+}
+
+impl NeuronVisitor<f64> for &Stage<'_> {
+    type Output = Errors;
+
+    fn visit<N: Neuron<Real = f64>>(self, neuron: &N) -> Errors {
+        let n = self.x.len();
+        let recorded = self.recorded(neuron);
+        let firing = match self.mode {
+            Mode::Smooth => Firing::Smooth,
+            Mode::Held => Firing::SmoothHeld(recorded.as_slice()),
+            Mode::Frozen | Mode::Adjoint => Firing::Frozen(recorded.as_slice()),
+            Mode::Step => Firing::Step,
+        };
+        if self.mode == Mode::Adjoint {
+            return self.adjoint(&self.args(neuron, firing));
+        }
+        let gradient = self.gradient(&self.args(neuron, firing));
+        let mut point = self.x.to_vec();
+        point.extend(neuron.params().as_ref());
+        let value = |at: &[f64]| {
+            let (x, raw) = at.split_at(n);
+            let mut params = neuron.params();
+            params.as_mut().copy_from_slice(raw);
+            let moved = neuron.with_params(params);
+            match self.mode {
+                Mode::Step => self.anchored_loss(neuron, &moved, x),
+                _ => self.loss(&self.args(&moved, firing), x),
+            }
+        };
+        let parts = [("input", 0..n), ("params", n..point.len())];
+        compare(value, &point, &parts, &gradient)
+    }
+}
+
+fn over_time(mode: Mode, name: &str, cases: u32) -> f64 {
+    let shapes = (any::<u64>(), 1usize..6, 1usize..3, 1usize..3);
+    hold(("neurons over time", name), cases, shapes, |(seed, steps, batch, width)| {
+        let shape = Shape::new(steps, batch, width);
+        let mut draw = Draw::new(seed);
+        let mut errors = Errors::default();
+        for surrogate in all_surrogates() {
+            let surrogate = Watched::new(surrogate);
+            for neuron in all_neurons() {
+                if mode == Mode::Smooth && neuron.visit(Detached) {
+                    continue;
+                }
+                let (mask, lengths) = (draw.mask(shape), draw.lengths(shape));
+                let [x, d_spikes, d_membrane] = [(-0.5, 2.5), (-1.0, 1.0), (-1.0, 1.0)]
+                    .map(|(low, high)| draw.block(shape.len(), low, high));
+                let stage = Stage {
+                    mode,
+                    surrogate: &surrogate,
+                    mask: mask.as_deref(),
+                    valid: Valid { lengths: lengths.as_deref(), grown: draw.below(2) },
+                    shape,
+                    x: &x,
+                    d_spikes: &d_spikes,
+                    d_membrane: &d_membrane,
+                };
+                let mut found = neuron.visit(&stage);
+                found.worst_at = format!("{neuron:?} {:?} {}", surrogate.surrogate, found.worst_at);
+                errors.merge(found);
+            }
+        }
+        errors
+    })
+}
+
+/// Whether a spiking neuron's reset is detached.
+pub(crate) struct Detached;
+
+impl NeuronVisitor<f64> for Detached {
+    type Output = bool;
+    fn visit<N: Neuron<Real = f64>>(self, neuron: &N) -> bool {
+        neuron.fires() && neuron.detached()
+    }
+}
+
+pub(crate) fn smooth() -> f64 {
+    over_time(Mode::Smooth, "smooth", 2)
+}
+
+pub(crate) fn held() -> f64 {
+    over_time(Mode::Held, "held", 2)
+}
+
+pub(crate) fn frozen() -> f64 {
+    over_time(Mode::Frozen, "frozen", 2)
+}
+
+pub(crate) fn trained() -> f64 {
+    over_time(Mode::Step, "step", 2)
+}
+
+pub(crate) fn adjoint() -> f64 {
+    over_time(Mode::Adjoint, "adjoint", 4)
+}
+
+/// The gradient of a detached reset is the same whether it is computed in training or proved with recorded spikes.
+#[test]
+fn detached_training_gradient_is_the_held_one() {
+    let shape = Shape::new(12, 2, 3);
+    let mut draw = Draw::new(5);
+    for neuron in all_neurons().into_iter().filter(|neuron| neuron.visit(Detached)) {
+        struct Both<'a>(&'a Stage<'a>);
+        impl NeuronVisitor<f64> for Both<'_> {
+            type Output = [Vec<f64>; 2];
+            fn visit<N: Neuron<Real = f64>>(self, neuron: &N) -> [Vec<f64>; 2] {
+                let recorded = self.0.recorded(neuron);
+                [Firing::Step, Firing::SmoothHeld(recorded.as_slice())]
+                    .map(|firing| self.0.gradient(&self.0.args(neuron, firing)))
+            }
+        }
+        let surrogate = Watched::new(draw.any_surrogate());
+        let [x, d_spikes, d_membrane] =
+            [2.5, 1.0, 1.0].map(|high| draw.block(shape.len(), -1.0, high));
+        let [training, held] = neuron.visit(Both(&Stage {
+            mode: Mode::Held,
+            surrogate: &surrogate,
+            mask: None,
+            valid: Valid::default(),
+            shape,
+            x: &x,
+            d_spikes: &d_spikes,
+            d_membrane: &d_membrane,
+        }));
+        assert_eq!(training, held, "{neuron:?}");
+    }
+}
