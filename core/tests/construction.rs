@@ -23,7 +23,7 @@ const WEIGHT: f64 = 2.0;
 const ATAN: Atan<f64> = Atan { alpha: 2.0 };
 
 /// The one synapse that has a weight: its input, its output, the sample that has the impulse.
-const INPUT: usize = 2;
+const INPUT: usize = 1;
 const OUTPUT: usize = 1;
 const SAMPLE: usize = 1;
 

@@ -10,13 +10,13 @@ pub struct Gauss;
 
 /// A triangle of half width `s = |sigma| + 1` steps (`max` of the DCLS packages).
 ///
-/// `g = max(0, s - |u|)`; with sigma 0 and a whole delay it is one tap.
+/// `g = max(0, s - |u|)`; with sigma 0 and a whole delay it is one tap, whose delay has no gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Max;
 
 /// Linear interpolation between two taps (DCLS version 1); sigma is not used.
 ///
-/// `g = max(0, 1 - |u|)`
+/// `g = max(0, 1 - |u|)`; the gradient of a whole delay is 0, so one that is clamped to an end stays there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Triangle;
 

@@ -119,7 +119,8 @@ pub trait Neuron: Copy + Debug + Send + Sync + 'static {
         input: Self::Real,
         d_charged: Self::State,
     ) -> ChargeAdjoint<Self::State, Self::Params, Self::Real>;
-    /// Membrane minus threshold: the neuron spikes where this is 0 or more.
+    /// Membrane minus a constant threshold: the neuron spikes where this is 0 or more. Its derivative by the membrane is
+    /// 1, by everything else 0.
     fn drive(&self, charged: Self::State) -> Self::Real;
     /// Takes the spike back.
     fn reset(&self, charged: Self::State, spike: Self::Real) -> Self::State;

@@ -287,6 +287,28 @@ fn results_do_not_depend_on_padding() {
     }
 }
 
+/// The steps that count are the sample's own and the tails: what arrives at the last of them is a spike, one step later nothing.
+#[test]
+fn a_sample_ends_with_its_tail() {
+    let (lengths, shape) = ([STEPS, 3], Shape::new(STEPS, 2, 1));
+    for (name, neuron) in spiking() {
+        for (tail, delay) in [(0, 0), (0, 1), (2, 2), (2, 3)] {
+            let synapses = Synapses { tail, ..Synapses::new(1, 1, 4) };
+            let blocks = [vec![WEIGHT], vec![delay as f64], vec![0.0]];
+            let kernel = AnyKernel::Discrete;
+            let layer = Hidden { synapses, kernel, blocks, norm: None, neuron };
+            let x = Block { shape, values: impulse(shape, lengths[1] - 1, 1, 0) };
+            let valid = Valid { lengths: Some(&lengths), grown: tail };
+            let spikes = layer.forward(valid, &x, None).spikes;
+            let mut expected = vec![0.0; spikes.shape.len()];
+            if delay <= tail {
+                expected[spikes.shape.at(lengths[1] - 1 + delay, 1, 0)] = 1.0;
+            }
+            assert_eq!(spikes.values, expected, "{name}: delay {delay}, tail {tail}");
+        }
+    }
+}
+
 /// With running statistics a sample's scores are its own.
 #[test]
 fn a_sample_alone_scores_as_in_its_batch() {
