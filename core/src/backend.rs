@@ -375,7 +375,15 @@ where
         };
         let mut z = self.sequence(self.shape(&tape.projected))?;
         let valid = layer.stage.valid;
-        self.norm_forward(norm, params.clone(), mode, valid, &tape.projected, &mut tape.statistics, &mut z)?;
+        self.norm_forward(
+            norm,
+            params.clone(),
+            mode,
+            valid,
+            &tape.projected,
+            &mut tape.statistics,
+            &mut z,
+        )?;
         self.neuron_forward(&layer.stage, &z, spikes)
     }
 
@@ -397,11 +405,33 @@ where
             self.norm_apply(params.clone(), &tape.statistics, &tape.projected, &mut z)?;
             self.neuron_backward(&layer.stage, &z, d_spikes, &mut d_z, gradients.neuron)?;
             let saved = &tape.statistics;
-            self.norm_backward(params.clone(), saved, valid, &tape.projected, &d_z, &mut d_y, gradients.norm)?;
+            self.norm_backward(
+                params.clone(),
+                saved,
+                valid,
+                &tape.projected,
+                &d_z,
+                &mut d_y,
+                gradients.norm,
+            )?;
         } else {
-            self.neuron_backward(&layer.stage, &tape.projected, d_spikes, &mut d_y, gradients.neuron)?;
+            self.neuron_backward(
+                &layer.stage,
+                &tape.projected,
+                d_spikes,
+                &mut d_y,
+                gradients.neuron,
+            )?;
         }
         let params = layer.synapse_params();
-        self.project_backward(layer.synapses, layer.kernel, params, x, &d_y, gradients.synapses, d_x)
+        self.project_backward(
+            layer.synapses,
+            layer.kernel,
+            params,
+            x,
+            &d_y,
+            gradients.synapses,
+            d_x,
+        )
     }
 }

@@ -100,9 +100,7 @@ macro_rules! real {
                 }
             }
             fn read_le(bytes: &[u8]) -> Self {
-                bytes
-                    .first_chunk::<$bytes>()
-                    .map_or(0.0, |b| $t::from_le_bytes(*b))
+                bytes.first_chunk::<$bytes>().map_or(0.0, |b| $t::from_le_bytes(*b))
             }
         }
     };

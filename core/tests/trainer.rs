@@ -65,7 +65,9 @@ fn names() -> Vec<(String, String)> {
     let mut names = Vec::new();
     for l in 0..3 {
         let ours = if l == 2 { "output".to_string() } else { format!("hidden.{l}") };
-        for (name, theirs) in [("weight", "W"), ("delay", "P"), ("gamma", "gamma"), ("beta", "beta")] {
+        for (name, theirs) in
+            [("weight", "W"), ("delay", "P"), ("gamma", "gamma"), ("beta", "beta")]
+        {
             if l < 2 || name == "weight" || name == "delay" {
                 names.push((format!("{ours}.{name}"), format!("l{l}.{theirs}")));
             }
@@ -119,7 +121,8 @@ fn the_trainer_follows_the_eight_reference_steps() {
         for (b, &label) in labels.iter().enumerate() {
             targets[b * 4 + label as usize] = 1.0;
         }
-        let report = trainer.step(&Batch { shape, x: &x, targets: &targets, lengths: None }).unwrap();
+        let report =
+            trainer.step(&Batch { shape, x: &x, targets: &targets, lengths: None }).unwrap();
         let loss = file.read(&format!("step{n}.loss")).1[0];
         assert!((report.loss - loss).abs() <= 1e-10 * loss.abs(), "{n}: {} {loss}", report.loss);
         let mut gradients = parameters(&file, &format!("step{n}.d"));
@@ -247,10 +250,7 @@ fn a_state_of_another_network_is_refused_whole() {
     let name = "output.weight".to_string();
     assert_eq!(error, TrainError::State(StateError::NotFinite { name, index: 3 }));
     other.tensors.retain(|t| t.name != "output.weight");
-    assert_eq!(
-        trainer.restore(&other).unwrap_err().to_string(),
-        "tensor output.weight is missing"
-    );
+    assert_eq!(trainer.restore(&other).unwrap_err().to_string(), "tensor output.weight is missing");
     assert_eq!(trainer.state().unwrap(), before);
 }
 

@@ -31,7 +31,7 @@ impl Augment {
                 return Err(Error::value("augment", field, value, "is not in [0, 1)"));
             }
         }
-        if self.block > 0 && data.channels % self.block != 0 {
+        if self.block > 0 && !data.channels.is_multiple_of(self.block) {
             let problem =
                 format!("does not divide the {} channels of {}", data.channels, data.name);
             return Err(Error::value("augment", "block", self.block, problem));

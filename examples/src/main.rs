@@ -1,1 +1,54 @@
-fn main() {}
+#![forbid(unsafe_code)]
+//! Train, evaluate and inspect spiking networks with learnable delays.
+
+mod checkpoint;
+mod config;
+mod data;
+mod error;
+mod eval;
+mod inspect;
+mod network;
+mod plot;
+mod presets;
+mod report;
+mod run;
+mod task;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a network; without options, on the embedded spoken digits
+    Train(run::Args),
+    /// Evaluate the model of a finished run
+    Eval(eval::Args),
+    /// Show layers, parameters and delays of a run's model
+    Inspect(inspect::Args),
+    /// Check a data set and count what is in it
+    Data(data::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => run::train(&args),
+        Command::Eval(args) => eval::eval(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Data(args) => data::data(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let lines: Vec<_> = failure.0.lines().map(str::trim).collect();
+            eprintln!("error: {}", lines.join(" "));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -183,5 +183,9 @@ pub fn check_parameters<R>(
     let n = synapses.weights();
     crate::shape::expect("projection's weights", n, weights.len())?;
     crate::shape::expect("projection's delays", n, delays.len())?;
-    if sigma.len() == 1 { Ok(()) } else { crate::shape::expect("projection's sigma", n, sigma.len()) }
+    if sigma.len() == 1 {
+        Ok(())
+    } else {
+        crate::shape::expect("projection's sigma", n, sigma.len())
+    }
 }

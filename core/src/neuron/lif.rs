@@ -100,7 +100,11 @@ impl<R: Real> Neuron for Lif<R> {
         _input: R,
         [d_h]: [R; 1],
     ) -> ChargeAdjoint<[R; 1], [R; 0], R> {
-        ChargeAdjoint { state: [d_h * (R::one() - self.rate)], params: [], input: d_h * self.gain() }
+        ChargeAdjoint {
+            state: [d_h * (R::one() - self.rate)],
+            params: [],
+            input: d_h * self.gain(),
+        }
     }
     #[inline]
     fn drive(&self, [h]: [R; 1]) -> R {
@@ -244,7 +248,11 @@ impl<R: Real> Neuron for Li<R> {
         _input: R,
         [d_h]: [R; 1],
     ) -> ChargeAdjoint<[R; 1], [R; 0], R> {
-        ChargeAdjoint { state: [d_h * (R::one() - self.rate)], params: [], input: d_h * self.gain() }
+        ChargeAdjoint {
+            state: [d_h * (R::one() - self.rate)],
+            params: [],
+            input: d_h * self.gain(),
+        }
     }
     #[inline]
     fn drive(&self, _charged: [R; 1]) -> R {

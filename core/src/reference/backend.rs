@@ -1,5 +1,7 @@
 use super::neuron::{NeuronArgs, neuron_backward, neuron_forward};
-use super::{norm_apply, norm_backward, norm_statistics, project, project_backward, project_input, readout};
+use super::{
+    norm_apply, norm_backward, norm_statistics, project, project_backward, project_input, readout,
+};
 use crate::backend::{
     Backend, Firing, LayerOps, NeuronOps, NeuronStage, NormMode, SynapseGradients, SynapseOps,
     SynapseParams, View, ViewMut,

@@ -165,7 +165,8 @@ where
             let shape = hidden.synapses.output(backend.shape(&x));
             let mut tape = LayerOps::<R, K, N, S>::tape(backend, shape)?;
             let mut spikes = backend.sequence(shape)?;
-            let mode = || NormMode::Running(View::new(&self.running, self.layout.layers[l].norm.clone()));
+            let mode =
+                || NormMode::Running(View::new(&self.running, self.layout.layers[l].norm.clone()));
             match kernel {
                 Kernel::Training => {
                     let layer = self.layer(l, &hidden.kernel, None, valid);
@@ -184,7 +185,9 @@ where
         let mut y = backend.sequence(output.synapses.output(backend.shape(&x)))?;
         let params = self.output_params();
         match kernel {
-            Kernel::Training => backend.project(&output.synapses, &output.kernel, params, &x, &mut y)?,
+            Kernel::Training => {
+                backend.project(&output.synapses, &output.kernel, params, &x, &mut y)?
+            }
             Kernel::Discrete => backend.project(&output.synapses, &Discrete, params, &x, &mut y)?,
         }
         look(backend, &y)?;
@@ -235,7 +238,12 @@ where
         let mut running = vec![R::zero(); self.layout.total.norm.len()];
         self.backend.download(&self.running, &mut running)?;
         for (l, parts) in self.layout.layers.iter().enumerate() {
-            push_halves(&mut tensors, l, ["running_mean", "running_var"], &running[parts.norm.clone()]);
+            push_halves(
+                &mut tensors,
+                l,
+                ["running_mean", "running_var"],
+                &running[parts.norm.clone()],
+            );
         }
         Ok(tensors)
     }

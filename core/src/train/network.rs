@@ -79,7 +79,10 @@ impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Width { layer, expected, found } => {
-                write!(f, "layer {layer}: {found} inputs, but the layer before has {expected} outputs")
+                write!(
+                    f,
+                    "layer {layer}: {found} inputs, but the layer before has {expected} outputs"
+                )
             }
             Self::Empty { layer, field } => write!(f, "layer {layer}: {field} is 0"),
             Self::Dropout { layer, found } => {

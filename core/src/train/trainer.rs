@@ -1,4 +1,6 @@
-use super::model::{Batch, Groups, Kernel, Model, Spikes, device_groups, host_groups, layer, synapse_params};
+use super::model::{
+    Batch, Groups, Kernel, Model, Spikes, device_groups, host_groups, layer, synapse_params,
+};
 use super::network::{Network, NetworkError};
 use super::state::{State, StateError, Tensor, TensorReader};
 use crate::backend::{
@@ -458,10 +460,10 @@ where
         let epoch = self.epoch as usize;
         let step = self.step + 1;
         let (gradients, first, second) = (&self.gradients, &mut self.first, &mut self.second);
-        let (rate, beta1) = OneCycle { peak: self.recipe.rate, epochs: self.recipe.epochs }.at(epoch);
+        let (rate, beta1) =
+            OneCycle { peak: self.recipe.rate, epochs: self.recipe.epochs }.at(epoch);
         let plain = Adam { beta1: R::of(beta1), ..Adam::new(R::of(rate), step) };
-        let decayed =
-            Adam { l2: R::of(self.recipe.l2), decoupled: self.recipe.decoupled, ..plain };
+        let decayed = Adam { l2: R::of(self.recipe.l2), decoupled: self.recipe.decoupled, ..plain };
         let total = &layout.total;
         let (g, p) = (&gradients.weights, &mut values.weights);
         let all = total.synapses.clone();

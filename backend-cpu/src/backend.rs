@@ -1,0 +1,273 @@
+use crate::norm::{Lengths, Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
+use crate::projection::Algorithm;
+use crate::scratch::Scratch;
+use crate::sequence::{Sequence, same};
+use core::ops::Range;
+use ndarray::{ArrayViewMut2, Axis};
+use polychron_core::backend::{Backend, NormMode, View, ViewMut};
+use polychron_core::loss::Loss;
+use polychron_core::neuron::Li;
+use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::num::Real;
+use polychron_core::optim::Adam;
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, ShapeError, expect};
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+
+/// The CPU behind the backend boundary, for `f32` and `f64`: threads of its own and a choice of algorithm.
+#[derive(Debug)]
+pub struct Cpu<R> {
+    pool: ThreadPool,
+    scratch: Scratch<R>,
+
+    algorithm: Option<Algorithm>,
+}
+
+/// What can go wrong on the CPU.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A block is not of the size its operation needs.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The system gives no threads.
+    #[error("cannot start {threads} threads: {source}")]
+    Threads {
+        /// The number asked for, 0 for one per core.
+        threads: usize,
+        /// What the system says.
+        source: ThreadPoolBuildError,
+    },
+}
+
+impl<R: Real> Cpu<R> {
+    /// A backend with that many threads; 0 is one per core.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] when they can't be started.
+    pub fn new(threads: usize) -> Result<Self, Error> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .map_err(|source| Error::Threads { threads, source })?;
+        Ok(Self { pool, scratch: Scratch::default(), algorithm: None })
+    }
+
+    /// The same backend with one algorithm for all projections; `None` takes the cheaper one for each.
+    pub fn with_algorithm(self, algorithm: Option<Algorithm>) -> Self {
+        Self { algorithm, ..self }
+    }
+
+    pub(crate) fn scratch(&self) -> &Scratch<R> {
+        &self.scratch
+    }
+
+    pub(crate) fn forced(&self) -> Option<Algorithm> {
+        self.algorithm
+    }
+
+    /// Runs work on this backend's threads.
+    pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(work)
+    }
+}
+
+pub(crate) fn part<'a, R>(view: &View<'a, Vec<R>>) -> Result<&'a [R], ShapeError> {
+    let (expected, found) = (view.range.end, view.buffer.len());
+    let error = ShapeError { what: "part of a buffer", expected, found };
+    view.buffer.get(view.range.clone()).ok_or(error)
+}
+
+pub(crate) fn part_mut<'a, R>(view: ViewMut<'a, Vec<R>>) -> Result<&'a mut [R], ShapeError> {
+    let (expected, found) = (view.range.end, view.buffer.len());
+    let error = ShapeError { what: "part of a buffer", expected, found };
+    view.buffer.get_mut(view.range).ok_or(error)
+}
+
+/// Numbers to a task of an elementwise operation.
+const CHUNK: usize = 1 << 14;
+
+impl<R: Real> Backend<R> for Cpu<R> {
+    type Buffer = Vec<R>;
+    type Sequence = Sequence<R>;
+    type Error = Error;
+
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn buffer(&self, len: usize) -> Result<Vec<R>, Error> {
+        Ok(vec![R::zero(); len])
+    }
+
+    fn sequence(&self, shape: Shape) -> Result<Sequence<R>, Error> {
+        let mut sequence = Sequence::new(shape, &self.scratch);
+        self.install(|| sequence.clear());
+        Ok(sequence)
+    }
+
+    fn shape(&self, sequence: &Sequence<R>) -> Shape {
+        sequence.shape()
+    }
+
+    fn upload(&self, from: &[R], to: &mut Vec<R>) -> Result<(), Error> {
+        expect("upload", to.len(), from.len())?;
+        to.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn download(&self, from: &Vec<R>, to: &mut [R]) -> Result<(), Error> {
+        expect("download", from.len(), to.len())?;
+        to.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn upload_sequence(&self, from: &[R], to: &mut Sequence<R>) -> Result<(), Error> {
+        Ok(self.install(|| to.write(from))?)
+    }
+
+    fn download_sequence(&self, from: &Sequence<R>, to: &mut [R]) -> Result<(), Error> {
+        Ok(self.install(|| from.read(to))?)
+    }
+
+    fn synchronize(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn norm_forward(
+        &self,
+        norm: &BatchNorm<R>,
+        params: View<'_, Vec<R>>,
+        mode: NormMode<'_, Vec<R>>,
+        valid: Valid<'_>,
+        y: &Sequence<R>,
+        saved: &mut Vec<R>,
+        z: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        let width = y.shape().width;
+        let params = norm_params(&params, width)?;
+        same("norm's output", y.shape(), z.shape())?;
+        if let Some(running) = begin_norm(norm, mode, width, saved)? {
+            let lengths = Lengths::new(valid, y.shape());
+            let of = Norm::Batch { norm, params };
+            let normals: Vec<_> = self
+                .install(|| (0..width).into_par_iter().map(|n| of.of(n, &lengths, y)).collect());
+            finish_norm(
+                norm,
+                &normals,
+                valid.count(y.shape().steps, y.shape().batch),
+                running,
+                saved,
+            );
+        }
+        self.apply_norm(Norm::Saved { params, saved }, y, z);
+        Ok(())
+    }
+
+    fn norm_apply(
+        &self,
+        params: View<'_, Vec<R>>,
+        saved: &Vec<R>,
+        y: &Sequence<R>,
+        z: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        let params = norm_params(&params, y.shape().width)?;
+        expect("norm's statistics", 2 * y.shape().width, saved.len())?;
+        same("norm's output", y.shape(), z.shape())?;
+        self.apply_norm(Norm::Saved { params, saved }, y, z);
+        Ok(())
+    }
+
+    fn norm_backward(
+        &self,
+        params: View<'_, Vec<R>>,
+        saved: &Vec<R>,
+        valid: Valid<'_>,
+        y: &Sequence<R>,
+        d_z: &Sequence<R>,
+        d_y: &mut Sequence<R>,
+        d_params: ViewMut<'_, Vec<R>>,
+    ) -> Result<(), Error> {
+        let (shape, width) = (y.shape(), y.shape().width);
+        let (params, d_params) = (norm_params(&params, width)?, part_mut(d_params)?);
+        expect("norm's gradient", 2 * width, d_params.len())?;
+        expect("norm's statistics", 2 * width, saved.len())?;
+        same("norm's output gradient", shape, d_z.shape())?;
+        same("norm's input gradient", shape, d_y.shape())?;
+        let lengths = Lengths::new(valid, shape);
+        let norm = Norm::Saved { params, saved };
+        let gradients: Vec<_> = self.install(|| {
+            let backward = |(n, d_y): (usize, ArrayViewMut2<'_, R>)| {
+                let d_y = d_y.into_slice().unwrap_or_default();
+                d_y.copy_from_slice(d_z.block(n));
+                norm.of(n, &lengths, y).backward(&lengths, y.block(n), d_y)
+            };
+            d_y.view_mut()
+                .axis_iter_mut(Axis(0))
+                .into_par_iter()
+                .enumerate()
+                .map(backward)
+                .collect()
+        });
+        write_norm_gradient(gradients.into_iter(), d_params);
+        Ok(())
+    }
+
+    fn readout(
+        &self,
+        readout: &Li<R>,
+        loss: Loss,
+        valid: Valid<'_>,
+        x: &Sequence<R>,
+        targets: Option<&Vec<R>>,
+        scores: &mut Vec<R>,
+        d_x: Option<&mut Sequence<R>>,
+    ) -> Result<R, Error> {
+        let targets = targets.map(Vec::as_slice);
+        Ok(self
+            .install(|| crate::readout::readout(readout, loss, valid, x, targets, scores, d_x))?)
+    }
+
+    fn adam(
+        &self,
+        adam: &Adam<R>,
+        range: Range<usize>,
+        gradient: &Vec<R>,
+        params: &mut Vec<R>,
+        first: &mut Vec<R>,
+        second: &mut Vec<R>,
+    ) -> Result<(), Error> {
+        let gradient = part(&View::new(gradient, range.clone()))?;
+        let params = part_mut(ViewMut::new(params, range.clone()))?;
+        let first = part_mut(ViewMut::new(first, range.clone()))?;
+        let second = part_mut(ViewMut::new(second, range))?;
+        self.install(|| {
+            let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
+            let params = params.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
+            params.zip(moments).for_each(|((p, g), (m, v))| adam.update(g, p, m, v));
+        });
+        Ok(())
+    }
+
+    fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Vec<R>, Error> {
+        let keep = R::of(1.0 / (1.0 - p));
+        let draw = |n: usize| if rng.uniform::<f64>(n as u64) < p { R::zero() } else { keep };
+        Ok(self.install(|| (0..len).into_par_iter().with_min_len(CHUNK).map(draw).collect()))
+    }
+}
+
+impl<R: Real> Cpu<R> {
+    fn apply_norm(&self, norm: Norm<'_, R>, y: &Sequence<R>, z: &mut Sequence<R>) {
+        let lengths = Lengths::new(Valid::default(), y.shape());
+        self.install(|| {
+            z.view_mut().axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(n, z)| {
+                let normal = norm.of(n, &lengths, y);
+                let z = z.into_slice().unwrap_or_default();
+                for (z, &y) in z.iter_mut().zip(y.block(n)) {
+                    *z = normal.apply(y);
+                }
+            });
+        });
+    }
+}

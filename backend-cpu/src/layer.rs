@@ -1,0 +1,101 @@
+use crate::backend::{Cpu, Error, part_mut};
+use crate::neuron::Stage;
+use crate::norm::{Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
+use crate::sequence::Sequence;
+use polychron_core::backend::{
+    Layer, LayerGradients, LayerOps, LayerTape, NormMode, SynapseOps, SynapseParams,
+};
+use polychron_core::delay::DelayKernel;
+use polychron_core::neuron::NeuronModel;
+use polychron_core::num::Real;
+use polychron_core::shape::expect;
+use polychron_core::surrogate::Surrogate;
+
+type CpuLayer<'a, R, K, N, S> = Layer<'a, R, K, N, S, Vec<R>, Sequence<R>>;
+
+/// Normalisation, neurons and dropout of a layer run in one pass, neuron by neuron.
+impl<R: Real, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R, K, N, S>
+    for Cpu<R>
+{
+    fn layer_forward(
+        &self,
+        layer: &CpuLayer<'_, R, K, N, S>,
+        mode: NormMode<'_, Vec<R>>,
+        x: &Sequence<R>,
+        tape: &mut LayerTape<Vec<R>, Sequence<R>>,
+        spikes: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        let LayerTape { projected, statistics } = tape;
+        self.project(layer.synapses, layer.kernel, synapse_params(layer), x, projected)?;
+        let shape = projected.shape();
+        let Some((norm, params)) = &layer.norm else {
+            let stage = Stage::new(&layer.stage, Norm::Identity, projected)?;
+            self.install(|| stage.forward(layer.stage.neuron, spikes))?;
+            return Ok(());
+        };
+        let params = norm_params(params, shape.width)?;
+        let running = begin_norm(norm, mode, shape.width, statistics)?;
+        let of = match running {
+            Some(_) => Norm::Batch { norm, params },
+            None => Norm::Saved { params, saved: statistics },
+        };
+        let stage = Stage::new(&layer.stage, of, projected)?;
+        let normals = self.install(|| stage.forward(layer.stage.neuron, spikes))?;
+        if let Some(running) = running {
+            let n = layer.stage.valid.count(shape.steps, shape.batch);
+            finish_norm(norm, &normals, n, running, statistics);
+        }
+        Ok(())
+    }
+
+    fn layer_backward(
+        &self,
+        layer: &CpuLayer<'_, R, K, N, S>,
+        x: &Sequence<R>,
+        tape: &LayerTape<Vec<R>, Sequence<R>>,
+        d_spikes: &Sequence<R>,
+        gradients: LayerGradients<'_, Vec<R>>,
+        d_x: Option<&mut Sequence<R>>,
+    ) -> Result<(), Error> {
+        let y = &tape.projected;
+        let width = y.shape().width;
+        let norm = match &layer.norm {
+            Some((_, params)) => {
+                let params = norm_params(params, width)?;
+                expect("norm's statistics", 2 * width, tape.statistics.len())?;
+                Norm::Saved { params, saved: &tape.statistics }
+            }
+            None => Norm::Identity,
+        };
+        let stage = Stage::new(&layer.stage, norm, y)?;
+        let d_neuron = part_mut(gradients.neuron)?;
+        let mut d_y = Sequence::new(y.shape(), self.scratch());
+        let model = layer.stage.neuron;
+        let by_norm = self.install(|| {
+            stage.backward(model, layer.norm.is_some(), d_spikes, &mut d_y, d_neuron)
+        })?;
+        if layer.norm.is_some() {
+            let d_params = part_mut(gradients.norm)?;
+            expect("norm's gradient", 2 * width, d_params.len())?;
+            write_norm_gradient(by_norm.into_iter(), d_params);
+        }
+        let params = synapse_params(layer);
+        self.project_backward(
+            layer.synapses,
+            layer.kernel,
+            params,
+            x,
+            &d_y,
+            gradients.synapses,
+            d_x,
+        )
+    }
+}
+
+fn synapse_params<'a, R, K, N, S>(layer: &CpuLayer<'a, R, K, N, S>) -> SynapseParams<'a, Vec<R>> {
+    SynapseParams {
+        weights: layer.weights.clone(),
+        delays: layer.delays.clone(),
+        sigma: layer.sigma.clone(),
+    }
+}

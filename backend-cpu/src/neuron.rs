@@ -1,0 +1,335 @@
+use crate::backend::{Cpu, Error, part, part_mut};
+use crate::norm::{Lengths, Norm, Normal, rows, rows_mut};
+use crate::sequence::{Sequence, same};
+use ndarray::Axis;
+use polychron_core::backend::{Firing, NeuronOps, NeuronStage, ViewMut};
+use polychron_core::neuron::{Neuron, NeuronModel, NeuronVisitor};
+use polychron_core::num::Real;
+use polychron_core::shape::{Shape, ShapeError, expect};
+use polychron_core::surrogate::{Surrogate, step};
+use rayon::prelude::*;
+
+/// A stage with its blocks checked, over input normalised on the way.
+pub(crate) struct Stage<'a, R> {
+    params: &'a [R],
+    surrogate: &'a dyn Surrogate<R>,
+    firing: Firing<'a, Sequence<R>>,
+    mask: Option<&'a [R]>,
+    lengths: Lengths<R>,
+    norm: Norm<'a, R>,
+    input: &'a Sequence<R>,
+}
+
+impl<'a, R: Real> Stage<'a, R> {
+    pub(crate) fn new<N, S: Surrogate<R>>(
+        stage: &NeuronStage<'a, N, S, Vec<R>, Sequence<R>>,
+        norm: Norm<'a, R>,
+        input: &'a Sequence<R>,
+    ) -> Result<Self, ShapeError> {
+        let shape = input.shape();
+        let mask = stage.mask.map(Vec::as_slice);
+        if let Some(mask) = mask {
+            expect("dropout mask", shape.batch * shape.width, mask.len())?;
+        }
+        if let Firing::SmoothHeld(held) | Firing::Frozen(held) = stage.firing {
+            same("recorded spikes", shape, held.shape())?;
+        }
+        Ok(Self {
+            params: part(&stage.params)?,
+            surrogate: stage.surrogate,
+            firing: stage.firing,
+            mask,
+            lengths: Lengths::new(stage.valid, shape),
+            norm,
+            input,
+        })
+    }
+
+    /// Runs the model forward; returns every neuron's normalisation.
+    pub(crate) fn forward<N: NeuronModel<R>>(
+        &self,
+        model: &N,
+        spikes: &mut Sequence<R>,
+    ) -> Result<Vec<Normal<R>>, ShapeError> {
+        same("neurons' output", self.input.shape(), spikes.shape())?;
+        model.visit(Forward { stage: self, spikes })
+    }
+
+    /// Runs the model backward, and the normalisation where `through_norm`; returns every neuron's gradients by gamma and beta.
+    pub(crate) fn backward<N: NeuronModel<R>>(
+        &self,
+        model: &N,
+        through_norm: bool,
+        d_spikes: &Sequence<R>,
+        d_input: &mut Sequence<R>,
+        d_params: &mut [R],
+    ) -> Result<Vec<(R, R)>, ShapeError> {
+        same("neurons' output gradient", self.input.shape(), d_spikes.shape())?;
+        same("neurons' input gradient", self.input.shape(), d_input.shape())?;
+        expect("neurons' parameters", model.param_count(), d_params.len())?;
+        model.visit(Backward { stage: self, through_norm, d_spikes, d_input, d_params })
+    }
+
+    fn neuron<N: Neuron<Real = R>>(&self, neuron: &N) -> Result<N, ShapeError> {
+        let mut raw = neuron.params();
+        expect("neurons' parameters", raw.as_ref().len(), self.params.len())?;
+        raw.as_mut().copy_from_slice(self.params);
+        Ok(neuron.with_params(raw))
+    }
+
+    /// Turns one step's drives of neuron `n` into the spikes that are put out; `resets` receives those that reset.
+    fn fire<N: Neuron<Real = R>>(
+        &self,
+        neuron: &N,
+        n: usize,
+        t: usize,
+        drives: &mut [R],
+        resets: &mut [R],
+    ) {
+        let held = |held: &'a Sequence<R>| &held.block(n)[t * drives.len()..][..drives.len()];
+        if !neuron.fires() {
+            drives.fill(R::zero());
+            resets.fill(R::zero());
+            return;
+        }
+        match self.firing {
+            Firing::Step => {
+                for (drive, reset) in drives.iter_mut().zip(resets) {
+                    *drive = step(*drive);
+                    *reset = *drive;
+                }
+            }
+            Firing::Smooth => {
+                self.surrogate.primitives(drives);
+                resets.copy_from_slice(drives);
+            }
+            Firing::SmoothHeld(spikes) => {
+                resets.copy_from_slice(held(spikes));
+                self.surrogate.primitives(drives);
+            }
+            Firing::Frozen(spikes) => {
+                resets.copy_from_slice(held(spikes));
+                drives.copy_from_slice(resets);
+            }
+        }
+    }
+
+    /// Turns drives into the derivatives of the spikes.
+    fn slopes<N: Neuron<Real = R>>(&self, neuron: &N, drives: &mut [R]) {
+        if !neuron.fires() || matches!(self.firing, Firing::Frozen(_)) {
+            drives.fill(R::zero());
+        } else {
+            self.surrogate.derivatives(drives);
+        }
+    }
+
+    /// What valid outputs of neuron `n` are multiplied by, sample by sample.
+    fn pass(&self, n: usize) -> Vec<R> {
+        let Shape { batch, width, .. } = self.input.shape();
+        (0..batch).map(|b| self.mask.map_or(R::one(), |mask| mask[b * width + n])).collect()
+    }
+}
+
+struct Forward<'a, 'b, R> {
+    stage: &'b Stage<'a, R>,
+    spikes: &'b mut Sequence<R>,
+}
+
+impl<R: Real> NeuronVisitor<R> for Forward<'_, '_, R> {
+    type Output = Result<Vec<Normal<R>>, ShapeError>;
+
+    fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
+        let stage = self.stage;
+        let neuron = stage.neuron(neuron)?;
+        let mut spikes = self.spikes.view_mut();
+        let neurons = spikes.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
+        Ok(neurons
+            .map(|(n, spikes)| {
+                let normal = stage.norm.of(n, &stage.lengths, stage.input);
+                forward_block(stage, &neuron, n, &normal, spikes.into_slice().unwrap_or_default());
+                normal
+            })
+            .collect())
+    }
+}
+
+/// One neuron over time, sample by sample in the lanes.
+fn forward_block<R: Real, N: Neuron<Real = R>>(
+    stage: &Stage<'_, R>,
+    neuron: &N,
+    n: usize,
+    normal: &Normal<R>,
+    spikes: &mut [R],
+) {
+    let batch = stage.input.shape().batch;
+    let pass = stage.pass(n);
+    let mut states = vec![neuron.rest(); batch];
+    let mut resets = vec![R::zero(); batch];
+    let inputs = rows(stage.input.block(n), batch);
+    for (t, (inputs, out)) in inputs.zip(rows_mut(spikes, batch)).enumerate() {
+        for ((state, &x), drive) in states.iter_mut().zip(inputs).zip(out.iter_mut()) {
+            *state = neuron.charge(*state, normal.apply(x));
+            *drive = neuron.drive(*state);
+        }
+        stage.fire(neuron, n, t, out, &mut resets);
+        let time = R::count(t);
+        for b in 0..batch {
+            states[b] = neuron.reset(states[b], resets[b]);
+            out[b] *= if time < stage.lengths.steps[b] { pass[b] } else { R::zero() };
+        }
+    }
+}
+
+struct Backward<'a, 'b, R> {
+    stage: &'b Stage<'a, R>,
+    through_norm: bool,
+    d_spikes: &'b Sequence<R>,
+    d_input: &'b mut Sequence<R>,
+    d_params: &'b mut [R],
+}
+
+impl<R: Real> NeuronVisitor<R> for Backward<'_, '_, R> {
+    type Output = Result<Vec<(R, R)>, ShapeError>;
+
+    fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
+        let Self { stage, through_norm, d_spikes, d_input, d_params } = self;
+        let neuron = stage.neuron(neuron)?;
+        let mut d_input = d_input.view_mut();
+        let neurons = d_input.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
+        let gradients: Vec<_> = neurons
+            .map(|(n, d_input)| {
+                let d_input = d_input.into_slice().unwrap_or_default();
+                let normal = stage.norm.of(n, &stage.lengths, stage.input);
+                let by_params =
+                    backward_block(stage, &neuron, n, &normal, d_spikes.block(n), d_input);
+                let by_norm = if through_norm {
+                    normal.backward(&stage.lengths, stage.input.block(n), d_input)
+                } else {
+                    (R::zero(), R::zero())
+                };
+                (by_params, by_norm)
+            })
+            .collect();
+        d_params.fill(R::zero());
+        for (by_params, _) in &gradients {
+            add(d_params, by_params.as_ref());
+        }
+        Ok(gradients.into_iter().map(|(_, by_norm)| by_norm).collect())
+    }
+}
+
+/// One neuron's states again, then backward through time; returns the gradient by the raw parameters.
+fn backward_block<R: Real, N: Neuron<Real = R>>(
+    stage: &Stage<'_, R>,
+    neuron: &N,
+    n: usize,
+    normal: &Normal<R>,
+    d_spikes: &[R],
+    d_input: &mut [R],
+) -> N::Params {
+    let Shape { steps, batch, .. } = stage.input.shape();
+    let inputs = stage.input.block(n);
+    let (charged, resets) = replay(stage, neuron, n, normal);
+    let pass = stage.pass(n);
+    let held = matches!(stage.firing, Firing::SmoothHeld(_));
+    let zero = R::zero();
+    let mut before = vec![neuron.rest(); batch];
+    let mut slopes = vec![zero; batch];
+    let mut d_states = vec![N::fill_state(zero); batch];
+    let mut d_params = vec![N::fill_params(zero); batch];
+    for t in (0..steps).rev() {
+        let row = t * batch..(t + 1) * batch;
+        let time = R::count(t);
+        let (charged_now, resets_now) = (&charged[row.clone()], &resets[row.clone()]);
+        let (x, d_s, d_x) = (&inputs[row.clone()], &d_spikes[row.clone()], &mut d_input[row]);
+        for (slope, &charged) in slopes.iter_mut().zip(charged_now) {
+            *slope = neuron.drive(charged);
+        }
+        stage.slopes(neuron, &mut slopes);
+        if t == 0 {
+            before.fill(neuron.rest());
+        } else {
+            for b in 0..batch {
+                before[b] = neuron.reset(charged[(t - 1) * batch + b], resets[(t - 1) * batch + b]);
+            }
+        }
+        for b in 0..batch {
+            let reset = neuron.reset_adjoint(charged_now[b], resets_now[b], d_states[b]);
+            let through_reset = if held { zero } else { reset.spike };
+            let pass = if time < stage.lengths.steps[b] { pass[b] } else { zero };
+            let mut d_charged = reset.charged;
+            // The drive is the membrane less a constant.
+            d_charged.as_mut()[0] += (d_s[b] * pass + through_reset) * slopes[b];
+            let charge = neuron.charge_adjoint(before[b], normal.apply(x[b]), d_charged);
+            d_x[b] = charge.input;
+            d_states[b] = charge.state;
+            add(d_params[b].as_mut(), reset.params.as_ref());
+            add(d_params[b].as_mut(), charge.params.as_ref());
+        }
+    }
+    let mut sum = N::fill_params(zero);
+    for lane in &d_params {
+        add(sum.as_mut(), lane.as_ref());
+    }
+    sum
+}
+
+/// The charged states and the resetting spikes of one neuron, `[time][batch]`.
+fn replay<R: Real, N: Neuron<Real = R>>(
+    stage: &Stage<'_, R>,
+    neuron: &N,
+    n: usize,
+    normal: &Normal<R>,
+) -> (Vec<N::State>, Vec<R>) {
+    let Shape { steps, batch, .. } = stage.input.shape();
+    let mut charged = vec![neuron.rest(); steps * batch];
+    let mut resets = vec![R::zero(); steps * batch];
+    let mut states = vec![neuron.rest(); batch];
+    let mut drives = vec![R::zero(); batch];
+    let kept = rows_mut(&mut charged, batch).zip(rows_mut(&mut resets, batch));
+    for (t, (inputs, (charged, resets))) in rows(stage.input.block(n), batch).zip(kept).enumerate()
+    {
+        for b in 0..batch {
+            charged[b] = neuron.charge(states[b], normal.apply(inputs[b]));
+            drives[b] = neuron.drive(charged[b]);
+        }
+        stage.fire(neuron, n, t, &mut drives, resets);
+        for b in 0..batch {
+            states[b] = neuron.reset(charged[b], resets[b]);
+        }
+    }
+    (charged, resets)
+}
+
+fn add<R: Real>(to: &mut [R], from: &[R]) {
+    for (to, &x) in to.iter_mut().zip(from) {
+        *to += x;
+    }
+}
+
+impl<R: Real, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Cpu<R> {
+    fn neuron_forward(
+        &self,
+        stage: &NeuronStage<'_, N, S, Vec<R>, Sequence<R>>,
+        x: &Sequence<R>,
+        spikes: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        let checked = Stage::new(stage, Norm::Identity, x)?;
+        self.install(|| checked.forward(stage.neuron, spikes))?;
+        Ok(())
+    }
+
+    fn neuron_backward(
+        &self,
+        stage: &NeuronStage<'_, N, S, Vec<R>, Sequence<R>>,
+        x: &Sequence<R>,
+        d_spikes: &Sequence<R>,
+        d_x: &mut Sequence<R>,
+        d_params: ViewMut<'_, Vec<R>>,
+    ) -> Result<(), Error> {
+        let checked = Stage::new(stage, Norm::Identity, x)?;
+        let d_params = part_mut(d_params)?;
+        self.install(|| checked.backward(stage.neuron, false, d_spikes, d_x, d_params))?;
+        Ok(())
+    }
+}

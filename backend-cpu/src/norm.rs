@@ -1,0 +1,187 @@
+use crate::backend::{part, part_mut};
+use crate::sequence::Sequence;
+use polychron_core::backend::{NormMode, View};
+use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::num::Real;
+use polychron_core::shape::{Shape, ShapeError, expect};
+
+/// The valid steps of every sample as numbers, so that comparing with a step has the lanes' width.
+pub(crate) struct Lengths<R> {
+    pub(crate) steps: Vec<R>,
+    /// Valid (time, sample) pairs, at least 1.
+    count: R,
+}
+
+impl<R: Real> Lengths<R> {
+    pub(crate) fn new(valid: Valid<'_>, shape: Shape) -> Self {
+        Self {
+            steps: (0..shape.batch).map(|b| R::count(valid.steps(b, shape.steps))).collect(),
+            count: R::count(valid.count(shape.steps, shape.batch).max(1)),
+        }
+    }
+}
+
+/// One neuron's normalisation `z = gamma (y - mean) scale + beta`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Normal<R> {
+    pub(crate) mean: R,
+    /// 1 / deviation.
+    pub(crate) scale: R,
+    /// The biased variance, where it was computed.
+    pub(crate) var: R,
+    gamma: R,
+    beta: R,
+}
+
+impl<R: Real> Normal<R> {
+    #[inline]
+    pub(crate) fn apply(&self, y: R) -> R {
+        self.gamma * ((y - self.mean) * self.scale) + self.beta
+    }
+
+    /// Turns the gradient by z into the one by y, in place; returns the gradients by gamma and beta.
+    pub(crate) fn backward(&self, lengths: &Lengths<R>, y: &[R], d: &mut [R]) -> (R, R) {
+        let batch = lengths.steps.len();
+        let mut d_gamma = vec![R::zero(); batch];
+        let mut d_beta = vec![R::zero(); batch];
+        for (t, (y, d)) in rows(y, batch).zip(rows(d, batch)).enumerate() {
+            let t = R::count(t);
+            for b in 0..batch {
+                let d = if t < lengths.steps[b] { d[b] } else { R::zero() };
+                d_gamma[b] += d * (y[b] - self.mean) * self.scale;
+                d_beta[b] += d;
+            }
+        }
+        let d_gamma: R = d_gamma.into_iter().sum();
+        let d_beta: R = d_beta.into_iter().sum();
+        let (by_gamma, by_beta) = (d_gamma / lengths.count, d_beta / lengths.count);
+        let factor = self.gamma * self.scale;
+        for (t, (y, d)) in rows(y, batch).zip(rows_mut(d, batch)).enumerate() {
+            let t = R::count(t);
+            for b in 0..batch {
+                let normal = (y[b] - self.mean) * self.scale;
+                let d_y = factor * (d[b] - by_beta - normal * by_gamma);
+                d[b] = if t < lengths.steps[b] { d_y } else { R::zero() };
+            }
+        }
+        (d_gamma, d_beta)
+    }
+}
+
+/// Where a neuron's normalisation comes from; `params` is `[gamma | beta]`, `saved` `[mean | 1 / deviation]`.
+#[derive(Clone, Copy)]
+pub(crate) enum Norm<'a, R> {
+    /// There is none.
+    Identity,
+    /// From the block itself.
+    Batch { norm: &'a BatchNorm<R>, params: &'a [R] },
+    /// From earlier statistics.
+    Saved { params: &'a [R], saved: &'a [R] },
+}
+
+impl<R: Real> Norm<'_, R> {
+    /// The normalisation of neuron `n` of `y`.
+    pub(crate) fn of(&self, n: usize, lengths: &Lengths<R>, y: &Sequence<R>) -> Normal<R> {
+        let width = y.shape().width;
+        let (zero, one) = (R::zero(), R::one());
+        match *self {
+            Self::Identity => Normal { mean: zero, scale: one, var: one, gamma: one, beta: zero },
+            Self::Batch { norm, params } => {
+                let (mean, var) = statistics(lengths, y.block(n));
+                let scale = norm.inverse_deviation(var);
+                Normal { mean, scale, var, gamma: params[n], beta: params[width + n] }
+            }
+            Self::Saved { params, saved } => {
+                let (mean, scale) = (saved[n], saved[width + n]);
+                Normal { mean, scale, var: zero, gamma: params[n], beta: params[width + n] }
+            }
+        }
+    }
+}
+
+/// The checked `[gamma | beta]` of a layer.
+pub(crate) fn norm_params<'a, R>(
+    params: &View<'a, Vec<R>>,
+    width: usize,
+) -> Result<&'a [R], ShapeError> {
+    let params = part(params)?;
+    expect("norm's parameters", 2 * width, params.len())?;
+    Ok(params)
+}
+
+/// In batch mode the running statistics, to be updated; otherwise `saved` is theirs.
+pub(crate) fn begin_norm<'a, R: Real>(
+    norm: &BatchNorm<R>,
+    mode: NormMode<'a, Vec<R>>,
+    width: usize,
+    saved: &mut [R],
+) -> Result<Option<&'a mut [R]>, ShapeError> {
+    expect("norm's statistics", 2 * width, saved.len())?;
+    match mode {
+        NormMode::Batch { running } => {
+            let running = part_mut(running)?;
+            expect("norm's running statistics", 2 * width, running.len())?;
+            Ok(Some(running))
+        }
+        NormMode::Running(running) => {
+            let running = part(&running)?;
+            expect("norm's running statistics", 2 * width, running.len())?;
+            saved[..width].copy_from_slice(&running[..width]);
+            for (scale, &var) in saved[width..].iter_mut().zip(&running[width..]) {
+                *scale = norm.inverse_deviation(var);
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Writes a batch's statistics over `n` values into `saved` and moves the running ones.
+pub(crate) fn finish_norm<R: Real>(
+    norm: &BatchNorm<R>,
+    normals: &[Normal<R>],
+    n: usize,
+    running: &mut [R],
+    saved: &mut [R],
+) {
+    let width = normals.len();
+    let (means, vars) = running.split_at_mut(width);
+    for (o, normal) in normals.iter().enumerate() {
+        (saved[o], saved[width + o]) = (normal.mean, normal.scale);
+        norm.track(&mut means[o], &mut vars[o], normal.mean, normal.var, n);
+    }
+}
+
+/// Writes `[gamma | beta]` of every neuron.
+pub(crate) fn write_norm_gradient<R: Real>(gradients: impl Iterator<Item = (R, R)>, to: &mut [R]) {
+    let (gamma, beta) = to.split_at_mut(to.len() / 2);
+    for (gradient, (gamma, beta)) in gradients.zip(gamma.iter_mut().zip(beta)) {
+        (*gamma, *beta) = gradient;
+    }
+}
+
+/// Mean and biased variance of the valid values of `[time][batch]`.
+fn statistics<R: Real>(lengths: &Lengths<R>, y: &[R]) -> (R, R) {
+    let mean = mean_of(lengths, y, |y| y);
+    (mean, mean_of(lengths, y, |y| (y - mean) * (y - mean)))
+}
+
+fn mean_of<R: Real>(lengths: &Lengths<R>, y: &[R], f: impl Fn(R) -> R) -> R {
+    let batch = lengths.steps.len();
+    let mut lanes = vec![R::zero(); batch];
+    for (t, y) in rows(y, batch).enumerate() {
+        let t = R::count(t);
+        for ((lane, &y), &steps) in lanes.iter_mut().zip(y).zip(&lengths.steps) {
+            *lane += if t < steps { f(y) } else { R::zero() };
+        }
+    }
+    lanes.into_iter().sum::<R>() / lengths.count
+}
+
+/// The steps of `[time][batch]`.
+pub(crate) fn rows<R>(block: &[R], batch: usize) -> core::slice::ChunksExact<'_, R> {
+    block.chunks_exact(batch.max(1))
+}
+
+pub(crate) fn rows_mut<R>(block: &mut [R], batch: usize) -> core::slice::ChunksExactMut<'_, R> {
+    block.chunks_exact_mut(batch.max(1))
+}

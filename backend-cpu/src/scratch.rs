@@ -1,0 +1,77 @@
+use core::fmt;
+use ndarray::{ArrayView3, ArrayViewMut3};
+use polychron_core::num::Real;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Memory kept from one operation to the next, because fresh pages cost as much as the work in them.
+#[derive(Clone, Default)]
+pub(crate) struct Scratch<R> {
+    idle: Arc<Mutex<Vec<Vec<R>>>>,
+}
+
+impl<R: Real> Scratch<R> {
+    /// A block of unspecified numbers.
+    pub(crate) fn block(&self, shape: (usize, usize, usize)) -> Block<R> {
+        let len = shape.0 * shape.1 * shape.2;
+        Block {
+            values: self.take(len).unwrap_or_else(|| vec![R::zero(); len]),
+            shape,
+            scratch: self.clone(),
+        }
+    }
+
+    /// The smallest idle vector of `len` to `2 len` numbers. Where there is none, a smaller one makes room, so that
+    /// growing requests do not pile up.
+    fn take(&self, len: usize) -> Option<Vec<R>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |n: &usize, idle: &[Vec<R>]| idle[*n].len();
+        let fits = (0..idle.len()).filter(|n| (len..=2 * len).contains(&of(n, &idle)));
+        if let Some(n) = fits.min_by_key(|n| of(n, &idle)) {
+            return Some(idle.swap_remove(n));
+        }
+        if let Some(n) = (0..idle.len()).find(|n| (len / 2..len).contains(&of(n, &idle))) {
+            idle.swap_remove(n);
+        }
+        None
+    }
+}
+
+impl<R> fmt::Debug for Scratch<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scratch")
+    }
+}
+
+/// A block of numbers that goes back to its scratch memory.
+#[derive(Debug)]
+pub(crate) struct Block<R> {
+    /// At least as many as the shape has.
+    values: Vec<R>,
+    shape: (usize, usize, usize),
+    scratch: Scratch<R>,
+}
+
+impl<R> Block<R> {
+    pub(crate) fn values(&self) -> &[R] {
+        &self.values[..self.shape.0 * self.shape.1 * self.shape.2]
+    }
+
+    pub(crate) fn values_mut(&mut self) -> &mut [R] {
+        &mut self.values[..self.shape.0 * self.shape.1 * self.shape.2]
+    }
+
+    pub(crate) fn view(&self) -> ArrayView3<'_, R> {
+        ArrayView3::from_shape(self.shape, self.values()).expect("as many as the shape has")
+    }
+
+    pub(crate) fn view_mut(&mut self) -> ArrayViewMut3<'_, R> {
+        ArrayViewMut3::from_shape(self.shape, self.values_mut()).expect("as many as the shape has")
+    }
+}
+
+impl<R> Drop for Block<R> {
+    fn drop(&mut self) {
+        let values = core::mem::take(&mut self.values);
+        self.scratch.idle.lock().unwrap_or_else(PoisonError::into_inner).push(values);
+    }
+}

@@ -1,0 +1,119 @@
+//! 102 steps on the spoken digits, followed one by one: losses and final parameters of a run of the PyTorch reference in
+//! double precision, from its own initial parameters and batches. The record lies beside the repository; without it the
+//! test says "skipped".
+
+use polychron_core::delay::AnyKernel;
+use polychron_core::loss::Loss;
+use polychron_core::neuron::{Li, Lif};
+use polychron_core::norm::BatchNorm;
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::AnySurrogate;
+use polychron_core::train::{Batch, Hidden, Network, Output, Recipe, Tensor, Trainer};
+use polychron_cpu::{Algorithm, Cpu};
+use polychron_datasets::digits;
+use safetensors::SafeTensors;
+
+const TAPS: usize = 25;
+const STEPS: usize = 64;
+
+fn f64s(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
+    let data = file.tensor(name).unwrap_or_else(|_| panic!("{name}")).data().to_vec();
+    data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+fn network() -> Network<f64, AnyKernel, Lif<f64>, AnySurrogate<f64>> {
+    let tau = (10.05 + 1e-9) / 10.0;
+    let hidden = [(48, 64), (64, 64)].map(|(i, o)| Hidden {
+        synapses: Synapses::new(i, o, TAPS),
+        kernel: AnyKernel::Gauss,
+        norm: Some(BatchNorm::default()),
+        neuron: Lif::new(tau),
+        surrogate: AnySurrogate::from_name("atan", &[("alpha", 5.0)]).unwrap(),
+        dropout: 0.0,
+    });
+    Network {
+        hidden: hidden.to_vec(),
+        output: Output {
+            synapses: Synapses::new(64, 10, TAPS),
+            kernel: AnyKernel::Gauss,
+            readout: Li::new(tau),
+        },
+        loss: Loss::Sum,
+    }
+}
+
+/// Our tensors of the record's `init` or `final`; its positions are delays `(K - 1) / 2 - P`.
+fn tensors(file: &SafeTensors<'_>, prefix: &str) -> Vec<Tensor<f64>> {
+    let mut tensors = Vec::new();
+    for l in 0..3 {
+        let layer = if l == 2 { "output".to_string() } else { format!("hidden.{l}") };
+        for (ours, theirs) in
+            [("weight", "W"), ("delay", "P"), ("gamma", "gamma"), ("beta", "beta")]
+        {
+            let name = format!("{prefix}.l{l}.{theirs}");
+            let Ok(view) = file.tensor(&name) else { continue };
+            let mut values = f64s(file, &name);
+            if ours == "delay" {
+                values.iter_mut().for_each(|p| *p = (TAPS / 2) as f64 - *p);
+            }
+            let shape = view.shape().to_vec();
+            tensors.push(Tensor { name: format!("{layer}.{ours}"), shape, values });
+        }
+    }
+    tensors
+}
+
+fn follow(bytes: &[u8], algorithm: Algorithm) {
+    let file = SafeTensors::deserialize(bytes).unwrap();
+    let data = digits::embedded();
+    let cpu = Cpu::new(0).unwrap().with_algorithm(Some(algorithm));
+    let mut trainer = Trainer::new(cpu, network(), Recipe::paper(30), 0).unwrap();
+    let mut state = trainer.state().unwrap();
+    for tensor in tensors(&file, "init") {
+        let at = state.tensors.iter().position(|t| t.name == tensor.name).unwrap();
+        state.tensors[at] = tensor;
+    }
+    trainer.restore(&state).unwrap();
+    let batches = file.tensor("batches").unwrap();
+    let items = batches.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()));
+    let items: Vec<i64> = items.collect();
+    let losses = f64s(&file, "losses");
+    let mut worst = 0.0f64;
+    for (n, (batch, &expected)) in items.chunks_exact(64).zip(&losses).enumerate() {
+        let batch: Vec<usize> = batch.iter().filter_map(|&i| usize::try_from(i).ok()).collect();
+        let dense = polychron_datasets::Batch::assemble(&data, &batch, Some(STEPS)).unwrap();
+        let x: Vec<f64> = dense.x.iter().map(|&x| x.into()).collect();
+        let mut targets = vec![0.0; 10 * batch.len()];
+        dense.labels.iter().enumerate().for_each(|(b, &label)| targets[10 * b + label] = 1.0);
+        let shape = Shape::new(STEPS, batch.len(), 48);
+        let report =
+            trainer.step(&Batch { shape, x: &x, targets: &targets, lengths: None }).unwrap();
+        let error = (report.loss - expected).abs() / expected;
+        worst = worst.max(error);
+        assert!(error < 1e-9, "{algorithm:?}, step {n}: {} instead of {expected}", report.loss);
+        if (n + 1) % 34 == 0 {
+            trainer.finish_epoch().unwrap();
+        }
+    }
+    println!("{algorithm:?}: {} losses, worst relative error {worst:.1e}", losses.len());
+    let found = trainer.model().tensors().unwrap();
+    for expected in tensors(&file, "final") {
+        let found = found.iter().find(|t| t.name == expected.name).unwrap();
+        let scale = expected.values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        for (a, b) in found.values.iter().zip(&expected.values) {
+            assert!((a - b).abs() < 1e-7 * scale, "{algorithm:?}, {}: {a} {b}", expected.name);
+        }
+    }
+}
+
+#[test]
+fn the_digits_run_of_the_reference_is_followed_step_by_step() {
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/items/digits_trace.safetensors");
+    let Ok(bytes) = std::fs::read(path) else {
+        println!("skipped: no {path}");
+        return;
+    };
+    follow(&bytes, Algorithm::Frequency);
+    follow(&bytes, Algorithm::Dense);
+}

@@ -1,0 +1,34 @@
+//! The reference's small network, whole: forward, backward and evaluation on the CPU.
+
+#[path = "../../core/tests/common/mod.rs"]
+mod common;
+
+use common::network::{cases, compare, run};
+use common::{Golden, Stage, tolerance};
+use polychron_core::backend::LayerOps;
+use polychron_core::delay::AnyKernel;
+use polychron_core::neuron::AnyNeuron;
+use polychron_core::num::Real;
+use polychron_core::surrogate::AnySurrogate;
+use polychron_cpu::Cpu;
+
+fn the_network_is_the_packages<R: Real>(cpu: &Cpu<R>)
+where
+    Cpu<R>: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>,
+{
+    let golden = Golden::open("network");
+    for case in cases::<R>(&golden) {
+        let tensors = run(cpu, &case).unwrap();
+        compare(&golden, &case.name, &case.layers, &tensors, tolerance::<R>(Stage::Network));
+    }
+}
+
+#[test]
+fn the_network_is_the_packages_in_f64() {
+    the_network_is_the_packages::<f64>(&Cpu::new(2).unwrap());
+}
+
+#[test]
+fn the_network_is_the_packages_in_f32() {
+    the_network_is_the_packages::<f32>(&Cpu::new(2).unwrap());
+}

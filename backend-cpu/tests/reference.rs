@@ -1,0 +1,277 @@
+//! The CPU backend gives the reference's results, whatever the algorithm, and the same bytes for any number of threads.
+
+use polychron_core::backend::{
+    Firing, Layer, LayerGradients, LayerOps, NeuronStage, NormMode, SynapseGradients, View, ViewMut,
+};
+use polychron_core::delay::AnyKernel;
+use polychron_core::loss::Loss;
+use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, NeuronModel, Plif, Reset};
+use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::num::Real;
+use polychron_core::reference::Reference;
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::Atan;
+use polychron_cpu::{Algorithm, Cpu};
+
+/// A layer, its readout and what surrounds them.
+#[derive(Clone, Debug)]
+struct Case {
+    seed: u64,
+    x: Shape,
+    synapses: Synapses,
+    kernel: AnyKernel,
+    shared_sigma: bool,
+    norm: bool,
+    lengths: Option<Vec<usize>>,
+    mask: bool,
+    firing: usize,
+    loss: Loss,
+}
+
+/// The same numbers for every `R`: they all are `f32`.
+fn numbers<R: Real>(rng: Rng, len: usize, low: f64, high: f64) -> Vec<R> {
+    let number = |i| low + (high - low) * rng.uniform::<f64>(i);
+    (0..len as u64).map(|i| R::of(f64::from(number(i) as f32))).collect()
+}
+
+impl Case {
+    fn of(seed: u64) -> Self {
+        let rng = Rng::new(seed, 0);
+        let draw = |place, n| rng.below(place, n) as usize;
+        let x = Shape::new(1 + draw(0, 12), 1 + draw(1, 9), 1 + draw(2, 21));
+        let taps = 1 + draw(3, 15);
+        let tail = [0, (taps - 1) / 2, taps + 1][draw(4, 3)];
+        let (outputs, count) = (1 + draw(5, 40), 1 + draw(6, 2));
+        let lengths =
+            (0..x.batch as u64).map(|b| rng.fork(1).below(b, x.steps as u32 + 1) as usize);
+        Self {
+            seed,
+            x,
+            synapses: Synapses { inputs: x.width, outputs, count, taps, tail },
+            kernel: AnyKernel::ALL[draw(7, 4)].1,
+            shared_sigma: draw(8, 2) == 0,
+            norm: draw(9, 3) > 0,
+            lengths: (draw(10, 2) == 0).then(|| lengths.collect()),
+            mask: draw(11, 2) == 0,
+            firing: draw(12, 4),
+            loss: Loss::ALL[draw(13, 4)].1,
+        }
+    }
+
+    /// A layer forward and backward, then the readout: every number that comes out.
+    fn run<R, B, N>(&self, backend: &B, neuron: &N) -> Results<R>
+    where
+        R: Real,
+        N: NeuronModel<R>,
+        B: LayerOps<R, AnyKernel, N, Atan<R>, Buffer = Vec<R>>,
+    {
+        let rng = Rng::new(self.seed, 1);
+        let Synapses { outputs: width, taps, .. } = self.synapses;
+        let (shape, elements) = (self.synapses.output(self.x), self.synapses.weights());
+        let sequence = |shape: Shape, values: &[R]| {
+            let mut sequence = backend.sequence(shape).unwrap();
+            backend.upload_sequence(values, &mut sequence).unwrap();
+            sequence
+        };
+        let weights = numbers(rng.fork(0), elements, -1.0, 1.0);
+        let delays = numbers(rng.fork(1), elements, 0.0, taps.saturating_sub(1) as f64);
+        let sigma = numbers(rng.fork(2), if self.shared_sigma { 1 } else { elements }, 0.2, 2.0);
+        let params = numbers(rng.fork(3), 2 * width, 0.5, 1.5);
+        let mut raw = vec![R::zero(); neuron.param_count()];
+        neuron.write_params(&mut raw);
+        let all = |buffer: &'_ Vec<R>| 0..buffer.len();
+        let mask = backend.dropout(rng.fork(4), 0.4, shape.batch * width).unwrap();
+        let x = sequence(self.x, &numbers(rng.fork(5), self.x.len(), -1.0, 2.0));
+        let held: Vec<R> = numbers(rng.fork(6), shape.len(), 0.0, 2.0);
+        let held = sequence(shape, &held.iter().map(|x| x.floor()).collect::<Vec<R>>());
+        let d_spikes = sequence(shape, &numbers(rng.fork(7), shape.len(), -1.0, 1.0));
+        let input = Valid { lengths: self.lengths.as_deref(), grown: 0 };
+        // A large epsilon: rounding would grow with the deviation's inverse.
+        let norm = BatchNorm { epsilon: R::of(0.1), ..BatchNorm::default() };
+        let layer = Layer {
+            synapses: &self.synapses,
+            kernel: &self.kernel,
+            weights: View::new(&weights, all(&weights)),
+            delays: View::new(&delays, all(&delays)),
+            sigma: View::new(&sigma, all(&sigma)),
+            norm: self.norm.then(|| (&norm, View::new(&params, all(&params)))),
+            stage: NeuronStage {
+                neuron,
+                params: View::new(&raw, all(&raw)),
+                surrogate: &Atan { alpha: R::of(2.0) },
+                firing: [
+                    Firing::Step,
+                    Firing::Smooth,
+                    Firing::SmoothHeld(&held),
+                    Firing::Frozen(&held),
+                ][self.firing],
+                mask: self.mask.then_some(&mask),
+                valid: input.grow(self.synapses.tail),
+            },
+        };
+        let mut running: Vec<R> = numbers(rng.fork(8), 2 * width, 0.5, 1.5);
+        let mut tape = backend.tape(shape).unwrap();
+        let (mut spikes, mut evaluated) =
+            (backend.sequence(shape).unwrap(), backend.sequence(shape).unwrap());
+        let mode = NormMode::Running(View::new(&running, all(&running)));
+        backend.layer_forward(&layer, mode, &x, &mut tape, &mut evaluated).unwrap();
+        let range = all(&running);
+        let mode = NormMode::Batch { running: ViewMut::new(&mut running, range) };
+        backend.layer_forward(&layer, mode, &x, &mut tape, &mut spikes).unwrap();
+
+        let mut gradients =
+            [&weights, &delays, &sigma, &params, &raw].map(|p| vec![R::one(); p.len()]);
+        let [d_weights, d_delays, d_sigma, d_norm, d_raw] = &mut gradients;
+        let whole = |buffer| {
+            let buffer: &mut Vec<R> = buffer;
+            let range = 0..buffer.len();
+            ViewMut { buffer, range }
+        };
+        let written = LayerGradients {
+            synapses: SynapseGradients {
+                weights: whole(d_weights),
+                delays: whole(d_delays),
+                sigma: whole(d_sigma),
+            },
+            norm: whole(d_norm),
+            neuron: whole(d_raw),
+        };
+        let mut d_x = backend.sequence(self.x).unwrap();
+        backend.layer_backward(&layer, &x, &tape, &d_spikes, written, Some(&mut d_x)).unwrap();
+
+        let targets = numbers(rng.fork(9), shape.batch * width, 0.0, 1.0);
+        let mut scores = vec![R::zero(); shape.batch * width];
+        let mut d_v = backend.sequence(shape).unwrap();
+        // Not the projected block: rounding may break its ties of zeros.
+        let (li, v, d) = (Li::new(R::of(3.0)), &d_spikes, Some(&mut d_v));
+        let valid = layer.stage.valid;
+        let loss =
+            backend.readout(&li, self.loss, valid, v, Some(&targets), &mut scores, d).unwrap();
+
+        let host = |sequence: &B::Sequence| {
+            let mut values = vec![R::zero(); backend.shape(sequence).len()];
+            backend.download_sequence(sequence, &mut values).unwrap();
+            values
+        };
+        let [d_weights, d_delays, d_sigma, d_norm, d_raw] = gradients;
+        vec![
+            ("projected", host(&tape.projected)),
+            ("statistics", tape.statistics),
+            ("running", running),
+            ("evaluated", host(&evaluated)),
+            ("spikes", host(&spikes)),
+            // One block: with one tap the gradients by delay and sigma are a difference of equals.
+            ("synapses", [d_weights, d_delays, d_sigma].concat()),
+            // Sums of terms of order one, that cancel.
+            ("norm and neuron", [d_norm, d_raw].concat()),
+            ("input", host(&d_x)),
+            ("mask", mask),
+            ("scores", scores),
+            ("loss", vec![loss]),
+            ("readout's input", host(&d_v)),
+        ]
+    }
+}
+
+fn neurons<R: Real>() -> [AnyNeuron<R>; 6] {
+    let lif = Lif { detach: false, reset: Reset::Soft, decay_input: true, ..Lif::new(R::of(2.0)) };
+    [
+        AnyNeuron::Lif(Lif::new(R::of(1.5))),
+        AnyNeuron::Lif(lif),
+        AnyNeuron::Plif(Plif::new(Lif::new(R::of(3.0)))),
+        AnyNeuron::Li(Li::new(R::of(3.0))),
+        AnyNeuron::CubaLif(CubaLif::new(lif, R::of(4.0))),
+        AnyNeuron::AdLif(AdLif::new(R::of(3.0), R::of(8.0), R::of(0.2), R::of(0.3))),
+    ]
+}
+
+type Results<R> = Vec<(&'static str, Vec<R>)>;
+
+/// The largest difference of two blocks, as a share of the largest number of the second.
+fn distance<A: Real, B: Real>(found: &[A], expected: &[B]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    assert!(found.iter().all(|x| x.is_finite()));
+    let largest = expected.iter().fold(0.0f64, |m, x| m.max(x.as_f64().abs()));
+    let pairs = found.iter().zip(expected);
+    let error = pairs.fold(0.0f64, |m, (a, b)| m.max((a.as_f64() - b.as_f64()).abs()));
+    if error > 0.0 { error / largest } else { 0.0 }
+}
+
+fn algorithms<R: Real>() -> [Cpu<R>; 3] {
+    [None, Some(Algorithm::Dense), Some(Algorithm::Frequency)]
+        .map(|a| Cpu::new(2).unwrap().with_algorithm(a))
+}
+
+#[test]
+fn both_algorithms_agree_with_the_reference() {
+    for seed in 0..120 {
+        let case = Case::of(seed);
+        let neuron = neurons::<f64>()[seed as usize % 6];
+        let expected: Results<f64> = case.run(&Reference, &neuron);
+        for cpu in algorithms() {
+            for ((name, found), (_, expected)) in case.run(&cpu, &neuron).iter().zip(&expected) {
+                let error = distance(found, expected);
+                assert!(error <= 1e-10, "{name}: error {error}: {case:?}");
+            }
+        }
+    }
+}
+
+/// The reference's own rounding, in its worst block, counts: cancellation leaves few digits in any order. Recorded
+/// spikes, because a rounded membrane at the threshold spikes or does not.
+#[test]
+fn single_precision_is_as_good_as_the_reference() {
+    for seed in 0..120 {
+        let case = Case { firing: 2, ..Case::of(seed) };
+        let neuron = neurons::<f32>()[seed as usize % 6];
+        let exact: Results<f64> = case.run(&Reference, &neurons()[seed as usize % 6]);
+        let rounded: Results<f32> = case.run(&Reference, &neuron);
+        let blocks = rounded.iter().zip(&exact);
+        let rounding = blocks.fold(0.0f64, |m, (a, b)| m.max(distance(&a.1, &b.1)));
+        for cpu in algorithms() {
+            for (n, (name, found)) in case.run(&cpu, &neuron).iter().enumerate() {
+                let error = distance(found, &exact[n].1);
+                assert!(error <= 1e-5 + 4.0 * rounding, "{name}: error {error}: {case:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn results_are_the_same_bytes_for_any_number_of_threads() {
+    for seed in 0..12 {
+        let mut case = Case::of(seed);
+        // More than one chunk of everything.
+        case.synapses.inputs = 50;
+        case.x.width = 50;
+        let neuron = neurons::<f32>()[seed as usize % 6];
+        for algorithm in [Algorithm::Dense, Algorithm::Frequency] {
+            let run = |threads| {
+                case.run(&Cpu::new(threads).unwrap().with_algorithm(Some(algorithm)), &neuron)
+            };
+            let one = run(1);
+            assert_eq!(one, run(2), "{case:?}");
+            assert_eq!(one, run(5), "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn blocks_without_numbers_are_no_special_case() {
+    let base = Case { firing: 0, lengths: None, mask: true, norm: true, ..Case::of(0) };
+    let neuron = Lif::new(1.5);
+    for empty in 0..64 {
+        let of = |bit: usize| if empty >> bit & 1 == 1 { 0 } else { 2 };
+        let x = Shape::new(of(0), of(1), of(2));
+        let synapses =
+            Synapses { inputs: of(2), outputs: of(3), count: of(4), taps: of(5), tail: 1 };
+        let case = Case { x, synapses, shared_sigma: empty % 3 == 0, ..base.clone() };
+        let expected: Results<f64> = case.run(&Reference, &neuron);
+        for cpu in algorithms() {
+            for ((name, found), (_, expected)) in case.run(&cpu, &neuron).iter().zip(&expected) {
+                assert!(distance(found, expected) <= 1e-10, "{name}: {case:?}");
+            }
+        }
+    }
+}

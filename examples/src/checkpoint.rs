@@ -1,0 +1,86 @@
+//! Files that are whole or not there, and states of training in them.
+
+use crate::error::{Failure, Result, at, fail};
+use polychron_core::num::Real;
+use polychron_core::train::{State, Tensor};
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+/// The one metadata key; more than one would be written in any order.
+const KEY: &str = "polychron";
+
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    epoch: u64,
+    step: u64,
+    seed: u64,
+    /// The configuration in TOML.
+    config: String,
+}
+
+/// Writes a state with the configuration it belongs to, in the safetensors format.
+pub(crate) fn write(path: &Path, state: &State<f32>, config: &str) -> Result<()> {
+    let State { epoch, step, seed, .. } = *state;
+    let metadata = Metadata { epoch, step, seed, config: config.into() };
+    let metadata = HashMap::from([(KEY.to_string(), serde_json::to_string(&metadata)?)]);
+    let bytes: Vec<Vec<u8>> = state.tensors.iter().map(|t| to_bytes(&t.values)).collect();
+    let mut views = Vec::new();
+    for (tensor, bytes) in state.tensors.iter().zip(&bytes) {
+        views.push((
+            tensor.name.as_str(),
+            TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?,
+        ));
+    }
+    write_atomic(path, &serialize(views, Some(metadata))?)
+}
+
+/// Reads a state, and the configuration it belongs to.
+pub(crate) fn read(path: &Path) -> Result<(State<f32>, String)> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(at(&shown))?;
+    let file =
+        SafeTensors::deserialize(&bytes).map_err(at(format!("{shown}: not a checkpoint")))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes)?;
+    let metadata = header.metadata().as_ref().and_then(|all| all.get(KEY));
+    let Some(metadata) = metadata else { fail!("{shown}: metadata {KEY} is missing") };
+    let metadata: Metadata =
+        serde_json::from_str(metadata).map_err(at(format!("{shown}: metadata {KEY}")))?;
+    let mut tensors = Vec::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            fail!("{shown}: tensor {name} has type {:?}, not F32", view.dtype())
+        }
+        let values = view.data().chunks_exact(f32::BYTES).map(f32::read_le).collect();
+        tensors.push(Tensor { name: name.into(), shape: view.shape().to_vec(), values });
+    }
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    let Metadata { epoch, step, seed, config } = metadata;
+    Ok((State { tensors, epoch, step, seed }, config))
+}
+
+fn to_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// Writes a file under another name in the same folder, flushes it to the disk and renames it. On failure neither
+/// name is left.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| std::fs::rename(&temporary, path)).map_err(|error| {
+        // The first error is the one to report.
+        let _ = std::fs::remove_file(&temporary);
+        Failure(format!("{}: {error}", path.display()))
+    })
+}

@@ -1,0 +1,442 @@
+//! A run's configuration: what `config.toml` holds.
+
+use crate::error::{Failure, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+
+/// A whole run. `--config` with this in a file repeats it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Preset whose values hold where the configuration names none; `custom`: the defaults.
+    pub(crate) preset: String,
+    /// Seed of every draw: split, initial parameters, batch order, dropout.
+    pub(crate) seed: u64,
+    /// Threads; 0: one per core. Results do not depend on it.
+    pub(crate) threads: usize,
+    /// How a result is chosen.
+    pub(crate) protocol: Protocol,
+    /// Data, split and batches.
+    pub(crate) data: Data,
+    /// The network.
+    pub(crate) network: Network,
+    /// How it learns.
+    pub(crate) train: Train,
+}
+
+/// How a result is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Protocol {
+    /// The test items are evaluated after every epoch and the best epoch counts.
+    Paper,
+    /// The test items are evaluated once, after the model has been chosen.
+    Clean,
+}
+
+/// Data, split and batches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Data {
+    /// Where the samples come from.
+    pub(crate) source: Source,
+    /// Training file in the data folder (`h5`).
+    pub(crate) train_file: String,
+    /// Validation file (`h5`); empty: the share `valid` of the training items.
+    pub(crate) valid_file: String,
+    /// Test file (`h5`); empty: the share `test` of all items.
+    pub(crate) test_file: String,
+    /// Channels of the files (`h5`).
+    pub(crate) channels: usize,
+    /// Neighbouring channels summed into one (`h5`).
+    pub(crate) group: usize,
+    /// Length of a step in ms.
+    pub(crate) dt_ms: u32,
+    /// How events fall into steps (`h5`).
+    pub(crate) binning: Bins,
+    /// Every sample is cut or padded to this many steps; 0: padded to the longest of its batch.
+    pub(crate) steps: usize,
+    /// Whether padded steps are left out of norm, loss and spikes.
+    pub(crate) mask: bool,
+    /// How items are divided.
+    pub(crate) split: Division,
+    /// JSON file of a given division, in the data folder; where there is one, it is used.
+    pub(crate) split_file: String,
+    /// The speaker to test on (`leave-speaker-out`).
+    pub(crate) speaker: u16,
+    /// Share of the training items set aside for validation.
+    pub(crate) valid: f64,
+    /// Share of all items to test on, where the source has no test items of its own.
+    pub(crate) test: f64,
+    /// Items of a batch. The last batch of an epoch may be smaller; one of a single item is skipped.
+    pub(crate) batch: usize,
+    /// Random changes of training items.
+    pub(crate) augment: Augment,
+}
+
+/// Where samples come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Source {
+    /// The embedded 3000 spoken digits.
+    Digits,
+    /// The made task of ten orders of eight spikes; with a split file, `order.bin.gz` beside that.
+    Order,
+    /// HDF5 files in the layout of SHD.
+    H5,
+    /// Google Speech Commands, whose front-end does not exist yet.
+    Gsc,
+}
+
+/// How events fall into steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Bins {
+    /// A grid from time 0.
+    #[serde(rename = "fixed")]
+    Fixed,
+    /// Frames that open at their first event, as the reference's loader of 2023.
+    #[serde(rename = "legacy-2023")]
+    Legacy2023,
+}
+
+/// How items are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Division {
+    /// By the shares `valid` and `test`; a test or validation file takes the share's place.
+    Fraction,
+    /// As `split_file` says.
+    File,
+    /// Tests on `speaker`, trains on the others; the items of all files.
+    LeaveSpeakerOut,
+}
+
+/// Random changes of training items; all 0: none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Augment {
+    /// Largest shift along the channels.
+    pub(crate) shift_channels: u32,
+    /// Channels of a block that shifts as one; 0: all.
+    pub(crate) block: usize,
+    /// Largest change of tempo, a share.
+    pub(crate) warp: f64,
+    /// Probability that a spike is dropped.
+    pub(crate) drop: f64,
+}
+
+/// The network: hidden layers of one kind, and a readout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Network {
+    /// Neurons of each hidden layer.
+    pub(crate) hidden: Vec<usize>,
+    /// Longest delay in steps; kernels have one tap more.
+    pub(crate) max_delay: usize,
+    /// Kernel used in training where delays are learned: gauss, max or triangle.
+    pub(crate) kernel: String,
+    /// Kernel elements a synapse.
+    pub(crate) count: usize,
+    /// Probability that a hidden neuron is silenced for a whole sample.
+    pub(crate) dropout: f64,
+    /// Whether hidden layers have batch norm.
+    pub(crate) norm: bool,
+    /// Scores of the loss: sum, mean, max or spike_count.
+    pub(crate) loss: String,
+    /// Time constant of the readout in ms.
+    pub(crate) readout_tau_ms: f64,
+    /// Hidden neurons.
+    pub(crate) neuron: Neuron,
+    /// Surrogate derivative.
+    pub(crate) surrogate: Surrogate,
+}
+
+/// Hidden neurons. Fields that a kind has not are not read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Neuron {
+    /// The model.
+    pub(crate) kind: NeuronKind,
+    /// Time constant of the membrane in ms.
+    pub(crate) tau_ms: f64,
+    /// Threshold.
+    pub(crate) threshold: f64,
+    /// What a spike does.
+    pub(crate) reset: ResetKind,
+    /// Membrane after a hard reset, and at rest.
+    pub(crate) v_reset: f64,
+    /// Whether the gradient ends at the reset.
+    pub(crate) detach: bool,
+    /// Whether the input is multiplied by step / tau.
+    pub(crate) decay_input: bool,
+    /// Time constant of the synaptic current in ms (`cuba-lif`).
+    pub(crate) tau_syn_ms: f64,
+    /// Time constant of the adaptation in ms (`adlif`).
+    pub(crate) tau_w_ms: f64,
+    /// Coupling of the membrane to the adaptation (`adlif`).
+    pub(crate) a: f64,
+    /// Coupling of the spikes to the adaptation (`adlif`).
+    pub(crate) b: f64,
+}
+
+/// Neuron models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NeuronKind {
+    /// Leaky integrate-and-fire.
+    Lif,
+    /// The same with a learned leak.
+    Plif,
+    /// Integrate-and-fire, no leak.
+    If,
+    /// With a synaptic current.
+    CubaLif,
+    /// Adaptive.
+    Adlif,
+}
+
+/// What a spike does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ResetKind {
+    /// Sets the membrane to `v_reset`.
+    Hard,
+    /// Subtracts the threshold.
+    Soft,
+}
+
+/// Surrogate derivative: a name and the parameters of that surrogate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Surrogate {
+    /// Its name.
+    #[serde(default = "atan")]
+    pub(crate) kind: String,
+    /// Its parameters; the surrogate's defaults where not named.
+    #[serde(flatten)]
+    pub(crate) parameters: BTreeMap<String, f64>,
+}
+
+/// How the network learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Train {
+    /// Passes over the training items.
+    pub(crate) epochs: usize,
+    /// Peak learning rate of weights, norms and neurons.
+    pub(crate) rate: f64,
+    /// Learning rate of the delays in the first epoch.
+    pub(crate) delay_rate: f64,
+    /// Weight decay of the weights.
+    pub(crate) l2: f64,
+    /// Whether the decay is decoupled from the gradient.
+    pub(crate) decoupled: bool,
+    /// What becomes of the delays.
+    pub(crate) delays: Delays,
+    /// How initial delays are drawn.
+    pub(crate) delay_init: DelayStart,
+    /// Raw sigma of the first epoch; absent: half the kernel's length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sigma_start: Option<f64>,
+    /// Raw sigma after the shrinking.
+    pub(crate) sigma_end: f64,
+    /// Epochs of shrinking; absent: a quarter of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sigma_epochs: Option<usize>,
+    /// Whether the neurons' own parameters are trained.
+    pub(crate) train_neurons: bool,
+    /// The model that is tested under protocol clean.
+    pub(crate) select: Select,
+}
+
+/// What becomes of the delays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Delays {
+    /// They are trained.
+    Learned,
+    /// The initial ones, rounded and fixed.
+    Random,
+    /// There are none.
+    Zero,
+}
+
+/// How initial delays are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DelayStart {
+    /// Uniform from 0 to the longest.
+    Uniform,
+    /// As the reference: one in K starts at the longest.
+    Paper,
+    /// All 0.
+    Zero,
+}
+
+/// The model that is tested under protocol clean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Select {
+    /// That of the last epoch.
+    Last,
+    /// That of the epoch with the best validation accuracy, the first of equals.
+    Valid,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            preset: "custom".into(),
+            seed: 0,
+            threads: 0,
+            protocol: Protocol::Clean,
+            data: Data::default(),
+            network: Network::default(),
+            train: Train::default(),
+        }
+    }
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            source: Source::Digits,
+            train_file: String::new(),
+            valid_file: String::new(),
+            test_file: String::new(),
+            channels: 700,
+            group: 5,
+            dt_ms: 10,
+            binning: Bins::Fixed,
+            steps: 0,
+            mask: true,
+            split: Division::Fraction,
+            split_file: String::new(),
+            speaker: 0,
+            valid: 0.1,
+            test: 0.2,
+            batch: 64,
+            augment: Augment::default(),
+        }
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            hidden: vec![128, 128],
+            max_delay: 24,
+            kernel: "gauss".into(),
+            count: 1,
+            dropout: 0.4,
+            norm: true,
+            loss: "sum".into(),
+            readout_tau_ms: 10.05,
+            neuron: Neuron::default(),
+            surrogate: Surrogate { kind: atan(), parameters: [("alpha".into(), 5.0)].into() },
+        }
+    }
+}
+
+impl Default for Neuron {
+    fn default() -> Self {
+        Self {
+            kind: NeuronKind::Lif,
+            tau_ms: 10.05,
+            threshold: 1.0,
+            reset: ResetKind::Hard,
+            v_reset: 0.0,
+            detach: true,
+            decay_input: false,
+            tau_syn_ms: 20.0,
+            tau_w_ms: 100.0,
+            a: 0.1,
+            b: 0.5,
+        }
+    }
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Self {
+            epochs: 30,
+            rate: 5e-3,
+            delay_rate: 0.1,
+            l2: 1e-5,
+            decoupled: false,
+            delays: Delays::Learned,
+            delay_init: DelayStart::Uniform,
+            sigma_start: None,
+            sigma_end: 0.23,
+            sigma_epochs: None,
+            train_neurons: true,
+            select: Select::Last,
+        }
+    }
+}
+
+fn atan() -> String {
+    "atan".into()
+}
+
+impl Config {
+    /// Checks the ranges that need no data; network and task check the rest.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (data, network, train) = (&self.data, &self.network, &self.train);
+        for (field, value) in [
+            ("data.valid", data.valid),
+            ("data.test", data.test),
+            ("network.dropout", network.dropout),
+        ] {
+            require((0.0..1.0).contains(&value), field, value, "is not in [0, 1)")?;
+        }
+        require(data.batch > 1, "data.batch", data.batch, "is not at least 2")?;
+        require(network.count > 0, "network.count", network.count, "is not at least 1")?;
+        require(
+            !network.hidden.contains(&0),
+            "network.hidden",
+            Shown(&network.hidden),
+            "has an empty layer",
+        )?;
+        require(train.epochs > 0, "train.epochs", train.epochs, "is not at least 1")?;
+        for (field, value) in [("train.rate", train.rate), ("train.delay_rate", train.delay_rate)] {
+            require(value > 0.0 && value.is_finite(), field, value, "is not positive")?;
+        }
+        let sigma_start = train.sigma_start.unwrap_or(1.0);
+        for (field, value) in [
+            ("train.sigma_start", sigma_start),
+            ("train.sigma_end", train.sigma_end),
+            ("train.l2", train.l2),
+        ] {
+            require(value >= 0.0 && value.is_finite(), field, value, "is negative or not finite")?;
+        }
+        let chosen = train.select == Select::Valid && self.protocol == Protocol::Clean;
+        let validates =
+            data.valid > 0.0 || !data.valid_file.is_empty() || !data.split_file.is_empty();
+        require(
+            !chosen || validates,
+            "train.select",
+            "valid",
+            "needs validation items, but data.valid = 0",
+        )
+    }
+
+    /// The configuration as TOML.
+    pub(crate) fn to_toml(&self) -> Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+}
+
+/// Fails with `field = value problem` unless the condition holds.
+pub(crate) fn require(holds: bool, field: &str, value: impl Display, problem: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(Failure(format!("{field} = {value} {problem}"))) }
+}
+
+/// A list as configuration files write it.
+pub(crate) struct Shown<'a, T>(pub(crate) &'a [T]);
+
+impl<T: Debug> Display for Shown<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

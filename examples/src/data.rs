@@ -1,0 +1,122 @@
+//! `polychron data`: what is in a data set.
+
+use crate::error::{Result, at};
+use crate::report::say;
+use polychron_datasets::{BinOptions, Dataset, digits, shd, synthetic};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Samples of the made task.
+const SAMPLES: usize = 2000;
+const NOISE: f64 = 0.01;
+
+/// Options of `data`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// digits, order, or a file in the layout of SHD (.h5, .h5.gz) or of the digits (.bin.gz)
+    source: PathBuf,
+    /// Length of a step in ms (.h5)
+    #[arg(long, default_value_t = 10)]
+    dt_ms: u32,
+    /// Neighbouring channels summed into one (.h5)
+    #[arg(long, default_value_t = 5)]
+    group: usize,
+    /// Channels of the file (.h5)
+    #[arg(long, default_value_t = shd::CHANNELS)]
+    channels: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    name: String,
+    samples: usize,
+    channels: usize,
+    dt_ms: u32,
+    /// Shortest, mean and longest sample in steps.
+    steps: [f64; 3],
+    /// Mean spikes a sample.
+    spikes: f64,
+    /// Share of the places (channel, step) of the samples that hold a spike.
+    density: f64,
+    /// Samples of every class, by its word.
+    classes: Vec<(String, usize)>,
+    /// Samples of every speaker, by number.
+    speakers: Vec<(u16, usize)>,
+}
+
+/// Runs `data`.
+pub(crate) fn data(args: &Args) -> Result<()> {
+    let data = open(args)?;
+    data.validate()?;
+    let summary = summary(&data);
+    if args.json {
+        return say(&format!("{}\n", serde_json::to_string(&summary)?));
+    }
+    say(&summary.table())
+}
+
+fn open(args: &Args) -> Result<Dataset> {
+    if args.source == Path::new("digits") {
+        return Ok(digits::embedded());
+    }
+    if args.source == Path::new("order") {
+        return Ok(synthetic::burst_order(SAMPLES, NOISE, 1));
+    }
+    let shown = args.source.display().to_string();
+    if !shown.contains(".h5") {
+        return Ok(digits::read(&args.source)?);
+    }
+    let bytes = std::fs::read(&args.source).map_err(at(&shown))?;
+    let recordings = shd::from_bytes(bytes, &shown, args.channels)?;
+    let options = BinOptions { dt_ms: args.dt_ms, group: args.group, ..BinOptions::default() };
+    Ok(Dataset::from_recordings(&recordings, &options)?)
+}
+
+fn summary(data: &Dataset) -> Summary {
+    let samples = &data.samples;
+    let n = samples.len().max(1) as f64;
+    let steps: usize = samples.iter().map(|s| s.steps).sum();
+    let places = (steps * data.channels).max(1) as f64;
+    let spikes = samples.iter().flat_map(|s| &s.entries).map(|e| f64::from(e.value));
+    let entries: usize = samples.iter().map(|s| s.entries.len()).sum();
+    let of_class = |class| samples.iter().filter(|s| usize::from(s.label) == class).count();
+    let of_speaker = |speaker| samples.iter().filter(|s| s.speaker == speaker).count();
+    let lengths = || samples.iter().map(|s| s.steps);
+    Summary {
+        name: data.name.clone(),
+        samples: samples.len(),
+        channels: data.channels,
+        dt_ms: data.dt_ms,
+        steps: [
+            lengths().min().unwrap_or(0) as f64,
+            steps as f64 / n,
+            lengths().max().unwrap_or(0) as f64,
+        ],
+        spikes: spikes.sum::<f64>() / n,
+        density: entries as f64 / places,
+        classes: data.class_names.iter().cloned().zip((0..data.classes).map(of_class)).collect(),
+        speakers: data.speakers().into_iter().map(|s| (s, of_speaker(s))).collect(),
+    }
+}
+
+impl Summary {
+    fn table(&self) -> String {
+        let Self { name, samples, channels, dt_ms, steps: [shortest, mean, longest], .. } = self;
+        let mut text =
+            format!("{name}: {samples} samples, {channels} channels, steps of {dt_ms} ms\n");
+        let _ = writeln!(text, "steps     {shortest} to {longest}, mean {mean:.1}");
+        let (spikes, density) = (self.spikes, 100.0 * self.density);
+        let _ = writeln!(text, "spikes    {spikes:.1} a sample, in {density:.2} % of the places");
+        let list = |counts: &mut dyn Iterator<Item = String>| counts.collect::<Vec<_>>().join(", ");
+        let classes = list(&mut self.classes.iter().map(|(word, n)| format!("{word} {n}")));
+        let _ = writeln!(text, "classes   {classes}");
+        let speakers =
+            list(&mut self.speakers.iter().map(|(speaker, n)| format!("{speaker}: {n}")));
+        let _ = writeln!(text, "speakers  {speakers}");
+        text
+    }
+}

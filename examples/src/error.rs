@@ -1,0 +1,26 @@
+use std::fmt::Display;
+
+/// Why a command failed: one line that names file, field and value.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) String);
+
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A failure with its place in front.
+pub(crate) fn at<E: Display>(place: impl Display) -> impl FnOnce(E) -> Failure {
+    move |error| Failure(format!("{place}: {error}"))
+}
+
+/// Ends a function with a formatted failure.
+macro_rules! fail {
+    ($($arg:tt)*) => {
+        return Err($crate::error::Failure(format!($($arg)*)))
+    };
+}
+pub(crate) use fail;

@@ -1,0 +1,169 @@
+//! `polychron eval`: what a trained model does with items.
+
+use crate::checkpoint;
+use crate::error::{Result, at, fail};
+use crate::network;
+use crate::presets;
+use crate::report::{count_spikes, percent, say};
+use crate::task::{Decisions, Task};
+use polychron_core::train::Kernel;
+use polychron_datasets::Dataset;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// Pairs of classes shown.
+const PAIRS: usize = 5;
+
+/// Options of `eval`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Folder of a finished run
+    run: PathBuf,
+    /// Folder of the data files
+    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
+    data: Option<PathBuf>,
+    /// Which items
+    #[arg(long, value_enum, default_value = "test")]
+    split: Part,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Part {
+    Test,
+    Valid,
+    Train,
+}
+
+#[derive(Serialize)]
+struct Evaluation {
+    split: Part,
+    items: usize,
+    accuracy: Option<f64>,
+    /// Accuracy of speakers that are trained on, and of the others.
+    seen_accuracy: Option<f64>,
+    unseen_accuracy: Option<f64>,
+    /// Accuracy of every speaker, where more than one is known.
+    speakers: BTreeMap<u16, Option<f64>>,
+    /// Mean spikes a neuron and step of every hidden layer.
+    rates: Vec<f64>,
+    /// The commonest mistakes.
+    confusions: Vec<Confusion>,
+}
+
+#[derive(Serialize)]
+struct Confusion {
+    class: String,
+    taken_for: String,
+    items: usize,
+    of: usize,
+}
+
+/// Runs `eval`.
+pub(crate) fn eval(args: &Args) -> Result<()> {
+    let config = presets::read_config(&args.run.join("config.toml"))?;
+    let path = args.run.join("model.safetensors");
+    if args.run.join("checkpoint.safetensors").exists() && !path.exists() {
+        fail!("{}: no such file; finish the run with train --resume", path.display())
+    }
+    let (state, _) = checkpoint::read(&path)?;
+    let task = Task::load(&config, args.data.as_deref())?;
+    let mut model = network::model(&config, task.ends())?;
+    model.restore(&state).map_err(at(path.display()))?;
+    let items = match args.split {
+        Part::Test => &task.split.test,
+        Part::Valid => &task.split.valid,
+        Part::Train => &task.split.train,
+    };
+    let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
+    let decisions = task.decide(&model, items, |block| {
+        let layers = model.spikes(&block.view(), Kernel::Discrete)?;
+        for (count, layer) in counts.iter_mut().zip(&layers) {
+            let (spikes, places) = count_spikes(&block.view(), layer);
+            *count = (count.0 + spikes, count.1 + places);
+        }
+        Ok(())
+    })?;
+    let rates = counts.iter().map(|(spikes, places)| spikes / f64::max(*places, 1.0)).collect();
+    let evaluation = evaluation(args.split, &task, &decisions, rates);
+    if args.json {
+        return say(&format!("{}\n", serde_json::to_string(&evaluation)?));
+    }
+    say(&evaluation.table())
+}
+
+fn evaluation(split: Part, task: &Task, decisions: &Decisions, rates: Vec<f64>) -> Evaluation {
+    let data = &task.data;
+    let speaker = |i: usize| data.samples[i].speaker;
+    let seen = task.seen_speakers();
+    let of = |known: bool| {
+        let seen = seen.as_ref()?;
+        decisions.accuracy(data, |i| seen.contains(&speaker(i)) == known)
+    };
+    let mut speakers = BTreeMap::new();
+    if seen.is_some() {
+        for &i in &decisions.items {
+            let one = |j| speaker(j) == speaker(i);
+            speakers.entry(speaker(i)).or_insert_with(|| decisions.accuracy(data, one));
+        }
+    }
+    Evaluation {
+        split,
+        items: decisions.items.len(),
+        accuracy: decisions.accuracy(data, |_| true),
+        seen_accuracy: of(true),
+        unseen_accuracy: of(false),
+        speakers,
+        rates,
+        confusions: confusions(data, decisions),
+    }
+}
+
+/// The commonest mistakes, the most first.
+fn confusions(data: &Dataset, decisions: &Decisions) -> Vec<Confusion> {
+    let mut pairs = BTreeMap::new();
+    let mut totals = BTreeMap::new();
+    for (&i, &class) in decisions.items.iter().zip(&decisions.classes) {
+        let label = usize::from(data.samples[i].label);
+        *totals.entry(label).or_insert(0) += 1;
+        if class != label {
+            *pairs.entry((label, class)).or_insert(0) += 1;
+        }
+    }
+    let mut pairs: Vec<((usize, usize), usize)> = pairs.into_iter().collect();
+    pairs.sort_by_key(|&(_, items)| std::cmp::Reverse(items));
+    let confusion = |((label, class), items): ((usize, usize), usize)| Confusion {
+        class: data.class_names[label].clone(),
+        taken_for: data.class_names[class].clone(),
+        items,
+        of: totals[&label],
+    };
+    pairs.into_iter().take(PAIRS).map(confusion).collect()
+}
+
+impl Evaluation {
+    fn table(&self) -> String {
+        let mut text =
+            format!("accuracy        {} of {} items\n", percent(self.accuracy), self.items);
+        for (name, accuracy) in [("seen", self.seen_accuracy), ("unseen", self.unseen_accuracy)] {
+            if accuracy.is_some() {
+                let _ = writeln!(text, "speakers {name:<6} {}", percent(accuracy));
+            }
+        }
+        for (speaker, accuracy) in &self.speakers {
+            let _ = writeln!(text, "  speaker {speaker:<5} {}", percent(*accuracy));
+        }
+        for (n, rate) in self.rates.iter().enumerate() {
+            let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes a neuron and step", n + 1);
+        }
+        for Confusion { class, taken_for, items, of } in &self.confusions {
+            let _ = writeln!(text, "{class} taken for {taken_for}: {items} of {of}");
+        }
+        text
+    }
+}

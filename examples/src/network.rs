@@ -1,0 +1,173 @@
+//! From configuration to network, recipe and trainer.
+
+use crate::config::{Config, DelayStart, Delays, NeuronKind, ResetKind, Shown, require};
+use crate::error::{Failure, Result, at};
+use polychron_core::delay::{AnyKernel, round_delay};
+use polychron_core::init::DelayInit;
+use polychron_core::loss::Loss;
+use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::norm::BatchNorm;
+use polychron_core::shape::Synapses;
+use polychron_core::surrogate::AnySurrogate;
+use polychron_core::train::{self, Hidden, Network, Output, Recipe, Sigma};
+use polychron_cpu::Cpu;
+
+type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+pub(crate) type Trainer =
+    train::Trainer<f32, Cpu<f32>, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+pub(crate) type Model = train::Model<f32, Cpu<f32>, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+
+/// What a network has to fit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    /// Input channels.
+    pub(crate) channels: usize,
+    /// Classes.
+    pub(crate) classes: usize,
+    /// Length of a step in ms.
+    pub(crate) dt_ms: f64,
+}
+
+/// A trainer at the start of a run.
+pub(crate) fn trainer(config: &Config, ends: Ends) -> Result<Trainer> {
+    let mut trainer = Trainer::new(
+        Cpu::new(config.threads)?,
+        network(config, ends)?,
+        recipe(config),
+        config.seed,
+    )?;
+    if config.train.delays == Delays::Random {
+        let mut state = trainer.state()?;
+        for tensor in state.tensors.iter_mut().filter(|t| t.name.ends_with(".delay")) {
+            let taps = config.network.max_delay + 1;
+            tensor.values.iter_mut().for_each(|d| *d = round_delay(*d, taps) as f32);
+        }
+        trainer.restore(&state)?;
+    }
+    Ok(trainer)
+}
+
+/// A model with the initial parameters of a run.
+pub(crate) fn model(config: &Config, ends: Ends) -> Result<Model> {
+    let delays = recipe(config).delays;
+    Ok(Model::new(Cpu::new(config.threads)?, network(config, ends)?, delays, config.seed)?)
+}
+
+fn network(config: &Config, ends: Ends) -> Result<Net> {
+    let from = &config.network;
+    let kernel = match config.train.delays {
+        Delays::Learned => choice("network.kernel", &from.kernel, &AnyKernel::ALL)?,
+        Delays::Random | Delays::Zero => AnyKernel::Discrete,
+    };
+    let max_delay = if config.train.delays == Delays::Zero { 0 } else { from.max_delay };
+    let synapses = |inputs, outputs| Synapses {
+        count: from.count,
+        ..Synapses::new(inputs, outputs, max_delay + 1)
+    };
+    let neuron = neuron(config, ends.dt_ms)?;
+    let surrogate = surrogate(config)?;
+    let mut inputs = ends.channels;
+    let mut hidden = Vec::new();
+    for &outputs in &from.hidden {
+        hidden.push(Hidden {
+            synapses: synapses(inputs, outputs),
+            kernel,
+            norm: from.norm.then(BatchNorm::default),
+            neuron,
+            surrogate,
+            dropout: from.dropout,
+        });
+        inputs = outputs;
+    }
+    let tau = steps("network.readout_tau_ms", from.readout_tau_ms, ends.dt_ms, false)?;
+    let output = Output { synapses: synapses(inputs, ends.classes), kernel, readout: Li::new(tau) };
+    Ok(Network { hidden, output, loss: choice("network.loss", &from.loss, &Loss::ALL)? })
+}
+
+fn neuron(config: &Config, dt_ms: f64) -> Result<AnyNeuron<f32>> {
+    let from = &config.network.neuron;
+    let finite = [
+        ("network.neuron.threshold", from.threshold),
+        ("network.neuron.v_reset", from.v_reset),
+        ("network.neuron.a", from.a),
+        ("network.neuron.b", from.b),
+    ];
+    for (field, value) in finite {
+        require(value.is_finite(), field, value, "is not finite")?;
+    }
+    let v_reset = if from.reset == ResetKind::Hard { from.v_reset } else { 0.0 };
+    require(
+        from.threshold > v_reset,
+        "network.neuron.threshold",
+        from.threshold,
+        "is not above the resting membrane",
+    )?;
+    let threshold = from.threshold as f32;
+    let reset = match from.reset {
+        ResetKind::Hard => Reset::Hard(from.v_reset as f32),
+        ResetKind::Soft => Reset::Soft,
+    };
+    let learned = !matches!(from.kind, NeuronKind::Lif | NeuronKind::If);
+    let tau = steps("network.neuron.tau_ms", from.tau_ms, dt_ms, learned)?;
+    let base = if from.kind == NeuronKind::If { Lif::integrate_and_fire() } else { Lif::new(tau) };
+    let decay_input = from.decay_input && from.kind != NeuronKind::If;
+    let lif = Lif { threshold, reset, decay_input, detach: from.detach, ..base };
+    Ok(match from.kind {
+        NeuronKind::Lif | NeuronKind::If => AnyNeuron::Lif(lif),
+        NeuronKind::Plif => AnyNeuron::Plif(Plif::new(lif)),
+        NeuronKind::CubaLif => {
+            let tau_syn = steps("network.neuron.tau_syn_ms", from.tau_syn_ms, dt_ms, true)?;
+            AnyNeuron::CubaLif(CubaLif::new(lif, tau_syn))
+        }
+        NeuronKind::Adlif => {
+            let tau_w = steps("network.neuron.tau_w_ms", from.tau_w_ms, dt_ms, true)?;
+            let neuron = AdLif::new(tau, tau_w, from.a as f32, from.b as f32);
+            AnyNeuron::AdLif(neuron.with_reset(threshold, reset, from.detach))
+        }
+    })
+}
+
+fn surrogate(config: &Config) -> Result<AnySurrogate<f32>> {
+    let from = &config.network.surrogate;
+    let parameters: Vec<_> = from.parameters.iter().map(|(k, &v)| (k.as_str(), v)).collect();
+    AnySurrogate::from_name(&from.kind, &parameters).map_err(at("network.surrogate"))
+}
+
+fn recipe(config: &Config) -> Recipe {
+    let from = &config.train;
+    let delays = match (from.delays, from.delay_init) {
+        (Delays::Zero, _) | (_, DelayStart::Zero) => DelayInit::Zero,
+        (_, DelayStart::Uniform) => DelayInit::Uniform,
+        (_, DelayStart::Paper) => DelayInit::Paper,
+    };
+    Recipe {
+        epochs: from.epochs,
+        rate: from.rate,
+        delay_rate: (from.delays == Delays::Learned).then_some(from.delay_rate),
+        l2: from.l2,
+        decoupled: from.decoupled,
+        train_neurons: from.train_neurons,
+        sigma: Sigma {
+            start: from.sigma_start,
+            end: from.sigma_end,
+            epochs: from.sigma_epochs.unwrap_or((from.epochs / 4).max(1)),
+        },
+        delays,
+    }
+}
+
+/// A time constant in steps: at least one, more where its logistic parameter has to be finite.
+fn steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
+    let holds = tau_ms.is_finite() && (tau_ms > dt_ms || !above && tau_ms == dt_ms);
+    let bound = if above { "above" } else { "at least" };
+    require(holds, field, tau_ms, &format!("is not {bound} one step of {dt_ms} ms"))?;
+    Ok((tau_ms / dt_ms) as f32)
+}
+
+fn choice<T: Copy>(field: &str, name: &str, all: &[(&'static str, T)]) -> Result<T> {
+    let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+    let found = all.iter().find(|(known, _)| *known == name);
+    found
+        .map(|(_, choice)| *choice)
+        .ok_or_else(|| Failure(format!("{field} = {name:?} is not one of {}", Shown(&names))))
+}

@@ -1,0 +1,226 @@
+//! Pictures of a run, as SVG.
+
+use crate::checkpoint::write_atomic;
+use crate::error::Result;
+use crate::network::Model;
+use crate::report::Epoch;
+use crate::task::Task;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use polychron_core::loss::softmax;
+use polychron_core::train::{Kernel, Spikes, Tensor};
+use std::path::Path;
+
+const BLUE: RGBColor = RGBColor(31, 119, 180);
+const ORANGE: RGBColor = RGBColor(255, 127, 14);
+const GREY: RGBColor = RGBColor(190, 190, 190);
+const WIDTH: u32 = 800;
+const PANEL: u32 = 260;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// Draws `panels` panels below one another into a file.
+fn picture(
+    path: &Path,
+    panels: usize,
+    draw: impl Fn(usize, &Area<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut text = String::new();
+    {
+        let root =
+            SVGBackend::with_string(&mut text, (WIDTH, PANEL * panels as u32)).into_drawing_area();
+        root.fill(&WHITE)?;
+        for (n, area) in root.split_evenly((panels, 1)).iter().enumerate() {
+            draw(n, area)?;
+        }
+        root.present()?;
+    }
+    write_atomic(path, text.as_bytes())
+}
+
+/// A line of a chart: name, colour, points.
+type Line = (&'static str, RGBColor, Vec<(f64, f64)>);
+
+fn lines(area: &Area<'_>, title: &str, [x, y]: [&str; 2], top: f64, all: &[Line]) -> Result<()> {
+    let ends = all.iter().flat_map(|(_, _, points)| points.iter().map(|p| p.0));
+    let (first, last) = ends.fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(x), b.max(x)));
+    let last = if last > first { last } else { first + 1.0 };
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 16))
+        .margin(10)
+        .margin_right(24)
+        .x_label_area_size(36)
+        .y_label_area_size(56)
+        .build_cartesian_2d(first..last, 0.0..top.max(1e-9))?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_label_formatter(&short)
+        .y_label_formatter(&short)
+        .x_desc(x)
+        .y_desc(y)
+        .draw()?;
+    for (name, colour, points) in all.iter().filter(|(_, _, points)| !points.is_empty()) {
+        let colour = *colour;
+        let series = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
+        let drawn = chart.draw_series(series)?;
+        if !name.is_empty() {
+            let mark =
+                move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2));
+            drawn.label(*name).legend(mark);
+        }
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .draw()?;
+    Ok(())
+}
+
+/// A tick's number without needless digits.
+fn short(x: &f64) -> String {
+    format!("{}", (100.0 * x).round() / 100.0)
+}
+
+/// Loss and accuracy over the epochs.
+pub(crate) fn curves(path: &Path, curves: &[Epoch]) -> Result<()> {
+    let line = |name, colour, value: &dyn Fn(&Epoch) -> Option<f64>| -> Line {
+        let point = |e: &Epoch| value(e).map(|y| (e.epoch as f64, y));
+        (name, colour, curves.iter().filter_map(point).collect())
+    };
+    let percent = |share: Option<f64>| share.map(|share| 100.0 * share);
+    picture(path, 2, |panel, area| {
+        if panel == 0 {
+            let top = curves.iter().fold(0.0, |top: f64, e| top.max(e.loss));
+            let loss = line("training", BLUE, &|e| Some(e.loss));
+            return lines(area, "Loss", ["epoch", "cross entropy, nats"], 1.05 * top, &[loss]);
+        }
+        let all = [
+            line("training, running", BLUE, &|e| percent(Some(e.train_accuracy))),
+            line("validation", ORANGE, &|e| percent(e.valid_accuracy)),
+            line("test", BLACK, &|e| percent(e.test_accuracy)),
+        ];
+        lines(area, "Accuracy", ["epoch", "items decided rightly, %"], 100.0, &all)
+    })
+}
+
+/// Histograms of the delays of every layer, before and after training.
+pub(crate) fn delays(
+    path: &Path,
+    before: &[Tensor<f32>],
+    after: &[Tensor<f32>],
+    dt_ms: f64,
+) -> Result<()> {
+    let delays = |tensors: &[Tensor<f32>]| -> Vec<Tensor<f32>> {
+        tensors.iter().filter(|t| t.name.ends_with(".delay")).cloned().collect()
+    };
+    let (before, after) = (delays(before), delays(after));
+    let longest =
+        before.iter().chain(&after).flat_map(|t| &t.values).fold(0.0f32, |a, &b| a.max(b));
+    let bins = longest.round() as usize + 1;
+    picture(path, after.len(), |n, area| {
+        let shares = [&before[n], &after[n]].map(|tensor| {
+            let mut shares = vec![0.0; bins];
+            for d in &tensor.values {
+                shares[(d.round().max(0.0) as usize).min(bins - 1)] +=
+                    100.0 / tensor.values.len() as f64;
+            }
+            shares
+        });
+        let top = shares.iter().flatten().fold(0.0, |top: f64, &s| top.max(s));
+        let stairs = |shares: &[f64]| -> Vec<(f64, f64)> {
+            let stair = |(bin, &share): (usize, &f64)| {
+                [((bin as f64 - 0.5) * dt_ms, share), ((bin as f64 + 0.5) * dt_ms, share)]
+            };
+            shares.iter().enumerate().flat_map(stair).collect()
+        };
+        let all = [("before", ORANGE, stairs(&shares[0])), ("after", BLUE, stairs(&shares[1]))];
+        let title = format!("Delays of {}", after[n].name.trim_end_matches(".delay"));
+        lines(area, &title, ["delay, ms", "synapses, %"], 1.1 * top, &all)
+    })
+}
+
+/// One utterance on its way: input, hidden layers, class probabilities over time.
+pub(crate) fn raster(path: &Path, task: &Task, model: &Model) -> Result<()> {
+    let split = &task.split;
+    let Some(&item) = split.test.iter().chain(&split.valid).chain(&split.train).next() else {
+        return Ok(());
+    };
+    let block = task.block(&[item])?;
+    let view = block.view();
+    let mut layers = model.spikes(&view, Kernel::Discrete)?;
+    layers.insert(0, Spikes { shape: view.shape, values: view.x.to_vec() });
+    let Some(readout) = layers.pop() else { return Ok(()) };
+    let steps = readout.shape.steps;
+    let dt_ms = f64::from(task.data.dt_ms);
+    let label = usize::from(task.data.samples[item].label);
+    picture(path, layers.len() + 1, |n, area| match layers.get(n) {
+        Some(layer) if n == 0 => {
+            let word = &task.data.class_names[label];
+            spikes(area, &format!("Input, item {item}: {word}"), "channel", layer, steps, dt_ms)
+        }
+        Some(layer) => spikes(area, &format!("Hidden layer {n}"), "neuron", layer, steps, dt_ms),
+        None => scores(area, task, model, &readout, label),
+    })
+}
+
+fn spikes(
+    area: &Area<'_>,
+    title: &str,
+    y: &str,
+    layer: &Spikes<f32>,
+    steps: usize,
+    dt_ms: f64,
+) -> Result<()> {
+    let width = layer.shape.width;
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 16))
+        .margin(10)
+        .margin_right(24)
+        .x_label_area_size(36)
+        .y_label_area_size(56)
+        .build_cartesian_2d(0.0..steps as f64 * dt_ms, 0.0..width as f64)?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .x_label_formatter(&short)
+        .y_label_formatter(&short)
+        .x_desc("time, ms")
+        .y_desc(y)
+        .draw()?;
+    let spiking = layer.values.iter().enumerate().filter(|(_, s)| **s != 0.0);
+    let mark = |(at, _)| {
+        let (t, n) = ((at / width) as f64, (at % width) as f64);
+        Rectangle::new([(t * dt_ms, n), ((t + 1.0) * dt_ms, n + 1.0)], BLUE.filled())
+    };
+    chart.draw_series(spiking.map(mark))?;
+    Ok(())
+}
+
+/// The softmax of the readout's membrane, the loss's summand.
+fn scores(
+    area: &Area<'_>,
+    task: &Task,
+    model: &Model,
+    readout: &Spikes<f32>,
+    label: usize,
+) -> Result<()> {
+    let classes = readout.shape.width;
+    let dt_ms = f64::from(task.data.dt_ms);
+    let rate = model.network().output.readout.rate;
+    let mut membrane = vec![0.0; classes];
+    let mut points = vec![Vec::new(); classes];
+    for (t, x) in readout.values.chunks_exact(classes).enumerate() {
+        membrane.iter_mut().zip(x).for_each(|(v, &x)| *v += x - *v * rate);
+        let mut shares = membrane.clone();
+        softmax(&mut shares);
+        for (points, &share) in points.iter_mut().zip(&shares) {
+            points.push(((t as f64 + 0.5) * dt_ms, f64::from(share)));
+        }
+    }
+    let own = points.swap_remove(label);
+    let mut all: Vec<Line> = points.into_iter().map(|points| ("", GREY, points)).collect();
+    all.push(("its class", BLUE, own));
+    lines(area, "Readout", ["time, ms", "share of the softmax"], 1.0, &all)
+}

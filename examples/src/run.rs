@@ -1,0 +1,390 @@
+//! The training loop and its folder.
+
+use crate::config::{Config, Protocol, Select};
+use crate::error::{Failure, Result, at, fail};
+use crate::network::{self, Trainer};
+use crate::report::{self, Epoch, Figures, Report, percent, say};
+use crate::task::Task;
+use crate::{checkpoint, plot, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use polychron_core::train::{State, Tensor, TrainError};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Options of `train`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Preset: digits (default), order, fsdd, tts, shd, ssc, gsc, {digits,order,fsdd,tts}-reference
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    preset: Option<String>,
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the data files
+    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
+    data: Option<PathBuf>,
+    /// Seed of every draw
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Passes over the training items
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Threads; 0: one per core
+    #[arg(long)]
+    threads: Option<usize>,
+    /// How a result is chosen
+    #[arg(long, value_enum)]
+    protocol: Option<Protocol>,
+    /// Folder of the run, which must not exist; runs/PRESET-DELAYS-seedSEED by default
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue the run in its folder
+    #[arg(long)]
+    resume: bool,
+    /// Print the final figures as one JSON object on the last line
+    #[arg(long)]
+    json: bool,
+    /// Set any field of the configuration; VALUE is TOML
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    set: Vec<String>,
+    /// Leave the run after so many epochs, as if it were interrupted
+    #[arg(long, value_name = "EPOCHS", hide = true)]
+    stop_after: Option<u64>,
+}
+
+impl Args {
+    fn assignments(&self) -> Result<Vec<String>> {
+        let mut set = self.set.clone();
+        set.extend(self.seed.map(|seed| format!("seed={seed}")));
+        set.extend(self.epochs.map(|epochs| format!("train.epochs={epochs}")));
+        if let Some(protocol) = self.protocol {
+            set.push(format!("protocol={}", report::name(&protocol)?));
+        }
+        Ok(set)
+    }
+
+    /// The configuration, and the folder of the run.
+    fn resolve(&self) -> Result<(Config, PathBuf)> {
+        let set = self.assignments()?;
+        let named = self.preset.is_some() || self.config.is_some() || !set.is_empty();
+        let stored = |folder: &Path| presets::read_config(&folder.join("config.toml"));
+        let (mut config, folder) = match &self.out {
+            Some(out) if self.resume && !named => (stored(out)?, out.clone()),
+            out => {
+                let config = presets::load(self.preset.as_deref(), self.config.as_deref(), &set)?;
+                let default = || Ok(Path::new("runs").join(report::run_name(&config)?));
+                let folder = out.clone().map_or_else(default, Ok::<_, Failure>)?;
+                if self.resume {
+                    let found = without_threads(&stored(&folder)?)?;
+                    let expected = without_threads(&config)?;
+                    same(&found, &folder.join("config.toml"), &expected, "the command line")?;
+                }
+                (config, folder)
+            }
+        };
+        if let Some(threads) = self.threads {
+            config.threads = threads;
+        }
+        Ok((config, folder))
+    }
+}
+
+/// Fails where two configurations differ, naming the first line that does.
+fn same(found: &str, place: &Path, expected: &str, who: &str) -> Result<()> {
+    match found.lines().zip(expected.lines()).find(|(found, expected)| found != expected) {
+        Some((found, expected)) => {
+            fail!("{}: has {found}, but {who} says {expected}", place.display())
+        }
+        None => Ok(()),
+    }
+}
+
+fn without_threads(config: &Config) -> Result<String> {
+    Config { threads: 0, ..config.clone() }.to_toml()
+}
+
+/// `polychron train`
+pub(crate) fn train(args: &Args) -> Result<()> {
+    let (config, folder) = args.resolve()?;
+    let shown = folder.display();
+    if folder.exists() && !args.resume {
+        fail!("{shown}: exists; --resume continues that run, --out DIR makes another")
+    }
+    if args.resume && folder.join("report.json").exists() {
+        let report = Report::read(&folder.join("report.json"))?;
+        if let Some(figures) = report.figures {
+            eprintln!("{shown}: all {} epochs are finished", figures.epochs);
+            return figures.print(&folder, args.json);
+        }
+    }
+    let task = Task::load(&config, args.data.as_deref())?;
+    let trainer = network::trainer(&config, task.ends())?;
+    let initial = trainer.model().tensors()?;
+    let mut run = Run { config, task, trainer, initial, folder, curves: Vec::new() };
+    if args.resume {
+        run.continue_there()?
+    } else {
+        run.begin()?
+    }
+    if run.epochs(args.stop_after)? {
+        run.finish()?.print(&run.folder, args.json)
+    } else {
+        let shown = run.folder.display();
+        say(&format!("{shown}: left after epoch {}; --resume goes on\n", run.trainer.epoch()))
+    }
+}
+
+struct Run {
+    config: Config,
+    task: Task,
+    trainer: Trainer,
+    /// Parameters before the first step.
+    initial: Vec<Tensor<f32>>,
+    folder: PathBuf,
+    curves: Vec<Epoch>,
+}
+
+impl Run {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let shown = self.folder.display();
+        if let Some(parent) = self.folder.parent() {
+            std::fs::create_dir_all(parent).map_err(at(parent.display()))?;
+        }
+        std::fs::create_dir(&self.folder).map_err(at(&shown))?;
+        let config = self.config.to_toml()?;
+        let begun = checkpoint::write_atomic(&self.path("config.toml"), config.as_bytes())
+            .and_then(|()| self.save("checkpoint.safetensors"));
+        if begun.is_err() {
+            // Only files of this run are in the folder that this run has made.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+        begun
+    }
+
+    fn continue_there(&mut self) -> Result<()> {
+        let path = self.path("checkpoint.safetensors");
+        let (state, config) = checkpoint::read(&path)?;
+        same(&config, &path, &without_threads(&self.config)?, "config.toml")?;
+        self.trainer.restore(&state).map_err(at(path.display()))?;
+        let report = self.path("report.json");
+        if report.exists() {
+            self.curves = Report::read(&report)?.curves;
+        }
+        let done = state.epoch as usize;
+        if self.curves.len() < done {
+            fail!(
+                "{}: has {} epochs, but the checkpoint {done}",
+                report.display(),
+                self.curves.len()
+            )
+        }
+        self.curves.truncate(done);
+        Ok(())
+    }
+
+    /// Trains to the end, or to epoch `stop_after`; whether it came to the end.
+    fn epochs(&mut self, stop_after: Option<u64>) -> Result<bool> {
+        let all = self.config.train.epochs as u64;
+        let batches = self.task.epoch(0)?.len() as u64;
+        let bar = progress(batches * all);
+        bar.set_position(batches * self.trainer.epoch());
+        bar.reset_eta();
+        while self.trainer.epoch() < all {
+            if stop_after.is_some_and(|stop| self.trainer.epoch() >= stop) {
+                return Ok(false);
+            }
+            let epoch = self.epoch(&bar)?;
+            let line = line(&epoch, all);
+            if bar.is_hidden() {
+                eprintln!("{line}");
+            }
+            bar.set_message(line);
+            self.curves.push(epoch);
+            if self.chooses() && self.chosen() + 1 == self.curves.len() {
+                self.save("best.safetensors")?;
+            }
+            Report::write(&self.path("report.json"), &self.curves, None)?;
+            self.save("checkpoint.safetensors")?;
+        }
+        bar.finish_and_clear();
+        Ok(true)
+    }
+
+    fn epoch(&mut self, bar: &ProgressBar) -> Result<Epoch> {
+        let start = Instant::now();
+        let number = self.trainer.epoch();
+        let (mut loss, mut correct, mut items) = (0.0, 0, 0);
+        for (n, indices) in self.task.epoch(number)?.iter().enumerate() {
+            let block = self.task.training_block(indices, number)?;
+            let report = self.trainer.step(&block.view()).map_err(|error| match error {
+                TrainError::Diverged { .. } => self.diverged(number, n),
+                error => error.into(),
+            })?;
+            loss += f64::from(report.loss) * indices.len() as f64;
+            correct += report.correct;
+            items += indices.len();
+            bar.inc(1);
+        }
+        self.trainer.finish_epoch()?;
+        let (task, model) = (&self.task, self.trainer.model());
+        let tests = self.config.protocol == Protocol::Paper;
+        Ok(Epoch {
+            epoch: number as usize + 1,
+            loss: loss / items as f64,
+            train_accuracy: correct as f64 / items as f64,
+            valid_accuracy: task.accuracy(model, &task.split.valid)?,
+            test_accuracy: if tests { task.accuracy(model, &task.split.test)? } else { None },
+            rates: self.rates()?,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn diverged(&self, epoch: u64, batch: usize) -> Failure {
+        let rate = self.config.train.rate;
+        let (epoch, batch) = (epoch + 1, batch + 1);
+        let kept = self.path("checkpoint.safetensors");
+        Failure(format!(
+            "epoch {epoch}, batch {batch}: the loss or a gradient is not finite at train.rate = {rate:?}; {} keeps the state before this epoch",
+            kept.display()
+        ))
+    }
+
+    /// Mean spikes a neuron and step of the hidden layers, over a batch of validation or training items.
+    fn rates(&self) -> Result<Vec<f64>> {
+        let split = &self.task.split;
+        let items = if split.valid.is_empty() { &split.train } else { &split.valid };
+        let block = self.task.block(&items[..items.len().min(self.config.data.batch)])?;
+        let layers = self.trainer.spikes(&block.view())?;
+        let hidden = layers.iter().take(layers.len() - 1);
+        let counts = hidden.map(|layer| report::count_spikes(&block.view(), layer));
+        Ok(counts.map(|(spikes, places)| spikes / places).collect())
+    }
+
+    /// Whether an epoch other than the last may be chosen.
+    fn chooses(&self) -> bool {
+        self.config.protocol == Protocol::Paper || self.config.train.select == Select::Valid
+    }
+
+    /// The index of the chosen epoch among those so far, the first of equals.
+    fn chosen(&self) -> usize {
+        let mut best = 0;
+        let score = |e: &Epoch| match self.config.protocol {
+            Protocol::Paper => e.test_accuracy,
+            Protocol::Clean => e.valid_accuracy,
+        };
+        for (n, epoch) in self.curves.iter().enumerate() {
+            if !self.chooses() || score(epoch) > score(&self.curves[best]) {
+                best = n;
+            }
+        }
+        best
+    }
+
+    fn save(&self, name: &str) -> Result<()> {
+        self.write(name, &self.trainer.state()?)
+    }
+
+    fn write(&self, name: &str, state: &State<f32>) -> Result<()> {
+        checkpoint::write(&self.path(name), state, &without_threads(&self.config)?)
+    }
+
+    /// Takes the chosen model, tests it and writes what is left to write.
+    fn finish(&mut self) -> Result<Figures> {
+        let best = self.path("best.safetensors");
+        if self.chooses() {
+            let (state, _) = checkpoint::read(&best)?;
+            self.trainer.restore(&state).map_err(at(best.display()))?;
+        }
+        let figures = self.figures()?;
+        let mut state = self.trainer.state()?;
+        state.tensors.retain(|t| !t.name.starts_with("adam."));
+        self.write("model.safetensors", &state)?;
+        plot::curves(&self.path("curves.svg"), &self.curves)?;
+        plot::delays(
+            &self.path("delays.svg"),
+            &self.initial,
+            &state.tensors,
+            self.task.ends().dt_ms,
+        )?;
+        plot::raster(&self.path("raster.svg"), &self.task, self.trainer.model())?;
+        Report::write(&self.path("report.json"), &self.curves, Some(&figures))?;
+        if self.chooses() {
+            std::fs::remove_file(&best).map_err(at(best.display()))?;
+        }
+        Ok(figures)
+    }
+
+    fn figures(&self) -> Result<Figures> {
+        let (task, config) = (&self.task, &self.config);
+        let split = &task.split;
+        let decisions = task.decide(self.trainer.model(), &split.test, |_| Ok(()))?;
+        let test_accuracy = decisions.accuracy(&task.data, |_| true);
+        let seen = task.seen_speakers();
+        let of = |known: bool| {
+            let seen = seen.as_ref()?;
+            let speaker = |i: usize| task.data.samples[i].speaker;
+            decisions.accuracy(&task.data, |i| seen.contains(&speaker(i)) == known)
+        };
+        let chosen = self.chosen();
+        let (Some(last), Some(best)) = (self.curves.last(), self.curves.get(chosen)) else {
+            fail!("{}: no epoch was trained", self.folder.display())
+        };
+        let paper = config.protocol == Protocol::Paper;
+        Ok(Figures {
+            preset: config.preset.clone(),
+            protocol: config.protocol,
+            select: config.train.select,
+            delays: config.train.delays,
+            hidden: config.network.hidden.clone(),
+            seed: config.seed,
+            epochs: config.train.epochs,
+            chosen_epoch: chosen + 1,
+            train_accuracy: last.train_accuracy,
+            valid_accuracy: best.valid_accuracy,
+            test_accuracy,
+            test_seen_accuracy: of(true),
+            test_unseen_accuracy: of(false),
+            best_test_accuracy: test_accuracy.filter(|_| paper),
+            last_test_accuracy: last.test_accuracy,
+            train_items: split.train.len(),
+            valid_items: split.valid.len(),
+            test_items: split.test.len(),
+            parameters: self.trainer.parameters(),
+            seconds: self.curves.iter().map(|e| e.seconds).sum(),
+            seconds_per_epoch: report::median(self.curves.iter().map(|e| e.seconds)),
+            threads: match config.threads {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                threads => threads,
+            },
+        })
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(steps: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden());
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {percent:>3} % eta {eta} {msg}");
+    ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn line(epoch: &Epoch, all: u64) -> String {
+    let mut line = format!(
+        "epoch {}/{all}: loss {:.4}, train {}",
+        epoch.epoch,
+        epoch.loss,
+        percent(Some(epoch.train_accuracy))
+    );
+    for (name, accuracy) in [("valid", epoch.valid_accuracy), ("test", epoch.test_accuracy)] {
+        if accuracy.is_some() {
+            line += &format!(", {name} {}", percent(accuracy));
+        }
+    }
+    line + &format!(", {:.2} s", epoch.seconds)
+}

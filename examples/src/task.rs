@@ -1,0 +1,289 @@
+//! Data, its division, and batches of it.
+
+use crate::config::{Bins, Config, Data, Delays, Division, Source, require};
+use crate::error::{Failure, Result, at, fail};
+use crate::network::{Ends, Model};
+use polychron_core::loss::decide;
+use polychron_core::shape::Shape;
+use polychron_core::train::{self, Kernel};
+use polychron_datasets::{
+    Augment, BinOptions, Binning, Dataset, Split, batches, digits, shd, synthetic,
+};
+use std::path::{Path, PathBuf};
+
+/// Training items of the order task; the test items follow them.
+const ORDER_TRAIN: usize = 1500;
+const ORDER_TEST: usize = 500;
+const ORDER_NOISE: f64 = 0.01;
+
+/// What there is to learn.
+pub(crate) struct Task {
+    /// All samples: of the training, the validation and the test file.
+    pub(crate) data: Dataset,
+    /// Their division.
+    pub(crate) split: Split,
+    options: Data,
+    augment: Augment,
+    seed: u64,
+}
+
+/// A dense batch.
+pub(crate) struct Block {
+    /// Inputs, lengths and labels.
+    pub(crate) batch: polychron_datasets::Batch,
+    targets: Vec<f32>,
+    mask: bool,
+}
+
+/// Decisions about items.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions {
+    /// Index of every item.
+    pub(crate) items: Vec<usize>,
+    /// Class that was decided for.
+    pub(crate) classes: Vec<usize>,
+}
+
+impl Task {
+    /// Reads or makes the data of a configuration, and checks both against each other.
+    pub(crate) fn load(config: &Config, folder: Option<&Path>) -> Result<Self> {
+        let options = &config.data;
+        let (data, parts) = read(options, folder)?;
+        data.validate()?;
+        let dt_ms = data.dt_ms;
+        require(
+            options.dt_ms == dt_ms,
+            "data.dt_ms",
+            options.dt_ms,
+            &format!("is not {dt_ms}, the step of {}", data.name),
+        )?;
+        let split = divide(config, folder, &data, &parts)?;
+        let augment = Augment {
+            shift_channels: options.augment.shift_channels,
+            block: options.augment.block,
+            warp: options.augment.warp,
+            drop: options.augment.drop,
+        };
+        augment.check(&data)?;
+        let longest = data.samples.iter().map(|s| s.steps).max().unwrap_or(0);
+        let steps = if options.steps > 0 { options.steps } else { longest };
+        if config.train.delays != Delays::Zero {
+            let problem = format!(
+                "is not below the {steps} steps of {}: a delay longer than the sequence",
+                data.name
+            );
+            let max_delay = config.network.max_delay;
+            require(max_delay < steps, "network.max_delay", max_delay, &problem)?;
+        }
+        Ok(Self { data, split, options: options.clone(), augment, seed: config.seed })
+    }
+
+    pub(crate) fn ends(&self) -> Ends {
+        let data = &self.data;
+        Ends { channels: data.channels, classes: data.classes, dt_ms: f64::from(data.dt_ms) }
+    }
+
+    /// The batches of an epoch of training.
+    pub(crate) fn epoch(&self, epoch: u64) -> Result<Vec<Vec<usize>>> {
+        let mut all =
+            batches(&self.split.train, self.options.batch, self.seed, epoch, true, false)?;
+        all.retain(|batch| batch.len() > 1);
+        if all.is_empty() {
+            fail!("{}: {} training items make no batch", self.data.name, self.split.train.len())
+        }
+        Ok(all)
+    }
+
+    /// A batch to train on.
+    pub(crate) fn training_block(&self, indices: &[usize], epoch: u64) -> Result<Block> {
+        if self.augment == Augment::default() {
+            return self.block(indices);
+        }
+        let data = &self.data;
+        let changed = Dataset {
+            name: data.name.clone(),
+            class_names: data.class_names.clone(),
+            samples: self.augment.samples(data, indices, self.seed, epoch),
+            ..*data
+        };
+        self.assemble(&changed, &(0..indices.len()).collect::<Vec<_>>())
+    }
+
+    /// A batch as it is.
+    pub(crate) fn block(&self, indices: &[usize]) -> Result<Block> {
+        self.assemble(&self.data, indices)
+    }
+
+    fn assemble(&self, data: &Dataset, indices: &[usize]) -> Result<Block> {
+        let steps = Some(self.options.steps).filter(|&steps| steps > 0);
+        let batch = polychron_datasets::Batch::assemble(data, indices, steps)?;
+        let mut targets = vec![0.0; batch.batch * data.classes];
+        for (row, &label) in targets.chunks_exact_mut(data.classes).zip(&batch.labels) {
+            row[label] = 1.0;
+        }
+        Ok(Block { batch, targets, mask: self.options.mask })
+    }
+
+    /// Decides on items with rounded delays; `look` sees every block before.
+    pub(crate) fn decide(
+        &self,
+        model: &Model,
+        items: &[usize],
+        mut look: impl FnMut(&Block) -> Result<()>,
+    ) -> Result<Decisions> {
+        let mut decisions = Decisions { items: items.to_vec(), classes: Vec::new() };
+        for indices in items.chunks(self.options.batch) {
+            let block = self.block(indices)?;
+            look(&block)?;
+            let (scores, _) = model.evaluate(&block.view(), Kernel::Discrete)?;
+            decisions.classes.extend(scores.chunks_exact(self.data.classes).map(decide));
+        }
+        Ok(decisions)
+    }
+
+    /// The share of items that are decided rightly; `None` for none.
+    pub(crate) fn accuracy(&self, model: &Model, items: &[usize]) -> Result<Option<f64>> {
+        let decisions = self.decide(model, items, |_| Ok(()))?;
+        Ok(decisions.accuracy(&self.data, |_| true))
+    }
+
+    /// Speakers whose items are trained or validated on; `None` where there is one speaker or none is known.
+    pub(crate) fn seen_speakers(&self) -> Option<Vec<u16>> {
+        let seen = self.split.train.iter().chain(&self.split.valid);
+        let mut seen: Vec<u16> = seen.map(|&i| self.data.samples[i].speaker).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        (self.data.speakers().len() > 1).then_some(seen)
+    }
+}
+
+impl Decisions {
+    /// The share of right decisions about the items that `of` picks; `None` for none.
+    pub(crate) fn accuracy(&self, data: &Dataset, of: impl Fn(usize) -> bool) -> Option<f64> {
+        let picked = self.items.iter().zip(&self.classes).filter(|(i, _)| of(**i));
+        let right = picked.map(|(&i, &class)| usize::from(data.samples[i].label) == class);
+        let (mut hits, mut all) = (0, 0);
+        right.for_each(|right| (hits, all) = (hits + usize::from(right), all + 1));
+        (all > 0).then(|| hits as f64 / all as f64)
+    }
+}
+
+impl Block {
+    /// The batch as trainer and model take it.
+    pub(crate) fn view(&self) -> train::Batch<'_, f32> {
+        let batch = &self.batch;
+        train::Batch {
+            shape: Shape::new(batch.steps, batch.batch, batch.channels),
+            x: &batch.x,
+            targets: &self.targets,
+            lengths: self.mask.then_some(batch.lengths.as_slice()),
+        }
+    }
+}
+
+/// Items of the training, validation and test file, in that order.
+struct Parts {
+    train: usize,
+    valid: usize,
+    test: usize,
+}
+
+fn read(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
+    match options.source {
+        Source::Digits => {
+            let data = digits::embedded();
+            let train = data.samples.len();
+            Ok((data, Parts { train, valid: 0, test: 0 }))
+        }
+        Source::Order => {
+            let data = if options.split_file.is_empty() {
+                let mut data = synthetic::burst_order(ORDER_TRAIN, ORDER_NOISE, 1);
+                data.append(synthetic::burst_order(ORDER_TEST, ORDER_NOISE, 2))?;
+                data
+            } else {
+                let beside = Path::new(&options.split_file).with_file_name("order.bin.gz");
+                digits::read(find(folder, &beside.to_string_lossy())?)?
+            };
+            let train = ORDER_TRAIN.min(data.samples.len());
+            let test = data.samples.len() - train;
+            Ok((data, Parts { train, valid: 0, test }))
+        }
+        Source::H5 => read_h5(options, folder),
+        Source::Gsc => {
+            fail!(
+                "data.source = \"gsc\": the front-end for Google Speech Commands does not exist yet"
+            )
+        }
+    }
+}
+
+fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
+    if options.train_file.is_empty() {
+        fail!("data.train_file = \"\" names no file, which data.source = \"h5\" needs")
+    }
+    let binning = BinOptions {
+        binning: match options.binning {
+            Bins::Fixed => Binning::Fixed,
+            Bins::Legacy2023 => Binning::Legacy2023,
+        },
+        dt_ms: options.dt_ms,
+        group: options.group,
+        max_steps: Some(options.steps).filter(|&steps| steps > 0),
+    };
+    let open = |name: &str| -> Result<Dataset> {
+        let path = find(folder, name)?;
+        let shown = path.display().to_string();
+        let bytes = std::fs::read(&path).map_err(at(&shown))?;
+        let recordings = shd::from_bytes(bytes, &shown, options.channels)?;
+        Ok(Dataset::from_recordings(&recordings, &binning)?)
+    };
+    let mut data = open(&options.train_file)?;
+    let mut parts = Parts { train: data.samples.len(), valid: 0, test: 0 };
+    for (name, count) in
+        [(&options.valid_file, &mut parts.valid), (&options.test_file, &mut parts.test)]
+    {
+        if !name.is_empty() {
+            let more = open(name)?;
+            *count = more.samples.len();
+            data.append(more)?;
+        }
+    }
+    Ok((data, parts))
+}
+
+/// A file of the data folder, or its packed form.
+fn find(folder: Option<&Path>, name: &str) -> Result<PathBuf> {
+    let Some(folder) = folder else {
+        fail!("{name}: pass the folder that holds it with --data DIR or POLYCHRON_DATA")
+    };
+    let path = folder.join(name);
+    let packed = folder.join(format!("{name}.gz"));
+    [&path, &packed].into_iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
+        let shown = path.display();
+        Failure(format!(
+            "{shown}: no such file; pass the folder that holds it with --data DIR or POLYCHRON_DATA"
+        ))
+    })
+}
+
+fn divide(config: &Config, folder: Option<&Path>, data: &Dataset, parts: &Parts) -> Result<Split> {
+    let options = &config.data;
+    let (items, seed) = (data.samples.len(), config.seed);
+    if options.split == Division::LeaveSpeakerOut {
+        return Ok(Split::leave_speaker_out(data, options.speaker, options.valid, seed)?);
+    }
+    if !options.split_file.is_empty() {
+        let path = find(folder, &options.split_file)?;
+        return Ok(Split::read(path, parts.train, items)?);
+    }
+    if options.split == Division::File {
+        fail!("data.split_file = \"\" names no file, which data.split = \"file\" needs")
+    }
+    let test = if parts.test > 0 { 0.0 } else { options.test };
+    let valid = if parts.valid > 0 { 0.0 } else { options.valid * (1.0 - test) };
+    let mut split = Split::fractions(parts.train, valid, test, seed)?;
+    let own = parts.train + parts.valid;
+    split.valid.extend(parts.train..own);
+    split.test.extend(own..items);
+    Ok(split)
+}

@@ -1,0 +1,344 @@
+//! The command line: what it writes, that a run repeats and resumes bit for bit, and how it fails.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A task and a network small enough for many runs.
+const SMALL: [&str; 8] = [
+    "--preset",
+    "order",
+    "--set",
+    "train.epochs=2",
+    "--set",
+    "network.hidden=[8]",
+    "--set",
+    "network.max_delay=6",
+];
+const FILES: [&str; 7] = [
+    "checkpoint.safetensors",
+    "config.toml",
+    "curves.svg",
+    "delays.svg",
+    "model.safetensors",
+    "raster.svg",
+    "report.json",
+];
+
+/// A folder of its own for every test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polychron"));
+        command.current_dir(&self.0).env_remove("POLYCHRON_DATA").args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn train(&self, out: &str, more: &[&str]) -> Output {
+        let output = self.run(&[&["train", "--out", out], &SMALL[..], more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        output
+    }
+
+    /// The one line of a failure.
+    fn fail(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output.stderr));
+        let errors = text(&output.stderr);
+        let lines: Vec<_> = errors.lines().filter(|l| !l.starts_with("epoch ")).collect();
+        assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{errors}");
+        lines[0].into()
+    }
+
+    /// A failure before anything is written.
+    fn refuse(&self, more: &[&str], named: &[&str]) {
+        let args = [&["train", "--out", "refused"], &SMALL[..], more].concat();
+        let line = self.fail(&args);
+        named.iter().for_each(|part| assert!(line.contains(part), "{part}: {line}"));
+        assert!(!self.0.join("refused").exists(), "{line}");
+    }
+
+    fn bytes(&self, path: &str) -> Vec<u8> {
+        fs::read(self.0.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    fn list(&self, path: &str) -> Vec<String> {
+        let files = fs::read_dir(self.0.join(path)).unwrap();
+        let mut names: Vec<_> =
+            files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into()
+}
+
+fn last_line(output: &Output) -> Value {
+    serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn a_training_writes_its_folder_and_one_object() {
+    let folder = Folder::new("writes");
+    let figures = last_line(&folder.train("run", &["--json", "--seed", "3"]));
+    assert_eq!(folder.list("run"), FILES);
+    for key in [
+        "preset",
+        "protocol",
+        "seed",
+        "epochs",
+        "train_accuracy",
+        "valid_accuracy",
+        "test_accuracy",
+        "parameters",
+        "seconds",
+        "seconds_per_epoch",
+        "threads",
+        "delays",
+        "hidden",
+    ] {
+        assert!(!figures[key].is_null(), "{key}: {figures}");
+    }
+    assert_eq!((&figures["seed"], &figures["protocol"]), (&3.into(), &"clean".into()));
+    assert!(figures.get("best_test_accuracy").is_none());
+    let report: Value = serde_json::from_slice(&folder.bytes("run/report.json")).unwrap();
+    assert_eq!(report["curves"].as_array().unwrap().len(), 2);
+    assert_eq!(report["figures"], figures);
+
+    let evaluation = last_line(&folder.run(&["eval", "run", "--json"]));
+    assert_eq!(evaluation["accuracy"], figures["test_accuracy"]);
+    let inspection = last_line(&folder.run(&["inspect", "run", "--json"]));
+    assert_eq!(inspection["parameters"], figures["parameters"]);
+    assert_eq!(inspection["layers"][1]["shape"], serde_json::json!([10, 8, 1]));
+}
+
+#[test]
+fn the_default_folder_names_preset_delays_and_seed() {
+    let folder = Folder::new("default");
+    let args = [&["train", "--seed", "4", "--set", "train.delays=random"], &SMALL[..]].concat();
+    assert!(folder.run(&args).status.success());
+    assert_eq!(folder.list("runs"), ["order-random-seed4"]);
+}
+
+#[test]
+fn config_toml_repeats_the_run() {
+    let folder = Folder::new("repeats");
+    folder.train("first", &["--seed", "5", "--threads", "1"]);
+    let output = folder.run(&["train", "--config", "first/config.toml", "--out", "again"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for file in ["config.toml", "checkpoint.safetensors", "model.safetensors"] {
+        assert_eq!(folder.bytes(&format!("first/{file}")), folder.bytes(&format!("again/{file}")));
+    }
+}
+
+#[test]
+fn threads_change_no_byte() {
+    let folder = Folder::new("threads");
+    folder.train("one", &["--threads", "1"]);
+    folder.train("two", &["--threads", "2"]);
+    let file = "checkpoint.safetensors";
+    assert_eq!(folder.bytes(&format!("one/{file}")), folder.bytes(&format!("two/{file}")));
+}
+
+#[test]
+fn an_interrupted_run_ends_as_an_uninterrupted_one() {
+    let folder = Folder::new("resume");
+    let choose = ["--epochs", "3", "--set", "train.select=valid"];
+    folder.train("whole", &choose);
+    folder.train("cut", &[&choose[..], &["--stop-after", "1"]].concat());
+    assert!(!folder.0.join("cut/model.safetensors").exists());
+    // The rest of an interrupted epoch counts for nothing.
+    fs::write(folder.0.join("cut/.checkpoint.safetensors.tmp"), "half").unwrap();
+    let output = folder.run(&["train", "--resume", "--out", "cut"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for file in ["checkpoint.safetensors", "model.safetensors", "delays.svg", "raster.svg"] {
+        assert_eq!(folder.bytes(&format!("whole/{file}")), folder.bytes(&format!("cut/{file}")));
+    }
+    assert_eq!(folder.list("whole"), FILES);
+    assert_eq!(folder.list("cut"), FILES);
+
+    let killed = [&["train", "--out", "killed"], &SMALL[..], &choose].concat();
+    let mut child = folder.command(&killed).stderr(Stdio::null()).spawn().unwrap();
+    while !folder.0.join("killed/report.json").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(folder.run(&["train", "--resume", "--out", "killed"]).status.success());
+    for file in ["checkpoint.safetensors", "model.safetensors"] {
+        assert_eq!(folder.bytes(&format!("whole/{file}")), folder.bytes(&format!("killed/{file}")));
+    }
+
+    let before = folder.bytes("cut/report.json");
+    let output = folder.run(&["train", "--resume", "--out", "cut", "--json"]);
+    assert!(output.status.success() && text(&output.stderr).contains("all 3 epochs are finished"));
+    assert_eq!(last_line(&output)["epochs"], 3);
+    assert_eq!(folder.bytes("cut/report.json"), before);
+}
+
+#[test]
+fn protocol_paper_takes_the_best_epoch_on_test() {
+    let folder = Folder::new("paper");
+    let output = folder.train("run", &["--epochs", "3", "--protocol", "paper", "--json"]);
+    let report: Value = serde_json::from_slice(&folder.bytes("run/report.json")).unwrap();
+    let curves = report["curves"].as_array().unwrap().iter();
+    let best = curves.map(|e| e["test_accuracy"].as_f64().unwrap()).fold(0.0, f64::max);
+    let figures = last_line(&output);
+    assert_eq!(figures["best_test_accuracy"].as_f64(), Some(best));
+    assert_eq!(figures["test_accuracy"].as_f64(), Some(best));
+    let evaluation = last_line(&folder.run(&["eval", "run", "--json"]));
+    assert_eq!(evaluation["accuracy"].as_f64(), Some(best));
+}
+
+#[test]
+fn bad_configurations_are_named_and_leave_nothing() {
+    let folder = Folder::new("bad");
+    fs::write(folder.0.join("bad.toml"), "seed = 1\n\n[network]\nhiden = [8]\n").unwrap();
+    let line = folder.fail(&["train", "--config", "bad.toml", "--out", "refused"]);
+    assert!(line.contains("bad.toml:4") && line.contains("hiden"), "{line}");
+    assert!(!folder.0.join("refused").exists());
+
+    folder.refuse(&["--set", "network.hiden=3"], &["hiden", "network"]);
+    folder.refuse(&["--set", "network.neuron.tau_ms=-5"], &["network.neuron.tau_ms = -5"]);
+    folder.refuse(
+        &["--set", "network.neuron.kind=plif", "--set", "network.neuron.tau_ms=10"],
+        &["tau_ms = 10"],
+    );
+    folder.refuse(
+        &["--set", "network.max_delay=60"],
+        &["network.max_delay = 60", "60 steps", "burst order"],
+    );
+    folder.refuse(&["--set", "network.kernel=box"], &["network.kernel", "box", "gauss"]);
+    folder.refuse(&["--set", "network.surrogate.beta=1"], &["network.surrogate", "beta"]);
+    folder.refuse(&["--set", "network.dropout=1.0"], &["network.dropout = 1"]);
+    folder.refuse(&["--set", "data.batch=1"], &["data.batch = 1"]);
+    folder.refuse(&["--set", "data.dt_ms=5"], &["data.dt_ms = 5"]);
+    folder.refuse(&["--set", "train.rate=0"], &["train.rate = 0"]);
+    folder.refuse(&["--set", "train.rate=fast"], &["fast", "train.rate"]);
+    let unknown = folder.fail(&["train", "--preset", "shdd"]);
+    assert!(unknown.contains("shdd") && unknown.contains("digits"), "{unknown}");
+    let usage = folder.run(&["train", "--no-such-option"]);
+    assert_eq!(usage.status.code(), Some(2));
+}
+
+#[test]
+fn missing_and_damaged_data_is_named() {
+    let folder = Folder::new("data");
+    let line = folder.fail(&["train", "--preset", "shd"]);
+    assert!(line.contains("shd_train.h5") && line.contains("--data"), "{line}");
+    let line = folder.fail(&["train", "--preset", "shd", "--data", "nowhere"]);
+    assert!(line.contains("nowhere/shd_train.h5") && line.contains("--data"), "{line}");
+    let line = folder.fail(&["train", "--preset", "gsc"]);
+    assert!(line.contains("gsc") && line.contains("does not exist yet"), "{line}");
+
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures");
+    let (nan, data) = (fixtures.join("nan.h5.gz"), fixtures.to_str().unwrap());
+    let line = folder.fail(&["data", nan.to_str().unwrap()]);
+    assert!(line.contains("nan.h5.gz") && line.contains("NaN"), "{line}");
+    let line = folder.fail(&[
+        "train",
+        "--preset",
+        "shd",
+        "--data",
+        data,
+        "--set",
+        "data.train_file=nan.h5.gz",
+    ]);
+    assert!(line.contains("nan.h5.gz") && line.contains("NaN"), "{line}");
+    assert!(folder.list(".").is_empty());
+
+    fs::write(folder.0.join("note.bin.gz"), "no spikes here").unwrap();
+    assert!(folder.fail(&["data", "note.bin.gz"]).contains("note.bin.gz"));
+    let digits = last_line(&folder.run(&["data", "digits", "--json"]));
+    assert_eq!(digits["samples"], 3000);
+}
+
+#[test]
+fn a_diverging_run_keeps_its_last_good_checkpoint() {
+    let folder = Folder::new("diverges");
+    let args = [&["train", "--out", "run", "--set", "train.rate=1e38"], &SMALL[..]].concat();
+    let line = folder.fail(&args);
+    assert!(line.contains("epoch 1, batch ") && line.contains("train.rate = 1e38"), "{line}");
+    assert!(line.contains("run/checkpoint.safetensors"), "{line}");
+    let inspection = last_line(&folder.run(&["inspect", "run", "--json"]));
+    assert_eq!(inspection["epoch"], 0);
+}
+
+#[test]
+fn nothing_is_overwritten_unasked() {
+    let folder = Folder::new("exists");
+    folder.train("run", &["--stop-after", "1"]);
+    let before = folder.bytes("run/checkpoint.safetensors");
+    let args = [&["train", "--out", "run"], &SMALL[..]].concat();
+    let line = folder.fail(&args);
+    assert!(line.contains("run: exists") && line.contains("--resume"), "{line}");
+    let args = [&["train", "--out", "run", "--resume", "--seed", "9"], &SMALL[..]].concat();
+    let line = folder.fail(&args);
+    assert!(line.contains("run/config.toml") && line.contains("seed = 9"), "{line}");
+    assert_eq!(folder.bytes("run/checkpoint.safetensors"), before);
+}
+
+#[test]
+fn checkpoints_that_do_not_fit_are_refused() {
+    let folder = Folder::new("checkpoints");
+    folder.train("run", &["--stop-after", "1"]);
+    folder.train("wide", &["--stop-after", "1", "--set", "network.hidden=[9]"]);
+    let checkpoint = folder.0.join("run/checkpoint.safetensors");
+    fs::copy(folder.0.join("wide/checkpoint.safetensors"), &checkpoint).unwrap();
+    let line = folder.fail(&["train", "--resume", "--out", "run"]);
+    assert!(
+        line.contains("run/checkpoint.safetensors") && line.contains("has hidden = [9]"),
+        "{line}"
+    );
+    fs::write(&checkpoint, "not a checkpoint").unwrap();
+    let line = folder.fail(&["train", "--resume", "--out", "run"]);
+    assert!(line.contains("run/checkpoint.safetensors: not a checkpoint"), "{line}");
+    fs::remove_file(&checkpoint).unwrap();
+    let line = folder.fail(&["train", "--resume", "--out", "run"]);
+    assert!(line.contains("run/checkpoint.safetensors"), "{line}");
+    let line = folder.fail(&["eval", "run"]);
+    assert!(line.contains("run/model.safetensors"), "{line}");
+    let line = folder.fail(&["train", "--resume", "--out", "nowhere"]);
+    assert!(line.contains("nowhere/config.toml"), "{line}");
+}
+
+/// Files may not grow beyond what the shell allows, as if the disk were full.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_reported_and_leaves_no_half_file() {
+    let folder = Folder::new("full");
+    let limited = |blocks: &str, args: &[&str]| {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let mut command = Command::new("sh");
+        command.current_dir(&folder.0).args(["-c", &script, "sh", env!("CARGO_BIN_EXE_polychron")]);
+        let output = command.args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    let args = [&["train", "--out", "run"], &SMALL[..]].concat();
+    let errors = limited("2", &args);
+    assert!(errors.contains("error: run/checkpoint.safetensors: "), "{errors}");
+    assert!(!folder.0.join("run").exists());
+
+    folder.train("run", &["--stop-after", "1"]);
+    let before = folder.bytes("run/checkpoint.safetensors");
+    let errors = limited("4", &["train", "--resume", "--out", "run"]);
+    assert!(errors.contains("error: run/checkpoint.safetensors: "), "{errors}");
+    assert_eq!(folder.bytes("run/checkpoint.safetensors"), before);
+    assert!(folder.list("run").iter().all(|name| !name.ends_with(".tmp")));
+}
