@@ -73,18 +73,6 @@ impl<R: Real> Cpu<R> {
     }
 }
 
-pub(crate) fn part<'a, R>(view: &View<'a, Vec<R>>) -> Result<&'a [R], ShapeError> {
-    let (expected, found) = (view.range.end, view.buffer.len());
-    let error = ShapeError { what: "part of a buffer", expected, found };
-    view.buffer.get(view.range.clone()).ok_or(error)
-}
-
-pub(crate) fn part_mut<'a, R>(view: ViewMut<'a, Vec<R>>) -> Result<&'a mut [R], ShapeError> {
-    let (expected, found) = (view.range.end, view.buffer.len());
-    let error = ShapeError { what: "part of a buffer", expected, found };
-    view.buffer.get_mut(view.range).ok_or(error)
-}
-
 /// Numbers to a task of an elementwise operation.
 const CHUNK: usize = 1 << 14;
 
@@ -190,7 +178,7 @@ impl<R: Real> Backend<R> for Cpu<R> {
         d_params: ViewMut<'_, Vec<R>>,
     ) -> Result<(), Error> {
         let (shape, width) = (y.shape(), y.shape().width);
-        let (params, d_params) = (norm_params(&params, width)?, part_mut(d_params)?);
+        let (params, d_params) = (norm_params(&params, width)?, d_params.slice()?);
         expect("norm's gradient", 2 * width, d_params.len())?;
         expect("norm's statistics", 2 * width, saved.len())?;
         same("norm's output gradient", shape, d_z.shape())?;
@@ -238,10 +226,10 @@ impl<R: Real> Backend<R> for Cpu<R> {
         first: &mut Vec<R>,
         second: &mut Vec<R>,
     ) -> Result<(), Error> {
-        let gradient = part(&View::new(gradient, range.clone()))?;
-        let params = part_mut(ViewMut::new(params, range.clone()))?;
-        let first = part_mut(ViewMut::new(first, range.clone()))?;
-        let second = part_mut(ViewMut::new(second, range))?;
+        let gradient = View::new(gradient, range.clone()).slice()?;
+        let params = ViewMut::new(params, range.clone()).slice()?;
+        let first = ViewMut::new(first, range.clone()).slice()?;
+        let second = ViewMut::new(second, range).slice()?;
         self.install(|| {
             let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
             let params = params.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));

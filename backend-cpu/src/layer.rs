@@ -1,4 +1,4 @@
-use crate::backend::{Cpu, Error, part_mut};
+use crate::backend::{Cpu, Error};
 use crate::neuron::Stage;
 use crate::norm::{Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
 use crate::sequence::Sequence;
@@ -68,14 +68,14 @@ impl<R: Real, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R,
             None => Norm::Identity,
         };
         let stage = Stage::new(&layer.stage, norm, y)?;
-        let d_neuron = part_mut(gradients.neuron)?;
+        let d_neuron = gradients.neuron.slice()?;
         let mut d_y = Sequence::new(y.shape(), self.scratch());
         let model = layer.stage.neuron;
         let by_norm = self.install(|| {
             stage.backward(model, layer.norm.is_some(), d_spikes, &mut d_y, d_neuron)
         })?;
         if layer.norm.is_some() {
-            let d_params = part_mut(gradients.norm)?;
+            let d_params = gradients.norm.slice()?;
             expect("norm's gradient", 2 * width, d_params.len())?;
             write_norm_gradient(by_norm.into_iter(), d_params);
         }

@@ -1,4 +1,4 @@
-use crate::backend::{Cpu, Error, part, part_mut};
+use crate::backend::{Cpu, Error};
 use crate::norm::{Lengths, Norm, Normal, rows, rows_mut};
 use crate::sequence::{Sequence, same};
 use ndarray::Axis;
@@ -35,7 +35,7 @@ impl<'a, R: Real> Stage<'a, R> {
             same("recorded spikes", shape, held.shape())?;
         }
         Ok(Self {
-            params: part(&stage.params)?,
+            params: stage.params.slice()?,
             surrogate: stage.surrogate,
             firing: stage.firing,
             mask,
@@ -328,7 +328,7 @@ impl<R: Real, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Cpu<R> 
         d_params: ViewMut<'_, Vec<R>>,
     ) -> Result<(), Error> {
         let checked = Stage::new(stage, Norm::Identity, x)?;
-        let d_params = part_mut(d_params)?;
+        let d_params = d_params.slice()?;
         self.install(|| checked.backward(stage.neuron, false, d_spikes, d_x, d_params))?;
         Ok(())
     }

@@ -1,4 +1,3 @@
-use crate::backend::{part, part_mut};
 use crate::sequence::Sequence;
 use polychron_core::backend::{NormMode, View};
 use polychron_core::norm::{BatchNorm, Valid};
@@ -104,7 +103,7 @@ pub(crate) fn norm_params<'a, R>(
     params: &View<'a, Vec<R>>,
     width: usize,
 ) -> Result<&'a [R], ShapeError> {
-    let params = part(params)?;
+    let params = params.slice()?;
     expect("norm's parameters", 2 * width, params.len())?;
     Ok(params)
 }
@@ -119,12 +118,12 @@ pub(crate) fn begin_norm<'a, R: Real>(
     expect("norm's statistics", 2 * width, saved.len())?;
     match mode {
         NormMode::Batch { running } => {
-            let running = part_mut(running)?;
+            let running = running.slice()?;
             expect("norm's running statistics", 2 * width, running.len())?;
             Ok(Some(running))
         }
         NormMode::Running(running) => {
-            let running = part(&running)?;
+            let running = running.slice()?;
             expect("norm's running statistics", 2 * width, running.len())?;
             saved[..width].copy_from_slice(&running[..width]);
             for (scale, &var) in saved[width..].iter_mut().zip(&running[width..]) {

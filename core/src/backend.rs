@@ -14,6 +14,7 @@ use crate::rng::Rng;
 use crate::shape::{Shape, ShapeError, Synapses};
 use crate::surrogate::Surrogate;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::error::Error;
 use core::ops::Range;
 
@@ -30,6 +31,18 @@ impl<'a, B> View<'a, B> {
     /// A part of `buffer`.
     pub fn new(buffer: &'a B, range: Range<usize>) -> Self {
         Self { buffer, range }
+    }
+}
+
+impl<'a, R> View<'a, Vec<R>> {
+    /// The part, of a buffer in host memory.
+    ///
+    /// # Errors
+    /// [`ShapeError`] where the buffer ends before the part.
+    pub fn slice(&self) -> Result<&'a [R], ShapeError> {
+        let (expected, found) = (self.range.end, self.buffer.len());
+        let error = ShapeError { what: "part of a buffer", expected, found };
+        self.buffer.get(self.range.clone()).ok_or(error)
     }
 }
 
@@ -52,6 +65,18 @@ impl<'a, B> ViewMut<'a, B> {
     /// A part of `buffer`.
     pub fn new(buffer: &'a mut B, range: Range<usize>) -> Self {
         Self { buffer, range }
+    }
+}
+
+impl<'a, R> ViewMut<'a, Vec<R>> {
+    /// The part, of a buffer in host memory.
+    ///
+    /// # Errors
+    /// [`ShapeError`] where the buffer ends before the part.
+    pub fn slice(self) -> Result<&'a mut [R], ShapeError> {
+        let (expected, found) = (self.range.end, self.buffer.len());
+        let error = ShapeError { what: "part of a buffer", expected, found };
+        self.buffer.get_mut(self.range).ok_or(error)
     }
 }
 

@@ -1,7 +1,7 @@
 mod dense;
 mod frequency;
 
-use crate::backend::{Cpu, Error, part, part_mut};
+use crate::backend::{Cpu, Error};
 use crate::scratch::{Block, Scratch};
 use crate::sequence::{Sequence, same};
 use frequency::{Factor, Transform, frequencies, product};
@@ -54,8 +54,8 @@ struct Parameters<'a, R> {
 
 impl<'a, R: Real> Parameters<'a, R> {
     fn new(synapses: &Synapses, params: &'a SynapseParams<'_, Vec<R>>) -> Result<Self, ShapeError> {
-        let (weights, delays) = (part(&params.weights)?, part(&params.delays)?);
-        let sigma = part(&params.sigma)?;
+        let (weights, delays) = (params.weights.slice()?, params.delays.slice()?);
+        let sigma = params.sigma.slice()?;
         check_parameters(synapses, weights, delays, sigma)?;
         Ok(Self { weights, delays, sigma })
     }
@@ -167,7 +167,7 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         }
         let params = Parameters::new(synapses, &params)?;
         let SynapseGradients { weights, delays, sigma } = gradients;
-        let gradients = [part_mut(weights)?, part_mut(delays)?, part_mut(sigma)?];
+        let gradients = [weights.slice()?, delays.slice()?, sigma.slice()?];
         check_parameters(synapses, gradients[0], gradients[1], gradients[2])?;
         expect("projection's sigma gradient", params.sigma.len(), gradients[2].len())?;
         let scratch = self.scratch();

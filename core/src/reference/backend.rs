@@ -31,21 +31,6 @@ pub struct Block<R> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
 
-fn part<'a, R>(view: &View<'a, Vec<R>>) -> Result<&'a [R], ShapeError> {
-    let found = view.buffer.len();
-    view.buffer.get(view.range.clone()).ok_or(ShapeError {
-        what: "part of a buffer",
-        expected: view.range.end,
-        found,
-    })
-}
-
-fn part_mut<'a, R>(view: ViewMut<'a, Vec<R>>) -> Result<&'a mut [R], ShapeError> {
-    let found = view.buffer.len();
-    let error = ShapeError { what: "part of a buffer", expected: view.range.end, found };
-    view.buffer.get_mut(view.range).ok_or(error)
-}
-
 impl<R: Real> Backend<R> for Reference {
     type Buffer = Vec<R>;
     type Sequence = Block<R>;
@@ -105,13 +90,13 @@ impl<R: Real> Backend<R> for Reference {
         let (mean, var) = saved.split_at_mut(y.shape.width);
         match mode {
             NormMode::Batch { running } => {
-                let running = part_mut(running)?;
+                let running = running.slice()?;
                 expect("norm's running statistics", 2 * y.shape.width, running.len())?;
                 norm_statistics(valid, &y.values, y.shape, mean, var)?;
                 norm.finish(running, mean, var, valid.count(y.shape.steps, y.shape.batch));
             }
             NormMode::Running(running) => {
-                let running = part(&running)?;
+                let running = running.slice()?;
                 expect("norm's running statistics", 2 * y.shape.width, running.len())?;
                 mean.copy_from_slice(&running[..y.shape.width]);
                 for (to, &from) in var.iter_mut().zip(&running[y.shape.width..]) {
@@ -119,7 +104,7 @@ impl<R: Real> Backend<R> for Reference {
                 }
             }
         }
-        norm_apply(part(&params)?, saved, &y.values, y.shape, &mut z.values)
+        norm_apply(params.slice()?, saved, &y.values, y.shape, &mut z.values)
     }
 
     fn norm_apply(
@@ -129,7 +114,7 @@ impl<R: Real> Backend<R> for Reference {
         y: &Block<R>,
         z: &mut Block<R>,
     ) -> Result<(), ShapeError> {
-        norm_apply(part(&params)?, saved, &y.values, y.shape, &mut z.values)
+        norm_apply(params.slice()?, saved, &y.values, y.shape, &mut z.values)
     }
 
     fn norm_backward(
@@ -142,7 +127,7 @@ impl<R: Real> Backend<R> for Reference {
         d_y: &mut Block<R>,
         d_params: ViewMut<'_, Vec<R>>,
     ) -> Result<(), ShapeError> {
-        let (params, d_params) = (part(&params)?, part_mut(d_params)?);
+        let (params, d_params) = (params.slice()?, d_params.slice()?);
         let (y, d_z, shape) = (&y.values, &d_z.values, y.shape);
         norm_backward(params, saved, valid, y, d_z, shape, &mut d_y.values, d_params)
     }
@@ -172,10 +157,10 @@ impl<R: Real> Backend<R> for Reference {
         second: &mut Vec<R>,
     ) -> Result<(), ShapeError> {
         adam.update(
-            part(&View::new(gradient, range.clone()))?,
-            part_mut(ViewMut::new(params, range.clone()))?,
-            part_mut(ViewMut::new(first, range.clone()))?,
-            part_mut(ViewMut::new(second, range))?,
+            View::new(gradient, range.clone()).slice()?,
+            ViewMut::new(params, range.clone()).slice()?,
+            ViewMut::new(first, range.clone()).slice()?,
+            ViewMut::new(second, range).slice()?,
         );
         Ok(())
     }
@@ -188,8 +173,8 @@ fn dense<R: Real>(
 ) -> Result<Vec<R>, ShapeError> {
     let mut scratch = vec![R::zero(); synapses.taps];
     let mut out = vec![R::zero(); synapses.inputs * synapses.outputs * synapses.taps];
-    let (weights, delays) = (part(&params.weights)?, part(&params.delays)?);
-    let sigma = part(&params.sigma)?;
+    let (weights, delays) = (params.weights.slice()?, params.delays.slice()?);
+    let sigma = params.sigma.slice()?;
     dense_kernel(kernel, synapses, weights, delays, sigma, &mut scratch, &mut out)?;
     Ok(out)
 }
@@ -224,9 +209,9 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Reference {
             let dense = dense(synapses, kernel, &params)?;
             project_input(synapses, &dense, &d_y.values, x.shape, &mut d_x.values)?;
         }
-        let values = [part(&params.weights)?, part(&params.delays)?, part(&params.sigma)?];
+        let values = [params.weights.slice()?, params.delays.slice()?, params.sigma.slice()?];
         let SynapseGradients { weights, delays, sigma } = gradients;
-        let gradients = [part_mut(weights)?, part_mut(delays)?, part_mut(sigma)?];
+        let gradients = [weights.slice()?, delays.slice()?, sigma.slice()?];
         project_backward(synapses, kernel, values, &x.values, x.shape, &d_y.values, gradients)
     }
 }
@@ -250,7 +235,7 @@ impl<R: Real, M, S: Surrogate<R>, F: Call<R>> NeuronVisitor<R> for Run<'_, R, M,
 
     fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
         let mut raw = neuron.params();
-        let values = part(&self.stage.params)?;
+        let values = self.stage.params.slice()?;
         expect("neurons' parameters", raw.as_ref().len(), values.len())?;
         raw.as_mut().copy_from_slice(values);
         let firing = match self.stage.firing {
@@ -305,7 +290,7 @@ impl<R: Real, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Referen
         d_x: &mut Block<R>,
         d_params: ViewMut<'_, Vec<R>>,
     ) -> Result<(), ShapeError> {
-        let call = Backward(&x.values, &d_spikes.values, &mut d_x.values, part_mut(d_params)?);
+        let call = Backward(&x.values, &d_spikes.values, &mut d_x.values, d_params.slice()?);
         stage.neuron.visit(Run { stage, shape: x.shape, call })
     }
 }

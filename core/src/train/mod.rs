@@ -3,12 +3,14 @@
 //! A [`Network`] says what there is, a [`Recipe`] how it learns. A [`Model`] is a network with parameters on a
 //! backend: it evaluates. A [`Trainer`] adds gradients and optimizer state.
 
+mod error;
 mod model;
 mod network;
 mod state;
 mod trainer;
 
+pub use error::TrainError;
 pub use model::{Batch, Groups, Kernel, Model, Spikes};
 pub use network::{Hidden, Network, NetworkError, Output};
 pub use state::{State, StateError, Tensor};
-pub use trainer::{Recipe, Sigma, StepReport, TrainError, Trainer};
+pub use trainer::{Recipe, Sigma, StepReport, Trainer};

@@ -1,6 +1,6 @@
-use super::network::{Layout, Network, NetworkError};
+use super::error::TrainError;
+use super::network::{Layout, Network};
 use super::state::{State, StateError, Tensor, TensorReader};
-use super::trainer::TrainError;
 use crate::backend::{
     Backend, Firing, Layer, LayerOps, NeuronStage, NormMode, SynapseParams, View,
 };
@@ -421,11 +421,5 @@ fn push_halves<R: Real>(tensors: &mut Vec<Tensor<R>>, l: usize, names: [&str; 2]
             shape: vec![half.len()],
             values: half.to_vec(),
         });
-    }
-}
-
-impl<E> From<NetworkError> for TrainError<E> {
-    fn from(error: NetworkError) -> Self {
-        Self::Network(error)
     }
 }

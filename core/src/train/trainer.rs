@@ -1,7 +1,8 @@
+use super::error::TrainError;
 use super::model::{
     Batch, Groups, Kernel, Model, Spikes, device_groups, host_groups, layer, synapse_params,
 };
-use super::network::{Network, NetworkError};
+use super::network::Network;
 use super::state::{State, StateError, Tensor, TensorReader};
 use crate::backend::{
     Backend, LayerGradients, LayerOps, LayerTape, NormMode, SynapseGradients, ViewMut,
@@ -15,11 +16,10 @@ use crate::num::Real;
 use crate::optim::Adam;
 use crate::rng::Rng;
 use crate::schedule::{Cosine, OneCycle, SigmaSchedule};
-use crate::shape::{Shape, ShapeError};
+use crate::shape::Shape;
 use crate::surrogate::Surrogate;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt;
 
 const DROPOUT: u64 = 3;
 
@@ -78,46 +78,6 @@ pub struct StepReport<R> {
     pub loss: R,
     /// Samples whose highest score is their target's.
     pub correct: usize,
-}
-
-/// Why training stopped.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum TrainError<E> {
-    /// The backend failed.
-    Backend(E),
-    /// The network cannot be.
-    Network(NetworkError),
-    /// The state is not of this network.
-    State(StateError),
-    /// The loss or a gradient is no longer a number. The step was not taken.
-    Diverged {
-        /// Epoch, from 0.
-        epoch: u64,
-        /// Step of the whole training, from 0.
-        step: u64,
-    },
-}
-
-impl<E: fmt::Display> fmt::Display for TrainError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Backend(e) => e.fmt(f),
-            Self::Network(e) => e.fmt(f),
-            Self::State(e) => e.fmt(f),
-            Self::Diverged { epoch, step } => {
-                write!(f, "loss or gradient is not finite in epoch {epoch}, step {step}")
-            }
-        }
-    }
-}
-
-impl<E: core::error::Error> core::error::Error for TrainError<E> {}
-
-impl<E: From<ShapeError>> From<E> for TrainError<E> {
-    fn from(error: E) -> Self {
-        Self::Backend(error)
-    }
 }
 
 /// A model that learns.
