@@ -390,6 +390,17 @@ impl Config {
         ] {
             require((0.0..1.0).contains(&value), field, value, "is not in [0, 1)")?;
         }
+        let widest = network.hidden.iter().copied().max().unwrap_or(0);
+        for (field, value, most) in [
+            ("threads", self.threads, 1024),
+            ("data.batch", data.batch, 1 << 16),
+            ("data.steps", data.steps, 1 << 16),
+            ("network.hidden", widest, 1 << 14),
+            ("network.max_delay", network.max_delay, 1 << 14),
+            ("network.count", network.count, 256),
+        ] {
+            require(value <= most, field, value, &format!("is above {most}"))?;
+        }
         require(data.batch > 1, "data.batch", data.batch, "is not at least 2")?;
         require(network.count > 0, "network.count", network.count, "is not at least 1")?;
         require(
