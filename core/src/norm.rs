@@ -54,7 +54,7 @@ impl Valid<'_> {
     pub fn steps(&self, b: usize, steps: usize) -> usize {
         self.lengths
             .and_then(|lengths| lengths.get(b))
-            .map_or(steps, |&length| (length + self.grown).min(steps))
+            .map_or(steps, |&length| length.saturating_add(self.grown).min(steps))
     }
 
     /// The valid (time, sample) pairs of a sequence.

@@ -63,7 +63,13 @@ impl<R: Real> Adam<R> {
             *v = self.beta2 * *v + (one - self.beta2) * g * g;
             *p -= scale * *m / ((*v * root).sqrt() + self.epsilon);
             if let Some((low, high)) = self.bounds {
-                *p = p.max(low).min(high);
+                *p = if *p < low {
+                    low
+                } else if *p > high {
+                    high
+                } else {
+                    *p
+                };
             }
         }
     }

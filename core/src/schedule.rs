@@ -58,7 +58,7 @@ impl Cosine {
 pub struct SigmaSchedule {
     /// Sigma in the first epoch; half the kernel's length in the paper.
     pub start: f64,
-    /// Sigma from epoch `epochs` on; 0.23 in the paper, so that the Gaussian's width is 0.5 steps.
+    /// Sigma from epoch `epochs` on, where it is below `start`, which else stays; 0.23 in the paper, so that the Gaussian's width is 0.5 steps.
     pub end: f64,
     /// Epochs of shrinking; a quarter of all in the paper.
     pub epochs: usize,

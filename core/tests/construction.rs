@@ -77,7 +77,9 @@ fn arrival(synapses: &Synapses, kernel: AnyKernel, delay: usize, lag: Option<usi
     let Some(lag) = lag.filter(|&lag| lag < synapses.taps) else { return 0.0 };
     let mut taps = vec![0.0; synapses.taps];
     kernel.taps(delay as f64, 0.0, &mut taps);
+    // A bump below 1e-30 is none.
     let bump = |j: usize| (-((j as f64 - delay as f64) / 0.27).powi(2) / 2.0).exp();
+    let bump = |j: usize| if bump(j) < 1e-30 { 0.0 } else { bump(j) };
     match kernel {
         AnyKernel::Gauss => WEIGHT * bump(lag) / ((0..synapses.taps).map(bump).sum::<f64>() + 1e-7),
         _ if lag != delay => 0.0,

@@ -208,13 +208,35 @@ fn a_number_that_is_none_stops_before_the_step() {
     let before = trainer.state().unwrap();
     data.x[0] = f64::NAN;
     let error = trainer.step(&data.batch()).unwrap_err();
-    assert_eq!(error.to_string(), "loss or gradient is not finite in epoch 0, step 0");
+    assert_eq!(error.to_string(), "loss, gradient or parameter is not finite in epoch 0, step 0");
     let after = trainer.state().unwrap();
     for (b, a) in before.tensors.iter().zip(&after.tensors) {
         if !b.name.contains("running") {
             assert_eq!(b, a);
         }
     }
+}
+
+#[test]
+fn without_a_norm_a_number_that_is_none_stops_too() {
+    let mut plain = network(&[6, 7, 3], 5, 0.0);
+    plain.hidden[0].norm = None;
+    let mut data = Data::new(3);
+    let recipe = Recipe { rate: 1e300, ..Recipe::paper(8) };
+    let mut trainer: Golden = Trainer::new(Reference, plain, recipe, 1).unwrap();
+    let stopped = (0..8).find_map(|_| trainer.step(&data.batch()).err());
+    assert!(matches!(stopped, Some(TrainError::Diverged { .. })), "{stopped:?}");
+    data.x[0] = f64::NAN;
+    let mut trainer = small(1);
+    assert!(trainer.step(&data.batch()).is_err());
+}
+
+#[test]
+fn networks_too_large_to_hold_are_refused() {
+    let huge = network(&[6, usize::MAX / 2, 3], 5, 0.0);
+    assert_eq!(huge.check(), Err(NetworkError::TooLarge { layer: 0 }));
+    let wide = network(&[1 << 15, 1 << 15, 3], 5, 0.0);
+    assert_eq!(wide.check(), Err(NetworkError::TooLarge { layer: 0 }));
 }
 
 #[test]

@@ -24,12 +24,16 @@ impl Augment {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// `warp` or `drop` is not in [0, 1), or the channels are no multiple of `block`.
+    /// `warp` or `drop` is not in [0, 1), `shift_channels` is not below the channels, or these are no multiple of `block`.
     pub fn check(&self, data: &Dataset) -> Result<(), Error> {
         for (field, value) in [("warp", self.warp), ("drop", self.drop)] {
             if !(0.0..1.0).contains(&value) {
                 return Err(Error::value("augment", field, value, "is not in [0, 1)"));
             }
+        }
+        if self.shift_channels as usize >= data.channels.max(1) {
+            let problem = format!("is not below the {} channels of {}", data.channels, data.name);
+            return Err(Error::value("augment", "shift_channels", self.shift_channels, problem));
         }
         if self.block > 0 && !data.channels.is_multiple_of(self.block) {
             let problem =

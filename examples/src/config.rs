@@ -390,6 +390,7 @@ impl Config {
         ] {
             require((0.0..1.0).contains(&value), field, value, "is not in [0, 1)")?;
         }
+        require(i64::try_from(self.seed).is_ok(), "seed", self.seed, "is above 2^63 - 1")?;
         let widest = network.hidden.iter().copied().max().unwrap_or(0);
         for (field, value, most) in [
             ("threads", self.threads, 1024),
@@ -398,6 +399,7 @@ impl Config {
             ("network.hidden", widest, 1 << 14),
             ("network.max_delay", network.max_delay, 1 << 14),
             ("network.count", network.count, 256),
+            ("train.epochs", train.epochs, 1 << 20),
         ] {
             require(value <= most, field, value, &format!("is above {most}"))?;
         }

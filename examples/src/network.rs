@@ -158,10 +158,11 @@ fn recipe(config: &Config) -> Recipe {
 
 /// A time constant in steps: at least one, more where its logistic parameter has to be finite.
 fn steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
-    let holds = tau_ms.is_finite() && (tau_ms > dt_ms || !above && tau_ms == dt_ms);
+    let tau = (tau_ms / dt_ms) as f32;
+    let holds = tau.is_finite() && (tau > 1.0 || !above && tau == 1.0);
     let bound = if above { "above" } else { "at least" };
     require(holds, field, tau_ms, &format!("is not {bound} one step of {dt_ms} ms"))?;
-    Ok((tau_ms / dt_ms) as f32)
+    Ok(tau)
 }
 
 fn choice<T: Copy>(field: &str, name: &str, all: &[(&'static str, T)]) -> Result<T> {

@@ -86,6 +86,9 @@ fn assign(table: &mut Table, assignment: &str) -> Result<()> {
         _ => None,
     };
     let (parents, key) = path.trim().rsplit_once('.').unwrap_or(("", path.trim()));
+    if path.trim() == "preset" {
+        fail!("--set {assignment}: a preset is chosen by --preset")
+    }
     let mut at = table;
     for parent in parents.split('.').filter(|p| !p.is_empty()) {
         let next = at.entry(parent).or_insert_with(|| Value::Table(Table::new()));

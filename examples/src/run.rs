@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
     data: Option<PathBuf>,
     /// Seed of every draw
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Passes over the training items
     #[arg(long)]
@@ -85,6 +85,7 @@ impl Args {
         };
         if let Some(threads) = self.threads {
             config.threads = threads;
+            config.check()?;
         }
         Ok((config, folder))
     }
@@ -119,6 +120,14 @@ pub(crate) fn train(args: &Args) -> Result<()> {
         }
     }
     let task = Task::load(&config, args.data.as_deref())?;
+    let (choice, items) = match (config.protocol, config.train.select) {
+        (Protocol::Paper, _) => ("protocol = paper", &task.split.test),
+        (Protocol::Clean, Select::Valid) => ("train.select = valid", &task.split.valid),
+        (Protocol::Clean, Select::Last) => ("train.select = last", &task.split.train),
+    };
+    if items.is_empty() {
+        fail!("{choice} chooses on items that the split does not have");
+    }
     let trainer = network::trainer(&config, task.ends())?;
     let initial = trainer.model().tensors()?;
     let mut run = Run { config, task, trainer, initial, folder, curves: Vec::new() };

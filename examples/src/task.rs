@@ -273,6 +273,12 @@ fn divide(config: &Config, folder: Option<&Path>, data: &Dataset, parts: &Parts)
         return Ok(Split::leave_speaker_out(data, options.speaker, options.valid, seed)?);
     }
     if !options.split_file.is_empty() {
+        if parts.valid > 0 {
+            fail!(
+                "data.split_file = {:?} divides what data.valid_file has divided",
+                options.split_file
+            )
+        }
         let path = find(folder, &options.split_file)?;
         return Ok(Split::read(path, parts.train, items)?);
     }

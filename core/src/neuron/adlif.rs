@@ -9,7 +9,7 @@ use crate::num::{Real, logistic};
 /// w[t] = w[t-1] - rate_w w[t-1] + a h[t] + b s[t]
 /// ```
 /// State `[v, w]`. Raw learnable parameters `[r, r_w, a, b]`, `rate = logistic(r)`,
-/// `rate_w = logistic(r_w)`. A detached reset also detaches `b s[t]`'s spike.
+/// `rate_w = logistic(r_w)`. The membrane starts at the reset's value and leaks toward 0. A detached reset also detaches `b s[t]`'s spike.
 ///
 /// Source: Bittar and Garner, *A surrogate gradient spiking baseline for speech command recognition*
 /// (Frontiers in Neuroscience, 2022), eq. 6, with a soft reset.

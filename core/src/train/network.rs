@@ -66,6 +66,11 @@ pub enum NetworkError {
         /// What is 0.
         field: &'static str,
     },
+    /// A layer of more weights or taps than [`Network::LARGEST`].
+    TooLarge {
+        /// The layer.
+        layer: usize,
+    },
     /// A dropout probability outside [0, 1).
     Dropout {
         /// The layer.
@@ -85,6 +90,9 @@ impl fmt::Display for NetworkError {
                 )
             }
             Self::Empty { layer, field } => write!(f, "layer {layer}: {field} is 0"),
+            Self::TooLarge { layer } => {
+                write!(f, "layer {layer}: more than 2^30 weights or taps")
+            }
             Self::Dropout { layer, found } => {
                 write!(f, "layer {layer}: dropout {found} is not in [0, 1)")
             }
@@ -95,6 +103,9 @@ impl fmt::Display for NetworkError {
 impl core::error::Error for NetworkError {}
 
 impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
+    /// Most weights, and most taps of the dense kernel, that a layer may have.
+    pub const LARGEST: usize = 1 << 30;
+
     /// The projections, the readout's last.
     pub fn synapses(&self) -> impl Iterator<Item = &Synapses> {
         self.hidden.iter().map(|h| &h.synapses).chain([&self.output.synapses])
@@ -113,6 +124,14 @@ impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
                 if value == 0 {
                     return Err(NetworkError::Empty { layer, field });
                 }
+            }
+            let pairs = s.inputs.checked_mul(s.outputs);
+            let fits = |per_pair| {
+                let all = pairs.and_then(|pairs| pairs.checked_mul(per_pair));
+                all.is_some_and(|all| all <= Self::LARGEST)
+            };
+            if !fits(s.count) || !fits(s.taps) {
+                return Err(NetworkError::TooLarge { layer });
             }
             if let Some(expected) = before.filter(|&expected| expected != s.inputs) {
                 return Err(NetworkError::Width { layer, expected, found: s.inputs });

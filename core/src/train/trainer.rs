@@ -161,13 +161,18 @@ where
     /// One step of learning on a batch.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] before anything but the running statistics has changed; what the backend reports.
+    /// [`TrainError::Diverged`] for a loss or gradient that is not finite, before anything but the running statistics has
+    /// changed, or for a parameter that the step made so; what the backend reports.
     pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport<R>, TrainError<B::Error>> {
         let report = self.accumulate(batch)?;
-        if !report.loss.is_finite() || !self.norms_are_finite()? {
-            return Err(TrainError::Diverged { epoch: self.epoch, step: self.step });
+        let diverged = TrainError::Diverged { epoch: self.epoch, step: self.step };
+        if !report.loss.is_finite() || !self.are_finite(&self.gradients)? {
+            return Err(diverged);
         }
         self.update()?;
+        if !self.are_finite(&self.model.values)? {
+            return Err(diverged);
+        }
         self.step += 1;
         Ok(report)
     }
@@ -287,12 +292,17 @@ where
         Ok(StepReport { loss, correct })
     }
 
-    /// A step function hides a membrane that is no number: such a neuron is silent and the loss stays finite. The
-    /// gradients of its norm do not.
-    fn norms_are_finite(&self) -> Result<bool, B::Error> {
-        let mut host = vec![R::zero(); self.model.layout.total.norm.len()];
-        self.model.backend.download(&self.gradients.norms, &mut host)?;
-        Ok(host.iter().all(|g| g.is_finite()))
+    /// A step function hides a membrane that is no number: such a neuron is silent and the loss stays finite. Gradients and
+    /// parameters tell.
+    fn are_finite(&self, groups: &Groups<B::Buffer>) -> Result<bool, B::Error> {
+        let mut host = host_groups::<R>(&self.model.layout);
+        for (from, to) in groups.list().into_iter().zip(host.list_mut()) {
+            self.model.backend.download(from, to)?;
+            if to.iter().any(|x| !x.is_finite()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn make_workspace(
