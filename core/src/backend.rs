@@ -338,8 +338,9 @@ pub struct Layer<'a, R, K, N, S, B, Q> {
     pub stage: NeuronStage<'a, N, S, B, Q>,
 }
 
-impl<R, K, N, S, B, Q> Layer<'_, R, K, N, S, B, Q> {
-    fn synapse_params(&self) -> SynapseParams<'_, B> {
+impl<'a, R, K, N, S, B, Q> Layer<'a, R, K, N, S, B, Q> {
+    /// The projection's parameters.
+    pub fn synapse_params(&self) -> SynapseParams<'a, B> {
         SynapseParams {
             weights: self.weights.clone(),
             delays: self.delays.clone(),

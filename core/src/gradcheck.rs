@@ -1,20 +1,10 @@
-//! Gradients against difference quotients, in `f64`.
+//! Difference quotients to hold gradients against.
 //!
 //! A backward pass is right where it equals the slope of its own forward pass. This module holds what such a proof
 //! needs: difference quotients, one rule for relative errors, the allowed error of every stage, and checks of
-//! one [`Neuron`], [`DelayKernel`] or [`Surrogate`] that a new model passes before it trains. Networks are checked in
-//! these modes, because a step function has no useful difference quotient:
+//! one [`Neuron`], [`DelayKernel`] or [`Surrogate`] that a new model passes before it trains.
 //!
-//! * *smooth*: spikes are the surrogate's primitive (`Firing::Smooth`), so backpropagation equals
-//!   differences end to end;
-//! * *held*: the output is smooth and the reset takes recorded spikes (`Firing::SmoothHeld`): the gradient of a
-//!   detached reset;
-//! * *frozen*: recorded spikes everywhere (`Firing::Frozen`): the linear parts;
-//! * *step*: the training pass itself, against the function `s0 + F(u) - F(u0)` around the recorded drives `u0` and spikes
-//!   `s0`;
-//! * *difference*: a stage without spikes, coordinate by coordinate;
-//! * *directional*: the slope along one direction against `<gradient, direction>`;
-//! * *adjoint*: `<y, J x> = <J' y, x>` of a linear stage.
+#![doc = include_str!("../GRADIENTS.md")]
 
 use crate::delay::{DelayKernel, dense_kernel};
 use crate::neuron::Neuron;
@@ -40,7 +30,7 @@ pub struct Tolerance {
 }
 
 /// Every stage and mode with its bound.
-pub const TOLERANCES: [Tolerance; 21] = [
+pub const TOLERANCES: [Tolerance; 23] = [
     row("surrogate", "difference", 1e-8),
     row("delay kernel", "difference", 1e-8),
     row("neuron, charge", "difference", 1e-8),
@@ -59,8 +49,10 @@ pub const TOLERANCES: [Tolerance; 21] = [
     row("readout and loss", "difference", 1e-8),
     row("layer", "smooth", 1e-8),
     row("layer", "held", 1e-8),
+    row("layer", "frozen", 1e-8),
     row("network", "smooth", 1e-7),
     row("network", "held", 1e-7),
+    row("network", "frozen", 1e-7),
     row("network", "directional", 1e-7),
 ];
 

@@ -37,7 +37,7 @@ impl OneCycle {
     }
 }
 
-/// Half a cosine from the base rate to zero.
+/// Half a cosine from the base rate to zero, which stays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cosine {
     /// Learning rate of the first epoch.
@@ -49,7 +49,8 @@ pub struct Cosine {
 impl Cosine {
     /// The learning rate in `epoch`.
     pub fn at(&self, epoch: usize) -> f64 {
-        half_cosine(self.base, 0.0, epoch as f64 / self.epochs.max(1) as f64)
+        let last = self.epochs.max(1);
+        half_cosine(self.base, 0.0, epoch.min(last) as f64 / last as f64)
     }
 }
 

@@ -5,7 +5,7 @@
 mod layers;
 
 use polychron_core::backend::{Backend, Firing};
-use polychron_core::delay::{AnyKernel, DelayKernel, dense_kernel};
+use polychron_core::delay::{AnyKernel, DelayKernel, Discrete, dense_kernel, round_delay};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{
     AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
@@ -113,6 +113,43 @@ fn a_spike_arrives_after_its_delay_and_nowhere_else() {
             }
         }
     });
+}
+
+#[test]
+fn a_discrete_delay_between_steps_has_one_tap() {
+    let just_below = 0.5f64.next_down();
+    for taps in [1, 2, 5, 8] {
+        let halves = (0..2 * taps - 1).map(|n| n as f64 / 2.0);
+        for delay in halves.chain([just_below]).filter(|&delay| delay <= (taps - 1) as f64) {
+            let mut expected = vec![0.0; taps];
+            expected[round_delay(delay, taps)] = 1.0;
+            let mut found = vec![f64::NAN; taps];
+            Discrete.taps(delay, 0.0, &mut found);
+            assert_eq!(found, expected, "{delay}");
+            for kernel in [&Discrete as &dyn DelayKernel<f64>, &AnyKernel::Discrete] {
+                let bump: Vec<_> = (0..taps).map(|j| kernel.tap(j, delay, 0.0).value).collect();
+                assert_eq!(bump, expected, "{kernel:?} {delay}");
+            }
+        }
+    }
+}
+
+#[test]
+fn delays_out_of_reach_round_to_an_end() {
+    for (delay, expected) in [
+        (24.4, 24),
+        (24.6, 24),
+        (1e30, 24),
+        (f32::MAX, 24),
+        (f32::INFINITY, 24),
+        (-0.6, 0),
+        (-1e30, 0),
+        (f32::NEG_INFINITY, 0),
+        (f32::NAN, 0),
+    ] {
+        assert_eq!(round_delay(delay, 25), expected, "{delay}");
+        assert_eq!(round_delay(delay, 0), 0, "{delay}");
+    }
 }
 
 fn places(shape: Shape) -> impl Iterator<Item = (usize, usize, usize)> {

@@ -58,3 +58,16 @@ fn schedules_are_the_packages() {
     }
     golden.all_read();
 }
+
+#[test]
+fn schedules_end_where_they_end() {
+    for epochs in [0, 1, 12] {
+        let (cycle, cosine) = (OneCycle { peak: 5e-3, epochs }, Cosine { base: 0.1, epochs });
+        let (sigma, last) = (SigmaSchedule::paper(25, epochs), epochs.max(1));
+        for epoch in [last + 1, 2 * last, usize::MAX] {
+            assert_eq!(cosine.at(epoch), 0.0, "{epochs}, {epoch}");
+            assert_eq!(cycle.at(epoch), cycle.at(last), "{epochs}, {epoch}");
+            assert_eq!(sigma.at(epoch), sigma.at(last), "{epochs}, {epoch}");
+        }
+    }
+}

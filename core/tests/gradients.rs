@@ -65,8 +65,10 @@ rows! {
     readout_matches_differences: "readout and loss", "difference" => stages::readouts;
     smooth_layers_match_differences: "layer", "smooth" => network::smooth_layers;
     held_layers_match_differences: "layer", "held" => network::held_layers;
+    frozen_layers_match_differences: "layer", "frozen" => network::frozen_layers;
     smooth_networks_match_differences: "network", "smooth" => network::smooth_networks;
     held_networks_match_differences: "network", "held" => network::held_networks;
+    frozen_networks_match_differences: "network", "frozen" => network::frozen_networks;
     networks_match_along_directions:
         "network", "directional" => network::networks_along_directions;
 }

@@ -4,7 +4,7 @@
 use polychron_core::delay::AnyKernel;
 use polychron_core::init::DelayInit;
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{Li, Lif};
+use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif};
 use polychron_core::norm::BatchNorm;
 use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
@@ -263,6 +263,34 @@ fn networks_that_cannot_be_are_named() {
 }
 
 #[test]
+fn neurons_that_cannot_learn_are_named() {
+    let (lif, edge) = (Lif::new(2.0), Lif::new(1.0));
+    for (neuron, found) in [
+        (AnyNeuron::Plif(Plif::new(edge)), Some("0 is inf")),
+        (AnyNeuron::Plif(Plif::new(Lif::new(0.5))), Some("0 is NaN")),
+        (AnyNeuron::Plif(Plif::new(Lif::integrate_and_fire())), Some("0 is -inf")),
+        (AnyNeuron::CubaLif(CubaLif::new(lif, 1.0)), Some("0 is inf")),
+        (AnyNeuron::CubaLif(CubaLif::new(edge, 3.0)), Some("1 is inf")),
+        (AnyNeuron::AdLif(AdLif::new(2.0, 1.0, 0.1, 0.1)), Some("1 is inf")),
+        (AnyNeuron::AdLif(AdLif::new(2.0, 3.0, 0.1, 0.1)), None),
+        (AnyNeuron::Lif(edge), None),
+    ] {
+        let Network { hidden, output, loss } = network(&[6, 7, 3], 5, 0.0);
+        let [Hidden { synapses, kernel, norm, surrogate, dropout, .. }] = hidden[..] else {
+            unreachable!()
+        };
+        let hidden = vec![Hidden { synapses, kernel, norm, neuron, surrogate, dropout }];
+        let error = Network { hidden, output, loss }.check().err().map(|e| e.to_string());
+        let expected = found.map(|found| {
+            format!(
+                "layer 0: raw neuron parameter {found}; a learned time constant is above 1 step"
+            )
+        });
+        assert_eq!(error, expected, "{neuron:?}");
+    }
+}
+
+#[test]
 fn a_state_of_another_network_is_refused_whole() {
     let mut trainer = small(1);
     let before = trainer.state().unwrap();
@@ -274,6 +302,81 @@ fn a_state_of_another_network_is_refused_whole() {
     other.tensors.retain(|t| t.name != "output.weight");
     assert_eq!(trainer.restore(&other).unwrap_err().to_string(), "tensor output.weight is missing");
     assert_eq!(trainer.state().unwrap(), before);
+}
+
+#[test]
+fn numbers_that_cannot_be_are_refused_whole() {
+    let mut trainer = small(1);
+    let before = trainer.state().unwrap();
+    for (name, value, message) in [
+        ("hidden.0.running_var", -0.5, "is -0.5, not between 0 and inf"),
+        ("hidden.0.delay", 4.25, "is 4.25, not between 0 and 4"),
+        ("output.delay", -1.0, "is -1, not between 0 and 4"),
+        ("adam.second.norms", -2.0, "is -2, not between 0 and inf"),
+    ] {
+        let mut other = before.clone();
+        other.tensors.iter_mut().find(|t| t.name == name).unwrap().values[2] = value;
+        let error = trainer.restore(&other).unwrap_err();
+        assert_eq!(error.to_string(), format!("tensor {name}[2] {message}"));
+        assert_eq!(trainer.state().unwrap(), before);
+    }
+}
+
+/// Puts the checksum behind the bytes again.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    bytes.extend(sum.to_le_bytes());
+    bytes
+}
+
+fn trained() -> State<f64> {
+    let mut trainer = small(1);
+    trainer.step(&Data::new(3).batch()).unwrap();
+    trainer.state().unwrap()
+}
+
+#[test]
+fn a_state_returns_from_its_bytes() {
+    let state = trained();
+    let bytes = state.to_bytes();
+    assert_eq!(State::from_bytes(&bytes), Ok(state.clone()));
+    let single = State::<f32>::from_bytes(&bytes).unwrap_err();
+    assert_eq!(single.to_string(), "byte 16 of the state: numbers of another size");
+    let odd = Tensor { name: "é".into(), shape: vec![0, usize::MAX], values: vec![-0.0f32] };
+    let odd = State { tensors: vec![odd], epoch: u64::MAX, step: 0, seed: 1 };
+    let again = State::<f32>::from_bytes(&odd.to_bytes()).unwrap();
+    assert_eq!(format!("{again:?}"), format!("{odd:?}"));
+}
+
+#[test]
+fn damaged_bytes_are_no_state() {
+    let mut state = trained();
+    state.tensors.truncate(3);
+    let bytes = state.to_bytes();
+    let end = bytes.len() - 8;
+    assert_eq!(sealed(bytes[..end].to_vec()), bytes);
+    for n in 0..bytes.len() {
+        assert!(State::<f64>::from_bytes(&bytes[..n]).is_err(), "cut off at {n}");
+        let mut flipped = bytes.clone();
+        flipped[n] ^= 0x10;
+        assert!(State::<f64>::from_bytes(&flipped).is_err(), "flipped at {n}");
+    }
+    for n in 0..end {
+        assert!(State::<f64>::from_bytes(&sealed(bytes[..n].to_vec())).is_err(), "sealed at {n}");
+        // Lengths of any size: no panic, no allocation of what they claim.
+        for length in [1, 0x1_0000, u64::MAX / 8, u64::MAX] {
+            let mut claimed = bytes[..end].to_vec();
+            claimed.splice(n..(n + 8).min(end), length.to_le_bytes());
+            let _ = State::<f64>::from_bytes(&sealed(claimed));
+        }
+    }
+    let longer = sealed([&bytes[..end], &[0]].concat());
+    assert_eq!(
+        State::<f64>::from_bytes(&longer),
+        Err(StateError::Bytes { offset: end, what: "bytes after the last tensor" })
+    );
 }
 
 #[test]

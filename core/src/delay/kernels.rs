@@ -44,8 +44,8 @@ impl<R: Real> DelayKernel<R> for Gauss {
         (sigma.abs() + R::of(0.27), sign(sigma))
     }
 
-    fn tap(&self, u: R, width: R) -> Tap<R> {
-        let z = u / width;
+    fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
+        let z = (R::count(j) - delay) / width;
         let exponent = z * z / R::of(2.0);
         if exponent > R::of(NEGLIGIBLE) {
             return Tap { value: R::zero(), d_delay: R::zero(), d_width: R::zero() };
@@ -56,7 +56,8 @@ impl<R: Real> DelayKernel<R> for Gauss {
     }
 }
 
-fn tent<R: Real>(u: R, width: R) -> Tap<R> {
+fn tent<R: Real>(j: usize, delay: R, width: R) -> Tap<R> {
+    let u = R::count(j) - delay;
     let height = width - u.abs();
     if height > R::zero() {
         Tap { value: height, d_delay: sign(u), d_width: R::one() }
@@ -70,8 +71,8 @@ impl<R: Real> DelayKernel<R> for Max {
         (sigma.abs() + R::one(), sign(sigma))
     }
 
-    fn tap(&self, u: R, width: R) -> Tap<R> {
-        tent(u, width)
+    fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
+        tent(j, delay, width)
     }
 }
 
@@ -80,8 +81,8 @@ impl<R: Real> DelayKernel<R> for Triangle {
         (R::one(), R::zero())
     }
 
-    fn tap(&self, u: R, width: R) -> Tap<R> {
-        tent(u, width)
+    fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
+        tent(j, delay, width)
     }
 }
 
@@ -90,8 +91,8 @@ impl<R: Real> DelayKernel<R> for Discrete {
         (R::zero(), R::zero())
     }
 
-    fn tap(&self, u: R, _width: R) -> Tap<R> {
-        let value = if u.round_even() == R::zero() { R::one() } else { R::zero() };
+    fn tap(&self, j: usize, delay: R, _width: R) -> Tap<R> {
+        let value = if delay.round_even() == R::count(j) { R::one() } else { R::zero() };
         Tap { value, d_delay: R::zero(), d_width: R::zero() }
     }
 
@@ -151,18 +152,18 @@ impl<R: Real> DelayKernel<R> for AnyKernel {
         }
     }
 
-    fn tap(&self, u: R, width: R) -> Tap<R> {
+    fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
         match self {
-            Self::Gauss => Gauss.tap(u, width),
-            Self::Max | Self::Triangle => tent(u, width),
-            Self::Discrete => Discrete.tap(u, width),
+            Self::Gauss => Gauss.tap(j, delay, width),
+            Self::Max | Self::Triangle => tent(j, delay, width),
+            Self::Discrete => Discrete.tap(j, delay, width),
         }
     }
 
     fn taps(&self, delay: R, sigma: R, out: &mut [R]) {
         let width = self.width(sigma).0;
         match self {
-            Self::Gauss => spread(|u, s| Gauss.tap(u, s), width, delay, out),
+            Self::Gauss => spread(|j, d, s| Gauss.tap(j, d, s), width, delay, out),
             Self::Max | Self::Triangle => spread(tent, width, delay, out),
             Self::Discrete => Discrete.taps(delay, sigma, out),
         }
@@ -171,7 +172,7 @@ impl<R: Real> DelayKernel<R> for AnyKernel {
     fn backward(&self, weight: R, delay: R, sigma: R, upstream: &[R]) -> SynapseGradient<R> {
         let width = self.width(sigma);
         match self {
-            Self::Gauss => gather(|u, s| Gauss.tap(u, s), width, weight, delay, upstream),
+            Self::Gauss => gather(|j, d, s| Gauss.tap(j, d, s), width, weight, delay, upstream),
             Self::Max | Self::Triangle => gather(tent, width, weight, delay, upstream),
             Self::Discrete => Discrete.backward(weight, delay, sigma, upstream),
         }

@@ -60,26 +60,26 @@ pub trait DelayKernel<R: Real>: Debug + Send + Sync {
     /// The bump's width s for a raw sigma, and ds/dsigma.
     fn width(&self, sigma: R) -> (R, R);
 
-    /// The bump at distance `u = j - d` steps.
-    fn tap(&self, u: R, width: R) -> Tap<R>;
+    /// The bump around `delay` at tap `j`, that is at distance `u = j - d` steps.
+    fn tap(&self, j: usize, delay: R, width: R) -> Tap<R>;
 
     /// Writes the normalised taps X_j of a delay into `out`, whose length is K.
     ///
     /// Cost: K evaluations of the bump.
     fn taps(&self, delay: R, sigma: R, out: &mut [R]) {
-        spread(|u, s| self.tap(u, s), self.width(sigma).0, delay, out);
+        spread(|j, d, s| self.tap(j, d, s), self.width(sigma).0, delay, out);
     }
 
     /// The gradient of `sum_j G_j w X_j` for an upstream gradient `G` of K taps.
     fn backward(&self, weight: R, delay: R, sigma: R, upstream: &[R]) -> SynapseGradient<R> {
-        gather(|u, s| self.tap(u, s), self.width(sigma), weight, delay, upstream)
+        gather(|j, d, s| self.tap(j, d, s), self.width(sigma), weight, delay, upstream)
     }
 }
 
-fn spread<R: Real>(tap: impl Fn(R, R) -> Tap<R>, width: R, delay: R, out: &mut [R]) {
+fn spread<R: Real>(tap: impl Fn(usize, R, R) -> Tap<R>, width: R, delay: R, out: &mut [R]) {
     let mut sum = R::zero();
     for (j, x) in out.iter_mut().enumerate() {
-        *x = tap(R::count(j) - delay, width).value;
+        *x = tap(j, delay, width).value;
         sum += *x;
     }
     let scale = R::one() / (sum + R::of(FLOOR));
@@ -89,7 +89,7 @@ fn spread<R: Real>(tap: impl Fn(R, R) -> Tap<R>, width: R, delay: R, out: &mut [
 }
 
 fn gather<R: Real>(
-    tap: impl Fn(R, R) -> Tap<R>,
+    tap: impl Fn(usize, R, R) -> Tap<R>,
     (width, d_width): (R, R),
     weight: R,
     delay: R,
@@ -99,7 +99,7 @@ fn gather<R: Real>(
     let (mut mass, mut value) = (zero, zero);
     let mut seen = [Tap { value: zero, d_delay: zero, d_width: zero }; CACHED];
     for (j, &g) in upstream.iter().enumerate() {
-        let bump = tap(R::count(j) - delay, width);
+        let bump = tap(j, delay, width);
         if let Some(seen) = seen.get_mut(j) {
             *seen = bump;
         }
@@ -110,7 +110,7 @@ fn gather<R: Real>(
     let d_weight = value * scale;
     let (mut d_delay, mut d_sigma) = (zero, zero);
     for (j, &g) in upstream.iter().enumerate() {
-        let again = || tap(R::count(j) - delay, width);
+        let again = || tap(j, delay, width);
         let bump = seen.get(j).copied().unwrap_or_else(again);
         d_delay += (g - d_weight) * bump.d_delay;
         d_sigma += (g - d_weight) * bump.d_width;
@@ -119,17 +119,18 @@ fn gather<R: Real>(
     SynapseGradient { weight: d_weight, delay: outer * d_delay, sigma: outer * d_sigma * d_width }
 }
 
-/// The nearest whole delay that a kernel of `taps` taps holds; halves go to the even one.
+/// The nearest whole delay that a kernel of `taps` taps holds; halves go to the even one, NaN to 0.
 ///
 /// ```
 /// use polychron_core::delay::round_delay;
 /// assert_eq!(round_delay(3.4, 25), 3);
 /// assert_eq!(round_delay(-0.4, 25), 0);
 /// assert_eq!(round_delay(99.0, 25), 24);
+/// assert_eq!(round_delay(f64::INFINITY, 25), 24);
 /// ```
 pub fn round_delay<R: Real>(delay: R, taps: usize) -> usize {
     let last = taps.saturating_sub(1);
-    delay.round_even().to_usize().map_or(0, |d| d.min(last))
+    if delay > R::count(last) { last } else { delay.round_even().to_usize().unwrap_or(0) }
 }
 
 /// Writes the dense kernel `[out, in, K]` of a whole projection.

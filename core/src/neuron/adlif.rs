@@ -24,7 +24,8 @@ pub struct AdLif<R> {
 }
 
 impl<R: Real> AdLif<R> {
-    /// Time constants of membrane and adaptation in steps, both above 1; couplings `a` and `b`.
+    /// Time constants of membrane and adaptation in steps; couplings `a` and `b`. Both time constants are finite and
+    /// above 1 step, or the raw parameters `-ln(tau - 1)` are not finite; `train::Network::check` refuses that.
     pub fn new(tau: R, tau_w: R, a: R, b: R) -> Self {
         let raw = |tau: R| -(tau - R::one()).ln();
         Self {

@@ -7,8 +7,12 @@ use crate::num::{Real, logistic};
 /// i[t] = i[t-1] - rate_syn i[t-1] + x[t]
 /// h[t] = v[t-1] - rate (v[t-1] - v_rest) + gain i[t]
 /// ```
-/// State `[v, i]`. Both rates are learnable through raw parameters `[w_syn, w]`,
+/// State `[v, i]`, the gain as in [`Lif`]. Both rates are learnable through raw parameters `[w_syn, w]`,
 /// `rate_syn = logistic(w_syn)`, `rate = logistic(w)`.
+///
+/// Source: Neftci, Mostafa and Zenke, *Surrogate gradient learning in spiking neural networks* (IEEE Signal Processing
+/// Magazine, 2019), with the membrane taking the current of the same step as in snnTorch's `Synaptic`
+/// (`alpha = 1 - rate_syn`, `beta = 1 - rate`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CubaLif<R> {
     lif: Lif<R>,
@@ -17,7 +21,8 @@ pub struct CubaLif<R> {
 }
 
 impl<R: Real> CubaLif<R> {
-    /// Starts from the membrane of `lif` and a synaptic time constant in steps; both time constants are above 1.
+    /// Starts from the membrane of `lif` and a synaptic time constant in steps. Both time constants are finite and
+    /// above 1 step, or the raw parameters `-ln(tau - 1)` are not finite; `train::Network::check` refuses that.
     pub fn new(lif: Lif<R>, tau_syn: R) -> Self {
         let raw = |rate: R| -(R::one() / rate - R::one()).ln();
         let rate_syn = R::one() / tau_syn;

@@ -134,7 +134,8 @@ pub struct Plif<R> {
 }
 
 impl<R: Real> Plif<R> {
-    /// Starts from the configuration of `lif`, `w = -ln(tau - 1)`.
+    /// Starts from the configuration of `lif`, `w = -ln(tau - 1)`, which is finite where tau is and above 1 step;
+    /// `train::Network::check` refuses others.
     pub fn new(lif: Lif<R>) -> Self {
         Self { lif, w: -(R::one() / lif.rate - R::one()).ln() }
     }
@@ -197,6 +198,8 @@ impl<R: Real> Neuron for Plif<R> {
 /// A leaky integrator that never spikes: the readout.
 ///
 /// `v[t] = v[t-1] - rate v[t-1] + gain x[t]`, the gain as in [`Lif`].
+///
+/// Source: Hammouamri et al. (ICLR 2024), whose readout is a LIF with its threshold out of reach.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Li<R> {
     /// 1 / tau, tau in steps.

@@ -3,6 +3,7 @@
 //! A [`Network`] says what there is, a [`Recipe`] how it learns. A [`Model`] is a network with parameters on a
 //! backend: it evaluates. A [`Trainer`] adds gradients and optimizer state.
 
+mod bytes;
 mod error;
 mod model;
 mod network;

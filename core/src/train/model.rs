@@ -156,31 +156,32 @@ where
         mut look: impl FnMut(&B, &B::Sequence) -> Result<(), B::Error>,
     ) -> Result<(Vec<R>, R), B::Error> {
         self.check(batch)?;
-        let backend = &self.backend;
+        let Self { backend, network, layout, values, .. } = self;
         let mut x = backend.sequence(batch.shape)?;
         backend.upload_sequence(batch.x, &mut x)?;
         let mut valid = Valid { lengths: batch.lengths, grown: 0 };
-        for (l, hidden) in self.network.hidden.iter().enumerate() {
+        for (l, hidden) in network.hidden.iter().enumerate() {
             valid = valid.grow(hidden.synapses.tail);
             let shape = hidden.synapses.output(backend.shape(&x));
             let mut tape = LayerOps::<R, K, N, S>::tape(backend, shape)?;
             let mut spikes = backend.sequence(shape)?;
             let mode =
-                || NormMode::Running(View::new(&self.running, self.layout.layers[l].norm.clone()));
+                || NormMode::Running(View::new(&self.running, layout.layers[l].norm.clone()));
             match kernel {
                 Kernel::Training => {
-                    let layer = self.layer(l, &hidden.kernel, None, valid);
+                    let kernel = &hidden.kernel;
+                    let layer = layer(network, layout, values, l, kernel, None, valid);
                     backend.layer_forward(&layer, mode(), &x, &mut tape, &mut spikes)?;
                 }
                 Kernel::Discrete => {
-                    let layer = self.layer(l, &Discrete, None, valid);
+                    let layer = layer(network, layout, values, l, &Discrete, None, valid);
                     backend.layer_forward(&layer, mode(), &x, &mut tape, &mut spikes)?;
                 }
             }
             look(backend, &spikes)?;
             x = spikes;
         }
-        let output = &self.network.output;
+        let output = &network.output;
         valid = valid.grow(output.synapses.tail);
         let mut y = backend.sequence(output.synapses.output(backend.shape(&x)))?;
         let params = self.output_params();
@@ -194,7 +195,7 @@ where
         let mut targets = backend.buffer(batch.targets.len())?;
         backend.upload(batch.targets, &mut targets)?;
         let mut scores = backend.buffer(batch.targets.len())?;
-        let (li, loss) = (&output.readout, self.network.loss);
+        let (li, loss) = (&output.readout, network.loss);
         let loss = backend.readout(li, loss, valid, &y, Some(&targets), &mut scores, None)?;
         let mut host = vec![R::zero(); batch.targets.len()];
         backend.download(&scores, &mut host)?;
@@ -212,16 +213,6 @@ where
             Some(lengths) => expect("batch's lengths", shape.batch, lengths.len()),
             None => Ok(()),
         }
-    }
-
-    pub(super) fn layer<'a, K2>(
-        &'a self,
-        l: usize,
-        kernel: &'a K2,
-        mask: Option<&'a B::Buffer>,
-        valid: Valid<'a>,
-    ) -> Layer<'a, R, K2, N, S, B::Buffer, B::Sequence> {
-        layer(&self.network, &self.layout, &self.values, l, kernel, mask, valid)
     }
 
     pub(super) fn output_params(&self) -> SynapseParams<'_, B::Buffer> {
@@ -282,7 +273,8 @@ where
     /// Takes over the parameters and running statistics of a state.
     ///
     /// # Errors
-    /// [`TrainError::State`] names a tensor that is missing, of another shape, or not finite; then nothing has changed.
+    /// [`TrainError::State`] names a tensor that is missing, of another shape, or not finite, a delay that the kernel
+    /// does not hold, or a negative variance; then nothing has changed.
     pub fn restore(&mut self, state: &State<R>) -> Result<(), TrainError<B::Error>> {
         let (host, running) = self.read(state).map_err(TrainError::State)?;
         self.values = upload(&self.backend, &host)?;
@@ -298,7 +290,9 @@ where
             let from = TensorReader { state, layer: layer_name(l, hidden) };
             let shape = [synapses.outputs, synapses.inputs, synapses.count];
             from.read("weight", &shape, &mut host.weights[parts.synapses.clone()])?;
-            from.read("delay", &shape, &mut host.delays[parts.synapses.clone()])?;
+            let delays = &mut host.delays[parts.synapses.clone()];
+            from.read("delay", &shape, delays)?;
+            from.within("delay", delays, R::count(synapses.taps - 1))?;
             from.read("sigma", &[1], &mut host.sigma[parts.sigma.clone()])?;
             let neuron = &mut host.neurons[parts.neuron.clone()];
             from.read("neuron", &[neuron.len()], neuron)?;
@@ -309,6 +303,7 @@ where
             let (mean, var) = running[parts.norm.clone()].split_at_mut(width[0]);
             from.read("running_mean", &width, mean)?;
             from.read("running_var", &width, var)?;
+            from.within("running_var", var, R::infinity())?;
         }
         Ok((host, running))
     }

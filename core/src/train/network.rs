@@ -3,6 +3,7 @@ use crate::neuron::{Li, NeuronModel};
 use crate::norm::BatchNorm;
 use crate::num::Real;
 use crate::shape::Synapses;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
@@ -78,6 +79,15 @@ pub enum NetworkError {
         /// The probability.
         found: f64,
     },
+    /// A raw neuron parameter that is not finite: a learned time constant that is not above one step.
+    Neuron {
+        /// The layer.
+        layer: usize,
+        /// Its place among the neuron's raw parameters.
+        index: usize,
+        /// The parameter.
+        found: f64,
+    },
 }
 
 impl fmt::Display for NetworkError {
@@ -96,6 +106,10 @@ impl fmt::Display for NetworkError {
             Self::Dropout { layer, found } => {
                 write!(f, "layer {layer}: dropout {found} is not in [0, 1)")
             }
+            Self::Neuron { layer, index, found } => write!(
+                f,
+                "layer {layer}: raw neuron parameter {index} is {found}; a learned time constant is above 1 step"
+            ),
         }
     }
 }
@@ -111,7 +125,7 @@ impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
         self.hidden.iter().map(|h| &h.synapses).chain([&self.output.synapses])
     }
 
-    /// Checks that the layers fit.
+    /// Checks that the layers fit and that neurons can learn.
     ///
     /// # Errors
     /// [`NetworkError`] names the first layer that does not.
@@ -141,6 +155,11 @@ impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
         for (layer, h) in self.hidden.iter().enumerate() {
             if !(0.0..1.0).contains(&h.dropout) {
                 return Err(NetworkError::Dropout { layer, found: h.dropout });
+            }
+            let mut raw = vec![R::zero(); h.neuron.param_count()];
+            h.neuron.write_params(&mut raw);
+            if let Some(index) = raw.iter().position(|p| !p.is_finite()) {
+                return Err(NetworkError::Neuron { layer, index, found: raw[index].as_f64() });
             }
         }
         Ok(())

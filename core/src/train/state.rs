@@ -52,6 +52,24 @@ pub enum StateError {
         /// The first such place.
         index: usize,
     },
+    /// Bytes that are no state of these numbers.
+    Bytes {
+        /// Where they stop to be one.
+        offset: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// A tensor holds a number that is too small or too large for what it stands for.
+    Outside {
+        /// Its name.
+        name: String,
+        /// The first such place.
+        index: usize,
+        /// The number there; the least is 0.
+        found: f64,
+        /// The greatest that may be.
+        most: f64,
+    },
 }
 
 impl fmt::Display for StateError {
@@ -62,6 +80,10 @@ impl fmt::Display for StateError {
                 write!(f, "tensor {name} has shape {found:?}, this network needs {expected:?}")
             }
             Self::NotFinite { name, index } => write!(f, "tensor {name}[{index}] is not finite"),
+            Self::Bytes { offset, what } => write!(f, "byte {offset} of the state: {what}"),
+            Self::Outside { name, index, found, most } => {
+                write!(f, "tensor {name}[{index}] is {found}, not between 0 and {most}")
+            }
         }
     }
 }
@@ -98,5 +120,14 @@ impl<R: Real> TensorReader<'_, R> {
         }
         out.copy_from_slice(&tensor.values);
         Ok(())
+    }
+
+    /// Checks the numbers of a tensor that has been read: from 0 to `most`.
+    pub(super) fn within(&self, name: &str, values: &[R], most: R) -> Result<(), StateError> {
+        let Some(index) = values.iter().position(|&v| v < R::zero() || v > most) else {
+            return Ok(());
+        };
+        let name = alloc::format!("{}.{name}", self.layer);
+        Err(StateError::Outside { name, index, found: values[index].as_f64(), most: most.as_f64() })
     }
 }

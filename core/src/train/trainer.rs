@@ -248,6 +248,9 @@ where
                     Ok(()) | Err(StateError::Missing { .. }) => {}
                     Err(error) => return Err(TrainError::State(error)),
                 }
+                if order == "second" {
+                    from.within(group, block, R::infinity()).map_err(TrainError::State)?;
+                }
             }
         }
         self.model.restore(state)?;

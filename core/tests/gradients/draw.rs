@@ -117,13 +117,6 @@ impl Draw {
         None
     }
 
-    /// A neuron whose kind is one of [`NEURONS`].
-    pub(crate) fn neuron(&mut self, kind: usize) -> AnyNeuron<f64> {
-        let reset = self.pick(&[Reset::Hard(0.0), Reset::Hard(-0.3), Reset::Soft]);
-        let (decay_input, detach) = (self.coin(), self.coin());
-        neuron(kind, self.uniform(1.05, 6.0), reset, decay_input, detach)
-    }
-
     pub(crate) fn any_surrogate(&mut self) -> Scaled<f64, AnySurrogate<f64>> {
         let names = AnySurrogate::<f64>::NAMES;
         surrogate(names[self.below(names.len())])
@@ -166,15 +159,19 @@ pub(crate) fn neuron(
     }
 }
 
-/// Every kind with every reset, decay and detach.
 pub(crate) fn all_neurons() -> Vec<AnyNeuron<f64>> {
+    neurons(2.3)
+}
+
+/// Every kind with every reset, decay and detach.
+pub(crate) fn neurons(tau: f64) -> Vec<AnyNeuron<f64>> {
     let mut all = Vec::new();
     for kind in 0..NEURONS.len() {
         for reset in [Reset::Hard(0.0), Reset::Hard(-0.3), Reset::Soft] {
             for (decay_input, detach) in
                 [(false, false), (false, true), (true, false), (true, true)]
             {
-                let neuron = neuron(kind, 2.3, reset, decay_input, detach);
+                let neuron = neuron(kind, tau, reset, decay_input, detach);
                 if !all.contains(&neuron) {
                     all.push(neuron);
                 }

@@ -9,9 +9,9 @@ use polychron_core::backend::{
 };
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{AnyNeuron, Li, NeuronModel};
+use polychron_core::neuron::{AnyNeuron, Li, Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::norm::{BatchNorm, Valid};
-use polychron_core::reference::{Block, Reference};
+use polychron_core::reference::{Block, NeuronArgs, Reference, neuron_backward, neuron_forward};
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::{AnySurrogate, Scaled};
 use std::ops::Range;
@@ -34,8 +34,10 @@ struct Hidden {
     params: Range<usize>,
     surrogate: Watched,
     mask: Option<Vec<f64>>,
-    /// Spikes recorded at the point, for the held reset.
+    /// Spikes recorded at the point, before the mask, for a held reset or frozen spikes.
     recorded: Option<Block<f64>>,
+    /// With frozen spikes: what the loss takes of the membrane at every step, as the spikes say nothing.
+    d_membrane: Option<Vec<f64>>,
     /// Shape of the output, and the steps by which it has grown.
     shape: Shape,
     grown: usize,
@@ -129,6 +131,7 @@ impl Builder {
             surrogate: Watched::new(surrogate),
             mask: draw.mask(self.shape),
             recorded: None,
+            d_membrane: None,
             shape: self.shape,
             grown: self.grown,
         });
@@ -173,7 +176,11 @@ impl Hidden {
             neuron: &self.neuron,
             params: View::new(at, self.params.clone()),
             surrogate: &self.surrogate,
-            firing: self.recorded.as_ref().map_or(Firing::Smooth, Firing::SmoothHeld),
+            firing: match (&self.recorded, &self.d_membrane) {
+                (None, _) => Firing::Smooth,
+                (Some(spikes), None) => Firing::SmoothHeld(spikes),
+                (Some(spikes), Some(_)) => Firing::Frozen(spikes),
+            },
             mask: self.mask.as_ref(),
             valid: Valid { lengths, grown: self.grown },
         }
@@ -212,13 +219,19 @@ impl Hidden {
         (tape, spikes)
     }
 
-    /// Spikes before the mask at every step, for an input to the neurons.
-    fn record(&self, at: &Vec<f64>, lengths: Option<&[usize]>, tape: &Tape) -> Block<f64> {
+    /// The input to the neurons.
+    fn normalised(&self, at: &Vec<f64>, tape: &Tape) -> Block<f64> {
         let mut z = tape.projected.clone();
         if let Some((_, range)) = &self.norm {
             let params = View::new(at, range.clone());
             Reference.norm_apply(params, &tape.statistics, &tape.projected, &mut z).unwrap();
         }
+        z
+    }
+
+    /// Spikes before the mask at every step.
+    fn record(&self, at: &Vec<f64>, lengths: Option<&[usize]>, tape: &Tape) -> Block<f64> {
+        let z = self.normalised(at, tape);
         let valid = Valid::default();
         let stage =
             NeuronStage { firing: Firing::Step, mask: None, valid, ..self.stage(at, lengths) };
@@ -226,6 +239,52 @@ impl Hidden {
         Reference.neuron_forward(&stage, &z, &mut spikes).unwrap();
         spikes
     }
+
+    /// `<d_membrane, membrane>`, 0 unless spikes are frozen; its gradients by input and raw parameters where asked for.
+    fn membranes(&self, at: &[f64], z: &Block<f64>, gradients: Option<[&mut Vec<f64>; 2]>) -> f64 {
+        let params = &at[self.params.clone()];
+        self.neuron.visit(Membranes { hidden: self, params, z, gradients })
+    }
+}
+
+struct Membranes<'a> {
+    hidden: &'a Hidden,
+    params: &'a [f64],
+    z: &'a Block<f64>,
+    gradients: Option<[&'a mut Vec<f64>; 2]>,
+}
+
+impl NeuronVisitor<f64> for Membranes<'_> {
+    type Output = f64;
+
+    fn visit<N: Neuron<Real = f64>>(self, neuron: &N) -> f64 {
+        let Hidden { recorded: Some(spikes), d_membrane: Some(d_membrane), .. } = self.hidden
+        else {
+            return 0.0;
+        };
+        let mut params = neuron.params();
+        params.as_mut().copy_from_slice(self.params);
+        let args = NeuronArgs {
+            neuron: &neuron.with_params(params),
+            surrogate: &self.hidden.surrogate,
+            firing: Firing::Frozen(spikes.values.as_slice()),
+            mask: None,
+            valid: Valid::default(),
+            shape: self.z.shape,
+        };
+        let z = &self.z.values;
+        let none = &mut vec![0.0; z.len()];
+        if let Some([d_z, d_params]) = self.gradients {
+            neuron_backward(&args, z, none, Some(d_membrane), d_z, d_params).unwrap();
+        }
+        let mut membrane = none.clone();
+        neuron_forward(&args, z, none, Some(&mut membrane)).unwrap();
+        dot(d_membrane, &membrane)
+    }
+}
+
+fn add(to: &mut [f64], from: &[f64]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
 }
 
 fn zeros(shape: Shape) -> Block<f64> {
@@ -252,6 +311,21 @@ impl Net {
         }
     }
 
+    /// Freezes every spike and draws what the loss takes of the membranes, at steps that count.
+    pub(crate) fn freeze(&mut self, draw: &mut Draw) {
+        let lengths = self.lengths.as_deref();
+        for hidden in &mut self.hidden {
+            let (shape, valid) = (hidden.shape, Valid { lengths, grown: hidden.grown });
+            let mut d = draw.block(shape.len(), -1.0, 1.0);
+            for (n, d) in d.iter_mut().enumerate() {
+                let (t, b) = (n / shape.width / shape.batch, n / shape.width % shape.batch);
+                *d *= f64::from(t < valid.steps(b, shape.steps));
+            }
+            hidden.d_membrane = Some(d);
+        }
+        self.record();
+    }
+
     fn readout(&self, at: &Vec<f64>, spikes: &Block<f64>, d_x: Option<&mut Block<f64>>) -> Value {
         let End::Readout { projection, li, loss, targets, grown } = &self.end else {
             unreachable!()
@@ -270,22 +344,24 @@ impl Net {
 
     pub(crate) fn loss(&self, at: &[f64]) -> Value {
         let at = &at.to_vec();
-        let (mut x, mut piece) = (self.input(at), 0);
+        let (mut x, mut piece, mut membranes) = (self.input(at), 0, 0.0);
         for hidden in &self.hidden {
             hidden.surrogate.take_sides();
-            x = hidden.forward(at, self.lengths(), &x).1;
+            let (tape, spikes) = hidden.forward(at, self.lengths(), &x);
+            membranes += hidden.membranes(at, &hidden.normalised(at, &tape), None);
+            x = spikes;
             piece = digest(piece, hidden.surrogate.take_sides());
         }
         let end = match &self.end {
             End::Sum(upstream) => dot(upstream, &x.values).into(),
             End::Readout { .. } => self.readout(at, &x, None),
         };
-        Value { value: end.value, piece: digest(piece, end.piece) }
+        Value { value: membranes + end.value, piece: digest(piece, end.piece) }
     }
 
     pub(crate) fn gradient(&self) -> Vec<f64> {
         let at = &self.point;
-        let mut gradient = vec![f64::NAN; at.len()];
+        let mut gradient = vec![0.0; at.len()];
         let (mut inputs, mut tapes) = (vec![self.input(at)], Vec::new());
         for hidden in &self.hidden {
             let (tape, spikes) = hidden.forward(at, self.lengths(), &inputs[inputs.len() - 1]);
@@ -320,8 +396,43 @@ impl Net {
         let (params, gradients) = (p.params(&self.point), blocks.gradients().synapses);
         let d = Some(&mut d_x);
         Reference.project_backward(&p.synapses, &p.kernel, params, x, d_y, gradients, d).unwrap();
-        blocks.put(p, gradient);
+        blocks.add(p, gradient);
         d_x
+    }
+
+    /// The stages that a layer is made of, for the gradient that comes through its membranes.
+    fn membranes_backward(
+        &self,
+        hidden: &Hidden,
+        tape: &Tape,
+        x: &Block<f64>,
+        gradient: &mut [f64],
+    ) -> Block<f64> {
+        let (at, shape) = (&self.point, hidden.shape);
+        let z = hidden.normalised(at, tape);
+        let (mut d_z, mut d_params) = (zeros(shape), vec![0.0; hidden.params.len()]);
+        hidden.membranes(at, &z, Some([&mut d_z.values, &mut d_params]));
+        add(&mut gradient[hidden.params.clone()], &d_params);
+        if let Some((_, range)) = &hidden.norm {
+            let (mut d_y, mut d_norm) = (zeros(shape), vec![0.0; range.len()]);
+            let (params, valid) =
+                (View::new(at, range.clone()), hidden.stage(at, self.lengths()).valid);
+            let d_params = ViewMut::new(&mut d_norm, 0..range.len());
+            Reference
+                .norm_backward(
+                    params,
+                    &tape.statistics,
+                    valid,
+                    &tape.projected,
+                    &d_z,
+                    &mut d_y,
+                    d_params,
+                )
+                .unwrap();
+            add(&mut gradient[range.clone()], &d_norm);
+            d_z = d_y;
+        }
+        self.project_backward(&hidden.projection, x, &d_z, gradient)
     }
 
     fn layer_backward(
@@ -337,9 +448,13 @@ impl Net {
         let mut d_x = zeros(x.shape);
         let (layer, d) = (hidden.layer(&self.point, self.lengths()), Some(&mut d_x));
         Reference.layer_backward(&layer, x, tape, d_spikes, blocks.gradients(), d).unwrap();
-        blocks.put(&hidden.projection, gradient);
-        gradient[norm].copy_from_slice(&blocks.norm);
-        gradient[hidden.params.clone()].copy_from_slice(&blocks.neuron);
+        blocks.add(&hidden.projection, gradient);
+        add(&mut gradient[norm], &blocks.norm);
+        add(&mut gradient[hidden.params.clone()], &blocks.neuron);
+        if hidden.d_membrane.is_some() {
+            let d_membrane = self.membranes_backward(hidden, tape, x, gradient);
+            add(&mut d_x.values, &d_membrane.values);
+        }
         d_x
     }
 }
@@ -381,9 +496,9 @@ impl Blocks {
         }
     }
 
-    fn put(&self, p: &Projection, gradient: &mut [f64]) {
-        gradient[p.weights.clone()].copy_from_slice(&self.weights);
-        gradient[p.delays.clone()].copy_from_slice(&self.delays);
-        gradient[p.sigma.clone()].copy_from_slice(&self.sigma);
+    fn add(&self, p: &Projection, gradient: &mut [f64]) {
+        add(&mut gradient[p.weights.clone()], &self.weights);
+        add(&mut gradient[p.delays.clone()], &self.delays);
+        add(&mut gradient[p.sigma.clone()], &self.sigma);
     }
 }

@@ -1,7 +1,7 @@
 //! Whole layers and networks, so that the composition of the stages is proved too.
 
 use crate::check::{Errors, compare, compare_directions, dot, hold};
-use crate::draw::{Draw, KERNELS, NEURONS, all_surrogates};
+use crate::draw::{Draw, KERNELS, all_surrogates, neurons};
 use crate::net::{End, Net, builder};
 use crate::over_time::Detached;
 use crate::stages::targets;
@@ -10,38 +10,23 @@ use polychron_core::neuron::{AnyNeuron, Li, NeuronModel};
 use polychron_core::shape::Shape;
 use proptest::prelude::*;
 
-/// A neuron of that kind; with a held reset any, else one whose reset is not detached.
-fn neuron(draw: &mut Draw, kind: usize, held: bool) -> AnyNeuron<f64> {
-    loop {
-        let neuron = draw.neuron(kind);
-        if held || !neuron.visit(Detached) {
-            return neuron;
-        }
-    }
-}
-
-const LEAKY_INTEGRATOR: usize = 3;
-
-/// Every neuron that spikes with every surrogate and every kernel.
+/// Every neuron that spikes, with every reset, input decay and detaching, with every surrogate and every kernel.
 fn layers(mode: &str) -> f64 {
-    let held = mode == "held";
     let shapes = (any::<u64>(), 3usize..6, 1usize..3, 1usize..3, 1usize..3);
-    hold(("layer", mode), 2, shapes, |(seed, steps, batch, inputs, outputs)| {
+    hold(("layer", mode), 3, shapes, |(seed, steps, batch, inputs, outputs)| {
         let mut draw = Draw::new(seed);
         let mut errors = Errors::default();
-        for kind in (0..NEURONS.len()).filter(|&kind| kind != LEAKY_INTEGRATOR) {
-            for surrogate in all_surrogates() {
-                for kernel in KERNELS {
+        for surrogate in all_surrogates() {
+            for kernel in KERNELS {
+                let all = neurons(draw.uniform(1.05, 6.0)).into_iter();
+                for neuron in all.filter(|neuron| spikes(neuron) && allowed(neuron, mode)) {
                     let input = Shape::new(steps, batch, inputs);
                     let mut b = builder(input);
                     let synapses = draw.synapses(inputs, outputs);
-                    let neuron = neuron(&mut draw, kind, held);
                     b.hidden(&mut draw, synapses, kernel, neuron, surrogate);
                     let upstream = draw.block(b.shape.len(), -1.0, 1.0);
-                    let mut net = b.finish(&mut draw, input, End::Sum(upstream));
-                    if held {
-                        net.record();
-                    }
+                    let net = b.finish(&mut draw, input, End::Sum(upstream));
+                    let net = recorded(net, &mut draw, mode);
                     let mut found =
                         compare(|at| net.loss(at), &net.point, &net.parts, &net.gradient());
                     found.worst_at =
@@ -54,15 +39,31 @@ fn layers(mode: &str) -> f64 {
     })
 }
 
-fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], loss: Loss, held: bool) -> Net {
+fn spikes(neuron: &AnyNeuron<f64>) -> bool {
+    !matches!(neuron, AnyNeuron::Li(_))
+}
+
+/// Where spikes are smooth, differences see through a detached reset.
+fn allowed(neuron: &AnyNeuron<f64>, mode: &str) -> bool {
+    mode != "smooth" || !neuron.visit(Detached)
+}
+
+fn recorded(mut net: Net, draw: &mut Draw, mode: &str) -> Net {
+    match mode {
+        "held" => net.record(),
+        "frozen" => net.freeze(draw),
+        _ => {}
+    }
+    net
+}
+
+fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], loss: Loss, mode: &str) -> Net {
     let mut b = builder(input);
     for width in &widths[..2] {
-        let mut kind = draw.below(NEURONS.len());
-        if kind == LEAKY_INTEGRATOR {
-            kind = 0;
-        }
+        let mut all = neurons(draw.uniform(1.05, 6.0));
+        all.retain(|neuron| spikes(neuron) && allowed(neuron, mode));
         let synapses = draw.synapses(b.shape.width, *width);
-        let (kernel, neuron) = (draw.pick(&KERNELS), neuron(draw, kind, held));
+        let (kernel, neuron) = (draw.pick(&KERNELS), draw.pick(&all));
         let surrogate = draw.any_surrogate();
         b.hidden(draw, synapses, kernel, neuron, surrogate);
     }
@@ -76,11 +77,8 @@ fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], loss: Loss, held: 
         targets: targets(draw, input.batch, widths[2]),
         grown: b.grown,
     };
-    let mut net = b.finish(draw, input, end);
-    if held {
-        net.record();
-    }
-    net
+    let net = b.finish(draw, input, end);
+    recorded(net, draw, mode)
 }
 
 /// Two hidden layers and a readout, everything drawn.
@@ -91,7 +89,7 @@ fn networks(mode: &str) -> f64 {
         for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
             let mut draw = Draw::new(seed.wrapping_add(n as u64));
             let input = Shape::new(steps, batch, inputs);
-            let net = network(&mut draw, input, [first, second, 3], loss, mode == "held");
+            let net = network(&mut draw, input, [first, second, 3], loss, mode);
             errors.merge(compare(|at| net.loss(at), &net.point, &net.parts, &net.gradient()));
         }
         errors
@@ -106,12 +104,20 @@ pub(crate) fn held_layers() -> f64 {
     layers("held")
 }
 
+pub(crate) fn frozen_layers() -> f64 {
+    layers("frozen")
+}
+
 pub(crate) fn smooth_networks() -> f64 {
     networks("smooth")
 }
 
 pub(crate) fn held_networks() -> f64 {
     networks("held")
+}
+
+pub(crate) fn frozen_networks() -> f64 {
+    networks("frozen")
 }
 
 /// Larger networks along directions that move every part by as much.
@@ -121,7 +127,8 @@ pub(crate) fn networks_along_directions() -> f64 {
         for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
             let mut draw = Draw::new(seed.wrapping_add(n as u64));
             let input = Shape::new(16, 4, 10);
-            let net = network(&mut draw, input, [12, 10, 5], loss, n % 2 == 1);
+            let mode = ["smooth", "held"][n % 2];
+            let net = network(&mut draw, input, [12, 10, 5], loss, mode);
             let mut direction = draw.block(net.point.len(), -1.0, 1.0);
             for (_, range) in &net.parts {
                 let part = &mut direction[range.clone()];
