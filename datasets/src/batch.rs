@@ -1,6 +1,6 @@
 use polychron_core::rng::Rng;
 
-use crate::{Dataset, Error, SpikeTrain};
+use crate::{Dataset, Error};
 
 /// The generator's stream of batch orders: "batch" in ASCII.
 const STREAM: u64 = 0x62_6174_6368;
@@ -42,28 +42,6 @@ impl Batch {
                 .ok_or_else(|| Error::value(name, format!("indices[{b}]"), i, problem()))
         };
         let samples = indices.iter().enumerate().map(sample).collect::<Result<Vec<_>, _>>()?;
-        Self::dense(name, data.channels, &samples, steps)
-    }
-
-    /// Assembles changed samples of a data set, as [`Batch::assemble`] does its own.
-    ///
-    /// # Errors
-    /// As [`Batch::assemble`].
-    pub fn from_samples(
-        data: &Dataset,
-        samples: &[SpikeTrain],
-        steps: Option<usize>,
-    ) -> Result<Self, Error> {
-        let samples: Vec<_> = samples.iter().collect();
-        Self::dense(&data.name, data.channels, &samples, steps)
-    }
-
-    fn dense(
-        name: &str,
-        channels: usize,
-        samples: &[&SpikeTrain],
-        steps: Option<usize>,
-    ) -> Result<Self, Error> {
         if samples.is_empty() {
             return Err(Error::value(name, "indices", "[]", "makes no batch"));
         }
@@ -72,7 +50,7 @@ impl Batch {
         if steps == 0 {
             return Err(Error::value(name, "steps", 0, "makes no batch"));
         }
-        let batch = samples.len();
+        let (batch, channels) = (samples.len(), data.channels);
         let mut x = zeros(steps, batch, channels).ok_or_else(|| {
             let problem = format!("of {batch} x {channels} do not fit into memory");
             Error::value(name, "steps", steps, problem)

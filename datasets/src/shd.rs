@@ -23,13 +23,13 @@ pub const CHANNELS: usize = 700;
 /// Slack for chunks that are larger than their contents.
 const CHUNK_SLACK: usize = 16 << 20;
 
-/// Reads a `.h5` file, or a `.h5.gz` file, of [`CHANNELS`] channels.
+/// Reads a `.h5` file, or a `.h5.gz` file, of so many channels; the published ones have [`CHANNELS`].
 ///
 /// # Errors
 /// The file cannot be read, has another layout, or fails [`Recordings::validate`].
-pub fn read(path: impl AsRef<Path>) -> Result<Recordings, Error> {
+pub fn read(path: impl AsRef<Path>, channels: usize) -> Result<Recordings, Error> {
     let path = path.as_ref();
-    from_bytes(bytes::read(path)?, &path.display().to_string(), CHANNELS)
+    from_bytes(bytes::read(path)?, &path.display().to_string(), channels)
 }
 
 /// Reads the bytes of a file, packed by gzip or not; `source` names it in messages.

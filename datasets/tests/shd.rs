@@ -50,7 +50,7 @@ fn contents_are_what_h5py_wrote() {
         ("big_endian.h5.gz", TimeFormat::F16),
         ("float32.h5", TimeFormat::F32),
     ] {
-        let read = shd::read(fixture(name)).unwrap();
+        let read = shd::read(fixture(name), shd::CHANNELS).unwrap();
         check(&read, format);
         assert_eq!(read.keys, ["zero", "one", "two"]);
         assert_eq!(read.items.iter().map(|r| r.speaker).collect::<Vec<_>>(), [0, 1, 0, 1]);
@@ -60,7 +60,7 @@ fn contents_are_what_h5py_wrote() {
 
 #[test]
 fn extra_may_be_absent() {
-    let read = shd::read(fixture("ssc.h5.gz")).unwrap();
+    let read = shd::read(fixture("ssc.h5.gz"), shd::CHANNELS).unwrap();
     check(&read, TimeFormat::F16);
     assert_eq!(read.keys, ["0", "1", "2"]);
     assert!(read.items.iter().all(|r| r.speaker == 0));
@@ -112,7 +112,7 @@ fn a_wrong_type_is_named() {
 
 #[test]
 fn one_class_reads_but_does_not_train() {
-    let read = shd::read(fixture("one_class.h5.gz")).unwrap();
+    let read = shd::read(fixture("one_class.h5.gz"), shd::CHANNELS).unwrap();
     let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
     let error = data.validate().unwrap_err().to_string();
     assert!(error.ends_with("one_class.h5.gz: label = 1 is the only class present"), "{error}");
@@ -120,7 +120,7 @@ fn one_class_reads_but_does_not_train() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let error = shd::read("no/such.h5").unwrap_err().to_string();
+    let error = shd::read("no/such.h5", shd::CHANNELS).unwrap_err().to_string();
     assert!(error.starts_with("no/such.h5: "), "{error}");
 }
 

@@ -1,6 +1,8 @@
 //! Files that are whole or not there, and states of training in them.
 
+use crate::config::Config;
 use crate::error::{Failure, Result, at, fail};
+use crate::presets;
 use polychron_core::num::Real;
 use polychron_core::train::{State, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
@@ -40,8 +42,8 @@ pub(crate) fn write(path: &Path, state: &State<f32>, config: &str) -> Result<()>
 }
 
 /// Reads a state, and the configuration it belongs to.
-pub(crate) fn read(path: &Path) -> Result<(State<f32>, String)> {
-    let shown = path.display();
+pub(crate) fn read(path: &Path) -> Result<(State<f32>, Config)> {
+    let shown = path.display().to_string();
     let bytes = std::fs::read(path).map_err(at(&shown))?;
     let file =
         SafeTensors::deserialize(&bytes).map_err(at(format!("{shown}: not a checkpoint")))?;
@@ -55,12 +57,34 @@ pub(crate) fn read(path: &Path) -> Result<(State<f32>, String)> {
         if view.dtype() != Dtype::F32 {
             fail!("{shown}: tensor {name} has type {:?}, not F32", view.dtype())
         }
-        let values = view.data().chunks_exact(f32::BYTES).map(f32::read_le).collect();
+        let values: Vec<_> = view.data().chunks_exact(f32::BYTES).map(f32::read_le).collect();
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            fail!("{shown}: tensor {name}[{i}] = {} is not finite", values[i])
+        }
         tensors.push(Tensor { name: name.into(), shape: view.shape().to_vec(), values });
     }
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     let Metadata { epoch, step, seed, config } = metadata;
+    let config = presets::parse(&config, &shown)?;
     Ok((State { tensors, epoch, step, seed }, config))
+}
+
+/// Reads a run's state with the configuration that made it. A `config.toml` beside it that says otherwise is noted and
+/// not followed.
+pub(crate) fn read_run(path: &Path) -> Result<(State<f32>, Config)> {
+    let (state, mut config) = read(path)?;
+    let (beside, shown) = (path.with_file_name("config.toml"), path.display());
+    match presets::stored(&beside, &[]) {
+        Ok(found) => {
+            if let Some((found, made)) = found.difference(&config)? {
+                let beside = beside.display();
+                eprintln!("{beside}: has {found}; {shown} was made with {made}, which counts");
+            }
+            config.threads = found.threads;
+        }
+        Err(failure) => eprintln!("{failure}; the configuration in {shown} counts"),
+    }
+    Ok((state, config))
 }
 
 fn to_bytes(values: &[f32]) -> Vec<u8> {

@@ -1,9 +1,11 @@
 //! A run's configuration: what `config.toml` holds.
 
 use crate::error::{Failure, Result};
+use crate::network;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::{Debug, Display};
+use std::fmt::Debug;
+use toml::{Table, Value};
 
 /// A whole run. `--config` with this in a file repeats it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -380,7 +382,7 @@ fn atan() -> String {
 }
 
 impl Config {
-    /// Checks the ranges that need no data; network and task check the rest.
+    /// Checks what can be known without the data; network and task check the rest.
     pub(crate) fn check(&self) -> Result<()> {
         let (data, network, train) = (&self.data, &self.network, &self.train);
         for (field, value) in [
@@ -403,17 +405,18 @@ impl Config {
         ] {
             require(value <= most, field, value, &format!("is above {most}"))?;
         }
+        require(data.dt_ms > 0, "data.dt_ms", data.dt_ms, "is not at least 1")?;
         require(data.batch > 1, "data.batch", data.batch, "is not at least 2")?;
         require(network.count > 0, "network.count", network.count, "is not at least 1")?;
         require(
             !network.hidden.contains(&0),
             "network.hidden",
-            Shown(&network.hidden),
+            &network.hidden,
             "has an empty layer",
         )?;
         require(train.epochs > 0, "train.epochs", train.epochs, "is not at least 1")?;
         for (field, value) in [("train.rate", train.rate), ("train.delay_rate", train.delay_rate)] {
-            require(value > 0.0 && value.is_finite(), field, value, "is not positive")?;
+            require(single(field, value)? > 0.0, field, value, "is not positive")?;
         }
         let sigma_start = train.sigma_start.unwrap_or(1.0);
         for (field, value) in [
@@ -421,7 +424,7 @@ impl Config {
             ("train.sigma_end", train.sigma_end),
             ("train.l2", train.l2),
         ] {
-            require(value >= 0.0 && value.is_finite(), field, value, "is negative or not finite")?;
+            require(single(field, value)? >= 0.0, field, value, "is negative")?;
         }
         let chosen = train.select == Select::Valid && self.protocol == Protocol::Clean;
         let validates =
@@ -431,25 +434,56 @@ impl Config {
             "train.select",
             "valid",
             "needs validation items, but data.valid = 0",
-        )
+        )?;
+        network::check(self)
     }
 
     /// The configuration as TOML.
     pub(crate) fn to_toml(&self) -> Result<String> {
         Ok(toml::to_string(self)?)
     }
+
+    /// The first field that differs, as each of the two has it. Threads change no result and do not count.
+    pub(crate) fn difference(&self, other: &Self) -> Result<Option<(String, String)>> {
+        let (here, there) = (self.fields()?, other.fields()?);
+        let differs = here.keys().chain(there.keys()).find(|key| here.get(*key) != there.get(*key));
+        Ok(differs.map(|key| {
+            let shown = |fields: &BTreeMap<String, String>| match fields.get(key) {
+                Some(value) => format!("{key} = {value}"),
+                None => format!("no {key}"),
+            };
+            (shown(&here), shown(&there))
+        }))
+    }
+
+    /// Every field but the threads, by its path.
+    fn fields(&self) -> Result<BTreeMap<String, String>> {
+        let mut fields = BTreeMap::new();
+        flatten("", &Table::try_from(self)?, &mut fields);
+        fields.remove("threads");
+        Ok(fields)
+    }
+}
+
+fn flatten(path: &str, table: &Table, fields: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => flatten(&format!("{path}{key}."), inner, fields),
+            value => {
+                fields.insert(format!("{path}{key}"), value.to_string());
+            }
+        }
+    }
 }
 
 /// Fails with `field = value problem` unless the condition holds.
-pub(crate) fn require(holds: bool, field: &str, value: impl Display, problem: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(Failure(format!("{field} = {value} {problem}"))) }
+pub(crate) fn require(holds: bool, field: &str, value: impl Debug, problem: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(Failure(format!("{field} = {value:?} {problem}"))) }
 }
 
-/// A list as configuration files write it.
-pub(crate) struct Shown<'a, T>(pub(crate) &'a [T]);
-
-impl<T: Debug> Display for Shown<'_, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
+/// The number that training computes with.
+pub(crate) fn single(field: &str, value: f64) -> Result<f32> {
+    let single = value as f32;
+    require(single.is_finite(), field, value, "is not finite in single precision")?;
+    Ok(single)
 }

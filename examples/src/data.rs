@@ -1,15 +1,12 @@
 //! `polychron data`: what is in a data set.
 
-use crate::error::{Result, at};
+use crate::error::Result;
 use crate::report::say;
-use polychron_datasets::{BinOptions, Dataset, digits, shd, synthetic};
+use crate::task;
+use polychron_datasets::{BinOptions, Dataset, digits, shd};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-
-/// Samples of the made task.
-const SAMPLES: usize = 2000;
-const NOISE: f64 = 0.01;
 
 /// Options of `data`.
 #[derive(clap::Args)]
@@ -64,14 +61,12 @@ fn open(args: &Args) -> Result<Dataset> {
         return Ok(digits::embedded());
     }
     if args.source == Path::new("order") {
-        return Ok(synthetic::burst_order(SAMPLES, NOISE, 1));
+        return task::order();
     }
-    let shown = args.source.display().to_string();
-    if !shown.contains(".h5") {
+    if !args.source.to_string_lossy().contains(".h5") {
         return Ok(digits::read(&args.source)?);
     }
-    let bytes = std::fs::read(&args.source).map_err(at(&shown))?;
-    let recordings = shd::from_bytes(bytes, &shown, args.channels)?;
+    let recordings = shd::read(&args.source, args.channels)?;
     let options = BinOptions { dt_ms: args.dt_ms, group: args.group, ..BinOptions::default() };
     Ok(Dataset::from_recordings(&recordings, &options)?)
 }
@@ -118,5 +113,19 @@ impl Summary {
             list(&mut self.speakers.iter().map(|(speaker, n)| format!("{speaker}: {n}")));
         let _ = writeln!(text, "speakers  {speakers}");
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presets;
+
+    #[test]
+    fn order_shows_what_is_trained_on() {
+        let source = "order".into();
+        let args = Args { source, dt_ms: 10, group: 5, channels: shd::CHANNELS, json: false };
+        let config = presets::load(Some("order"), None, &[]).unwrap();
+        assert!(open(&args).unwrap() == task::Task::load(&config, None).unwrap().data);
     }
 }

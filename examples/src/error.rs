@@ -1,8 +1,15 @@
 use std::fmt::Display;
 
-/// Why a command failed: one line that names file, field and value.
+/// Why a command failed: names file, field and value, and shows as one line.
 #[derive(Debug)]
 pub(crate) struct Failure(pub(crate) String);
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lines: Vec<_> = self.0.lines().map(str::trim).collect();
+        f.write_str(&lines.join(" "))
+    }
+}
 
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
 

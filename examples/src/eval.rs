@@ -3,7 +3,6 @@
 use crate::checkpoint;
 use crate::error::{Result, at, fail};
 use crate::network;
-use crate::presets;
 use crate::report::{count_spikes, percent, say};
 use crate::task::{Decisions, Task};
 use polychron_core::train::Kernel;
@@ -66,12 +65,11 @@ struct Confusion {
 
 /// Runs `eval`.
 pub(crate) fn eval(args: &Args) -> Result<()> {
-    let config = presets::read_config(&args.run.join("config.toml"))?;
     let path = args.run.join("model.safetensors");
     if args.run.join("checkpoint.safetensors").exists() && !path.exists() {
         fail!("{}: no such file; finish the run with train --resume", path.display())
     }
-    let (state, _) = checkpoint::read(&path)?;
+    let (state, config) = checkpoint::read_run(&path)?;
     let task = Task::load(&config, args.data.as_deref())?;
     let mut model = network::model(&config, task.ends())?;
     model.restore(&state).map_err(at(path.display()))?;

@@ -2,8 +2,8 @@
 
 use crate::checkpoint;
 use crate::config::Delays;
-use crate::error::{Failure, Result};
-use crate::presets;
+use crate::error::{Failure, Result, at};
+use crate::network::{self, Ends};
 use crate::report::say;
 use polychron_core::train::{State, Tensor};
 use serde::Serialize;
@@ -61,10 +61,9 @@ struct Moments {
 
 /// Runs `inspect`.
 pub(crate) fn inspect(args: &Args) -> Result<()> {
-    let config = presets::read_config(&args.run.join("config.toml"))?;
     let model = args.run.join("model.safetensors");
     let path = if model.exists() { model } else { args.run.join("checkpoint.safetensors") };
-    let (state, _) = checkpoint::read(&path)?;
+    let (state, config) = checkpoint::read_run(&path)?;
     let learned = config.train.delays == Delays::Learned;
     let mut trained = vec![".weight", ".gamma", ".beta"];
     trained.extend(learned.then_some(".delay"));
@@ -77,6 +76,12 @@ pub(crate) fn inspect(args: &Args) -> Result<()> {
             .map_err(|name| Failure(format!("{}: tensor {name} is missing", path.display())))
     });
     let layers = layers.collect::<Result<Vec<_>>>()?;
+    let end = |layer: &Layer, axis| layer.shape.get(axis).map_or(1, |&n: &usize| n.max(1));
+    let (channels, classes) = (end(&layers[0], 1), end(&layers[layers.len() - 1], 0));
+    let ends = Ends { channels, classes, dt_ms: config.data.dt_ms.into() };
+    network::model(&config, ends)
+        .and_then(|mut model| Ok(model.restore(&state)?))
+        .map_err(at(path.display()))?;
     let State { epoch, step, .. } = state;
     let parameters = layers.iter().map(|layer| layer.parameters).sum();
     let inspection = Inspection { epoch, step, parameters, layers };

@@ -46,8 +46,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let lines: Vec<_> = failure.0.lines().map(str::trim).collect();
-            eprintln!("error: {}", lines.join(" "));
+            eprintln!("error: {failure}");
             ExitCode::FAILURE
         }
     }

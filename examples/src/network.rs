@@ -1,6 +1,6 @@
 //! From configuration to network, recipe and trainer.
 
-use crate::config::{Config, DelayStart, Delays, NeuronKind, ResetKind, Shown, require};
+use crate::config::{Config, DelayStart, Delays, NeuronKind, ResetKind, require, single};
 use crate::error::{Failure, Result, at};
 use polychron_core::delay::{AnyKernel, round_delay};
 use polychron_core::init::DelayInit;
@@ -26,6 +26,12 @@ pub(crate) struct Ends {
     pub(crate) classes: usize,
     /// Length of a step in ms.
     pub(crate) dt_ms: f64,
+}
+
+/// Checks the parts of a network, whatever its ends.
+pub(crate) fn check(config: &Config) -> Result<()> {
+    let ends = Ends { channels: 1, classes: 1, dt_ms: config.data.dt_ms.into() };
+    network(config, ends)?.check().map_err(at("network"))
 }
 
 /// A trainer at the start of a run.
@@ -86,43 +92,41 @@ fn network(config: &Config, ends: Ends) -> Result<Net> {
 
 fn neuron(config: &Config, dt_ms: f64) -> Result<AnyNeuron<f32>> {
     let from = &config.network.neuron;
-    let finite = [
-        ("network.neuron.threshold", from.threshold),
-        ("network.neuron.v_reset", from.v_reset),
-        ("network.neuron.a", from.a),
-        ("network.neuron.b", from.b),
-    ];
-    for (field, value) in finite {
-        require(value.is_finite(), field, value, "is not finite")?;
-    }
-    let v_reset = if from.reset == ResetKind::Hard { from.v_reset } else { 0.0 };
+    let threshold = single("network.neuron.threshold", from.threshold)?;
+    let (reset, rest) = match from.reset {
+        ResetKind::Hard => {
+            let v_reset = single("network.neuron.v_reset", from.v_reset)?;
+            (Reset::Hard(v_reset), v_reset)
+        }
+        ResetKind::Soft => (Reset::Soft, 0.0),
+    };
     require(
-        from.threshold > v_reset,
+        threshold > rest,
         "network.neuron.threshold",
         from.threshold,
         "is not above the resting membrane",
     )?;
-    let threshold = from.threshold as f32;
-    let reset = match from.reset {
-        ResetKind::Hard => Reset::Hard(from.v_reset as f32),
-        ResetKind::Soft => Reset::Soft,
+    let (detach, decay_input) = (from.detach, from.decay_input);
+    let tau = |above| steps("network.neuron.tau_ms", from.tau_ms, dt_ms, above);
+    let leaky = |above| {
+        Ok::<_, Failure>(Lif { threshold, reset, detach, decay_input, ..Lif::new(tau(above)?) })
     };
-    let learned = !matches!(from.kind, NeuronKind::Lif | NeuronKind::If);
-    let tau = steps("network.neuron.tau_ms", from.tau_ms, dt_ms, learned)?;
-    let base = if from.kind == NeuronKind::If { Lif::integrate_and_fire() } else { Lif::new(tau) };
-    let decay_input = from.decay_input && from.kind != NeuronKind::If;
-    let lif = Lif { threshold, reset, decay_input, detach: from.detach, ..base };
     Ok(match from.kind {
-        NeuronKind::Lif | NeuronKind::If => AnyNeuron::Lif(lif),
-        NeuronKind::Plif => AnyNeuron::Plif(Plif::new(lif)),
+        NeuronKind::If => {
+            AnyNeuron::Lif(Lif { threshold, reset, detach, ..Lif::integrate_and_fire() })
+        }
+        NeuronKind::Lif => AnyNeuron::Lif(leaky(false)?),
+        NeuronKind::Plif => AnyNeuron::Plif(Plif::new(leaky(true)?)),
         NeuronKind::CubaLif => {
             let tau_syn = steps("network.neuron.tau_syn_ms", from.tau_syn_ms, dt_ms, true)?;
-            AnyNeuron::CubaLif(CubaLif::new(lif, tau_syn))
+            AnyNeuron::CubaLif(CubaLif::new(leaky(true)?, tau_syn))
         }
         NeuronKind::Adlif => {
             let tau_w = steps("network.neuron.tau_w_ms", from.tau_w_ms, dt_ms, true)?;
-            let neuron = AdLif::new(tau, tau_w, from.a as f32, from.b as f32);
-            AnyNeuron::AdLif(neuron.with_reset(threshold, reset, from.detach))
+            let a = single("network.neuron.a", from.a)?;
+            let b = single("network.neuron.b", from.b)?;
+            let neuron = AdLif::new(tau(true)?, tau_w, a, b);
+            AnyNeuron::AdLif(neuron.with_reset(threshold, reset, detach))
         }
     })
 }
@@ -158,8 +162,9 @@ fn recipe(config: &Config) -> Recipe {
 
 /// A time constant in steps: at least one, more where its logistic parameter has to be finite.
 fn steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
+    single(field, tau_ms)?;
     let tau = (tau_ms / dt_ms) as f32;
-    let holds = tau.is_finite() && (tau > 1.0 || !above && tau == 1.0);
+    let holds = tau > 1.0 || !above && tau == 1.0;
     let bound = if above { "above" } else { "at least" };
     require(holds, field, tau_ms, &format!("is not {bound} one step of {dt_ms} ms"))?;
     Ok(tau)
@@ -170,5 +175,5 @@ fn choice<T: Copy>(field: &str, name: &str, all: &[(&'static str, T)]) -> Result
     let found = all.iter().find(|(known, _)| *known == name);
     found
         .map(|(_, choice)| *choice)
-        .ok_or_else(|| Failure(format!("{field} = {name:?} is not one of {}", Shown(&names))))
+        .ok_or_else(|| Failure(format!("{field} = {name:?} is not one of {names:?}")))
 }

@@ -19,22 +19,23 @@ const PANEL: u32 = 260;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws `panels` panels below one another into a file.
+/// Draws `panels` panels below one another into a file, and over them the elements that `draw` adds as text.
 fn picture(
     path: &Path,
     panels: usize,
-    draw: impl Fn(usize, &Area<'_>) -> Result<()>,
+    draw: impl Fn(usize, &Area<'_>, &mut String) -> Result<()>,
 ) -> Result<()> {
-    let mut text = String::new();
+    let (mut text, mut over) = (String::new(), String::new());
     {
         let root =
             SVGBackend::with_string(&mut text, (WIDTH, PANEL * panels as u32)).into_drawing_area();
         root.fill(&WHITE)?;
         for (n, area) in root.split_evenly((panels, 1)).iter().enumerate() {
-            draw(n, area)?;
+            draw(n, area, &mut over)?;
         }
         root.present()?;
     }
+    text.insert_str(text.rfind("</svg>").unwrap_or(text.len()), &over);
     write_atomic(path, text.as_bytes())
 }
 
@@ -90,7 +91,7 @@ pub(crate) fn curves(path: &Path, curves: &[Epoch]) -> Result<()> {
         (name, colour, curves.iter().filter_map(point).collect())
     };
     let percent = |share: Option<f64>| share.map(|share| 100.0 * share);
-    picture(path, 2, |panel, area| {
+    picture(path, 2, |panel, area, _| {
         if panel == 0 {
             let top = curves.iter().fold(0.0, |top: f64, e| top.max(e.loss));
             let loss = line("training", BLUE, &|e| Some(e.loss));
@@ -119,7 +120,7 @@ pub(crate) fn delays(
     let longest =
         before.iter().chain(&after).flat_map(|t| &t.values).fold(0.0f32, |a, &b| a.max(b));
     let bins = longest.round() as usize + 1;
-    picture(path, after.len(), |n, area| {
+    picture(path, after.len(), |n, area, _| {
         let shares = [&before[n], &after[n]].map(|tensor| {
             let mut shares = vec![0.0; bins];
             for d in &tensor.values {
@@ -155,12 +156,22 @@ pub(crate) fn raster(path: &Path, task: &Task, model: &Model) -> Result<()> {
     let steps = readout.shape.steps;
     let dt_ms = f64::from(task.data.dt_ms);
     let label = usize::from(task.data.samples[item].label);
-    picture(path, layers.len() + 1, |n, area| match layers.get(n) {
+    picture(path, layers.len() + 1, |n, area, over| match layers.get(n) {
         Some(layer) if n == 0 => {
             let word = &task.data.class_names[label];
-            spikes(area, &format!("Input, item {item}: {word}"), "channel", layer, steps, dt_ms)
+            spikes(
+                area,
+                &format!("Input, item {item}: {word}"),
+                "channel",
+                layer,
+                steps,
+                dt_ms,
+                over,
+            )
         }
-        Some(layer) => spikes(area, &format!("Hidden layer {n}"), "neuron", layer, steps, dt_ms),
+        Some(layer) => {
+            spikes(area, &format!("Hidden layer {n}"), "neuron", layer, steps, dt_ms, over)
+        }
         None => scores(area, task, model, &readout, label),
     })
 }
@@ -172,6 +183,7 @@ fn spikes(
     layer: &Spikes<f32>,
     steps: usize,
     dt_ms: f64,
+    over: &mut String,
 ) -> Result<()> {
     let width = layer.shape.width;
     let mut chart = ChartBuilder::on(area)
@@ -189,13 +201,34 @@ fn spikes(
         .x_desc("time, ms")
         .y_desc(y)
         .draw()?;
-    let spiking = layer.values.iter().enumerate().filter(|(_, s)| **s != 0.0);
-    let mark = |(at, _)| {
-        let (t, n) = ((at / width) as f64, (at % width) as f64);
-        Rectangle::new([(t * dt_ms, n), ((t + 1.0) * dt_ms, n + 1.0)], BLUE.filled())
-    };
-    chart.draw_series(spiking.map(mark))?;
+    let (left, bottom) = chart.backend_coord(&(0.0, 0.0));
+    let (right, top) = chart.backend_coord(&(steps as f64 * dt_ms, width as f64));
+    let step = f64::from(right - left) / steps as f64;
+    let row = f64::from(bottom - top) / width as f64;
+    let (middle, RGBColor(r, g, b)) = (f64::from(bottom) - 0.5 * row, BLUE);
+    let (place, dashes) = (format!("{step:.4} 0 0 -{row:.4} {left} {middle:.4}"), dashes(layer));
+    *over += &format!(
+        "<path transform=\"matrix({place})\" stroke=\"rgb({r},{g},{b})\" d=\"{dashes}\"/>\n"
+    );
     Ok(())
+}
+
+/// The spikes of one sample as SVG path data in steps and neurons: a dash for every run of steps.
+fn dashes(layer: &Spikes<f32>) -> String {
+    let width = layer.shape.width;
+    let mut path = String::new();
+    for n in 0..width {
+        let row: Vec<bool> =
+            layer.values.iter().skip(n).step_by(width).map(|s| *s != 0.0).collect();
+        let mut t = 0;
+        for run in row.chunk_by(|a, b| a == b) {
+            if run[0] {
+                path += &format!("M{t} {n}h{}", run.len());
+            }
+            t += run.len();
+        }
+    }
+    path
 }
 
 /// The softmax of the readout's membrane, the loss's summand.
@@ -223,4 +256,22 @@ fn scores(
     let mut all: Vec<Line> = points.into_iter().map(|points| ("", GREY, points)).collect();
     all.push(("its class", BLUE, own));
     lines(area, "Readout", ["time, ms", "share of the softmax"], 1.0, &all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polychron_core::shape::Shape;
+
+    #[test]
+    fn every_spike_is_in_one_dash() {
+        let values = [1.0, 0.0, 1.0, 0.0, 0.0, 2.0, 1.0, 0.0];
+        let layer = Spikes { shape: Shape::new(4, 1, 2), values: values.to_vec() };
+        assert_eq!(dashes(&layer), "M0 0h2M3 0h1M2 1h1");
+    }
+
+    #[test]
+    fn the_picture_in_readme_is_small() {
+        assert!(include_bytes!("../pictures/raster.svg").len() < 100_000);
+    }
 }

@@ -31,28 +31,53 @@ pub(crate) fn load(preset: Option<&str>, file: Option<&Path>, set: &[String]) ->
             Table::from_iter([("preset".to_string(), Value::from(name))])
         }
     };
-    let mut table = base(given.get("preset").and_then(Value::as_str).unwrap_or(CUSTOM))?;
+    let below = base(given.get("preset").and_then(Value::as_str).unwrap_or(CUSTOM));
+    let mut table = below.map_err(|failure| match file {
+        Some(path) => at(path.display())(failure),
+        None => failure,
+    })?;
     merge(&mut table, given);
-    for assignment in set {
-        assign(&mut table, assignment)?;
-    }
-    let config: Config = table.try_into().map_err(at("configuration"))?;
-    config.check()?;
-    Ok(config)
+    assigned(table, file, set)
 }
 
-/// Reads a whole configuration as a run folder holds it.
-pub(crate) fn read_config(path: &Path) -> Result<Config> {
-    load(None, Some(path), &[])
+/// The configuration in a run's folder, which no preset completes, with assignments over it.
+pub(crate) fn stored(path: &Path, set: &[String]) -> Result<Config> {
+    assigned(read(path)?, Some(path), set)
+}
+
+/// A whole configuration as TOML; `place` names it in messages.
+pub(crate) fn parse(text: &str, place: &str) -> Result<Config> {
+    checked(table(text, place)?).map_err(at(place))
 }
 
 fn read(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path).map_err(at(path.display()))?;
-    if let Err(error) = toml::from_str::<Config>(&text) {
+    let shown = path.display().to_string();
+    table(&std::fs::read_to_string(path).map_err(at(&shown))?, &shown)
+}
+
+fn table(text: &str, place: &str) -> Result<Table> {
+    if let Err(error) = toml::from_str::<Config>(text) {
         let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-        fail!("{}:{line}: {}", path.display(), error.message());
+        fail!("{place}:{line}: {}", error.message());
     }
-    toml::from_str(&text).map_err(at(path.display()))
+    toml::from_str(text).map_err(at(place))
+}
+
+fn assigned(table: Table, file: Option<&Path>, set: &[String]) -> Result<Config> {
+    let mut over = table.clone();
+    for assignment in set {
+        assign(&mut over, assignment)?;
+    }
+    checked(over).map_err(|failure| match (file, checked(table)) {
+        (Some(path), Err(own)) if own.0 == failure.0 => at(path.display())(failure),
+        _ => failure,
+    })
+}
+
+fn checked(table: Table) -> Result<Config> {
+    let config: Config = table.try_into().map_err(at("configuration"))?;
+    config.check()?;
+    Ok(config)
 }
 
 fn base(name: &str) -> Result<Table> {

@@ -41,7 +41,7 @@ pub(crate) struct Figures {
     pub(crate) epochs: usize,
     /// The epoch whose model was kept and tested, from 1.
     pub(crate) chosen_epoch: usize,
-    /// Running accuracy of the last epoch.
+    /// Running accuracy of the chosen epoch.
     pub(crate) train_accuracy: f64,
     /// Accuracy of the chosen epoch on the validation items.
     pub(crate) valid_accuracy: Option<f64>,

@@ -67,21 +67,20 @@ impl Args {
     /// The configuration, and the folder of the run.
     fn resolve(&self) -> Result<(Config, PathBuf)> {
         let set = self.assignments()?;
-        let named = self.preset.is_some() || self.config.is_some() || !set.is_empty();
-        let stored = |folder: &Path| presets::read_config(&folder.join("config.toml"));
-        let (mut config, folder) = match &self.out {
-            Some(out) if self.resume && !named => (stored(out)?, out.clone()),
-            out => {
-                let config = presets::load(self.preset.as_deref(), self.config.as_deref(), &set)?;
-                let default = || Ok(Path::new("runs").join(report::run_name(&config)?));
-                let folder = out.clone().map_or_else(default, Ok::<_, Failure>)?;
-                if self.resume {
-                    let found = without_threads(&stored(&folder)?)?;
-                    let expected = without_threads(&config)?;
-                    same(&found, &folder.join("config.toml"), &expected, "the command line")?;
-                }
-                (config, folder)
-            }
+        let named = || presets::load(self.preset.as_deref(), self.config.as_deref(), &set);
+        let folder = match &self.out {
+            Some(out) => out.clone(),
+            None => Path::new("runs").join(report::run_name(&named()?)?),
+        };
+        let mut config = if self.resume {
+            let path = folder.join("config.toml");
+            let found = presets::stored(&path, &[])?;
+            let over_it = self.preset.is_none() && self.config.is_none();
+            let expected = if over_it { presets::stored(&path, &set)? } else { named()? };
+            same(&found, &path, &expected, "the command line")?;
+            expected
+        } else {
+            named()?
         };
         if let Some(threads) = self.threads {
             config.threads = threads;
@@ -91,9 +90,9 @@ impl Args {
     }
 }
 
-/// Fails where two configurations differ, naming the first line that does.
-fn same(found: &str, place: &Path, expected: &str, who: &str) -> Result<()> {
-    match found.lines().zip(expected.lines()).find(|(found, expected)| found != expected) {
+/// Fails where two configurations differ, naming the first field that does.
+fn same(found: &Config, place: &Path, expected: &Config, who: &str) -> Result<()> {
+    match found.difference(expected)? {
         Some((found, expected)) => {
             fail!("{}: has {found}, but {who} says {expected}", place.display())
         }
@@ -101,8 +100,13 @@ fn same(found: &str, place: &Path, expected: &str, who: &str) -> Result<()> {
     }
 }
 
-fn without_threads(config: &Config) -> Result<String> {
-    Config { threads: 0, ..config.clone() }.to_toml()
+/// Takes one step of a trainer that is thrown away: what the machine cannot hold fails here.
+fn rehearse(config: &Config, task: &Task) -> Result<()> {
+    task.epoch(0)?;
+    match network::trainer(config, task.ends())?.step(&task.largest()?.view()) {
+        Ok(_) | Err(TrainError::Diverged { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `polychron train`
@@ -127,6 +131,9 @@ pub(crate) fn train(args: &Args) -> Result<()> {
     };
     if items.is_empty() {
         fail!("{choice} chooses on items that the split does not have");
+    }
+    if !args.resume {
+        rehearse(&config, &task)?;
     }
     let trainer = network::trainer(&config, task.ends())?;
     let initial = trainer.model().tensors()?;
@@ -178,7 +185,7 @@ impl Run {
     fn continue_there(&mut self) -> Result<()> {
         let path = self.path("checkpoint.safetensors");
         let (state, config) = checkpoint::read(&path)?;
-        same(&config, &path, &without_threads(&self.config)?, "config.toml")?;
+        same(&config, &path, &self.config, "config.toml")?;
         self.trainer.restore(&state).map_err(at(path.display()))?;
         let report = self.path("report.json");
         if report.exists() {
@@ -299,7 +306,8 @@ impl Run {
     }
 
     fn write(&self, name: &str, state: &State<f32>) -> Result<()> {
-        checkpoint::write(&self.path(name), state, &without_threads(&self.config)?)
+        let config = Config { threads: 0, ..self.config.clone() };
+        checkpoint::write(&self.path(name), state, &config.to_toml()?)
     }
 
     /// Takes the chosen model, tests it and writes what is left to write.
@@ -353,7 +361,7 @@ impl Run {
             seed: config.seed,
             epochs: config.train.epochs,
             chosen_epoch: chosen + 1,
-            train_accuracy: last.train_accuracy,
+            train_accuracy: best.train_accuracy,
             valid_accuracy: best.valid_accuracy,
             test_accuracy,
             test_seen_accuracy: of(true),

@@ -1,7 +1,7 @@
 //! Data, its division, and batches of it.
 
 use crate::config::{Bins, Config, Data, Delays, Division, Source, require};
-use crate::error::{Failure, Result, at, fail};
+use crate::error::{Failure, Result, fail};
 use crate::network::{Ends, Model};
 use polychron_core::loss::decide;
 use polychron_core::shape::Shape;
@@ -109,6 +109,14 @@ impl Task {
         self.assemble(&changed, &(0..indices.len()).collect::<Vec<_>>())
     }
 
+    /// A batch as large as any without augmentation.
+    pub(crate) fn largest(&self) -> Result<Block> {
+        let Split { train, valid, test } = &self.split;
+        let items = [train, valid, test].map(Vec::len).into_iter().max().unwrap_or(0);
+        let longest = (0..self.data.samples.len()).max_by_key(|&i| self.data.samples[i].steps);
+        self.block(&vec![longest.unwrap_or(0); items.min(self.options.batch)])
+    }
+
     /// A batch as it is.
     pub(crate) fn block(&self, indices: &[usize]) -> Result<Block> {
         self.assemble(&self.data, indices)
@@ -197,9 +205,7 @@ fn read(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
         }
         Source::Order => {
             let data = if options.split_file.is_empty() {
-                let mut data = synthetic::burst_order(ORDER_TRAIN, ORDER_NOISE, 1);
-                data.append(synthetic::burst_order(ORDER_TEST, ORDER_NOISE, 2))?;
-                data
+                order()?
             } else {
                 let beside = Path::new(&options.split_file).with_file_name("order.bin.gz");
                 digits::read(find(folder, &beside.to_string_lossy())?)?
@@ -217,6 +223,13 @@ fn read(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
     }
 }
 
+/// The order task's own items, those to train on first.
+pub(crate) fn order() -> Result<Dataset> {
+    let mut data = synthetic::burst_order(ORDER_TRAIN, ORDER_NOISE, 1);
+    data.append(synthetic::burst_order(ORDER_TEST, ORDER_NOISE, 2))?;
+    Ok(data)
+}
+
 fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
     if options.train_file.is_empty() {
         fail!("data.train_file = \"\" names no file, which data.source = \"h5\" needs")
@@ -231,10 +244,7 @@ fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
         max_steps: Some(options.steps).filter(|&steps| steps > 0),
     };
     let open = |name: &str| -> Result<Dataset> {
-        let path = find(folder, name)?;
-        let shown = path.display().to_string();
-        let bytes = std::fs::read(&path).map_err(at(&shown))?;
-        let recordings = shd::from_bytes(bytes, &shown, options.channels)?;
+        let recordings = shd::read(find(folder, name)?, options.channels)?;
         Ok(Dataset::from_recordings(&recordings, &binning)?)
     };
     let mut data = open(&options.train_file)?;

@@ -71,6 +71,36 @@ impl Folder {
         assert!(!self.0.join("refused").exists(), "{line}");
     }
 
+    /// A failure under a limit of the shell: of files as if the disk were full, of memory.
+    #[cfg(target_os = "linux")]
+    fn limited(&self, limit: &str, args: &[&str]) -> String {
+        let script = format!("trap '' XFSZ; ulimit {limit}; exec \"$@\"");
+        let mut command = Command::new("sh");
+        command.current_dir(&self.0).args(["-c", &script, "sh", env!("CARGO_BIN_EXE_polychron")]);
+        let output = command.args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        text(&output.stderr)
+    }
+
+    /// Changes the header and the numbers of a checkpoint.
+    fn edit(&self, path: &str, change: impl FnOnce(&mut Value, &mut [u8])) {
+        let bytes = self.bytes(path);
+        let (len, rest) = bytes.split_at(8);
+        let (header, data) = rest.split_at(u64::from_le_bytes(len.try_into().unwrap()) as usize);
+        let mut header: Value = serde_json::from_slice(header).unwrap();
+        let mut data = data.to_vec();
+        change(&mut header, &mut data);
+        let header = header.to_string();
+        let len = (header.len() as u64).to_le_bytes();
+        fs::write(self.0.join(path), [&len, header.as_bytes(), &data].concat()).unwrap();
+    }
+
+    fn replace(&self, path: &str, old: &str, new: &str) {
+        let before = text(&self.bytes(path));
+        assert!(before.contains(old), "{old}: {before}");
+        fs::write(self.0.join(path), before.replace(old, new)).unwrap();
+    }
+
     fn bytes(&self, path: &str) -> Vec<u8> {
         fs::read(self.0.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
     }
@@ -230,10 +260,80 @@ fn bad_configurations_are_named_and_leave_nothing() {
     folder.refuse(&["--set", "data.dt_ms=5"], &["data.dt_ms = 5"]);
     folder.refuse(&["--set", "train.rate=0"], &["train.rate = 0"]);
     folder.refuse(&["--set", "train.rate=fast"], &["fast", "train.rate"]);
+    for (field, value) in [
+        ("train.rate", "1e300"),
+        ("train.rate", "1e-300"),
+        ("train.delay_rate", "1e300"),
+        ("train.l2", "1e300"),
+        ("train.sigma_start", "1e300"),
+        ("train.sigma_end", "1e300"),
+        ("network.readout_tau_ms", "1e300"),
+        ("network.neuron.tau_ms", "1e300"),
+        ("network.neuron.threshold", "1e300"),
+        ("network.neuron.v_reset", "-1e300"),
+        ("network.neuron.a", "1e300"),
+        ("network.neuron.b", "1e300"),
+    ] {
+        let kind = if field.starts_with("network.neuron.t") { "lif" } else { "adlif" };
+        let kind = format!("network.neuron.kind={kind}");
+        let tau = "network.neuron.tau_ms=20";
+        let set = ["--set", tau, "--set", &kind, "--set", &format!("{field}={value}")];
+        folder.refuse(&set, &[&format!("{field} = {value}")]);
+    }
     let unknown = folder.fail(&["train", "--preset", "shdd"]);
     assert!(unknown.contains("shdd") && unknown.contains("digits"), "{unknown}");
     let usage = folder.run(&["train", "--no-such-option"]);
     assert_eq!(usage.status.code(), Some(2));
+}
+
+#[test]
+fn a_configuration_file_at_fault_is_named() {
+    let folder = Folder::new("file");
+    let fail = |text: &str, set: &[&str]| {
+        fs::write(folder.0.join("own.toml"), text).unwrap();
+        let args = [&["train", "--config", "own.toml", "--out", "refused"], set].concat();
+        let line = folder.fail(&args);
+        assert!(!folder.0.join("refused").exists());
+        line
+    };
+    let line = fail("[train]\nrate = -1\n", &[]);
+    assert!(line.contains("own.toml: train.rate = -1"), "{line}");
+    let line = fail("[network.neuron]\ntau_ms = 3\n", &["--seed", "1"]);
+    assert!(line.contains("own.toml: network.neuron.tau_ms = 3"), "{line}");
+    let line = fail("[network]\nkernel = \"box\"\n", &[]);
+    assert!(line.contains("own.toml: network.kernel = \"box\""), "{line}");
+    let line = fail("preset = \"shdd\"\n", &[]);
+    assert!(line.contains("own.toml: preset = \"shdd\""), "{line}");
+    let line = fail("[train]\nrate = 1\n", &["--set", "train.rate=-1"]);
+    assert!(line.contains("error: train.rate = -1"), "{line}");
+}
+
+#[test]
+fn fields_that_a_neuron_has_not_are_not_read() {
+    let folder = Folder::new("unread");
+    for (out, set) in [
+        ("if", ["network.neuron.kind=if", "network.neuron.tau_ms=-1"]),
+        ("lif", ["network.neuron.a=1e300", "network.neuron.tau_w_ms=-1"]),
+        ("soft", ["network.neuron.reset=soft", "network.neuron.v_reset=1e300"]),
+    ] {
+        folder.train(out, &["--stop-after", "0", "--set", set[0], "--set", set[1]]);
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_leaves_nothing() {
+    let folder = Folder::new("large");
+    let line = "burst order: 1 training items make no batch";
+    folder.refuse(&["--set", "data.valid=0.9995"], &[line]);
+
+    #[cfg(target_os = "linux")]
+    {
+        let large = ["--threads", "1", "--set", "data.steps=65536", "--set", "data.batch=65536"];
+        let args = [&["train", "--out", "refused"], &SMALL[..], &large].concat();
+        let errors = folder.limited("-v 1000000", &args);
+        assert!(errors.contains("steps = 65536") && errors.contains("memory"), "{errors}");
+        assert!(!folder.0.join("refused").exists());
+    }
 }
 
 #[test]
@@ -294,6 +394,90 @@ fn nothing_is_overwritten_unasked() {
 }
 
 #[test]
+fn a_resumed_run_takes_assignments_over_its_own_configuration() {
+    let folder = Folder::new("assigned");
+    folder.train("run", &["--stop-after", "1"]);
+    for (set, named) in [
+        (["--seed", "9"], "has seed = 0, but the command line says seed = 9"),
+        (["--epochs", "3"], "has train.epochs = 2, but the command line says train.epochs = 3"),
+        (["--set", "train.sigma_epochs=1"], "has no train.sigma_epochs, but"),
+    ] {
+        let line = folder.fail(&[&["train", "--resume", "--out", "run"], &set[..]].concat());
+        assert!(line.contains("run/config.toml") && line.contains(named), "{line}");
+    }
+    let same = ["--epochs", "2", "--seed", "0", "--set", "network.hidden=[8]"];
+    let output = folder.run(&[&["train", "--resume", "--out", "run"], &same[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(folder.list("run"), FILES);
+}
+
+#[test]
+fn a_model_is_read_by_the_configuration_in_it() {
+    let folder = Folder::new("edited");
+    folder.train("run", &[]);
+    let read = |note: &str| {
+        ["eval", "inspect"].map(|command| {
+            let output = folder.run(&[command, "run", "--json"]);
+            let errors = text(&output.stderr);
+            assert!(output.status.success() && errors.contains(note), "{errors}");
+            assert_eq!(errors.lines().count(), usize::from(!note.is_empty()), "{errors}");
+            last_line(&output)
+        })
+    };
+    let before = read("");
+    folder.replace("run/config.toml", "threads = 0", "threads = 1");
+    assert_eq!(read(""), before);
+    folder.replace("run/config.toml", "threshold = 1.0", "threshold = 0.1");
+    folder.replace("run/config.toml", "train_neurons = true", "train_neurons = false");
+    folder.replace("run/config.toml", "delays = \"learned\"", "delays = \"zero\"");
+    let note = "run/config.toml: has network.neuron.threshold = 0.1; run/model.safetensors was \
+                made with network.neuron.threshold = 1.0, which counts";
+    assert_eq!(read(note), before);
+    fs::remove_file(folder.0.join("run/config.toml")).unwrap();
+    assert_eq!(read("run/config.toml: "), before);
+}
+
+#[test]
+fn a_damaged_model_is_refused() {
+    let folder = Folder::new("damaged");
+    folder.train("run", &[]);
+    let whole = folder.bytes("run/model.safetensors");
+    let refuse = |named: &str, change: &dyn Fn(&mut Value, &mut [u8])| {
+        fs::write(folder.0.join("run/model.safetensors"), &whole).unwrap();
+        folder.edit("run/model.safetensors", change);
+        for command in ["eval", "inspect"] {
+            let line = folder.fail(&[command, "run"]);
+            assert!(line.contains(&format!("run/model.safetensors: {named}")), "{line}");
+        }
+    };
+    refuse("tensor hidden.0.weight[1] = NaN is not finite", &|header, data| {
+        let at = header["hidden.0.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
+        data[at + 4..at + 8].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    refuse("tensor hidden.0.delay has shape [8, 1, 8]", &|header, _| {
+        header["hidden.0.delay"]["shape"] = serde_json::json!([8, 1, 8]);
+    });
+    refuse("tensor output.weight has shape [80]", &|header, _| {
+        header["output.weight"]["shape"] = serde_json::json!([80]);
+    });
+}
+
+#[test]
+fn figures_are_those_of_the_chosen_epoch() {
+    let folder = Folder::new("chosen");
+    // Nothing is learned, so that the first of equal epochs is chosen.
+    let set = ["train.select=valid", "train.rate=1e-30", "train.delay_rate=1e-30"];
+    let still = ["network.norm=false", "network.neuron.threshold=0.1", "train.epochs=3"];
+    let set: Vec<_> = [set, still].concat().into_iter().flat_map(|set| ["--set", set]).collect();
+    let figures = last_line(&folder.train("run", &[&set[..], &["--json"]].concat()));
+    let report: Value = serde_json::from_slice(&folder.bytes("run/report.json")).unwrap();
+    assert_eq!(figures["chosen_epoch"], 1);
+    for key in ["train_accuracy", "valid_accuracy"] {
+        assert_eq!(figures[key], report["curves"][0][key], "{key}");
+    }
+}
+
+#[test]
 fn checkpoints_that_do_not_fit_are_refused() {
     let folder = Folder::new("checkpoints");
     folder.train("run", &["--stop-after", "1"]);
@@ -302,9 +486,25 @@ fn checkpoints_that_do_not_fit_are_refused() {
     fs::copy(folder.0.join("wide/checkpoint.safetensors"), &checkpoint).unwrap();
     let line = folder.fail(&["train", "--resume", "--out", "run"]);
     assert!(
-        line.contains("run/checkpoint.safetensors") && line.contains("has hidden = [9]"),
+        line.contains("run/checkpoint.safetensors") && line.contains("has network.hidden = [9]"),
         "{line}"
     );
+    folder.train("valid", &["--stop-after", "1", "--set", "train.select=valid"]);
+    for (change, named) in [
+        ("", "has train.select = \"last\", but config.toml says train.select = \"valid\""),
+        ("select = \"valid\"\nmore = 1\n", "more"),
+    ] {
+        let path = "valid/checkpoint.safetensors";
+        folder.edit(path, |header, _| {
+            let metadata = &mut header["__metadata__"]["polychron"];
+            let mut parts: Value = serde_json::from_str(metadata.as_str().unwrap()).unwrap();
+            let config = parts["config"].as_str().unwrap().replace("select = \"valid\"\n", "");
+            parts["config"] = (config + change).into();
+            *metadata = parts.to_string().into();
+        });
+        let line = folder.fail(&["train", "--resume", "--out", "valid"]);
+        assert!(line.contains(path) && line.contains(named), "{line}");
+    }
     fs::write(&checkpoint, "not a checkpoint").unwrap();
     let line = folder.fail(&["train", "--resume", "--out", "run"]);
     assert!(line.contains("run/checkpoint.safetensors: not a checkpoint"), "{line}");
@@ -317,27 +517,18 @@ fn checkpoints_that_do_not_fit_are_refused() {
     assert!(line.contains("nowhere/config.toml"), "{line}");
 }
 
-/// Files may not grow beyond what the shell allows, as if the disk were full.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_reported_and_leaves_no_half_file() {
     let folder = Folder::new("full");
-    let limited = |blocks: &str, args: &[&str]| {
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
-        let mut command = Command::new("sh");
-        command.current_dir(&folder.0).args(["-c", &script, "sh", env!("CARGO_BIN_EXE_polychron")]);
-        let output = command.args(args).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        text(&output.stderr)
-    };
     let args = [&["train", "--out", "run"], &SMALL[..]].concat();
-    let errors = limited("2", &args);
+    let errors = folder.limited("-f 2", &args);
     assert!(errors.contains("error: run/checkpoint.safetensors: "), "{errors}");
     assert!(!folder.0.join("run").exists());
 
     folder.train("run", &["--stop-after", "1"]);
     let before = folder.bytes("run/checkpoint.safetensors");
-    let errors = limited("4", &["train", "--resume", "--out", "run"]);
+    let errors = folder.limited("-f 4", &["train", "--resume", "--out", "run"]);
     assert!(errors.contains("error: run/checkpoint.safetensors: "), "{errors}");
     assert_eq!(folder.bytes("run/checkpoint.safetensors"), before);
     assert!(folder.list("run").iter().all(|name| !name.ends_with(".tmp")));
