@@ -1,5 +1,5 @@
+use crate::algorithm::Algorithm;
 use crate::norm::{Lengths, Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
-use crate::projection::Algorithm;
 use crate::scratch::Scratch;
 use crate::sequence::{Sequence, same};
 use core::ops::Range;
@@ -20,7 +20,6 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 pub struct Cpu<R> {
     pool: ThreadPool,
     scratch: Scratch<R>,
-
     algorithm: Option<Algorithm>,
 }
 

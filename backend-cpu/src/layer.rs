@@ -1,20 +1,18 @@
 use crate::backend::{Cpu, Error};
+use crate::lanes::Lanes;
 use crate::neuron::Stage;
 use crate::norm::{Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
 use crate::sequence::Sequence;
-use polychron_core::backend::{
-    Layer, LayerGradients, LayerOps, LayerTape, NormMode, SynapseOps, SynapseParams,
-};
+use polychron_core::backend::{Layer, LayerGradients, LayerOps, LayerTape, NormMode, SynapseOps};
 use polychron_core::delay::DelayKernel;
 use polychron_core::neuron::NeuronModel;
-use polychron_core::num::Real;
 use polychron_core::shape::expect;
 use polychron_core::surrogate::Surrogate;
 
 type CpuLayer<'a, R, K, N, S> = Layer<'a, R, K, N, S, Vec<R>, Sequence<R>>;
 
 /// Normalisation, neurons and dropout of a layer run in one pass, neuron by neuron.
-impl<R: Real, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R, K, N, S>
+impl<R: Lanes, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R, K, N, S>
     for Cpu<R>
 {
     fn layer_forward(
@@ -26,7 +24,7 @@ impl<R: Real, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R,
         spikes: &mut Sequence<R>,
     ) -> Result<(), Error> {
         let LayerTape { projected, statistics } = tape;
-        self.project(layer.synapses, layer.kernel, synapse_params(layer), x, projected)?;
+        self.project(layer.synapses, layer.kernel, layer.synapse_params(), x, projected)?;
         let shape = projected.shape();
         let Some((norm, params)) = &layer.norm else {
             let stage = Stage::new(&layer.stage, Norm::Identity, projected)?;
@@ -79,7 +77,7 @@ impl<R: Real, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R,
             expect("norm's gradient", 2 * width, d_params.len())?;
             write_norm_gradient(by_norm.into_iter(), d_params);
         }
-        let params = synapse_params(layer);
+        let params = layer.synapse_params();
         self.project_backward(
             layer.synapses,
             layer.kernel,
@@ -89,13 +87,5 @@ impl<R: Real, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R,
             gradients.synapses,
             d_x,
         )
-    }
-}
-
-fn synapse_params<'a, R, K, N, S>(layer: &CpuLayer<'a, R, K, N, S>) -> SynapseParams<'a, Vec<R>> {
-    SynapseParams {
-        weights: layer.weights.clone(),
-        delays: layer.delays.clone(),
-        sigma: layer.sigma.clone(),
     }
 }

@@ -18,8 +18,10 @@
 //! # Ok::<(), polychron_cpu::Error>(())
 //! ```
 
+mod algorithm;
 mod backend;
 mod gemm;
+mod lanes;
 mod layer;
 mod neuron;
 mod norm;
@@ -28,6 +30,7 @@ mod readout;
 mod scratch;
 mod sequence;
 
+pub use algorithm::Algorithm;
 pub use backend::{Cpu, Error};
-pub use projection::Algorithm;
+pub use lanes::Lanes;
 pub use sequence::Sequence;

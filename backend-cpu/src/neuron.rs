@@ -1,4 +1,5 @@
 use crate::backend::{Cpu, Error};
+use crate::lanes::vectorize;
 use crate::norm::{Lengths, Norm, Normal, rows, rows_mut};
 use crate::sequence::{Sequence, same};
 use ndarray::Axis;
@@ -78,6 +79,7 @@ impl<'a, R: Real> Stage<'a, R> {
     }
 
     /// Turns one step's drives of neuron `n` into the spikes that are put out; `resets` receives those that reset.
+    #[inline(always)]
     fn fire<N: Neuron<Real = R>>(
         &self,
         neuron: &N,
@@ -145,15 +147,22 @@ impl<R: Real> NeuronVisitor<R> for Forward<'_, '_, R> {
         let neurons = spikes.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
         Ok(neurons
             .map(|(n, spikes)| {
-                let normal = stage.norm.of(n, &stage.lengths, stage.input);
-                forward_block(stage, &neuron, n, &normal, spikes.into_slice().unwrap_or_default());
-                normal
+                let spikes = spikes.into_slice().unwrap_or_default();
+                vectorize(
+                    #[inline(always)]
+                    || {
+                        let normal = stage.norm.of(n, &stage.lengths, stage.input);
+                        forward_block(stage, &neuron, n, &normal, spikes);
+                        normal
+                    },
+                )
             })
             .collect())
     }
 }
 
 /// One neuron over time, sample by sample in the lanes.
+#[inline(always)]
 fn forward_block<R: Real, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
@@ -165,17 +174,20 @@ fn forward_block<R: Real, N: Neuron<Real = R>>(
     let pass = stage.pass(n);
     let mut states = vec![neuron.rest(); batch];
     let mut resets = vec![R::zero(); batch];
+    let (pass, lengths) = (&pass[..batch], &stage.lengths.steps[..batch]);
+    let (states, resets) = (&mut states[..batch], &mut resets[..batch]);
     let inputs = rows(stage.input.block(n), batch);
     for (t, (inputs, out)) in inputs.zip(rows_mut(spikes, batch)).enumerate() {
-        for ((state, &x), drive) in states.iter_mut().zip(inputs).zip(out.iter_mut()) {
-            *state = neuron.charge(*state, normal.apply(x));
-            *drive = neuron.drive(*state);
+        let (inputs, out) = (&inputs[..batch], &mut out[..batch]);
+        for b in 0..batch {
+            states[b] = neuron.charge(states[b], normal.apply(inputs[b]));
+            out[b] = neuron.drive(states[b]);
         }
-        stage.fire(neuron, n, t, out, &mut resets);
+        stage.fire(neuron, n, t, out, resets);
         let time = R::count(t);
         for b in 0..batch {
             states[b] = neuron.reset(states[b], resets[b]);
-            out[b] *= if time < stage.lengths.steps[b] { pass[b] } else { R::zero() };
+            out[b] *= if time < lengths[b] { pass[b] } else { R::zero() };
         }
     }
 }
@@ -197,18 +209,33 @@ impl<R: Real> NeuronVisitor<R> for Backward<'_, '_, R> {
         let mut d_input = d_input.view_mut();
         let neurons = d_input.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
         let gradients: Vec<_> = neurons
-            .map(|(n, d_input)| {
-                let d_input = d_input.into_slice().unwrap_or_default();
-                let normal = stage.norm.of(n, &stage.lengths, stage.input);
-                let by_params =
-                    backward_block(stage, &neuron, n, &normal, d_spikes.block(n), d_input);
-                let by_norm = if through_norm {
-                    normal.backward(&stage.lengths, stage.input.block(n), d_input)
-                } else {
-                    (R::zero(), R::zero())
-                };
-                (by_params, by_norm)
-            })
+            .map_init(
+                || Replay { charged: Vec::new(), resets: Vec::new() },
+                |replay, (n, d_input)| {
+                    let d_input = d_input.into_slice().unwrap_or_default();
+                    vectorize(
+                        #[inline(always)]
+                        || {
+                            let normal = stage.norm.of(n, &stage.lengths, stage.input);
+                            let by_params = backward_block(
+                                stage,
+                                &neuron,
+                                n,
+                                &normal,
+                                d_spikes.block(n),
+                                d_input,
+                                replay,
+                            );
+                            let by_norm = if through_norm {
+                                normal.backward(&stage.lengths, stage.input.block(n), d_input)
+                            } else {
+                                (R::zero(), R::zero())
+                            };
+                            (by_params, by_norm)
+                        },
+                    )
+                },
+            )
             .collect();
         d_params.fill(R::zero());
         for (by_params, _) in &gradients {
@@ -219,6 +246,7 @@ impl<R: Real> NeuronVisitor<R> for Backward<'_, '_, R> {
 }
 
 /// One neuron's states again, then backward through time; returns the gradient by the raw parameters.
+#[inline(always)]
 fn backward_block<R: Real, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
@@ -226,10 +254,12 @@ fn backward_block<R: Real, N: Neuron<Real = R>>(
     normal: &Normal<R>,
     d_spikes: &[R],
     d_input: &mut [R],
+    past: &mut Replay<N::State, R>,
 ) -> N::Params {
     let Shape { steps, batch, .. } = stage.input.shape();
     let inputs = stage.input.block(n);
-    let (charged, resets) = replay(stage, neuron, n, normal);
+    replay(stage, neuron, n, normal, past);
+    let Replay { charged, resets } = past;
     let pass = stage.pass(n);
     let held = matches!(stage.firing, Firing::SmoothHeld(_));
     let zero = R::zero();
@@ -237,34 +267,43 @@ fn backward_block<R: Real, N: Neuron<Real = R>>(
     let mut slopes = vec![zero; batch];
     let mut d_states = vec![N::fill_state(zero); batch];
     let mut d_params = vec![N::fill_params(zero); batch];
-    for t in (0..steps).rev() {
-        let row = t * batch..(t + 1) * batch;
-        let time = R::count(t);
-        let (charged_now, resets_now) = (&charged[row.clone()], &resets[row.clone()]);
-        let (x, d_s, d_x) = (&inputs[row.clone()], &d_spikes[row.clone()], &mut d_input[row]);
-        for (slope, &charged) in slopes.iter_mut().zip(charged_now) {
-            *slope = neuron.drive(charged);
-        }
-        stage.slopes(neuron, &mut slopes);
-        if t == 0 {
-            before.fill(neuron.rest());
-        } else {
+    {
+        let (before, slopes) = (&mut before[..batch], &mut slopes[..batch]);
+        let (d_states, d_params) = (&mut d_states[..batch], &mut d_params[..batch]);
+        let (pass, lengths) = (&pass[..batch], &stage.lengths.steps[..batch]);
+        for t in (0..steps).rev() {
+            let row = t * batch..(t + 1) * batch;
+            let time = R::count(t);
+            let (charged_now, resets_now) =
+                (&charged[row.clone()][..batch], &resets[row.clone()][..batch]);
+            let (x, d_s) = (&inputs[row.clone()][..batch], &d_spikes[row.clone()][..batch]);
+            let d_x = &mut d_input[row][..batch];
             for b in 0..batch {
-                before[b] = neuron.reset(charged[(t - 1) * batch + b], resets[(t - 1) * batch + b]);
+                slopes[b] = neuron.drive(charged_now[b]);
             }
-        }
-        for b in 0..batch {
-            let reset = neuron.reset_adjoint(charged_now[b], resets_now[b], d_states[b]);
-            let through_reset = if held { zero } else { reset.spike };
-            let pass = if time < stage.lengths.steps[b] { pass[b] } else { zero };
-            let mut d_charged = reset.charged;
-            // The drive is the membrane less a constant.
-            d_charged.as_mut()[0] += (d_s[b] * pass + through_reset) * slopes[b];
-            let charge = neuron.charge_adjoint(before[b], normal.apply(x[b]), d_charged);
-            d_x[b] = charge.input;
-            d_states[b] = charge.state;
-            add(d_params[b].as_mut(), reset.params.as_ref());
-            add(d_params[b].as_mut(), charge.params.as_ref());
+            stage.slopes(neuron, slopes);
+            if t == 0 {
+                before.fill(neuron.rest());
+            } else {
+                let row = (t - 1) * batch..t * batch;
+                let (charged, resets) = (&charged[row.clone()][..batch], &resets[row][..batch]);
+                for b in 0..batch {
+                    before[b] = neuron.reset(charged[b], resets[b]);
+                }
+            }
+            for b in 0..batch {
+                let reset = neuron.reset_adjoint(charged_now[b], resets_now[b], d_states[b]);
+                let through_reset = if held { zero } else { reset.spike };
+                let pass = if time < lengths[b] { pass[b] } else { zero };
+                let mut d_charged = reset.charged;
+                // The drive is the membrane less a constant.
+                d_charged.as_mut()[0] += (d_s[b] * pass + through_reset) * slopes[b];
+                let charge = neuron.charge_adjoint(before[b], normal.apply(x[b]), d_charged);
+                d_x[b] = charge.input;
+                d_states[b] = charge.state;
+                add(d_params[b].as_mut(), reset.params.as_ref());
+                add(d_params[b].as_mut(), charge.params.as_ref());
+            }
         }
     }
     let mut sum = N::fill_params(zero);
@@ -274,33 +313,46 @@ fn backward_block<R: Real, N: Neuron<Real = R>>(
     sum
 }
 
-/// The charged states and the resetting spikes of one neuron, `[time][batch]`.
+/// What happened to one neuron, `[time][batch]`.
+struct Replay<T, R> {
+    /// States before the reset.
+    charged: Vec<T>,
+    /// Spikes that reset.
+    resets: Vec<R>,
+}
+
+#[inline(always)]
 fn replay<R: Real, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     n: usize,
     normal: &Normal<R>,
-) -> (Vec<N::State>, Vec<R>) {
+    past: &mut Replay<N::State, R>,
+) {
     let Shape { steps, batch, .. } = stage.input.shape();
-    let mut charged = vec![neuron.rest(); steps * batch];
-    let mut resets = vec![R::zero(); steps * batch];
+    let Replay { charged, resets } = past;
+    charged.resize(steps * batch, neuron.rest());
+    resets.resize(steps * batch, R::zero());
     let mut states = vec![neuron.rest(); batch];
     let mut drives = vec![R::zero(); batch];
-    let kept = rows_mut(&mut charged, batch).zip(rows_mut(&mut resets, batch));
+    let kept = rows_mut(charged, batch).zip(rows_mut(resets, batch));
+    let (states, drives) = (&mut states[..batch], &mut drives[..batch]);
     for (t, (inputs, (charged, resets))) in rows(stage.input.block(n), batch).zip(kept).enumerate()
     {
+        let (inputs, charged, resets) =
+            (&inputs[..batch], &mut charged[..batch], &mut resets[..batch]);
         for b in 0..batch {
             charged[b] = neuron.charge(states[b], normal.apply(inputs[b]));
             drives[b] = neuron.drive(charged[b]);
         }
-        stage.fire(neuron, n, t, &mut drives, resets);
+        stage.fire(neuron, n, t, drives, resets);
         for b in 0..batch {
             states[b] = neuron.reset(charged[b], resets[b]);
         }
     }
-    (charged, resets)
 }
 
+#[inline(always)]
 fn add<R: Real>(to: &mut [R], from: &[R]) {
     for (to, &x) in to.iter_mut().zip(from) {
         *to += x;

@@ -33,34 +33,39 @@ pub(crate) struct Normal<R> {
 }
 
 impl<R: Real> Normal<R> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn apply(&self, y: R) -> R {
         self.gamma * ((y - self.mean) * self.scale) + self.beta
     }
 
     /// Turns the gradient by z into the one by y, in place; returns the gradients by gamma and beta.
+    #[inline(always)]
     pub(crate) fn backward(&self, lengths: &Lengths<R>, y: &[R], d: &mut [R]) -> (R, R) {
         let batch = lengths.steps.len();
-        let mut d_gamma = vec![R::zero(); batch];
-        let mut d_beta = vec![R::zero(); batch];
+        let steps = &lengths.steps[..batch];
+        let mut sums = vec![R::zero(); 2 * batch];
+        let (d_gamma, d_beta) = sums.split_at_mut(batch);
+        let d_beta = &mut d_beta[..batch];
         for (t, (y, d)) in rows(y, batch).zip(rows(d, batch)).enumerate() {
             let t = R::count(t);
+            let (y, d) = (&y[..batch], &d[..batch]);
             for b in 0..batch {
-                let d = if t < lengths.steps[b] { d[b] } else { R::zero() };
+                let d = if t < steps[b] { d[b] } else { R::zero() };
                 d_gamma[b] += d * (y[b] - self.mean) * self.scale;
                 d_beta[b] += d;
             }
         }
-        let d_gamma: R = d_gamma.into_iter().sum();
-        let d_beta: R = d_beta.into_iter().sum();
+        let d_gamma: R = d_gamma.iter().copied().sum();
+        let d_beta: R = d_beta.iter().copied().sum();
         let (by_gamma, by_beta) = (d_gamma / lengths.count, d_beta / lengths.count);
         let factor = self.gamma * self.scale;
         for (t, (y, d)) in rows(y, batch).zip(rows_mut(d, batch)).enumerate() {
             let t = R::count(t);
+            let (y, d) = (&y[..batch], &mut d[..batch]);
             for b in 0..batch {
                 let normal = (y[b] - self.mean) * self.scale;
                 let d_y = factor * (d[b] - by_beta - normal * by_gamma);
-                d[b] = if t < lengths.steps[b] { d_y } else { R::zero() };
+                d[b] = if t < steps[b] { d_y } else { R::zero() };
             }
         }
         (d_gamma, d_beta)
@@ -80,6 +85,7 @@ pub(crate) enum Norm<'a, R> {
 
 impl<R: Real> Norm<'_, R> {
     /// The normalisation of neuron `n` of `y`.
+    #[inline(always)]
     pub(crate) fn of(&self, n: usize, lengths: &Lengths<R>, y: &Sequence<R>) -> Normal<R> {
         let width = y.shape().width;
         let (zero, one) = (R::zero(), R::one());
@@ -159,11 +165,13 @@ pub(crate) fn write_norm_gradient<R: Real>(gradients: impl Iterator<Item = (R, R
 }
 
 /// Mean and biased variance of the valid values of `[time][batch]`.
+#[inline(always)]
 fn statistics<R: Real>(lengths: &Lengths<R>, y: &[R]) -> (R, R) {
     let mean = mean_of(lengths, y, |y| y);
     (mean, mean_of(lengths, y, |y| (y - mean) * (y - mean)))
 }
 
+#[inline(always)]
 fn mean_of<R: Real>(lengths: &Lengths<R>, y: &[R], f: impl Fn(R) -> R) -> R {
     let batch = lengths.steps.len();
     let mut lanes = vec![R::zero(); batch];

@@ -42,6 +42,12 @@ impl<R: Real> Sequence<R> {
         self.values.view_mut()
     }
 
+    /// `[time][batch]` of every neuron.
+    pub(crate) fn blocks_mut(&mut self) -> impl IndexedParallelIterator<Item = &mut [R]> {
+        let len = self.shape.steps * self.shape.batch;
+        self.values.values_mut().par_chunks_mut(len.max(1))
+    }
+
     pub(crate) fn clear(&mut self) {
         self.values.values_mut().par_chunks_mut(1 << 16).for_each(|part| part.fill(R::zero()));
     }

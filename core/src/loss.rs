@@ -41,11 +41,10 @@ impl Loss {
 /// Replaces logits by their softmax, without overflow.
 pub fn softmax<R: Real>(x: &mut [R]) {
     let top = x.iter().copied().fold(R::neg_infinity(), R::max);
-    let mut sum = R::zero();
     for x in x.iter_mut() {
         *x = (*x - top).exp();
-        sum += *x;
     }
+    let sum: R = x.iter().copied().sum();
     for x in x {
         *x /= sum;
     }

@@ -1,179 +1,442 @@
 //! A delayed projection as one complex matrix product per frequency.
 //!
-//! Every pass is a circular convolution or correlation of period N; with N >= T + K - 1 and N >= T' nothing wraps onto
-//! what is kept, for none of the three passes. The signals are real, so frequencies 0..=N/2 suffice. N need not be a
-//! power of two: the transforms are matrix products.
+//! The input is cut into blocks of `hop` steps. Every pass is a circular convolution or correlation of period
+//! N >= hop + K - 1, so nothing wraps onto what is kept: the outputs of neighbouring blocks overlap by K - 1 steps and
+//! are added; the upstream gradient is read in windows of hop + K - 1 steps, which overlap as much.
 
-use crate::gemm::gemm;
-use crate::scratch::{Block, Scratch};
+use super::Parameters;
+use super::fft::{Fft, length};
+use super::product::{Factor, Over, product};
+use super::spectrum::Spectrum;
+use crate::lanes::{Complex, Lanes, Vector, whole_vectors};
+use crate::scratch::Scratch;
 use crate::sequence::Sequence;
-use core::f64::consts::TAU;
-use ndarray::{Array2, ArrayView2, ArrayView3, ArrayViewMut3, Axis, Zip, s};
-use polychron_core::num::Real;
+use polychron_core::delay::DelayKernel;
+use polychron_core::shape::{Shape, Synapses};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Synapses to a task.
-const SYNAPSES: usize = 1024;
-
-/// The frequencies of a real signal of a period.
-pub(super) fn frequencies(period: usize) -> usize {
-    period / 2 + 1
+/// How a sequence is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// N.
+    length: usize,
+    hop: usize,
+    blocks: usize,
 }
 
-/// The transform of a period. A spectrum is `[frequency and re, im][series][lane]`.
-pub(super) struct Transform<'a, R> {
-    /// `cos, -sin (2 pi f t / N)`, `[frequency and re, im][time]`.
-    forward: Array2<R>,
-    /// `[time][frequency and re, im]`.
-    inverse: Array2<R>,
+/// Most blocks of a sequence.
+const BLOCKS: usize = 64;
+
+/// Multiply-adds that take as long as moving one number of the weights' spectrum in and out of memory (measured).
+const MOVE: usize = 64;
+
+impl Cut {
+    /// The cheapest one.
+    pub(super) fn new<R: Lanes>(taps: usize, input: Shape) -> Self {
+        let of = |blocks| Self::into(blocks, taps, input.steps);
+        let cost = |cut: &Self| cut.cost::<R>(input.batch);
+        (1..=BLOCKS.min(input.steps)).map(of).min_by_key(cost).unwrap_or(of(1))
+    }
+
+    /// At most that many blocks.
+    fn into(blocks: usize, taps: usize, steps: usize) -> Self {
+        let hop = steps.div_ceil(blocks);
+        Self { length: length(hop + taps - 1), hop, blocks: steps.div_ceil(hop) }
+    }
+
+    /// Multiply-adds a synapse of one pass.
+    pub(super) fn cost<R: Lanes>(&self, batch: usize) -> usize {
+        self.length * (self.blocks * whole_vectors::<R>(batch) * 3 / 2 + MOVE)
+    }
+}
+
+/// The passes of one projection.
+pub(super) struct Frequency<'a, R> {
+    synapses: &'a Synapses,
+    kernel: &'a dyn DelayKernel<R>,
+    params: &'a Parameters<'a, R>,
     scratch: &'a Scratch<R>,
+    cut: Cut,
+    fft: Fft<R>,
 }
 
-impl<'a, R: Real> Transform<'a, R> {
-    pub(super) fn new(period: usize, scratch: &'a Scratch<R>) -> Self {
-        let turn: Vec<(f64, f64)> = (0..period)
-            .map(|n| (TAU * n as f64 / period as f64).sin_cos())
-            .map(|(sin, cos)| (cos, -sin))
-            .collect();
-        let at = |row: usize, t: usize| {
-            let (re, im) = turn[row / 2 * t % period];
-            if row & 1 == 0 { re } else { im }
-        };
-        let rows = 2 * frequencies(period);
-        let share = |row: usize| {
-            let alone = row / 2 == 0 || row / 2 * 2 == period;
-            if alone { 1.0 / period as f64 } else { 2.0 / period as f64 }
-        };
-        let inverse = |(t, row)| R::of(share(row) * at(row, t));
-        Self {
-            forward: Array2::from_shape_fn((rows, period), |(row, t)| R::of(at(row, t))),
-            inverse: Array2::from_shape_fn((period, rows), inverse),
-            scratch,
+/// What the series of the weights' spectrum are; its lanes are the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Series {
+    Inputs,
+    Outputs,
+}
+
+impl<'a, R: Lanes> Frequency<'a, R> {
+    pub(super) fn new(
+        synapses: &'a Synapses,
+        kernel: &'a dyn DelayKernel<R>,
+        params: &'a Parameters<'a, R>,
+        scratch: &'a Scratch<R>,
+        cut: Cut,
+    ) -> Self {
+        Self { synapses, kernel, params, scratch, cut, fft: Fft::new(cut.length) }
+    }
+
+    pub(super) fn forward(&self, x: &Sequence<R>, y: &mut Sequence<R>) {
+        let weights = self.weights(Series::Inputs);
+        let x = self.sequence(x, self.cut.hop);
+        let mut product = self.spectrum(self.synapses.outputs, x.lanes());
+        self.multiply(Over::Series, (&weights, false), (&x, false), &mut product);
+        drop((weights, x));
+        self.write_sequence(&product, self.cut.hop + self.synapses.taps - 1, y);
+    }
+
+    /// Gradients by the input, where asked for, and by weights, delays and sigma.
+    pub(super) fn backward(
+        &self,
+        x: &Sequence<R>,
+        d_y: &Sequence<R>,
+        gradients: [&mut [R]; 3],
+        d_x: Option<&mut Sequence<R>>,
+    ) {
+        let upstream = self.sequence(d_y, self.cut.hop + self.synapses.taps - 1);
+        if let Some(d_x) = d_x {
+            let weights = self.weights(Series::Outputs);
+            let mut product = self.spectrum(self.synapses.inputs, upstream.lanes());
+            self.multiply(Over::Series, (&weights, true), (&upstream, false), &mut product);
+            drop(weights);
+            self.write_sequence(&product, self.cut.hop, d_x);
         }
+        let x = self.sequence(x, self.cut.hop);
+        let mut product = self.spectrum(self.synapses.outputs, self.synapses.inputs);
+        self.multiply(Over::Lanes, (&upstream, false), (&x, true), &mut product);
+        drop((upstream, x));
+        self.gradients(&product, gradients);
     }
 
-    /// The spectrum of a sequence, `[frequency and re, im][neuron][batch]`.
-    pub(super) fn sequence(&self, x: &Sequence<R>) -> Block<R> {
-        let shape = x.shape();
-        let mut spectrum = self.scratch.block((self.forward.nrows(), shape.width, shape.batch));
-        let forward = self.forward.slice(s![.., ..shape.steps]);
-        let x = x.view();
-        spectrum
-            .view_mut()
-            .axis_iter_mut(Axis(1))
-            .into_par_iter()
-            .zip(x.axis_iter(Axis(0)))
-            .for_each(|(to, x)| gemm(to, R::zero(), R::one(), forward, x));
-        spectrum
+    fn spectrum(&self, series: usize, lanes: usize) -> Spectrum<R> {
+        Spectrum::new(self.scratch, series, self.fft.bins(), lanes)
     }
 
-    /// The first steps of the sequence of a spectrum.
-    pub(super) fn write_sequence(&self, spectrum: &Block<R>, y: &mut Sequence<R>) {
-        let inverse = self.inverse.slice(s![..y.shape().steps, ..]);
-        let spectrum = spectrum.view();
-        y.view_mut()
-            .axis_iter_mut(Axis(0))
-            .into_par_iter()
-            .zip(spectrum.axis_iter(Axis(1)))
-            .for_each(|(y, spectrum)| gemm(y, R::zero(), R::one(), inverse, spectrum));
+    fn multiply(
+        &self,
+        over: Over,
+        (a, conjugate_a): (&Spectrum<R>, bool),
+        (b, conjugate_b): (&Spectrum<R>, bool),
+        to: &mut Spectrum<R>,
+    ) {
+        let (a, b) = (
+            Factor { spectrum: a, conjugate: conjugate_a },
+            Factor { spectrum: b, conjugate: conjugate_b },
+        );
+        product(self.scratch, over, a, b, to);
     }
 
-    /// The spectrum `[frequency and re, im][out][in]` of taps `[out][in][K]`.
-    pub(super) fn taps(&self, taps: &Block<R>) -> Block<R> {
-        let (outputs, inputs, length) = taps.view().dim();
-        let planes = self.forward.nrows();
-        let mut spectrum = self.scratch.block((planes, outputs, inputs));
-        let forward = self.forward.slice(s![.., ..length]);
-        let taps = flat(taps.view(), outputs * inputs);
-        let mut to = spectrum
-            .view_mut()
-            .into_shape_with_order((planes, outputs * inputs))
-            .expect("contiguous");
-        to.axis_chunks_iter_mut(Axis(1), SYNAPSES)
-            .into_par_iter()
-            .zip(taps.axis_chunks_iter(Axis(0), SYNAPSES))
-            .for_each(|(to, taps)| gemm(to, R::zero(), R::one(), forward, taps.reversed_axes()));
-        spectrum
-    }
-
-    /// The taps `[out][in][K]` of a spectrum.
-    pub(super) fn write_taps(&self, spectrum: &Block<R>, taps: &mut Block<R>) {
-        let (outputs, inputs, length) = taps.view().dim();
-        let spectrum = flat(spectrum.view(), self.forward.nrows());
-        let inverse = self.inverse.slice(s![..length, ..]).reversed_axes();
-        let mut taps =
-            taps.view_mut().into_shape_with_order((outputs * inputs, length)).expect("contiguous");
-        taps.axis_chunks_iter_mut(Axis(0), SYNAPSES)
-            .into_par_iter()
-            .zip(spectrum.axis_chunks_iter(Axis(1), SYNAPSES))
-            .for_each(|(to, spectrum)| {
-                gemm(to, R::zero(), R::one(), spectrum.reversed_axes(), inverse)
+    /// The spectrum of a sequence in blocks that begin every `hop` steps and have `window`; series are neurons, lanes
+    /// samples block by block.
+    fn sequence(&self, x: &Sequence<R>, window: usize) -> Spectrum<R> {
+        let batch = x.shape().batch;
+        let mut spectrum =
+            self.spectrum(x.shape().width, self.cut.blocks * whole_vectors::<R>(batch));
+        let (stride, lanes, pitch) = (spectrum.stride(), spectrum.lanes(), spectrum.pitch());
+        spectrum.values_mut().par_chunks_mut(stride).enumerate().for_each(|(n, to)| {
+            let Self { cut, fft, .. } = self;
+            Arch::new().dispatch(Analyse {
+                fft,
+                cut,
+                window,
+                from: x.block(n),
+                batch,
+                to,
+                lanes,
+                pitch,
             });
+        });
+        spectrum
+    }
+
+    /// Adds up the first `keep` steps of every block.
+    fn write_sequence(&self, spectrum: &Spectrum<R>, keep: usize, y: &mut Sequence<R>) {
+        let batch = y.shape().batch;
+        y.blocks_mut().enumerate().for_each(|(n, to)| {
+            let (from, lanes, pitch) = (spectrum.of(n), spectrum.lanes(), spectrum.pitch());
+            let Self { cut, fft, .. } = self;
+            Arch::new().dispatch(Synthesise { fft, cut, keep, from, lanes, pitch, batch, to });
+        });
+    }
+
+    /// The spectrum of the dense kernel.
+    fn weights(&self, series: Series) -> Spectrum<R> {
+        let Synapses { inputs, outputs, taps, count, .. } = *self.synapses;
+        let (all, lanes) =
+            if series == Series::Inputs { (inputs, outputs) } else { (outputs, inputs) };
+        let mut spectrum = self.spectrum(all, lanes);
+        let stride = spectrum.stride();
+        let (padded, pitch) = (spectrum.lanes(), spectrum.pitch());
+        spectrum.values_mut().par_chunks_mut(stride).enumerate().for_each(|(n, to)| {
+            let mut columns = self.scratch.block((1, taps, padded + 1));
+            let (columns, bump) = columns.values_mut().split_at_mut(taps * padded);
+            columns.fill(R::zero());
+            for lane in 0..lanes {
+                let synapse =
+                    if series == Series::Inputs { lane * inputs + n } else { n * inputs + lane };
+                for e in synapse * count..(synapse + 1) * count {
+                    let Parameters { weights, delays, .. } = self.params;
+                    self.kernel.taps(delays[e], self.params.sigma(e), bump);
+                    for (row, &x) in columns.chunks_exact_mut(padded).zip(bump.iter()) {
+                        row[lane] += weights[e] * x;
+                    }
+                }
+            }
+            let cut = &Cut { hop: taps, blocks: 1, ..self.cut };
+            let fft = &self.fft;
+            let whole = Analyse {
+                fft,
+                cut,
+                window: taps,
+                from: columns,
+                batch: padded,
+                to,
+                lanes: padded,
+                pitch,
+            };
+            Arch::new().dispatch(whole);
+        });
+        spectrum
+    }
+
+    /// From the spectrum of the gradient by the dense kernel, series being outputs, to the parameters' gradients.
+    fn gradients(&self, spectrum: &Spectrum<R>, [d_weights, d_delays, d_sigma]: [&mut [R]; 3]) {
+        let Synapses { inputs, taps, count, .. } = *self.synapses;
+        let shared = self.params.sigma.len() == 1;
+        let mut own = self.scratch.block((1, 1, if shared { d_weights.len() } else { 0 }));
+        let by_sigma = if shared { own.values_mut() } else { &mut *d_sigma };
+        let row = inputs * count;
+        let rows = d_weights
+            .par_chunks_mut(row)
+            .zip(d_delays.par_chunks_mut(row))
+            .zip(by_sigma.par_chunks_mut(row));
+        rows.enumerate().for_each(|(n, ((d_weights, d_delays), d_sigma))| {
+            let padded = spectrum.lanes();
+            let mut columns = self.scratch.block((1, taps, padded + 1));
+            let (columns, upstream) = columns.values_mut().split_at_mut(taps * padded);
+            let cut = &Cut { hop: taps, blocks: 1, ..self.cut };
+            let (fft, from, pitch) = (&self.fft, spectrum.of(n), spectrum.pitch());
+            let whole = Synthesise {
+                fft,
+                cut,
+                keep: taps,
+                from,
+                lanes: padded,
+                pitch,
+                batch: padded,
+                to: columns,
+            };
+            Arch::new().dispatch(whole);
+            for i in 0..inputs {
+                for (x, row) in upstream.iter_mut().zip(columns.chunks_exact(padded)) {
+                    *x = row[i];
+                }
+                for e in i * count..(i + 1) * count {
+                    let at = n * row + e;
+                    let Parameters { weights, delays, .. } = self.params;
+                    let sigma = self.params.sigma(at);
+                    let g = self.kernel.backward(weights[at], delays[at], sigma, upstream);
+                    (d_weights[e], d_delays[e], d_sigma[e]) = (g.weight, g.delay, g.sigma);
+                }
+            }
+        });
+        if shared {
+            d_sigma[0] = own.values().iter().copied().sum();
+        }
     }
 }
 
-/// A block as a matrix of that many rows.
-fn flat<R: Real>(block: ArrayView3<'_, R>, rows: usize) -> ArrayView2<'_, R> {
-    let columns = block.len() / rows;
-    block.into_shape_with_order((rows, columns)).expect("contiguous")
+/// Brings numbers near in the order in which memory gives them fastest, before they are used in another.
+#[inline(always)]
+fn fetch<R: Lanes>(values: &[R]) {
+    for &x in values.iter().step_by(64 / R::BYTES) {
+        core::hint::black_box(x);
+    }
 }
 
-/// A spectrum's part in a product: as it is, or its conjugate transpose at every frequency.
-pub(super) enum Factor<'a, R: Real> {
-    Plain(&'a Block<R>),
-    Adjoint(&'a Block<R>),
+/// Blocks of one series to their spectra.
+struct Analyse<'a, R> {
+    fft: &'a Fft<R>,
+    cut: &'a Cut,
+    window: usize,
+    /// `[time][batch]`.
+    from: &'a [R],
+    batch: usize,
+    /// `[bin][re, im][lane]`.
+    to: &'a mut [R],
+    lanes: usize,
+    pitch: usize,
 }
 
-impl<R: Real> Factor<'_, R> {
-    fn spectrum(&self) -> ArrayView3<'_, R> {
-        match self {
-            Self::Plain(spectrum) | Self::Adjoint(spectrum) => spectrum.view(),
+impl<R: Lanes> WithSimd for Analyse<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { fft, cut, window, from, batch, to, lanes, pitch } = self;
+        let (width, steps) = (R::lanes::<S>(), from.len() / batch);
+        let mut room = fft.room(s);
+        fetch(from);
+        fetch(to);
+        for block in 0..cut.blocks {
+            let start = block * cut.hop;
+            let end = steps.min(start + window);
+            for first in (0..batch).step_by(width) {
+                let lane = block * (lanes / cut.blocks) + first;
+                fft.forward(
+                    &mut room,
+                    #[inline(always)]
+                    |t| {
+                        let row = (start + t) * batch;
+                        if start + t < end {
+                            Vector::load(s, &from[row + first..row + batch.min(first + width)])
+                        } else {
+                            Vector::splat(s, R::zero())
+                        }
+                    },
+                    #[inline(always)]
+                    |bin, z| {
+                        let to = &mut to[2 * bin * pitch + lane..];
+                        z.re.store(&mut to[..width]);
+                        z.im.store(&mut to[pitch..pitch + width]);
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// The spectra of one series to its steps, blocks added up.
+struct Synthesise<'a, R> {
+    fft: &'a Fft<R>,
+    cut: &'a Cut,
+    keep: usize,
+    /// `[bin][re, im][lane]`.
+    from: &'a [R],
+    lanes: usize,
+    pitch: usize,
+    batch: usize,
+    /// `[time][batch]`.
+    to: &'a mut [R],
+}
+
+impl<R: Lanes> WithSimd for Synthesise<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { fft, cut, keep, from, lanes, pitch, batch, to } = self;
+        let (width, steps) = (R::lanes::<S>(), to.len() / batch);
+        let scale = Vector::splat(s, R::one() / R::count(2 * fft.bins()));
+        let mut room = fft.room(s);
+        fetch(from);
+        fetch(to);
+        let mut written = 0;
+        for block in 0..cut.blocks {
+            let start = block * cut.hop;
+            let end = steps.min(start + keep);
+            for first in (0..batch).step_by(width) {
+                let lane = block * (lanes / cut.blocks) + first;
+                fft.inverse(
+                    &mut room,
+                    #[inline(always)]
+                    |bin| {
+                        let from = &from[2 * bin * pitch + lane..];
+                        Complex {
+                            re: Vector::load(s, &from[..width]),
+                            im: Vector::load(s, &from[pitch..pitch + width]),
+                        }
+                    },
+                    #[inline(always)]
+                    |t, x| {
+                        let t = start + t;
+                        if t < end {
+                            let to =
+                                &mut to[t * batch + first..t * batch + batch.min(first + width)];
+                            let before = if t < written {
+                                Vector::load(s, to)
+                            } else {
+                                Vector::splat(s, R::zero())
+                            };
+                            x.mul_add(scale, before).store(to);
+                        }
+                    },
+                );
+            }
+            written = end.max(written);
+        }
+        to[written * batch..].fill(R::zero());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dense;
+    use super::*;
+    use polychron_core::delay::Gauss;
+    use polychron_core::rng::Rng;
+
+    fn numbers(stream: u64, len: usize) -> Vec<f64> {
+        let rng = Rng::new(7, stream);
+        (0..len as u64).map(|n| 2.0 * rng.uniform::<f64>(n) - 1.0).collect()
+    }
+
+    fn sequence(shape: Shape, values: &[f64], scratch: &Scratch<f64>) -> Sequence<f64> {
+        let mut sequence = Sequence::new(shape, scratch);
+        sequence.write(values).unwrap();
+        sequence
+    }
+
+    fn close(found: &[f64], expected: &[f64]) {
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-12, "{a} {b}");
         }
     }
 
-    /// Real and imaginary plane of a frequency, and the imaginary one's sign.
-    fn planes(&self, f: usize) -> (ArrayView2<'_, R>, ArrayView2<'_, R>, R) {
-        let plane = |n| self.spectrum().index_axis_move(Axis(0), n);
-        let sign = if matches!(self, Self::Plain(_)) { R::one() } else { -R::one() };
-        (plane(2 * f), plane(2 * f + 1), sign)
-    }
+    #[test]
+    fn any_cut_gives_the_same_projection() {
+        let scratch = Scratch::default();
+        for (steps, taps, tail, batch) in
+            [(40, 7, 6, 3), (23, 25, 12, 17), (9, 1, 0, 1), (31, 4, 9, 33)]
+        {
+            let synapses = Synapses { tail, ..Synapses::new(3, 5, taps) };
+            let (input, n) = (Shape::new(steps, batch, 3), synapses.weights());
+            let delays: Vec<f64> =
+                numbers(1, n).iter().map(|x| (x + 1.0) * 0.5 * (taps - 1) as f64).collect();
+            let (weights, sigma) = (numbers(2, n), [1.3]);
+            let params = Parameters { weights: &weights, delays: &delays, sigma: &sigma };
+            let output = synapses.output(input);
+            let (x, d_y) = (numbers(3, input.len()), numbers(4, output.len()));
 
-    fn orient<'b>(&self, plane: ArrayView2<'b, R>) -> ArrayView2<'b, R> {
-        match self {
-            Self::Plain(_) => plane,
-            Self::Adjoint(_) => plane.reversed_axes(),
+            let (x, d_y) = (sequence(input, &x, &scratch), sequence(output, &d_y, &scratch));
+            let dense = params.taps(&scratch, &synapses, &Gauss).unwrap();
+            let (mut y, mut d_x) =
+                (Sequence::new(output, &scratch), Sequence::new(input, &scratch));
+            dense::forward(&synapses, &dense, &x, &mut y);
+            dense::by_input(&synapses, &dense, &d_y, &mut d_x);
+            let mut d_dense = scratch.block((5, 3, taps));
+            dense::by_taps(&x, &d_y, &mut d_dense);
+            let mut expected = [vec![0.0; n], vec![0.0; n], vec![0.0]];
+            let blocks = expected.each_mut().map(Vec::as_mut_slice);
+            params.backward(&synapses, &Gauss, d_dense.values(), blocks);
+            for blocks in [1, 2, 3, 5, 9] {
+                let cut = Cut::into(blocks, taps, steps);
+                let frequency = Frequency::new(&synapses, &Gauss, &params, &scratch, cut);
+                let (mut found, mut by_input) =
+                    (Sequence::new(output, &scratch), Sequence::new(input, &scratch));
+                let mut gradients = [vec![0.0; n], vec![0.0; n], vec![0.0]];
+                frequency.forward(&x, &mut found);
+                let views = gradients.each_mut().map(Vec::as_mut_slice);
+                frequency.backward(&x, &d_y, views, Some(&mut by_input));
+                close(found.view().as_slice().unwrap(), y.view().as_slice().unwrap());
+                close(by_input.view().as_slice().unwrap(), d_x.view().as_slice().unwrap());
+                for (found, expected) in gradients.iter().zip(&expected) {
+                    close(found, expected);
+                }
+            }
         }
     }
-}
-
-/// The product of two spectra at every frequency.
-pub(super) fn product<R: Real>(
-    scratch: &Scratch<R>,
-    a: &Factor<'_, R>,
-    b: &Factor<'_, R>,
-) -> Block<R> {
-    let rows = a.orient(a.planes(0).0).nrows();
-    let columns = b.orient(b.planes(0).0).ncols();
-    let mut to = scratch.block((a.spectrum().len_of(Axis(0)), rows, columns));
-    to.view_mut()
-        .axis_chunks_iter_mut(Axis(0), 2)
-        .into_par_iter()
-        .enumerate()
-        .for_each(|(f, to)| multiply(to, a, b, f));
-    to
-}
-
-/// Three real products for a complex one: with `p = (a_re + a_im) b_re`,
-/// `re = p - a_im (b_re + b_im)` and `im = p + a_re (b_im - b_re)`.
-fn multiply<R: Real>(mut to: ArrayViewMut3<'_, R>, a: &Factor<'_, R>, b: &Factor<'_, R>, f: usize) {
-    let ((a_re, a_im, a_sign), (b_re, b_im, b_sign)) = (a.planes(f), b.planes(f));
-    let (zero, one) = (R::zero(), R::one());
-    let sum = |x: ArrayView2<'_, R>, sign: R, y: ArrayView2<'_, R>| {
-        Zip::from(x).and(y).map_collect(|&x, &y| x + sign * y)
-    };
-    let (mut re, mut im) = to.multi_slice_mut((s![0, .., ..], s![1, .., ..]));
-    gemm(re.view_mut(), zero, one, a.orient(sum(a_re, a_sign, a_im).view()), b.orient(b_re));
-    im.assign(&re);
-    gemm(re, one, -a_sign, a.orient(a_im), b.orient(sum(b_re, b_sign, b_im).view()));
-    gemm(im, one, -one, a.orient(a_re), b.orient(sum(b_re, -b_sign, b_im).view()));
 }

@@ -1,45 +1,29 @@
 mod dense;
+mod fft;
 mod frequency;
+mod product;
+mod spectrum;
 
+use crate::algorithm::Algorithm;
 use crate::backend::{Cpu, Error};
+use crate::lanes::Lanes;
 use crate::scratch::{Block, Scratch};
 use crate::sequence::{Sequence, same};
-use frequency::{Factor, Transform, frequencies, product};
-
+use frequency::{Cut, Frequency};
 use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
 use polychron_core::delay::{DelayKernel, check_parameters, dense_kernel};
 use polychron_core::num::Real;
-use polychron_core::shape::{ShapeError, Synapses, expect};
+use polychron_core::shape::{Shape, ShapeError, Synapses, expect};
 use rayon::prelude::*;
 
-/// How a delayed projection is computed. Results agree to rounding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// One matrix product per tap: fast for few taps.
-    Dense,
-    /// One complex matrix product per frequency: the cost hardly grows with the taps.
-    Frequency,
-}
-
-/// Multiply-adds that take as long as moving one number of the weights' spectrum in and out of memory (measured).
-const MOVE: usize = 64;
-
-impl Algorithm {
-    /// The faster one by multiply-adds of a forward pass.
-    fn of(synapses: &Synapses, steps: usize, batch: usize) -> Self {
-        let Synapses { inputs, outputs, taps, tail, .. } = *synapses;
-        let planes = 2 * frequencies(period(synapses, steps));
-        let dense = taps * steps * inputs * outputs * batch;
-        let products = planes * inputs * outputs * batch * 3 / 2;
-        let signals = planes * (steps * inputs + (steps + tail) * outputs) * batch;
-        let kernel = planes * (taps + MOVE) * inputs * outputs;
-        if dense <= products + signals + kernel { Self::Dense } else { Self::Frequency }
+/// The algorithm of fewer multiply-adds in a forward pass.
+fn cheaper<R: Lanes>(synapses: &Synapses, input: Shape) -> Algorithm {
+    let dense = synapses.taps * input.steps * input.batch;
+    if dense <= Cut::new::<R>(synapses.taps, input).cost::<R>(input.batch) {
+        Algorithm::Dense
+    } else {
+        Algorithm::Frequency
     }
-}
-
-/// The least period at which nothing wraps onto what is kept.
-fn period(synapses: &Synapses, steps: usize) -> usize {
-    (steps + synapses.taps - 1).max(steps + synapses.tail)
 }
 
 /// Synapses to a task.
@@ -58,6 +42,10 @@ impl<'a, R: Real> Parameters<'a, R> {
         let sigma = params.sigma.slice()?;
         check_parameters(synapses, weights, delays, sigma)?;
         Ok(Self { weights, delays, sigma })
+    }
+
+    fn sigma(&self, element: usize) -> R {
+        if self.sigma.len() == 1 { self.sigma[0] } else { self.sigma[element] }
     }
 
     /// Elements `first..first + len`.
@@ -108,7 +96,7 @@ impl<'a, R: Real> Parameters<'a, R> {
             for e in 0..d_weights.len() {
                 let at = n * CHUNK + e;
                 let upstream = &d_taps[at / synapses.count * synapses.taps..][..synapses.taps];
-                let sigma = if shared { self.sigma[0] } else { self.sigma[at] };
+                let sigma = self.sigma(at);
                 let g = kernel.backward(self.weights[at], self.delays[at], sigma, upstream);
                 (d_weights[e], d_delays[e], d_sigma[e]) = (g.weight, g.delay, g.sigma);
             }
@@ -119,7 +107,7 @@ impl<'a, R: Real> Parameters<'a, R> {
     }
 }
 
-impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
+impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
     fn project(
         &self,
         synapses: &Synapses,
@@ -136,15 +124,14 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         }
         let scratch = self.scratch();
         self.install(|| {
-            let taps = params.taps(scratch, synapses, kernel)?;
             match self.algorithm(synapses, x) {
-                Algorithm::Dense => dense::forward(synapses, &taps, x, y),
+                Algorithm::Dense => {
+                    let taps = params.taps(scratch, synapses, kernel)?;
+                    dense::forward(synapses, &taps, x, y);
+                }
                 Algorithm::Frequency => {
-                    let transform = Transform::new(period(synapses, x.shape().steps), scratch);
-                    let weights = transform.taps(&taps);
-                    let x = transform.sequence(x);
-                    let product = product(scratch, &Factor::Plain(&weights), &Factor::Plain(&x));
-                    transform.write_sequence(&product, y);
+                    let cut = Cut::new::<R>(synapses.taps, x.shape());
+                    Frequency::new(synapses, kernel, &params, scratch, cut).forward(x, y);
                 }
             }
             Ok(())
@@ -171,38 +158,31 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         check_parameters(synapses, gradients[0], gradients[1], gradients[2])?;
         expect("projection's sigma gradient", params.sigma.len(), gradients[2].len())?;
         let scratch = self.scratch();
+        if is_empty(synapses, x) {
+            gradients.into_iter().for_each(|gradient| gradient.fill(R::zero()));
+            if let Some(d_x) = d_x {
+                d_x.clear();
+            }
+            return Ok(());
+        }
         self.install(|| {
-            let mut d_taps = scratch.block((synapses.outputs, synapses.inputs, synapses.taps));
-            if is_empty(synapses, x) {
-                d_taps.values_mut().fill(R::zero());
-                if let Some(d_x) = d_x {
-                    d_x.clear();
+            match self.algorithm(synapses, x) {
+                Algorithm::Dense => {
+                    if let Some(d_x) = d_x {
+                        let taps = params.taps(scratch, synapses, kernel)?;
+                        dense::by_input(synapses, &taps, d_y, d_x);
+                    }
+                    let shape = (synapses.outputs, synapses.inputs, synapses.taps);
+                    let mut d_taps = scratch.block(shape);
+                    dense::by_taps(x, d_y, &mut d_taps);
+                    params.backward(synapses, kernel, d_taps.values(), gradients);
                 }
-            } else {
-                let taps = || params.taps(scratch, synapses, kernel);
-                match self.algorithm(synapses, x) {
-                    Algorithm::Dense => {
-                        if let Some(d_x) = d_x {
-                            dense::by_input(synapses, &taps()?, d_y, d_x);
-                        }
-                        dense::by_taps(x, d_y, &mut d_taps);
-                    }
-                    Algorithm::Frequency => {
-                        let transform = Transform::new(period(synapses, x.shape().steps), scratch);
-                        let upstream = transform.sequence(d_y);
-                        let upstream = Factor::Plain(&upstream);
-                        if let Some(d_x) = d_x {
-                            let weights = transform.taps(&taps()?);
-                            let product = product(scratch, &Factor::Adjoint(&weights), &upstream);
-                            transform.write_sequence(&product, d_x);
-                        }
-                        let x = transform.sequence(x);
-                        let product = product(scratch, &upstream, &Factor::Adjoint(&x));
-                        transform.write_taps(&product, &mut d_taps);
-                    }
+                Algorithm::Frequency => {
+                    let cut = Cut::new::<R>(synapses.taps, x.shape());
+                    Frequency::new(synapses, kernel, &params, scratch, cut)
+                        .backward(x, d_y, gradients, d_x);
                 }
             }
-            params.backward(synapses, kernel, d_taps.values(), gradients);
             Ok(())
         })
     }
@@ -223,9 +203,9 @@ fn is_empty<R: Real>(synapses: &Synapses, x: &Sequence<R>) -> bool {
     x.shape().is_empty() || synapses.weights() * synapses.taps == 0
 }
 
-impl<R: Real> Cpu<R> {
+impl<R: Lanes> Cpu<R> {
     fn algorithm(&self, synapses: &Synapses, x: &Sequence<R>) -> Algorithm {
-        self.forced().unwrap_or_else(|| Algorithm::of(synapses, x.shape().steps, x.shape().batch))
+        self.forced().unwrap_or_else(|| cheaper::<R>(synapses, x.shape()))
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{DelayKernel, SynapseGradient, Tap, gather, round_delay, spread};
+use super::{DelayKernel, SynapseGradient, Tap, distance, gather, round_delay, spread};
 use crate::num::Real;
 
 /// A Gaussian of standard deviation `s = |sigma| + 0.27` steps: the paper's training kernel
@@ -45,19 +45,17 @@ impl<R: Real> DelayKernel<R> for Gauss {
     }
 
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
-        let z = (R::count(j) - delay) / width;
-        let exponent = z * z / R::of(2.0);
-        if exponent > R::of(NEGLIGIBLE) {
-            return Tap { value: R::zero(), d_delay: R::zero(), d_width: R::zero() };
-        }
-        let value = (-exponent).exp();
+        let z = distance(j, delay) / width;
+        let exponent = z * z * R::of(0.5);
+        let bump = (-exponent).exp();
+        let value = if exponent > R::of(NEGLIGIBLE) { R::zero() } else { bump };
         let slope = value * z / width;
         Tap { value, d_delay: slope, d_width: slope * z }
     }
 }
 
 fn tent<R: Real>(j: usize, delay: R, width: R) -> Tap<R> {
-    let u = R::count(j) - delay;
+    let u = distance(j, delay);
     let height = width - u.abs();
     if height > R::zero() {
         Tap { value: height, d_delay: sign(u), d_width: R::one() }

@@ -80,7 +80,9 @@ fn spread<R: Real>(tap: impl Fn(usize, R, R) -> Tap<R>, width: R, delay: R, out:
     let mut sum = R::zero();
     for (j, x) in out.iter_mut().enumerate() {
         *x = tap(j, delay, width).value;
-        sum += *x;
+    }
+    for &mut x in &mut *out {
+        sum += x;
     }
     let scale = R::one() / (sum + R::of(FLOOR));
     for x in out {
@@ -97,12 +99,20 @@ fn gather<R: Real>(
 ) -> SynapseGradient<R> {
     let zero = R::zero();
     let (mut mass, mut value) = (zero, zero);
-    let mut seen = [Tap { value: zero, d_delay: zero, d_width: zero }; CACHED];
-    for (j, &g) in upstream.iter().enumerate() {
+    let (mut values, mut by_delay, mut by_width) = ([zero; CACHED], [zero; CACHED], [zero; CACHED]);
+    for j in 0..upstream.len().min(CACHED) {
         let bump = tap(j, delay, width);
-        if let Some(seen) = seen.get_mut(j) {
-            *seen = bump;
+        (values[j], by_delay[j], by_width[j]) = (bump.value, bump.d_delay, bump.d_width);
+    }
+    let at = |j: usize| {
+        if j < CACHED {
+            Tap { value: values[j], d_delay: by_delay[j], d_width: by_width[j] }
+        } else {
+            tap(j, delay, width)
         }
+    };
+    for (j, &g) in upstream.iter().enumerate() {
+        let bump = at(j);
         mass += bump.value;
         value += g * bump.value;
     }
@@ -110,13 +120,18 @@ fn gather<R: Real>(
     let d_weight = value * scale;
     let (mut d_delay, mut d_sigma) = (zero, zero);
     for (j, &g) in upstream.iter().enumerate() {
-        let again = || tap(j, delay, width);
-        let bump = seen.get(j).copied().unwrap_or_else(again);
+        let bump = at(j);
         d_delay += (g - d_weight) * bump.d_delay;
         d_sigma += (g - d_weight) * bump.d_width;
     }
     let outer = weight * scale;
     SynapseGradient { weight: d_weight, delay: outer * d_delay, sigma: outer * d_sigma * d_width }
+}
+
+/// `u = j - d`, in steps.
+#[inline]
+fn distance<R: Real>(j: usize, delay: R) -> R {
+    R::from_i32(j as i32).unwrap_or_else(R::infinity) - delay
 }
 
 /// The nearest whole delay that a kernel of `taps` taps holds; halves go to the even one, NaN to 0.

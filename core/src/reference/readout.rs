@@ -35,7 +35,10 @@ pub fn readout<R: Real>(
     let mut total = R::zero();
     for b in 0..shape.batch {
         let steps = valid.steps(b, shape.steps);
-        let v = membrane(readout, x, shape, b, steps);
+        let mut v = membrane(readout, x, shape, b, steps);
+        if loss == Loss::Sum {
+            v.chunks_exact_mut(classes).for_each(softmax);
+        }
         let score = &mut scores[b * classes..(b + 1) * classes];
         score_of(loss, &v, score);
         let Some(targets) = targets else { continue };
@@ -71,16 +74,13 @@ fn membrane<R: Real>(readout: &Li<R>, x: &[R], shape: Shape, b: usize, steps: us
     v
 }
 
+/// The scores for the membrane `[steps, C]`, of which [`Loss::Sum`] takes the softmax of every step.
 fn score_of<R: Real>(loss: Loss, v: &[R], score: &mut [R]) {
     let classes = score.len();
     let start = if loss == Loss::Max && !v.is_empty() { R::neg_infinity() } else { R::zero() };
     score.fill(start);
     for row in v.chunks_exact(classes) {
-        let mut row = row.to_vec();
-        if loss == Loss::Sum {
-            softmax(&mut row);
-        }
-        for (s, &v) in score.iter_mut().zip(&row) {
+        for (s, &v) in score.iter_mut().zip(row) {
             *s = if loss == Loss::Max { s.max(v) } else { *s + v };
         }
     }
@@ -90,18 +90,16 @@ fn score_of<R: Real>(loss: Loss, v: &[R], score: &mut [R]) {
     }
 }
 
-/// The gradient by the membrane `[steps, C]`.
+/// The gradient by the membrane `[steps, C]`, given as [`score_of`] takes it.
 fn score_adjoint<R: Real>(loss: Loss, v: &[R], d_score: &[R]) -> Vec<R> {
     let classes = d_score.len();
     let steps = v.len() / classes;
     let mut d_v = vec![R::zero(); v.len()];
     match loss {
         Loss::Sum => {
-            for (row, d_row) in v.chunks_exact(classes).zip(d_v.chunks_exact_mut(classes)) {
-                let mut q = row.to_vec();
-                softmax(&mut q);
+            for (q, d_row) in v.chunks_exact(classes).zip(d_v.chunks_exact_mut(classes)) {
                 let mean: R = q.iter().zip(d_score).map(|(&q, &d)| q * d).sum();
-                for ((d_v, &q), &d) in d_row.iter_mut().zip(&q).zip(d_score) {
+                for ((d_v, &q), &d) in d_row.iter_mut().zip(q).zip(d_score) {
                     *d_v = q * (d - mean);
                 }
             }

@@ -1,0 +1,270 @@
+use polychron_core::num::Real;
+use pulp::{Arch, Simd};
+
+/// Numbers with vectors of several lanes, `f32` and `f64`. The vectors are those of the machine the program runs on: AVX-512,
+/// AVX2, NEON, or a single number.
+pub trait Lanes: Real {
+    /// A vector.
+    type Vector<S: Simd>: Copy + Send + Sync;
+
+    /// Numbers in a vector.
+    #[doc(hidden)]
+    fn lanes<S: Simd>() -> usize;
+    #[doc(hidden)]
+    fn splat<S: Simd>(s: S, x: Self) -> Self::Vector<S>;
+    #[doc(hidden)]
+    fn add<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    #[doc(hidden)]
+    fn sub<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    #[doc(hidden)]
+    fn mul<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a b + c`, rounded once where the machine can.
+    #[doc(hidden)]
+    fn mul_add<S: Simd>(
+        s: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    /// The whole vectors of a slice.
+    #[doc(hidden)]
+    fn vectors<S: Simd>(values: &[Self]) -> &[Self::Vector<S>];
+    #[doc(hidden)]
+    fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [Self::Vector<S>];
+    /// The first lanes of a vector, the others being 0.
+    #[doc(hidden)]
+    fn load<S: Simd>(s: S, values: &[Self]) -> Self::Vector<S>;
+    /// Stores as many lanes as `to` holds.
+    #[doc(hidden)]
+    fn store<S: Simd>(s: S, to: &mut [Self], x: Self::Vector<S>);
+}
+
+macro_rules! lanes {
+    ($t:ident, $vector:ident, $lanes:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $mul_add:ident,
+     $vectors:ident, $vectors_mut:ident, $load:ident, $store:ident) => {
+        impl Lanes for $t {
+            type Vector<S: Simd> = S::$vector;
+
+            #[inline(always)]
+            fn lanes<S: Simd>() -> usize {
+                S::$lanes
+            }
+
+            #[inline(always)]
+            fn splat<S: Simd>(s: S, x: Self) -> S::$vector {
+                s.$splat(x)
+            }
+
+            #[inline(always)]
+            fn add<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                s.$add(a, b)
+            }
+
+            #[inline(always)]
+            fn sub<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                s.$sub(a, b)
+            }
+
+            #[inline(always)]
+            fn mul<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                s.$mul(a, b)
+            }
+
+            #[inline(always)]
+            fn mul_add<S: Simd>(s: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+                s.$mul_add(a, b, c)
+            }
+
+            #[inline(always)]
+            fn vectors<S: Simd>(values: &[Self]) -> &[S::$vector] {
+                S::$vectors(values).0
+            }
+
+            #[inline(always)]
+            fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [S::$vector] {
+                S::$vectors_mut(values).0
+            }
+
+            #[inline(always)]
+            fn load<S: Simd>(s: S, values: &[Self]) -> S::$vector {
+                match S::$vectors(values).0.first() {
+                    Some(&x) => x,
+                    None => s.$load(values),
+                }
+            }
+
+            #[inline(always)]
+            fn store<S: Simd>(s: S, to: &mut [Self], x: S::$vector) {
+                match S::$vectors_mut(to).0.first_mut() {
+                    Some(to) => *to = x,
+                    None => s.$store(to, x),
+                }
+            }
+        }
+    };
+}
+
+lanes!(
+    f32,
+    f32s,
+    F32_LANES,
+    splat_f32s,
+    add_f32s,
+    sub_f32s,
+    mul_f32s,
+    mul_add_e_f32s,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    partial_load_f32s,
+    partial_store_f32s
+);
+lanes!(
+    f64,
+    f64s,
+    F64_LANES,
+    splat_f64s,
+    add_f64s,
+    sub_f64s,
+    mul_f64s,
+    mul_add_e_f64s,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    partial_load_f64s,
+    partial_store_f64s
+);
+
+/// A vector with the machine's instructions at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Vector<R: Lanes, S: Simd> {
+    x: R::Vector<S>,
+    s: S,
+}
+
+impl<R: Lanes, S: Simd> Vector<R, S> {
+    #[inline(always)]
+    pub(crate) fn splat(s: S, x: R) -> Self {
+        Self { x: R::splat(s, x), s }
+    }
+
+    /// The first lanes of a vector, the others being 0.
+    #[inline(always)]
+    pub(crate) fn load(s: S, values: &[R]) -> Self {
+        Self { x: R::load(s, values), s }
+    }
+
+    /// Stores as many lanes as `to` holds.
+    #[inline(always)]
+    pub(crate) fn store(self, to: &mut [R]) {
+        R::store(self.s, to, self.x);
+    }
+
+    /// `self b + c`, rounded once where the machine can.
+    #[inline(always)]
+    pub(crate) fn mul_add(self, b: Self, c: Self) -> Self {
+        Self { x: R::mul_add(self.s, self.x, b.x, c.x), ..self }
+    }
+}
+
+macro_rules! operator {
+    ($operator:ident, $name:ident) => {
+        impl<R: Lanes, S: Simd> core::ops::$operator for Vector<R, S> {
+            type Output = Self;
+
+            #[inline(always)]
+            fn $name(self, other: Self) -> Self {
+                Self { x: <R as Lanes>::$name(self.s, self.x, other.x), ..self }
+            }
+        }
+    };
+}
+
+operator!(Add, add);
+operator!(Sub, sub);
+operator!(Mul, mul);
+
+/// A complex number in every lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Complex<R: Lanes, S: Simd> {
+    pub(crate) re: Vector<R, S>,
+    pub(crate) im: Vector<R, S>,
+}
+
+impl<R: Lanes, S: Simd> Complex<R, S> {
+    #[inline(always)]
+    pub(crate) fn splat(s: S, [re, im]: [R; 2]) -> Self {
+        Self { re: Vector::splat(s, re), im: Vector::splat(s, im) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn conj(self) -> Self {
+        let zero = Vector::splat(self.re.s, R::zero());
+        Self { im: zero - self.im, ..self }
+    }
+
+    /// Real and imaginary part exchanged.
+    #[inline(always)]
+    pub(crate) fn swap(self) -> Self {
+        Self { re: self.im, im: self.re }
+    }
+
+    /// `i self`.
+    #[inline(always)]
+    pub(crate) fn quarter_turn(self) -> Self {
+        let zero = Vector::splat(self.re.s, R::zero());
+        Self { re: zero - self.im, im: self.re }
+    }
+
+    /// `self b`.
+    #[inline(always)]
+    pub(crate) fn times(self, [re, im]: [R; 2]) -> Self {
+        let b = Self::splat(self.re.s, [re, im]);
+        let minus = Vector::splat(self.re.s, -im);
+        Self {
+            re: self.im.mul_add(minus, self.re * b.re),
+            im: self.im.mul_add(b.re, self.re * b.im),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn scale(self, x: R) -> Self {
+        let x = Vector::splat(self.re.s, x);
+        Self { re: self.re * x, im: self.im * x }
+    }
+}
+
+impl<R: Lanes, S: Simd> core::ops::Add for Complex<R, S> {
+    type Output = Self;
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        Self { re: self.re + b.re, im: self.im + b.im }
+    }
+}
+
+impl<R: Lanes, S: Simd> core::ops::Sub for Complex<R, S> {
+    type Output = Self;
+
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        Self { re: self.re - b.re, im: self.im - b.im }
+    }
+}
+
+/// The next multiple of the machine's lanes.
+pub(crate) fn whole_vectors<R: Lanes>(n: usize) -> usize {
+    struct Width<R>(core::marker::PhantomData<R>);
+    impl<R: Lanes> pulp::WithSimd for Width<R> {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            R::lanes::<S>()
+        }
+    }
+    n.next_multiple_of(Arch::new().dispatch(Width::<R>(core::marker::PhantomData)))
+}
+
+/// Runs a plain loop with the machine's vectors: the compiler vectorises what is inlined into it.
+#[inline(always)]
+pub(crate) fn vectorize<T>(work: impl FnOnce() -> T) -> T {
+    Arch::new().dispatch(work)
+}
