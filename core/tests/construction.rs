@@ -5,7 +5,7 @@
 mod layers;
 
 use polychron_core::backend::{Backend, Firing};
-use polychron_core::delay::{AnyKernel, DelayKernel, Discrete, dense_kernel, round_delay};
+use polychron_core::delay::{AnyKernel, BESIDE, DelayKernel, Discrete, dense_kernel, round_delay};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{
     AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
@@ -15,6 +15,7 @@ use polychron_core::reference::{
     Block, NeuronArgs, Reference, neuron_backward, neuron_forward, project, project_backward,
     project_input,
 };
+use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
 
@@ -149,6 +150,34 @@ fn delays_out_of_reach_round_to_an_end() {
     ] {
         assert_eq!(round_delay(delay, 25), expected, "{delay}");
         assert_eq!(round_delay(delay, 0), 0, "{delay}");
+    }
+}
+
+#[test]
+fn synapses_side_by_side_are_the_same_numbers() {
+    let rng = Rng::new(3, 0);
+    for (_, kernel) in AnyKernel::ALL {
+        for taps in [1, 6, 70] {
+            let draw = |part: u64, low: f32, high: f32| -> [f32; BESIDE] {
+                let rng = rng.fork(part);
+                std::array::from_fn(|l| low + (high - low) * rng.uniform::<f32>(l as u64))
+            };
+            let (weights, delays) = (draw(0, -1.0, 1.0), draw(1, -1.0, taps as f32));
+            let sigmas = draw(2, -3.0, 3.0);
+            let upstream: Vec<_> = (0..taps).map(|j| draw(3 + j as u64, -1.0, 1.0)).collect();
+            let mut beside = vec![[f32::NAN; BESIDE]; taps];
+            kernel.taps_beside(&delays, &sigmas, &mut beside);
+            let gradients = kernel.backward_beside(&weights, &delays, &sigmas, &upstream);
+            for l in 0..BESIDE {
+                let mut alone = vec![f32::NAN; taps];
+                kernel.taps(delays[l], sigmas[l], &mut alone);
+                assert_eq!(beside.iter().map(|row| row[l]).collect::<Vec<_>>(), alone);
+                let of_one: Vec<_> = upstream.iter().map(|row| row[l]).collect();
+                let one = kernel.backward(weights[l], delays[l], sigmas[l], &of_one);
+                let found = [gradients.weight[l], gradients.delay[l], gradients.sigma[l]];
+                assert_eq!(found, [one.weight, one.delay, one.sigma], "{kernel:?} {taps}");
+            }
+        }
     }
 }
 

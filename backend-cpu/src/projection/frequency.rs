@@ -8,10 +8,10 @@ use super::Parameters;
 use super::fft::{Fft, length};
 use super::product::{Factor, Over, product};
 use super::spectrum::Spectrum;
-use crate::lanes::{Complex, Lanes, Vector, whole_vectors};
+use crate::lanes::{Complex, Lanes, Vector, vectorize, whole_vectors};
 use crate::scratch::Scratch;
 use crate::sequence::Sequence;
-use polychron_core::delay::DelayKernel;
+use polychron_core::delay::{BESIDE, DelayKernel};
 use polychron_core::shape::{Shape, Synapses};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -52,9 +52,9 @@ impl Cut {
 }
 
 /// The passes of one projection.
-pub(super) struct Frequency<'a, R> {
+pub(super) struct Frequency<'a, R, K> {
     synapses: &'a Synapses,
-    kernel: &'a dyn DelayKernel<R>,
+    kernel: &'a K,
     params: &'a Parameters<'a, R>,
     scratch: &'a Scratch<R>,
     cut: Cut,
@@ -68,10 +68,10 @@ enum Series {
     Outputs,
 }
 
-impl<'a, R: Lanes> Frequency<'a, R> {
+impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
     pub(super) fn new(
         synapses: &'a Synapses,
-        kernel: &'a dyn DelayKernel<R>,
+        kernel: &'a K,
         params: &'a Parameters<'a, R>,
         scratch: &'a Scratch<R>,
         cut: Cut,
@@ -105,7 +105,8 @@ impl<'a, R: Lanes> Frequency<'a, R> {
             self.write_sequence(&product, self.cut.hop, d_x);
         }
         let x = self.sequence(x, self.cut.hop);
-        let mut product = self.spectrum(self.synapses.outputs, self.synapses.inputs);
+        let columns = self.synapses.inputs.next_multiple_of(BESIDE);
+        let mut product = self.spectrum(self.synapses.outputs, columns);
         self.multiply(Over::Lanes, (&upstream, false), (&x, true), &mut product);
         drop((upstream, x));
         self.gradients(&product, gradients);
@@ -164,42 +165,71 @@ impl<'a, R: Lanes> Frequency<'a, R> {
 
     /// The spectrum of the dense kernel.
     fn weights(&self, series: Series) -> Spectrum<R> {
-        let Synapses { inputs, outputs, taps, count, .. } = *self.synapses;
+        let Synapses { inputs, outputs, taps, .. } = *self.synapses;
         let (all, lanes) =
             if series == Series::Inputs { (inputs, outputs) } else { (outputs, inputs) };
-        let mut spectrum = self.spectrum(all, lanes);
-        let stride = spectrum.stride();
-        let (padded, pitch) = (spectrum.lanes(), spectrum.pitch());
+        let mut spectrum = self.spectrum(all, lanes.next_multiple_of(BESIDE));
+        let (stride, lanes, pitch) = (spectrum.stride(), spectrum.lanes(), spectrum.pitch());
+        let (fft, cut) = (&self.fft, &self.whole());
         spectrum.values_mut().par_chunks_mut(stride).enumerate().for_each(|(n, to)| {
-            let mut columns = self.scratch.block((1, taps, padded + 1));
-            let (columns, bump) = columns.values_mut().split_at_mut(taps * padded);
-            columns.fill(R::zero());
-            for lane in 0..lanes {
-                let synapse =
-                    if series == Series::Inputs { lane * inputs + n } else { n * inputs + lane };
-                for e in synapse * count..(synapse + 1) * count {
-                    let Parameters { weights, delays, .. } = self.params;
-                    self.kernel.taps(delays[e], self.params.sigma(e), bump);
-                    for (row, &x) in columns.chunks_exact_mut(padded).zip(bump.iter()) {
-                        row[lane] += weights[e] * x;
+            let mut room = self.scratch.block((1, taps, lanes + BESIDE));
+            let (columns, bump) = room.values_mut().split_at_mut(taps * lanes);
+            vectorize(
+                #[inline(always)]
+                || self.columns(series, n, columns, bump.as_chunks_mut().0),
+            );
+            let (window, from, batch) = (taps, &*columns, lanes);
+            Arch::new().dispatch(Analyse { fft, cut, window, from, batch, to, lanes, pitch });
+        });
+        spectrum
+    }
+
+    /// The dense kernel `[K][lane]` of one series.
+    #[inline(always)]
+    fn columns(&self, series: Series, n: usize, to: &mut [R], bump: &mut [[R; BESIDE]]) {
+        to.fill(R::zero());
+        let lanes = to.len() / self.synapses.taps;
+        for c in 0..self.synapses.count {
+            for lane in (0..lanes).step_by(BESIDE) {
+                let (at, present) = self.beside(series, n, lane, c);
+                let Parameters { weights, delays, .. } = self.params;
+                let mut of = [[R::zero(); BESIDE]; 3];
+                for l in 0..present {
+                    let at = at[l];
+                    (of[0][l], of[1][l], of[2][l]) =
+                        (weights[at], delays[at], self.params.sigma(at));
+                }
+                let [weights, delays, sigmas] = &of;
+                self.kernel.taps_beside(delays, sigmas, bump);
+                for (to, bump) in to.chunks_exact_mut(lanes).zip(&*bump) {
+                    let to = &mut to[lane..lane + BESIDE];
+                    for l in 0..BESIDE {
+                        to[l] += weights[l] * bump[l];
                     }
                 }
             }
-            let cut = &Cut { hop: taps, blocks: 1, ..self.cut };
-            let fft = &self.fft;
-            let whole = Analyse {
-                fft,
-                cut,
-                window: taps,
-                from: columns,
-                batch: padded,
-                to,
-                lanes: padded,
-                pitch,
-            };
-            Arch::new().dispatch(whole);
-        });
-        spectrum
+        }
+    }
+
+    /// The places of element `c` of the synapses from a lane on, and how many there are.
+    #[inline(always)]
+    fn beside(&self, series: Series, n: usize, lane: usize, c: usize) -> ([usize; BESIDE], usize) {
+        let Synapses { inputs, outputs, count, .. } = *self.synapses;
+        let (first, apart, lanes) = match series {
+            Series::Inputs => (n, inputs, outputs),
+            Series::Outputs => (n * inputs, 1, inputs),
+        };
+        let present = lanes.saturating_sub(lane).min(BESIDE);
+        let mut at = [0; BESIDE];
+        for l in 0..present {
+            at[l] = (first + (lane + l) * apart) * count + c;
+        }
+        (at, present)
+    }
+
+    /// The transform's length as one block.
+    fn whole(&self) -> Cut {
+        Cut { hop: self.synapses.taps, blocks: 1, ..self.cut }
     }
 
     /// From the spectrum of the gradient by the dense kernel, series being outputs, to the parameters' gradients.
@@ -213,38 +243,57 @@ impl<'a, R: Lanes> Frequency<'a, R> {
             .par_chunks_mut(row)
             .zip(d_delays.par_chunks_mut(row))
             .zip(by_sigma.par_chunks_mut(row));
+        let (lanes, pitch) = (spectrum.lanes(), spectrum.pitch());
+        let (fft, cut) = (&self.fft, &self.whole());
         rows.enumerate().for_each(|(n, ((d_weights, d_delays), d_sigma))| {
-            let padded = spectrum.lanes();
-            let mut columns = self.scratch.block((1, taps, padded + 1));
-            let (columns, upstream) = columns.values_mut().split_at_mut(taps * padded);
-            let cut = &Cut { hop: taps, blocks: 1, ..self.cut };
-            let (fft, from, pitch) = (&self.fft, spectrum.of(n), spectrum.pitch());
-            let whole = Synthesise {
-                fft,
-                cut,
-                keep: taps,
-                from,
-                lanes: padded,
-                pitch,
-                batch: padded,
-                to: columns,
-            };
-            Arch::new().dispatch(whole);
-            for i in 0..inputs {
-                for (x, row) in upstream.iter_mut().zip(columns.chunks_exact(padded)) {
-                    *x = row[i];
-                }
-                for e in i * count..(i + 1) * count {
-                    let at = n * row + e;
-                    let Parameters { weights, delays, .. } = self.params;
-                    let sigma = self.params.sigma(at);
-                    let g = self.kernel.backward(weights[at], delays[at], sigma, upstream);
-                    (d_weights[e], d_delays[e], d_sigma[e]) = (g.weight, g.delay, g.sigma);
-                }
-            }
+            let mut room = self.scratch.block((1, taps, lanes + BESIDE));
+            let (columns, upstream) = room.values_mut().split_at_mut(taps * lanes);
+            let (keep, from, batch, to) = (taps, spectrum.of(n), lanes, &mut *columns);
+            Arch::new().dispatch(Synthesise { fft, cut, keep, from, lanes, pitch, batch, to });
+            vectorize(
+                #[inline(always)]
+                || {
+                    let gradients = [d_weights, d_delays, d_sigma];
+                    self.gradients_of(n, columns, upstream.as_chunks_mut().0, gradients);
+                },
+            );
         });
         if shared {
             d_sigma[0] = own.values().iter().copied().sum();
+        }
+    }
+
+    /// The gradients of one output's synapses for the gradient `[K][lane]` by its dense kernel.
+    #[inline(always)]
+    fn gradients_of(
+        &self,
+        n: usize,
+        columns: &[R],
+        upstream: &mut [[R; BESIDE]],
+        [d_weights, d_delays, d_sigma]: [&mut [R]; 3],
+    ) {
+        let first = n * d_weights.len();
+        let lanes = columns.len() / self.synapses.taps;
+        for lane in (0..lanes).step_by(BESIDE) {
+            for (to, from) in upstream.iter_mut().zip(columns.chunks_exact(lanes)) {
+                to.copy_from_slice(&from[lane..lane + BESIDE]);
+            }
+            for c in 0..self.synapses.count {
+                let (at, present) = self.beside(Series::Outputs, n, lane, c);
+                let Parameters { weights, delays, .. } = self.params;
+                let mut of = [[R::zero(); BESIDE]; 3];
+                for l in 0..present {
+                    let at = at[l];
+                    (of[0][l], of[1][l], of[2][l]) =
+                        (weights[at], delays[at], self.params.sigma(at));
+                }
+                let [weights, delays, sigmas] = &of;
+                let g = self.kernel.backward_beside(weights, delays, sigmas, upstream);
+                for l in 0..present {
+                    let e = at[l] - first;
+                    (d_weights[e], d_delays[e], d_sigma[e]) = (g.weight[l], g.delay[l], g.sigma[l]);
+                }
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::{DelayKernel, SynapseGradient, Tap, distance, gather, round_delay, spread};
+use super::{BESIDE, DelayKernel, SynapseGradient, Tap, distance, gather, round_delay, spread};
 use crate::num::Real;
 
 /// A Gaussian of standard deviation `s = |sigma| + 0.27` steps: the paper's training kernel
@@ -29,6 +29,7 @@ pub struct Discrete;
 /// -ln(1e-30).
 const NEGLIGIBLE: f64 = 69.07755278982137;
 
+#[inline]
 fn sign<R: Real>(x: R) -> R {
     if x > R::zero() {
         R::one()
@@ -40,10 +41,12 @@ fn sign<R: Real>(x: R) -> R {
 }
 
 impl<R: Real> DelayKernel<R> for Gauss {
+    #[inline]
     fn width(&self, sigma: R) -> (R, R) {
         (sigma.abs() + R::of(0.27), sign(sigma))
     }
 
+    #[inline]
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
         let z = distance(j, delay) / width;
         let exponent = z * z * R::of(0.5);
@@ -54,6 +57,7 @@ impl<R: Real> DelayKernel<R> for Gauss {
     }
 }
 
+#[inline]
 fn tent<R: Real>(j: usize, delay: R, width: R) -> Tap<R> {
     let u = distance(j, delay);
     let height = width - u.abs();
@@ -65,30 +69,36 @@ fn tent<R: Real>(j: usize, delay: R, width: R) -> Tap<R> {
 }
 
 impl<R: Real> DelayKernel<R> for Max {
+    #[inline]
     fn width(&self, sigma: R) -> (R, R) {
         (sigma.abs() + R::one(), sign(sigma))
     }
 
+    #[inline]
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
         tent(j, delay, width)
     }
 }
 
 impl<R: Real> DelayKernel<R> for Triangle {
+    #[inline]
     fn width(&self, _sigma: R) -> (R, R) {
         (R::one(), R::zero())
     }
 
+    #[inline]
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
         tent(j, delay, width)
     }
 }
 
 impl<R: Real> DelayKernel<R> for Discrete {
+    #[inline]
     fn width(&self, _sigma: R) -> (R, R) {
         (R::zero(), R::zero())
     }
 
+    #[inline]
     fn tap(&self, j: usize, delay: R, _width: R) -> Tap<R> {
         let value = if delay.round_even() == R::count(j) { R::one() } else { R::zero() };
         Tap { value, d_delay: R::zero(), d_width: R::zero() }
@@ -104,6 +114,32 @@ impl<R: Real> DelayKernel<R> for Discrete {
     fn backward(&self, _weight: R, delay: R, _sigma: R, upstream: &[R]) -> SynapseGradient<R> {
         let weight = upstream.get(round_delay(delay, upstream.len())).copied().unwrap_or(R::zero());
         SynapseGradient { weight, delay: R::zero(), sigma: R::zero() }
+    }
+
+    fn taps_beside(&self, delays: &[R; BESIDE], _sigmas: &[R; BESIDE], out: &mut [[R; BESIDE]]) {
+        out.fill([R::zero(); BESIDE]);
+        let taps = out.len();
+        for (l, &delay) in delays.iter().enumerate() {
+            if let Some(row) = out.get_mut(round_delay(delay, taps)) {
+                row[l] = R::one();
+            }
+        }
+    }
+
+    fn backward_beside(
+        &self,
+        _weights: &[R; BESIDE],
+        delays: &[R; BESIDE],
+        _sigmas: &[R; BESIDE],
+        upstream: &[[R; BESIDE]],
+    ) -> SynapseGradient<[R; BESIDE]> {
+        let zero = [R::zero(); BESIDE];
+        let mut weight = zero;
+        for (l, &delay) in delays.iter().enumerate() {
+            weight[l] =
+                upstream.get(round_delay(delay, upstream.len())).map_or(R::zero(), |row| row[l]);
+        }
+        SynapseGradient { weight, delay: zero, sigma: zero }
     }
 }
 
@@ -141,6 +177,7 @@ impl AnyKernel {
 }
 
 impl<R: Real> DelayKernel<R> for AnyKernel {
+    #[inline]
     fn width(&self, sigma: R) -> (R, R) {
         match self {
             Self::Gauss => Gauss.width(sigma),
@@ -150,6 +187,7 @@ impl<R: Real> DelayKernel<R> for AnyKernel {
         }
     }
 
+    #[inline]
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
         match self {
             Self::Gauss => Gauss.tap(j, delay, width),
@@ -173,6 +211,32 @@ impl<R: Real> DelayKernel<R> for AnyKernel {
             Self::Gauss => gather(|j, d, s| Gauss.tap(j, d, s), width, weight, delay, upstream),
             Self::Max | Self::Triangle => gather(tent, width, weight, delay, upstream),
             Self::Discrete => Discrete.backward(weight, delay, sigma, upstream),
+        }
+    }
+
+    #[inline(always)]
+    fn taps_beside(&self, delays: &[R; BESIDE], sigmas: &[R; BESIDE], out: &mut [[R; BESIDE]]) {
+        match self {
+            Self::Gauss => Gauss.taps_beside(delays, sigmas, out),
+            Self::Max => Max.taps_beside(delays, sigmas, out),
+            Self::Triangle => Triangle.taps_beside(delays, sigmas, out),
+            Self::Discrete => Discrete.taps_beside(delays, sigmas, out),
+        }
+    }
+
+    #[inline(always)]
+    fn backward_beside(
+        &self,
+        weights: &[R; BESIDE],
+        delays: &[R; BESIDE],
+        sigmas: &[R; BESIDE],
+        upstream: &[[R; BESIDE]],
+    ) -> SynapseGradient<[R; BESIDE]> {
+        match self {
+            Self::Gauss => Gauss.backward_beside(weights, delays, sigmas, upstream),
+            Self::Max => Max.backward_beside(weights, delays, sigmas, upstream),
+            Self::Triangle => Triangle.backward_beside(weights, delays, sigmas, upstream),
+            Self::Discrete => Discrete.backward_beside(weights, delays, sigmas, upstream),
         }
     }
 }
