@@ -1,9 +1,10 @@
 use crate::algorithm::Algorithm;
+use crate::gemm::gemm;
 use crate::norm::{Lengths, Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
 use crate::scratch::Scratch;
 use crate::sequence::{Sequence, same};
 use core::ops::Range;
-use ndarray::{ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayViewMut2, Axis};
 use polychron_core::backend::{Backend, NormMode, View, ViewMut};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
@@ -14,6 +15,7 @@ use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, ShapeError, expect};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use std::time::Instant;
 
 /// The CPU behind the backend boundary, for `f32` and `f64`: threads of its own and a choice of algorithm.
 #[derive(Debug)]
@@ -56,6 +58,26 @@ impl<R: Real> Cpu<R> {
     /// The same backend with one algorithm for all projections; `None` takes the cheaper one for each.
     pub fn with_algorithm(self, algorithm: Option<Algorithm>) -> Self {
         Self { algorithm, ..self }
+    }
+
+    /// Floating-point operations a second of the matrix product that projections are made of, while every thread
+    /// multiplies matrices of its own that are large: what a projection's rate is held against. Takes a few products' time.
+    pub fn gemm_rate(&self) -> f64 {
+        const SIZE: usize = 1024;
+        const ROUNDS: usize = 6;
+        let factor = Array2::from_shape_fn((SIZE, SIZE), |(r, c)| R::count((7 * r + 3 * c) % 11));
+        let mut products = vec![factor.clone(); self.pool.current_num_threads()];
+        let seconds = (0..ROUNDS).map(|_| {
+            let start = Instant::now();
+            self.install(|| {
+                products.par_iter_mut().with_max_len(1).for_each(|product| {
+                    gemm(product.view_mut(), R::zero(), R::one(), factor.view(), factor.view());
+                });
+            });
+            start.elapsed().as_secs_f64()
+        });
+        let best = seconds.fold(f64::INFINITY, f64::min);
+        2.0 * SIZE.pow(3) as f64 * products.len() as f64 / best
     }
 
     pub(crate) fn scratch(&self) -> &Scratch<R> {

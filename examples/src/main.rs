@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 //! Train, evaluate and inspect spiking networks with learnable delays.
 
+mod bench;
 mod checkpoint;
 mod config;
 mod data;
@@ -34,6 +35,9 @@ enum Command {
     Inspect(inspect::Args),
     /// Check a data set and count what is in it
     Data(data::Args),
+    /// Measure what the paper's networks cost here
+    #[command(subcommand)]
+    Bench(bench::Command),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::eval(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Data(args) => data::data(&args),
+        Command::Bench(command) => bench::bench(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

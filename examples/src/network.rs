@@ -12,7 +12,7 @@ use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{self, Hidden, Network, Output, Recipe, Sigma};
 use polychron_cpu::Cpu;
 
-type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+pub(crate) type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
 pub(crate) type Trainer =
     train::Trainer<f32, Cpu<f32>, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
 pub(crate) type Model = train::Model<f32, Cpu<f32>, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
@@ -59,7 +59,7 @@ pub(crate) fn model(config: &Config, ends: Ends) -> Result<Model> {
     Ok(Model::new(Cpu::new(config.threads)?, network(config, ends)?, delays, config.seed)?)
 }
 
-fn network(config: &Config, ends: Ends) -> Result<Net> {
+pub(crate) fn network(config: &Config, ends: Ends) -> Result<Net> {
     let from = &config.network;
     let kernel = match config.train.delays {
         Delays::Learned => choice("network.kernel", &from.kernel, &AnyKernel::ALL)?,
@@ -137,7 +137,7 @@ fn surrogate(config: &Config) -> Result<AnySurrogate<f32>> {
     AnySurrogate::from_name(&from.kind, &parameters).map_err(at("network.surrogate"))
 }
 
-fn recipe(config: &Config) -> Recipe {
+pub(crate) fn recipe(config: &Config) -> Recipe {
     let from = &config.train;
     let delays = match (from.delays, from.delay_init) {
         (Delays::Zero, _) | (_, DelayStart::Zero) => DelayInit::Zero,

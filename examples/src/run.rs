@@ -374,10 +374,7 @@ impl Run {
             parameters: self.trainer.parameters(),
             seconds: self.curves.iter().map(|e| e.seconds).sum(),
             seconds_per_epoch: report::median(self.curves.iter().map(|e| e.seconds)),
-            threads: match config.threads {
-                0 => std::thread::available_parallelism().map_or(1, usize::from),
-                threads => threads,
-            },
+            threads: config.threads(),
         })
     }
 }

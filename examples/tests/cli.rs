@@ -369,6 +369,65 @@ fn missing_and_damaged_data_is_named() {
 }
 
 #[test]
+fn a_timed_step_says_what_was_timed() {
+    let folder = Folder::new("bench");
+    let small = ["bench", "step", "--batch", "2", "--steps", "6", "--max-delay", "3"];
+    let timing = |threads| {
+        let more = ["--warmup", "1", "--repeats", "2", "--json", "--threads", threads];
+        let output = folder.run(&[&small[..], &more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        last_line(&output)
+    };
+    let (one, two) = (timing("1"), timing("2"));
+    for (key, value) in [
+        ("net", "shd".into()),
+        ("dt_ms", 10.into()),
+        ("steps", 6.into()),
+        ("batch", 2.into()),
+        ("taps", 4.into()),
+        ("sigma", 2.0.into()),
+        ("density", 0.06.into()),
+        ("threads", 1.into()),
+        ("repeats", 2.into()),
+        ("device", Value::from("cpu")),
+    ] {
+        assert_eq!(one[key], value, "{key}");
+    }
+    let stages = one["stages"].as_object().unwrap();
+    for stage in ["upload", "dropout", "readout", "download", "adam", "other"] {
+        assert!(stages[stage].is_f64(), "{stage}: {stages:?}");
+    }
+    for layer in 1..=3 {
+        let passes = ["forward", "backward"].map(|pass| &stages[&format!("{pass}_{layer}")]);
+        assert!(passes.iter().all(|ms| ms.as_f64() > Some(0.0)), "{stages:?}");
+    }
+    assert_eq!(stages.len(), 12, "{stages:?}");
+    let rates = one["firing_rates"].as_array().unwrap();
+    assert!(rates.len() == 2 && rates.iter().all(|r| (0.0..=1.0).contains(&r.as_f64().unwrap())));
+    assert_eq!(one["firing_rates"], two["firing_rates"]);
+    let macs = 7 * 140 * 256 * 2 + 8 * 256 * 256 * 3 + 9 * 256 * 20 * 3;
+    assert_eq!(one["dense_gflop"].as_f64().map(|g| (g * 1e9).round()), Some((16 * macs).into()));
+    assert!(one["total_ms"].as_f64() > Some(0.0) && one["gemm_peak_gflops"].as_f64() > Some(0.0));
+    for key in ["peak_rss_mib", "cpu"] {
+        assert!(one.get(key).is_some(), "{key}");
+    }
+    #[cfg(target_os = "linux")]
+    assert!(one["peak_rss_mib"].as_f64() > Some(1.0));
+
+    for (wrong, named) in [
+        (["--dt-ms", "5"], "--dt-ms = 5"),
+        (["--density", "-1"], "--density = -1"),
+        (["--batch", "1"], "batch = 1"),
+        (["--repeats", "0"], "--repeats = 0"),
+        (["--sigma", "-1"], "sigma_start = -1"),
+    ] {
+        let line = folder.fail(&[&["bench", "step"], &wrong[..]].concat());
+        assert!(line.contains(named), "{line}");
+    }
+    assert!(folder.list(".").is_empty());
+}
+
+#[test]
 fn a_diverging_run_keeps_its_last_good_checkpoint() {
     let folder = Folder::new("diverges");
     let args = [&["train", "--out", "run", "--set", "train.rate=1e38"], &SMALL[..]].concat();

@@ -1,0 +1,92 @@
+//! `polychron bench`: what the paper's networks cost on this machine.
+
+mod step;
+mod stopwatch;
+
+use crate::config::{Config, require};
+use crate::error::{Result, fail};
+use crate::network::Ends;
+use crate::presets;
+use crate::report::name;
+use polychron_core::rng::Rng;
+use polychron_core::shape::Shape;
+use serde::Serialize;
+use std::fs;
+
+/// What is timed.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Time one training step, stage by stage
+    Step(step::Args),
+}
+
+/// Runs `bench`.
+pub(crate) fn bench(command: &Command) -> Result<()> {
+    match command {
+        Command::Step(args) => step::step(args),
+    }
+}
+
+/// The paper's networks, one kernel element a synapse.
+#[derive(Clone, Copy, Debug, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Net {
+    /// 140-256-256-20
+    Shd,
+    /// 140-512-512-512-35
+    Ssc,
+}
+
+impl Net {
+    /// The recipe of the preset of this name, with steps of that length.
+    fn config(self, dt_ms: u32) -> Result<Config> {
+        let mut config = presets::load(Some(&name(&self)?), None, &[])?;
+        config.data.dt_ms = dt_ms;
+        config.network.count = 1;
+        Ok(config)
+    }
+
+    fn ends(self, config: &Config) -> Ends {
+        let classes = match self {
+            Self::Shd => 20,
+            Self::Ssc => 35,
+        };
+        let channels = config.data.channels / config.data.group;
+        Ends { channels, classes, dt_ms: config.data.dt_ms.into() }
+    }
+}
+
+/// Spike counts `[T, B, N]`: 0 but for a share `density`, of which 4 in 5 are 1 and the others 2 to 4, as where
+/// neighbouring channels of a recording are summed.
+fn counts(shape: Shape, density: f64, rng: Rng) -> Result<Vec<f32>> {
+    require((0.0..=1.0).contains(&density), "--density", density, "is not in [0, 1]")?;
+    let mut counts = Vec::new();
+    if counts.try_reserve_exact(shape.len()).is_err() {
+        let Shape { steps, batch, width } = shape;
+        fail!("{steps} steps of {batch} x {width} do not fit into memory")
+    }
+    counts.extend((0..shape.len() as u64).map(|n| {
+        let u = rng.uniform::<f64>(n);
+        [1.0, 0.2, 0.06, 0.02].iter().filter(|&share| u < share * density).count() as f32
+    }));
+    Ok(counts)
+}
+
+/// The processor's name, where the system tells.
+fn cpu_model() -> Option<String> {
+    field("/proc/cpuinfo", "model name")
+}
+
+/// The most memory this process has held so far, where the system tells.
+fn peak_rss_mib() -> Option<f64> {
+    let kib = field("/proc/self/status", "VmHWM")?;
+    Some(kib.strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
+}
+
+/// The value of the first `name: value` line of a file.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let of =
+        |line: &str| Some(line.strip_prefix(name)?.trim_start().strip_prefix(':')?.trim().into());
+    text.lines().find_map(of)
+}

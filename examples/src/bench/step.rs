@@ -1,0 +1,226 @@
+//! `polychron bench step`: the trainer's step on made input, with a stopwatch around the backend.
+
+use super::stopwatch::{Laps, Stopwatch};
+use super::{Net, counts, cpu_model, peak_rss_mib};
+use crate::config::{Config, require};
+use crate::error::{Failure, Result};
+use crate::network::{self, Net as Network};
+use crate::report::{median, name, say};
+use polychron_core::backend::Backend;
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::train::{Batch, Trainer};
+use polychron_cpu::Cpu;
+use serde::{Serialize, Serializer};
+use std::fmt::Write as _;
+use std::time::Instant;
+
+/// Stream of the input's draws.
+const INPUT: u64 = 4;
+
+/// Options of `bench step`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The network
+    #[arg(long, value_enum, default_value = "shd")]
+    net: Net,
+    /// Length of a step in ms: 10 or 1
+    #[arg(long, default_value_t = 10)]
+    dt_ms: u32,
+    /// Longest delay in steps; kernels have one tap more [default: the paper's, at 1 ms 64]
+    #[arg(long)]
+    max_delay: Option<usize>,
+    /// Raw sigma of the delay kernels [default: half their length]
+    #[arg(long, allow_negative_numbers = true)]
+    sigma: Option<f64>,
+    /// Samples in the batch [default: the paper's, at 1 ms 16]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Steps of the input [default: a second]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Share of the input that is not 0
+    #[arg(long, default_value_t = 0.06, allow_negative_numbers = true)]
+    density: f64,
+    /// Threads; 0 is one per core
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Timed steps, of which the median counts
+    #[arg(long, default_value_t = 7)]
+    repeats: usize,
+    /// Steps before them; firing rates are those of the first
+    #[arg(long, default_value_t = 2)]
+    warmup: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Timing {
+    net: Net,
+    dt_ms: u32,
+    steps: usize,
+    batch: usize,
+    taps: usize,
+    sigma: f64,
+    density: f64,
+    threads: usize,
+    repeats: usize,
+    total_ms: f64,
+    /// In order of the step; `other` is what the trainer does itself.
+    #[serde(serialize_with = "as_map")]
+    stages: Vec<(String, f64)>,
+    /// Mean spikes a neuron and step of every hidden layer, at the initial weights.
+    firing_rates: Vec<f64>,
+    /// The rate of products of large matrices on the same threads.
+    gemm_peak_gflops: f64,
+    /// What the step takes without any shortcut.
+    dense_gflop: f64,
+    peak_rss_mib: Option<f64>,
+    cpu: Option<String>,
+    device: &'static str,
+}
+
+/// Runs `bench step`.
+pub(crate) fn step(args: &Args) -> Result<()> {
+    let config = config(args)?;
+    let ends = args.net.ends(&config);
+    let network = network::network(&config, ends)?;
+    let shape = Shape::new(config.data.steps, config.data.batch, ends.channels);
+    let dense_gflop = 1e-9 * dense_operations(&network, shape);
+    let x = counts(shape, args.density, Rng::new(config.seed, INPUT))?;
+    let mut targets = vec![0.0; shape.batch * ends.classes];
+    for (b, target) in targets.chunks_exact_mut(ends.classes).enumerate() {
+        target[b % ends.classes] = 1.0;
+    }
+    let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
+    let watch = Stopwatch::new(Cpu::new(config.threads)?);
+    let recipe = network::recipe(&config);
+    let mut trainer = Trainer::new(watch, network, recipe, config.seed)?;
+    let mut take = |counting| {
+        trainer.model().backend().restart(counting);
+        let start = Instant::now();
+        trainer.step(&batch)?;
+        let total = start.elapsed().as_secs_f64() * 1e3;
+        Ok::<_, Failure>((total, trainer.model().backend().restart(false)))
+    };
+    let (_, Laps { rates: firing_rates, .. }) = take(true)?;
+    for _ in 1..args.warmup {
+        take(false)?;
+    }
+    let runs = (0..args.repeats).map(|_| take(false)).collect::<Result<Vec<_>>>()?;
+    let peak_rss_mib = peak_rss_mib();
+    let watch = trainer.model().backend();
+    let taps = config.network.max_delay + 1;
+    let timing = Timing {
+        net: args.net,
+        dt_ms: args.dt_ms,
+        steps: shape.steps,
+        batch: shape.batch,
+        taps,
+        sigma: config.train.sigma_start.unwrap_or((taps / 2) as f64),
+        density: args.density,
+        threads: config.threads(),
+        repeats: args.repeats,
+        total_ms: median(runs.iter().map(|(total, _)| *total)),
+        stages: stages(&runs),
+        firing_rates,
+        gemm_peak_gflops: 1e-9 * watch.backend().gemm_rate(),
+        dense_gflop,
+        peak_rss_mib,
+        cpu: cpu_model(),
+        device: watch.name(),
+    };
+    if args.json {
+        return say(&format!("{}\n", serde_json::to_string(&timing)?));
+    }
+    say(&timing.table()?)
+}
+
+/// The preset's recipe with what the command line asks for.
+fn config(args: &Args) -> Result<Config> {
+    let dt_ms = args.dt_ms;
+    require(dt_ms == 10 || dt_ms == 1, "--dt-ms", dt_ms, "is neither 10 nor 1")?;
+    let steps = args.steps.unwrap_or(1000 / dt_ms as usize);
+    for (option, value) in
+        [("--steps", steps), ("--repeats", args.repeats), ("--warmup", args.warmup)]
+    {
+        require(value > 0, option, value, "is not at least 1")?;
+    }
+    let mut config = args.net.config(dt_ms)?;
+    let (max_delay, batch) = match dt_ms {
+        10 => (config.network.max_delay, config.data.batch),
+        _ => (64, 16),
+    };
+    config.network.max_delay = args.max_delay.unwrap_or(max_delay);
+    config.data.batch = args.batch.unwrap_or(batch);
+    config.data.steps = steps;
+    config.train.sigma_start = args.sigma;
+    config.threads = args.threads;
+    config.check()?;
+    Ok(config)
+}
+
+/// Additions and multiplications of all projections, tap by tap: forward, by the kernel and, but for the first layer,
+/// by the input.
+fn dense_operations(network: &Network, input: Shape) -> f64 {
+    let mut shape = input;
+    let passes = [2.0].into_iter().chain(std::iter::repeat(3.0));
+    let layers = network.synapses().zip(passes).map(|(synapses, passes)| {
+        shape = synapses.output(shape);
+        let Synapses { inputs, taps, .. } = *synapses;
+        2.0 * passes * shape.len() as f64 * (inputs * taps) as f64
+    });
+    layers.sum()
+}
+
+/// The medians of all stages, and what is left of the steps.
+fn stages(runs: &[(f64, Laps)]) -> Vec<(String, f64)> {
+    let names = runs[0].1.stages.iter().map(|(name, _)| name);
+    let of = |laps: &Laps, name: &str| {
+        laps.stages.iter().find(|(n, _)| n == name).map_or(0.0, |&(_, ms)| ms)
+    };
+    let stage = |name: &String| (name.clone(), median(runs.iter().map(|(_, laps)| of(laps, name))));
+    let rest =
+        |(total, laps): &(f64, Laps)| total - laps.stages.iter().map(|(_, ms)| ms).sum::<f64>();
+    names.map(stage).chain([("other".into(), median(runs.iter().map(rest)))]).collect()
+}
+
+fn as_map<S: Serializer>(stages: &[(String, f64)], to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_map(stages.iter().map(|(name, ms)| (name, ms)))
+}
+
+impl Timing {
+    fn table(&self) -> Result<String> {
+        let Self { dt_ms, steps, batch, taps, sigma, density, threads, repeats, .. } = self;
+        let mut text = format!(
+            "{}, {steps} steps of {dt_ms} ms, batch {batch}, {taps} taps, sigma {sigma}, density {density}\n",
+            name(&self.net)?
+        );
+        let cpu = self.cpu.as_deref().unwrap_or("unknown processor");
+        let _ = writeln!(
+            text,
+            "{} of {cpu}, {threads} threads, median of {repeats} steps\n",
+            self.device
+        );
+        for (stage, ms) in &self.stages {
+            let _ = writeln!(text, "  {stage:<12} {ms:>9.2} ms");
+        }
+        let _ = writeln!(text, "  {:<12} {:>9.2} ms\n", "total", self.total_ms);
+        for (n, rate) in self.firing_rates.iter().enumerate() {
+            let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes a neuron and step", n + 1);
+        }
+        let _ = writeln!(
+            text,
+            "{:.1} GFLOP done densely, {:.0} GFLOP/s; products of large matrices {:.0} GFLOP/s",
+            self.dense_gflop,
+            self.dense_gflop / self.total_ms * 1e3,
+            self.gemm_peak_gflops
+        );
+        if let Some(mib) = self.peak_rss_mib {
+            let _ = writeln!(text, "peak memory {mib:.0} MiB");
+        }
+        Ok(text)
+    }
+}
