@@ -268,3 +268,11 @@ pub(crate) fn whole_vectors<R: Lanes>(n: usize) -> usize {
 pub(crate) fn vectorize<T>(work: impl FnOnce() -> T) -> T {
     Arch::new().dispatch(work)
 }
+
+/// Brings numbers near in the order in which memory gives them fastest, before they are used in another.
+#[inline(always)]
+pub(crate) fn fetch<R: Real>(values: &[R]) {
+    for &x in values.iter().step_by(64 / R::BYTES) {
+        core::hint::black_box(x);
+    }
+}

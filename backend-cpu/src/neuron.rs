@@ -1,5 +1,5 @@
 use crate::backend::{Cpu, Error};
-use crate::lanes::vectorize;
+use crate::lanes::{fetch, vectorize};
 use crate::norm::{Lengths, Norm, Normal, rows, rows_mut};
 use crate::sequence::{Sequence, same};
 use ndarray::Axis;
@@ -116,6 +116,11 @@ impl<'a, R: Real> Stage<'a, R> {
         }
     }
 
+    /// Whether a spike is the step of its own drive, which needs no other row.
+    fn fires_alone<N: Neuron<Real = R>>(&self, neuron: &N) -> bool {
+        neuron.fires() && matches!(self.firing, Firing::Step)
+    }
+
     /// Turns drives into the derivatives of the spikes.
     fn slopes<N: Neuron<Real = R>>(&self, neuron: &N, drives: &mut [R]) {
         if !neuron.fires() || matches!(self.firing, Firing::Frozen(_)) {
@@ -177,8 +182,19 @@ fn forward_block<R: Real, N: Neuron<Real = R>>(
     let (pass, lengths) = (&pass[..batch], &stage.lengths.steps[..batch]);
     let (states, resets) = (&mut states[..batch], &mut resets[..batch]);
     let inputs = rows(stage.input.block(n), batch);
+    let alone = stage.fires_alone(neuron);
     for (t, (inputs, out)) in inputs.zip(rows_mut(spikes, batch)).enumerate() {
         let (inputs, out) = (&inputs[..batch], &mut out[..batch]);
+        if alone {
+            let time = R::count(t);
+            for b in 0..batch {
+                let charged = neuron.charge(states[b], normal.apply(inputs[b]));
+                let spike = step(neuron.drive(charged));
+                states[b] = neuron.reset(charged, spike);
+                out[b] = spike * if time < lengths[b] { pass[b] } else { R::zero() };
+            }
+            continue;
+        }
         for b in 0..batch {
             states[b] = neuron.charge(states[b], normal.apply(inputs[b]));
             out[b] = neuron.drive(states[b]);
@@ -217,20 +233,14 @@ impl<R: Real> NeuronVisitor<R> for Backward<'_, '_, R> {
                         #[inline(always)]
                         || {
                             let normal = stage.norm.of(n, &stage.lengths, stage.input);
-                            let by_params = backward_block(
-                                stage,
-                                &neuron,
-                                n,
-                                &normal,
-                                d_spikes.block(n),
-                                d_input,
-                                replay,
+                            let d_spikes = d_spikes.block(n);
+                            let (by_params, by_norm) = backward_block(
+                                stage, &neuron, n, &normal, d_spikes, d_input, replay,
                             );
-                            let by_norm = if through_norm {
-                                normal.backward(&stage.lengths, stage.input.block(n), d_input)
-                            } else {
-                                (R::zero(), R::zero())
-                            };
+                            if through_norm {
+                                let (lengths, y) = (&stage.lengths, stage.input.block(n));
+                                normal.backward_from(by_norm, lengths, y, d_input);
+                            }
                             (by_params, by_norm)
                         },
                     )
@@ -245,7 +255,8 @@ impl<R: Real> NeuronVisitor<R> for Backward<'_, '_, R> {
     }
 }
 
-/// One neuron's states again, then backward through time; returns the gradient by the raw parameters.
+/// One neuron's states again, then backward through time; returns the gradients by the raw parameters and by the norm's
+/// gamma and beta.
 #[inline(always)]
 fn backward_block<R: Real, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
@@ -255,62 +266,137 @@ fn backward_block<R: Real, N: Neuron<Real = R>>(
     d_spikes: &[R],
     d_input: &mut [R],
     past: &mut Replay<N::State, R>,
-) -> N::Params {
+) -> (N::Params, (R, R)) {
     let Shape { steps, batch, .. } = stage.input.shape();
     let inputs = stage.input.block(n);
+    fetch(inputs);
+    fetch(d_spikes);
+    fetch(d_input);
     replay(stage, neuron, n, normal, past);
     let Replay { charged, resets } = past;
     let pass = stage.pass(n);
-    let held = matches!(stage.firing, Firing::SmoothHeld(_));
     let zero = R::zero();
-    let mut before = vec![neuron.rest(); batch];
-    let mut slopes = vec![zero; batch];
+    let at_rest = vec![neuron.rest(); batch];
+    let (no_spikes, mut slopes) = (vec![zero; batch], vec![zero; batch]);
+    let (mut d_gamma, mut d_beta) = (vec![zero; batch], vec![zero; batch]);
     let mut d_states = vec![N::fill_state(zero); batch];
     let mut d_params = vec![N::fill_params(zero); batch];
-    {
-        let (before, slopes) = (&mut before[..batch], &mut slopes[..batch]);
-        let (d_states, d_params) = (&mut d_states[..batch], &mut d_params[..batch]);
-        let (pass, lengths) = (&pass[..batch], &stage.lengths.steps[..batch]);
-        for t in (0..steps).rev() {
-            let row = t * batch..(t + 1) * batch;
-            let time = R::count(t);
-            let (charged_now, resets_now) =
-                (&charged[row.clone()][..batch], &resets[row.clone()][..batch]);
-            let (x, d_s) = (&inputs[row.clone()][..batch], &d_spikes[row.clone()][..batch]);
-            let d_x = &mut d_input[row][..batch];
-            for b in 0..batch {
-                slopes[b] = neuron.drive(charged_now[b]);
+    for t in (0..steps).rev() {
+        let now = t * batch..(t + 1) * batch;
+        for (slope, &charged) in slopes.iter_mut().zip(&charged[now.clone()]) {
+            *slope = neuron.drive(charged);
+        }
+        stage.slopes(neuron, &mut slopes);
+        // A neuron at rest that does not spike stays at rest.
+        let (charged_before, resets_before) = match t.checked_sub(1) {
+            Some(before) => {
+                let before = before * batch..t * batch;
+                (&charged[before.clone()][..batch], &resets[before][..batch])
             }
-            stage.slopes(neuron, slopes);
-            if t == 0 {
-                before.fill(neuron.rest());
-            } else {
-                let row = (t - 1) * batch..t * batch;
-                let (charged, resets) = (&charged[row.clone()][..batch], &resets[row][..batch]);
-                for b in 0..batch {
-                    before[b] = neuron.reset(charged[b], resets[b]);
-                }
-            }
-            for b in 0..batch {
-                let reset = neuron.reset_adjoint(charged_now[b], resets_now[b], d_states[b]);
-                let through_reset = if held { zero } else { reset.spike };
-                let pass = if time < lengths[b] { pass[b] } else { zero };
-                let mut d_charged = reset.charged;
-                // The drive is the membrane less a constant.
-                d_charged.as_mut()[0] += (d_s[b] * pass + through_reset) * slopes[b];
-                let charge = neuron.charge_adjoint(before[b], normal.apply(x[b]), d_charged);
-                d_x[b] = charge.input;
-                d_states[b] = charge.state;
-                add(d_params[b].as_mut(), reset.params.as_ref());
-                add(d_params[b].as_mut(), charge.params.as_ref());
-            }
+            None => (&at_rest[..batch], &no_spikes[..batch]),
+        };
+        let mut step = StepBack::<N> {
+            time: R::count(t),
+            held: matches!(stage.firing, Firing::SmoothHeld(_)),
+            charged: &charged[now.clone()][..batch],
+            resets: &resets[now.clone()][..batch],
+            charged_before,
+            resets_before,
+            slopes: &slopes[..batch],
+            x: &inputs[now.clone()][..batch],
+            d_spikes: &d_spikes[now.clone()][..batch],
+            pass: &pass[..batch],
+            lengths: &stage.lengths.steps[..batch],
+            d_x: &mut d_input[now][..batch],
+            d_states: &mut d_states[..batch],
+            d_params: &mut d_params[..batch],
+            d_gamma: &mut d_gamma[..batch],
+            d_beta: &mut d_beta[..batch],
+        };
+        let whole = batch - batch % LANES;
+        for b in (0..whole).step_by(LANES) {
+            step.run::<LANES>(neuron, normal, b);
+        }
+        for b in whole..batch {
+            step.run::<1>(neuron, normal, b);
         }
     }
     let mut sum = N::fill_params(zero);
     for lane in &d_params {
         add(sum.as_mut(), lane.as_ref());
     }
-    sum
+    (sum, (d_gamma.iter().copied().sum(), d_beta.iter().copied().sum()))
+}
+
+/// Samples whose step back is taken together.
+const LANES: usize = 16;
+
+/// One step of one neuron back through time, by sample.
+struct StepBack<'a, N: Neuron> {
+    time: N::Real,
+    /// Whether the spikes that reset are recorded ones.
+    held: bool,
+    charged: &'a [N::State],
+    resets: &'a [N::Real],
+    charged_before: &'a [N::State],
+    resets_before: &'a [N::Real],
+    slopes: &'a [N::Real],
+    x: &'a [N::Real],
+    d_spikes: &'a [N::Real],
+    pass: &'a [N::Real],
+    lengths: &'a [N::Real],
+    d_x: &'a mut [N::Real],
+    d_states: &'a mut [N::State],
+    d_params: &'a mut [N::Params],
+    d_gamma: &'a mut [N::Real],
+    d_beta: &'a mut [N::Real],
+}
+
+impl<N: Neuron> StepBack<'_, N> {
+    /// Samples `b..b + L`. All is read before anything is written, so that the loop is one of vectors.
+    #[inline(always)]
+    fn run<const L: usize>(&mut self, neuron: &N, normal: &Normal<N::Real>, b: usize) {
+        let zero = N::Real::of(0.0);
+        let (charged, resets) = (take::<_, L>(self.charged, b), take::<_, L>(self.resets, b));
+        let charged_before = take::<_, L>(self.charged_before, b);
+        let resets_before = take::<_, L>(self.resets_before, b);
+        let (x, d_spikes) = (take::<_, L>(self.x, b), take::<_, L>(self.d_spikes, b));
+        let (pass, lengths) = (take::<_, L>(self.pass, b), take::<_, L>(self.lengths, b));
+        let slopes = take::<_, L>(self.slopes, b);
+        let (mut d_x, mut d_states) = ([zero; L], take::<_, L>(self.d_states, b));
+        let mut d_params = take::<_, L>(self.d_params, b);
+        let (mut d_gamma, mut d_beta) =
+            (take::<_, L>(self.d_gamma, b), take::<_, L>(self.d_beta, b));
+        for l in 0..L {
+            let reset = neuron.reset_adjoint(charged[l], resets[l], d_states[l]);
+            let through_reset = if self.held { zero } else { reset.spike };
+            let valid = self.time < lengths[l];
+            let upstream = d_spikes[l] * if valid { pass[l] } else { zero };
+            let mut d_charged = reset.charged;
+            // The drive is the membrane less a constant.
+            d_charged.as_mut()[0] += (upstream + through_reset) * slopes[l];
+            let before = neuron.reset(charged_before[l], resets_before[l]);
+            let charge = neuron.charge_adjoint(before, normal.apply(x[l]), d_charged);
+            (d_x[l], d_states[l]) = (charge.input, charge.state);
+            let d_z = if valid { charge.input } else { zero };
+            d_gamma[l] += d_z * normal.deviation(x[l]);
+            d_beta[l] += d_z;
+            add(d_params[l].as_mut(), reset.params.as_ref());
+            add(d_params[l].as_mut(), charge.params.as_ref());
+        }
+        self.d_x[b..b + L].copy_from_slice(&d_x);
+        self.d_states[b..b + L].copy_from_slice(&d_states);
+        self.d_params[b..b + L].copy_from_slice(&d_params);
+        self.d_gamma[b..b + L].copy_from_slice(&d_gamma);
+        self.d_beta[b..b + L].copy_from_slice(&d_beta);
+    }
+}
+
+#[inline(always)]
+fn take<T: Copy, const L: usize>(values: &[T], at: usize) -> [T; L] {
+    let mut taken = [values[at]; L];
+    taken.copy_from_slice(&values[at..at + L]);
+    taken
 }
 
 /// What happened to one neuron, `[time][batch]`.
@@ -337,10 +423,19 @@ fn replay<R: Real, N: Neuron<Real = R>>(
     let mut drives = vec![R::zero(); batch];
     let kept = rows_mut(charged, batch).zip(rows_mut(resets, batch));
     let (states, drives) = (&mut states[..batch], &mut drives[..batch]);
+    let alone = stage.fires_alone(neuron);
     for (t, (inputs, (charged, resets))) in rows(stage.input.block(n), batch).zip(kept).enumerate()
     {
         let (inputs, charged, resets) =
             (&inputs[..batch], &mut charged[..batch], &mut resets[..batch]);
+        if alone {
+            for b in 0..batch {
+                charged[b] = neuron.charge(states[b], normal.apply(inputs[b]));
+                resets[b] = step(neuron.drive(charged[b]));
+                states[b] = neuron.reset(charged[b], resets[b]);
+            }
+            continue;
+        }
         for b in 0..batch {
             charged[b] = neuron.charge(states[b], normal.apply(inputs[b]));
             drives[b] = neuron.drive(charged[b]);

@@ -35,7 +35,12 @@ pub(crate) struct Normal<R> {
 impl<R: Real> Normal<R> {
     #[inline(always)]
     pub(crate) fn apply(&self, y: R) -> R {
-        self.gamma * ((y - self.mean) * self.scale) + self.beta
+        self.gamma * self.deviation(y) + self.beta
+    }
+
+    #[inline(always)]
+    pub(crate) fn deviation(&self, y: R) -> R {
+        (y - self.mean) * self.scale
     }
 
     /// Turns the gradient by z into the one by y, in place; returns the gradients by gamma and beta.
@@ -51,24 +56,36 @@ impl<R: Real> Normal<R> {
             let (y, d) = (&y[..batch], &d[..batch]);
             for b in 0..batch {
                 let d = if t < steps[b] { d[b] } else { R::zero() };
-                d_gamma[b] += d * (y[b] - self.mean) * self.scale;
+                d_gamma[b] += d * self.deviation(y[b]);
                 d_beta[b] += d;
             }
         }
-        let d_gamma: R = d_gamma.iter().copied().sum();
-        let d_beta: R = d_beta.iter().copied().sum();
+        let sums = (d_gamma.iter().copied().sum(), d_beta.iter().copied().sum());
+        self.backward_from(sums, lengths, y, d);
+        sums
+    }
+
+    /// Turns the gradient by z into the one by y, in place, where the gradients by gamma and beta are known.
+    #[inline(always)]
+    pub(crate) fn backward_from(
+        &self,
+        (d_gamma, d_beta): (R, R),
+        lengths: &Lengths<R>,
+        y: &[R],
+        d: &mut [R],
+    ) {
+        let batch = lengths.steps.len();
+        let steps = &lengths.steps[..batch];
         let (by_gamma, by_beta) = (d_gamma / lengths.count, d_beta / lengths.count);
         let factor = self.gamma * self.scale;
         for (t, (y, d)) in rows(y, batch).zip(rows_mut(d, batch)).enumerate() {
             let t = R::count(t);
             let (y, d) = (&y[..batch], &mut d[..batch]);
             for b in 0..batch {
-                let normal = (y[b] - self.mean) * self.scale;
-                let d_y = factor * (d[b] - by_beta - normal * by_gamma);
+                let d_y = factor * (d[b] - by_beta - self.deviation(y[b]) * by_gamma);
                 d[b] = if t < steps[b] { d_y } else { R::zero() };
             }
         }
-        (d_gamma, d_beta)
     }
 }
 

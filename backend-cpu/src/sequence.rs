@@ -11,8 +11,8 @@ pub struct Sequence<R> {
     values: Block<R>,
 }
 
-/// Columns transposed together: a cache line of `f32`.
-const COLUMNS: usize = 16;
+/// Rows and columns transposed together: a cache line of `f32`.
+const TILE: usize = 16;
 /// Rows to a task.
 const ROWS: usize = 1024;
 
@@ -56,11 +56,19 @@ impl<R: Real> Sequence<R> {
     pub(crate) fn write(&mut self, from: &[R]) -> Result<(), ShapeError> {
         expect("upload", self.shape.len(), from.len())?;
         let (width, rows) = (self.shape.width, self.shape.steps * self.shape.batch);
-        self.values.values_mut().par_chunks_mut((COLUMNS * rows).max(1)).enumerate().for_each(
+        self.values.values_mut().par_chunks_mut((TILE * rows).max(1)).enumerate().for_each(
             |(n, blocks)| {
-                for (r, row) in from.chunks_exact(width).enumerate() {
-                    for (block, &x) in blocks.chunks_exact_mut(rows).zip(&row[n * COLUMNS..]) {
-                        block[r] = x;
+                let first = n * TILE;
+                let mut tile = [[R::zero(); TILE]; TILE];
+                for (k, some) in from.chunks(TILE * width).enumerate() {
+                    for (r, row) in some.chunks_exact(width).enumerate() {
+                        for (column, &x) in tile.iter_mut().zip(&row[first..]) {
+                            column[r] = x;
+                        }
+                    }
+                    let present = some.len() / width;
+                    for (block, column) in blocks.chunks_exact_mut(rows).zip(&tile) {
+                        block[k * TILE..k * TILE + present].copy_from_slice(&column[..present]);
                     }
                 }
             },

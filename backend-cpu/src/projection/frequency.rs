@@ -8,7 +8,7 @@ use super::Parameters;
 use super::fft::{Fft, length};
 use super::product::{Factor, Over, product};
 use super::spectrum::Spectrum;
-use crate::lanes::{Complex, Lanes, Vector, vectorize, whole_vectors};
+use crate::lanes::{Complex, Lanes, Vector, fetch, vectorize, whole_vectors};
 use crate::scratch::Scratch;
 use crate::sequence::Sequence;
 use polychron_core::delay::{BESIDE, DelayKernel};
@@ -295,14 +295,6 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
                 }
             }
         }
-    }
-}
-
-/// Brings numbers near in the order in which memory gives them fastest, before they are used in another.
-#[inline(always)]
-fn fetch<R: Lanes>(values: &[R]) {
-    for &x in values.iter().step_by(64 / R::BYTES) {
-        core::hint::black_box(x);
     }
 }
 
