@@ -30,7 +30,7 @@ mod readout;
 mod scratch;
 mod sequence;
 
-pub use algorithm::Algorithm;
+pub use algorithm::{Algorithm, Plan};
 pub use backend::{Cpu, Error};
 pub use lanes::Lanes;
 pub use sequence::Sequence;

@@ -17,6 +17,8 @@ pub(crate) struct Config {
     pub(crate) seed: u64,
     /// Threads; 0: one per core. Results do not depend on it.
     pub(crate) threads: usize,
+    /// How delayed projections are computed. Results agree to rounding.
+    pub(crate) algorithm: Algorithm,
     /// How a result is chosen.
     pub(crate) protocol: Protocol,
     /// Data, split and batches.
@@ -25,6 +27,18 @@ pub(crate) struct Config {
     pub(crate) network: Network,
     /// How it learns.
     pub(crate) train: Train,
+}
+
+/// How delayed projections are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Algorithm {
+    /// The cheapest for every layer.
+    Auto,
+    /// A matrix product for every tap.
+    Dense,
+    /// A complex matrix product for every frequency.
+    Frequency,
 }
 
 /// How a result is chosen.
@@ -291,6 +305,7 @@ impl Default for Config {
             preset: "custom".into(),
             seed: 0,
             threads: 0,
+            algorithm: Algorithm::Auto,
             protocol: Protocol::Clean,
             data: Data::default(),
             network: Network::default(),

@@ -1,13 +1,15 @@
 //! From configuration to network, recipe and trainer.
 
-use crate::config::{Config, DelayStart, Delays, NeuronKind, ResetKind, require, single};
+use crate::config::{
+    Algorithm, Config, DelayStart, Delays, NeuronKind, ResetKind, require, single,
+};
 use crate::error::{Failure, Result, at};
 use polychron_core::delay::{AnyKernel, round_delay};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
 use polychron_core::norm::BatchNorm;
-use polychron_core::shape::Synapses;
+use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{self, Hidden, Network, Output, Recipe, Sigma};
 use polychron_cpu::Cpu;
@@ -34,14 +36,35 @@ pub(crate) fn check(config: &Config) -> Result<()> {
     network(config, ends)?.check().map_err(at("network"))
 }
 
+/// The backend that a configuration asks for.
+pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
+    let algorithm = match config.algorithm {
+        Algorithm::Auto => None,
+        Algorithm::Dense => Some(polychron_cpu::Algorithm::Dense),
+        Algorithm::Frequency => Some(polychron_cpu::Algorithm::Frequency),
+    };
+    Ok(Cpu::new(config.threads)?.with_algorithm(algorithm))
+}
+
+/// What the backend picks for every layer of a network, and why: a line each.
+pub(crate) fn plan(config: &Config, network: &Net, input: Shape) -> Result<String> {
+    let cpu = cpu(config)?;
+    let mut shape = input;
+    let mut lines = String::new();
+    let hidden = network.hidden.iter().map(|h| &h.synapses);
+    for (n, synapses) in hidden.chain([&network.output.synapses]).enumerate() {
+        let Synapses { inputs, outputs, taps, .. } = *synapses;
+        let plan = cpu.plan(synapses, shape);
+        lines += &format!("layer {}: {inputs}-{outputs}, {taps} taps: {plan}\n", n + 1);
+        shape = synapses.output(shape);
+    }
+    Ok(lines)
+}
+
 /// A trainer at the start of a run.
 pub(crate) fn trainer(config: &Config, ends: Ends) -> Result<Trainer> {
-    let mut trainer = Trainer::new(
-        Cpu::new(config.threads)?,
-        network(config, ends)?,
-        recipe(config),
-        config.seed,
-    )?;
+    let mut trainer =
+        Trainer::new(cpu(config)?, network(config, ends)?, recipe(config), config.seed)?;
     if config.train.delays == Delays::Random {
         let mut state = trainer.state()?;
         for tensor in state.tensors.iter_mut().filter(|t| t.name.ends_with(".delay")) {
@@ -56,7 +79,7 @@ pub(crate) fn trainer(config: &Config, ends: Ends) -> Result<Trainer> {
 /// A model with the initial parameters of a run.
 pub(crate) fn model(config: &Config, ends: Ends) -> Result<Model> {
     let delays = recipe(config).delays;
-    Ok(Model::new(Cpu::new(config.threads)?, network(config, ends)?, delays, config.seed)?)
+    Ok(Model::new(cpu(config)?, network(config, ends)?, delays, config.seed)?)
 }
 
 pub(crate) fn network(config: &Config, ends: Ends) -> Result<Net> {

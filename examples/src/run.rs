@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Continue the run in its folder
     #[arg(long)]
     resume: bool,
+    /// Print what the backend picks for every layer in the largest batch, and why, and train nothing
+    #[arg(long)]
+    plan: bool,
     /// Print the final figures as one JSON object on the last line
     #[arg(long)]
     json: bool,
@@ -113,7 +116,7 @@ fn rehearse(config: &Config, task: &Task) -> Result<()> {
 pub(crate) fn train(args: &Args) -> Result<()> {
     let (config, folder) = args.resolve()?;
     let shown = folder.display();
-    if folder.exists() && !args.resume {
+    if folder.exists() && !args.resume && !args.plan {
         fail!("{shown}: exists; --resume continues that run, --out DIR makes another")
     }
     if args.resume && folder.join("report.json").exists() {
@@ -124,6 +127,10 @@ pub(crate) fn train(args: &Args) -> Result<()> {
         }
     }
     let task = Task::load(&config, args.data.as_deref())?;
+    if args.plan {
+        let network = network::network(&config, task.ends())?;
+        return say(&network::plan(&config, &network, task.largest()?.view().shape)?);
+    }
     let (choice, items) = match (config.protocol, config.train.select) {
         (Protocol::Paper, _) => ("protocol = paper", &task.split.test),
         (Protocol::Clean, Select::Valid) => ("train.select = valid", &task.split.valid),

@@ -428,6 +428,20 @@ fn a_timed_step_says_what_was_timed() {
 }
 
 #[test]
+fn a_plan_names_what_is_picked_for_every_layer() {
+    let folder = Folder::new("plan");
+    let plan = |args: &[&str]| text(&folder.run(args).stdout);
+    let long = plan(&["bench", "step", "--plan", "--dt-ms", "1"]);
+    assert!(long.contains("layer 2: 256-256, 65 taps: frequency, "), "{long}");
+    assert_eq!(long.lines().count(), 3, "{long}");
+    let short = plan(&["train", "--plan", "--set", "train.delays=zero"]);
+    assert_eq!(short.matches("1 taps: dense; ").count(), 3, "{short}");
+    let asked = plan(&["train", "--plan", "--set", "algorithm=dense"]);
+    assert_eq!(asked.matches("25 taps: dense; ").count(), 3, "{asked}");
+    assert!(folder.list(".").is_empty());
+}
+
+#[test]
 fn a_diverging_run_keeps_its_last_good_checkpoint() {
     let folder = Folder::new("diverges");
     let args = [&["train", "--out", "run", "--set", "train.rate=1e38"], &SMALL[..]].concat();

@@ -20,9 +20,9 @@ use rayon::prelude::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut {
     /// N.
-    length: usize,
+    pub(super) length: usize,
     hop: usize,
-    blocks: usize,
+    pub(super) blocks: usize,
 }
 
 /// Most blocks of a sequence.
@@ -41,7 +41,7 @@ impl Cut {
 
     /// At most that many blocks.
     fn into(blocks: usize, taps: usize, steps: usize) -> Self {
-        let hop = steps.div_ceil(blocks);
+        let hop = steps.div_ceil(blocks).max(1);
         Self { length: length(hop + taps - 1), hop, blocks: steps.div_ceil(hop) }
     }
 

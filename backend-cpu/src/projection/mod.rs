@@ -4,7 +4,7 @@ mod frequency;
 mod product;
 mod spectrum;
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Plan};
 use crate::backend::{Cpu, Error};
 use crate::lanes::Lanes;
 use crate::scratch::{Block, Scratch};
@@ -15,16 +15,6 @@ use polychron_core::delay::{DelayKernel, check_parameters, dense_kernel};
 use polychron_core::num::Real;
 use polychron_core::shape::{Shape, ShapeError, Synapses, expect};
 use rayon::prelude::*;
-
-/// The algorithm of fewer multiply-adds in a forward pass.
-fn cheaper<R: Lanes>(synapses: &Synapses, input: Shape) -> Algorithm {
-    let dense = synapses.taps * input.steps * input.batch;
-    if dense <= Cut::new::<R>(synapses.taps, input).cost::<R>(input.batch) {
-        Algorithm::Dense
-    } else {
-        Algorithm::Frequency
-    }
-}
 
 /// Synapses to a task.
 const CHUNK: usize = 1024;
@@ -124,7 +114,7 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         }
         let scratch = self.scratch();
         self.install(|| {
-            match self.algorithm(synapses, x) {
+            match self.plan(synapses, x.shape()).algorithm {
                 Algorithm::Dense => {
                     let taps = params.taps(scratch, synapses, kernel)?;
                     dense::forward(synapses, &taps, x, y);
@@ -166,7 +156,7 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
             return Ok(());
         }
         self.install(|| {
-            match self.algorithm(synapses, x) {
+            match self.plan(synapses, x.shape()).algorithm {
                 Algorithm::Dense => {
                     if let Some(d_x) = d_x {
                         let taps = params.taps(scratch, synapses, kernel)?;
@@ -204,8 +194,15 @@ fn is_empty<R: Real>(synapses: &Synapses, x: &Sequence<R>) -> bool {
 }
 
 impl<R: Lanes> Cpu<R> {
-    fn algorithm(&self, synapses: &Synapses, x: &Sequence<R>) -> Algorithm {
-        self.forced().unwrap_or_else(|| cheaper::<R>(synapses, x.shape()))
+    /// How a projection of an input of that shape is computed: the way of fewer multiply-adds, unless one was given.
+    pub fn plan(&self, synapses: &Synapses, input: Shape) -> Plan {
+        let pairs = synapses.inputs as f64 * synapses.outputs as f64;
+        let cut = Cut::new::<R>(synapses.taps.max(1), input);
+        let dense = pairs * (synapses.taps * input.steps * input.batch) as f64;
+        let frequency = pairs * cut.cost::<R>(input.batch) as f64;
+        let cheaper = if dense <= frequency { Algorithm::Dense } else { Algorithm::Frequency };
+        let algorithm = self.forced().unwrap_or(cheaper);
+        Plan { algorithm, length: cut.length, blocks: cut.blocks, dense, frequency }
     }
 }
 

@@ -10,7 +10,6 @@ use polychron_core::backend::Backend;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::train::{Batch, Trainer};
-use polychron_cpu::Cpu;
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -51,6 +50,9 @@ pub(crate) struct Args {
     /// Steps before them; firing rates are those of the first
     #[arg(long, default_value_t = 2)]
     warmup: usize,
+    /// Print what the backend picks for every layer, and why, and time nothing
+    #[arg(long)]
+    plan: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -88,6 +90,9 @@ pub(crate) fn step(args: &Args) -> Result<()> {
     let ends = args.net.ends(&config);
     let network = network::network(&config, ends)?;
     let shape = Shape::new(config.data.steps, config.data.batch, ends.channels);
+    if args.plan {
+        return say(&network::plan(&config, &network, shape)?);
+    }
     let dense_gflop = 1e-9 * dense_operations(&network, shape);
     let x = counts(shape, args.density, Rng::new(config.seed, INPUT))?;
     let mut targets = vec![0.0; shape.batch * ends.classes];
@@ -95,7 +100,7 @@ pub(crate) fn step(args: &Args) -> Result<()> {
         target[b % ends.classes] = 1.0;
     }
     let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
-    let watch = Stopwatch::new(Cpu::new(config.threads)?);
+    let watch = Stopwatch::new(network::cpu(&config)?);
     let recipe = network::recipe(&config);
     let mut trainer = Trainer::new(watch, network, recipe, config.seed)?;
     let mut take = |counting| {
