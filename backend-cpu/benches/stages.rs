@@ -1,0 +1,143 @@
+//! The stages of the paper's SHD network and of a layer with steps of 1 ms, with every algorithm.
+//!
+//! `cargo bench -p polychron-cpu -- project` times those whose name holds `project`. `RAYON_NUM_THREADS` sets the threads,
+//! one per core without it. Items are multiply-adds as if done tap by tap.
+
+mod work;
+
+use divan::Bencher;
+use divan::counter::{BytesCount, ItemsCount};
+use polychron_core::shape::Shape;
+use polychron_cpu::{Algorithm, Error};
+use std::fmt;
+use work::{Size, Work};
+
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::Dense, Algorithm::Frequency];
+
+const LAYERS: [(&str, Size); 5] = [
+    ("shd 140-256", Size { x: Shape::new(100, 256, 140), outputs: 256, taps: 25, sigma: 12.0 }),
+    ("shd 256-256", Size { x: Shape::new(112, 256, 256), outputs: 256, taps: 25, sigma: 12.0 }),
+    (
+        "shd 256-256 late",
+        Size { x: Shape::new(112, 256, 256), outputs: 256, taps: 25, sigma: 0.23 },
+    ),
+    ("shd 256-20", Size { x: Shape::new(124, 256, 256), outputs: 20, taps: 25, sigma: 12.0 }),
+    ("1ms 256-256", Size { x: Shape::new(1000, 16, 256), outputs: 256, taps: 257, sigma: 128.0 }),
+];
+
+/// A layer and how it is computed.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    size: Size,
+    algorithm: Option<Algorithm>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        self.algorithm.map_or(Ok(()), |algorithm| write!(f, " {algorithm:?}"))
+    }
+}
+
+fn layers() -> impl Iterator<Item = Case> {
+    LAYERS.into_iter().map(|(name, size)| Case { name, size, algorithm: None })
+}
+
+fn cases() -> impl Iterator<Item = Case> {
+    let with = |case| ALGORITHMS.map(|algorithm| Case { algorithm: Some(algorithm), ..case });
+    layers().flat_map(with)
+}
+
+impl Case {
+    fn work(&self) -> Work {
+        Work::new(self.size, self.algorithm, 0).unwrap()
+    }
+}
+
+/// Times a stage that does `passes` projections.
+fn projections(
+    bencher: Bencher<'_, '_>,
+    case: Case,
+    passes: usize,
+    mut work: Work,
+    stage: impl Fn(&mut Work) -> Result<(), Error>,
+) {
+    let items = ItemsCount::new(passes * case.size.dense());
+    bencher.counter(items).bench_local(|| stage(&mut work).unwrap());
+}
+
+/// Times a stage that passes over `numbers` numbers.
+fn bytes<T>(
+    bencher: Bencher<'_, '_>,
+    case: Case,
+    numbers: usize,
+    stage: impl Fn(&mut Work) -> Result<T, Error>,
+) {
+    let mut work = case.work();
+    bencher.counter(BytesCount::of_many::<f32>(numbers)).bench_local(|| stage(&mut work).unwrap());
+}
+
+#[divan::bench(args = cases())]
+fn project(bencher: Bencher<'_, '_>, case: Case) {
+    projections(bencher, case, 1, case.work(), Work::project);
+}
+
+#[divan::bench(args = cases())]
+fn project_backward(bencher: Bencher<'_, '_>, case: Case) {
+    projections(bencher, case, 1, case.work(), |work| work.project_backward(false));
+}
+
+#[divan::bench(args = cases())]
+fn project_backward_to_input(bencher: Bencher<'_, '_>, case: Case) {
+    projections(bencher, case, 2, case.work(), |work| work.project_backward(true));
+}
+
+#[divan::bench(args = cases())]
+fn layer_forward(bencher: Bencher<'_, '_>, case: Case) {
+    projections(bencher, case, 1, case.work(), Work::layer_forward);
+}
+
+#[divan::bench(args = cases())]
+fn layer_backward(bencher: Bencher<'_, '_>, case: Case) {
+    let mut work = case.work();
+    work.layer_forward().unwrap();
+    projections(bencher, case, 2, work, |work| work.layer_backward(true));
+}
+
+/// Bytes are input, upstream gradient and gradient.
+#[divan::bench(args = layers())]
+fn neuron_backward(bencher: Bencher<'_, '_>, case: Case) {
+    bytes(bencher, case, 3 * case.size.output().len(), Work::neuron_backward);
+}
+
+/// Bytes are input and gradient.
+#[divan::bench(args = layers().filter(|case| case.size.outputs == 20))]
+fn readout(bencher: Bencher<'_, '_>, case: Case) {
+    bytes(bencher, case, 2 * case.size.output().len(), Work::readout);
+}
+
+/// Bytes are gradient, parameters and moments.
+#[divan::bench(args = layers())]
+fn adam(bencher: Bencher<'_, '_>, case: Case) {
+    bytes(bencher, case, 4 * case.size.synapses().weights(), Work::adam);
+}
+
+#[divan::bench(args = layers())]
+fn dropout(bencher: Bencher<'_, '_>, case: Case) {
+    let Shape { batch, width, .. } = case.size.output();
+    bytes(bencher, case, batch * width, Work::dropout);
+}
+
+#[divan::bench(args = layers())]
+fn upload(bencher: Bencher<'_, '_>, case: Case) {
+    bytes(bencher, case, case.size.x.len(), Work::upload);
+}
+
+fn main() {
+    divan::Divan::default()
+        .sample_count(20)
+        .max_time(std::time::Duration::from_secs(2))
+        .config_with_args()
+        .main();
+}

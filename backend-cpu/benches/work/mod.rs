@@ -1,0 +1,252 @@
+//! A layer with made numbers, whose stages are timed or counted one by one.
+// Every binary uses a part of it.
+#![allow(dead_code)]
+
+use polychron_core::backend::{
+    Backend, Firing, Layer, LayerGradients, LayerOps, LayerTape, NeuronOps, NeuronStage, NormMode,
+    SynapseGradients, SynapseOps, SynapseParams, View, ViewMut,
+};
+use polychron_core::delay::Gauss;
+use polychron_core::loss::Loss;
+use polychron_core::neuron::{Li, Lif};
+use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::optim::Adam;
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::Atan;
+use polychron_cpu::{Algorithm, Cpu, Error, Sequence};
+
+/// What a layer's cost depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) x: Shape,
+    pub(crate) outputs: usize,
+    pub(crate) taps: usize,
+    /// Raw sigma.
+    pub(crate) sigma: f32,
+}
+
+impl Size {
+    pub(crate) fn synapses(&self) -> Synapses {
+        Synapses::new(self.x.width, self.outputs, self.taps)
+    }
+
+    pub(crate) fn output(&self) -> Shape {
+        self.synapses().output(self.x)
+    }
+
+    /// Multiply-adds of one pass, tap by tap.
+    pub(crate) fn dense(&self) -> usize {
+        self.output().len() * self.x.width * self.taps
+    }
+}
+
+/// A layer's parameters, its blocks and the room for its results.
+pub(crate) struct Work {
+    cpu: Cpu<f32>,
+    synapses: Synapses,
+    weights: Vec<f32>,
+    delays: Vec<f32>,
+    sigma: Vec<f32>,
+    norm: Vec<f32>,
+    running: Vec<f32>,
+    mask: Vec<f32>,
+    host: Vec<f32>,
+    targets: Vec<f32>,
+    x: Sequence<f32>,
+    /// Input of the neurons.
+    z: Sequence<f32>,
+    tape: LayerTape<Vec<f32>, Sequence<f32>>,
+    spikes: Sequence<f32>,
+    d_spikes: Sequence<f32>,
+    d_x: Sequence<f32>,
+    d_weights: Vec<f32>,
+    d_delays: Vec<f32>,
+    d_sigma: Vec<f32>,
+    d_norm: Vec<f32>,
+    moments: [Vec<f32>; 2],
+}
+
+fn view(buffer: &Vec<f32>) -> View<'_, Vec<f32>> {
+    View::new(buffer, 0..buffer.len())
+}
+
+fn view_mut(buffer: &mut Vec<f32>) -> ViewMut<'_, Vec<f32>> {
+    let all = 0..buffer.len();
+    ViewMut::new(buffer, all)
+}
+
+fn numbers(rng: Rng, len: usize, low: f32, high: f32) -> Vec<f32> {
+    (0..len as u64).map(|n| low + (high - low) * rng.uniform::<f32>(n)).collect()
+}
+
+const NORM: BatchNorm<f32> = BatchNorm { momentum: 0.1, epsilon: 1e-5 };
+
+impl Work {
+    /// A layer whose input holds a spike in one place of ten. `threads` 0: one per core.
+    pub(crate) fn new(
+        size: Size,
+        algorithm: Option<Algorithm>,
+        threads: usize,
+    ) -> Result<Self, Error> {
+        let cpu = Cpu::new(threads)?.with_algorithm(algorithm);
+        let rng = Rng::new(0, 0);
+        let (synapses, y) = (size.synapses(), size.output());
+        let sequence = |stream, shape: Shape| {
+            let mut sequence = cpu.sequence(shape)?;
+            let values = numbers(rng.fork(stream), shape.len(), -1.0, 1.5);
+            cpu.upload_sequence(&values, &mut sequence)?;
+            Ok::<_, Error>(sequence)
+        };
+        let draws = numbers(rng.fork(0), size.x.len(), 0.0, 1.0);
+        let host: Vec<f32> = draws.iter().map(|&u| f32::from(u8::from(u < 0.1))).collect();
+        let mut x = cpu.sequence(size.x)?;
+        cpu.upload_sequence(&host, &mut x)?;
+        let count = synapses.weights();
+        let mut targets = vec![0.0; y.batch * y.width];
+        for (b, target) in targets.chunks_exact_mut(y.width).enumerate() {
+            target[b % y.width] = 1.0;
+        }
+        Ok(Self {
+            synapses,
+            weights: numbers(rng.fork(1), count, -0.2, 0.2),
+            delays: numbers(rng.fork(2), count, 0.0, (size.taps - 1) as f32),
+            sigma: vec![size.sigma],
+            norm: numbers(rng.fork(3), 2 * y.width, 0.5, 1.5),
+            running: vec![1.0; 2 * y.width],
+            mask: cpu.dropout(rng.fork(4), 0.4, y.batch * y.width)?,
+            host,
+            targets,
+            z: sequence(5, y)?,
+            tape: LayerTape { projected: sequence(6, y)?, statistics: vec![1.0; 2 * y.width] },
+            spikes: cpu.sequence(y)?,
+            d_spikes: sequence(7, y)?,
+            d_x: cpu.sequence(size.x)?,
+            d_weights: numbers(rng.fork(8), count, -1.0, 1.0),
+            d_delays: vec![0.0; count],
+            d_sigma: vec![0.0],
+            d_norm: vec![0.0; 2 * y.width],
+            moments: [vec![0.0; count], vec![0.0; count]],
+            x,
+            cpu,
+        })
+    }
+
+    pub(crate) fn upload(&mut self) -> Result<(), Error> {
+        self.cpu.upload_sequence(&self.host, &mut self.x)
+    }
+
+    pub(crate) fn dropout(&mut self) -> Result<(), Error> {
+        self.mask = self.cpu.dropout(Rng::new(0, 0), 0.4, self.mask.len())?;
+        Ok(())
+    }
+
+    pub(crate) fn project(&mut self) -> Result<(), Error> {
+        let params = SynapseParams {
+            weights: view(&self.weights),
+            delays: view(&self.delays),
+            sigma: view(&self.sigma),
+        };
+        self.cpu.project(&self.synapses, &Gauss, params, &self.x, &mut self.tape.projected)
+    }
+
+    pub(crate) fn project_backward(&mut self, by_input: bool) -> Result<(), Error> {
+        let params = SynapseParams {
+            weights: view(&self.weights),
+            delays: view(&self.delays),
+            sigma: view(&self.sigma),
+        };
+        let gradients = SynapseGradients {
+            weights: view_mut(&mut self.d_weights),
+            delays: view_mut(&mut self.d_delays),
+            sigma: view_mut(&mut self.d_sigma),
+        };
+        let d_x = by_input.then_some(&mut self.d_x);
+        let (x, d_y) = (&self.x, &self.d_spikes);
+        self.cpu.project_backward(&self.synapses, &Gauss, params, x, d_y, gradients, d_x)
+    }
+
+    pub(crate) fn neuron_backward(&mut self) -> Result<(), Error> {
+        let stage = stage(&self.mask);
+        let d_params = ViewMut::new(&mut self.d_norm, 0..0);
+        self.cpu.neuron_backward(&stage, &self.z, &self.d_spikes, &mut self.spikes, d_params)
+    }
+
+    pub(crate) fn layer_forward(&mut self) -> Result<(), Error> {
+        let layer = Layer {
+            synapses: &self.synapses,
+            kernel: &Gauss,
+            weights: view(&self.weights),
+            delays: view(&self.delays),
+            sigma: view(&self.sigma),
+            norm: Some((&NORM, view(&self.norm))),
+            stage: stage(&self.mask),
+        };
+        let mode = NormMode::Batch { running: view_mut(&mut self.running) };
+        self.cpu.layer_forward(&layer, mode, &self.x, &mut self.tape, &mut self.spikes)
+    }
+
+    /// After [`layer_forward`](Self::layer_forward).
+    pub(crate) fn layer_backward(&mut self, by_input: bool) -> Result<(), Error> {
+        let layer = Layer {
+            synapses: &self.synapses,
+            kernel: &Gauss,
+            weights: view(&self.weights),
+            delays: view(&self.delays),
+            sigma: view(&self.sigma),
+            norm: Some((&NORM, view(&self.norm))),
+            stage: stage(&self.mask),
+        };
+        let gradients = LayerGradients {
+            synapses: SynapseGradients {
+                weights: view_mut(&mut self.d_weights),
+                delays: view_mut(&mut self.d_delays),
+                sigma: view_mut(&mut self.d_sigma),
+            },
+            norm: view_mut(&mut self.d_norm),
+            neuron: ViewMut::new(&mut self.running, 0..0),
+        };
+        let d_x = by_input.then_some(&mut self.d_x);
+        self.cpu.layer_backward(&layer, &self.x, &self.tape, &self.d_spikes, gradients, d_x)
+    }
+
+    /// Reads the neurons' input as the readout's.
+    pub(crate) fn readout(&mut self) -> Result<f32, Error> {
+        let (scores, d_x) = (&mut self.mask, Some(&mut self.spikes));
+        let targets = Some(&self.targets);
+        self.cpu.readout(
+            &Li::new(1.005),
+            Loss::Sum,
+            Valid::default(),
+            &self.z,
+            targets,
+            scores,
+            d_x,
+        )
+    }
+
+    pub(crate) fn adam(&mut self) -> Result<(), Error> {
+        let adam = Adam { l2: 1e-5, ..Adam::new(1e-3, 1) };
+        let all = 0..self.weights.len();
+        let [first, second] = &mut self.moments;
+        self.cpu.adam(&adam, all, &self.d_weights, &mut self.weights, first, second)
+    }
+}
+
+fn stage(mask: &Vec<f32>) -> NeuronStage<'_, Lif<f32>, Atan<f32>, Vec<f32>, Sequence<f32>> {
+    const NEURON: Lif<f32> = Lif {
+        rate: 1.0 / 1.005,
+        threshold: 1.0,
+        reset: polychron_core::neuron::Reset::Hard(0.0),
+        decay_input: false,
+        detach: true,
+    };
+    NeuronStage {
+        neuron: &NEURON,
+        params: View::new(mask, 0..0),
+        surrogate: &Atan { alpha: 5.0 },
+        firing: Firing::Step,
+        mask: Some(mask),
+        valid: Valid::default(),
+    }
+}
