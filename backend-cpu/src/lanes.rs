@@ -196,9 +196,13 @@ impl<R: Lanes, S: Simd> Complex<R, S> {
     }
 
     #[inline(always)]
+    pub(crate) fn zero(self) -> Vector<R, S> {
+        Vector::splat(self.re.s, R::zero())
+    }
+
+    #[inline(always)]
     pub(crate) fn conj(self) -> Self {
-        let zero = Vector::splat(self.re.s, R::zero());
-        Self { im: zero - self.im, ..self }
+        Self { im: self.zero() - self.im, ..self }
     }
 
     /// Real and imaginary part exchanged.
@@ -207,28 +211,50 @@ impl<R: Lanes, S: Simd> Complex<R, S> {
         Self { re: self.im, im: self.re }
     }
 
-    /// `i self`.
+    /// `self + i b`.
     #[inline(always)]
-    pub(crate) fn quarter_turn(self) -> Self {
-        let zero = Vector::splat(self.re.s, R::zero());
-        Self { re: zero - self.im, im: self.re }
+    pub(crate) fn plus_i(self, b: Self) -> Self {
+        Self { re: self.re - b.im, im: self.im + b.re }
     }
 
-    /// `self b`.
+    /// `self - i b`.
     #[inline(always)]
-    pub(crate) fn times(self, [re, im]: [R; 2]) -> Self {
-        let b = Self::splat(self.re.s, [re, im]);
-        let minus = Vector::splat(self.re.s, -im);
+    pub(crate) fn minus_i(self, b: Self) -> Self {
+        Self { re: self.re + b.im, im: self.im - b.re }
+    }
+
+    /// `self b` for `b` given as real part, imaginary part and its opposite.
+    #[inline(always)]
+    pub(crate) fn times(self, &[re, im, minus]: &[R; 3]) -> Self {
+        let of = |x| Vector::splat(self.re.s, x);
         Self {
-            re: self.im.mul_add(minus, self.re * b.re),
-            im: self.im.mul_add(b.re, self.re * b.im),
+            re: self.im.mul_add(of(minus), self.re * of(re)),
+            im: self.im.mul_add(of(re), self.re * of(im)),
         }
+    }
+
+    /// `self` times the conjugate of `b`, given as for [`Complex::times`].
+    #[inline(always)]
+    pub(crate) fn times_conj(self, &[re, im, minus]: &[R; 3]) -> Self {
+        self.times(&[re, minus, im])
+    }
+
+    /// `self + x b`.
+    #[inline(always)]
+    pub(crate) fn plus(self, b: Self, x: R) -> Self {
+        let x = Vector::splat(self.re.s, x);
+        Self { re: b.re.mul_add(x, self.re), im: b.im.mul_add(x, self.im) }
     }
 
     #[inline(always)]
     pub(crate) fn scale(self, x: R) -> Self {
         let x = Vector::splat(self.re.s, x);
         Self { re: self.re * x, im: self.im * x }
+    }
+
+    #[inline(always)]
+    pub(crate) fn twice(self) -> Self {
+        self + self
     }
 }
 

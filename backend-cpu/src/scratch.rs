@@ -9,15 +9,17 @@ pub(crate) struct Scratch<R> {
     idle: Arc<Mutex<Vec<Vec<R>>>>,
 }
 
+/// Bytes of a cache line, with which a block begins, so that no vector crosses two.
+const LINE: usize = 64;
+
 impl<R: Real> Scratch<R> {
     /// A block of unspecified numbers.
     pub(crate) fn block(&self, shape: (usize, usize, usize)) -> Block<R> {
         let len = shape.0 * shape.1 * shape.2;
-        Block {
-            values: self.take(len).unwrap_or_else(|| vec![R::zero(); len]),
-            shape,
-            scratch: self.clone(),
-        }
+        let room = len + LINE / R::BYTES;
+        let values = self.take(room).unwrap_or_else(|| vec![R::zero(); room]);
+        let start = values.as_ptr().align_offset(LINE);
+        Block { values, start, shape, scratch: self.clone() }
     }
 
     /// The smallest idle vector of `len` to `2 len` numbers. Where there is none, a smaller one makes room, so that
@@ -45,19 +47,20 @@ impl<R> fmt::Debug for Scratch<R> {
 /// A block of numbers that goes back to its scratch memory.
 #[derive(Debug)]
 pub(crate) struct Block<R> {
-    /// At least as many as the shape has.
     values: Vec<R>,
+    /// Where they begin; at least as many follow as the shape has.
+    start: usize,
     shape: (usize, usize, usize),
     scratch: Scratch<R>,
 }
 
 impl<R> Block<R> {
     pub(crate) fn values(&self) -> &[R] {
-        &self.values[..self.shape.0 * self.shape.1 * self.shape.2]
+        &self.values[self.start..][..self.shape.0 * self.shape.1 * self.shape.2]
     }
 
     pub(crate) fn values_mut(&mut self) -> &mut [R] {
-        &mut self.values[..self.shape.0 * self.shape.1 * self.shape.2]
+        &mut self.values[self.start..][..self.shape.0 * self.shape.1 * self.shape.2]
     }
 
     pub(crate) fn view(&self) -> ArrayView3<'_, R> {

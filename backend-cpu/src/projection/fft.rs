@@ -13,7 +13,7 @@ use pulp::Simd;
 pub(super) struct Fft<R> {
     passes: Vec<Pass<R>>,
     /// `exp(-2 pi i k / N)` of every bin k.
-    turns: Vec<[R; 2]>,
+    turns: Vec<Turn<R>>,
 }
 
 #[derive(Debug)]
@@ -21,13 +21,16 @@ struct Pass<R> {
     radix: usize,
     stride: usize,
     /// `exp(-2 pi i k p / (radix groups))`, `[group p][leg k >= 1]`.
-    twiddles: Vec<[R; 2]>,
+    twiddles: Vec<Turn<R>>,
 }
 
+/// A number to multiply with: real part, imaginary part and its opposite.
+type Turn<R> = [R; 3];
+
 /// `exp(-2 pi i n / of)`.
-fn turn<R: Lanes>(n: usize, of: usize) -> [R; 2] {
+fn turn<R: Lanes>(n: usize, of: usize) -> Turn<R> {
     let (sin, cos) = (TAU * (n % of) as f64 / of as f64).sin_cos();
-    [R::of(cos), R::of(-sin)]
+    [R::of(cos), R::of(-sin), R::of(sin)]
 }
 
 /// The least even length from `period` on whose half has no prime factor above 5.
@@ -49,7 +52,7 @@ impl<R: Lanes> Fft<R> {
     pub(super) fn new(length: usize) -> Self {
         let half = length / 2;
         let (mut rest, mut stride, mut passes) = (half, 1, Vec::new());
-        for radix in [4, 2, 3, 5] {
+        for radix in [8, 4, 2, 3, 5] {
             while rest.is_multiple_of(radix) {
                 let groups = rest / radix;
                 let twiddle = |n| turn((n % (radix - 1) + 1) * (n / (radix - 1)), rest);
@@ -72,7 +75,7 @@ impl<R: Lanes> Fft<R> {
         vec![Complex::splat(s, [R::zero(); 2]); 2 * self.bins()]
     }
 
-    /// Transforms the steps that `load` gives and hands every bin to `store`.
+    /// Transforms the steps that `load` gives and hands twice every bin to `store`.
     #[inline(always)]
     pub(super) fn forward<S: Simd>(
         &self,
@@ -85,19 +88,17 @@ impl<R: Lanes> Fft<R> {
             *z = Complex { re: load(2 * m), im: load(2 * m + 1) };
         }
         let z = self.transform(from, to);
-        store(0, Complex { re: z[0].re + z[0].im, im: z[0].re - z[0].im });
-        let half = R::of(0.5);
+        store(0, Complex { re: z[0].re + z[0].im, im: z[0].re - z[0].im }.twice());
         for k in 1..z.len().div_ceil(2) {
             let mirror = z.len() - k;
-            let even = (z[k] + z[mirror].conj()).scale(half);
-            let odd = (z[mirror].conj() - z[k]).quarter_turn();
-            let [re, im] = self.turns[k];
-            let odd = odd.times([half * re, half * im]);
+            let (a, b) = (z[k], z[mirror]);
+            let even = Complex { re: a.re + b.re, im: a.im - b.im };
+            let odd = Complex { re: a.im + b.im, im: b.re - a.re }.times(&self.turns[k]);
             store(k, even + odd);
-            store(mirror, (even - odd).conj());
+            store(mirror, Complex { re: even.re - odd.re, im: odd.im - even.im });
         }
         if z.len().is_multiple_of(2) {
-            store(z.len() / 2, z[z.len() / 2].conj());
+            store(z.len() / 2, z[z.len() / 2].conj().twice());
         }
     }
 
@@ -115,14 +116,14 @@ impl<R: Lanes> Fft<R> {
         let ends = load(0);
         from[0] = Complex { re: ends.re - ends.im, im: ends.re + ends.im };
         for k in 1..n.div_ceil(2) {
-            let (a, b) = (load(k), load(n - k).conj());
-            let [re, im] = self.turns[k];
-            let (even, odd) = (a + b, (a - b).times([re, -im]).quarter_turn());
-            from[k] = (even + odd).swap();
-            from[n - k] = (even - odd).conj().swap();
+            let (a, b) = (load(k), load(n - k));
+            let even = Complex { re: a.re + b.re, im: a.im - b.im };
+            let odd = Complex { re: a.re - b.re, im: a.im + b.im }.times_conj(&self.turns[k]);
+            from[k] = Complex { re: even.im + odd.re, im: even.re - odd.im };
+            from[n - k] = Complex { re: odd.re - even.im, im: even.re + odd.im };
         }
         if n.is_multiple_of(2) {
-            from[n / 2] = load(n / 2).conj().scale(R::of(2.0)).swap();
+            from[n / 2] = load(n / 2).conj().twice().swap();
         }
         for (m, z) in self.transform(from, to).iter().enumerate() {
             store(2 * m, z.im);
@@ -157,11 +158,17 @@ impl<R: Lanes> Fft<R> {
                     #[inline(always)]
                     |a| four(a),
                 ),
-                _ => pass.run(
+                5 => pass.run(
                     from,
                     to,
                     #[inline(always)]
                     |a| five(a),
+                ),
+                _ => pass.run(
+                    from,
+                    to,
+                    #[inline(always)]
+                    |a| eight(a),
                 ),
             }
             (from, to) = (to, from);
@@ -179,18 +186,23 @@ impl<R: Lanes> Pass<R> {
         butterfly: impl Fn([Complex<R, S>; RADIX]) -> [Complex<R, S>; RADIX],
     ) {
         let (stride, apart) = (self.stride, from.len() / RADIX);
+        let mut twiddles = self.twiddles.chunks_exact(RADIX - 1);
         for (p, to) in to.chunks_exact_mut(RADIX * stride).enumerate() {
-            let twiddles = &self.twiddles[p * (RADIX - 1)..(p + 1) * (RADIX - 1)];
+            let mut legs_of = [&from[..stride]; RADIX];
+            for (j, legs) in legs_of.iter_mut().enumerate() {
+                *legs = &from[p * stride + j * apart..][..stride];
+            }
+            let twiddles = twiddles.next().unwrap_or_default();
             for q in 0..stride {
-                let mut legs = [from[q + stride * p]; RADIX];
+                let mut legs = [legs_of[0][q]; RADIX];
                 for j in 1..RADIX {
-                    legs[j] = from[q + stride * p + j * apart];
+                    legs[j] = legs_of[j][q];
                 }
                 let legs = butterfly(legs);
                 to[q] = legs[0];
                 for k in 1..RADIX {
                     to[q + stride * k] =
-                        if p == 0 { legs[k] } else { legs[k].times(twiddles[k - 1]) };
+                        if p == 0 { legs[k] } else { legs[k].times(&twiddles[k - 1]) };
                 }
             }
         }
@@ -204,16 +216,15 @@ fn two<R: Lanes, S: Simd>([a, b]: [Complex<R, S>; 2]) -> [Complex<R, S>; 2] {
 
 #[inline(always)]
 fn three<R: Lanes, S: Simd>([a, b, c]: [Complex<R, S>; 3]) -> [Complex<R, S>; 3] {
-    let (sum, difference) = (b + c, (b - c).scale(R::of((TAU / 3.0).sin())).quarter_turn());
-    let middle = a - sum.scale(R::of(0.5));
-    [a + sum, middle - difference, middle + difference]
+    let (sum, turned) = (b + c, (b - c).scale(R::of((TAU / 3.0).sin())));
+    let middle = a.plus(sum, R::of(-0.5));
+    [a + sum, middle.minus_i(turned), middle.plus_i(turned)]
 }
 
 #[inline(always)]
 fn four<R: Lanes, S: Simd>([a, b, c, d]: [Complex<R, S>; 4]) -> [Complex<R, S>; 4] {
     let (even, odd) = (two([a, c]), two([b, d]));
-    let turned = odd[1].quarter_turn();
-    [even[0] + odd[0], even[1] - turned, even[0] - odd[0], even[1] + turned]
+    [even[0] + odd[0], even[1].minus_i(odd[1]), even[0] - odd[0], even[1].plus_i(odd[1])]
 }
 
 #[inline(always)]
@@ -221,15 +232,34 @@ fn five<R: Lanes, S: Simd>([a, b, c, d, e]: [Complex<R, S>; 5]) -> [Complex<R, S
     let (cos, cos2) = (R::of((TAU / 5.0).cos()), R::of((TAU / 2.5).cos()));
     let (sin, sin2) = (R::of((TAU / 5.0).sin()), R::of((TAU / 2.5).sin()));
     let (outer, inner) = (two([b, e]), two([c, d]));
-    let near = a + outer[0].scale(cos) + inner[0].scale(cos2);
-    let far = a + outer[0].scale(cos2) + inner[0].scale(cos);
-    let near_turned = (outer[1].scale(sin) + inner[1].scale(sin2)).quarter_turn();
-    let far_turned = (outer[1].scale(sin2) - inner[1].scale(sin)).quarter_turn();
+    let near = a.plus(outer[0], cos).plus(inner[0], cos2);
+    let far = a.plus(outer[0], cos2).plus(inner[0], cos);
+    let near_turned = outer[1].scale(sin).plus(inner[1], sin2);
+    let far_turned = outer[1].scale(sin2).plus(inner[1], -sin);
     [
         a + outer[0] + inner[0],
-        near - near_turned,
-        far - far_turned,
-        far + far_turned,
-        near + near_turned,
+        near.minus_i(near_turned),
+        far.minus_i(far_turned),
+        far.plus_i(far_turned),
+        near.plus_i(near_turned),
+    ]
+}
+
+#[inline(always)]
+fn eight<R: Lanes, S: Simd>([a, b, c, d, e, f, g, h]: [Complex<R, S>; 8]) -> [Complex<R, S>; 8] {
+    let (even, odd) = (four([a, c, e, g]), four([b, d, f, h]));
+    let half = R::of(core::f64::consts::FRAC_1_SQRT_2);
+    let one = Complex { re: odd[1].re + odd[1].im, im: odd[1].im - odd[1].re };
+    let three = Complex { re: odd[3].im - odd[3].re, im: odd[3].re + odd[3].im };
+    let three = Complex { im: three.zero() - three.im, ..three };
+    [
+        even[0] + odd[0],
+        even[1].plus(one, half),
+        even[2].minus_i(odd[2]),
+        even[3].plus(three, half),
+        even[0] - odd[0],
+        even[1].plus(one, -half),
+        even[2].plus_i(odd[2]),
+        even[3].plus(three, -half),
     ]
 }

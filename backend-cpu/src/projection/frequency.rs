@@ -371,7 +371,8 @@ impl<R: Lanes> WithSimd for Synthesise<'_, R> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { fft, cut, keep, from, lanes, pitch, batch, to } = self;
         let (width, steps) = (R::lanes::<S>(), to.len() / batch);
-        let scale = Vector::splat(s, R::one() / R::count(2 * fft.bins()));
+        // Both factors are twice their transforms.
+        let scale = Vector::splat(s, R::one() / R::count(8 * fft.bins()));
         let mut room = fft.room(s);
         fetch(from);
         fetch(to);

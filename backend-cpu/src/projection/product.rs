@@ -1,7 +1,7 @@
 //! One complex matrix product per bin, as three real ones.
 
 use super::spectrum::Spectrum;
-use crate::lanes::{Lanes, Vector};
+use crate::lanes::{Complex, Lanes, Vector};
 use crate::scratch::Scratch;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -31,22 +31,32 @@ pub(super) fn product<R: Lanes>(
     to: &mut Spectrum<R>,
 ) {
     let (lanes, pitch) = (to.lanes(), to.pitch());
+    let inner = match over {
+        Over::Series => a.spectrum.series(),
+        Over::Lanes => a.spectrum.lanes(),
+    };
     to.rows_mut().into_par_iter().enumerate().for_each(|(bin, rows)| {
-        let inner = match over {
-            Over::Series => a.spectrum.series(),
-            Over::Lanes => a.spectrum.lanes(),
-        };
-        let mut room = scratch.block((1, 3, inner * (rows.len() + PANEL)));
+        let near = (NEAR / (3 * inner * R::BYTES)).next_multiple_of(TALLEST).min(rows.len());
+        let mut room = scratch.block((1, 1, 3 * inner * (lanes + near) + near * WIDEST));
         let room = room.values_mut();
-        Arch::new().dispatch(Multiply { over, a, b, bin, inner, lanes, pitch, rows, room });
+        Arch::new().dispatch(Multiply { over, a, b, bin, inner, lanes, pitch, near, rows, room });
     });
 }
 
 /// Columns of the widest panel: two vectors of 16.
-const PANEL: usize = 32;
+const WIDEST: usize = 32;
+
+/// Rows of the tallest tile.
+const TALLEST: usize = 12;
+
+/// Bytes of the rows' factors that stay in a second-level cache of 512 KiB while all columns pass.
+const NEAR: usize = 384 << 10;
 
 /// The product at one bin. With `p = (a_re + a_im) b_re`, `re = p - a_im (b_re + b_im)` and
-/// `im = p + a_re (b_im - b_re)`; at bin 0, which holds two real numbers, `re` and `im` are multiplied alone.
+/// `im = p + a_re (b_im - b_re)`; at bin 0, which holds two real numbers, p is 0, and `re` and `im` are multiplied alone.
+///
+/// Rows are taken some at a time, their factors staying in the second-level cache. Of a panel of columns one factor
+/// after the other passes all tiles of rows, so that it stays in the first-level cache.
 struct Multiply<'a, R> {
     over: Over,
     a: Factor<'a, R>,
@@ -55,21 +65,52 @@ struct Multiply<'a, R> {
     inner: usize,
     lanes: usize,
     pitch: usize,
+    /// Rows whose factors are kept near.
+    near: usize,
     rows: Vec<&'a mut [R]>,
-    /// The three factors of every row panel, `[inner][row]`, then those of one column panel, `[inner][column]`.
+    /// The factors of all column panels, `[factor][panel][inner][column]`, those of the near rows,
+    /// `[factor][tile][inner][row]`, and their common products, `[tile][row][column]`.
     room: &'a mut [R],
 }
 
-/// Calls with a constant for the height of a row panel.
-macro_rules! with_height {
-    ($height:expr, $m:ident => $call:expr) => {
-        match $height {
-            12 => with_height!(12 as $m => $call),
-            8 => with_height!(8 as $m => $call),
-            6 => with_height!(6 as $m => $call),
-            4 => with_height!(4 as $m => $call),
-            2 => with_height!(2 as $m => $call),
-            _ => with_height!(1 as $m => $call),
+/// Neighbouring rows or columns that are multiplied together.
+#[derive(Clone, Copy)]
+struct Group {
+    first: usize,
+    len: usize,
+}
+
+impl Group {
+    /// Its part of a factor `[group][inner][row or column]`.
+    #[inline(always)]
+    fn of<R>(self, inner: usize, factor: &[R]) -> &[R] {
+        &factor[inner * self.first..inner * (self.first + self.len)]
+    }
+}
+
+/// Divides `n` rows or columns; `sizes` descend and the last one divides what is left.
+fn groups(n: usize, sizes: &[usize]) -> Vec<Group> {
+    let (mut groups, mut first) = (Vec::with_capacity(n), 0);
+    while first < n {
+        let len = sizes.iter().copied().find(|&len| len <= n - first).unwrap_or(n - first);
+        groups.push(Group { first, len });
+        first += len;
+    }
+    groups
+}
+
+/// Calls with a constant for a group's length.
+macro_rules! with_len {
+    ($len:expr, $m:ident => $call:expr) => {
+        match $len {
+            32 => with_len!(32 as $m => $call),
+            16 => with_len!(16 as $m => $call),
+            12 => with_len!(12 as $m => $call),
+            8 => with_len!(8 as $m => $call),
+            6 => with_len!(6 as $m => $call),
+            4 => with_len!(4 as $m => $call),
+            2 => with_len!(2 as $m => $call),
+            _ => with_len!(1 as $m => $call),
         }
     };
     ($n:literal as $m:ident => $call:expr) => {{
@@ -78,130 +119,208 @@ macro_rules! with_height {
     }};
 }
 
+/// Calls with a constant for the height of a tile.
+macro_rules! with_height {
+    ($height:expr, $m:ident => $call:expr) => {
+        match $height {
+            12 => with_len!(12 as $m => $call),
+            8 => with_len!(8 as $m => $call),
+            6 => with_len!(6 as $m => $call),
+            4 => with_len!(4 as $m => $call),
+            2 => with_len!(2 as $m => $call),
+            _ => with_len!(1 as $m => $call),
+        }
+    };
+}
+
 impl<R: Lanes> WithSimd for Multiply<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { over, a, b, bin, inner, lanes, pitch, mut rows, room } = self;
+        let Self { over, a, b, bin, inner, lanes, pitch, near, mut rows, room } = self;
         let heights: &[usize] =
             if S::REGISTER_COUNT >= 32 { &[12, 8, 4, 2, 1] } else { &[6, 4, 2, 1] };
-        let height = |left: usize| heights.iter().copied().find(|&h| h <= left).unwrap_or(1);
-        let (a_room, b_room) = room.split_at_mut(3 * inner * rows.len());
-        let mut first = 0;
-        while first < rows.len() {
-            let tall = height(rows.len() - first);
-            let to = &mut a_room[3 * inner * first..3 * inner * (first + tall)];
-            with_height!(tall, M => pack::<R, M>(over, a, bin, first, to, left));
-            first += tall;
-        }
         let vector = R::lanes::<S>();
-        for column in (0..lanes).step_by(2 * vector) {
-            let wide = lanes - column >= 2 * vector;
-            let b_room = &mut b_room[..3 * inner * if wide { 2 * vector } else { vector }];
-            match R::lanes::<S>() * if wide { 2 } else { 1 } {
-                32 => pack::<R, 32>(over, b, bin, column, b_room, right),
-                16 => pack::<R, 16>(over, b, bin, column, b_room, right),
-                8 => pack::<R, 8>(over, b, bin, column, b_room, right),
-                4 => pack::<R, 4>(over, b, bin, column, b_room, right),
-                2 => pack::<R, 2>(over, b, bin, column, b_room, right),
-                _ => pack::<R, 1>(over, b, bin, column, b_room, right),
-            }
-            let mut first = 0;
-            while first < rows.len() {
-                let tall = height(rows.len() - first);
-                let a = &a_room[3 * inner * first..3 * inner * (first + tall)];
-                let rows = &mut rows[first..first + tall];
-                with_height!(tall, M => if wide {
-                    tile::<R, S, M, 2>(s, bin == 0, a, b_room, rows, column, pitch);
-                } else {
-                    tile::<R, S, M, 1>(s, bin == 0, a, b_room, rows, column, pitch);
-                });
-                first += tall;
+        let panels = groups(lanes, &[2 * vector, vector]);
+        let (b_room, room) = room.split_at_mut(3 * inner * lanes);
+        let (a_room, common) = room.split_at_mut(3 * inner * near);
+        pack(
+            s,
+            over,
+            b,
+            bin,
+            0,
+            &panels,
+            b_room,
+            #[inline(always)]
+            |apart, z| right(apart, z),
+        );
+        let b_planes = thirds(b_room);
+        let mut first = 0;
+        for rows in rows.chunks_mut(near) {
+            let tiles = groups(rows.len(), heights);
+            let a_room = &mut a_room[..3 * inner * rows.len()];
+            pack(
+                s,
+                over,
+                a,
+                bin,
+                first,
+                &tiles,
+                a_room,
+                #[inline(always)]
+                |apart, z| left(apart, z),
+            );
+            first += rows.len();
+            let a_planes = thirds(a_room);
+            for &panel in &panels {
+                let columns = b_planes.each_ref().map(|plane| panel.of(inner, plane));
+                for &tile in &tiles {
+                    let common = &mut common[tile.first * panel.len..][..tile.len * panel.len];
+                    let a = tile.of(inner, a_planes[0]);
+                    with_height!(tile.len, M => if panel.len > vector {
+                        begin::<R, S, M, 2>(s, a, columns[0], common);
+                    } else {
+                        begin::<R, S, M, 1>(s, a, columns[0], common);
+                    });
+                }
+                for (plane, at) in [(1, 0), (2, pitch)] {
+                    for &tile in &tiles {
+                        let Group { first, len } = tile;
+                        let common = &mut common[first * panel.len..][..len * panel.len];
+                        let a = tile.of(inner, a_planes[plane]);
+                        let to = &mut rows[first..first + len];
+                        let (b, at) = (columns[plane], at + panel.first);
+                        with_height!(tile.len, M => if panel.len > vector {
+                            finish::<R, S, M, 2>(s, a, b, common, to, at);
+                        } else {
+                            finish::<R, S, M, 1>(s, a, b, common, to, at);
+                        });
+                    }
+                }
             }
         }
     }
 }
 
-/// What of a row is multiplied.
+/// What of rows is multiplied; `apart` at bin 0.
 #[inline(always)]
-fn left<R: Lanes>(apart: bool, re: R, im: R) -> [R; 3] {
-    if apart { [re, im, im] } else { [re + im, -im, re] }
+fn left<R: Lanes, S: Simd>(apart: bool, z: Complex<R, S>) -> [Vector<R, S>; 3] {
+    if apart { alone(z) } else { [z.re + z.im, z.zero() - z.im, z.re] }
 }
 
-/// What of a column is multiplied.
+/// What of columns is multiplied; `apart` at bin 0.
 #[inline(always)]
-fn right<R: Lanes>(apart: bool, re: R, im: R) -> [R; 3] {
-    if apart { [re, im, im] } else { [re, re + im, im - re] }
+fn right<R: Lanes, S: Simd>(apart: bool, z: Complex<R, S>) -> [Vector<R, S>; 3] {
+    if apart { alone(z) } else { [z.re, z.re + z.im, z.im - z.re] }
 }
 
-/// The three factors of `M` neighbouring rows or columns, each `[inner][M]`.
 #[inline(always)]
-fn pack<R: Lanes, const M: usize>(
+fn alone<R: Lanes, S: Simd>(z: Complex<R, S>) -> [Vector<R, S>; 3] {
+    [z.zero(), z.re, z.im]
+}
+
+/// The three factors of the rows or columns from `first` on, each `[group][inner][row or column]`.
+#[inline(always)]
+fn pack<R: Lanes, S: Simd>(
+    s: S,
     over: Over,
     factor: Factor<'_, R>,
     bin: usize,
     first: usize,
+    groups: &[Group],
     to: &mut [R],
-    terms: impl Fn(bool, R, R) -> [R; 3],
+    terms: impl Fn(bool, Complex<R, S>) -> [Vector<R, S>; 3],
 ) {
     let spectrum = factor.spectrum;
     let sign = if factor.conjugate && bin > 0 { -R::one() } else { R::one() };
-    let third = to.len() / 3;
-    let (to, rest) = to.split_at_mut(third);
-    let (to2, to3) = rest.split_at_mut(third);
-    let (to, to2, to3) =
-        (to.as_chunks_mut::<M>().0, to2.as_chunks_mut::<M>().0, to3.as_chunks_mut::<M>().0);
+    let (sign, apart) = (Vector::splat(s, sign), bin == 0);
+    let mut to = thirds_mut(to);
+    let vector = R::lanes::<S>();
     match over {
         Over::Series => {
-            let to = to.iter_mut().zip(to2).zip(to3);
-            for (n, ((to, to2), to3)) in to.enumerate() {
-                let (re, im) = spectrum.row(n, bin);
-                let (re, im) = (&re[first..first + M], &im[first..first + M]);
-                for j in 0..M {
-                    [to[j], to2[j], to3[j]] = terms(bin == 0, re[j], sign * im[j]);
+            let inner = spectrum.series();
+            for n in 0..inner {
+                let (re, im) = spectrum.padded_row(n, bin);
+                for group in groups {
+                    let at = inner * group.first + n * group.len;
+                    let end = inner * (group.first + group.len);
+                    for j in (0..group.len).step_by(vector) {
+                        // What is written beyond a row of the group is overwritten by its next row.
+                        let len = vector.min(end - at - j);
+                        let from = first + group.first + j;
+                        let re = Vector::load(s, &re[from..from + vector]);
+                        let im = sign * Vector::load(s, &im[from..from + vector]);
+                        put_factors(terms(apart, Complex { re, im }), &mut to, at + j, len);
+                    }
                 }
             }
         }
         Over::Lanes => {
-            for j in 0..M {
-                if first + j >= spectrum.series() {
-                    for plane in [&mut *to, &mut *to2, &mut *to3] {
-                        plane.iter_mut().for_each(|row| row[j] = R::zero());
+            let inner = spectrum.lanes();
+            for group in groups {
+                with_len!(group.len, M => {
+                    let mut rows: [(&[R], &[R]); M] = [(&[], &[]); M];
+                    for (j, row) in rows.iter_mut().enumerate() {
+                        *row = spectrum.row_or_none(first + group.first + j, bin);
                     }
-                    continue;
-                }
-                let (re, im) = spectrum.row(first + j, bin);
-                let to = to.iter_mut().zip(to2.iter_mut()).zip(to3.iter_mut());
-                for (((to, to2), to3), (&re, &im)) in to.zip(re.iter().zip(im)) {
-                    [to[j], to2[j], to3[j]] = terms(bin == 0, re, sign * im);
-                }
+                    for n in (0..inner).step_by(SOME) {
+                        let some = SOME.min(inner - n);
+                        let re = transposed(&rows, n, #[inline(always)] |(re, _)| re);
+                        let im = transposed(&rows, n, #[inline(always)] |(_, im)| im);
+                        let (re, im) = (re.as_flattened(), im.as_flattened());
+                        let at = inner * group.first + n * M;
+                        for j in (0..some * M).step_by(vector) {
+                            let end = (some * M).min(j + vector);
+                            let re = Vector::load(s, &re[j..end]);
+                            let im = sign * Vector::load(s, &im[j..end]);
+                            put_factors(terms(apart, Complex { re, im }), &mut to, at + j, end - j);
+                        }
+                    }
+                });
             }
         }
     }
 }
 
-/// `M` rows and `C` vectors of columns of the product.
 #[inline(always)]
-fn tile<R: Lanes, S: Simd, const M: usize, const C: usize>(
-    s: S,
-    apart: bool,
-    a: &[R],
-    b: &[R],
-    rows: &mut [&mut [R]],
-    column: usize,
-    pitch: usize,
+fn put_factors<R: Lanes, S: Simd>(
+    factors: [Vector<R, S>; 3],
+    to: &mut [&mut [R]; 3],
+    at: usize,
+    len: usize,
 ) {
-    let (a, b) = (thirds(a), thirds(b));
-    let none = [[Vector::splat(s, R::zero()); C]; M];
-    let common = accumulate::<R, S, M, C>(s, none, a[0], b[0]);
-    if apart {
-        put(common, rows, column);
-        put(accumulate::<R, S, M, C>(s, none, a[1], b[1]), rows, pitch + column);
-    } else {
-        put(accumulate::<R, S, M, C>(s, common, a[1], b[1]), rows, column);
-        put(accumulate::<R, S, M, C>(s, common, a[2], b[2]), rows, pitch + column);
+    for (factor, to) in factors.into_iter().zip(to) {
+        factor.store(&mut to[at..at + len]);
     }
+}
+
+/// Numbers of a row that are transposed together.
+const SOME: usize = 8;
+
+/// `[SOME][M]` of the numbers from `n` on of a part of rows, 0 where a row has none.
+#[inline(always)]
+fn transposed<'a, R: Lanes, const M: usize>(
+    rows: &[(&'a [R], &'a [R]); M],
+    n: usize,
+    part: impl Fn((&'a [R], &'a [R])) -> &'a [R],
+) -> [[R; M]; SOME] {
+    let mut from = [[R::zero(); SOME]; M];
+    for (from, &row) in from.iter_mut().zip(rows) {
+        let row = part(row);
+        match row.get(n..n + SOME) {
+            Some(some) => from.copy_from_slice(some),
+            None => from.iter_mut().zip(row.iter().skip(n)).for_each(|(from, &x)| *from = x),
+        }
+    }
+    let mut to = [[R::zero(); M]; SOME];
+    for (k, to) in to.iter_mut().enumerate() {
+        for (to, from) in to.iter_mut().zip(&from) {
+            *to = from[k];
+        }
+    }
+    to
 }
 
 #[inline(always)]
@@ -212,16 +331,61 @@ fn thirds<R>(values: &[R]) -> [&[R]; 3] {
 }
 
 #[inline(always)]
-fn put<R: Lanes, S: Simd, const M: usize, const C: usize>(
-    sums: [[Vector<R, S>; C]; M],
-    rows: &mut [&mut [R]],
-    column: usize,
+fn thirds_mut<R>(values: &mut [R]) -> [&mut [R]; 3] {
+    let (first, rest) = values.split_at_mut(values.len() / 3);
+    let (second, third) = rest.split_at_mut(first.len());
+    [first, second, third]
+}
+
+/// The common products of `M` rows and `C` vectors of columns, `[row][column]`.
+#[inline(always)]
+fn begin<R: Lanes, S: Simd, const M: usize, const C: usize>(
+    s: S,
+    a: &[R],
+    b: &[R],
+    common: &mut [R],
 ) {
+    let none = [[Vector::splat(s, R::zero()); C]; M];
+    let sums = accumulate::<R, S, M, C>(s, none, a, b);
+    for (row, sums) in common.chunks_exact_mut(C * R::lanes::<S>()).zip(sums) {
+        put(sums, row);
+    }
+}
+
+/// `common + a b` to the columns of `M` rows that begin at `at`.
+#[inline(always)]
+fn finish<R: Lanes, S: Simd, const M: usize, const C: usize>(
+    s: S,
+    a: &[R],
+    b: &[R],
+    common: &[R],
+    rows: &mut [&mut [R]],
+    at: usize,
+) {
+    let columns = C * R::lanes::<S>();
+    let mut sums = [[Vector::splat(s, R::zero()); C]; M];
+    for (sums, common) in sums.iter_mut().zip(common.chunks_exact(columns)) {
+        *sums = take(s, common);
+    }
+    let sums = accumulate::<R, S, M, C>(s, sums, a, b);
     for (row, sums) in rows.iter_mut().zip(sums) {
-        let row = &mut row[column..column + C * R::lanes::<S>()];
-        for (to, sum) in row.chunks_exact_mut(R::lanes::<S>()).zip(sums) {
-            sum.store(to);
-        }
+        put(sums, &mut row[at..at + columns]);
+    }
+}
+
+#[inline(always)]
+fn take<R: Lanes, S: Simd, const C: usize>(s: S, from: &[R]) -> [Vector<R, S>; C] {
+    let mut taken = [Vector::splat(s, R::zero()); C];
+    for (taken, from) in taken.iter_mut().zip(from.chunks_exact(R::lanes::<S>())) {
+        *taken = Vector::load(s, from);
+    }
+    taken
+}
+
+#[inline(always)]
+fn put<R: Lanes, S: Simd, const C: usize>(sums: [Vector<R, S>; C], to: &mut [R]) {
+    for (to, sum) in to.chunks_exact_mut(R::lanes::<S>()).zip(sums) {
+        sum.store(to);
     }
 }
 
@@ -235,10 +399,7 @@ fn accumulate<R: Lanes, S: Simd, const M: usize, const C: usize>(
 ) -> [[Vector<R, S>; C]; M] {
     let (a, b) = (a.as_chunks::<M>().0, b.chunks_exact(C * R::lanes::<S>()));
     for (a, b) in a.iter().zip(b) {
-        let mut columns = [Vector::splat(s, R::zero()); C];
-        for (column, b) in columns.iter_mut().zip(b.chunks_exact(R::lanes::<S>())) {
-            *column = Vector::load(s, b);
-        }
+        let columns: [_; C] = take(s, b);
         for m in 0..M {
             let a = Vector::splat(s, a[m]);
             for c in 0..C {

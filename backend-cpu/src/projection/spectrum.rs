@@ -41,12 +41,22 @@ impl<R: Lanes> Spectrum<R> {
         &self.values.values()[series * self.stride()..][..self.stride()]
     }
 
-    /// Real and imaginary parts of a series at a bin.
+    /// Real and imaginary parts of a series at a bin, and what lies between two rows.
     #[inline(always)]
-    pub(super) fn row(&self, series: usize, bin: usize) -> (&[R], &[R]) {
+    pub(super) fn padded_row(&self, series: usize, bin: usize) -> (&[R], &[R]) {
         let at = series * self.stride() + 2 * bin * self.pitch();
-        let (re, im) = self.values.values()[at..at + 2 * self.pitch()].split_at(self.pitch());
-        (&re[..self.lanes], &im[..self.lanes])
+        self.values.values()[at..at + 2 * self.pitch()].split_at(self.pitch())
+    }
+
+    /// Real and imaginary parts of a series at a bin, nothing where there is no such series.
+    #[inline(always)]
+    pub(super) fn row_or_none(&self, series: usize, bin: usize) -> (&[R], &[R]) {
+        if series < self.series() {
+            let (re, im) = self.padded_row(series, bin);
+            (&re[..self.lanes], &im[..self.lanes])
+        } else {
+            (&[], &[])
+        }
     }
 
     /// All numbers, to be divided by [`Spectrum::stride`].
