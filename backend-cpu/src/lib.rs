@@ -3,7 +3,8 @@
 //!
 //! A sequence lies as `[neuron][time][batch]`, batch innermost. A neuron's block holds everything that its
 //! normalisation and its states need, so these run neuron by neuron in one pass; vector lanes are samples.
-//! Delayed projections are matrix products, over taps or over frequencies ([`Algorithm`]).
+//! Delayed projections are matrix products, over taps or over frequencies, or sums over the few taps and spikes that
+//! matter ([`Algorithm`]).
 //!
 //! Work is divided by neurons, frequencies and fixed chunks, never by the number of threads: results are the same
 //! bytes for any number of threads.
@@ -30,7 +31,7 @@ mod readout;
 mod scratch;
 mod sequence;
 
-pub use algorithm::{Algorithm, Plan};
+pub use algorithm::{Algorithm, Choice, Plan};
 pub use backend::{Cpu, Error};
 pub use lanes::Lanes;
 pub use sequence::Sequence;

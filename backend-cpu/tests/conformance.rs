@@ -25,3 +25,21 @@ mod frequency {
         Cpu::new(1).unwrap().with_algorithm(Some(Algorithm::Frequency))
     );
 }
+
+mod taps {
+    use super::{Algorithm, Cpu};
+    polychron_core::conformance!(f32, Cpu::new(1).unwrap().with_algorithm(Some(Algorithm::Taps)));
+    polychron_core::conformance!(f64, Cpu::new(1).unwrap().with_algorithm(Some(Algorithm::Taps)));
+}
+
+mod windows {
+    use super::{Algorithm, Cpu};
+    polychron_core::conformance!(
+        f32,
+        Cpu::new(1).unwrap().with_algorithm(Some(Algorithm::Windows))
+    );
+    polychron_core::conformance!(
+        f64,
+        Cpu::new(1).unwrap().with_algorithm(Some(Algorithm::Windows))
+    );
+}

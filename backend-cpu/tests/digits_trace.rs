@@ -114,6 +114,7 @@ fn the_digits_run_of_the_reference_is_followed_step_by_step() {
         println!("skipped: no {path}");
         return;
     };
-    follow(&bytes, Algorithm::Frequency);
-    follow(&bytes, Algorithm::Dense);
+    for (_, algorithm) in Algorithm::ALL {
+        follow(&bytes, algorithm);
+    }
 }

@@ -198,13 +198,13 @@ fn distance<A: Real, B: Real>(found: &[A], expected: &[B]) -> f64 {
     if error > 0.0 { error / largest } else { 0.0 }
 }
 
-fn algorithms<R: Real>() -> [Cpu<R>; 3] {
-    [None, Some(Algorithm::Dense), Some(Algorithm::Frequency)]
-        .map(|a| Cpu::new(2).unwrap().with_algorithm(a))
+fn algorithms<R: Real>() -> impl Iterator<Item = Cpu<R>> {
+    let forced = Algorithm::ALL.iter().map(|(_, algorithm)| Some(*algorithm));
+    forced.chain([None]).map(|a| Cpu::new(2).unwrap().with_algorithm(a))
 }
 
 #[test]
-fn both_algorithms_agree_with_the_reference() {
+fn all_algorithms_agree_with_the_reference() {
     for seed in 0..120 {
         let case = Case::of(seed);
         let neuron = neurons::<f64>()[seed as usize % 6];
@@ -246,7 +246,7 @@ fn results_are_the_same_bytes_for_any_number_of_threads() {
         case.synapses.inputs = 50;
         case.x.width = 50;
         let neuron = neurons::<f32>()[seed as usize % 6];
-        for algorithm in [Algorithm::Dense, Algorithm::Frequency] {
+        for (_, algorithm) in Algorithm::ALL {
             let run = |threads| {
                 case.run(&Cpu::new(threads).unwrap().with_algorithm(Some(algorithm)), &neuron)
             };

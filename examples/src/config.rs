@@ -39,6 +39,10 @@ pub(crate) enum Algorithm {
     Dense,
     /// A complex matrix product for every frequency.
     Frequency,
+    /// Only taps that are not negligible.
+    Taps,
+    /// Only taps that are not negligible, only at spikes.
+    Windows,
 }
 
 /// How a result is chosen.

@@ -42,20 +42,28 @@ pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
         Algorithm::Auto => None,
         Algorithm::Dense => Some(polychron_cpu::Algorithm::Dense),
         Algorithm::Frequency => Some(polychron_cpu::Algorithm::Frequency),
+        Algorithm::Taps => Some(polychron_cpu::Algorithm::Taps),
+        Algorithm::Windows => Some(polychron_cpu::Algorithm::Windows),
     };
     Ok(Cpu::new(config.threads)?.with_algorithm(algorithm))
 }
 
-/// What the backend picks for every layer of a network, and why: a line each.
-pub(crate) fn plan(config: &Config, network: &Net, input: Shape) -> Result<String> {
+/// What the backend picks for every layer and direction, and why, with the sigma of the first epoch and where that share of
+/// every layer's input is not 0.
+pub(crate) fn plan(config: &Config, network: &Net, input: Shape, density: f64) -> Result<String> {
     let cpu = cpu(config)?;
+    let output = (&network.output.synapses, &network.output.kernel);
+    let layers = network.hidden.iter().map(|h| (&h.synapses, &h.kernel)).chain([output]);
     let mut shape = input;
     let mut lines = String::new();
-    let hidden = network.hidden.iter().map(|h| &h.synapses);
-    for (n, synapses) in hidden.chain([&network.output.synapses]).enumerate() {
+    for (n, (synapses, kernel)) in layers.enumerate() {
         let Synapses { inputs, outputs, taps, .. } = *synapses;
-        let plan = cpu.plan(synapses, shape);
-        lines += &format!("layer {}: {inputs}-{outputs}, {taps} taps: {plan}\n", n + 1);
+        let sigma = config.train.sigma_start.unwrap_or((taps / 2) as f64) as f32;
+        let plan = cpu.plan(synapses, kernel, &[sigma], shape, density);
+        lines += &format!(
+            "layer {}: {inputs}-{outputs}, {taps} taps, sigma {sigma}, density {density}: {plan}\n",
+            n + 1
+        );
         shape = synapses.output(shape);
     }
     Ok(lines)

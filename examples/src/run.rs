@@ -7,7 +7,7 @@ use crate::report::{self, Epoch, Figures, Report, percent, say};
 use crate::task::Task;
 use crate::{checkpoint, plot, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use polychron_core::train::{State, Tensor, TrainError};
+use polychron_core::train::{self, State, Tensor, TrainError};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -129,7 +129,10 @@ pub(crate) fn train(args: &Args) -> Result<()> {
     let task = Task::load(&config, args.data.as_deref())?;
     if args.plan {
         let network = network::network(&config, task.ends())?;
-        return say(&network::plan(&config, &network, task.largest()?.view().shape)?);
+        let batch = task.largest()?;
+        let train::Batch { shape, x, .. } = batch.view();
+        let density = x.iter().filter(|&&x| x != 0.0).count() as f64 / x.len() as f64;
+        return say(&network::plan(&config, &network, shape, density)?);
     }
     let (choice, items) = match (config.protocol, config.train.select) {
         (Protocol::Paper, _) => ("protocol = paper", &task.split.test),

@@ -431,13 +431,19 @@ fn a_timed_step_says_what_was_timed() {
 fn a_plan_names_what_is_picked_for_every_layer() {
     let folder = Folder::new("plan");
     let plan = |args: &[&str]| text(&folder.run(args).stdout);
-    let long = plan(&["bench", "step", "--plan", "--dt-ms", "1"]);
-    assert!(long.contains("layer 2: 256-256, 65 taps: frequency, "), "{long}");
-    assert_eq!(long.lines().count(), 3, "{long}");
+    let wide = plan(&["bench", "step", "--plan", "--dt-ms", "1"]);
+    assert!(wide.contains("layer 2: 256-256, 65 taps, sigma 32, density 0.06: 65 "), "{wide}");
+    assert!(wide.matches(" frequency of dense").count() > 6, "{wide}");
+    assert_eq!(wide.lines().count(), 12, "{wide}");
+    let narrow = ["--dt-ms", "1", "--sigma", "0.23", "--density", "0.02"];
+    let narrow = plan(&[&["bench", "step", "--plan"], &narrow[..]].concat());
+    assert!(narrow.matches(" windows   of dense").count() > 3, "{narrow}");
     let short = plan(&["train", "--plan", "--set", "train.delays=zero"]);
-    assert_eq!(short.matches("1 taps: dense; ").count(), 3, "{short}");
-    let asked = plan(&["train", "--plan", "--set", "algorithm=dense"]);
-    assert_eq!(asked.matches("25 taps: dense; ").count(), 3, "{asked}");
+    assert_eq!(short.matches(" dense     of dense").count(), 9, "{short}");
+    for (name, directions) in [("dense", 9), ("taps", 9), ("windows", 6)] {
+        let asked = plan(&["train", "--plan", "--set", &format!("algorithm={name}")]);
+        assert_eq!(asked.matches(&format!(" {name:<9} of dense")).count(), directions, "{asked}");
+    }
     assert!(folder.list(".").is_empty());
 }
 

@@ -88,12 +88,12 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
         self.write_sequence(&product, self.cut.hop + self.synapses.taps - 1, y);
     }
 
-    /// Gradients by the input, where asked for, and by weights, delays and sigma.
+    /// Gradients by the input and by weights, delays and sigma, each where asked for.
     pub(super) fn backward(
         &self,
         x: &Sequence<R>,
         d_y: &Sequence<R>,
-        gradients: [&mut [R]; 3],
+        gradients: Option<[&mut [R]; 3]>,
         d_x: Option<&mut Sequence<R>>,
     ) {
         let upstream = self.sequence(d_y, self.cut.hop + self.synapses.taps - 1);
@@ -104,6 +104,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
             drop(weights);
             self.write_sequence(&product, self.cut.hop, d_x);
         }
+        let Some(gradients) = gradients else { return };
         let x = self.sequence(x, self.cut.hop);
         let columns = self.synapses.inputs.next_multiple_of(BESIDE);
         let mut product = self.spectrum(self.synapses.outputs, columns);
@@ -472,7 +473,7 @@ mod tests {
                 let mut gradients = [vec![0.0; n], vec![0.0; n], vec![0.0]];
                 frequency.forward(&x, &mut found);
                 let views = gradients.each_mut().map(Vec::as_mut_slice);
-                frequency.backward(&x, &d_y, views, Some(&mut by_input));
+                frequency.backward(&x, &d_y, Some(views), Some(&mut by_input));
                 close(found.view().as_slice().unwrap(), y.view().as_slice().unwrap());
                 close(by_input.view().as_slice().unwrap(), d_x.view().as_slice().unwrap());
                 for (found, expected) in gradients.iter().zip(&expected) {

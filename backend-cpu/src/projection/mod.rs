@@ -1,20 +1,26 @@
+mod cost;
 mod dense;
+mod events;
 mod fft;
 mod frequency;
 mod product;
 mod spectrum;
+mod taps;
+mod windows;
 
-use crate::algorithm::{Algorithm, Plan};
+use crate::algorithm::Algorithm;
 use crate::backend::{Cpu, Error};
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, whole_vectors};
 use crate::scratch::{Block, Scratch};
 use crate::sequence::{Sequence, same};
+use events::Events;
 use frequency::{Cut, Frequency};
 use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
 use polychron_core::delay::{DelayKernel, check_parameters, dense_kernel};
 use polychron_core::num::Real;
-use polychron_core::shape::{Shape, ShapeError, Synapses, expect};
+use polychron_core::shape::{ShapeError, Synapses, expect};
 use rayon::prelude::*;
+use windows::Windows;
 
 /// Synapses to a task.
 const CHUNK: usize = 1024;
@@ -112,20 +118,13 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
             y.clear();
             return Ok(());
         }
-        let scratch = self.scratch();
         self.install(|| {
-            match self.plan(synapses, x.shape()).algorithm {
-                Algorithm::Dense => {
-                    let taps = params.taps(scratch, synapses, kernel)?;
-                    dense::forward(synapses, &taps, x, y);
-                }
-                Algorithm::Frequency => {
-                    let cut = Cut::new::<R>(synapses.taps, x.shape());
-                    Frequency::new(synapses, kernel, &params, scratch, cut).forward(x, y);
-                }
-            }
-            Ok(())
-        })
+            let plan = self.plan_for(synapses, kernel, params.sigma, x);
+            let scratch = self.scratch();
+            let passes = Passes { synapses, kernel, params: &params, scratch, window: plan.window };
+            passes.forward(plan.forward.algorithm, x, y)
+        })?;
+        Ok(())
     }
 
     fn project_backward(
@@ -147,7 +146,6 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         let gradients = [weights.slice()?, delays.slice()?, sigma.slice()?];
         check_parameters(synapses, gradients[0], gradients[1], gradients[2])?;
         expect("projection's sigma gradient", params.sigma.len(), gradients[2].len())?;
-        let scratch = self.scratch();
         if is_empty(synapses, x) {
             gradients.into_iter().for_each(|gradient| gradient.fill(R::zero()));
             if let Some(d_x) = d_x {
@@ -156,25 +154,109 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
             return Ok(());
         }
         self.install(|| {
-            match self.plan(synapses, x.shape()).algorithm {
-                Algorithm::Dense => {
-                    if let Some(d_x) = d_x {
-                        let taps = params.taps(scratch, synapses, kernel)?;
-                        dense::by_input(synapses, &taps, d_y, d_x);
-                    }
-                    let shape = (synapses.outputs, synapses.inputs, synapses.taps);
-                    let mut d_taps = scratch.block(shape);
-                    dense::by_taps(x, d_y, &mut d_taps);
-                    params.backward(synapses, kernel, d_taps.values(), gradients);
-                }
-                Algorithm::Frequency => {
-                    let cut = Cut::new::<R>(synapses.taps, x.shape());
-                    Frequency::new(synapses, kernel, &params, scratch, cut)
-                        .backward(x, d_y, gradients, d_x);
-                }
+            let plan = self.plan_for(synapses, kernel, params.sigma, x);
+            let scratch = self.scratch();
+            let passes = Passes { synapses, kernel, params: &params, scratch, window: plan.window };
+            let (by_input, by_kernel) = (plan.by_input.algorithm, plan.by_kernel.algorithm);
+            let (mut d_x, mut gradients) = (d_x, Some(gradients));
+            if let Some(d_x) = d_x.take_if(|_| by_input != Algorithm::Frequency) {
+                passes.by_input(by_input, d_y, d_x)?;
             }
-            Ok(())
-        })
+            if let Some(gradients) = gradients.take_if(|_| by_kernel != Algorithm::Frequency) {
+                passes.by_kernel(by_kernel, x, d_y, gradients);
+            }
+            if d_x.is_some() || gradients.is_some() {
+                passes.frequency(x).backward(x, d_y, gradients, d_x);
+            }
+            Ok::<_, ShapeError>(())
+        })?;
+        Ok(())
+    }
+}
+
+/// The directions of one projection.
+struct Passes<'a, R, K> {
+    synapses: &'a Synapses,
+    kernel: &'a K,
+    params: &'a Parameters<'a, R>,
+    scratch: &'a Scratch<R>,
+    /// Taps that are not negligible.
+    window: usize,
+}
+
+impl<R: Lanes, K: DelayKernel<R>> Passes<'_, R, K> {
+    fn forward(
+        &self,
+        algorithm: Algorithm,
+        x: &Sequence<R>,
+        y: &mut Sequence<R>,
+    ) -> Result<(), ShapeError> {
+        let Self { synapses, scratch, window, .. } = *self;
+        match algorithm {
+            Algorithm::Dense => dense::forward(synapses, &self.dense()?, x, y),
+            Algorithm::Frequency => self.frequency(x).forward(x, y),
+            Algorithm::Taps => taps::forward(scratch, synapses, &self.windows(window), x, y),
+            Algorithm::Windows => {
+                let windows = self.windows(whole_vectors::<R>(window));
+                Events::new(synapses, &windows, x).forward(scratch, y);
+            }
+        }
+        Ok(())
+    }
+
+    fn by_input(
+        &self,
+        algorithm: Algorithm,
+        d_y: &Sequence<R>,
+        d_x: &mut Sequence<R>,
+    ) -> Result<(), ShapeError> {
+        let Self { synapses, scratch, window, .. } = *self;
+        if algorithm == Algorithm::Dense {
+            dense::by_input(synapses, &self.dense()?, d_y, d_x);
+        } else {
+            taps::by_input(scratch, synapses, &self.windows(window), d_y, d_x);
+        }
+        Ok(())
+    }
+
+    fn by_kernel(
+        &self,
+        algorithm: Algorithm,
+        x: &Sequence<R>,
+        d_y: &Sequence<R>,
+        gradients: [&mut [R]; 3],
+    ) {
+        let Self { synapses, kernel, params, scratch, window } = *self;
+        if algorithm == Algorithm::Dense {
+            let shape = (synapses.outputs, synapses.inputs, synapses.taps);
+            let mut d_taps = scratch.block(shape);
+            dense::by_taps(x, d_y, &mut d_taps);
+            return params.backward(synapses, kernel, d_taps.values(), gradients);
+        }
+        let events = algorithm == Algorithm::Windows;
+        let windows = self.windows(if events { whole_vectors::<R>(window) } else { window });
+        let mut d_taps = windows.gradient(scratch);
+        if events {
+            Events::new(synapses, &windows, x).by_taps(scratch, d_y, &mut d_taps);
+        } else {
+            taps::by_taps(scratch, synapses, &windows, x, d_y, &mut d_taps);
+        }
+        windows.backward(kernel, params, &d_taps, gradients);
+    }
+
+    fn dense(&self) -> Result<Block<R>, ShapeError> {
+        self.params.taps(self.scratch, self.synapses, self.kernel)
+    }
+
+    fn frequency(&self, x: &Sequence<R>) -> Frequency<'_, R, K> {
+        let Self { synapses, kernel, params, scratch, .. } = *self;
+        let cut = Cut::new::<R>(synapses.taps, x.shape());
+        Frequency::new(synapses, kernel, params, scratch, cut)
+    }
+
+    fn windows(&self, stride: usize) -> Windows<R> {
+        let Self { synapses, kernel, params, scratch, window } = *self;
+        Windows::new(scratch, synapses, kernel, params, window, stride)
     }
 }
 
@@ -191,19 +273,6 @@ fn flush<R: Real>(taps: &mut [R]) {
 /// Whether no input reaches any output.
 fn is_empty<R: Real>(synapses: &Synapses, x: &Sequence<R>) -> bool {
     x.shape().is_empty() || synapses.weights() * synapses.taps == 0
-}
-
-impl<R: Lanes> Cpu<R> {
-    /// How a projection of an input of that shape is computed: the way of fewer multiply-adds, unless one was given.
-    pub fn plan(&self, synapses: &Synapses, input: Shape) -> Plan {
-        let pairs = synapses.inputs as f64 * synapses.outputs as f64;
-        let cut = Cut::new::<R>(synapses.taps.max(1), input);
-        let dense = pairs * (synapses.taps * input.steps * input.batch) as f64;
-        let frequency = pairs * cut.cost::<R>(input.batch) as f64;
-        let cheaper = if dense <= frequency { Algorithm::Dense } else { Algorithm::Frequency };
-        let algorithm = self.forced().unwrap_or(cheaper);
-        Plan { algorithm, length: cut.length, blocks: cut.blocks, dense, frequency }
-    }
 }
 
 #[cfg(test)]

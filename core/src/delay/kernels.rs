@@ -29,6 +29,8 @@ pub struct Discrete;
 /// -ln(1e-30).
 const NEGLIGIBLE: f64 = 69.07755278982137;
 
+const MARGIN: f64 = 1.0 / 256.0;
+
 #[inline]
 fn sign<R: Real>(x: R) -> R {
     if x > R::zero() {
@@ -55,6 +57,11 @@ impl<R: Real> DelayKernel<R> for Gauss {
         let slope = value * z / width;
         Tap { value, d_delay: slope, d_width: slope * z }
     }
+
+    /// Where the bump falls below the rounding of 1, with a margin for derivatives and for delays between two taps.
+    fn reach(&self, width: R) -> R {
+        width * (R::of(-2.0) * (R::epsilon() * R::of(MARGIN)).ln()).sqrt()
+    }
 }
 
 #[inline]
@@ -78,6 +85,10 @@ impl<R: Real> DelayKernel<R> for Max {
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
         tent(j, delay, width)
     }
+
+    fn reach(&self, width: R) -> R {
+        width
+    }
 }
 
 impl<R: Real> DelayKernel<R> for Triangle {
@@ -89,6 +100,10 @@ impl<R: Real> DelayKernel<R> for Triangle {
     #[inline]
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
         tent(j, delay, width)
+    }
+
+    fn reach(&self, width: R) -> R {
+        width
     }
 }
 
@@ -102,6 +117,10 @@ impl<R: Real> DelayKernel<R> for Discrete {
     fn tap(&self, j: usize, delay: R, _width: R) -> Tap<R> {
         let value = if delay.round_even() == R::count(j) { R::one() } else { R::zero() };
         Tap { value, d_delay: R::zero(), d_width: R::zero() }
+    }
+
+    fn reach(&self, _width: R) -> R {
+        R::zero()
     }
 
     fn taps(&self, delay: R, _sigma: R, out: &mut [R]) {
@@ -193,6 +212,14 @@ impl<R: Real> DelayKernel<R> for AnyKernel {
             Self::Gauss => Gauss.tap(j, delay, width),
             Self::Max | Self::Triangle => tent(j, delay, width),
             Self::Discrete => Discrete.tap(j, delay, width),
+        }
+    }
+
+    fn reach(&self, width: R) -> R {
+        match self {
+            Self::Gauss => Gauss.reach(width),
+            Self::Max | Self::Triangle => width,
+            Self::Discrete => Discrete.reach(width),
         }
     }
 

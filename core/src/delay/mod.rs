@@ -66,6 +66,15 @@ pub trait DelayKernel<R: Real>: Debug + Send + Sync {
     /// The bump around `delay` at tap `j`, that is at distance `u = j - d` steps.
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R>;
 
+    /// Steps from the delay beyond which taps are lost in the rounding of the largest; infinite where no such distance is
+    /// known.
+    ///
+    /// Of the taps within reach, [`taps`](Self::taps) and [`backward`](Self::backward) give the same numbers to rounding
+    /// when the delay is counted from the first of them and the others are left out.
+    fn reach(&self, _width: R) -> R {
+        R::infinity()
+    }
+
     /// Writes the normalised taps X_j of a delay into `out`, whose length is K.
     ///
     /// Cost: K evaluations of the bump.

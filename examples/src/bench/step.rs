@@ -91,7 +91,7 @@ pub(crate) fn step(args: &Args) -> Result<()> {
     let network = network::network(&config, ends)?;
     let shape = Shape::new(config.data.steps, config.data.batch, ends.channels);
     if args.plan {
-        return say(&network::plan(&config, &network, shape)?);
+        return say(&network::plan(&config, &network, shape, args.density)?);
     }
     let dense_gflop = 1e-9 * dense_operations(&network, shape);
     let x = counts(shape, args.density, Rng::new(config.seed, INPUT))?;

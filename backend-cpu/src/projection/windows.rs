@@ -1,0 +1,174 @@
+//! The taps that are not negligible: a window of neighbours for every kernel element, all of one length.
+
+use super::{Parameters, flush};
+use crate::lanes::vectorize;
+use crate::scratch::{Block, Scratch};
+use polychron_core::delay::{BESIDE, DelayKernel, round_delay};
+use polychron_core::num::Real;
+use polychron_core::shape::Synapses;
+use rayon::prelude::*;
+
+/// Elements to a task.
+const CHUNK: usize = 1024;
+
+/// Taps of the longest window.
+pub(super) fn longest<R: Real, K: DelayKernel<R>>(kernel: &K, sigma: &[R], taps: usize) -> usize {
+    let reach = |&sigma: &R| kernel.reach(kernel.width(sigma).0);
+    let longest = |m: usize, reach: R| {
+        let both = (reach + reach).ceil().to_usize();
+        m.max(both.unwrap_or(taps).clamp(1, taps.max(1)))
+    };
+    sigma.iter().map(reach).fold(1, longest)
+}
+
+/// The windows `[out, in, count]` of a projection.
+pub(super) struct Windows<R> {
+    /// Taps of a window.
+    len: usize,
+    /// Taps from one window to the next; those beyond `len` are 0.
+    pub(super) stride: usize,
+    /// The first tap of every window.
+    pub(super) first: Vec<usize>,
+    /// `[out][in][count and stride]`.
+    pub(super) taps: Block<R>,
+}
+
+impl<R: Real> Windows<R> {
+    /// Windows that hold the `len` taps around each delay.
+    pub(super) fn new<K: DelayKernel<R>>(
+        scratch: &Scratch<R>,
+        synapses: &Synapses,
+        kernel: &K,
+        params: &Parameters<'_, R>,
+        len: usize,
+        stride: usize,
+    ) -> Self {
+        let Synapses { inputs, outputs, count, taps: all, .. } = *synapses;
+        let middle = R::count(len - 1) * R::of(0.5);
+        let places = all - len + 1;
+        let first = params.delays.iter().map(|&delay| round_delay(delay - middle, places));
+        let first: Vec<usize> = first.collect();
+        let mut taps = scratch.block((outputs, inputs, count * stride));
+        taps.values_mut().par_chunks_mut(CHUNK * stride).enumerate().for_each(|(n, taps)| {
+            let mut bump = vec![[R::zero(); BESIDE]; len];
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (k, taps) in taps.chunks_mut(BESIDE * stride).enumerate() {
+                        let some = Beside::new(params, &first, n * CHUNK + k * BESIDE);
+                        kernel.taps_beside(&some.delays, &some.sigmas, &mut bump);
+                        for (l, taps) in taps.chunks_exact_mut(stride).enumerate() {
+                            taps.fill(R::zero());
+                            for (tap, row) in taps.iter_mut().zip(&bump) {
+                                *tap = some.weights[l] * row[l];
+                            }
+                            flush(taps);
+                        }
+                    }
+                },
+            );
+        });
+        Self { len, stride, first, taps }
+    }
+
+    /// Room for the gradient by the taps.
+    pub(super) fn gradient(&self, scratch: &Scratch<R>) -> Block<R> {
+        let (outputs, inputs, each) = self.taps.view().dim();
+        scratch.block((outputs, inputs, each))
+    }
+
+    /// From the gradient by the taps to those by weights, delays and sigma.
+    pub(super) fn backward<K: DelayKernel<R>>(
+        &self,
+        kernel: &K,
+        params: &Parameters<'_, R>,
+        d_taps: &Block<R>,
+        [d_weights, d_delays, d_sigma]: [&mut [R]; 3],
+    ) {
+        let shared = params.sigma.len() == 1;
+        let mut own = vec![R::zero(); if shared { d_weights.len() } else { 0 }];
+        let by_sigma = if shared { &mut own } else { &mut *d_sigma };
+        let chunks = d_weights
+            .par_chunks_mut(BESIDE)
+            .zip(d_delays.par_chunks_mut(BESIDE))
+            .zip(by_sigma.par_chunks_mut(BESIDE))
+            .zip(d_taps.values().par_chunks(BESIDE * self.stride))
+            .with_min_len(CHUNK / BESIDE);
+        chunks.enumerate().for_each_init(
+            || vec![[R::zero(); BESIDE]; self.len],
+            |upstream, (n, (((d_weights, d_delays), d_sigma), d_taps))| {
+                vectorize(
+                    #[inline(always)]
+                    || {
+                        for (l, d_taps) in d_taps.chunks_exact(self.stride).enumerate() {
+                            for (row, &d) in upstream.iter_mut().zip(d_taps) {
+                                row[l] = d;
+                            }
+                        }
+                        let some = Beside::new(params, &self.first, n * BESIDE);
+                        let Beside { weights, delays, sigmas } = &some;
+                        let g = kernel.backward_beside(weights, delays, sigmas, upstream);
+                        let present = d_weights.len();
+                        d_weights.copy_from_slice(&g.weight[..present]);
+                        d_delays.copy_from_slice(&g.delay[..present]);
+                        d_sigma.copy_from_slice(&g.sigma[..present]);
+                    },
+                );
+            },
+        );
+        if shared {
+            d_sigma[0] = own.into_iter().sum();
+        }
+    }
+}
+
+/// Parameters of neighbouring elements, delays counted from their windows' first taps.
+struct Beside<R> {
+    weights: [R; BESIDE],
+    delays: [R; BESIDE],
+    sigmas: [R; BESIDE],
+}
+
+impl<R: Real> Beside<R> {
+    #[inline(always)]
+    fn new(params: &Parameters<'_, R>, first: &[usize], from: usize) -> Self {
+        let zero = [R::zero(); BESIDE];
+        let mut some = Self { weights: zero, delays: zero, sigmas: zero };
+        for (l, &first) in first[from..].iter().take(BESIDE).enumerate() {
+            some.weights[l] = params.weights[from + l];
+            some.delays[l] = params.delays[from + l] - R::count(first);
+            some.sigmas[l] = params.sigma(from + l);
+        }
+        some
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polychron_core::delay::AnyKernel;
+
+    #[test]
+    fn windows_hold_all_that_is_not_negligible() {
+        let synapses = Synapses { count: 2, ..Synapses::new(3, 4, 40) };
+        let scratch = Scratch::default();
+        let delays: Vec<f32> = (0..24).map(|e| [-3.0, 45.0][e % 2] + 1.5 * e as f32).collect();
+        let weights = [0.5; 24];
+        for (_, kernel) in AnyKernel::ALL {
+            for sigma in [0.0, 0.23, 1.7, 30.0] {
+                let params = Parameters { weights: &weights, delays: &delays, sigma: &[sigma] };
+                let len = longest(&kernel, params.sigma, synapses.taps);
+                let windows = Windows::new(&scratch, &synapses, &kernel, &params, len, len + 3);
+                let taps = windows.taps.values().chunks_exact(len + 3);
+                for ((taps, first), &delay) in taps.zip(&windows.first).zip(&delays) {
+                    let mut bump = [0.0; 40];
+                    kernel.taps(delay, sigma, &mut bump);
+                    for (j, bump) in bump.into_iter().enumerate() {
+                        let tap = j.checked_sub(*first).and_then(|n| taps.get(n)).unwrap_or(&0.0);
+                        assert!((tap - 0.5 * bump).abs() < 1e-7, "{kernel:?} {sigma} {delay} {j}");
+                    }
+                }
+            }
+        }
+    }
+}
