@@ -1,0 +1,208 @@
+use super::{BESIDE, Parameters};
+use crate::lanes::{Lanes, vectorize};
+use polychron_core::delay::round_delay;
+use polychron_core::shape::{ShapeError, Synapses, expect};
+use pulp::{Arch, Simd, WithSimd};
+
+/// Most vectors of steps to a block: as many sums as AVX2 holds in registers beside two operands.
+pub(super) const VECTORS: usize = 14;
+
+/// Inputs whose past stays in the first cache while all outputs read it.
+const INPUTS: usize = 32;
+
+/// A delayed projection of one sample, which remembers its input.
+///
+/// Lanes are steps: `y[o][t..] += weight x[i][t - delay..]` for every synapse, the sums of a block of steps in registers.
+#[derive(Debug)]
+pub(super) struct Projection<R> {
+    synapses: Synapses,
+    groups: Vec<Group<R>>,
+    /// `[input][past | window]`: the steps that the longest delay reaches back to, and those of the block.
+    values: Vec<R>,
+    stride: usize,
+    /// `[BESIDE][block]`
+    sums: Vec<R>,
+    /// `[block][BESIDE]`
+    rows: Vec<[R; BESIDE]>,
+}
+
+/// The synapses of some inputs; kernel elements count as inputs of their own.
+#[derive(Debug)]
+struct Group<R> {
+    first: usize,
+    len: usize,
+    /// `[output][input]`, as `delays`.
+    weights: Vec<R>,
+    delays: Vec<u32>,
+    /// Inputs that are not silent, and where their window begins.
+    active: Vec<(usize, usize)>,
+}
+
+impl<R: Lanes> Projection<R> {
+    pub(super) fn new(
+        synapses: &Synapses,
+        parameters: &Parameters<'_, R>,
+        block: usize,
+    ) -> Result<Self, ShapeError> {
+        let Synapses { inputs, outputs, count, taps, .. } = *synapses;
+        let (weights, delays) = (parameters.get("weight"), parameters.get("delay"));
+        expect("projection's weights", synapses.weights(), weights.len())?;
+        expect("projection's delays", synapses.weights(), delays.len())?;
+        let group = |first: usize| {
+            let len = INPUTS.min(inputs * count - first);
+            let at = (0..outputs).map(|o| o * inputs * count + first).flat_map(|e| e..e + len);
+            Group {
+                first,
+                len,
+                weights: at.clone().map(|e| weights[e]).collect(),
+                delays: at.map(|e| round_delay(delays[e], taps) as u32).collect(),
+                active: Vec::with_capacity(len),
+            }
+        };
+        let stride = taps - 1 + block;
+        Ok(Self {
+            synapses: *synapses,
+            groups: (0..inputs * count).step_by(INPUTS).map(group).collect(),
+            values: vec![R::zero(); inputs * stride],
+            stride,
+            sums: vec![R::zero(); BESIDE * block],
+            rows: vec![[R::zero(); BESIDE]; block],
+        })
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        self.synapses.inputs
+    }
+
+    /// The steps of a block of input `i`: zeros, to be written.
+    pub(super) fn window(&mut self, i: usize) -> &mut [R] {
+        let past = self.past();
+        &mut self.values[i * self.stride..(i + 1) * self.stride][past..]
+    }
+
+    fn past(&self) -> usize {
+        self.synapses.taps - 1
+    }
+
+    /// Writes the spikes `[n][BESIDE]` of the layer before from neuron `first` on; returns how many there are.
+    pub(super) fn write(&mut self, first: usize, rows: &[[R; BESIDE]]) -> u64 {
+        let mut spikes = R::zero();
+        for l in 0..BESIDE.min(self.inputs() - first) {
+            for (to, row) in self.window(first + l).iter_mut().zip(rows) {
+                *to = row[l];
+                spikes += row[l];
+            }
+        }
+        spikes.to_u64().unwrap_or(0)
+    }
+
+    /// Forgets the input.
+    pub(super) fn reset(&mut self) {
+        self.values.fill(R::zero());
+    }
+
+    /// Moves on by `n` steps.
+    pub(super) fn shift(&mut self, n: usize) {
+        let past = self.past();
+        for row in self.values.chunks_exact_mut(self.stride) {
+            row.copy_within(n..n + past, 0);
+            row[past..past + n].fill(R::zero());
+        }
+    }
+
+    /// Projects the first `n` steps of the window: `each` takes the first output and the sums `[n][BESIDE]` from it on.
+    pub(super) fn project(&mut self, n: usize, mut each: impl FnMut(usize, &mut [[R; BESIDE]])) {
+        if n == 0 {
+            return;
+        }
+        vectorize(
+            #[inline(always)]
+            || self.find_active(n),
+        );
+        let block = self.rows.len();
+        for first in (0..self.synapses.outputs).step_by(BESIDE) {
+            let width = BESIDE.min(self.synapses.outputs - first);
+            self.sums.fill(R::zero());
+            Arch::new().dispatch(Sums {
+                groups: &self.groups,
+                values: &self.values,
+                outputs: first..first + width,
+                steps: n,
+                block,
+                sums: &mut self.sums,
+            });
+            let rows = &mut self.rows[..n];
+            for (t, row) in rows.iter_mut().enumerate() {
+                *row = core::array::from_fn(|l| self.sums[l * block + t]);
+            }
+            each(first, rows);
+        }
+    }
+
+    #[inline(always)]
+    fn find_active(&mut self, n: usize) {
+        let past = self.past();
+        for group in &mut self.groups {
+            group.active.clear();
+            for e in 0..group.len {
+                let begin = (group.first + e) / self.synapses.count * self.stride;
+                let reach = &self.values[begin..begin + past + n];
+                if reach.iter().fold(false, |any, &x| any | (x != R::zero())) {
+                    group.active.push((e, begin + past));
+                }
+            }
+        }
+    }
+}
+
+/// The sums `[output][block]` of some outputs over all groups.
+struct Sums<'a, R> {
+    groups: &'a [Group<R>],
+    values: &'a [R],
+    outputs: core::ops::Range<usize>,
+    steps: usize,
+    block: usize,
+    sums: &'a mut [R],
+}
+
+impl<R: Lanes> WithSimd for Sums<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        macro_rules! choose {
+            ($($vectors:literal)*) => {
+                match self.steps.div_ceil(R::lanes::<S>()) {
+                    $($vectors => self.sum::<S, $vectors>(s),)*
+                    _ => {}
+                }
+            };
+        }
+        choose!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+    }
+}
+
+impl<R: Lanes> Sums<'_, R> {
+    #[inline(always)]
+    fn sum<S: Simd, const V: usize>(self, s: S) {
+        for group in self.groups {
+            for (o, sums) in self.outputs.clone().zip(self.sums.chunks_exact_mut(self.block)) {
+                let synapses = o * group.len..(o + 1) * group.len;
+                let weights = &group.weights[synapses.clone()];
+                let delays = &group.delays[synapses];
+                let Some(sums) = R::vectors_mut::<S>(sums).first_chunk_mut::<V>() else { return };
+                let mut y = *sums;
+                for &(e, begin) in &group.active {
+                    let x = begin - delays[e] as usize;
+                    let Some(x) = self.values.get(x..) else { return };
+                    let Some(x) = R::vectors::<S>(x).first_chunk::<V>() else { return };
+                    let weight = R::splat(s, weights[e]);
+                    for v in 0..V {
+                        y[v] = R::mul_add(s, x[v], weight, y[v]);
+                    }
+                }
+                *sums = y;
+            }
+        }
+    }
+}
