@@ -1,5 +1,6 @@
 //! Inference of one sample as it comes.
 
+mod events;
 mod neurons;
 mod projection;
 mod readout;
@@ -20,14 +21,16 @@ const BESIDE: usize = 16;
 
 /// A trained network at work on one sample, on the calling thread.
 ///
-/// It holds the network with rounded delays and running statistics and what it remembers of the utterance. Input comes in
-/// blocks of any number of steps; a spike passes through all layers in its own step, and the cut into blocks changes no byte
-/// of a result. After [`finish`](Self::finish) the scores are those of
-/// [`Model::evaluate`] with [`Kernel::Discrete`](polychron_core::train::Kernel::Discrete) for this sample alone, up to rounding.
+/// It holds the network with rounded delays and running statistics, which scale and shift what the synapses add up to, and
+/// what it remembers of the utterance. Input comes in blocks of any number of steps; a spike passes through all layers in its
+/// own step. After [`finish`](Self::finish) the scores are those of
+/// [`Model::evaluate`] with [`Kernel::Discrete`](polychron_core::train::Kernel::Discrete) for this sample alone, up to rounding;
+/// another cut into blocks may round otherwise, too.
 ///
-/// Cost of `n` steps: `n`, rounded up to a whole vector of 4, 8 or 16 steps, multiply-adds for every synapse whose input was not
-/// silent within the longest delay. So a single step costs as much as a vector of them. Nothing is allocated.
-/// Memory: 8 bytes a synapse in single precision, and the longest delay and 112 steps (with AVX-512 224) for every neuron.
+/// Cost: a layer delivers a block spike by spike, an addition for every synapse behind one, or by vectors of 4, 8 or 16 steps, a
+/// multiply-add for every synapse and vector, whichever is cheaper. Blocks of less than a vector go spike by spike.
+/// Nothing is allocated. Memory: 16 bytes a synapse in single precision, and for every neuron the longest delay and 112
+/// steps (224 with AVX-512), twice.
 ///
 /// ```
 /// use polychron_core::delay::Gauss;

@@ -1,3 +1,4 @@
+use super::events::Events;
 use super::{BESIDE, Parameters};
 use crate::lanes::{Lanes, vectorize};
 use polychron_core::delay::round_delay;
@@ -10,13 +11,19 @@ pub(super) const VECTORS: usize = 14;
 /// Inputs whose past stays in the first cache while all outputs read it.
 const INPUTS: usize = 32;
 
+/// What an event costs, in vectors of multiply-adds; and the least vectors of a block, for sums wait for each other.
+const EVENT: usize = 2;
+const LEAST: usize = 4;
+
 /// A delayed projection of one sample, which remembers its input.
 ///
-/// Lanes are steps: `y[o][t..] += weight x[i][t - delay..]` for every synapse, the sums of a block of steps in registers.
+/// Where inputs are many, lanes are steps: `y[o][t..] += weight x[i][t - delay..]` for every synapse, the sums of a block of
+/// steps in registers. Where they are few, they are sent one by one.
 #[derive(Debug)]
 pub(super) struct Projection<R> {
     synapses: Synapses,
     groups: Vec<Group<R>>,
+    events: Events<R>,
     /// `[input][past | window]`: the steps that the longest delay reaches back to, and those of the block.
     values: Vec<R>,
     stride: usize,
@@ -48,6 +55,7 @@ impl<R: Lanes> Projection<R> {
         let (weights, delays) = (parameters.get("weight"), parameters.get("delay"));
         expect("projection's weights", synapses.weights(), weights.len())?;
         expect("projection's delays", synapses.weights(), delays.len())?;
+        let delay = |e: usize| round_delay(delays[e], taps) as u32;
         let group = |first: usize| {
             let len = INPUTS.min(inputs * count - first);
             let at = (0..outputs).map(|o| o * inputs * count + first).flat_map(|e| e..e + len);
@@ -55,16 +63,22 @@ impl<R: Lanes> Projection<R> {
                 first,
                 len,
                 weights: at.clone().map(|e| weights[e]).collect(),
-                delays: at.map(|e| round_delay(delays[e], taps) as u32).collect(),
+                delays: at.map(delay).collect(),
                 active: Vec::with_capacity(len),
             }
         };
-        let stride = taps - 1 + block;
+        let behind = |i: usize| {
+            let of = |o: usize| (o * inputs + i) * count;
+            let element = |o: usize, e| (delay(e) * outputs as u32 + o as u32, weights[e]);
+            (0..outputs).flat_map(|o| (of(o)..of(o) + count).map(move |e| element(o, e))).collect()
+        };
+        let (past, fan_out) = (taps - 1, outputs * count);
         Ok(Self {
             synapses: *synapses,
             groups: (0..inputs * count).step_by(INPUTS).map(group).collect(),
-            values: vec![R::zero(); inputs * stride],
-            stride,
+            events: Events::new(outputs, fan_out, [past, block], (0..inputs).map(behind)),
+            values: vec![R::zero(); inputs * (past + block)],
+            stride: past + block,
             sums: vec![R::zero(); BESIDE * block],
             rows: vec![[R::zero(); BESIDE]; block],
         })
@@ -99,6 +113,7 @@ impl<R: Lanes> Projection<R> {
     /// Forgets the input.
     pub(super) fn reset(&mut self) {
         self.values.fill(R::zero());
+        self.events.reset();
     }
 
     /// Moves on by `n` steps.
@@ -108,6 +123,7 @@ impl<R: Lanes> Projection<R> {
             row.copy_within(n..n + past, 0);
             row[past..past + n].fill(R::zero());
         }
+        self.events.shift(n);
     }
 
     /// Projects the first `n` steps of the window: `each` takes the first output and the sums `[n][BESIDE]` from it on.
@@ -115,42 +131,72 @@ impl<R: Lanes> Projection<R> {
         if n == 0 {
             return;
         }
-        vectorize(
-            #[inline(always)]
-            || self.find_active(n),
-        );
-        let block = self.rows.len();
+        let past = self.past();
+        let by_events = self.few_inputs(n);
+        if by_events {
+            self.events.send(&self.values, self.stride, past, n);
+        } else {
+            self.events.forget();
+        }
         for first in (0..self.synapses.outputs).step_by(BESIDE) {
-            let width = BESIDE.min(self.synapses.outputs - first);
-            self.sums.fill(R::zero());
-            Arch::new().dispatch(Sums {
-                groups: &self.groups,
-                values: &self.values,
-                outputs: first..first + width,
-                steps: n,
-                block,
-                sums: &mut self.sums,
-            });
-            let rows = &mut self.rows[..n];
-            for (t, row) in rows.iter_mut().enumerate() {
-                *row = core::array::from_fn(|l| self.sums[l * block + t]);
+            if by_events {
+                self.events.read(first, &mut self.rows[..n]);
+            } else {
+                self.sum(first, n);
             }
-            each(first, rows);
+            each(first, &mut self.rows[..n]);
         }
     }
 
+    /// Whether to send inputs one by one. Finds those that are active otherwise.
+    fn few_inputs(&mut self, n: usize) -> bool {
+        let vectors = n.div_ceil(self.rows.len() / VECTORS);
+        if vectors == 1 {
+            return true;
+        }
+        let (sent, active) = vectorize(
+            #[inline(always)]
+            || self.find_active(n),
+        );
+        EVENT * sent <= active * vectors.max(LEAST)
+    }
+
+    /// Finds the inputs that are not silent. Returns how many values would have to be sent, and how many inputs are active.
     #[inline(always)]
-    fn find_active(&mut self, n: usize) {
-        let past = self.past();
+    fn find_active(&mut self, n: usize) -> (usize, usize) {
+        let (past, count) = (self.past(), self.synapses.count);
+        let (mut sent, mut active) = (0, 0);
         for group in &mut self.groups {
             group.active.clear();
             for e in 0..group.len {
-                let begin = (group.first + e) / self.synapses.count * self.stride;
-                let reach = &self.values[begin..begin + past + n];
-                if reach.iter().fold(false, |any, &x| any | (x != R::zero())) {
+                let begin = (group.first + e) / count * self.stride;
+                let some = |row: &[R]| row.iter().filter(|x| **x != R::zero()).count();
+                let before = some(&self.values[begin..begin + past]);
+                let now = some(&self.values[begin + past..begin + past + n]);
+                sent += now + if self.events.current() { 0 } else { before };
+                if before + now > 0 {
                     group.active.push((e, begin + past));
                 }
             }
+            active += group.active.len();
+        }
+        (sent, active)
+    }
+
+    /// Sums up `n` steps for the outputs from `first` on.
+    fn sum(&mut self, first: usize, n: usize) {
+        let block = self.rows.len();
+        self.sums.fill(R::zero());
+        Arch::new().dispatch(Sums {
+            groups: &self.groups,
+            values: &self.values,
+            outputs: first..self.synapses.outputs.min(first + BESIDE),
+            steps: n,
+            block,
+            sums: &mut self.sums,
+        });
+        for (t, row) in self.rows[..n].iter_mut().enumerate() {
+            *row = core::array::from_fn(|l| self.sums[l * block + t]);
         }
     }
 }
