@@ -99,7 +99,8 @@ fn evaluate<R: Lanes>(model: &Trained<R>, x: &[R], padding: usize) -> Vec<R> {
     model.evaluate(&batch, Kernel::Discrete).unwrap().0
 }
 
-fn agrees<R: Lanes>(seed: u64, tolerance: f64) {
+/// Compares the scores; returns whether every hidden layer spikes.
+fn agrees<R: Lanes>(seed: u64, tolerance: f64) -> bool {
     let rng = Rng::new(seed, 1);
     let (channels, steps) = (1 + rng.below(0, 50) as usize, 1 + rng.below(1, 300) as usize);
     let model = model::<R>(seed, channels);
@@ -109,6 +110,7 @@ fn agrees<R: Lanes>(seed: u64, tolerance: f64) {
     stream.feed(&x).unwrap();
     let found = stream.finish();
     assert!(near(found, &expected, tolerance), "seed {seed}: {found:?} {expected:?}");
+    stream.spikes().iter().all(|&n| n > 0)
 }
 
 /// Whether numbers differ by no more than a share of the largest, or of 1.
@@ -121,10 +123,8 @@ fn near<R: Real>(found: &[R], expected: &[R], tolerance: f64) -> bool {
 
 #[test]
 fn scores_are_those_of_the_batch() {
-    for seed in 0..60 {
-        agrees::<f64>(seed, 1e-10);
-        agrees::<f32>(seed, 1e-4);
-    }
+    let alive = (0..60).filter(|&seed| agrees::<f64>(seed, 1e-10) & agrees::<f32>(seed, 1e-4));
+    assert!(alive.count() > 30);
 }
 
 #[test]

@@ -11,9 +11,8 @@ pub(super) const VECTORS: usize = 14;
 /// Inputs whose past stays in the first cache while all outputs read it.
 const INPUTS: usize = 32;
 
-/// What an event costs, in vectors of multiply-adds; and the least vectors of a block, for sums wait for each other.
+/// What an event costs, in vectors of multiply-adds.
 const EVENT: usize = 2;
-const LEAST: usize = 4;
 
 /// A delayed projection of one sample, which remembers its input.
 ///
@@ -158,7 +157,7 @@ impl<R: Lanes> Projection<R> {
             #[inline(always)]
             || self.find_active(n),
         );
-        EVENT * sent <= active * vectors.max(LEAST)
+        EVENT * sent <= active * vectors
     }
 
     /// Finds the inputs that are not silent. Returns how many values would have to be sent, and how many inputs are active.
@@ -216,38 +215,48 @@ impl<R: Lanes> WithSimd for Sums<'_, R> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
+        // Few sums would wait for each other, so that some outputs go side by side.
         macro_rules! choose {
-            ($($vectors:literal)*) => {
+            ($($vectors:literal by $outputs:literal)*) => {
                 match self.steps.div_ceil(R::lanes::<S>()) {
-                    $($vectors => self.sum::<S, $vectors>(s),)*
+                    $($vectors => self.sum::<S, $vectors, $outputs>(s),)*
                     _ => {}
                 }
             };
         }
-        choose!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        choose!(1 by 8 2 by 4 3 by 4 4 by 2 5 by 2 6 by 2 7 by 2 8 by 1 9 by 1 10 by 1 11 by 1 12 by 1 13 by 1 14 by 1);
     }
 }
 
 impl<R: Lanes> Sums<'_, R> {
     #[inline(always)]
-    fn sum<S: Simd, const V: usize>(self, s: S) {
+    fn sum<S: Simd, const V: usize, const O: usize>(self, s: S) {
+        let last = self.outputs.end - 1;
         for group in self.groups {
-            for (o, sums) in self.outputs.clone().zip(self.sums.chunks_exact_mut(self.block)) {
-                let synapses = o * group.len..(o + 1) * group.len;
-                let weights = &group.weights[synapses.clone()];
-                let delays = &group.delays[synapses];
-                let Some(sums) = R::vectors_mut::<S>(sums).first_chunk_mut::<V>() else { return };
-                let mut y = *sums;
+            let firsts = self.outputs.clone().step_by(O);
+            for (first, sums) in firsts.zip(self.sums.chunks_exact_mut(O * self.block)) {
+                let mut synapses = [(&[][..], &[][..]); O];
+                let mut y = [[R::splat(s, R::zero()); V]; O];
+                for o in 0..O {
+                    let at = (first + o).min(last) * group.len;
+                    let at = at..at + group.len;
+                    synapses[o] = (&group.weights[at.clone()], &group.delays[at]);
+                    y[o].copy_from_slice(&R::vectors::<S>(&sums[o * self.block..])[..V]);
+                }
                 for &(e, begin) in &group.active {
-                    let x = begin - delays[e] as usize;
-                    let Some(x) = self.values.get(x..) else { return };
-                    let Some(x) = R::vectors::<S>(x).first_chunk::<V>() else { return };
-                    let weight = R::splat(s, weights[e]);
-                    for v in 0..V {
-                        y[v] = R::mul_add(s, x[v], weight, y[v]);
+                    for o in 0..O {
+                        let (weights, delays) = synapses[o];
+                        let Some(x) = self.values.get(begin - delays[e] as usize..) else { return };
+                        let Some(x) = R::vectors::<S>(x).first_chunk::<V>() else { return };
+                        let weight = R::splat(s, weights[e]);
+                        for v in 0..V {
+                            y[o][v] = R::mul_add(s, x[v], weight, y[o][v]);
+                        }
                     }
                 }
-                *sums = y;
+                for o in 0..O {
+                    R::vectors_mut::<S>(&mut sums[o * self.block..])[..V].copy_from_slice(&y[o]);
+                }
             }
         }
     }
