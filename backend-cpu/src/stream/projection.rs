@@ -8,6 +8,9 @@ use pulp::{Arch, Simd, WithSimd};
 /// Most vectors of steps to a block: as many sums as AVX2 holds in registers beside two operands.
 pub(super) const VECTORS: usize = 14;
 
+/// Outputs whose sums go through all inputs together.
+const OUTPUTS: usize = 4 * BESIDE;
+
 /// Inputs whose past stays in the first cache while all outputs read it.
 const INPUTS: usize = 32;
 
@@ -26,7 +29,7 @@ pub(super) struct Projection<R> {
     /// `[input][past | window]`: the steps that the longest delay reaches back to, and those of the block.
     values: Vec<R>,
     stride: usize,
-    /// `[BESIDE][block]`
+    /// `[OUTPUTS][block]`
     sums: Vec<R>,
     /// `[block][BESIDE]`
     rows: Vec<[R; BESIDE]>,
@@ -78,7 +81,7 @@ impl<R: Lanes> Projection<R> {
             events: Events::new(outputs, fan_out, [past, block], (0..inputs).map(behind)),
             values: vec![R::zero(); inputs * (past + block)],
             stride: past + block,
-            sums: vec![R::zero(); BESIDE * block],
+            sums: vec![R::zero(); OUTPUTS * block],
             rows: vec![[R::zero(); BESIDE]; block],
         })
     }
@@ -141,7 +144,10 @@ impl<R: Lanes> Projection<R> {
             if by_events {
                 self.events.read(first, &mut self.rows[..n]);
             } else {
-                self.sum(first, n);
+                if first % OUTPUTS == 0 {
+                    self.sum(first, n);
+                }
+                self.read(first % OUTPUTS, n);
             }
             each(first, &mut self.rows[..n]);
         }
@@ -189,13 +195,18 @@ impl<R: Lanes> Projection<R> {
         Arch::new().dispatch(Sums {
             groups: &self.groups,
             values: &self.values,
-            outputs: first..self.synapses.outputs.min(first + BESIDE),
+            outputs: first..self.synapses.outputs.min(first + OUTPUTS),
             steps: n,
             block,
             sums: &mut self.sums,
         });
+    }
+
+    /// The sums `[n][BESIDE]` of the outputs from `first` on.
+    fn read(&mut self, first: usize, n: usize) {
+        let block = self.rows.len();
         for (t, row) in self.rows[..n].iter_mut().enumerate() {
-            *row = core::array::from_fn(|l| self.sums[l * block + t]);
+            *row = core::array::from_fn(|l| self.sums[(first + l) * block + t]);
         }
     }
 }
@@ -224,7 +235,10 @@ impl<R: Lanes> WithSimd for Sums<'_, R> {
                 }
             };
         }
-        choose!(1 by 8 2 by 4 3 by 4 4 by 2 5 by 2 6 by 2 7 by 2 8 by 1 9 by 1 10 by 1 11 by 1 12 by 1 13 by 1 14 by 1);
+        choose!(
+            2 by 4  3 by 4  4 by 2  5 by 2  6 by 2  7 by 2
+            8 by 1  9 by 1  10 by 1  11 by 1  12 by 1  13 by 1  14 by 1
+        );
     }
 }
 
