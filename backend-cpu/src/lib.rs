@@ -30,8 +30,10 @@ mod projection;
 mod readout;
 mod scratch;
 mod sequence;
+mod stream;
 
 pub use algorithm::{Algorithm, Choice, Plan};
 pub use backend::{Cpu, Error};
 pub use lanes::Lanes;
 pub use sequence::Sequence;
+pub use stream::Stream;

@@ -2,15 +2,18 @@
 
 use crate::checkpoint;
 use crate::error::{Result, at, fail};
-use crate::network;
-use crate::report::{count_spikes, percent, say};
+use crate::network::{self, Model};
+use crate::report::{count_spikes, median, neuron_steps, percent, say};
 use crate::task::{Decisions, Task};
+use polychron_core::loss::decide;
 use polychron_core::train::Kernel;
+use polychron_cpu::Stream;
 use polychron_datasets::Dataset;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// Pairs of classes shown.
 const PAIRS: usize = 5;
@@ -26,6 +29,9 @@ pub(crate) struct Args {
     /// Which items
     #[arg(long, value_enum, default_value = "test")]
     split: Part,
+    /// Run the items one by one on one thread, as they would come in
+    #[arg(long)]
+    stream: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -51,6 +57,9 @@ struct Evaluation {
     speakers: BTreeMap<u16, Option<f64>>,
     /// Mean spikes a neuron and step of every hidden layer.
     rates: Vec<f64>,
+    /// The median item's time, where items run one by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ms_per_item: Option<f64>,
     /// The commonest mistakes.
     confusions: Vec<Confusion>,
 }
@@ -78,8 +87,25 @@ pub(crate) fn eval(args: &Args) -> Result<()> {
         Part::Valid => &task.split.valid,
         Part::Train => &task.split.train,
     };
+    let outcome = if args.stream { one_by_one } else { in_batches }(&task, &model, items)?;
+    let evaluation = evaluation(args.split, &task, &outcome);
+    if args.json {
+        return say(&format!("{}\n", serde_json::to_string(&evaluation)?));
+    }
+    say(&evaluation.table())
+}
+
+/// What the model did with the items.
+struct Outcome {
+    decisions: Decisions,
+    /// Spikes of every hidden layer, and the neurons times steps in which they could be.
+    counts: Vec<(f64, f64)>,
+    ms_per_item: Option<f64>,
+}
+
+fn in_batches(task: &Task, model: &Model, items: &[usize]) -> Result<Outcome> {
     let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
-    let decisions = task.decide(&model, items, |block| {
+    let decisions = task.decide(model, items, |block| {
         let layers = model.spikes(&block.view(), Kernel::Discrete)?;
         for (count, layer) in counts.iter_mut().zip(&layers) {
             let (spikes, places) = count_spikes(&block.view(), layer);
@@ -87,15 +113,32 @@ pub(crate) fn eval(args: &Args) -> Result<()> {
         }
         Ok(())
     })?;
-    let rates = counts.iter().map(|(spikes, places)| spikes / f64::max(*places, 1.0)).collect();
-    let evaluation = evaluation(args.split, &task, &decisions, rates);
-    if args.json {
-        return say(&format!("{}\n", serde_json::to_string(&evaluation)?));
-    }
-    say(&evaluation.table())
+    Ok(Outcome { decisions, counts, ms_per_item: None })
 }
 
-fn evaluation(split: Part, task: &Task, decisions: &Decisions, rates: Vec<f64>) -> Evaluation {
+fn one_by_one(task: &Task, model: &Model, items: &[usize]) -> Result<Outcome> {
+    let mut stream = Stream::new(model)?;
+    let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
+    let mut decisions = Decisions { items: items.to_vec(), classes: Vec::new() };
+    let mut times = Vec::new();
+    for &item in items {
+        let block = task.block(&[item])?;
+        let batch = block.view();
+        let steps = batch.lengths.map_or(batch.shape.steps, |lengths| lengths[0]);
+        let start = Instant::now();
+        stream.feed(&batch.x[..steps * batch.shape.width])?;
+        decisions.classes.push(decide(stream.finish()));
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        let places = neuron_steps(model.network(), steps);
+        for ((count, &spikes), places) in counts.iter_mut().zip(stream.spikes()).zip(places) {
+            *count = (count.0 + spikes as f64, count.1 + places);
+        }
+    }
+    Ok(Outcome { decisions, counts, ms_per_item: Some(median(times.into_iter())) })
+}
+
+fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
+    let Outcome { decisions, counts, ms_per_item } = outcome;
     let data = &task.data;
     let speaker = |i: usize| data.samples[i].speaker;
     let seen = task.seen_speakers();
@@ -117,7 +160,8 @@ fn evaluation(split: Part, task: &Task, decisions: &Decisions, rates: Vec<f64>) 
         seen_accuracy: of(true),
         unseen_accuracy: of(false),
         speakers,
-        rates,
+        rates: counts.iter().map(|(spikes, places)| spikes / f64::max(*places, 1.0)).collect(),
+        ms_per_item: *ms_per_item,
         confusions: confusions(data, decisions),
     }
 }
@@ -158,6 +202,9 @@ impl Evaluation {
         }
         for (n, rate) in self.rates.iter().enumerate() {
             let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes a neuron and step", n + 1);
+        }
+        if let Some(ms) = self.ms_per_item {
+            let _ = writeln!(text, "time            {ms:.3} ms an item");
         }
         for Confusion { class, taken_for, items, of } in &self.confusions {
             let _ = writeln!(text, "{class} taken for {taken_for}: {items} of {of}");

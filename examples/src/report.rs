@@ -3,6 +3,7 @@
 use crate::checkpoint::write_atomic;
 use crate::config::{Config, Delays, Protocol, Select};
 use crate::error::{Result, at};
+use crate::network::Net;
 use polychron_core::norm::Valid;
 use polychron_core::train::{Batch, Spikes};
 use serde::{Deserialize, Serialize};
@@ -166,6 +167,14 @@ pub(crate) fn count_spikes(batch: &Batch<'_, f32>, layer: &Spikes<f32>) -> (f64,
     let valid = Valid { lengths: batch.lengths, grown: shape.steps - batch.shape.steps };
     let spikes: f64 = layer.values.iter().map(|&s| f64::from(s)).sum();
     (spikes, (valid.count(shape.steps, shape.batch) * shape.width) as f64)
+}
+
+/// Neurons times steps of every hidden layer, tails included, for an input of `steps` steps.
+pub(crate) fn neuron_steps(network: &Net, mut steps: usize) -> impl Iterator<Item = f64> {
+    network.hidden.iter().map(move |hidden| {
+        steps += hidden.synapses.tail;
+        (hidden.synapses.outputs * steps) as f64
+    })
 }
 
 /// The median; 0 of nothing.

@@ -428,6 +428,74 @@ fn a_timed_step_says_what_was_timed() {
 }
 
 #[test]
+fn timed_inference_says_what_was_timed() {
+    let folder = Folder::new("infer");
+    let small = ["bench", "infer", "--batch", "2", "--steps", "6", "--max-delay", "3"];
+    let timing = |threads| {
+        let more = ["--repeats", "2", "--json", "--threads", threads];
+        let output = folder.run(&[&small[..], &more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        last_line(&output)
+    };
+    let (one, two) = (timing("1"), timing("2"));
+    for (key, value) in [
+        ("net", Value::from("shd")),
+        ("dt_ms", 10.into()),
+        ("steps", 6.into()),
+        ("batch", 2.into()),
+        ("taps", 4.into()),
+        ("density", 0.06.into()),
+        ("threads", 1.into()),
+        ("repeats", 2.into()),
+    ] {
+        assert_eq!(one[key], value, "{key}");
+    }
+    for key in ["batch_ms_per_sample", "stream_ms", "stream_min_ms", "steps_ms", "events"] {
+        assert!(one[key].as_f64() > Some(0.0), "{key}: {one}");
+    }
+    let rates = one["firing_rates"].as_array().unwrap();
+    assert!(rates.len() == 2 && rates.iter().all(|r| (0.0..=1.0).contains(&r.as_f64().unwrap())));
+    for key in ["firing_rates", "events"] {
+        assert_eq!(one[key], two[key], "{key}");
+    }
+    let ns = one["stream_ms"].as_f64().unwrap() * 1e6 / one["events"].as_f64().unwrap();
+    assert!((one["ns_per_event"].as_f64().unwrap() / ns - 1.0).abs() < 1e-9);
+    for (wrong, named) in [("--dt-ms=5", "--dt-ms = 5"), ("--repeats=0", "--repeats = 0")] {
+        let line = folder.fail(&["bench", "infer", wrong]);
+        assert!(line.contains(named), "{line}");
+    }
+    assert!(folder.list(".").is_empty());
+}
+
+#[test]
+fn items_one_by_one_are_decided_as_in_batches() {
+    let folder = Folder::new("stream");
+    folder.train("run", &["--seed", "3"]);
+    let mut batches = last_line(&folder.run(&["eval", "run", "--json"]));
+    let mut stream = last_line(&folder.run(&["eval", "run", "--json", "--stream"]));
+    assert!(stream["ms_per_item"].as_f64() > Some(0.0) && batches.get("ms_per_item").is_none());
+    stream.as_object_mut().unwrap().remove("ms_per_item");
+    // A membrane at the threshold may round otherwise.
+    let share = |value: &Value| value.as_f64().unwrap();
+    for key in ["accuracy", "rates"] {
+        let (found, expected) = (stream[key].take(), batches[key].take());
+        let close = |a: &Value, b: &Value| (share(a) - share(b)).abs() < 5e-3;
+        let both = found.as_array().zip(expected.as_array());
+        let same = both.map_or_else(
+            || close(&found, &expected),
+            |(a, b)| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| close(a, b)),
+        );
+        assert!(same, "{key}: {found} {expected}");
+    }
+    for evaluation in [&mut stream, &mut batches] {
+        evaluation.as_object_mut().unwrap().remove("confusions");
+    }
+    assert_eq!(stream, batches);
+    let table = text(&folder.run(&["eval", "run", "--stream"]).stdout);
+    assert!(table.contains(" ms an item"), "{table}");
+}
+
+#[test]
 fn a_plan_names_what_is_picked_for_every_layer() {
     let folder = Folder::new("plan");
     let plan = |args: &[&str]| text(&folder.run(args).stdout);

@@ -1,5 +1,6 @@
 //! `polychron bench`: what the paper's networks cost on this machine.
 
+mod infer;
 mod step;
 mod stopwatch;
 
@@ -18,12 +19,65 @@ use std::fs;
 pub(crate) enum Command {
     /// Time one training step, stage by stage
     Step(step::Args),
+    /// Time inference, of a batch and of one sample by itself
+    Infer(infer::Args),
 }
 
 /// Runs `bench`.
 pub(crate) fn bench(command: &Command) -> Result<()> {
     match command {
         Command::Step(args) => step::step(args),
+        Command::Infer(args) => infer::infer(args),
+    }
+}
+
+/// Stream of the input's draws.
+const INPUT: u64 = 4;
+
+/// What is timed, and on what input.
+#[derive(clap::Args)]
+struct Setting {
+    /// The network
+    #[arg(long, value_enum, default_value = "shd")]
+    net: Net,
+    /// Length of a step in ms: 10 or 1
+    #[arg(long, default_value_t = 10)]
+    dt_ms: u32,
+    /// Longest delay in steps; kernels have one tap more [default: the paper's, at 1 ms 64]
+    #[arg(long)]
+    max_delay: Option<usize>,
+    /// Samples in the batch [default: the paper's, at 1 ms 16]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Steps of the input [default: a second]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Share of the input that is not 0
+    #[arg(long, default_value_t = 0.06, allow_negative_numbers = true)]
+    density: f64,
+    /// Threads; 0 is one per core
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+impl Setting {
+    /// The preset's recipe with what the command line asks for.
+    fn config(&self) -> Result<Config> {
+        let dt_ms = self.dt_ms;
+        require(dt_ms == 10 || dt_ms == 1, "--dt-ms", dt_ms, "is neither 10 nor 1")?;
+        let steps = self.steps.unwrap_or(1000 / dt_ms as usize);
+        require(steps > 0, "--steps", steps, "is not at least 1")?;
+        let mut config = self.net.config(dt_ms)?;
+        let (max_delay, batch) = match dt_ms {
+            10 => (config.network.max_delay, config.data.batch),
+            _ => (64, 16),
+        };
+        config.network.max_delay = self.max_delay.unwrap_or(max_delay);
+        config.data.batch = self.batch.unwrap_or(batch);
+        config.data.steps = steps;
+        config.threads = self.threads;
+        config.check()?;
+        Ok(config)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `polychron bench step`: the trainer's step on made input, with a stopwatch around the backend.
 
 use super::stopwatch::{Laps, Stopwatch};
-use super::{Net, counts, cpu_model, peak_rss_mib};
+use super::{INPUT, Net, Setting, counts, cpu_model, peak_rss_mib};
 use crate::config::{Config, require};
 use crate::error::{Failure, Result};
 use crate::network::{self, Net as Network};
@@ -14,36 +14,14 @@ use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 use std::time::Instant;
 
-/// Stream of the input's draws.
-const INPUT: u64 = 4;
-
 /// Options of `bench step`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The network
-    #[arg(long, value_enum, default_value = "shd")]
-    net: Net,
-    /// Length of a step in ms: 10 or 1
-    #[arg(long, default_value_t = 10)]
-    dt_ms: u32,
-    /// Longest delay in steps; kernels have one tap more [default: the paper's, at 1 ms 64]
-    #[arg(long)]
-    max_delay: Option<usize>,
+    #[command(flatten)]
+    setting: Setting,
     /// Raw sigma of the delay kernels [default: half their length]
     #[arg(long, allow_negative_numbers = true)]
     sigma: Option<f64>,
-    /// Samples in the batch [default: the paper's, at 1 ms 16]
-    #[arg(long)]
-    batch: Option<usize>,
-    /// Steps of the input [default: a second]
-    #[arg(long)]
-    steps: Option<usize>,
-    /// Share of the input that is not 0
-    #[arg(long, default_value_t = 0.06, allow_negative_numbers = true)]
-    density: f64,
-    /// Threads; 0 is one per core
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
     /// Timed steps, of which the median counts
     #[arg(long, default_value_t = 7)]
     repeats: usize,
@@ -87,14 +65,14 @@ struct Timing {
 /// Runs `bench step`.
 pub(crate) fn step(args: &Args) -> Result<()> {
     let config = config(args)?;
-    let ends = args.net.ends(&config);
+    let ends = args.setting.net.ends(&config);
     let network = network::network(&config, ends)?;
     let shape = Shape::new(config.data.steps, config.data.batch, ends.channels);
     if args.plan {
         return say(&network::plan(&config, &network, shape, args.density)?);
     }
     let dense_gflop = 1e-9 * dense_operations(&network, shape);
-    let x = counts(shape, args.density, Rng::new(config.seed, INPUT))?;
+    let x = counts(shape, args.setting.density, Rng::new(config.seed, INPUT))?;
     let mut targets = vec![0.0; shape.batch * ends.classes];
     for (b, target) in targets.chunks_exact_mut(ends.classes).enumerate() {
         target[b % ends.classes] = 1.0;
@@ -119,13 +97,13 @@ pub(crate) fn step(args: &Args) -> Result<()> {
     let watch = trainer.model().backend();
     let taps = config.network.max_delay + 1;
     let timing = Timing {
-        net: args.net,
-        dt_ms: args.dt_ms,
+        net: args.setting.net,
+        dt_ms: args.setting.dt_ms,
         steps: shape.steps,
         batch: shape.batch,
         taps,
         sigma: config.train.sigma_start.unwrap_or((taps / 2) as f64),
-        density: args.density,
+        density: args.setting.density,
         threads: config.threads(),
         repeats: args.repeats,
         total_ms: median(runs.iter().map(|(total, _)| *total)),
@@ -143,26 +121,13 @@ pub(crate) fn step(args: &Args) -> Result<()> {
     say(&timing.table()?)
 }
 
-/// The preset's recipe with what the command line asks for.
+/// The setting's configuration with this command's own options.
 fn config(args: &Args) -> Result<Config> {
-    let dt_ms = args.dt_ms;
-    require(dt_ms == 10 || dt_ms == 1, "--dt-ms", dt_ms, "is neither 10 nor 1")?;
-    let steps = args.steps.unwrap_or(1000 / dt_ms as usize);
-    for (option, value) in
-        [("--steps", steps), ("--repeats", args.repeats), ("--warmup", args.warmup)]
-    {
+    for (option, value) in [("--repeats", args.repeats), ("--warmup", args.warmup)] {
         require(value > 0, option, value, "is not at least 1")?;
     }
-    let mut config = args.net.config(dt_ms)?;
-    let (max_delay, batch) = match dt_ms {
-        10 => (config.network.max_delay, config.data.batch),
-        _ => (64, 16),
-    };
-    config.network.max_delay = args.max_delay.unwrap_or(max_delay);
-    config.data.batch = args.batch.unwrap_or(batch);
-    config.data.steps = steps;
+    let mut config = args.setting.config()?;
     config.train.sigma_start = args.sigma;
-    config.threads = args.threads;
     config.check()?;
     Ok(config)
 }

@@ -1,0 +1,277 @@
+use super::events::Events;
+use super::{BESIDE, Parameters};
+use crate::lanes::{Lanes, vectorize};
+use polychron_core::delay::round_delay;
+use polychron_core::shape::{ShapeError, Synapses, expect};
+use pulp::{Arch, Simd, WithSimd};
+
+/// Most vectors of steps to a block: as many sums as AVX2 holds in registers beside two operands.
+pub(super) const VECTORS: usize = 14;
+
+/// Outputs whose sums go through all inputs together.
+const OUTPUTS: usize = 4 * BESIDE;
+
+/// Inputs whose past stays in the first cache while all outputs read it.
+const INPUTS: usize = 32;
+
+/// What an event costs, in vectors of multiply-adds.
+const EVENT: usize = 2;
+
+/// A delayed projection of one sample, which remembers its input.
+///
+/// Where inputs are many, lanes are steps: `y[o][t..] += weight x[i][t - delay..]` for every synapse, the sums of a block of
+/// steps in registers. Where they are few, they are sent one by one.
+#[derive(Debug)]
+pub(super) struct Projection<R> {
+    synapses: Synapses,
+    groups: Vec<Group<R>>,
+    events: Events<R>,
+    /// `[input][past | window]`: the steps that the longest delay reaches back to, and those of the block.
+    values: Vec<R>,
+    stride: usize,
+    /// `[OUTPUTS][block]`
+    sums: Vec<R>,
+    /// `[block][BESIDE]`
+    rows: Vec<[R; BESIDE]>,
+}
+
+/// The synapses of some inputs; kernel elements count as inputs of their own.
+#[derive(Debug)]
+struct Group<R> {
+    first: usize,
+    len: usize,
+    /// `[output][input]`, as `delays`.
+    weights: Vec<R>,
+    delays: Vec<u32>,
+    /// Inputs that are not silent, and where their window begins.
+    active: Vec<(usize, usize)>,
+}
+
+impl<R: Lanes> Projection<R> {
+    pub(super) fn new(
+        synapses: &Synapses,
+        parameters: &Parameters<'_, R>,
+        block: usize,
+    ) -> Result<Self, ShapeError> {
+        let Synapses { inputs, outputs, count, taps, .. } = *synapses;
+        let (weights, delays) = (parameters.get("weight"), parameters.get("delay"));
+        expect("projection's weights", synapses.weights(), weights.len())?;
+        expect("projection's delays", synapses.weights(), delays.len())?;
+        let delay = |e: usize| round_delay(delays[e], taps) as u32;
+        let group = |first: usize| {
+            let len = INPUTS.min(inputs * count - first);
+            let at = (0..outputs).map(|o| o * inputs * count + first).flat_map(|e| e..e + len);
+            Group {
+                first,
+                len,
+                weights: at.clone().map(|e| weights[e]).collect(),
+                delays: at.map(delay).collect(),
+                active: Vec::with_capacity(len),
+            }
+        };
+        let behind = |i: usize| {
+            let of = |o: usize| (o * inputs + i) * count;
+            let element = |o: usize, e| (delay(e) * outputs as u32 + o as u32, weights[e]);
+            (0..outputs).flat_map(|o| (of(o)..of(o) + count).map(move |e| element(o, e))).collect()
+        };
+        let (past, fan_out) = (taps - 1, outputs * count);
+        Ok(Self {
+            synapses: *synapses,
+            groups: (0..inputs * count).step_by(INPUTS).map(group).collect(),
+            events: Events::new(outputs, fan_out, [past, block], (0..inputs).map(behind)),
+            values: vec![R::zero(); inputs * (past + block)],
+            stride: past + block,
+            sums: vec![R::zero(); OUTPUTS * block],
+            rows: vec![[R::zero(); BESIDE]; block],
+        })
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        self.synapses.inputs
+    }
+
+    /// The steps of a block of input `i`: zeros, to be written.
+    pub(super) fn window(&mut self, i: usize) -> &mut [R] {
+        let past = self.past();
+        &mut self.values[i * self.stride..(i + 1) * self.stride][past..]
+    }
+
+    fn past(&self) -> usize {
+        self.synapses.taps - 1
+    }
+
+    /// Writes the spikes `[n][BESIDE]` of the layer before from neuron `first` on; returns how many there are.
+    pub(super) fn write(&mut self, first: usize, rows: &[[R; BESIDE]]) -> u64 {
+        let mut spikes = R::zero();
+        for l in 0..BESIDE.min(self.inputs() - first) {
+            for (to, row) in self.window(first + l).iter_mut().zip(rows) {
+                *to = row[l];
+                spikes += row[l];
+            }
+        }
+        spikes.to_u64().unwrap_or(0)
+    }
+
+    /// Forgets the input.
+    pub(super) fn reset(&mut self) {
+        self.values.fill(R::zero());
+        self.events.reset();
+    }
+
+    /// Moves on by `n` steps.
+    pub(super) fn shift(&mut self, n: usize) {
+        let past = self.past();
+        for row in self.values.chunks_exact_mut(self.stride) {
+            row.copy_within(n..n + past, 0);
+            row[past..past + n].fill(R::zero());
+        }
+        self.events.shift(n);
+    }
+
+    /// Projects the first `n` steps of the window: `each` takes the first output and the sums `[n][BESIDE]` from it on.
+    pub(super) fn project(&mut self, n: usize, mut each: impl FnMut(usize, &mut [[R; BESIDE]])) {
+        if n == 0 {
+            return;
+        }
+        let past = self.past();
+        let by_events = self.few_inputs(n);
+        if by_events {
+            self.events.send(&self.values, self.stride, past, n);
+        } else {
+            self.events.forget();
+        }
+        for first in (0..self.synapses.outputs).step_by(BESIDE) {
+            if by_events {
+                self.events.read(first, &mut self.rows[..n]);
+            } else {
+                if first % OUTPUTS == 0 {
+                    self.sum(first, n);
+                }
+                self.read(first % OUTPUTS, n);
+            }
+            each(first, &mut self.rows[..n]);
+        }
+    }
+
+    /// Whether to send inputs one by one. Finds those that are active otherwise.
+    fn few_inputs(&mut self, n: usize) -> bool {
+        let vectors = n.div_ceil(self.rows.len() / VECTORS);
+        if vectors == 1 {
+            return true;
+        }
+        let (sent, active) = vectorize(
+            #[inline(always)]
+            || self.find_active(n),
+        );
+        EVENT * sent <= active * vectors
+    }
+
+    /// Finds the inputs that are not silent. Returns how many values would have to be sent, and how many inputs are active.
+    #[inline(always)]
+    fn find_active(&mut self, n: usize) -> (usize, usize) {
+        let (past, count) = (self.past(), self.synapses.count);
+        let (mut sent, mut active) = (0, 0);
+        for group in &mut self.groups {
+            group.active.clear();
+            for e in 0..group.len {
+                let begin = (group.first + e) / count * self.stride;
+                let some = |row: &[R]| row.iter().filter(|x| **x != R::zero()).count();
+                let before = some(&self.values[begin..begin + past]);
+                let now = some(&self.values[begin + past..begin + past + n]);
+                sent += now + if self.events.current() { 0 } else { before };
+                if before + now > 0 {
+                    group.active.push((e, begin + past));
+                }
+            }
+            active += group.active.len();
+        }
+        (sent, active)
+    }
+
+    /// Sums up `n` steps for the outputs from `first` on.
+    fn sum(&mut self, first: usize, n: usize) {
+        let block = self.rows.len();
+        self.sums.fill(R::zero());
+        Arch::new().dispatch(Sums {
+            groups: &self.groups,
+            values: &self.values,
+            outputs: first..self.synapses.outputs.min(first + OUTPUTS),
+            steps: n,
+            block,
+            sums: &mut self.sums,
+        });
+    }
+
+    /// The sums `[n][BESIDE]` of the outputs from `first` on.
+    fn read(&mut self, first: usize, n: usize) {
+        let block = self.rows.len();
+        for (t, row) in self.rows[..n].iter_mut().enumerate() {
+            *row = core::array::from_fn(|l| self.sums[(first + l) * block + t]);
+        }
+    }
+}
+
+/// The sums `[output][block]` of some outputs over all groups.
+struct Sums<'a, R> {
+    groups: &'a [Group<R>],
+    values: &'a [R],
+    outputs: core::ops::Range<usize>,
+    steps: usize,
+    block: usize,
+    sums: &'a mut [R],
+}
+
+impl<R: Lanes> WithSimd for Sums<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        // Few sums would wait for each other, so that some outputs go side by side.
+        macro_rules! choose {
+            ($($vectors:literal by $outputs:literal)*) => {
+                match self.steps.div_ceil(R::lanes::<S>()) {
+                    $($vectors => self.sum::<S, $vectors, $outputs>(s),)*
+                    _ => {}
+                }
+            };
+        }
+        choose!(
+            2 by 4  3 by 4  4 by 2  5 by 2  6 by 2  7 by 2
+            8 by 1  9 by 1  10 by 1  11 by 1  12 by 1  13 by 1  14 by 1
+        );
+    }
+}
+
+impl<R: Lanes> Sums<'_, R> {
+    #[inline(always)]
+    fn sum<S: Simd, const V: usize, const O: usize>(self, s: S) {
+        let last = self.outputs.end - 1;
+        for group in self.groups {
+            let firsts = self.outputs.clone().step_by(O);
+            for (first, sums) in firsts.zip(self.sums.chunks_exact_mut(O * self.block)) {
+                let mut synapses = [(&[][..], &[][..]); O];
+                let mut y = [[R::splat(s, R::zero()); V]; O];
+                for o in 0..O {
+                    let at = (first + o).min(last) * group.len;
+                    let at = at..at + group.len;
+                    synapses[o] = (&group.weights[at.clone()], &group.delays[at]);
+                    y[o].copy_from_slice(&R::vectors::<S>(&sums[o * self.block..])[..V]);
+                }
+                for &(e, begin) in &group.active {
+                    for o in 0..O {
+                        let (weights, delays) = synapses[o];
+                        let Some(x) = self.values.get(begin - delays[e] as usize..) else { return };
+                        let Some(x) = R::vectors::<S>(x).first_chunk::<V>() else { return };
+                        let weight = R::splat(s, weights[e]);
+                        for v in 0..V {
+                            y[o][v] = R::mul_add(s, x[v], weight, y[o][v]);
+                        }
+                    }
+                }
+                for o in 0..O {
+                    R::vectors_mut::<S>(&mut sums[o * self.block..])[..V].copy_from_slice(&y[o]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+use super::BESIDE;
+use crate::lanes::vectorize;
+use polychron_core::loss::{Loss, softmax};
+use polychron_core::neuron::{Li, Neuron};
+use polychron_core::num::Real;
+
+/// The leaky integrators of the classes, with the equations of [`polychron_core::reference::readout`].
+#[derive(Debug)]
+pub(super) struct Readout<R> {
+    li: Li<R>,
+    loss: Loss,
+    classes: usize,
+    /// Steps by which the utterance has grown at the readout.
+    grown: usize,
+    /// Projections `[block][classes]`, then what a step adds to the scores.
+    values: Vec<R>,
+    membrane: Vec<R>,
+    /// Sums, or for [`Loss::Max`] largest values.
+    totals: Vec<R>,
+    scores: Vec<R>,
+    steps: usize,
+}
+
+impl<R: Real> Readout<R> {
+    pub(super) fn new(li: Li<R>, loss: Loss, classes: usize, block: usize, grown: usize) -> Self {
+        let zeros = |n| vec![R::zero(); n];
+        Self {
+            values: zeros(block * classes),
+            membrane: zeros(classes),
+            totals: zeros(classes),
+            scores: zeros(classes),
+            steps: 0,
+            li,
+            loss,
+            classes,
+            grown,
+        }
+    }
+
+    pub(super) fn grown(&self) -> usize {
+        self.grown
+    }
+
+    pub(super) fn scores(&self) -> &[R] {
+        &self.scores
+    }
+
+    pub(super) fn reset(&mut self) {
+        for block in [&mut self.membrane, &mut self.totals, &mut self.scores] {
+            block.fill(R::zero());
+        }
+        self.steps = 0;
+    }
+
+    /// Takes projections `[n][BESIDE]` of the classes from `first` on.
+    pub(super) fn write(&mut self, first: usize, rows: &[[R; BESIDE]]) {
+        let width = BESIDE.min(self.classes - first);
+        for (to, row) in self.values.chunks_exact_mut(self.classes).zip(rows) {
+            to[first..first + width].copy_from_slice(&row[..width]);
+        }
+    }
+
+    /// Integrates the `n` steps that were written.
+    pub(super) fn integrate(&mut self, n: usize) {
+        vectorize(
+            #[inline(always)]
+            || self.integrate_steps(n),
+        );
+    }
+
+    #[inline(always)]
+    fn integrate_steps(&mut self, n: usize) {
+        let Self { li, loss, membrane, totals, .. } = self;
+        for x in self.values.chunks_exact_mut(self.classes).take(n) {
+            for (v, x) in membrane.iter_mut().zip(x.iter_mut()) {
+                [*v] = li.charge([*v], *x);
+                *x = *v;
+            }
+            if *loss == Loss::Sum {
+                softmax(x);
+            }
+            self.steps += 1;
+            for (total, &x) in totals.iter_mut().zip(x.iter()) {
+                let first = self.steps == 1;
+                *total = if *loss != Loss::Max || first { *total + x } else { total.max(x) };
+            }
+        }
+        let divisor = if *loss == Loss::Mean { self.steps.max(1) } else { 1 };
+        for (score, &total) in self.scores.iter_mut().zip(totals.iter()) {
+            *score = total / R::count(divisor);
+        }
+    }
+}

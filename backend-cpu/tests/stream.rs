@@ -1,0 +1,226 @@
+//! A stream gives the scores of a batch of one, however its input is cut.
+
+use polychron_core::delay::AnyKernel;
+use polychron_core::init::DelayInit;
+use polychron_core::loss::{Loss, decide};
+use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::norm::BatchNorm;
+use polychron_core::num::Real;
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::AnySurrogate;
+use polychron_core::train::{Batch, Hidden, Kernel, Model, Network, Output, State};
+use polychron_cpu::{Cpu, Lanes, Stream};
+use polychron_datasets::digits;
+
+type Trained<R> = Model<R, Cpu<R>, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
+
+fn neurons<R: Real>() -> [AnyNeuron<R>; 6] {
+    let lif = Lif { detach: false, reset: Reset::Soft, decay_input: true, ..Lif::new(R::of(2.0)) };
+    [
+        AnyNeuron::Lif(Lif::new(R::of(1.5))),
+        AnyNeuron::Lif(lif),
+        AnyNeuron::Plif(Plif::new(Lif::new(R::of(3.0)))),
+        AnyNeuron::Li(Li::new(R::of(3.0))),
+        AnyNeuron::CubaLif(CubaLif::new(lif, R::of(4.0))),
+        AnyNeuron::AdLif(AdLif::new(R::of(3.0), R::of(8.0), R::of(0.2), R::of(0.3))),
+    ]
+}
+
+/// A network of one to three hidden layers, or none, drawn from a seed, with statistics that are not the initial ones.
+fn model<R: Lanes>(seed: u64, channels: usize) -> Trained<R> {
+    let rng = Rng::new(seed, 0);
+    let draw = |place, n| rng.below(place, n) as usize;
+    let synapses = |l: usize, inputs, outputs| {
+        let taps = 1 + draw(10 + l as u64, 20);
+        let tail = [0, (taps - 1) / 2, taps + 1][draw(20 + l as u64, 3)];
+        Synapses { count: 1 + draw(30 + l as u64, 2), tail, ..Synapses::new(inputs, outputs, taps) }
+    };
+    let mut inputs = channels;
+    let mut hidden = Vec::new();
+    for l in 0..draw(0, 4) {
+        let outputs = 1 + draw(40 + l as u64, 60);
+        hidden.push(Hidden {
+            synapses: synapses(l, inputs, outputs),
+            kernel: AnyKernel::Gauss,
+            norm: (draw(50 + l as u64, 4) > 0).then(BatchNorm::default),
+            neuron: neurons()[draw(60 + l as u64, 6)],
+            surrogate: AnySurrogate::from_name("atan", &[]).unwrap(),
+            dropout: 0.5,
+        });
+        inputs = outputs;
+    }
+    let output = Output {
+        synapses: synapses(hidden.len(), inputs, 2 + draw(1, 20)),
+        kernel: AnyKernel::Gauss,
+        readout: Li::new(R::of(2.0)),
+    };
+    let network = Network { hidden, output, loss: Loss::ALL[draw(2, 4)].1 };
+    let mut model = Model::new(Cpu::new(1).unwrap(), network, DelayInit::Uniform, seed).unwrap();
+    let mut tensors = model.tensors().unwrap();
+    for (n, tensor) in tensors.iter_mut().enumerate() {
+        let part = tensor.name.rsplit('.').next().unwrap();
+        let (low, high) = match part {
+            "weight" => (-0.3, 0.5),
+            "running_mean" | "beta" => (-0.2, 0.4),
+            "running_var" => (0.3, 1.5),
+            "gamma" => (0.5, 1.5),
+            _ => continue,
+        };
+        let rng = rng.fork(100 + n as u64);
+        for (e, value) in tensor.values.iter_mut().enumerate() {
+            *value = R::of(low + (high - low) * rng.uniform::<f64>(e as u64));
+        }
+    }
+    model.restore(&State { tensors, epoch: 0, step: 0, seed }).unwrap();
+    model
+}
+
+/// Counts `[steps, channels]`, mostly 0.
+fn input<R: Real>(rng: Rng, steps: usize, channels: usize) -> Vec<R> {
+    let count = |n| R::count((rng.uniform::<f64>(n) * 8.0) as usize).max(R::of(5.0)) - R::of(5.0);
+    (0..(steps * channels) as u64).map(count).collect()
+}
+
+/// Scores of one sample in a padded batch.
+fn evaluate<R: Lanes>(model: &Trained<R>, x: &[R], padding: usize) -> Vec<R> {
+    let network = model.network();
+    let channels = network.synapses().next().unwrap().inputs;
+    let steps = x.len() / channels;
+    let mut padded = x.to_vec();
+    padded.resize((steps + padding) * channels, R::zero());
+    let lengths = [steps];
+    let batch = Batch {
+        shape: Shape::new(steps + padding, 1, channels),
+        x: &padded,
+        targets: &vec![R::zero(); network.output.synapses.outputs],
+        lengths: (padding > 0).then_some(&lengths),
+    };
+    model.evaluate(&batch, Kernel::Discrete).unwrap().0
+}
+
+/// Compares the scores; returns whether every hidden layer spikes.
+fn agrees<R: Lanes>(seed: u64, tolerance: f64) -> bool {
+    let rng = Rng::new(seed, 1);
+    let (channels, steps) = (1 + rng.below(0, 50) as usize, 1 + rng.below(1, 300) as usize);
+    let model = model::<R>(seed, channels);
+    let x = input(rng.fork(0), steps, channels);
+    let expected = evaluate(&model, &x, rng.below(2, 2) as usize * 7);
+    let mut stream = Stream::new(&model).unwrap();
+    stream.feed(&x).unwrap();
+    let found = stream.finish();
+    assert!(near(found, &expected, tolerance), "seed {seed}: {found:?} {expected:?}");
+    stream.spikes().iter().all(|&n| n > 0)
+}
+
+/// Whether numbers differ by no more than a share of the largest, or of 1.
+fn near<R: Real>(found: &[R], expected: &[R], tolerance: f64) -> bool {
+    let largest = expected.iter().fold(1.0f64, |m, s| m.max(s.as_f64().abs()));
+    let mut pairs = found.iter().zip(expected);
+    found.len() == expected.len()
+        && pairs.all(|(a, b)| (a.as_f64() - b.as_f64()).abs() <= tolerance * largest)
+}
+
+#[test]
+fn scores_are_those_of_the_batch() {
+    let alive = (0..60).filter(|&seed| agrees::<f64>(seed, 1e-10) & agrees::<f32>(seed, 1e-4));
+    assert!(alive.count() > 30);
+}
+
+#[test]
+fn the_cut_into_blocks_changes_nothing_but_rounding() {
+    for seed in 0..30 {
+        let (steps, channels) = (140, 9);
+        let model = model::<f64>(seed, channels);
+        let x = input(Rng::new(seed, 1), steps, channels);
+        let mut stream = Stream::new(&model).unwrap();
+        stream.feed(&x).unwrap();
+        let (spikes, whole) = (stream.spikes().to_vec(), stream.scores().to_vec());
+        let finished = stream.finish().to_vec();
+        assert_eq!(stream.finish(), finished);
+        // Back and forth between blocks that go spike by spike and others.
+        for blocks in [&[1][..], &[3], &[50, 1, 2], &[1, 70, 5, 1], &[33]] {
+            let (mut rest, mut n) = (&x[..], 0);
+            while !rest.is_empty() {
+                let len = (blocks[n % blocks.len()] * channels).min(rest.len());
+                stream.feed(&rest[..len]).unwrap();
+                (rest, n) = (&rest[len..], n + 1);
+            }
+            assert_eq!((stream.spikes(), stream.steps()), (&spikes[..], steps));
+            assert!(near(stream.scores(), &whole, 1e-12), "seed {seed}, blocks {blocks:?}");
+            assert!(near(stream.finish(), &finished, 1e-12), "seed {seed}, blocks {blocks:?}");
+        }
+    }
+}
+
+#[test]
+fn an_utterance_leaves_nothing_behind() {
+    for seed in 0..12 {
+        let model = model::<f32>(seed, 9);
+        let x = input(Rng::new(seed, 1), 140, 9);
+        let mut stream = Stream::new(&model).unwrap();
+        stream.feed(&x).unwrap();
+        let finished = stream.finish().to_vec();
+        stream.feed(&x).unwrap();
+        assert_eq!(stream.finish(), finished, "after a finished one");
+        stream.feed(&x[..90]).unwrap();
+        stream.reset();
+        assert!(stream.scores().iter().all(|&s| s == 0.0) && stream.steps() == 0);
+        assert_eq!(stream.spikes().iter().sum::<u64>(), 0);
+        for row in x.chunks(9) {
+            stream.feed(row).unwrap();
+        }
+        let by_steps = stream.finish().to_vec();
+        for row in x.chunks(9) {
+            let inputs = row.iter().copied().enumerate().filter(|(_, x)| *x != 0.0);
+            stream.step(&inputs.collect::<Vec<_>>()).unwrap();
+        }
+        assert_eq!(stream.finish(), by_steps, "by its inputs that are not 0");
+        stream.feed(&x).unwrap();
+        assert_eq!(stream.finish(), finished, "after one step by step");
+    }
+}
+
+#[test]
+fn spikes_are_counted_to_the_end_of_the_tail() {
+    for seed in 0..12 {
+        let channels = 5;
+        let model = model::<f64>(seed, channels);
+        let x = input(Rng::new(seed, 1), 40, channels);
+        let mut stream = Stream::new(&model).unwrap();
+        stream.feed(&x).unwrap();
+        stream.finish();
+        let shape = Shape::new(40, 1, channels);
+        let targets = vec![0.0; model.network().output.synapses.outputs];
+        let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
+        let layers = model.spikes(&batch, Kernel::Discrete).unwrap();
+        let counts = layers.iter().map(|layer| layer.values.iter().sum::<f64>() as u64);
+        let counts: Vec<_> = counts.take(layers.len() - 1).collect();
+        assert_eq!(stream.spikes(), counts, "seed {seed}");
+    }
+}
+
+#[test]
+fn bad_input_is_refused_and_changes_nothing() {
+    let model = model::<f32>(3, 4);
+    let mut stream = Stream::new(&model).unwrap();
+    stream.step(&[(1, 2.0)]).unwrap();
+    let before = stream.scores().to_vec();
+    assert_eq!(stream.step(&[(0, 1.0), (4, 1.0)]).unwrap_err().found, 4);
+    assert_eq!(stream.feed(&[1.0; 7]).unwrap_err().found, 7);
+    stream.feed(&[]).unwrap();
+    assert_eq!((stream.scores(), stream.steps()), (&before[..], 1));
+}
+
+#[test]
+fn digits_are_decided_as_in_the_batch() {
+    let data = digits::embedded();
+    let model = model::<f32>(7, data.channels);
+    let mut stream = Stream::new(&model).unwrap();
+    for i in 0..50 {
+        let batch = polychron_datasets::Batch::assemble(&data, &[i * 60], None).unwrap();
+        stream.feed(&batch.x).unwrap();
+        let expected = evaluate(&model, &batch.x, 0);
+        assert_eq!(decide(stream.finish()), decide(&expected), "item {i}");
+    }
+}
