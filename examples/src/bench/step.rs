@@ -69,7 +69,7 @@ pub(crate) fn step(args: &Args) -> Result<()> {
     let network = network::network(&config, ends)?;
     let shape = Shape::new(config.data.steps, config.data.batch, ends.channels);
     if args.plan {
-        return say(&network::plan(&config, &network, shape, args.density)?);
+        return say(&network::plan(&config, &network, shape, args.setting.density)?);
     }
     let dense_gflop = 1e-9 * dense_operations(&network, shape);
     let x = counts(shape, args.setting.density, Rng::new(config.seed, INPUT))?;
