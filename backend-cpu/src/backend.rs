@@ -1,6 +1,6 @@
 use crate::algorithm::Algorithm;
-use crate::gemm::gemm;
 use crate::norm::{Lengths, Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
+use crate::raw::gemm;
 use crate::scratch::Scratch;
 use crate::sequence::{Sequence, same};
 use core::ops::Range;
@@ -209,8 +209,8 @@ impl<R: Real> Backend<R> for Cpu<R> {
         let gradients: Vec<_> = self.install(|| {
             let backward = |(n, d_y): (usize, ArrayViewMut2<'_, R>)| {
                 let d_y = d_y.into_slice().unwrap_or_default();
-                d_y.copy_from_slice(d_z.block(n));
-                norm.of(n, &lengths, y).backward(&lengths, y.block(n), d_y)
+                d_y.copy_from_slice(&d_z.block(n));
+                norm.of(n, &lengths, y).backward(&lengths, &y.block(n), d_y)
             };
             d_y.view_mut()
                 .axis_iter_mut(Axis(0))
@@ -261,8 +261,17 @@ impl<R: Real> Backend<R> for Cpu<R> {
 
     fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Vec<R>, Error> {
         let keep = R::of(1.0 / (1.0 - p));
-        let draw = |n: usize| if rng.uniform::<f64>(n as u64) < p { R::zero() } else { keep };
-        Ok(self.install(|| (0..len).into_par_iter().with_min_len(CHUNK).map(draw).collect()))
+        let mut mask = vec![keep; len];
+        let draw = |(n, mask): (usize, &mut [R])| {
+            for (k, four) in mask.chunks_mut(4).enumerate() {
+                let draws = rng.four_uniform::<f64>((n * CHUNK / 4 + k) as u64);
+                for (mask, _) in four.iter_mut().zip(draws).filter(|(_, draw)| *draw < p) {
+                    *mask = R::zero();
+                }
+            }
+        };
+        self.install(|| mask.par_chunks_mut(CHUNK).enumerate().for_each(draw));
+        Ok(mask)
     }
 }
 
@@ -273,7 +282,7 @@ impl<R: Real> Cpu<R> {
             z.view_mut().axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(n, z)| {
                 let normal = norm.of(n, &lengths, y);
                 let z = z.into_slice().unwrap_or_default();
-                for (z, &y) in z.iter_mut().zip(y.block(n)) {
+                for (z, &y) in z.iter_mut().zip(y.block(n).iter()) {
                     *z = normal.apply(y);
                 }
             });

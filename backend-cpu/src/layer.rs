@@ -51,7 +51,7 @@ impl<R: Lanes, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R
         layer: &CpuLayer<'_, R, K, N, S>,
         x: &Sequence<R>,
         tape: &LayerTape<Vec<R>, Sequence<R>>,
-        d_spikes: &Sequence<R>,
+        d_spikes: &mut Sequence<R>,
         gradients: LayerGradients<'_, Vec<R>>,
         d_x: Option<&mut Sequence<R>>,
     ) -> Result<(), Error> {
@@ -67,11 +67,9 @@ impl<R: Lanes, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R
         };
         let stage = Stage::new(&layer.stage, norm, y)?;
         let d_neuron = gradients.neuron.slice()?;
-        let mut d_y = Sequence::new(y.shape(), self.scratch());
         let model = layer.stage.neuron;
-        let by_norm = self.install(|| {
-            stage.backward(model, layer.norm.is_some(), d_spikes, &mut d_y, d_neuron)
-        })?;
+        let by_norm =
+            self.install(|| stage.backward(model, layer.norm.is_some(), d_spikes, d_neuron))?;
         if layer.norm.is_some() {
             let d_params = gradients.norm.slice()?;
             expect("norm's gradient", 2 * width, d_params.len())?;
@@ -83,7 +81,7 @@ impl<R: Lanes, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R
             layer.kernel,
             params,
             x,
-            &d_y,
+            d_spikes,
             gradients.synapses,
             d_x,
         )

@@ -21,12 +21,12 @@
 
 mod algorithm;
 mod backend;
-mod gemm;
 mod lanes;
 mod layer;
 mod neuron;
 mod norm;
 mod projection;
+mod raw;
 mod readout;
 mod scratch;
 mod sequence;

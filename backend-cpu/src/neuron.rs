@@ -2,13 +2,13 @@ use crate::backend::{Cpu, Error};
 use crate::lanes::{fetch, vectorize};
 use crate::norm::{Lengths, Norm, Normal, rows, rows_mut};
 use crate::sequence::{Sequence, same};
-use ndarray::Axis;
 use polychron_core::backend::{Firing, NeuronOps, NeuronStage, ViewMut};
 use polychron_core::neuron::{Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::num::Real;
 use polychron_core::shape::{Shape, ShapeError, expect};
 use polychron_core::surrogate::{Surrogate, step};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// A stage with its blocks checked, over input normalised on the way.
 pub(crate) struct Stage<'a, R> {
@@ -56,19 +56,18 @@ impl<'a, R: Real> Stage<'a, R> {
         model.visit(Forward { stage: self, spikes })
     }
 
-    /// Runs the model backward, and the normalisation where `through_norm`; returns every neuron's gradients by gamma and beta.
+    /// Runs the model backward, and the normalisation where `through_norm`, turning the gradient by the output into the one
+    /// by the input; returns every neuron's gradients by gamma and beta.
     pub(crate) fn backward<N: NeuronModel<R>>(
         &self,
         model: &N,
         through_norm: bool,
-        d_spikes: &Sequence<R>,
-        d_input: &mut Sequence<R>,
+        d: &mut Sequence<R>,
         d_params: &mut [R],
     ) -> Result<Vec<(R, R)>, ShapeError> {
-        same("neurons' output gradient", self.input.shape(), d_spikes.shape())?;
-        same("neurons' input gradient", self.input.shape(), d_input.shape())?;
+        same("neurons' output gradient", self.input.shape(), d.shape())?;
         expect("neurons' parameters", model.param_count(), d_params.len())?;
-        model.visit(Backward { stage: self, through_norm, d_spikes, d_input, d_params })
+        model.visit(Backward { stage: self, through_norm, d, d_params })
     }
 
     fn neuron<N: Neuron<Real = R>>(&self, neuron: &N) -> Result<N, ShapeError> {
@@ -78,17 +77,25 @@ impl<'a, R: Real> Stage<'a, R> {
         Ok(neuron.with_params(raw))
     }
 
-    /// Turns one step's drives of neuron `n` into the spikes that are put out; `resets` receives those that reset.
+    /// The recorded spikes `[time][batch]` of neuron `n`, where there are any.
+    fn held(&self, n: usize) -> Cow<'_, [R]> {
+        match self.firing {
+            Firing::SmoothHeld(spikes) | Firing::Frozen(spikes) => spikes.block(n),
+            Firing::Step | Firing::Smooth => Cow::default(),
+        }
+    }
+
+    /// Turns one step's drives of a neuron into the spikes that are put out; `resets` receives those that reset.
     #[inline(always)]
     fn fire<N: Neuron<Real = R>>(
         &self,
         neuron: &N,
-        n: usize,
+        held: &[R],
         t: usize,
         drives: &mut [R],
         resets: &mut [R],
     ) {
-        let held = |held: &'a Sequence<R>| &held.block(n)[t * drives.len()..][..drives.len()];
+        let held = || &held[t * drives.len()..][..drives.len()];
         if !neuron.fires() {
             drives.fill(R::zero());
             resets.fill(R::zero());
@@ -105,12 +112,12 @@ impl<'a, R: Real> Stage<'a, R> {
                 self.surrogate.primitives(drives);
                 resets.copy_from_slice(drives);
             }
-            Firing::SmoothHeld(spikes) => {
-                resets.copy_from_slice(held(spikes));
+            Firing::SmoothHeld(_) => {
+                resets.copy_from_slice(held());
                 self.surrogate.primitives(drives);
             }
-            Firing::Frozen(spikes) => {
-                resets.copy_from_slice(held(spikes));
+            Firing::Frozen(_) => {
+                resets.copy_from_slice(held());
                 drives.copy_from_slice(resets);
             }
         }
@@ -148,58 +155,87 @@ impl<R: Real> NeuronVisitor<R> for Forward<'_, '_, R> {
     fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
         let stage = self.stage;
         let neuron = stage.neuron(neuron)?;
-        let mut spikes = self.spikes.view_mut();
-        let neurons = spikes.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
-        Ok(neurons
-            .map(|(n, spikes)| {
-                let spikes = spikes.into_slice().unwrap_or_default();
-                vectorize(
-                    #[inline(always)]
-                    || {
-                        let normal = stage.norm.of(n, &stage.lengths, stage.input);
-                        forward_block(stage, &neuron, n, &normal, spikes);
-                        normal
-                    },
-                )
-            })
-            .collect())
+        let run = |n, out: Out<'_, R>| {
+            vectorize(
+                #[inline(always)]
+                || {
+                    let block = stage.input.block(n);
+                    let normal = stage.norm.of(n, &stage.lengths, stage.input);
+                    match out {
+                        Out::Spikes(fired) => spikes_of(stage, &neuron, &block, &normal, fired),
+                        Out::Numbers(to) => numbers_of(stage, &neuron, n, &block, &normal, to),
+                    }
+                    normal
+                },
+            )
+        };
+        if stage.fires_alone(&neuron) {
+            let neurons = self.spikes.spikes_mut().enumerate();
+            return Ok(neurons
+                .map(|(n, (fired, pass))| {
+                    pass.copy_from_slice(&stage.pass(n));
+                    run(n, Out::Spikes(fired))
+                })
+                .collect());
+        }
+        let neurons = self.spikes.blocks_mut().enumerate();
+        Ok(neurons.map(|(n, to)| run(n, Out::Numbers(to))).collect())
     }
 }
 
-/// One neuron over time, sample by sample in the lanes.
+/// Where a neuron's output `[time][batch]` goes.
+enum Out<'a, R> {
+    /// 0 or 1.
+    Spikes(&'a mut [u8]),
+    Numbers(&'a mut [R]),
+}
+
+/// The spikes of one neuron over time, each the step of its own drive, sample by sample in the lanes.
 #[inline(always)]
-fn forward_block<R: Real, N: Neuron<Real = R>>(
+fn spikes_of<R: Real, N: Neuron<Real = R>>(
+    stage: &Stage<'_, R>,
+    neuron: &N,
+    inputs: &[R],
+    normal: &Normal<R>,
+    fired: &mut [u8],
+) {
+    let batch = stage.input.shape().batch;
+    let mut states = vec![neuron.rest(); batch];
+    let (states, lengths) = (&mut states[..batch], &stage.lengths.steps[..batch]);
+    for (t, (inputs, fired)) in rows(inputs, batch).zip(rows_mut(fired, batch)).enumerate() {
+        let (inputs, fired, time) = (&inputs[..batch], &mut fired[..batch], R::count(t));
+        for b in 0..batch {
+            let charged = neuron.charge(states[b], normal.apply(inputs[b]));
+            let spike = step(neuron.drive(charged));
+            states[b] = neuron.reset(charged, spike);
+            fired[b] = u8::from((spike > R::zero()) & (time < lengths[b]));
+        }
+    }
+}
+
+/// The output of one neuron over time, sample by sample in the lanes.
+#[inline(always)]
+fn numbers_of<R: Real, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     n: usize,
+    inputs: &[R],
     normal: &Normal<R>,
-    spikes: &mut [R],
+    to: &mut [R],
 ) {
     let batch = stage.input.shape().batch;
-    let pass = stage.pass(n);
+    let (pass, held) = (stage.pass(n), stage.held(n));
     let mut states = vec![neuron.rest(); batch];
     let mut resets = vec![R::zero(); batch];
     let (pass, lengths) = (&pass[..batch], &stage.lengths.steps[..batch]);
     let (states, resets) = (&mut states[..batch], &mut resets[..batch]);
-    let inputs = rows(stage.input.block(n), batch);
-    let alone = stage.fires_alone(neuron);
-    for (t, (inputs, out)) in inputs.zip(rows_mut(spikes, batch)).enumerate() {
+    for (t, (inputs, out)) in rows(inputs, batch).zip(rows_mut(to, batch)).enumerate() {
         let (inputs, out) = (&inputs[..batch], &mut out[..batch]);
-        if alone {
-            let time = R::count(t);
-            for b in 0..batch {
-                let charged = neuron.charge(states[b], normal.apply(inputs[b]));
-                let spike = step(neuron.drive(charged));
-                states[b] = neuron.reset(charged, spike);
-                out[b] = spike * if time < lengths[b] { pass[b] } else { R::zero() };
-            }
-            continue;
-        }
         for b in 0..batch {
             states[b] = neuron.charge(states[b], normal.apply(inputs[b]));
             out[b] = neuron.drive(states[b]);
         }
-        stage.fire(neuron, n, t, out, resets);
+        stage.fire(neuron, &held, t, out, resets);
         let time = R::count(t);
         for b in 0..batch {
             states[b] = neuron.reset(states[b], resets[b]);
@@ -211,8 +247,7 @@ fn forward_block<R: Real, N: Neuron<Real = R>>(
 struct Backward<'a, 'b, R> {
     stage: &'b Stage<'a, R>,
     through_norm: bool,
-    d_spikes: &'b Sequence<R>,
-    d_input: &'b mut Sequence<R>,
+    d: &'b mut Sequence<R>,
     d_params: &'b mut [R],
 }
 
@@ -220,26 +255,22 @@ impl<R: Real> NeuronVisitor<R> for Backward<'_, '_, R> {
     type Output = Result<Vec<(R, R)>, ShapeError>;
 
     fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
-        let Self { stage, through_norm, d_spikes, d_input, d_params } = self;
+        let Self { stage, through_norm, d, d_params } = self;
         let neuron = stage.neuron(neuron)?;
-        let mut d_input = d_input.view_mut();
-        let neurons = d_input.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
+        let neurons = d.blocks_mut().enumerate();
         let gradients: Vec<_> = neurons
             .map_init(
                 || Replay { charged: Vec::new(), resets: Vec::new() },
-                |replay, (n, d_input)| {
-                    let d_input = d_input.into_slice().unwrap_or_default();
+                |replay, (n, d)| {
                     vectorize(
                         #[inline(always)]
                         || {
                             let normal = stage.norm.of(n, &stage.lengths, stage.input);
-                            let d_spikes = d_spikes.block(n);
-                            let (by_params, by_norm) = backward_block(
-                                stage, &neuron, n, &normal, d_spikes, d_input, replay,
-                            );
+                            let (by_params, by_norm) =
+                                backward_block(stage, &neuron, n, &normal, d, replay);
                             if through_norm {
                                 let (lengths, y) = (&stage.lengths, stage.input.block(n));
-                                normal.backward_from(by_norm, lengths, y, d_input);
+                                normal.backward_from(by_norm, lengths, &y, d);
                             }
                             (by_params, by_norm)
                         },
@@ -255,7 +286,8 @@ impl<R: Real> NeuronVisitor<R> for Backward<'_, '_, R> {
     }
 }
 
-/// One neuron's states again, then backward through time; returns the gradients by the raw parameters and by the norm's
+/// One neuron's states again, then backward through time, from the gradient by its output to the one by its input; returns
+/// the gradients by the raw parameters and by the norm's
 /// gamma and beta.
 #[inline(always)]
 fn backward_block<R: Real, N: Neuron<Real = R>>(
@@ -263,16 +295,14 @@ fn backward_block<R: Real, N: Neuron<Real = R>>(
     neuron: &N,
     n: usize,
     normal: &Normal<R>,
-    d_spikes: &[R],
-    d_input: &mut [R],
+    d: &mut [R],
     past: &mut Replay<N::State, R>,
 ) -> (N::Params, (R, R)) {
     let Shape { steps, batch, .. } = stage.input.shape();
-    let inputs = stage.input.block(n);
+    let inputs = &*stage.input.block(n);
     fetch(inputs);
-    fetch(d_spikes);
-    fetch(d_input);
-    replay(stage, neuron, n, normal, past);
+    fetch(d);
+    replay(stage, neuron, n, inputs, normal, past);
     let Replay { charged, resets } = past;
     let pass = stage.pass(n);
     let zero = R::zero();
@@ -304,10 +334,9 @@ fn backward_block<R: Real, N: Neuron<Real = R>>(
             resets_before,
             slopes: &slopes[..batch],
             x: &inputs[now.clone()][..batch],
-            d_spikes: &d_spikes[now.clone()][..batch],
             pass: &pass[..batch],
             lengths: &stage.lengths.steps[..batch],
-            d_x: &mut d_input[now][..batch],
+            d: &mut d[now][..batch],
             d_states: &mut d_states[..batch],
             d_params: &mut d_params[..batch],
             d_gamma: &mut d_gamma[..batch],
@@ -342,10 +371,9 @@ struct StepBack<'a, N: Neuron> {
     resets_before: &'a [N::Real],
     slopes: &'a [N::Real],
     x: &'a [N::Real],
-    d_spikes: &'a [N::Real],
     pass: &'a [N::Real],
     lengths: &'a [N::Real],
-    d_x: &'a mut [N::Real],
+    d: &'a mut [N::Real],
     d_states: &'a mut [N::State],
     d_params: &'a mut [N::Params],
     d_gamma: &'a mut [N::Real],
@@ -360,7 +388,7 @@ impl<N: Neuron> StepBack<'_, N> {
         let (charged, resets) = (take::<_, L>(self.charged, b), take::<_, L>(self.resets, b));
         let charged_before = take::<_, L>(self.charged_before, b);
         let resets_before = take::<_, L>(self.resets_before, b);
-        let (x, d_spikes) = (take::<_, L>(self.x, b), take::<_, L>(self.d_spikes, b));
+        let (x, d_spikes) = (take::<_, L>(self.x, b), take::<_, L>(self.d, b));
         let (pass, lengths) = (take::<_, L>(self.pass, b), take::<_, L>(self.lengths, b));
         let slopes = take::<_, L>(self.slopes, b);
         let (mut d_x, mut d_states) = ([zero; L], take::<_, L>(self.d_states, b));
@@ -384,7 +412,7 @@ impl<N: Neuron> StepBack<'_, N> {
             add(d_params[l].as_mut(), reset.params.as_ref());
             add(d_params[l].as_mut(), charge.params.as_ref());
         }
-        self.d_x[b..b + L].copy_from_slice(&d_x);
+        self.d[b..b + L].copy_from_slice(&d_x);
         self.d_states[b..b + L].copy_from_slice(&d_states);
         self.d_params[b..b + L].copy_from_slice(&d_params);
         self.d_gamma[b..b + L].copy_from_slice(&d_gamma);
@@ -412,10 +440,12 @@ fn replay<R: Real, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     n: usize,
+    inputs: &[R],
     normal: &Normal<R>,
     past: &mut Replay<N::State, R>,
 ) {
     let Shape { steps, batch, .. } = stage.input.shape();
+    let held = stage.held(n);
     let Replay { charged, resets } = past;
     charged.resize(steps * batch, neuron.rest());
     resets.resize(steps * batch, R::zero());
@@ -424,8 +454,7 @@ fn replay<R: Real, N: Neuron<Real = R>>(
     let kept = rows_mut(charged, batch).zip(rows_mut(resets, batch));
     let (states, drives) = (&mut states[..batch], &mut drives[..batch]);
     let alone = stage.fires_alone(neuron);
-    for (t, (inputs, (charged, resets))) in rows(stage.input.block(n), batch).zip(kept).enumerate()
-    {
+    for (t, (inputs, (charged, resets))) in rows(inputs, batch).zip(kept).enumerate() {
         let (inputs, charged, resets) =
             (&inputs[..batch], &mut charged[..batch], &mut resets[..batch]);
         if alone {
@@ -440,7 +469,7 @@ fn replay<R: Real, N: Neuron<Real = R>>(
             charged[b] = neuron.charge(states[b], normal.apply(inputs[b]));
             drives[b] = neuron.drive(charged[b]);
         }
-        stage.fire(neuron, n, t, drives, resets);
+        stage.fire(neuron, &held, t, drives, resets);
         for b in 0..batch {
             states[b] = neuron.reset(charged[b], resets[b]);
         }
@@ -476,7 +505,13 @@ impl<R: Real, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Cpu<R> 
     ) -> Result<(), Error> {
         let checked = Stage::new(stage, Norm::Identity, x)?;
         let d_params = d_params.slice()?;
-        self.install(|| checked.backward(stage.neuron, false, d_spikes, d_x, d_params))?;
+        same("neurons' output gradient", x.shape(), d_spikes.shape())?;
+        same("neurons' input gradient", x.shape(), d_x.shape())?;
+        self.install(|| {
+            let blocks = d_x.blocks_mut().enumerate();
+            blocks.for_each(|(n, d_x)| d_x.copy_from_slice(&d_spikes.block(n)));
+            checked.backward(stage.neuron, false, d_x, d_params)
+        })?;
         Ok(())
     }
 }

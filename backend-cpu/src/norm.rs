@@ -109,7 +109,7 @@ impl<R: Real> Norm<'_, R> {
         match *self {
             Self::Identity => Normal { mean: zero, scale: one, var: one, gamma: one, beta: zero },
             Self::Batch { norm, params } => {
-                let (mean, var) = statistics(lengths, y.block(n));
+                let (mean, var) = statistics(lengths, &y.block(n));
                 let scale = norm.inverse_deviation(var);
                 Normal { mean, scale, var, gamma: params[n], beta: params[width + n] }
             }

@@ -1,5 +1,4 @@
 use crate::sequence::{Sequence, same};
-use ndarray::Axis;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
 use polychron_core::norm::Valid;
@@ -26,30 +25,81 @@ pub(crate) fn readout<R: Real>(
     if let Some(d_x) = &d_x {
         same("readout's gradient", x.shape(), d_x.shape())?;
     }
-    let values = x.view();
-    let run = |(b, score): (usize, &mut [R])| {
-        let time_major: Vec<R> = values.index_axis(Axis(2), b).t().iter().copied().collect();
-        let lengths = [valid.steps(b, steps)];
-        let valid = Valid { lengths: Some(&lengths), grown: 0 };
-        let targets = targets.map(|targets| &targets[b * width..(b + 1) * width]);
-        let mut d = d_x.is_some().then(|| vec![R::zero(); time_major.len()]);
-        let x = (time_major.as_slice(), Shape::new(steps, 1, width));
-        let loss = reference::readout(li, loss, valid, x, targets, score, d.as_deref_mut())?;
-        Ok((loss, d.unwrap_or_default()))
-    };
-    let samples = scores.par_chunks_mut(width.max(1)).enumerate().map(run);
-    let samples = samples.collect::<Result<Vec<_>, ShapeError>>()?;
+    let written_out = x.written_out();
+    let x = written_out.as_ref().unwrap_or(x);
+    if x.shape().is_empty() {
+        scores.fill(R::zero());
+    }
+    let groups = scores.par_chunks_mut((TOGETHER * width).max(1)).enumerate().map(|(g, scores)| {
+        let group = Group { li, loss, valid, steps, width, first: g * TOGETHER };
+        let targets = targets.map(|targets| &targets[group.first * width..][..scores.len()]);
+        group.run(x, targets, scores, d_x.is_some())
+    });
+    let groups = groups.collect::<Result<Vec<_>, ShapeError>>()?;
     let scale = R::one() / R::count(batch.max(1));
     if let (Some(d_x), true) = (d_x, targets.is_some()) {
-        d_x.view_mut().axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(
-            |(c, mut d_x)| {
-                for (mut d_x, (_, d)) in d_x.axis_iter_mut(Axis(1)).zip(&samples) {
-                    for (d_x, d) in d_x.iter_mut().zip(d.chunks_exact(width)) {
-                        *d_x = d[c] * scale;
-                    }
+        d_x.blocks_mut().enumerate().for_each(|(c, d_x)| {
+            for (t, d_x) in d_x.chunks_exact_mut(batch.max(1)).enumerate() {
+                for (d_x, (_, d)) in d_x.chunks_mut(TOGETHER).zip(&groups) {
+                    let d = &d[(c * steps + t) * d_x.len()..];
+                    d_x.iter_mut().zip(d).for_each(|(d_x, &d)| *d_x = d * scale);
                 }
-            },
-        );
+            }
+        });
     }
-    Ok(samples.iter().map(|&(loss, _)| loss).sum::<R>() / R::count(batch.max(1)))
+    let losses = groups.iter().flat_map(|(losses, _)| losses.iter().copied());
+    Ok(losses.sum::<R>() / R::count(batch.max(1)))
+}
+
+/// Samples that are brought together: a cache line of `f32`.
+const TOGETHER: usize = 16;
+
+/// Neighbouring samples.
+struct Group<'a, R> {
+    li: &'a Li<R>,
+    loss: Loss,
+    valid: Valid<'a>,
+    steps: usize,
+    width: usize,
+    first: usize,
+}
+
+impl<R: Real> Group<'_, R> {
+    /// Every sample's loss, and where asked for the gradient `[class][time][sample]`.
+    fn run(
+        &self,
+        x: &Sequence<R>,
+        targets: Option<&[R]>,
+        scores: &mut [R],
+        backward: bool,
+    ) -> Result<(Vec<R>, Vec<R>), ShapeError> {
+        let Self { steps, width, .. } = *self;
+        let (samples, batch) = (scores.len() / width, x.shape().batch);
+        let len = steps * width;
+        let mut time_major = vec![R::zero(); samples * len];
+        for c in 0..width {
+            for (t, row) in x.block(c).chunks_exact(batch).enumerate() {
+                for (b, &x) in row[self.first..self.first + samples].iter().enumerate() {
+                    time_major[b * len + t * width + c] = x;
+                }
+            }
+        }
+        let mut gradient = vec![R::zero(); if backward { samples * len } else { 0 }];
+        let mut d = vec![R::zero(); if backward { len } else { 0 }];
+        let mut losses = Vec::with_capacity(samples);
+        for (b, score) in scores.chunks_exact_mut(width).enumerate() {
+            let lengths = [self.valid.steps(self.first + b, steps)];
+            let valid = Valid { lengths: Some(&lengths), grown: 0 };
+            let targets = targets.map(|targets| &targets[b * width..(b + 1) * width]);
+            let x = (&time_major[b * len..(b + 1) * len], Shape::new(steps, 1, width));
+            let into = backward.then_some(&mut d[..]);
+            losses.push(reference::readout(self.li, self.loss, valid, x, targets, score, into)?);
+            for (t, row) in d.chunks_exact(width).enumerate() {
+                for (c, &d) in row.iter().enumerate() {
+                    gradient[(c * steps + t) * samples + b] = d;
+                }
+            }
+        }
+        Ok((losses, gradient))
+    }
 }

@@ -1,3 +1,4 @@
+use crate::raw::advise_large_pages;
 use core::fmt;
 use ndarray::{ArrayView3, ArrayViewMut3};
 use polychron_core::num::Real;
@@ -9,6 +10,9 @@ pub(crate) struct Scratch<R> {
     idle: Arc<Mutex<Vec<Vec<R>>>>,
 }
 
+/// Bytes from which on large pages, of 2 MiB mostly, are worth asking for.
+const LARGE: usize = 8 << 20;
+
 /// Bytes of a cache line, with which a block begins, so that no vector crosses two.
 const LINE: usize = 64;
 
@@ -17,7 +21,7 @@ impl<R: Real> Scratch<R> {
     pub(crate) fn block(&self, shape: (usize, usize, usize)) -> Block<R> {
         let len = shape.0 * shape.1 * shape.2;
         let room = len + LINE / R::BYTES;
-        let values = self.take(room).unwrap_or_else(|| vec![R::zero(); room]);
+        let values = self.take(room).unwrap_or_else(|| fresh(room));
         let start = values.as_ptr().align_offset(LINE);
         Block { values, start, shape, scratch: self.clone() }
     }
@@ -36,6 +40,15 @@ impl<R: Real> Scratch<R> {
         }
         None
     }
+}
+
+/// Zeros in memory that nothing has touched.
+fn fresh<R: Real>(len: usize) -> Vec<R> {
+    let mut values = vec![R::zero(); len];
+    if len * R::BYTES >= LARGE {
+        advise_large_pages(&mut values);
+    }
+    values
 }
 
 impl<R> fmt::Debug for Scratch<R> {

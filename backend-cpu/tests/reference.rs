@@ -138,7 +138,8 @@ impl Case {
             neuron: whole(d_raw),
         };
         let mut d_x = backend.sequence(self.x).unwrap();
-        backend.layer_backward(&layer, &x, &tape, &d_spikes, written, Some(&mut d_x)).unwrap();
+        let mut d_y = sequence(shape, &numbers(rng.fork(7), shape.len(), -1.0, 1.0));
+        backend.layer_backward(&layer, &x, &tape, &mut d_y, written, Some(&mut d_x)).unwrap();
 
         let targets = numbers(rng.fork(9), shape.batch * width, 0.0, 1.0);
         let mut scores = vec![R::zero(); shape.batch * width];

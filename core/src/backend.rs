@@ -414,12 +414,13 @@ where
     }
 
     /// The backward pass of [`layer_forward`](Self::layer_forward) in batch mode; the input's gradient only where asked for.
+    /// What `d_spikes` holds afterwards is not specified.
     fn layer_backward(
         &self,
         layer: &Layer<'_, R, K, N, S, Self::Buffer, Self::Sequence>,
         x: &Self::Sequence,
         tape: &LayerTape<Self::Buffer, Self::Sequence>,
-        d_spikes: &Self::Sequence,
+        d_spikes: &mut Self::Sequence,
         gradients: LayerGradients<'_, Self::Buffer>,
         d_x: Option<&mut Self::Sequence>,
     ) -> Result<(), Self::Error> {

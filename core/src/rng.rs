@@ -36,16 +36,25 @@ impl Rng {
 
     /// The 32 random bits at a place.
     pub const fn bits(&self, index: u64) -> u32 {
-        let block = index >> 2;
+        self.four(index >> 2)[(index & 3) as usize]
+    }
+
+    /// The bits at places `4 n` to `4 n + 3`, for the cost of one.
+    const fn four(&self, n: u64) -> [u32; 4] {
         philox(
-            [block as u32, (block >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32],
+            [n as u32, (n >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32],
             [self.seed as u32, (self.seed >> 32) as u32],
-        )[(index & 3) as usize]
+        )
     }
 
     /// A number in [0, 1), a multiple of 2^-24, at a place.
     pub fn uniform<R: Real>(&self, index: u64) -> R {
-        R::of((self.bits(index) >> 8) as f64 * (1.0 / (1u32 << 24) as f64))
+        unit(self.bits(index))
+    }
+
+    /// [`uniform`](Self::uniform) at places `4 n` to `4 n + 3`, for the cost of one.
+    pub fn four_uniform<R: Real>(&self, n: u64) -> [R; 4] {
+        self.four(n).map(unit)
     }
 
     /// A number in [0, 1), a multiple of 2^-53, at a place; takes the bits of places `2 index` and
@@ -67,6 +76,11 @@ impl Rng {
             items.swap(i, j);
         }
     }
+}
+
+/// A number in [0, 1).
+fn unit<R: Real>(bits: u32) -> R {
+    R::of((bits >> 8) as f64 * (1.0 / (1u32 << 24) as f64))
 }
 
 const fn philox(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
@@ -97,6 +111,15 @@ mod tests {
             philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0]),
             [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]
         );
+    }
+
+    #[test]
+    fn four_draws_are_those_of_their_places() {
+        let rng = Rng::new(11, 2);
+        for n in [0, 1, 1 << 40] {
+            let places = core::array::from_fn(|k| rng.uniform::<f64>(4 * n + k as u64));
+            assert_eq!(rng.four_uniform::<f64>(n), places);
+        }
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Work {
             neuron: ViewMut::new(&mut self.running, 0..0),
         };
         let d_x = by_input.then_some(&mut self.d_x);
-        self.cpu.layer_backward(&layer, &self.x, &self.tape, &self.d_spikes, gradients, d_x)
+        self.cpu.layer_backward(&layer, &self.x, &self.tape, &mut self.d_spikes, gradients, d_x)
     }
 
     /// Reads the neurons' input as the readout's.

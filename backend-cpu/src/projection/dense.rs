@@ -1,6 +1,6 @@
 //! A delayed projection as one matrix product per tap, onto columns shifted by the tap's delay.
 
-use crate::gemm::gemm;
+use crate::raw::gemm;
 use crate::scratch::Block;
 use crate::sequence::Sequence;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};

@@ -87,7 +87,7 @@ impl<'a, R: Lanes> Events<'a, R> {
         let row = (steps + synapses.tail).max(steps + synapses.taps + windows.stride);
         let groups = batch.div_ceil((ROOM / (row * R::BYTES)).max(1));
         let cut = Cut { group: batch.div_ceil(groups), row, batch };
-        let inputs = (0..width).into_par_iter().map(|n| Input::new(x.block(n), &cut)).collect();
+        let inputs = (0..width).into_par_iter().map(|n| Input::new(&x.block(n), &cut)).collect();
         Self { windows, count: synapses.count, cut, inputs }
     }
 

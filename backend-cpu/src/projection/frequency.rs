@@ -51,6 +51,13 @@ impl Cut {
     }
 }
 
+/// The spectrum of a sequence cut in this way.
+#[derive(Debug)]
+pub(crate) struct Analysed<R> {
+    cut: Cut,
+    spectrum: Spectrum<R>,
+}
+
 /// The passes of one projection.
 pub(super) struct Frequency<'a, R, K> {
     synapses: &'a Synapses,
@@ -81,10 +88,11 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
 
     pub(super) fn forward(&self, x: &Sequence<R>, y: &mut Sequence<R>) {
         let weights = self.weights(Series::Inputs);
-        let x = self.sequence(x, self.cut.hop);
-        let mut product = self.spectrum(self.synapses.outputs, x.lanes());
-        self.multiply(Over::Series, (&weights, false), (&x, false), &mut product);
-        drop((weights, x));
+        let spectrum = self.sequence(x, self.cut.hop);
+        let mut product = self.spectrum(self.synapses.outputs, spectrum.lanes());
+        self.multiply(Over::Series, (&weights, false), (&spectrum, false), &mut product);
+        drop(weights);
+        x.keep(Analysed { cut: self.cut, spectrum });
         self.write_sequence(&product, self.cut.hop + self.synapses.taps - 1, y);
     }
 
@@ -105,7 +113,8 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
             self.write_sequence(&product, self.cut.hop, d_x);
         }
         let Some(gradients) = gradients else { return };
-        let x = self.sequence(x, self.cut.hop);
+        let kept = x.take().filter(|kept| kept.cut == self.cut);
+        let x = kept.map_or_else(|| self.sequence(x, self.cut.hop), |kept| kept.spectrum);
         let columns = self.synapses.inputs.next_multiple_of(BESIDE);
         let mut product = self.spectrum(self.synapses.outputs, columns);
         self.multiply(Over::Lanes, (&upstream, false), (&x, true), &mut product);
@@ -144,7 +153,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
                 fft,
                 cut,
                 window,
-                from: x.block(n),
+                from: &x.block(n),
                 batch,
                 to,
                 lanes,

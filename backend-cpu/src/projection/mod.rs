@@ -14,6 +14,7 @@ use crate::lanes::{Lanes, whole_vectors};
 use crate::scratch::{Block, Scratch};
 use crate::sequence::{Sequence, same};
 use events::Events;
+pub(crate) use frequency::Analysed;
 use frequency::{Cut, Frequency};
 use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
 use polychron_core::delay::{DelayKernel, check_parameters, dense_kernel};
@@ -153,6 +154,8 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
             }
             return Ok(());
         }
+        let written_out = d_y.written_out();
+        let d_y = written_out.as_ref().unwrap_or(d_y);
         self.install(|| {
             let plan = self.plan_for(synapses, kernel, params.sigma, x);
             let scratch = self.scratch();
@@ -192,6 +195,8 @@ impl<R: Lanes, K: DelayKernel<R>> Passes<'_, R, K> {
         y: &mut Sequence<R>,
     ) -> Result<(), ShapeError> {
         let Self { synapses, scratch, window, .. } = *self;
+        let written_out = written_out(algorithm, x);
+        let x = written_out.as_ref().unwrap_or(x);
         match algorithm {
             Algorithm::Dense => dense::forward(synapses, &self.dense()?, x, y),
             Algorithm::Frequency => self.frequency(x).forward(x, y),
@@ -227,6 +232,8 @@ impl<R: Lanes, K: DelayKernel<R>> Passes<'_, R, K> {
         gradients: [&mut [R]; 3],
     ) {
         let Self { synapses, kernel, params, scratch, window } = *self;
+        let written_out = written_out(algorithm, x);
+        let x = written_out.as_ref().unwrap_or(x);
         if algorithm == Algorithm::Dense {
             let shape = (synapses.outputs, synapses.inputs, synapses.taps);
             let mut d_taps = scratch.block(shape);
@@ -268,6 +275,12 @@ fn flush<R: Real>(taps: &mut [R]) {
             *tap = R::zero();
         }
     }
+}
+
+/// Spikes as numbers, for an algorithm that reads a neuron more than once.
+fn written_out<R: Real>(algorithm: Algorithm, x: &Sequence<R>) -> Option<Sequence<R>> {
+    let often = matches!(algorithm, Algorithm::Dense | Algorithm::Taps);
+    if often { x.written_out() } else { None }
 }
 
 /// Whether no input reaches any output.

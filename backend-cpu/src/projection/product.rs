@@ -2,6 +2,7 @@
 
 use super::spectrum::Spectrum;
 use crate::lanes::{Complex, Lanes, Vector};
+use crate::raw::prefetch;
 use crate::scratch::Scratch;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -145,33 +146,21 @@ impl<R: Lanes> WithSimd for Multiply<'_, R> {
         let panels = groups(lanes, &[2 * vector, vector]);
         let (b_room, room) = room.split_at_mut(3 * inner * lanes);
         let (a_room, common) = room.split_at_mut(3 * inner * near);
-        pack(
-            s,
-            over,
-            b,
-            bin,
-            0,
-            &panels,
-            b_room,
-            #[inline(always)]
-            |apart, z| right(apart, z),
-        );
+        if bin == 0 {
+            pack(s, over, b, bin, 0, &panels, b_room, alone);
+        } else {
+            pack(s, over, b, bin, 0, &panels, b_room, right);
+        }
         let b_planes = thirds(b_room);
         let mut first = 0;
         for rows in rows.chunks_mut(near) {
             let tiles = groups(rows.len(), heights);
             let a_room = &mut a_room[..3 * inner * rows.len()];
-            pack(
-                s,
-                over,
-                a,
-                bin,
-                first,
-                &tiles,
-                a_room,
-                #[inline(always)]
-                |apart, z| left(apart, z),
-            );
+            if bin == 0 {
+                pack(s, over, a, bin, first, &tiles, a_room, alone);
+            } else {
+                pack(s, over, a, bin, first, &tiles, a_room, left);
+            }
             first += rows.len();
             let a_planes = thirds(a_room);
             for &panel in &panels {
@@ -204,22 +193,26 @@ impl<R: Lanes> WithSimd for Multiply<'_, R> {
     }
 }
 
-/// What of rows is multiplied; `apart` at bin 0.
+/// What of rows is multiplied.
 #[inline(always)]
-fn left<R: Lanes, S: Simd>(apart: bool, z: Complex<R, S>) -> [Vector<R, S>; 3] {
-    if apart { alone(z) } else { [z.re + z.im, z.zero() - z.im, z.re] }
+fn left<R: Lanes, S: Simd>(z: Complex<R, S>) -> [Vector<R, S>; 3] {
+    [z.re + z.im, z.zero() - z.im, z.re]
 }
 
-/// What of columns is multiplied; `apart` at bin 0.
+/// What of columns is multiplied.
 #[inline(always)]
-fn right<R: Lanes, S: Simd>(apart: bool, z: Complex<R, S>) -> [Vector<R, S>; 3] {
-    if apart { alone(z) } else { [z.re, z.re + z.im, z.im - z.re] }
+fn right<R: Lanes, S: Simd>(z: Complex<R, S>) -> [Vector<R, S>; 3] {
+    [z.re, z.re + z.im, z.im - z.re]
 }
 
+/// What of rows and columns is multiplied at bin 0.
 #[inline(always)]
 fn alone<R: Lanes, S: Simd>(z: Complex<R, S>) -> [Vector<R, S>; 3] {
     [z.zero(), z.re, z.im]
 }
+
+/// Series between the one that is packed and the one that is asked for.
+const AHEAD: usize = 4;
 
 /// The three factors of the rows or columns from `first` on, each `[group][inner][row or column]`.
 #[inline(always)]
@@ -231,34 +224,31 @@ fn pack<R: Lanes, S: Simd>(
     first: usize,
     groups: &[Group],
     to: &mut [R],
-    terms: impl Fn(bool, Complex<R, S>) -> [Vector<R, S>; 3],
+    terms: impl Fn(Complex<R, S>) -> [Vector<R, S>; 3],
 ) {
     let spectrum = factor.spectrum;
     let sign = if factor.conjugate && bin > 0 { -R::one() } else { R::one() };
-    let (sign, apart) = (Vector::splat(s, sign), bin == 0);
+    let sign = Vector::splat(s, sign);
     let mut to = thirds_mut(to);
-    let vector = R::lanes::<S>();
     match over {
         Over::Series => {
             let inner = spectrum.series();
+            let runs: Vec<_> = groups.chunk_by(|a, b| a.len == b.len).collect();
             for n in 0..inner {
+                if n + AHEAD < inner {
+                    let (re, im) = spectrum.padded_row(n + AHEAD, bin);
+                    prefetch(re);
+                    prefetch(im);
+                }
                 let (re, im) = spectrum.padded_row(n, bin);
-                for group in groups {
-                    let at = inner * group.first + n * group.len;
-                    let end = inner * (group.first + group.len);
-                    for j in (0..group.len).step_by(vector) {
-                        // What is written beyond a row of the group is overwritten by its next row.
-                        let len = vector.min(end - at - j);
-                        let from = first + group.first + j;
-                        let re = Vector::load(s, &re[from..from + vector]);
-                        let im = sign * Vector::load(s, &im[from..from + vector]);
-                        put_factors(terms(apart, Complex { re, im }), &mut to, at + j, len);
-                    }
+                let row = Row { s, sign, re: &re[first..], im: &im[first..], n, inner };
+                for run in &runs {
+                    with_len!(run[0].len, M => row.pack::<M>(run, &mut to, &terms));
                 }
             }
         }
         Over::Lanes => {
-            let inner = spectrum.lanes();
+            let (inner, vector) = (spectrum.lanes(), R::lanes::<S>());
             for group in groups {
                 with_len!(group.len, M => {
                     let mut rows: [(&[R], &[R]); M] = [(&[], &[]); M];
@@ -275,10 +265,50 @@ fn pack<R: Lanes, S: Simd>(
                             let end = (some * M).min(j + vector);
                             let re = Vector::load(s, &re[j..end]);
                             let im = sign * Vector::load(s, &im[j..end]);
-                            put_factors(terms(apart, Complex { re, im }), &mut to, at + j, end - j);
+                            put_factors(terms(Complex { re, im }), &mut to, at + j, end - j);
                         }
                     }
                 });
+            }
+        }
+    }
+}
+
+/// One series at a bin, and what follows in memory.
+struct Row<'a, R: Lanes, S: Simd> {
+    s: S,
+    sign: Vector<R, S>,
+    re: &'a [R],
+    im: &'a [R],
+    n: usize,
+    inner: usize,
+}
+
+impl<R: Lanes, S: Simd> Row<'_, R, S> {
+    /// Its part of groups of `M`.
+    #[inline(always)]
+    fn pack<const M: usize>(
+        &self,
+        run: &[Group],
+        to: &mut [&mut [R]; 3],
+        terms: impl Fn(Complex<R, S>) -> [Vector<R, S>; 3],
+    ) {
+        let Self { s, sign, re, im, n, inner } = *self;
+        let vector = R::lanes::<S>();
+        // What is written beyond a row of a group is overwritten by its next row.
+        let room = (inner - n) * M;
+        for group in run {
+            let at = inner * group.first + n * M;
+            for j in (0..M).step_by(vector) {
+                let from = group.first + j;
+                let re = Vector::load(s, &re[from..from + vector]);
+                let im = sign * Vector::load(s, &im[from..from + vector]);
+                let factors = terms(Complex { re, im });
+                if j + vector <= room {
+                    put_factors(factors, to, at + j, vector);
+                } else {
+                    put_factors(factors, to, at + j, room - j);
+                }
             }
         }
     }

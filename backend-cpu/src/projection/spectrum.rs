@@ -5,6 +5,7 @@ use crate::scratch::{Block, Scratch};
 const APART: usize = 16;
 
 /// Spectra `[series][bin][re, im][lane]`, the lanes being whole vectors and rows lying [`Spectrum::pitch`] numbers apart.
+#[derive(Debug)]
 pub(super) struct Spectrum<R> {
     values: Block<R>,
     bins: usize,

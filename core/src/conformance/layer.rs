@@ -301,7 +301,8 @@ impl Problem for Whole<'_> {
             neuron: d.neuron.view_mut(),
         };
         let asked = case.plan.d_x.then_some(&mut d.x);
-        backend.layer_backward(&layer, &inputs.x, &tape, &inputs.d_spikes, into, asked)?;
+        let mut d_spikes = host.sequence(case.stage.shape, &case.d_spikes)?;
+        backend.layer_backward(&layer, &inputs.x, &tape, &mut d_spikes, into, asked)?;
         case.unchanged(&host, &inputs)?;
         d.read(case, &host)
     }

@@ -267,7 +267,7 @@ pub fn layer_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verd
             sigma: d_s.view_mut(),
         };
         let into = LayerGradients { synapses, norm: d_p.view_mut(), neuron: d_q.view_mut() };
-        Ok(backend.layer_backward(&layer, &x, &tape, &out, into, None)?)
+        Ok(backend.layer_backward(&layer, &x, &tape, &mut out, into, None)?)
     };
     let right = [N, 8, 2];
     for back in [false, true] {

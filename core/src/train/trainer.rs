@@ -404,7 +404,7 @@ where
         }
         for l in (0..hidden.len()).rev() {
             let (before, from) = hidden.split_at_mut(l);
-            let at = &from[0];
+            let at = &mut from[0];
             let valid = Valid { lengths: batch.lengths, grown };
             let kernel = &network.hidden[l].kernel;
             let layer = layer(network, layout, values, l, kernel, at.mask.as_ref(), valid);
@@ -422,7 +422,7 @@ where
                 Some(below) => (&below.spikes, Some(&mut below.d_spikes)),
                 None => (&*input, None),
             };
-            backend.layer_backward(&layer, x, &at.tape, &at.d_spikes, into, d_x)?;
+            backend.layer_backward(&layer, x, &at.tape, &mut at.d_spikes, into, d_x)?;
             grown -= network.hidden[l].synapses.tail;
         }
         Ok(())

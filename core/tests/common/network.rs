@@ -293,7 +293,7 @@ where
                     &layer,
                     &inputs[l],
                     tape,
-                    &d_y,
+                    &mut d_y,
                     gradients,
                     Some(&mut d_x),
                 )?;

@@ -108,7 +108,8 @@ impl Hidden {
             neuron: ViewMut::new(&mut neuron, neuron_range),
         };
         self.with_layer(valid, |layer| {
-            Reference.layer_backward(&layer, x, &pass.tape, d, gradients, Some(&mut d_x)).unwrap();
+            let (d, d_x) = (&mut d.clone(), Some(&mut d_x));
+            Reference.layer_backward(&layer, x, &pass.tape, d, gradients, d_x).unwrap();
         });
         ([w, p, s, norm, neuron].concat(), d_x)
     }

@@ -447,6 +447,7 @@ impl Net {
         let mut blocks = Blocks::of(&hidden.projection, norm.len(), hidden.params.len());
         let mut d_x = zeros(x.shape);
         let (layer, d) = (hidden.layer(&self.point, self.lengths()), Some(&mut d_x));
+        let d_spikes = &mut d_spikes.clone();
         Reference.layer_backward(&layer, x, tape, d_spikes, blocks.gradients(), d).unwrap();
         blocks.add(&hidden.projection, gradient);
         add(&mut gradient[norm], &blocks.norm);

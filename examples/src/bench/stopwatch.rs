@@ -206,7 +206,7 @@ where
         Stage::Named("memory") => tape(shape: Shape) -> LayerTape<B::Buffer, B::Sequence>;
         Stage::Backward => layer_backward(
             layer: &Layer<'_, f32, K, N, S, B::Buffer, B::Sequence>, x: &B::Sequence,
-            tape: &LayerTape<B::Buffer, B::Sequence>, d_spikes: &B::Sequence,
+            tape: &LayerTape<B::Buffer, B::Sequence>, d_spikes: &mut B::Sequence,
             gradients: LayerGradients<'_, B::Buffer>, d_x: Option<&mut B::Sequence>
         ) -> ();
     }

@@ -1,3 +1,4 @@
+//! What the compiler cannot check: calls into a crate of matrix products and into the system.
 #![allow(unsafe_code)]
 
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -51,6 +52,38 @@ pub(crate) fn gemm<R: Real>(
             gemm::Parallelism::None,
         );
     }
+}
+
+/// Asks for the cache lines of numbers that are read soon; a hint that changes nothing else.
+#[inline(always)]
+pub(crate) fn prefetch<R: Real>(values: &[R]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(64 / R::BYTES) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 has the instruction, and it does not access the address that it is given.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
+/// Asks the system for large pages where a block is not yet in use: neighbouring rows then lie in few of them. Advice, which
+/// it may not follow.
+pub(crate) fn advise_large_pages<R: Real>(values: &mut [R]) {
+    #[cfg(target_os = "linux")]
+    {
+        const PAGE: usize = 4096;
+        let bytes = size_of_val(values);
+        let before = values.as_ptr().align_offset(PAGE) * R::BYTES;
+        if let Some(inside) = bytes.checked_sub(before).filter(|&inside| inside >= PAGE) {
+            let start = values.as_mut_ptr().wrapping_byte_add(before).cast();
+            // SAFETY: the range lies within `values`, which is borrowed mutably; it begins with a page, as the call demands, and
+            // the advice changes no contents.
+            unsafe { libc::madvise(start, inside, libc::MADV_HUGEPAGE) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = values;
 }
 
 #[cfg(test)]
