@@ -1,9 +1,11 @@
+use crate::projection::{Analyse, Correlate, Gather, Multiply, Scatter, Sum, Synthesise};
+use crate::stream::Sums;
 use polychron_core::num::Real;
 use pulp::{Arch, Simd};
 
 /// Numbers with vectors of several lanes, `f32` and `f64`. The vectors are those of the machine the program runs on: AVX-512,
 /// AVX2, NEON, or a single number.
-pub trait Lanes: Real {
+pub trait Lanes: Real + Tasks {
     /// A vector.
     type Vector<S: Simd>: Copy + Send + Sync;
 
@@ -275,6 +277,41 @@ impl<R: Lanes, S: Simd> core::ops::Sub for Complex<R, S> {
         Self { re: self.re - b.re, im: self.im - b.im }
     }
 }
+
+macro_rules! tasks {
+    ($($name:ident: $task:ident),*) => {
+        /// Work that depends on the kind of number alone: compiled here once for each, not again with every neuron and delay
+        /// kernel.
+        #[doc(hidden)]
+        pub trait Tasks: Sized {
+            $(fn $name(task: $task<'_, Self>);)*
+        }
+
+        tasks!(f32, $($name: $task),*);
+        tasks!(f64, $($name: $task),*);
+    };
+    ($t:ident, $($name:ident: $task:ident),*) => {
+        impl Tasks for $t {
+            $(
+                #[inline(never)]
+                fn $name(task: $task<'_, Self>) {
+                    Arch::new().dispatch(task);
+                }
+            )*
+        }
+    };
+}
+
+tasks!(
+    multiply: Multiply,
+    analyse: Analyse,
+    synthesise: Synthesise,
+    add_up: Sum,
+    correlate: Correlate,
+    scatter: Scatter,
+    gather: Gather,
+    stream: Sums
+);
 
 /// The next multiple of the machine's lanes.
 pub(crate) fn whole_vectors<R: Lanes>(n: usize) -> usize {

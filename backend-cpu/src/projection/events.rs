@@ -10,7 +10,7 @@ use core::ops::Range;
 use ndarray::Axis;
 use polychron_core::num::Real;
 use polychron_core::shape::{Shape, Synapses};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Bytes of samples that lie together: most of the nearest cache.
@@ -99,7 +99,7 @@ impl<'a, R: Lanes> Events<'a, R> {
             for (n, samples) in self.cut.groups().enumerate() {
                 sums.fill(R::zero());
                 let sums = &mut *sums;
-                Arch::new().dispatch(Scatter { events: self, output, group: n, sums });
+                R::scatter(Scatter { events: self, output, group: n, sums });
                 for (t, y) in y.chunks_exact_mut(batch).enumerate() {
                     for (y, sums) in y[samples.clone()].iter_mut().zip(sums.chunks_exact(row)) {
                         *y = sums[t];
@@ -126,7 +126,7 @@ impl<'a, R: Lanes> Events<'a, R> {
                     }
                 }
                 let (upstream, d_taps) = (&*upstream, &mut *d_taps);
-                Arch::new().dispatch(Gather { events: self, output, group: n, upstream, d_taps });
+                R::gather(Gather { events: self, output, group: n, upstream, d_taps });
             }
         });
     }
@@ -145,7 +145,7 @@ impl<'a, R: Lanes> Events<'a, R> {
 }
 
 /// What all spikes of a group give one output.
-struct Scatter<'a, R> {
+pub struct Scatter<'a, R> {
     events: &'a Events<'a, R>,
     output: usize,
     group: usize,
@@ -195,7 +195,7 @@ fn scatter<R: Lanes, S: Simd, const N: usize>(
 }
 
 /// What the gradient by one output gives the taps of its windows at all spikes of a group.
-struct Gather<'a, R> {
+pub struct Gather<'a, R> {
     events: &'a Events<'a, R>,
     output: usize,
     group: usize,

@@ -13,7 +13,7 @@ use crate::scratch::Scratch;
 use crate::sequence::Sequence;
 use polychron_core::delay::{BESIDE, DelayKernel};
 use polychron_core::shape::{Shape, Synapses};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// How a sequence is cut.
@@ -149,16 +149,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
         let (stride, lanes, pitch) = (spectrum.stride(), spectrum.lanes(), spectrum.pitch());
         spectrum.values_mut().par_chunks_mut(stride).enumerate().for_each(|(n, to)| {
             let Self { cut, fft, .. } = self;
-            Arch::new().dispatch(Analyse {
-                fft,
-                cut,
-                window,
-                from: &x.block(n),
-                batch,
-                to,
-                lanes,
-                pitch,
-            });
+            R::analyse(Analyse { fft, cut, window, from: &x.block(n), batch, to, lanes, pitch });
         });
         spectrum
     }
@@ -169,7 +160,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
         y.blocks_mut().enumerate().for_each(|(n, to)| {
             let (from, lanes, pitch) = (spectrum.of(n), spectrum.lanes(), spectrum.pitch());
             let Self { cut, fft, .. } = self;
-            Arch::new().dispatch(Synthesise { fft, cut, keep, from, lanes, pitch, batch, to });
+            R::synthesise(Synthesise { fft, cut, keep, from, lanes, pitch, batch, to });
         });
     }
 
@@ -189,7 +180,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
                 || self.columns(series, n, columns, bump.as_chunks_mut().0),
             );
             let (window, from, batch) = (taps, &*columns, lanes);
-            Arch::new().dispatch(Analyse { fft, cut, window, from, batch, to, lanes, pitch });
+            R::analyse(Analyse { fft, cut, window, from, batch, to, lanes, pitch });
         });
         spectrum
     }
@@ -259,7 +250,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
             let mut room = self.scratch.block((1, taps, lanes + BESIDE));
             let (columns, upstream) = room.values_mut().split_at_mut(taps * lanes);
             let (keep, from, batch, to) = (taps, spectrum.of(n), lanes, &mut *columns);
-            Arch::new().dispatch(Synthesise { fft, cut, keep, from, lanes, pitch, batch, to });
+            R::synthesise(Synthesise { fft, cut, keep, from, lanes, pitch, batch, to });
             vectorize(
                 #[inline(always)]
                 || {
@@ -309,7 +300,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
 }
 
 /// Blocks of one series to their spectra.
-struct Analyse<'a, R> {
+pub struct Analyse<'a, R> {
     fft: &'a Fft<R>,
     cut: &'a Cut,
     window: usize,
@@ -361,7 +352,7 @@ impl<R: Lanes> WithSimd for Analyse<'_, R> {
 }
 
 /// The spectra of one series to its steps, blocks added up.
-struct Synthesise<'a, R> {
+pub struct Synthesise<'a, R> {
     fft: &'a Fft<R>,
     cut: &'a Cut,
     keep: usize,

@@ -14,13 +14,16 @@ use crate::lanes::{Lanes, whole_vectors};
 use crate::scratch::{Block, Scratch};
 use crate::sequence::{Sequence, same};
 use events::Events;
-pub(crate) use frequency::Analysed;
+pub(crate) use events::{Gather, Scatter};
+pub(crate) use frequency::{Analyse, Analysed, Synthesise};
 use frequency::{Cut, Frequency};
 use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
 use polychron_core::delay::{DelayKernel, check_parameters, dense_kernel};
 use polychron_core::num::Real;
 use polychron_core::shape::{ShapeError, Synapses, expect};
+pub(crate) use product::Multiply;
 use rayon::prelude::*;
+pub(crate) use taps::{Correlate, Sum};
 use windows::Windows;
 
 /// Synapses to a task.

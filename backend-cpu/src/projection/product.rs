@@ -1,10 +1,10 @@
 //! One complex matrix product per bin, as three real ones.
 
 use super::spectrum::Spectrum;
-use crate::lanes::{Complex, Lanes, Vector};
+use crate::lanes::{Lanes, Vector};
 use crate::raw::prefetch;
 use crate::scratch::Scratch;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// One side of a product.
@@ -40,7 +40,7 @@ pub(super) fn product<R: Lanes>(
         let near = (NEAR / (3 * inner * R::BYTES)).next_multiple_of(TALLEST).min(rows.len());
         let mut room = scratch.block((1, 1, 3 * inner * (lanes + near) + near * WIDEST));
         let room = room.values_mut();
-        Arch::new().dispatch(Multiply { over, a, b, bin, inner, lanes, pitch, near, rows, room });
+        R::multiply(Multiply { over, a, b, bin, inner, lanes, pitch, near, rows, room });
     });
 }
 
@@ -58,7 +58,7 @@ const NEAR: usize = 384 << 10;
 ///
 /// Rows are taken some at a time, their factors staying in the second-level cache. Of a panel of columns one factor
 /// after the other passes all tiles of rows, so that it stays in the first-level cache.
-struct Multiply<'a, R> {
+pub struct Multiply<'a, R> {
     over: Over,
     a: Factor<'a, R>,
     b: Factor<'a, R>,
@@ -100,18 +100,21 @@ fn groups(n: usize, sizes: &[usize]) -> Vec<Group> {
     groups
 }
 
-/// Calls with a constant for a group's length.
-macro_rules! with_len {
-    ($len:expr, $m:ident => $call:expr) => {
-        match $len {
-            32 => with_len!(32 as $m => $call),
-            16 => with_len!(16 as $m => $call),
-            12 => with_len!(12 as $m => $call),
-            8 => with_len!(8 as $m => $call),
-            6 => with_len!(6 as $m => $call),
-            4 => with_len!(4 as $m => $call),
-            2 => with_len!(2 as $m => $call),
-            _ => with_len!(1 as $m => $call),
+/// Calls with a constant for the height of a tile: [`heights`].
+macro_rules! with_height {
+    ($s:ident, $height:expr, $m:ident => $call:expr) => {
+        if $s::REGISTER_COUNT >= 32 {
+            match $height {
+                12 => with_height!(12 as $m => $call),
+                4 => with_height!(4 as $m => $call),
+                _ => with_height!(1 as $m => $call),
+            }
+        } else {
+            match $height {
+                6 => with_height!(6 as $m => $call),
+                4 => with_height!(4 as $m => $call),
+                _ => with_height!(1 as $m => $call),
+            }
         }
     };
     ($n:literal as $m:ident => $call:expr) => {{
@@ -120,18 +123,23 @@ macro_rules! with_len {
     }};
 }
 
-/// Calls with a constant for the height of a tile.
-macro_rules! with_height {
-    ($height:expr, $m:ident => $call:expr) => {
-        match $height {
-            12 => with_len!(12 as $m => $call),
-            8 => with_len!(8 as $m => $call),
-            6 => with_len!(6 as $m => $call),
-            4 => with_len!(4 as $m => $call),
-            2 => with_len!(2 as $m => $call),
-            _ => with_len!(1 as $m => $call),
+/// Calls with a constant for the width of a panel: one or two vectors.
+macro_rules! with_width {
+    ($width:expr, $m:ident => $call:expr) => {
+        match $width {
+            32 => with_height!(32 as $m => $call),
+            16 => with_height!(16 as $m => $call),
+            8 => with_height!(8 as $m => $call),
+            4 => with_height!(4 as $m => $call),
+            2 => with_height!(2 as $m => $call),
+            _ => with_height!(1 as $m => $call),
         }
     };
+}
+
+/// Heights of tiles whose sums stay in registers.
+fn heights<S: Simd>() -> &'static [usize] {
+    if S::REGISTER_COUNT >= 32 { &[12, 4, 1] } else { &[6, 4, 1] }
 }
 
 impl<R: Lanes> WithSimd for Multiply<'_, R> {
@@ -140,27 +148,17 @@ impl<R: Lanes> WithSimd for Multiply<'_, R> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { over, a, b, bin, inner, lanes, pitch, near, mut rows, room } = self;
-        let heights: &[usize] =
-            if S::REGISTER_COUNT >= 32 { &[12, 8, 4, 2, 1] } else { &[6, 4, 2, 1] };
         let vector = R::lanes::<S>();
         let panels = groups(lanes, &[2 * vector, vector]);
         let (b_room, room) = room.split_at_mut(3 * inner * lanes);
         let (a_room, common) = room.split_at_mut(3 * inner * near);
-        if bin == 0 {
-            pack(s, over, b, bin, 0, &panels, b_room, alone);
-        } else {
-            pack(s, over, b, bin, 0, &panels, b_room, right);
-        }
+        Pack { s, over, factor: b, bin, first: 0, side: Side::Columns }.pack(&panels, b_room);
         let b_planes = thirds(b_room);
         let mut first = 0;
         for rows in rows.chunks_mut(near) {
-            let tiles = groups(rows.len(), heights);
+            let tiles = groups(rows.len(), heights::<S>());
             let a_room = &mut a_room[..3 * inner * rows.len()];
-            if bin == 0 {
-                pack(s, over, a, bin, first, &tiles, a_room, alone);
-            } else {
-                pack(s, over, a, bin, first, &tiles, a_room, left);
-            }
+            Pack { s, over, factor: a, bin, first, side: Side::Rows }.pack(&tiles, a_room);
             first += rows.len();
             let a_planes = thirds(a_room);
             for &panel in &panels {
@@ -168,7 +166,7 @@ impl<R: Lanes> WithSimd for Multiply<'_, R> {
                 for &tile in &tiles {
                     let common = &mut common[tile.first * panel.len..][..tile.len * panel.len];
                     let a = tile.of(inner, a_planes[0]);
-                    with_height!(tile.len, M => if panel.len > vector {
+                    with_height!(S, tile.len, M => if panel.len > vector {
                         begin::<R, S, M, 2>(s, a, columns[0], common);
                     } else {
                         begin::<R, S, M, 1>(s, a, columns[0], common);
@@ -181,7 +179,7 @@ impl<R: Lanes> WithSimd for Multiply<'_, R> {
                         let a = tile.of(inner, a_planes[plane]);
                         let to = &mut rows[first..first + len];
                         let (b, at) = (columns[plane], at + panel.first);
-                        with_height!(tile.len, M => if panel.len > vector {
+                        with_height!(S, tile.len, M => if panel.len > vector {
                             finish::<R, S, M, 2>(s, a, b, common, to, at);
                         } else {
                             finish::<R, S, M, 1>(s, a, b, common, to, at);
@@ -193,141 +191,134 @@ impl<R: Lanes> WithSimd for Multiply<'_, R> {
     }
 }
 
-/// What of rows is multiplied.
-#[inline(always)]
-fn left<R: Lanes, S: Simd>(z: Complex<R, S>) -> [Vector<R, S>; 3] {
-    [z.re + z.im, z.zero() - z.im, z.re]
-}
-
-/// What of columns is multiplied.
-#[inline(always)]
-fn right<R: Lanes, S: Simd>(z: Complex<R, S>) -> [Vector<R, S>; 3] {
-    [z.re, z.re + z.im, z.im - z.re]
-}
-
-/// What of rows and columns is multiplied at bin 0.
-#[inline(always)]
-fn alone<R: Lanes, S: Simd>(z: Complex<R, S>) -> [Vector<R, S>; 3] {
-    [z.zero(), z.re, z.im]
+/// What is packed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Rows,
+    Columns,
 }
 
 /// Series between the one that is packed and the one that is asked for.
 const AHEAD: usize = 4;
 
-/// The three factors of the rows or columns from `first` on, each `[group][inner][row or column]`.
-#[inline(always)]
-fn pack<R: Lanes, S: Simd>(
-    s: S,
-    over: Over,
-    factor: Factor<'_, R>,
-    bin: usize,
-    first: usize,
-    groups: &[Group],
-    to: &mut [R],
-    terms: impl Fn(Complex<R, S>) -> [Vector<R, S>; 3],
-) {
-    let spectrum = factor.spectrum;
-    let sign = if factor.conjugate && bin > 0 { -R::one() } else { R::one() };
-    let sign = Vector::splat(s, sign);
-    let mut to = thirds_mut(to);
-    match over {
-        Over::Series => {
-            let inner = spectrum.series();
-            let runs: Vec<_> = groups.chunk_by(|a, b| a.len == b.len).collect();
-            for n in 0..inner {
-                if n + AHEAD < inner {
-                    let (re, im) = spectrum.padded_row(n + AHEAD, bin);
-                    prefetch(re);
-                    prefetch(im);
-                }
-                let (re, im) = spectrum.padded_row(n, bin);
-                let row = Row { s, sign, re: &re[first..], im: &im[first..], n, inner };
-                for run in &runs {
-                    with_len!(run[0].len, M => row.pack::<M>(run, &mut to, &terms));
-                }
-            }
-        }
-        Over::Lanes => {
-            let (inner, vector) = (spectrum.lanes(), R::lanes::<S>());
-            for group in groups {
-                with_len!(group.len, M => {
-                    let mut rows: [(&[R], &[R]); M] = [(&[], &[]); M];
-                    for (j, row) in rows.iter_mut().enumerate() {
-                        *row = spectrum.row_or_none(first + group.first + j, bin);
-                    }
-                    for n in (0..inner).step_by(SOME) {
-                        let some = SOME.min(inner - n);
-                        let re = transposed(&rows, n, #[inline(always)] |(re, _)| re);
-                        let im = transposed(&rows, n, #[inline(always)] |(_, im)| im);
-                        let (re, im) = (re.as_flattened(), im.as_flattened());
-                        let at = inner * group.first + n * M;
-                        for j in (0..some * M).step_by(vector) {
-                            let end = (some * M).min(j + vector);
-                            let re = Vector::load(s, &re[j..end]);
-                            let im = sign * Vector::load(s, &im[j..end]);
-                            put_factors(terms(Complex { re, im }), &mut to, at + j, end - j);
-                        }
-                    }
-                });
-            }
-        }
-    }
-}
-
-/// One series at a bin, and what follows in memory.
-struct Row<'a, R: Lanes, S: Simd> {
-    s: S,
-    sign: Vector<R, S>,
-    re: &'a [R],
-    im: &'a [R],
-    n: usize,
-    inner: usize,
-}
-
-impl<R: Lanes, S: Simd> Row<'_, R, S> {
-    /// Its part of groups of `M`.
-    #[inline(always)]
-    fn pack<const M: usize>(
-        &self,
-        run: &[Group],
-        to: &mut [&mut [R]; 3],
-        terms: impl Fn(Complex<R, S>) -> [Vector<R, S>; 3],
-    ) {
-        let Self { s, sign, re, im, n, inner } = *self;
-        let vector = R::lanes::<S>();
-        // What is written beyond a row of a group is overwritten by its next row.
-        let room = (inner - n) * M;
-        for group in run {
-            let at = inner * group.first + n * M;
-            for j in (0..M).step_by(vector) {
-                let from = group.first + j;
-                let re = Vector::load(s, &re[from..from + vector]);
-                let im = sign * Vector::load(s, &im[from..from + vector]);
-                let factors = terms(Complex { re, im });
-                if j + vector <= room {
-                    put_factors(factors, to, at + j, vector);
-                } else {
-                    put_factors(factors, to, at + j, room - j);
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn put_factors<R: Lanes, S: Simd>(
-    factors: [Vector<R, S>; 3],
-    to: &mut [&mut [R]; 3],
-    at: usize,
-    len: usize,
-) {
-    for (factor, to) in factors.into_iter().zip(to) {
-        factor.store(&mut to[at..at + len]);
-    }
-}
-
 /// Numbers of a row that are transposed together.
 const SOME: usize = 8;
+
+/// Makes the three factors of the rows or columns from `first` on, each `[group][inner][row or column]`.
+struct Pack<'a, R, S> {
+    s: S,
+    over: Over,
+    factor: Factor<'a, R>,
+    bin: usize,
+    first: usize,
+    side: Side,
+}
+
+impl<R: Lanes, S: Simd> Pack<'_, R, S> {
+    #[inline(always)]
+    fn pack(&self, groups: &[Group], to: &mut [R]) {
+        let mut to = thirds_mut(to);
+        match self.over {
+            Over::Series => {
+                for run in groups.chunk_by(|a, b| a.len == b.len) {
+                    self.series(run, &mut to);
+                }
+            }
+            Over::Lanes => {
+                for group in groups {
+                    match self.side {
+                        Side::Rows => {
+                            with_height!(S, group.len, M => self.lanes::<M>(group.first, &mut to));
+                        }
+                        Side::Columns => {
+                            with_width!(group.len, M => self.lanes::<M>(group.first, &mut to));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows or columns are lanes.
+    #[inline(always)]
+    fn series(&self, run: &[Group], to: &mut [&mut [R]; 3]) {
+        let Self { factor: Factor { spectrum, .. }, bin, first, .. } = *self;
+        let (inner, vector, len) = (spectrum.series(), R::lanes::<S>(), run[0].len);
+        for n in 0..inner {
+            if n + AHEAD < inner {
+                let (re, im) = spectrum.padded_row(n + AHEAD, bin);
+                prefetch(re);
+                prefetch(im);
+            }
+            let (re, im) = spectrum.padded_row(n, bin);
+            // What is written beyond a row of a group is overwritten by its next row.
+            let room = (inner - n) * len;
+            for group in run {
+                let at = inner * group.first + n * len;
+                for j in (0..len).step_by(vector) {
+                    let from = first + group.first + j;
+                    let (re, im) = (&re[from..from + vector], &im[from..from + vector]);
+                    if j + vector <= room {
+                        self.put(re, im, to, at + j, vector);
+                    } else {
+                        self.put(re, im, to, at + j, room - j);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows or columns are series.
+    #[inline(always)]
+    fn lanes<const M: usize>(&self, begin: usize, to: &mut [&mut [R]; 3]) {
+        let Self { factor: Factor { spectrum, .. }, bin, first, .. } = *self;
+        let (inner, vector) = (spectrum.lanes(), R::lanes::<S>());
+        let mut rows: [(&[R], &[R]); M] = [(&[], &[]); M];
+        for (j, row) in rows.iter_mut().enumerate() {
+            *row = spectrum.row_or_none(first + begin + j, bin);
+        }
+        for n in (0..inner).step_by(SOME) {
+            let some = SOME.min(inner - n);
+            let re = transposed(
+                &rows,
+                n,
+                #[inline(always)]
+                |(re, _)| re,
+            );
+            let im = transposed(
+                &rows,
+                n,
+                #[inline(always)]
+                |(_, im)| im,
+            );
+            let (re, im) = (re.as_flattened(), im.as_flattened());
+            let at = inner * begin + n * M;
+            for j in (0..some * M).step_by(vector) {
+                let end = (some * M).min(j + vector);
+                self.put(&re[j..end], &im[j..end], to, at + j, end - j);
+            }
+        }
+    }
+
+    /// The factors of neighbours.
+    #[inline(always)]
+    fn put(&self, re: &[R], im: &[R], to: &mut [&mut [R]; 3], at: usize, len: usize) {
+        let Self { s, factor, bin, side, .. } = *self;
+        let (re, mut im) = (Vector::load(s, re), Vector::load(s, im));
+        let none = Vector::splat(s, R::zero());
+        if factor.conjugate && bin > 0 {
+            im = none - im;
+        }
+        let factors = match side {
+            _ if bin == 0 => [none, re, im],
+            Side::Rows => [re + im, none - im, re],
+            Side::Columns => [re, re + im, im - re],
+        };
+        for (factor, to) in factors.into_iter().zip(to) {
+            factor.store(&mut to[at..at + len]);
+        }
+    }
+}
 
 /// `[SOME][M]` of the numbers from `n` on of a part of rows, 0 where a row has none.
 #[inline(always)]

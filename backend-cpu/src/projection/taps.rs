@@ -10,7 +10,7 @@ use crate::sequence::Sequence;
 use core::ops::Range;
 use ndarray::{ArrayViewMut3, Axis};
 use polychron_core::shape::Synapses;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Steps whose sums stay in registers.
@@ -66,7 +66,7 @@ pub(super) fn by_taps<R: Lanes>(
     let chunks = cut_up(d_taps.view_mut(), ROWS, cut.sources, Axis(1));
     chunks.into_par_iter().for_each(|(target, source, to)| {
         let (x, d_y, lead) = (x, d_y, synapses.taps - 1);
-        Arch::new().dispatch(Correlate { scratch, cut, shifts, x, lead, d_y, target, source, to });
+        R::correlate(Correlate { scratch, cut, shifts, x, lead, d_y, target, source, to });
     });
 }
 
@@ -80,7 +80,7 @@ fn sum<R: Lanes>(
 ) {
     let chunks = cut_up(to.view_mut(), ROWS, cut.steps, Axis(1));
     chunks.into_par_iter().for_each(|(target, start, to)| {
-        Arch::new().dispatch(Sum { scratch, cut, shifts, from, lead, target, start, to });
+        R::add_up(Sum { scratch, cut, shifts, from, lead, target, start, to });
     });
 }
 
@@ -215,7 +215,7 @@ fn pack<R: Lanes, S: Simd>(
 }
 
 /// Some steps of some targets.
-struct Sum<'a, R> {
+pub struct Sum<'a, R> {
     scratch: &'a Scratch<R>,
     cut: Cut,
     shifts: &'a Shifts<R>,
@@ -289,7 +289,7 @@ fn tile<R: Lanes, S: Simd>(s: S, rows: &[R]) -> [Vector<R, S>; TILE] {
 }
 
 /// The gradient by the taps from some inputs to some outputs.
-struct Correlate<'a, R> {
+pub struct Correlate<'a, R> {
     scratch: &'a Scratch<R>,
     cut: Cut,
     shifts: &'a Shifts<R>,

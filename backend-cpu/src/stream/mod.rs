@@ -13,6 +13,7 @@ use polychron_core::neuron::NeuronModel;
 use polychron_core::shape::{ShapeError, expect};
 use polychron_core::surrogate::Surrogate;
 use polychron_core::train::{Model, Tensor};
+pub(crate) use projection::Sums;
 use projection::{Projection, VECTORS};
 use readout::Readout;
 

@@ -3,7 +3,7 @@ use super::{BESIDE, Parameters};
 use crate::lanes::{Lanes, vectorize};
 use polychron_core::delay::round_delay;
 use polychron_core::shape::{ShapeError, Synapses, expect};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 /// Most vectors of steps to a block: as many sums as AVX2 holds in registers beside two operands.
 pub(super) const VECTORS: usize = 14;
@@ -192,7 +192,7 @@ impl<R: Lanes> Projection<R> {
     fn sum(&mut self, first: usize, n: usize) {
         let block = self.rows.len();
         self.sums.fill(R::zero());
-        Arch::new().dispatch(Sums {
+        R::stream(Sums {
             groups: &self.groups,
             values: &self.values,
             outputs: first..self.synapses.outputs.min(first + OUTPUTS),
@@ -212,7 +212,7 @@ impl<R: Lanes> Projection<R> {
 }
 
 /// The sums `[output][block]` of some outputs over all groups.
-struct Sums<'a, R> {
+pub struct Sums<'a, R> {
     groups: &'a [Group<R>],
     values: &'a [R],
     outputs: core::ops::Range<usize>,
