@@ -12,8 +12,6 @@ use polychron_cpu::{Algorithm, Error};
 use std::fmt;
 use work::{Size, Work};
 
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Dense, Algorithm::Frequency];
-
 const LAYERS: [(&str, Size); 5] = [
     ("shd 140-256", Size { x: Shape::new(100, 256, 140), outputs: 256, taps: 25, sigma: 12.0 }),
     ("shd 256-256", Size { x: Shape::new(112, 256, 256), outputs: 256, taps: 25, sigma: 12.0 }),
@@ -45,7 +43,8 @@ fn layers() -> impl Iterator<Item = Case> {
 }
 
 fn cases() -> impl Iterator<Item = Case> {
-    let with = |case| ALGORITHMS.map(|algorithm| Case { algorithm: Some(algorithm), ..case });
+    let with =
+        |case| Algorithm::ALL.map(|(_, algorithm)| Case { algorithm: Some(algorithm), ..case });
     layers().flat_map(with)
 }
 

@@ -68,8 +68,12 @@ impl<R: Lanes, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R
         let stage = Stage::new(&layer.stage, norm, y)?;
         let d_neuron = gradients.neuron.slice()?;
         let model = layer.stage.neuron;
-        let by_norm =
-            self.install(|| stage.backward(model, layer.norm.is_some(), d_spikes, d_neuron))?;
+        let by_norm = self.install(|| {
+            if let Some(numbers) = d_spikes.written_out() {
+                *d_spikes = numbers;
+            }
+            stage.backward(model, layer.norm.is_some(), d_spikes, d_neuron)
+        })?;
         if layer.norm.is_some() {
             let d_params = gradients.norm.slice()?;
             expect("norm's gradient", 2 * width, d_params.len())?;

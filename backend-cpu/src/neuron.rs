@@ -169,6 +169,10 @@ impl<R: Real> NeuronVisitor<R> for Forward<'_, '_, R> {
                 },
             )
         };
+        if stage.input.shape().is_empty() {
+            let neurons = 0..stage.input.shape().width;
+            return Ok(neurons.map(|n| stage.norm.of(n, &stage.lengths, stage.input)).collect());
+        }
         if stage.fires_alone(&neuron) {
             let neurons = self.spikes.spikes_mut().enumerate();
             return Ok(neurons
@@ -257,6 +261,10 @@ impl<R: Real> NeuronVisitor<R> for Backward<'_, '_, R> {
     fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
         let Self { stage, through_norm, d, d_params } = self;
         let neuron = stage.neuron(neuron)?;
+        d_params.fill(R::zero());
+        if stage.input.shape().is_empty() {
+            return Ok(vec![(R::zero(), R::zero()); stage.input.shape().width]);
+        }
         let neurons = d.blocks_mut().enumerate();
         let gradients: Vec<_> = neurons
             .map_init(
@@ -278,7 +286,6 @@ impl<R: Real> NeuronVisitor<R> for Backward<'_, '_, R> {
                 },
             )
             .collect();
-        d_params.fill(R::zero());
         for (by_params, _) in &gradients {
             add(d_params, by_params.as_ref());
         }

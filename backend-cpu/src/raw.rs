@@ -77,8 +77,8 @@ pub(crate) fn advise_large_pages<R: Real>(values: &mut [R]) {
         let before = values.as_ptr().align_offset(PAGE) * R::BYTES;
         if let Some(inside) = bytes.checked_sub(before).filter(|&inside| inside >= PAGE) {
             let start = values.as_mut_ptr().wrapping_byte_add(before).cast();
-            // SAFETY: the range lies within `values`, which is borrowed mutably; it begins with a page, as the call demands, and
-            // the advice changes no contents.
+            // SAFETY: the range begins within `values`, which is mapped; the advice changes no contents, whatever pages it covers,
+            // and a start that is no page's is refused.
             unsafe { libc::madvise(start, inside, libc::MADV_HUGEPAGE) };
         }
     }

@@ -86,13 +86,18 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
         Self { synapses, kernel, params, scratch, cut, fft: Fft::new(cut.length) }
     }
 
-    pub(super) fn forward(&self, x: &Sequence<R>, y: &mut Sequence<R>) {
+    /// Keeps the input's spectrum where the gradients by the kernel will be asked for.
+    pub(super) fn forward(&self, x: &Sequence<R>, keep: bool, y: &mut Sequence<R>) {
         let weights = self.weights(Series::Inputs);
         let spectrum = self.sequence(x, self.cut.hop);
         let mut product = self.spectrum(self.synapses.outputs, spectrum.lanes());
         self.multiply(Over::Series, (&weights, false), (&spectrum, false), &mut product);
         drop(weights);
-        x.keep(Analysed { cut: self.cut, spectrum });
+        if keep {
+            x.keep(Analysed { cut: self.cut, spectrum });
+        } else {
+            drop(spectrum);
+        }
         self.write_sequence(&product, self.cut.hop + self.synapses.taps - 1, y);
     }
 
@@ -471,7 +476,7 @@ mod tests {
                 let (mut found, mut by_input) =
                     (Sequence::new(output, &scratch), Sequence::new(input, &scratch));
                 let mut gradients = [vec![0.0; n], vec![0.0; n], vec![0.0]];
-                frequency.forward(&x, &mut found);
+                frequency.forward(&x, true, &mut found);
                 let views = gradients.each_mut().map(Vec::as_mut_slice);
                 frequency.backward(&x, &d_y, Some(views), Some(&mut by_input));
                 close(found.view().as_slice().unwrap(), y.view().as_slice().unwrap());
@@ -481,5 +486,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_kept_transform_is_of_what_the_sequence_holds_cut_in_the_same_way() {
+        let scratch = Scratch::default();
+        let (synapses, input) =
+            (Synapses { tail: 2, ..Synapses::new(2, 2, 4) }, Shape::new(20, 3, 2));
+        let (weights, delays) = (numbers(1, 4), vec![1.5; 4]);
+        let params = Parameters { weights: &weights, delays: &delays, sigma: &[0.7] };
+        let of = |blocks| {
+            let cut = Cut::into(blocks, synapses.taps, input.steps);
+            Frequency::new(&synapses, &Gauss, &params, &scratch, cut)
+        };
+        let output = synapses.output(input);
+        let d_y = sequence(output, &numbers(2, output.len()), &scratch);
+        let gradients = |x: &Sequence<f64>, blocks| {
+            let mut gradients = [vec![0.0; 4], vec![0.0; 4], vec![0.0]];
+            of(blocks).backward(x, &d_y, Some(gradients.each_mut().map(Vec::as_mut_slice)), None);
+            gradients.concat()
+        };
+        let other = numbers(4, input.len());
+        let mut x = sequence(input, &numbers(3, input.len()), &scratch);
+        let mut y = Sequence::new(output, &scratch);
+        of(1).forward(&x, true, &mut y);
+        x.write(&other).unwrap();
+        let expected = gradients(&sequence(input, &other, &scratch), 1);
+        close(&gradients(&x, 1), &expected);
+        of(1).forward(&x, true, &mut y);
+        close(&gradients(&x, 3), &expected);
     }
 }

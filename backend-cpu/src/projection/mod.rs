@@ -8,7 +8,7 @@ mod spectrum;
 mod taps;
 mod windows;
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Plan};
 use crate::backend::{Cpu, Error};
 use crate::lanes::{Lanes, whole_vectors};
 use crate::scratch::{Block, Scratch};
@@ -119,14 +119,14 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         synapses.check(x.shape(), y.shape())?;
         let params = Parameters::new(synapses, &params)?;
         if is_empty(synapses, x) {
-            y.clear();
+            self.install(|| y.clear());
             return Ok(());
         }
         self.install(|| {
             let plan = self.plan_for(synapses, kernel, params.sigma, x);
             let scratch = self.scratch();
             let passes = Passes { synapses, kernel, params: &params, scratch, window: plan.window };
-            passes.forward(plan.forward.algorithm, x, y)
+            passes.forward(&plan, x, y)
         })?;
         Ok(())
     }
@@ -153,13 +153,13 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         if is_empty(synapses, x) {
             gradients.into_iter().for_each(|gradient| gradient.fill(R::zero()));
             if let Some(d_x) = d_x {
-                d_x.clear();
+                self.install(|| d_x.clear());
             }
             return Ok(());
         }
-        let written_out = d_y.written_out();
-        let d_y = written_out.as_ref().unwrap_or(d_y);
         self.install(|| {
+            let written_out = d_y.written_out();
+            let d_y = written_out.as_ref().unwrap_or(d_y);
             let plan = self.plan_for(synapses, kernel, params.sigma, x);
             let scratch = self.scratch();
             let passes = Passes { synapses, kernel, params: &params, scratch, window: plan.window };
@@ -191,18 +191,17 @@ struct Passes<'a, R, K> {
 }
 
 impl<R: Lanes, K: DelayKernel<R>> Passes<'_, R, K> {
-    fn forward(
-        &self,
-        algorithm: Algorithm,
-        x: &Sequence<R>,
-        y: &mut Sequence<R>,
-    ) -> Result<(), ShapeError> {
+    fn forward(&self, plan: &Plan, x: &Sequence<R>, y: &mut Sequence<R>) -> Result<(), ShapeError> {
         let Self { synapses, scratch, window, .. } = *self;
+        let algorithm = plan.forward.algorithm;
         let written_out = written_out(algorithm, x);
         let x = written_out.as_ref().unwrap_or(x);
         match algorithm {
             Algorithm::Dense => dense::forward(synapses, &self.dense()?, x, y),
-            Algorithm::Frequency => self.frequency(x).forward(x, y),
+            Algorithm::Frequency => {
+                let keep = plan.by_kernel.algorithm == Algorithm::Frequency;
+                self.frequency(x).forward(x, keep, y);
+            }
             Algorithm::Taps => taps::forward(scratch, synapses, &self.windows(window), x, y),
             Algorithm::Windows => {
                 let windows = self.windows(whole_vectors::<R>(window));

@@ -37,7 +37,7 @@ pub(super) fn product<R: Lanes>(
         Over::Lanes => a.spectrum.lanes(),
     };
     to.rows_mut().into_par_iter().enumerate().for_each(|(bin, rows)| {
-        let near = (NEAR / (3 * inner * R::BYTES)).next_multiple_of(TALLEST).min(rows.len());
+        let near = (NEAR / (3 * inner * R::BYTES)).max(1).next_multiple_of(TALLEST).min(rows.len());
         let mut room = scratch.block((1, 1, 3 * inner * (lanes + near) + near * WIDEST));
         let room = room.values_mut();
         R::multiply(Multiply { over, a, b, bin, inner, lanes, pitch, near, rows, room });
@@ -429,4 +429,56 @@ fn accumulate<R: Lanes, S: Simd, const M: usize, const C: usize>(
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polychron_core::rng::Rng;
+
+    fn spectrum(scratch: &Scratch<f64>, series: usize, lanes: usize, stream: u64) -> Spectrum<f64> {
+        let mut spectrum = Spectrum::new(scratch, series, 2, lanes);
+        let rng = Rng::new(5, stream);
+        for (n, x) in spectrum.values_mut().iter_mut().enumerate() {
+            *x = rng.uniform::<f64>(n as u64) - 0.5;
+        }
+        spectrum
+    }
+
+    #[test]
+    fn products_equal_the_sums_where_rows_are_taken_some_at_a_time() {
+        let scratch = Scratch::default();
+        let (rows, inner, lanes) = (83_usize, 256, 16);
+        for (over, conjugate) in [(Over::Series, true), (Over::Lanes, false)] {
+            let [a, b] = match over {
+                Over::Series => [(inner, rows.next_multiple_of(16), 1), (inner, lanes, 2)],
+                Over::Lanes => [(rows, inner, 1), (lanes, inner, 2)],
+            }
+            .map(|(series, lanes, stream)| spectrum(&scratch, series, lanes, stream));
+            let mut to = spectrum(&scratch, rows, lanes, 3);
+            let factor = |spectrum, conjugate| Factor { spectrum, conjugate };
+            product(&scratch, over, factor(&a, conjugate), factor(&b, false), &mut to);
+            for (r, c) in (0..rows).flat_map(|r| (0..lanes).map(move |c| (r, c))) {
+                let at = |of: &Spectrum<f64>, outer: usize, k: usize, bin| {
+                    let (series, lane) = if over == Over::Series { (k, outer) } else { (outer, k) };
+                    let (re, im) = of.padded_row(series, bin);
+                    (re[lane], im[lane])
+                };
+                let (mut apart, mut sum) = ((0.0, 0.0), (0.0, 0.0));
+                for k in 0..inner {
+                    let (a, b) = (at(&a, r, k, 0), at(&b, c, k, 0));
+                    apart = (apart.0 + a.0 * b.0, apart.1 + a.1 * b.1);
+                }
+                for k in 0..inner {
+                    let (a, b) = (at(&a, r, k, 1), at(&b, c, k, 1));
+                    let im = if conjugate { -a.1 } else { a.1 };
+                    sum = (sum.0 + a.0 * b.0 - im * b.1, sum.1 + a.0 * b.1 + im * b.0);
+                }
+                for (bin, expected) in [apart, sum].into_iter().enumerate() {
+                    let (re, im) = to.padded_row(r, bin);
+                    assert!((re[c] - expected.0).abs() + (im[c] - expected.1).abs() < 1e-12);
+                }
+            }
+        }
+    }
 }

@@ -29,7 +29,7 @@ const BESIDE: usize = 16;
 /// another cut into blocks may round otherwise, too.
 ///
 /// Cost: a layer delivers a block spike by spike, an addition for every synapse behind one, or by vectors of 4, 8 or 16 steps, a
-/// multiply-add for every synapse and vector, whichever is cheaper. Blocks of less than a vector go spike by spike.
+/// multiply-add for every synapse and vector, whichever is cheaper. Blocks of up to a vector go spike by spike.
 /// Nothing is allocated. Memory: 16 bytes a synapse in single precision, and for every neuron the longest delay and 112
 /// steps (224 with AVX-512), twice.
 ///

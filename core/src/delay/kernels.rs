@@ -29,6 +29,7 @@ pub struct Discrete;
 /// -ln(1e-30).
 const NEGLIGIBLE: f64 = 69.07755278982137;
 
+/// A tap counts down to this share of the rounding of the largest: derivatives weigh far taps more.
 const MARGIN: f64 = 1.0 / 256.0;
 
 #[inline]

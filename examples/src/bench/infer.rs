@@ -139,7 +139,7 @@ pub(crate) fn infer(args: &Args) -> Result<()> {
         steps_ms: median(by_steps.into_iter()),
         firing_rates: rates.collect(),
         events,
-        ns_per_event: 1e6 * stream_ms / events,
+        ns_per_event: 1e6 * stream_ms / f64::max(events, 1.0),
         stream_gflops: 1e-6 * operations.sum::<f64>() / stream_ms,
         peak_rss_mib,
         cpu: cpu_model(),

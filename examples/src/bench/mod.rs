@@ -67,6 +67,8 @@ impl Setting {
         require(dt_ms == 10 || dt_ms == 1, "--dt-ms", dt_ms, "is neither 10 nor 1")?;
         let steps = self.steps.unwrap_or(1000 / dt_ms as usize);
         require(steps > 0, "--steps", steps, "is not at least 1")?;
+        let density = self.density;
+        require((0.0..=1.0).contains(&density), "--density", density, "is not in [0, 1]")?;
         let mut config = self.net.config(dt_ms)?;
         let (max_delay, batch) = match dt_ms {
             10 => (config.network.max_delay, config.data.batch),
@@ -113,7 +115,6 @@ impl Net {
 /// Spike counts `[T, B, N]`: 0 but for a share `density`, of which 4 in 5 are 1 and the others 2 to 4, as where
 /// neighbouring channels of a recording are summed.
 fn counts(shape: Shape, density: f64, rng: Rng) -> Result<Vec<f32>> {
-    require((0.0..=1.0).contains(&density), "--density", density, "is not in [0, 1]")?;
     let mut counts = Vec::new();
     if counts.try_reserve_exact(shape.len()).is_err() {
         let Shape { steps, batch, width } = shape;
