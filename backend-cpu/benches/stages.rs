@@ -97,13 +97,6 @@ fn layer_forward(bencher: Bencher<'_, '_>, case: Case) {
     projections(bencher, case, 1, case.work(), Work::layer_forward);
 }
 
-#[divan::bench(args = cases())]
-fn layer_backward(bencher: Bencher<'_, '_>, case: Case) {
-    let mut work = case.work();
-    work.layer_forward().unwrap();
-    projections(bencher, case, 2, work, |work| work.layer_backward(true));
-}
-
 /// Bytes are input, upstream gradient and gradient.
 #[divan::bench(args = layers())]
 fn neuron_backward(bencher: Bencher<'_, '_>, case: Case) {

@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use polychron_core::backend::{
-    Backend, Firing, Layer, LayerGradients, LayerOps, LayerTape, NeuronOps, NeuronStage, NormMode,
+    Backend, Firing, Layer, LayerOps, LayerTape, NeuronOps, NeuronStage, NormMode,
     SynapseGradients, SynapseOps, SynapseParams, View, ViewMut,
 };
 use polychron_core::delay::Gauss;
@@ -63,7 +63,6 @@ pub(crate) struct Work {
     d_weights: Vec<f32>,
     d_delays: Vec<f32>,
     d_sigma: Vec<f32>,
-    d_norm: Vec<f32>,
     moments: [Vec<f32>; 2],
 }
 
@@ -125,7 +124,6 @@ impl Work {
             d_weights: numbers(rng.fork(8), count, -1.0, 1.0),
             d_delays: vec![0.0; count],
             d_sigma: vec![0.0],
-            d_norm: vec![0.0; 2 * y.width],
             moments: [vec![0.0; count], vec![0.0; count]],
             x,
             cpu,
@@ -168,7 +166,7 @@ impl Work {
 
     pub(crate) fn neuron_backward(&mut self) -> Result<(), Error> {
         let stage = stage(&self.mask);
-        let d_params = ViewMut::new(&mut self.d_norm, 0..0);
+        let d_params = ViewMut::new(&mut self.running, 0..0);
         self.cpu.neuron_backward(&stage, &self.z, &self.d_spikes, &mut self.spikes, d_params)
     }
 
@@ -184,30 +182,6 @@ impl Work {
         };
         let mode = NormMode::Batch { running: view_mut(&mut self.running) };
         self.cpu.layer_forward(&layer, mode, &self.x, &mut self.tape, &mut self.spikes)
-    }
-
-    /// After [`layer_forward`](Self::layer_forward).
-    pub(crate) fn layer_backward(&mut self, by_input: bool) -> Result<(), Error> {
-        let layer = Layer {
-            synapses: &self.synapses,
-            kernel: &Gauss,
-            weights: view(&self.weights),
-            delays: view(&self.delays),
-            sigma: view(&self.sigma),
-            norm: Some((&NORM, view(&self.norm))),
-            stage: stage(&self.mask),
-        };
-        let gradients = LayerGradients {
-            synapses: SynapseGradients {
-                weights: view_mut(&mut self.d_weights),
-                delays: view_mut(&mut self.d_delays),
-                sigma: view_mut(&mut self.d_sigma),
-            },
-            norm: view_mut(&mut self.d_norm),
-            neuron: ViewMut::new(&mut self.running, 0..0),
-        };
-        let d_x = by_input.then_some(&mut self.d_x);
-        self.cpu.layer_backward(&layer, &self.x, &self.tape, &mut self.d_spikes, gradients, d_x)
     }
 
     /// Reads the neurons' input as the readout's.
