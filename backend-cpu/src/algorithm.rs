@@ -54,15 +54,27 @@ pub struct Choice {
     /// The cost of every algorithm, in the order of [`Algorithm::ALL`]: multiply-adds of a large matrix product that take as
     /// long. Infinite where there is no such way.
     pub costs: [f64; 4],
+    /// What is done.
+    pub work: Work,
+}
+
+/// The work of one direction of a delayed projection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Work {
+    /// Multiply-adds of synapses, those of transforms left out.
+    pub multiply_adds: f64,
+    /// Bytes of input and output, each moved once, and of kernels and transforms, each written and read once.
+    pub bytes: f64,
 }
 
 impl Choice {
-    /// The cheapest way, unless one was given.
-    pub(crate) fn new(given: Option<Algorithm>, costs: [f64; 4]) -> Self {
+    /// The cheapest way, unless one was given; costs and work are in the order of [`Algorithm::ALL`].
+    pub(crate) fn new(given: Option<Algorithm>, costs: [f64; 4], work: [Work; 4]) -> Self {
         let cost = |(_, algorithm): &(&str, Algorithm)| costs[*algorithm as usize];
         let cheapest = Algorithm::ALL.iter().min_by(|a, b| cost(a).total_cmp(&cost(b)));
         let cheapest = cheapest.map_or(Algorithm::Dense, |&(_, algorithm)| algorithm);
-        Self { algorithm: given.unwrap_or(cheapest), costs }
+        let algorithm = given.unwrap_or(cheapest);
+        Self { algorithm, costs, work: work[algorithm as usize] }
     }
 }
 

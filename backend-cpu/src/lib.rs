@@ -32,7 +32,7 @@ mod scratch;
 mod sequence;
 mod stream;
 
-pub use algorithm::{Algorithm, Choice, Plan};
+pub use algorithm::{Algorithm, Choice, Plan, Work};
 pub use backend::{Cpu, Error};
 pub use lanes::Lanes;
 pub use sequence::Sequence;

@@ -12,7 +12,7 @@ use polychron_core::norm::BatchNorm;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{self, Hidden, Network, Output, Recipe, Sigma};
-use polychron_cpu::Cpu;
+use polychron_cpu::{Cpu, Plan};
 
 pub(crate) type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
 pub(crate) type Trainer =
@@ -48,25 +48,44 @@ pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
     Ok(Cpu::new(config.threads)?.with_algorithm(algorithm))
 }
 
-/// What the backend picks for every layer and direction, and why, with the sigma of the first epoch and where that share of
-/// every layer's input is not 0.
-pub(crate) fn plan(config: &Config, network: &Net, input: Shape, density: f64) -> Result<String> {
+/// What the backend picks for every layer and direction with the sigma of the first epoch, where that share of a layer's
+/// input is not 0, the last share holding for the layers after it too.
+pub(crate) fn plans(
+    config: &Config,
+    network: &Net,
+    input: Shape,
+    densities: &[f64],
+) -> Result<Vec<Plan>> {
     let cpu = cpu(config)?;
+    let last = densities.last().copied().unwrap_or(1.0);
+    let mut densities = densities.iter().copied().chain(std::iter::repeat(last));
     let output = (&network.output.synapses, &network.output.kernel);
     let layers = network.hidden.iter().map(|h| (&h.synapses, &h.kernel)).chain([output]);
     let mut shape = input;
-    let mut lines = String::new();
-    for (n, (synapses, kernel)) in layers.enumerate() {
-        let Synapses { inputs, outputs, taps, .. } = *synapses;
-        let sigma = config.train.sigma_start.unwrap_or((taps / 2) as f64) as f32;
-        let plan = cpu.plan(synapses, kernel, &[sigma], shape, density);
-        lines += &format!(
+    let plan = |(synapses, kernel): (&Synapses, &AnyKernel)| {
+        let density = densities.next().unwrap_or(last);
+        let plan = cpu.plan(synapses, kernel, &[sigma(config, synapses)], shape, density);
+        shape = synapses.output(shape);
+        plan
+    };
+    Ok(layers.map(plan).collect())
+}
+
+/// The same in words, for one density.
+pub(crate) fn plan(config: &Config, network: &Net, input: Shape, density: f64) -> Result<String> {
+    let plans = plans(config, network, input, &[density])?;
+    let layer = |(n, (synapses, plan)): (usize, (&Synapses, Plan))| {
+        let (Synapses { inputs, outputs, taps, .. }, sigma) = (synapses, sigma(config, synapses));
+        format!(
             "layer {}: {inputs}-{outputs}, {taps} taps, sigma {sigma}, density {density}: {plan}\n",
             n + 1
-        );
-        shape = synapses.output(shape);
-    }
-    Ok(lines)
+        )
+    };
+    Ok(network.synapses().zip(plans).enumerate().map(layer).collect())
+}
+
+fn sigma(config: &Config, synapses: &Synapses) -> f32 {
+    config.train.sigma_start.unwrap_or((synapses.taps / 2) as f64) as f32
 }
 
 /// A trainer at the start of a run.

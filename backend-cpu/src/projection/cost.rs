@@ -1,7 +1,7 @@
 use super::events::density;
 use super::frequency::Cut;
 use super::windows::longest;
-use crate::algorithm::{Algorithm, Choice, Plan};
+use crate::algorithm::{Algorithm, Choice, Plan, Work};
 use crate::backend::Cpu;
 use crate::lanes::{Lanes, whole_vectors};
 use crate::sequence::Sequence;
@@ -46,15 +46,32 @@ impl<R: Lanes> Cpu<R> {
         let taps = elements * (input.steps * lanes) as f64;
         let windows = elements * samples * density * whole_vectors::<R>(window) as f64;
         let costs = |tap: f64, windows| [dense, frequency, tap * taps + moved, windows];
+        let ends = (input.len() + synapses.output(input).len()) as f64;
+        let transformed = cut.length as f64
+            * (pairs + (cut.lanes::<R>(input.batch) * (synapses.inputs + synapses.outputs)) as f64);
+        let work = [
+            (dense, pairs * synapses.taps as f64),
+            (pairs * cut.multiply_adds::<R>(input.batch) as f64, transformed),
+            (taps, elements * window as f64),
+            (windows, elements * window as f64),
+        ]
+        .map(|(multiply_adds, kept)| Work {
+            multiply_adds,
+            bytes: (ends + 2.0 * kept) * R::BYTES as f64,
+        });
         let given = self.forced();
         let by_input = given.map(|a| if a == Algorithm::Windows { Algorithm::Taps } else { a });
         Plan {
             window,
             length: cut.length,
             blocks: cut.blocks,
-            forward: Choice::new(given, costs(TAP, SPIKE * windows + moved)),
-            by_input: Choice::new(by_input, costs(TAP, f64::INFINITY)),
-            by_kernel: Choice::new(given, costs(TAP_GRADIENT, SPIKE_GRADIENT * windows + moved)),
+            forward: Choice::new(given, costs(TAP, SPIKE * windows + moved), work),
+            by_input: Choice::new(by_input, costs(TAP, f64::INFINITY), work),
+            by_kernel: Choice::new(
+                given,
+                costs(TAP_GRADIENT, SPIKE_GRADIENT * windows + moved),
+                work,
+            ),
         }
     }
 

@@ -45,9 +45,19 @@ impl Cut {
         Self { length: length(hop + taps - 1), hop, blocks: steps.div_ceil(hop) }
     }
 
-    /// Multiply-adds a synapse of one pass.
+    /// What one pass costs a synapse, in multiply-adds.
     pub(super) fn cost<R: Lanes>(&self, batch: usize) -> usize {
-        self.length * (self.blocks * whole_vectors::<R>(batch) * 3 / 2 + MOVE)
+        self.multiply_adds::<R>(batch) + self.length * MOVE
+    }
+
+    /// Multiply-adds a synapse of one pass.
+    pub(super) fn multiply_adds<R: Lanes>(&self, batch: usize) -> usize {
+        self.length * self.lanes::<R>(batch) * 3 / 2
+    }
+
+    /// Lanes of a neuron's spectrum.
+    pub(super) fn lanes<R: Lanes>(&self, batch: usize) -> usize {
+        self.blocks * whole_vectors::<R>(batch)
     }
 }
 
@@ -149,8 +159,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
     /// samples block by block.
     fn sequence(&self, x: &Sequence<R>, window: usize) -> Spectrum<R> {
         let batch = x.shape().batch;
-        let mut spectrum =
-            self.spectrum(x.shape().width, self.cut.blocks * whole_vectors::<R>(batch));
+        let mut spectrum = self.spectrum(x.shape().width, self.cut.lanes::<R>(batch));
         let (stride, lanes, pitch) = (spectrum.stride(), spectrum.lanes(), spectrum.pitch());
         spectrum.values_mut().par_chunks_mut(stride).enumerate().for_each(|(n, to)| {
             let Self { cut, fft, .. } = self;

@@ -10,6 +10,7 @@ use polychron_core::backend::Backend;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::train::{Batch, Trainer};
+use polychron_cpu::{Choice, Plan, Work};
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -51,6 +52,9 @@ struct Timing {
     /// In order of the step; `other` is what the trainer does itself.
     #[serde(serialize_with = "as_map")]
     stages: Vec<(String, f64)>,
+    /// What the projections of a layer did in its stage's whole time.
+    #[serde(serialize_with = "as_map")]
+    rates: Vec<(String, Rate)>,
     /// Mean spikes a neuron and step of every hidden layer, at the initial weights.
     firing_rates: Vec<f64>,
     /// The rate of products of large matrices on the same threads.
@@ -60,6 +64,12 @@ struct Timing {
     peak_rss_mib: Option<f64>,
     cpu: Option<String>,
     device: &'static str,
+}
+
+#[derive(Serialize)]
+struct Rate {
+    gflops: f64,
+    gbytes_per_s: f64,
 }
 
 /// Runs `bench step`.
@@ -96,6 +106,9 @@ pub(crate) fn step(args: &Args) -> Result<()> {
     let peak_rss_mib = peak_rss_mib();
     let watch = trainer.model().backend();
     let taps = config.network.max_delay + 1;
+    let stages = stages(&runs);
+    let densities: Vec<_> = [args.setting.density].into_iter().chain(firing_rates.clone()).collect();
+    let plans = network::plans(&config, trainer.model().network(), shape, &densities)?;
     let timing = Timing {
         net: args.setting.net,
         dt_ms: args.setting.dt_ms,
@@ -107,7 +120,8 @@ pub(crate) fn step(args: &Args) -> Result<()> {
         threads: config.threads(),
         repeats: args.repeats,
         total_ms: median(runs.iter().map(|(total, _)| *total)),
-        stages: stages(&runs),
+        rates: rates(&plans, &stages),
+        stages,
         firing_rates,
         gemm_peak_gflops: 1e-9 * watch.backend().gemm_rate(),
         dense_gflop,
@@ -157,8 +171,29 @@ fn stages(runs: &[(f64, Laps)]) -> Vec<(String, f64)> {
     names.map(stage).chain([("other".into(), median(runs.iter().map(rest)))]).collect()
 }
 
-fn as_map<S: Serializer>(stages: &[(String, f64)], to: S) -> std::result::Result<S::Ok, S::Error> {
-    to.collect_map(stages.iter().map(|(name, ms)| (name, ms)))
+/// Multiply-adds and bytes of the layers' projections over the time of their stages.
+fn rates(plans: &[Plan], stages: &[(String, f64)]) -> Vec<(String, Rate)> {
+    let layer = |(n, plan): (usize, &Plan)| {
+        let by_input = (n > 0).then_some(plan.by_input);
+        let back = [Some(plan.by_kernel), by_input].into_iter().flatten().collect();
+        [("forward", vec![plan.forward]), ("backward", back)].map(|(way, choices)| {
+            let name = format!("{way}_{}", n + 1);
+            let ms = stages.iter().find(|(stage, _)| *stage == name).map_or(f64::NAN, |s| s.1);
+            let sum = |of: fn(&Work) -> f64| {
+                1e-6 * choices.iter().map(|choice: &Choice| of(&choice.work)).sum::<f64>() / ms
+            };
+            let gflops = sum(|work| 2.0 * work.multiply_adds);
+            (name, Rate { gflops, gbytes_per_s: sum(|work| work.bytes) })
+        })
+    };
+    plans.iter().enumerate().flat_map(layer).collect()
+}
+
+fn as_map<T: Serialize, S: Serializer>(
+    stages: &[(String, T)],
+    to: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_map(stages.iter().map(|(name, value)| (name, value)))
 }
 
 impl Timing {
@@ -175,7 +210,12 @@ impl Timing {
             self.device
         );
         for (stage, ms) in &self.stages {
-            let _ = writeln!(text, "  {stage:<12} {ms:>9.2} ms");
+            let _ = write!(text, "  {stage:<12} {ms:>9.2} ms");
+            if let Some((_, rate)) = self.rates.iter().find(|(name, _)| name == stage) {
+                let Rate { gflops, gbytes_per_s } = rate;
+                let _ = write!(text, "  {gflops:>5.0} GFLOP/s  {gbytes_per_s:>5.1} GB/s");
+            }
+            text.push('\n');
         }
         let _ = writeln!(text, "  {:<12} {:>9.2} ms\n", "total", self.total_ms);
         for (n, rate) in self.firing_rates.iter().enumerate() {
