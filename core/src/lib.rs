@@ -37,13 +37,17 @@ pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod delay;
+pub mod format;
 pub mod gradcheck;
+pub mod infer;
 pub mod init;
 pub mod loss;
 pub mod neuron;
 pub mod norm;
 pub mod num;
 pub mod optim;
+#[cfg(feature = "alloc")]
+pub mod quant;
 #[cfg(feature = "alloc")]
 pub mod reference;
 pub mod rng;

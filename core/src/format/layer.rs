@@ -1,0 +1,419 @@
+use super::read::{byte, byte_size, from, half, half_size, is_zero, part, size, wide, word};
+use super::{Fault, FormatError, PARTS, TAPS, WIDTH, Weight, bytes_at, pick, put};
+
+/// Neurons to a list, a bitmap and a block at most.
+pub(crate) const GROUP: usize = 256;
+/// Neurons to a word of a bitmap.
+pub(crate) const WORD: usize = 32;
+/// Bytes of a layer's own fields.
+pub(crate) const FIELDS: usize = 32;
+/// Bytes of a block's.
+pub(crate) const BLOCK: usize = 20;
+
+/// A projection and the neurons behind it, read and checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// One more than the longest delay.
+    pub(crate) taps: usize,
+    /// Whether spikes are written ahead to their time of arrival; otherwise past spikes are remembered and delivered when due.
+    pub(crate) ring: bool,
+    /// Whether a spike subtracts the threshold; otherwise the membrane becomes 0.
+    pub(crate) soft: bool,
+    /// Whether the input is one of values.
+    pub(crate) values: bool,
+    /// Most spikes of a tick and group that are listed.
+    pub(crate) list: usize,
+    /// What a membrane keeps of itself from one tick to the next, times 2^shift.
+    pub(crate) leak: i32,
+    pub(crate) shift: u32,
+    /// A neuron's bias times 2^bias_shift is in units of 2^-shift.
+    pub(crate) bias_shift: u32,
+    /// The leak of an f32 model.
+    pub(crate) keep: f32,
+    /// Membrane to octaves of the softmax.
+    pub(crate) gain: u32,
+    pub(crate) gain_shift: u32,
+    /// [`BLOCK`] bytes a block.
+    pub(crate) blocks: &'a [u8],
+    pub(crate) neurons: &'a [u8],
+    /// From the first table and the first row to the end of the file.
+    pub(crate) tables: &'a [u8],
+    pub(crate) rows: &'a [u8],
+    /// Where its membranes begin among the words.
+    pub(crate) membranes: usize,
+    /// Where its inputs' history begins among the bytes.
+    pub(crate) history: usize,
+    /// Where the sums yet to arrive begin.
+    pub(crate) arriving: usize,
+    /// The first word behind what a delivery can reach, counted from its membranes.
+    pub(crate) reach: usize,
+    /// Ticks that are remembered.
+    pub(crate) slots: usize,
+    /// Bytes of one of them, and of its bitmap or values.
+    pub(crate) slot: usize,
+    pub(crate) truth: usize,
+}
+
+/// Synapses from up to 256 neighbours to up to 256.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block {
+    pub(crate) source: usize,
+    pub(crate) sources: usize,
+    pub(crate) target: usize,
+    pub(crate) targets: usize,
+    /// Synapses of a row.
+    pub(crate) row: usize,
+    /// Where its table and its rows begin.
+    pub(crate) table: usize,
+    pub(crate) rows: usize,
+}
+
+impl Block {
+    pub(crate) const fn read(bytes: &[u8], n: usize) -> Self {
+        let at = n.saturating_mul(BLOCK);
+        Self {
+            source: half_size(bytes, at),
+            sources: half_size(bytes, at.saturating_add(2)),
+            target: half_size(bytes, at.saturating_add(4)),
+            targets: half_size(bytes, at.saturating_add(6)),
+            row: half_size(bytes, at.saturating_add(8)),
+            table: size(word(bytes, at.saturating_add(12))),
+            rows: size(word(bytes, at.saturating_add(16))),
+        }
+    }
+
+    /// Bytes of a table's row.
+    pub(crate) const fn stride(&self) -> usize {
+        self.sources.next_multiple_of(WORD)
+    }
+}
+
+impl<'a> Layer<'a> {
+    pub(super) const NONE: Self = Self {
+        inputs: 0,
+        outputs: 0,
+        taps: 0,
+        ring: false,
+        soft: false,
+        values: false,
+        list: 0,
+        leak: 0,
+        shift: 0,
+        bias_shift: 0,
+        keep: 0.0,
+        gain: 0,
+        gain_shift: 0,
+        blocks: &[],
+        neurons: &[],
+        tables: &[],
+        rows: &[],
+        membranes: 0,
+        history: 0,
+        arriving: 0,
+        reach: 0,
+        slots: 0,
+        slot: 0,
+        truth: 0,
+    };
+
+    /// Reads and checks a layer of four sections; `width` is what the layer before puts out.
+    pub(super) const fn read<W: Weight>(
+        file: &'a [u8],
+        [own, neurons, tables, rows]: [(usize, usize); PARTS],
+        width: usize,
+        values: bool,
+        last: bool,
+    ) -> Result<Self, FormatError> {
+        let (at, len) = own;
+        let fields = attempt!(bytes_at(file, at, len));
+        ensure!(len >= FIELDS, at, Length);
+        let (inputs, outputs) = (half_size(fields, 0), half_size(fields, 2));
+        ensure!(inputs == width, at, Size);
+        ensure!(outputs >= 1 && outputs <= WIDTH, at.saturating_add(2), Size);
+        let taps = half_size(fields, 4);
+        ensure!(taps >= 1 && taps <= TAPS, at.saturating_add(4), Size);
+        let (scheme, list, reset) = (byte(fields, 6), byte_size(fields, 7), byte(fields, 8));
+        ensure!(scheme <= 1, at.saturating_add(6), Reserved);
+        ensure!(list < 255, at.saturating_add(7), Range);
+        ensure!(reset <= 1 && !(last && reset == 1), at.saturating_add(8), Reserved);
+        let (shift, bias_shift) = (byte(fields, 9), byte(fields, 10));
+        ensure!(shift <= 15 && bias_shift <= 15, at.saturating_add(9), Range);
+        let (leak, keep) = (half(fields, 12), f32::from_bits(word(fields, 16)));
+        let (gain, gain_shift) = (word(fields, 20), byte(fields, 24));
+        let float = W::CODE == f32::CODE;
+        ensure!(!float || (keep >= 0.0 && keep <= 1.0), at.saturating_add(16), Range);
+        let whole = if float { leak == 0 && shift == 0 && bias_shift == 0 } else { keep == 0.0 };
+        ensure!(whole, at.saturating_add(12), Reserved);
+        ensure!(gain_shift <= 31, at.saturating_add(24), Range);
+        ensure!(last || (gain == 0 && gain_shift == 0), at.saturating_add(20), Reserved);
+        let unused = byte(fields, 11) == 0 && is_zero(attempt!(bytes_at(fields, 25, 7)));
+        ensure!(unused, at.saturating_add(25), Reserved);
+        let ring = scheme == 1;
+        let count = half_size(fields, 14);
+        ensure!(len == FIELDS.saturating_add(count.saturating_mul(BLOCK)), at, Length);
+        let parameters = if last { 0 } else { outputs.saturating_mul(W::NEURON) };
+        ensure!(neurons.1 == parameters, neurons.0, Length);
+        let slots = if ring { 1 } else { taps };
+        let truth = if values { inputs } else { inputs.div_ceil(WORD).saturating_mul(4) };
+        let listed = if list > 0 { list.saturating_add(1) } else { 0 };
+        let slot = truth.saturating_add(inputs.div_ceil(GROUP).saturating_mul(listed));
+        let layer = Self {
+            inputs,
+            outputs,
+            taps,
+            ring,
+            soft: reset == 1,
+            values,
+            list,
+            leak: i32::from_le_bytes([byte(fields, 12), byte(fields, 13), 0, 0]),
+            shift: word(&[shift, 0, 0, 0], 0),
+            bias_shift: word(&[bias_shift, 0, 0, 0], 0),
+            keep,
+            gain,
+            gain_shift: word(&[gain_shift, 0, 0, 0], 0),
+            blocks: attempt!(bytes_at(fields, FIELDS, len.saturating_sub(FIELDS))),
+            neurons: attempt!(bytes_at(file, neurons.0, neurons.1)),
+            tables: rest(file, tables.0),
+            rows: rest(file, rows.0),
+            slots,
+            slot,
+            truth,
+            ..Self::NONE
+        };
+        if ring {
+            ensure!(count == 0, at.saturating_add(14), Reserved);
+            layer.check_ring::<W>(neurons.0, tables, rows, last)
+        } else {
+            layer.check_groups::<W>(count, at, neurons.0, tables, rows, last)
+        }
+    }
+
+    /// A row of (delay, weight) for every input, a pair for every output.
+    const fn check_ring<W: Weight>(
+        self,
+        neurons: usize,
+        tables: (usize, usize),
+        rows: (usize, usize),
+        last: bool,
+    ) -> Result<Self, FormatError> {
+        let len = self.inputs.saturating_mul(self.outputs).saturating_mul(W::SYNAPSE);
+        ensure!(tables.1 == 0, tables.0, Length);
+        ensure!(rows.1 == len.next_multiple_of(4), rows.0, Length);
+        let mut first = 0;
+        while first < self.outputs {
+            let (mut sums, mut input) = ([0; GROUP], 0);
+            let here = min(GROUP, self.outputs.saturating_sub(first));
+            while input < self.inputs {
+                let mut n = 0;
+                while n < here {
+                    let place = input.saturating_mul(self.outputs).saturating_add(first);
+                    let at = place.saturating_add(n).saturating_mul(W::SYNAPSE);
+                    let offset = rows.0.saturating_add(at);
+                    ensure!(byte_size(self.rows, at) < self.taps, offset, Range);
+                    attempt!(self.add::<W>(&mut sums, n, at, offset));
+                    n = n.wrapping_add(1);
+                }
+                input = input.wrapping_add(1);
+            }
+            attempt!(self.check_sums::<W>(&sums, first, here, neurons, last));
+            first = first.saturating_add(GROUP);
+        }
+        ensure!(is_zero(padding(self.rows, len)), rows.0.saturating_add(len), Reserved);
+        Ok(self)
+    }
+
+    /// Blocks divide sources by 256 and targets at will, sources running fastest; tables and rows follow one another.
+    const fn check_groups<W: Weight>(
+        mut self,
+        count: usize,
+        own: usize,
+        neurons: usize,
+        tables: (usize, usize),
+        rows: (usize, usize),
+        last: bool,
+    ) -> Result<Self, FormatError> {
+        let (mut source, mut target, mut targets) = (0, 0usize, 0);
+        let (mut table, mut row) = (0usize, 0usize);
+        let (mut sums, mut n) = ([0; GROUP], 0);
+        while n < count {
+            let at = own.saturating_add(FIELDS).saturating_add(n.saturating_mul(BLOCK));
+            let block = Block::read(self.blocks, n);
+            if source == 0 {
+                targets = block.targets;
+                sums = [0; GROUP];
+            }
+            let whole = targets >= 1 && targets <= GROUP && block.targets == targets;
+            ensure!(whole && block.row >= 1 && block.row <= GROUP, at, Size);
+            ensure!(target.saturating_add(targets) <= self.outputs, at, Size);
+            let sources = min(GROUP, self.inputs.saturating_sub(source));
+            let there = block.source == source && block.sources == sources;
+            ensure!(there && block.target == target, at, Section);
+            ensure!(block.table == table && block.rows == row, at, Section);
+            ensure!(
+                half(self.blocks, n.saturating_mul(BLOCK).saturating_add(10)) == 0,
+                at,
+                Reserved
+            );
+            table =
+                table.saturating_add(self.taps.saturating_add(1).saturating_mul(block.stride()));
+            row = row.saturating_add(sources.saturating_mul(block.row).saturating_mul(W::SYNAPSE));
+            ensure!(table <= tables.1, tables.0, Length);
+            ensure!(row <= rows.1, rows.0, Length);
+            attempt!(self.check_block::<W>(&block, &mut sums, tables.0, rows.0));
+            source = source.saturating_add(sources);
+            if source == self.inputs {
+                attempt!(self.check_sums::<W>(&sums, target, targets, neurons, last));
+                self.reach = target.saturating_add(GROUP);
+                (source, target) = (0, target.saturating_add(targets));
+            }
+            n = n.wrapping_add(1);
+        }
+        ensure!(source == 0 && target == self.outputs, own.saturating_add(14), Size);
+        ensure!(tables.1 == table, tables.0, Length);
+        ensure!(rows.1 == row.next_multiple_of(4), rows.0, Length);
+        ensure!(is_zero(padding(self.rows, row)), rows.0.saturating_add(row), Reserved);
+        Ok(self)
+    }
+
+    /// Groups of a row add up to its synapses; what follows them is 0.
+    const fn check_block<W: Weight>(
+        &self,
+        block: &Block,
+        sums: &mut [u32; GROUP],
+        tables: usize,
+        rows: usize,
+    ) -> Result<(), FormatError> {
+        let stride = block.stride();
+        let mut source = 0;
+        while source < stride {
+            let (mut used, mut before, mut d) = (0usize, 0u8, 0);
+            while d <= self.taps {
+                let place = d.saturating_mul(stride).saturating_add(source);
+                let at = block.table.saturating_add(place);
+                let start = byte(self.tables, at);
+                let offset = tables.saturating_add(at);
+                ensure!(d > 0 || start == 0, offset, Range);
+                used = used.saturating_add(byte_size(&[start.wrapping_sub(before)], 0));
+                before = start;
+                d = d.wrapping_add(1);
+            }
+            let row = if source < block.sources { block.row } else { 0 };
+            ensure!(used <= row, tables.saturating_add(block.table).saturating_add(source), Size);
+            let mut n = 0;
+            while n < row {
+                let place = source.saturating_mul(block.row).saturating_add(n);
+                let at = block.rows.saturating_add(place.saturating_mul(W::SYNAPSE));
+                let offset = rows.saturating_add(at);
+                if n < used {
+                    let target = byte_size(self.rows, at);
+                    ensure!(target < block.targets, offset, Target);
+                    attempt!(self.add::<W>(sums, target, at, offset));
+                } else {
+                    let zero = match part(self.rows, at, W::SYNAPSE) {
+                        Some(synapse) => is_zero(synapse),
+                        None => false,
+                    };
+                    ensure!(zero, offset, Reserved);
+                }
+                n = n.wrapping_add(1);
+            }
+            source = source.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// Adds a synapse's size to its target's sum; a float only has to be in range.
+    const fn add<W: Weight>(
+        &self,
+        sums: &mut [u32; GROUP],
+        target: usize,
+        at: usize,
+        offset: usize,
+    ) -> Result<(), FormatError> {
+        let at = at.saturating_add(1);
+        if W::CODE == f32::CODE {
+            ensure!(is_in_range(f32::from_bits(word(self.rows, at))), offset, Range);
+        } else {
+            let size = word(&[byte(self.rows, at).cast_signed().unsigned_abs(), 0, 0, 0], 0);
+            put(sums, target, pick(sums, target, 0).saturating_add(size));
+        }
+        Ok(())
+    }
+
+    /// No input drives a membrane or what arrives at it out of range, and neurons have thresholds that can be.
+    ///
+    /// With S the sum of a target's weights, the largest input and the bias, a membrane stays below S 2^shift / (2^shift - leak).
+    const fn check_sums<W: Weight>(
+        &self,
+        sums: &[u32; GROUP],
+        first: usize,
+        count: usize,
+        neurons: usize,
+        last: bool,
+    ) -> Result<(), FormatError> {
+        let largest = if self.values { 127 } else { 1 };
+        let mut n = 0;
+        while n < count {
+            let place = first.saturating_add(n).saturating_mul(W::NEURON);
+            let offset = if last { neurons } else { neurons.saturating_add(place) };
+            if W::CODE == f32::CODE {
+                let threshold = f32::from_bits(word(self.neurons, place));
+                let bias = f32::from_bits(word(self.neurons, place.saturating_add(4)));
+                ensure!(last || (is_in_range(bias) && is_in_range(threshold)), offset, Range);
+            } else {
+                let arriving = wide(size(pick(sums, n, 0))).saturating_mul(largest);
+                ensure!(!self.ring || arriving <= 32_767, offset, Overflow);
+                let bias = half(self.neurons, place.saturating_add(2)).cast_signed();
+                let bias = wide(size(half_word(bias.unsigned_abs())));
+                let bias = if last { 0 } else { bias.wrapping_shl(self.bias_shift) };
+                let (one, leak) =
+                    (1u64.wrapping_shl(self.shift), wide(size(self.leak.unsigned_abs())));
+                ensure!(leak < one, offset, Overflow);
+                let input =
+                    arriving.saturating_add(bias.wrapping_shr(self.shift)).saturating_add(2);
+                let most = match input.wrapping_shl(self.shift).checked_div(one.wrapping_sub(leak))
+                {
+                    Some(most) => most.saturating_add(1),
+                    None => u64::MAX,
+                };
+                let product = most.saturating_mul(leak).saturating_add(bias).saturating_add(one);
+                ensure!(product < 1 << 31 && most < 1 << 30, offset, Overflow);
+                let octaves = most.saturating_mul(2).saturating_mul(wide(size(self.gain)));
+                ensure!(octaves < 1 << 32, offset, Overflow);
+            }
+            n = n.wrapping_add(1);
+        }
+        Ok(())
+    }
+}
+
+/// The bytes that fill a section up to a multiple of 4.
+const fn padding(section: &[u8], len: usize) -> &[u8] {
+    match part(section, len, len.next_multiple_of(4).saturating_sub(len)) {
+        Some(bytes) => bytes,
+        None => &[],
+    }
+}
+
+const fn rest(file: &[u8], at: usize) -> &[u8] {
+    match from(file, at) {
+        Some(bytes) => bytes,
+        None => &[],
+    }
+}
+
+const fn half_word(x: u16) -> u32 {
+    let [a, b] = x.to_le_bytes();
+    u32::from_le_bytes([a, b, 0, 0])
+}
+
+/// Whether sums of such numbers stay finite.
+const fn is_in_range(x: f32) -> bool {
+    x >= -1e6 && x <= 1e6
+}
+
+const fn min(a: usize, b: usize) -> usize {
+    if a < b { a } else { b }
+}

@@ -1,0 +1,100 @@
+//! Reading bytes in `const` functions.
+
+/// `usize` of a `u32`; the conversion that traits offer is not `const`.
+#[expect(clippy::as_conversions, reason = "lossless: pointers have 32 bits or more")]
+pub(super) const fn size(x: u32) -> usize {
+    x as usize
+}
+
+/// `u64` of a `usize`, for the same reason.
+#[expect(clippy::as_conversions, reason = "lossless: pointers have 64 bits or fewer")]
+pub(super) const fn wide(x: usize) -> u64 {
+    x as u64
+}
+
+/// Some bytes; none where the file is too short.
+pub(super) const fn part(bytes: &[u8], at: usize, len: usize) -> Option<&[u8]> {
+    match bytes.split_at_checked(at) {
+        Some((_, rest)) => match rest.split_at_checked(len) {
+            Some((part, _)) => Some(part),
+            None => None,
+        },
+        None => None,
+    }
+}
+
+/// All bytes from a place on.
+pub(super) const fn from(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    match bytes.split_at_checked(at) {
+        Some((_, rest)) => Some(rest),
+        None => None,
+    }
+}
+
+/// A byte; 0 where the file is too short.
+pub(super) const fn byte(bytes: &[u8], at: usize) -> u8 {
+    match bytes.split_at_checked(at) {
+        Some((_, [x, ..])) => *x,
+        _ => 0,
+    }
+}
+
+/// A `u16`; 0 where the file is too short.
+pub(super) const fn half(bytes: &[u8], at: usize) -> u16 {
+    match bytes.split_at_checked(at) {
+        Some((_, [a, b, ..])) => u16::from_le_bytes([*a, *b]),
+        _ => 0,
+    }
+}
+
+/// A `u32`; 0 where the file is too short.
+pub(super) const fn word(bytes: &[u8], at: usize) -> u32 {
+    match bytes.split_at_checked(at) {
+        Some((_, [a, b, c, d, ..])) => u32::from_le_bytes([*a, *b, *c, *d]),
+        _ => 0,
+    }
+}
+
+/// A `u16` as a size.
+pub(super) const fn half_size(bytes: &[u8], at: usize) -> usize {
+    size(u32::from_le_bytes([byte(bytes, at), byte(bytes, at.saturating_add(1)), 0, 0]))
+}
+
+/// A byte as a size.
+pub(super) const fn byte_size(bytes: &[u8], at: usize) -> usize {
+    size(u32::from_le_bytes([byte(bytes, at), 0, 0, 0]))
+}
+
+/// Whether all bytes are 0.
+pub(super) const fn is_zero(mut bytes: &[u8]) -> bool {
+    while let [x, rest @ ..] = bytes {
+        if *x != 0 {
+            return false;
+        }
+        bytes = rest;
+    }
+    true
+}
+
+/// The CRC-32 of IEEE 802.3.
+pub(crate) const fn crc32(mut bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    while let [x, rest @ ..] = bytes {
+        crc ^= u32::from_le_bytes([*x, 0, 0, 0]);
+        let mut bit = 0u8;
+        while bit < 8 {
+            crc = crc.wrapping_shr(1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1));
+            bit = bit.wrapping_add(1);
+        }
+        bytes = rest;
+    }
+    !crc
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn checksum_is_that_of_the_standard() {
+        assert_eq!(super::crc32(b"123456789"), 0xcbf4_3926);
+    }
+}

@@ -1,0 +1,173 @@
+use super::{Arithmetic, Due, Memory, part};
+use crate::format::{Decision, GROUP, Layer, WORD};
+
+/// `2^(15 - n / 32)`, rounded.
+const OCTAVE: [u16; 32] = [
+    32768, 32066, 31379, 30706, 30048, 29405, 28774, 28158, 27554, 26964, 26386, 25821, 25268,
+    24726, 24196, 23678, 23170, 22674, 22188, 21713, 21247, 20792, 20347, 19911, 19484, 19066,
+    18658, 18258, 17867, 17484, 17109, 16743,
+];
+
+/// Readable bytes from the start of a row: twice the longest of groups, plus where the last can begin.
+const AHEAD: usize = 1020;
+
+impl Arithmetic for i8 {
+    type Number = i32;
+    type Cell = i16;
+    const LOWEST: i32 = i32::MIN;
+
+    fn number(word: i32) -> i32 {
+        word
+    }
+
+    fn cells<'a>(memory: &'a mut Memory<'_>, layer: &Layer<'_>) -> (&'a mut [i32], &'a mut [i16]) {
+        let cells = layer.outputs.wrapping_mul(layer.taps);
+        (
+            part(memory.words, layer.membranes, layer.outputs).unwrap_or(&mut []),
+            part(memory.halves, layer.arriving, cells).unwrap_or(&mut []),
+        )
+    }
+
+    #[inline(never)]
+    fn deliver_spikes(v: &mut [i32; GROUP], pre: &[u8], due: &Due<'_>) {
+        for &i in pre {
+            let Some((pairs, odd)) = group(i, due) else { continue };
+            for [t, w, u, x] in pairs {
+                add(v, *t, *w);
+                add(v, *u, *x);
+            }
+            if let [t, w, ..] = odd {
+                add(v, *t, *w);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_values(v: &mut [i32; GROUP], pre: &[u8], values: &[u8], due: &Due<'_>) {
+        for &i in pre {
+            let Some((pairs, odd)) = group(i, due) else { continue };
+            let value = i32::from(values.get(usize::from(i)).map_or(0, |x| x.cast_signed()));
+            let (odd, _) = odd.as_chunks::<2>();
+            for &[t, w] in pairs.as_flattened().as_chunks::<2>().0.iter().chain(odd) {
+                if let Some(v) = v.get_mut(usize::from(t)) {
+                    *v = v.wrapping_add(i32::from(w.cast_signed()).wrapping_mul(value));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn deliver_ahead(cells: &mut [i16], layer: &Layer<'_>, now: usize, row: &[u8], value: i8) {
+        let (pairs, value) = (row.as_chunks::<2>().0, i16::from(value));
+        for (&[delay, weight], cells) in pairs.iter().zip(cells.chunks_exact_mut(layer.taps)) {
+            let at = now.wrapping_add(delay.into());
+            let at = if at >= layer.taps { at.wrapping_sub(layer.taps) } else { at };
+            if let Some(cell) = cells.get_mut(at) {
+                *cell = cell.wrapping_add(i16::from(weight.cast_signed()).wrapping_mul(value));
+            }
+        }
+    }
+
+    fn arrive(v: &mut [i32], cells: &mut [i16], taps: usize, now: usize) {
+        for (v, cells) in v.iter_mut().zip(cells.chunks_exact_mut(taps)) {
+            if let Some(cell) = cells.get_mut(now) {
+                *v = v.wrapping_add((*cell).into());
+                *cell = 0;
+            }
+        }
+    }
+
+    fn advance(layer: &Layer<'_>, v: &mut [i32], spiked: impl FnMut(usize, u32)) {
+        if layer.soft {
+            advance::<true>(layer, v, spiked);
+        } else {
+            advance::<false>(layer, v, spiked);
+        }
+    }
+
+    fn read_out(layer: &Layer<'_>, decision: Decision, v: &mut [i32], scores: &mut [i32]) {
+        match decision {
+            Decision::Softmax => softmax(layer, v, scores),
+            Decision::Sum => {
+                scores.iter_mut().zip(&*v).for_each(|(sum, &v)| *sum = sum.saturating_add(v));
+            }
+            Decision::Max => {
+                scores.iter_mut().zip(&*v).for_each(|(most, &v)| *most = v.max(*most));
+            }
+        }
+        let half = 1i32.wrapping_shl(layer.shift) >> 1;
+        for v in v {
+            *v = v.wrapping_mul(layer.leak).wrapping_add(half).wrapping_shr(layer.shift);
+        }
+    }
+}
+
+/// The synapses of a source that are due, two by two, and a last one.
+#[inline(always)]
+fn group<'a>(i: u8, due: &Due<'a>) -> Option<(&'a [[u8; 4]], &'a [u8])> {
+    let i = usize::from(i);
+    let start = *due.start.get(i)?;
+    let len = usize::from(due.end.get(i)?.wrapping_sub(start)).wrapping_mul(2);
+    let start = usize::from(start).wrapping_mul(2);
+    let row = due.rows.get(i.wrapping_mul(due.row)..)?.first_chunk::<AHEAD>()?;
+    Some(row.get(start..start.wrapping_add(len))?.as_chunks())
+}
+
+#[inline(always)]
+fn add(v: &mut [i32; GROUP], target: u8, weight: u8) {
+    if let Some(v) = v.get_mut(usize::from(target)) {
+        *v = v.wrapping_add(i32::from(weight.cast_signed()));
+    }
+}
+
+#[inline(always)]
+fn advance<const SOFT: bool>(layer: &Layer<'_>, v: &mut [i32], mut spiked: impl FnMut(usize, u32)) {
+    let Layer { leak, shift, bias_shift, .. } = *layer;
+    let neurons = layer.neurons.as_chunks::<4>().0;
+    for (n, (v, neurons)) in v.chunks_mut(WORD).zip(neurons.chunks(WORD)).enumerate() {
+        let (mut word, mut unused) = (0u32, 32u32);
+        for (v, neuron) in v.iter_mut().zip(neurons) {
+            let both = i32::from_le_bytes(*neuron);
+            let (below, bias) = (both & 0xffff, both >> 16);
+            let fires = below.wrapping_sub(*v) >> 31;
+            word = (word >> 1) | fires.cast_unsigned().wrapping_shl(31);
+            unused = unused.wrapping_sub(1);
+            let left =
+                if SOFT { v.wrapping_sub(below.wrapping_add(1) & fires) } else { *v & !fires };
+            let next = left.wrapping_mul(leak).wrapping_add(bias.wrapping_shl(bias_shift));
+            *v = next.wrapping_shr(shift);
+        }
+        if word != 0 {
+            spiked(n, word.wrapping_shr(unused));
+        }
+    }
+}
+
+/// Adds the softmax, in 1 / 32768, to the scores.
+fn softmax(layer: &Layer<'_>, v: &[i32], scores: &mut [i32]) {
+    let top = v.iter().copied().max().unwrap_or(0);
+    let power = |v: i32| {
+        let octaves = top.wrapping_sub(v).cast_unsigned().wrapping_mul(layer.gain);
+        let octaves = octaves.wrapping_shr(layer.gain_shift);
+        let place = usize::try_from(octaves & 31).unwrap_or(0);
+        let power = OCTAVE.get(place).map_or(0, |&x| u32::from(x));
+        power.checked_shr(octaves >> 5).unwrap_or(0)
+    };
+    let sum = v.iter().fold(0u32, |sum, &v| sum.wrapping_add(power(v)));
+    let inverse = (1u32 << 31).checked_div(sum).unwrap_or(0);
+    for (score, &v) in scores.iter_mut().zip(v) {
+        let share = power(v).wrapping_mul(inverse) >> 16;
+        *score = score.saturating_add(share.cast_signed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn octave_is_a_power_of_two() {
+        for (n, &x) in (0u16..).zip(&super::OCTAVE) {
+            let exact = libm::exp2(15.0 - f64::from(n) / 32.0);
+            assert_eq!(f64::from(x), libm::round(exact));
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Model files and the engines that run them: written, checked, and bit for bit what their definition says.
+#![cfg(feature = "alloc")]
+
+#[path = "model_file/draw.rs"]
+mod draw;
+
+use draw::{Draws, SCHEMES, Tick, in_floats, inputs, network, simulate};
+use polychron_core::format::{Decision, Fault, Input, Model};
+use polychron_core::infer::{Arithmetic, Engine, EngineError, HeapState, Memory};
+use polychron_core::quant::{LayerSpec, Leak, NeuronSpec, Scheme, Spec, SynapseSpec, write};
+use proptest::prelude::*;
+
+/// The smallest network with everything in it; its file of every version is kept.
+fn small() -> Spec<i8> {
+    let synapse = |n: usize, outputs: usize, taps: usize| SynapseSpec {
+        source: n / outputs,
+        target: n % outputs,
+        delay: n * 7 % taps,
+        weight: (n * 37 % 255) as i8,
+    };
+    let hidden = LayerSpec {
+        outputs: 5,
+        taps: 6,
+        synapses: (0..20).map(|n| synapse(n, 5, 6)).collect(),
+        neurons: (0..5)
+            .map(|n| NeuronSpec { threshold: 60.0 + f64::from(n), bias: f64::from(n) })
+            .collect(),
+        leak: Leak::Fixed { factor: 29491, shift: 15, bias_shift: 11 },
+        soft: false,
+        gain: (0, 0),
+        scheme: Scheme::Groups { list: 2 },
+    };
+    let output = LayerSpec {
+        outputs: 3,
+        taps: 4,
+        synapses: (0..15).map(|n| synapse(n, 3, 4)).collect(),
+        neurons: Vec::new(),
+        gain: (5, 3),
+        scheme: Scheme::Ring { list: 0 },
+        ..hidden.clone()
+    };
+    Spec {
+        tick_us: 10_000,
+        input: Input::Spikes,
+        channels: 4,
+        tail: 4,
+        decision: Decision::Softmax,
+        labels: ["one", "two", "three"].map(String::from).to_vec(),
+        layers: vec![hidden, output],
+    }
+}
+
+const GOLDEN: &[u8] = include_bytes!("golden/small.pcn");
+
+#[test]
+fn files_of_version_1_stay_as_they_are() {
+    assert_eq!(write(&small()).unwrap(), GOLDEN);
+    #[allow(long_running_const_eval)]
+    const MODEL: Model = Model::parse_static(GOLDEN);
+    assert_eq!(
+        (MODEL.channels(), MODEL.classes(), MODEL.tick_us(), MODEL.tail()),
+        (4, 3, 10_000, 4)
+    );
+    assert_eq!(["one", "two", "three"].map(Some), [0, 1, 2].map(|class| MODEL.label(class)));
+    assert_eq!(MODEL.label(3), None);
+}
+
+/// Runs a file and says what happened.
+fn run<W: Arithmetic>(file: &[u8], inputs: &[Vec<i8>], number: impl Fn(i32) -> i64) -> Vec<Tick> {
+    let model = Model::<W>::parse(file).unwrap();
+    let mut state = HeapState::new(&model);
+    let mut engine = Engine::new(&model, &mut state).unwrap();
+    let mut ticks = Vec::new();
+    for x in inputs {
+        engine.step_values(x).unwrap();
+        let all = |words: &[i32]| words.iter().map(|&word| number(word)).collect::<Vec<_>>();
+        let layers = (0..).map_while(|l| Some(engine.membranes(l)).filter(|v| !v.is_empty()));
+        let membranes: Vec<_> = layers.map(all).collect();
+        let spikes = (0..membranes.len() - 1).map(|l| engine.spikes(l)).collect();
+        ticks.push(Tick { membranes, spikes, scores: all(engine.scores()) });
+    }
+    ticks
+}
+
+/// The spec with other schemes; a ring holds one synapse a pair and sums of 16 bits.
+fn with_schemes(spec: &Spec<i8>, mut pick: impl FnMut() -> Scheme) -> Option<Spec<i8>> {
+    let mut spec = spec.clone();
+    spec.layers.iter_mut().for_each(|layer| layer.scheme = pick());
+    write(&spec).is_ok().then_some(spec)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn engines_do_what_the_definition_says(seed in any::<u64>(), share in 0usize..=1000) {
+        let elements = 1 + (seed % 2) as usize;
+        let spec = network(seed, 60, elements);
+        let inputs = inputs(&spec, seed, 60, share);
+        let expected = simulate(&spec, &inputs);
+        let mut draws = Draws::new(seed ^ 1);
+        for n in 0..2 * SCHEMES.len() {
+            let pick = || if n < SCHEMES.len() { SCHEMES[n] } else { draws.pick(&SCHEMES) };
+            let Some(spec) = with_schemes(&spec, pick) else { continue };
+            let found = run::<i8>(&write(&spec).unwrap(), &inputs, i64::from);
+            prop_assert_eq!(&found, &expected, "{:?}", SCHEMES.get(n));
+        }
+    }
+
+    #[test]
+    fn changed_bytes_are_refused_or_run(seed in any::<u64>(), at in any::<usize>(), byte in any::<u8>()) {
+        let spec = network(seed, 20, 1);
+        let mut file = write(&spec).unwrap();
+        let at = at % file.len();
+        if file[at] == byte {
+            return Ok(());
+        }
+        file[at] = byte;
+        prop_assert!(Model::<i8>::parse(&file).is_err());
+        seal(&mut file);
+        if let Ok(model) = Model::<i8>::parse(&file) {
+            let mut state = HeapState::new(&model);
+            let mut engine = Engine::new(&model, &mut state).unwrap();
+            let all: Vec<u16> = (0..model.channels() as u16).collect();
+            for t in 0..100 {
+                engine.step(if t % 3 == 0 { &[] } else { &all }).unwrap();
+                prop_assert!(engine.decide() < model.classes());
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 1..400), whole in any::<bool>()) {
+        let mut file = if whole { GOLDEN.to_vec() } else { Vec::new() };
+        file.extend(&bytes);
+        prop_assert!(Model::<i8>::parse(&file).is_err());
+        prop_assert!(Model::<i8>::parse(&GOLDEN[..bytes.len()]).is_err());
+    }
+}
+
+/// Makes the checksum fit.
+fn seal(file: &mut [u8]) {
+    let mut crc = u32::MAX;
+    for &byte in &file[16..] {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
+        }
+    }
+    file[12..16].copy_from_slice(&(!crc).to_le_bytes());
+}
+
+/// What the laws above are about does happen in the networks that are drawn.
+#[test]
+fn networks_that_are_drawn_spike_and_fit_every_scheme() {
+    let (mut hidden, mut spiking, mut rings) = (0, 0, 0);
+    for seed in 0..40 {
+        let spec = network(seed, 60, 1);
+        let ticks = simulate(&spec, &inputs(&spec, seed, 40, 100));
+        for l in 0..spec.layers.len() - 1 {
+            let spikes: usize = ticks.iter().map(|tick| tick.spikes[l]).sum();
+            hidden += 1;
+            spiking += usize::from(spikes > 40 && spikes < 39 * spec.layers[l].outputs);
+        }
+        rings += usize::from(with_schemes(&spec, || Scheme::Ring { list: 5 }).is_some());
+        assert!(with_schemes(&spec, || Scheme::Groups { list: 0 }).is_some());
+    }
+    assert!(3 * spiking > hidden && rings > 30, "{spiking} of {hidden} layers, {rings} rings");
+}
+
+#[test]
+fn wide_layers_are_several_groups_and_blocks() {
+    for (seed, elements) in [(3, 1), (4, 2), (5, 1), (10, 1)] {
+        let spec = network(seed, 700, elements);
+        let inputs = inputs(&spec, seed, 12, 100);
+        let expected = simulate(&spec, &inputs);
+        for scheme in SCHEMES {
+            let Some(spec) = with_schemes(&spec, || scheme) else { continue };
+            assert_eq!(run::<i8>(&write(&spec).unwrap(), &inputs, i64::from), expected);
+        }
+    }
+}
+
+#[test]
+fn a_row_of_one_delay_onto_256_targets_is_split() {
+    let synapses = (0..256).map(|target| SynapseSpec { source: 0, target, delay: 0, weight: 1 });
+    let mut spec = small();
+    let mut only =
+        LayerSpec { outputs: 256, synapses: synapses.collect(), ..spec.layers[1].clone() };
+    only.scheme = Scheme::Groups { list: 1 };
+    (spec.layers, spec.labels) = (vec![only], Vec::new());
+    let expected = simulate(&spec, &[vec![1, 0, 0, 0]]);
+    assert_eq!(run::<i8>(&write(&spec).unwrap(), &[vec![1, 0, 0, 0]], i64::from), expected);
+}
+
+#[test]
+fn floats_do_what_the_integers_do_where_both_are_exact() {
+    let mut same = 0;
+    for seed in 0..60 {
+        let mut spec = network(seed, 40, 1);
+        for layer in &mut spec.layers {
+            // Leaks that are whole numbers: nothing is rounded.
+            layer.leak = Leak::Fixed { factor: 0, shift: 0, bias_shift: 0 };
+        }
+        if spec.decision == Decision::Softmax {
+            spec.decision = Decision::Sum;
+        }
+        let inputs = inputs(&spec, seed, 40, 200);
+        for scheme in SCHEMES {
+            let Some(spec) = with_schemes(&spec, || scheme) else { continue };
+            let floats = run::<f32>(&write(&in_floats(&spec)).unwrap(), &inputs, |word| {
+                let x = f32::number(word);
+                assert_eq!(x, x.trunc());
+                if x == f32::NEG_INFINITY { i64::from(i32::MIN) } else { x as i64 }
+            });
+            assert_eq!(floats, simulate(&spec, &inputs));
+            same += 1;
+        }
+    }
+    assert!(same > 200);
+}
+
+#[test]
+fn inputs_of_all_kinds_are_the_same_tick() {
+    let model = <Model>::parse(GOLDEN).unwrap();
+    let mut states = [(); 3].map(|()| HeapState::new(&model));
+    let [a, b, c] = &mut states;
+    let mut engines = [a, b, c].map(|state| Engine::new(&model, state).unwrap());
+    for bits in [0b0101u8, 0, 0b1111, 0b0010].into_iter().cycle().take(40) {
+        let channels: Vec<u16> = (0..4).filter(|c| bits >> c & 1 == 1).collect();
+        let values: Vec<i8> = (0..4).map(|c| (bits >> c & 1) as i8).collect();
+        engines[0].step(&[&channels[..], &channels[..]].concat()).unwrap();
+        engines[1].step_bits(&[bits]).unwrap();
+        engines[2].step_values(&values).unwrap();
+        for l in 0..2 {
+            assert_eq!(engines[0].membranes(l), engines[1].membranes(l));
+            assert_eq!(engines[0].membranes(l), engines[2].membranes(l));
+        }
+    }
+}
+
+#[test]
+fn bad_inputs_are_errors_that_change_nothing() {
+    let model = <Model>::parse(GOLDEN).unwrap();
+    let mut state = HeapState::new(&model);
+    let mut engine = Engine::new(&model, &mut state).unwrap();
+    engine.step(&[1, 2]).unwrap();
+    let before = (engine.membranes(0).to_vec(), engine.scores().to_vec());
+    let channel = EngineError::Channel { found: 4, channels: 4 };
+    assert_eq!(engine.step(&[0, 4]), Err(channel));
+    assert_eq!(engine.step_bits(&[0b1_0001]), Err(channel));
+    assert_eq!(
+        engine.step_bits(&[0b1000_0001]),
+        Err(EngineError::Channel { found: 7, channels: 4 })
+    );
+    assert_eq!(engine.step_bits(&[0, 0]), Err(EngineError::Length { expected: 1, found: 2 }));
+    assert_eq!(engine.step_values(&[0; 5]), Err(EngineError::Length { expected: 4, found: 5 }));
+    assert_eq!(engine.step_values(&[0, 0, 2, 0]), Err(EngineError::Value { channel: 2 }));
+    assert_eq!(engine.step_values(&[0, -128, 0, 0]), Err(EngineError::Value { channel: 1 }));
+    assert_eq!((engine.membranes(0), engine.scores()), (&before.0[..], &before.1[..]));
+}
+
+#[test]
+fn a_state_that_is_too_small_is_an_error_before_the_first_step() {
+    let model = <Model>::parse(GOLDEN).unwrap();
+    let mut words = vec![0; model.words()];
+    let mut halves = vec![0; model.halves()];
+    let mut bytes = vec![0; model.bytes() - 1];
+    let memory = Memory { words: &mut words, halves: &mut halves, bytes: &mut bytes };
+    let error = Engine::new(&model, memory).unwrap_err();
+    assert_eq!(error, EngineError::Memory { needed: model.ram(), found: model.ram() - 1 });
+}
+
+#[test]
+fn reset_is_a_new_engine() {
+    let spec = network(21, 50, 1);
+    let file = write(&spec).unwrap();
+    let inputs = inputs(&spec, 2, 30, 200);
+    let model = Model::<i8>::parse(&file).unwrap();
+    let mut state = HeapState::new(&model);
+    let mut engine = Engine::new(&model, &mut state).unwrap();
+    let mut scores = || {
+        inputs.iter().for_each(|x| engine.step_values(x).unwrap());
+        let scores = engine.scores().to_vec();
+        engine.reset();
+        scores
+    };
+    assert_eq!(scores(), scores());
+}
+
+#[test]
+fn sums_that_could_overflow_are_refused() {
+    let mut spec = small();
+    spec.layers[0].leak = Leak::Fixed { factor: 32767, shift: 15, bias_shift: 0 };
+    let error = write(&spec).unwrap_err();
+    assert!(format!("{error}").contains("overflow"), "{error}");
+    let parse = Model::<f32>::parse(GOLDEN).unwrap_err();
+    assert_eq!((parse.offset, parse.fault), (6, Fault::Weights));
+}

@@ -1,0 +1,221 @@
+//! Networks drawn from a seed, and the plain loops that say what an engine has to do with them.
+
+use polychron_core::format::{Decision, Input};
+use polychron_core::quant::{LayerSpec, Leak, NeuronSpec, Scheme, Spec, SynapseSpec};
+use polychron_core::rng::Rng;
+
+/// A source of small whole numbers.
+pub(crate) struct Draws {
+    rng: Rng,
+    n: u64,
+}
+
+impl Draws {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { rng: Rng::new(seed, 77), n: 0 }
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.n += 1;
+        self.rng.below(self.n, limit as u32) as usize
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+
+    /// Whether something happens in `share` of 1000 cases.
+    pub(crate) fn happens(&mut self, share: usize) -> bool {
+        self.below(1000) < share
+    }
+}
+
+pub(crate) const SCHEMES: [Scheme; 5] = [
+    Scheme::Groups { list: 0 },
+    Scheme::Groups { list: 1 },
+    Scheme::Groups { list: 31 },
+    Scheme::Groups { list: 254 },
+    Scheme::Ring { list: 5 },
+];
+
+/// A network of one to three layers; `widths` bounds them, `elements` are the synapses of a pair at most.
+pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
+    let mut draws = Draws::new(seed);
+    let input = draws.pick(&[Input::Spikes, Input::Values]);
+    let channels = 1 + draws.below(widths);
+    let count = 1 + draws.below(3);
+    let (mut inputs, mut layers) = (channels, Vec::new());
+    for l in 0..count {
+        let last = l + 1 == count;
+        let outputs = 1 + draws.below(if last { 40 } else { widths });
+        let longest = if draws.happens(100) { 256 } else { 30 };
+        let taps = 1 + draws.below(longest);
+        let share = draws.pick(&[30, 500, 1000]);
+        let largest = if input == Input::Values && l == 0 { 2 } else { 127 };
+        let mut synapses = Vec::new();
+        for (source, target) in (0..inputs).flat_map(|i| (0..outputs).map(move |o| (i, o))) {
+            for _ in 0..=draws.below(elements) {
+                if draws.happens(share) {
+                    let weight = draws.below(2 * largest + 1) as i32 - largest as i32;
+                    let delay = draws.below(taps);
+                    synapses.push(SynapseSpec { source, target, delay, weight: weight as i8 });
+                }
+            }
+        }
+        let neurons = if last { 0 } else { outputs };
+        let neuron = |draws: &mut Draws| NeuronSpec {
+            threshold: 1.0 + draws.below(200) as f64,
+            bias: draws.below(41) as f64 - 20.0,
+        };
+        let bias_shift = draws.below(8) as u8;
+        layers.push(LayerSpec {
+            outputs,
+            taps,
+            synapses,
+            neurons: (0..neurons).map(|_| neuron(&mut draws)).collect(),
+            leak: Leak::Fixed { factor: draws.below(220) as u16, shift: 8, bias_shift },
+            soft: !last && draws.happens(400),
+            gain: if last { (1 + draws.below(50) as u32, 4) } else { (0, 0) },
+            scheme: Scheme::Groups { list: 31 },
+        });
+        inputs = outputs;
+    }
+    let decision = draws.pick(&[Decision::Softmax, Decision::Sum, Decision::Max]);
+    let labels = (0..inputs).map(|class| format!("class {class}")).collect();
+    Spec { tick_us: 10_000, input, channels, tail: 3, decision, labels, layers }
+}
+
+/// The same network in single precision.
+pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
+    let layer = |layer: &LayerSpec<i8>| {
+        let Leak::Fixed { factor, shift, bias_shift } = layer.leak else { unreachable!() };
+        let one = f64::from(1u32 << shift);
+        let neuron = |n: &NeuronSpec| NeuronSpec {
+            bias: n.bias * f64::from(1u32 << bias_shift) / one,
+            ..*n
+        };
+        let synapse = |s: &SynapseSpec<i8>| SynapseSpec {
+            source: s.source,
+            target: s.target,
+            delay: s.delay,
+            weight: f32::from(s.weight),
+        };
+        LayerSpec {
+            outputs: layer.outputs,
+            taps: layer.taps,
+            synapses: layer.synapses.iter().map(synapse).collect(),
+            neurons: layer.neurons.iter().map(neuron).collect(),
+            leak: Leak::Float((f64::from(factor) / one) as f32),
+            soft: layer.soft,
+            gain: (0, 0),
+            scheme: layer.scheme,
+        }
+    };
+    Spec {
+        tick_us: spec.tick_us,
+        input: spec.input,
+        channels: spec.channels,
+        tail: spec.tail,
+        decision: spec.decision,
+        labels: spec.labels.clone(),
+        layers: spec.layers.iter().map(layer).collect(),
+    }
+}
+
+/// What happened in a tick.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tick {
+    /// Of every layer, after the leak.
+    pub(crate) membranes: Vec<Vec<i64>>,
+    /// Of every hidden layer.
+    pub(crate) spikes: Vec<usize>,
+    pub(crate) scores: Vec<i64>,
+}
+
+/// Runs a network from its definition: every synapse looks up its source's past.
+pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
+    let mut past: Vec<Vec<Vec<i64>>> = vec![Vec::new(); spec.layers.len() + 1];
+    let mut membranes: Vec<Vec<i64>> = spec.layers.iter().map(|l| vec![0; l.outputs]).collect();
+    for (v, layer) in membranes.iter_mut().zip(&spec.layers) {
+        for (v, neuron) in v.iter_mut().zip(&layer.neurons) {
+            *v = leak(layer, 0, neuron.bias as i64);
+        }
+    }
+    let classes = spec.layers.last().unwrap().outputs;
+    let start = if spec.decision == Decision::Max { i64::from(i32::MIN) } else { 0 };
+    let mut scores = vec![start; classes];
+    let mut ticks = Vec::new();
+    for (t, x) in inputs.iter().enumerate() {
+        past[0].push(x.iter().map(|&x| x.into()).collect());
+        let mut spikes = Vec::new();
+        for (l, layer) in spec.layers.iter().enumerate() {
+            let v = &mut membranes[l];
+            for s in layer.synapses.iter().filter(|s| s.delay <= t) {
+                v[s.target] += i64::from(s.weight) * past[l][t - s.delay][s.source];
+            }
+            if l + 1 == spec.layers.len() {
+                score(spec, layer, v, &mut scores);
+                let half = match layer.leak {
+                    Leak::Fixed { shift, .. } => (1 << shift) >> 1,
+                    Leak::Float(_) => unreachable!(),
+                };
+                v.iter_mut().for_each(|v| *v = leak_of(layer, *v, half));
+                continue;
+            }
+            let mut fired = Vec::new();
+            for (v, neuron) in v.iter_mut().zip(&layer.neurons) {
+                let threshold = neuron.threshold as i64;
+                let fires = *v >= threshold;
+                fired.push(i64::from(fires));
+                let left = match (fires, layer.soft) {
+                    (false, _) => *v,
+                    (true, true) => *v - threshold,
+                    (true, false) => 0,
+                };
+                *v = leak(layer, left, neuron.bias as i64);
+            }
+            spikes.push(fired.iter().sum::<i64>() as usize);
+            past[l + 1].push(fired);
+        }
+        ticks.push(Tick { membranes: membranes.clone(), spikes, scores: scores.clone() });
+    }
+    ticks
+}
+
+fn leak(layer: &LayerSpec<i8>, v: i64, bias: i64) -> i64 {
+    let Leak::Fixed { bias_shift, .. } = layer.leak else { unreachable!() };
+    leak_of(layer, v, bias << bias_shift)
+}
+
+fn leak_of(layer: &LayerSpec<i8>, v: i64, plus: i64) -> i64 {
+    let Leak::Fixed { factor, shift, .. } = layer.leak else { unreachable!() };
+    (v * i64::from(factor) + plus) >> shift
+}
+
+fn score(spec: &Spec<i8>, layer: &LayerSpec<i8>, v: &[i64], scores: &mut [i64]) {
+    let top = *v.iter().max().unwrap();
+    let power = |v: i64| {
+        let octaves = ((top - v) as u64 * u64::from(layer.gain.0)) >> layer.gain.1;
+        let exact = (15.0 - (octaves % 32) as f64 / 32.0).exp2().round() as u64;
+        exact.checked_shr((octaves / 32) as u32).unwrap_or(0)
+    };
+    let sum: u64 = v.iter().map(|&v| power(v)).sum();
+    for (score, &v) in scores.iter_mut().zip(v) {
+        *score = match spec.decision {
+            Decision::Softmax => *score + ((power(v) * ((1 << 31) / sum)) >> 16) as i64,
+            Decision::Sum => *score + v,
+            Decision::Max => v.max(*score),
+        };
+    }
+}
+
+/// Ticks of input of which `share` in 1000 are not 0.
+pub(crate) fn inputs(spec: &Spec<i8>, seed: u64, ticks: usize, share: usize) -> Vec<Vec<i8>> {
+    let mut draws = Draws::new(seed ^ 0xabcd);
+    let mut value = || match (draws.happens(share), spec.input) {
+        (false, _) => 0,
+        (true, Input::Spikes) => 1,
+        (true, Input::Values) => (draws.below(255) as i32 - 127) as i8,
+    };
+    (0..ticks).map(|_| (0..spec.channels).map(|_| value()).collect()).collect()
+}
