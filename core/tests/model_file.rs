@@ -5,9 +5,9 @@
 mod draw;
 
 use draw::{Draws, SCHEMES, Tick, in_floats, inputs, network, simulate};
-use polychron_core::format::{Decision, Fault, Input, Model};
+use polychron_core::format::{Decision, Fault, Input, Model, Scheme};
 use polychron_core::infer::{Arithmetic, Engine, EngineError, HeapState, Memory};
-use polychron_core::quant::{LayerSpec, Leak, NeuronSpec, Scheme, Spec, SynapseSpec, write};
+use polychron_core::quant::{LayerSpec, Leak, NeuronSpec, Spec, SynapseSpec, write};
 use proptest::prelude::*;
 
 /// The smallest network with everything in it; its file of every version is kept.

@@ -343,8 +343,6 @@ impl<'a> Layer<'a> {
     }
 
     /// No input drives a membrane or what arrives at it out of range, and neurons have thresholds that can be.
-    ///
-    /// With S the sum of a target's weights, the largest input and the bias, a membrane stays below S 2^shift / (2^shift - leak).
     const fn check_sums<W: Weight>(
         &self,
         sums: &[u32; GROUP],
@@ -364,29 +362,37 @@ impl<'a> Layer<'a> {
                 ensure!(last || (is_in_range(bias) && is_in_range(threshold)), offset, Range);
             } else {
                 let arriving = wide(size(pick(sums, n, 0))).saturating_mul(largest);
-                ensure!(!self.ring || arriving <= 32_767, offset, Overflow);
+                ensure!(!self.ring || arriving <= RING, offset, Overflow);
                 let bias = half(self.neurons, place.saturating_add(2)).cast_signed();
-                let bias = wide(size(half_word(bias.unsigned_abs())));
-                let bias = if last { 0 } else { bias.wrapping_shl(self.bias_shift) };
-                let (one, leak) =
-                    (1u64.wrapping_shl(self.shift), wide(size(self.leak.unsigned_abs())));
-                ensure!(leak < one, offset, Overflow);
-                let input =
-                    arriving.saturating_add(bias.wrapping_shr(self.shift)).saturating_add(2);
-                let most = match input.wrapping_shl(self.shift).checked_div(one.wrapping_sub(leak))
-                {
-                    Some(most) => most.saturating_add(1),
-                    None => u64::MAX,
-                };
-                let product = most.saturating_mul(leak).saturating_add(bias).saturating_add(one);
-                ensure!(product < 1 << 31 && most < 1 << 30, offset, Overflow);
-                let octaves = most.saturating_mul(2).saturating_mul(wide(size(self.gain)));
-                ensure!(octaves < 1 << 32, offset, Overflow);
+                let bias = if last { 0 } else { bias.unsigned_abs() };
+                let bias = wide(size(half_word(bias))).wrapping_shl(self.bias_shift);
+                let leak = wide(size(self.leak.unsigned_abs()));
+                let fits = fits(arriving, bias, leak, self.shift, wide(size(self.gain)));
+                ensure!(fits, offset, Overflow);
             }
             n = n.wrapping_add(1);
         }
         Ok(())
     }
+}
+
+/// The largest sum that a ring holds.
+pub(crate) const RING: u64 = 32_767;
+
+/// Whether a membrane and its products stay in 32 bits, and its distance to another times `gain`, too.
+///
+/// Where `arriving` and a bias of `bias / 2^shift` come in at most, a membrane stays below their sum times
+/// `2^shift / (2^shift - leak)`.
+pub(crate) const fn fits(arriving: u64, bias: u64, leak: u64, shift: u32, gain: u64) -> bool {
+    let one = 1u64.wrapping_shl(shift);
+    let input = arriving.saturating_add(bias.wrapping_shr(shift)).saturating_add(2);
+    let most = match input.saturating_mul(one).checked_div(one.saturating_sub(leak)) {
+        Some(most) => most.saturating_add(1),
+        None => return false,
+    };
+    let product = most.saturating_mul(leak).saturating_add(bias).saturating_add(one);
+    let octaves = most.saturating_mul(2).saturating_mul(gain);
+    product < 1 << 31 && most < 1 << 30 && octaves < 1 << 32
 }
 
 /// The bytes that fill a section up to a multiple of 4.

@@ -30,14 +30,18 @@ macro_rules! attempt {
 }
 
 mod error;
+mod info;
 mod layer;
 mod read;
 
 use core::marker::PhantomData;
 pub use error::{Fault, FormatError};
+pub use info::{LayerInfo, Scheme};
 #[doc(hidden)]
 pub use layer::Layer;
-pub(crate) use layer::{BLOCK, Block, FIELDS, GROUP, WORD};
+pub(crate) use layer::{BLOCK, Block, GROUP, WORD};
+#[cfg(feature = "alloc")]
+pub(crate) use layer::{FIELDS, RING, fits};
 pub(crate) use read::crc32;
 use read::{byte, byte_size, half, half_size, is_zero, part, size, word};
 

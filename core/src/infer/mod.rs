@@ -371,7 +371,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
 
     #[inline(never)]
     fn deliver_groups(&mut self, layer: &Layer<'_>, now: usize) {
-        for n in 0..layer.blocks.len() / crate::format::BLOCK {
+        for n in 0..layer.count_blocks() {
             let block = Block::read(layer.blocks, n);
             let first = layer.membranes.wrapping_add(block.target);
             let v = self.memory.words.get_mut(first..).and_then(|v| v.first_chunk_mut());

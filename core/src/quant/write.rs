@@ -1,6 +1,6 @@
 use crate::format::{
     BEHIND, BLOCK, Decision, FIELDS, FormatError, GROUP, HEADER, Input, MAGIC, Model, PARTS,
-    SECTION, TAPS, VERSION, WIDTH, WORD, Weight, crc32,
+    SECTION, Scheme, TAPS, VERSION, WIDTH, WORD, Weight, crc32,
 };
 use alloc::string::String;
 use alloc::vec;
@@ -83,22 +83,6 @@ pub enum Leak {
     },
     /// `v <- v keep + bias`
     Float(f32),
-}
-
-/// How spikes are delivered. The results are the same, in the integer engine to the bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// Past spikes are remembered and delivered when they are due; a list of up to `list` of them beside every tick's bitmap
-    /// is faster and takes more memory.
-    Groups {
-        /// 0 for bitmaps alone, at most 254.
-        list: u8,
-    },
-    /// Spikes are added at once to the sums of the ticks in which they arrive: for few targets.
-    Ring {
-        /// As above, for the one tick that is remembered.
-        list: u8,
-    },
 }
 
 /// A network that fits no file.

@@ -1,7 +1,7 @@
 //! Networks drawn from a seed, and the plain loops that say what an engine has to do with them.
 
-use polychron_core::format::{Decision, Input};
-use polychron_core::quant::{LayerSpec, Leak, NeuronSpec, Scheme, Spec, SynapseSpec};
+use polychron_core::format::{Decision, Input, Scheme};
+use polychron_core::quant::{LayerSpec, Leak, NeuronSpec, Spec, SynapseSpec};
 use polychron_core::rng::Rng;
 
 /// A source of small whole numbers.

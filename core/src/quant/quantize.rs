@@ -1,0 +1,113 @@
+use super::write::{LayerSpec, Leak, NeuronSpec, Spec, SpecError, SynapseSpec};
+use crate::format::{Input, RING, Scheme, fits};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// The largest weight.
+const LARGEST: f64 = 127.0;
+/// The largest threshold.
+const THRESHOLD: f64 = 65536.0;
+/// The largest bias, before its shift.
+const BIAS: f64 = 32767.0;
+/// 1/32 octaves of a factor e.
+const OCTAVES: f64 = 32.0 * core::f64::consts::LOG2_E;
+
+/// Rounds weights to eight bits, each neuron's in a unit of its own, and everything else to whole numbers of that unit.
+///
+/// A readout whose sums do not fit a ring of 16 bits is delivered by groups.
+///
+/// # Errors
+/// [`SpecError::Layer`] for a layer whose sums fit no 32 bits: one that does not leak.
+pub fn quantize(spec: &Spec<f32>) -> Result<Spec<i8>, SpecError> {
+    let mut layers = Vec::new();
+    for (l, layer) in spec.layers.iter().enumerate() {
+        let largest = if spec.input == Input::Values && l == 0 { 127 } else { 1 };
+        layers.push(quantize_layer(layer, l, largest, l + 1 == spec.layers.len())?);
+    }
+    Ok(Spec {
+        tick_us: spec.tick_us,
+        input: spec.input,
+        channels: spec.channels,
+        tail: spec.tail,
+        decision: spec.decision,
+        labels: spec.labels.clone(),
+        layers,
+    })
+}
+
+fn quantize_layer(
+    layer: &LayerSpec<f32>,
+    l: usize,
+    largest: u64,
+    last: bool,
+) -> Result<LayerSpec<i8>, SpecError> {
+    let mut units = vec![0.0f64; layer.outputs];
+    for s in &layer.synapses {
+        units[s.target] = units[s.target].max(f64::from(s.weight.abs()) / LARGEST);
+    }
+    for (unit, neuron) in units.iter_mut().zip(&layer.neurons) {
+        let least = (neuron.threshold / THRESHOLD).max(neuron.bias.abs() / BIAS);
+        *unit = unit.max(least);
+    }
+    if last {
+        let most = units.iter().copied().fold(0.0, f64::max);
+        units.fill(if most > 0.0 { most } else { 1.0 });
+    }
+    let mut arriving = vec![0u64; layer.outputs];
+    let synapse = |s: &SynapseSpec<f32>| {
+        let weight = libm::rint(f64::from(s.weight) / units[s.target]) as i8;
+        arriving[s.target] += u64::from(weight.unsigned_abs()) * largest;
+        SynapseSpec { source: s.source, target: s.target, delay: s.delay, weight }
+    };
+    let synapses = layer.synapses.iter().map(synapse).collect();
+    let Leak::Float(keep) = layer.leak else {
+        return Err(SpecError::Layer { layer: l, what: "leak is quantized already", found: 0.0 });
+    };
+    let biases: Vec<_> = layer.neurons.iter().zip(&units).map(|(n, unit)| n.bias / unit).collect();
+    let most_bias = biases.iter().fold(0.0f64, |most, bias| most.max(bias.abs()));
+    let fixed = |shift: u8| {
+        let factor = libm::rint(f64::from(keep) * f64::from(1u32 << shift)) as u16;
+        let exact = |bias_shift: u8| most_bias * f64::from(1u32 << (shift - bias_shift)) <= BIAS;
+        let bias_shift = (0..=shift).find(|&bias_shift| exact(bias_shift))?;
+        let bias = (libm::ceil(most_bias) as u64 + 1) << shift;
+        let fit = |&arriving: &u64| fits(arriving, bias, factor.into(), shift.into(), 0);
+        arriving.iter().all(fit).then_some((factor, shift, bias_shift))
+    };
+    let Some((factor, shift, bias_shift)) = (0..=15).rev().find_map(fixed) else {
+        let most = arriving.iter().copied().max().unwrap_or(0) as f64;
+        return Err(SpecError::Layer { layer: l, what: "sums do not fit 32 bits", found: most });
+    };
+    let fraction = f64::from(1u32 << (shift - bias_shift));
+    let neurons =
+        layer.neurons.iter().zip(&units).zip(&biases).map(|((n, unit), bias)| NeuronSpec {
+            threshold: libm::rint(n.threshold / unit).clamp(1.0, THRESHOLD),
+            bias: libm::rint(bias * fraction).clamp(-BIAS, BIAS),
+        });
+    let scheme = match layer.scheme {
+        Scheme::Ring { list } if arriving.iter().any(|&sum| sum > RING) => Scheme::Groups { list },
+        scheme => scheme,
+    };
+    let gain = if last { gain(&arriving, units[0], factor, shift) } else { (0, 0) };
+    Ok(LayerSpec {
+        outputs: layer.outputs,
+        taps: layer.taps,
+        synapses,
+        neurons: neurons.collect(),
+        leak: Leak::Fixed { factor, shift, bias_shift },
+        soft: layer.soft,
+        gain,
+        scheme,
+    })
+}
+
+/// The most precise factor from membranes to 1/32 octaves.
+fn gain(arriving: &[u64], unit: f64, factor: u16, shift: u8) -> (u32, u8) {
+    let exact = |gain_shift: u8| libm::rint(OCTAVES * unit * f64::from(1u32 << gain_shift));
+    let fit = |&gain_shift: &u8| {
+        let gain = exact(gain_shift);
+        let fit = |&sum: &u64| fits(sum, 0, factor.into(), shift.into(), gain as u64);
+        gain < f64::from(u32::MAX) && arriving.iter().all(fit)
+    };
+    let gain_shift = (0..32).rev().find(fit).unwrap_or(0);
+    (exact(gain_shift) as u32, gain_shift)
+}

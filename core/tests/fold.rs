@@ -1,0 +1,147 @@
+//! A folded network in an engine gives the scores of the network it was made of.
+#![cfg(feature = "alloc")]
+
+use polychron_core::delay::AnyKernel;
+use polychron_core::format::{Input, Model, Scheme};
+use polychron_core::infer::{Arithmetic, Engine, HeapState};
+use polychron_core::init::DelayInit;
+use polychron_core::loss::{Loss, decide};
+use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::norm::BatchNorm;
+use polychron_core::quant::{About, FoldError, fold, quantize, write};
+use polychron_core::reference::Reference;
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::AnySurrogate;
+use polychron_core::train::{Batch, Hidden, Kernel, Network, Output, State};
+
+type Trained =
+    polychron_core::train::Model<f32, Reference, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+
+fn neurons() -> [AnyNeuron<f32>; 6] {
+    let lif = Lif::new(1.6);
+    let resting = Lif { reset: Reset::Hard(-0.3), threshold: 0.8, ..lif };
+    [
+        AnyNeuron::Lif(lif),
+        AnyNeuron::Lif(resting),
+        AnyNeuron::Lif(Lif { reset: Reset::Soft, decay_input: true, ..lif }),
+        AnyNeuron::Plif(Plif::new(lif)),
+        AnyNeuron::Plif(Plif::new(resting)),
+        AnyNeuron::Lif(Lif { threshold: 1.5, ..Lif::new(30.0) }),
+    ]
+}
+
+/// Two hidden layers without tails, with drawn weights and statistics.
+fn trained(seed: u64, neuron: AnyNeuron<f32>, loss: Loss) -> Trained {
+    let rng = Rng::new(seed, 3);
+    let mut inputs = 12;
+    let mut synapses = |outputs, count| {
+        let synapses = Synapses { tail: 0, count, ..Synapses::new(inputs, outputs, 9) };
+        inputs = outputs;
+        synapses
+    };
+    let surrogate = AnySurrogate::from_name("atan", &[]).unwrap();
+    let kernel = AnyKernel::Gauss;
+    let hidden = [(20, 1, true), (15, 2, false)].map(|(outputs, count, norm)| Hidden {
+        synapses: synapses(outputs, count),
+        kernel,
+        norm: norm.then(BatchNorm::default),
+        neuron,
+        surrogate,
+        dropout: 0.3,
+    });
+    let readout = Li { decay_input: true, ..Li::new(2.0) };
+    let output = Output { synapses: synapses(4, 1), kernel, readout };
+    let network = Network { hidden: hidden.into(), output, loss };
+    let mut model = Trained::new(Reference, network, DelayInit::Uniform, seed).unwrap();
+    let mut tensors = model.tensors().unwrap();
+    for (n, tensor) in tensors.iter_mut().enumerate() {
+        let (low, high) = match tensor.name.rsplit('.').next().unwrap() {
+            "weight" => (-0.4, 0.6),
+            "running_mean" | "beta" => (-0.2, 0.4),
+            "running_var" => (0.3, 1.5),
+            "gamma" => (-0.5, 1.5),
+            _ => continue,
+        };
+        let rng = rng.fork(n as u64);
+        for (e, value) in tensor.values.iter_mut().enumerate() {
+            *value = low + (high - low) * rng.uniform::<f32>(e as u64);
+        }
+    }
+    model.restore(&State { tensors, epoch: 0, step: 0, seed }).unwrap();
+    model
+}
+
+fn about(input: Input) -> About {
+    About { tick_us: 1000, input, labels: Vec::new() }
+}
+
+/// Input `[T, 1, 12]` of small counts.
+fn input(seed: u64, steps: usize, most: u32) -> Vec<f32> {
+    let rng = Rng::new(seed, 9);
+    let draw = |n| if rng.below(n, 5) == 0 { 1 + rng.below(n + (1 << 40), most) } else { 0 };
+    (0..12 * steps as u64).map(|n| draw(n) as f32).collect()
+}
+
+fn scores<W: Arithmetic<Number: Into<f64>>>(file: &[u8], x: &[f32]) -> Vec<f64> {
+    let model = Model::<W>::parse(file).unwrap();
+    let mut state = HeapState::new(&model);
+    let mut engine = Engine::new(&model, &mut state).unwrap();
+    for tick in x.chunks(12) {
+        let values: Vec<i8> = tick.iter().map(|&x| x as i8).collect();
+        engine.step_values(&values).unwrap();
+    }
+    engine.scores().iter().map(|&word| W::number(word).into()).collect()
+}
+
+#[test]
+fn an_engine_gives_the_scores_of_the_network() {
+    let (mut right, mut all) = (0, 0);
+    for seed in 0..48 {
+        let loss = Loss::ALL[seed as usize % 4].1;
+        let model = trained(seed, neurons()[seed as usize % 6], loss);
+        let (kind, most) = if seed % 2 == 0 { (Input::Spikes, 1) } else { (Input::Values, 3) };
+        let (steps, targets) = (50, [0.25; 4]);
+        let x = input(seed, steps, most);
+        let batch =
+            Batch { shape: Shape::new(steps, 1, 12), x: &x, targets: &targets, lengths: None };
+        let (expected, _) = model.evaluate(&batch, Kernel::Discrete).unwrap();
+        let mut spec = fold(&model, about(kind)).unwrap();
+        for scheme in [Scheme::Groups { list: 3 }, Scheme::Ring { list: 3 }] {
+            spec.layers[0].scheme = scheme;
+            spec.layers[2].scheme = scheme;
+            let found = scores::<f32>(&write(&spec).unwrap(), &x);
+            for (found, &expected) in found.iter().zip(&expected) {
+                let steps = if loss == Loss::Mean { steps as f32 } else { 1.0 };
+                let error = (found - f64::from(expected * steps)).abs();
+                assert!(error < 1e-3 * (1.0 + found.abs()), "{seed}: {found} for {expected}");
+            }
+        }
+        let whole = scores::<i8>(&write(&quantize(&spec).unwrap()).unwrap(), &x);
+        let best = (0..4).max_by(|&a, &b| whole[a].total_cmp(&whole[b])).unwrap();
+        right += usize::from(best == decide(&expected));
+        all += 1;
+    }
+    assert!(10 * right >= 8 * all, "{right} of {all} decisions stay in eight bits");
+}
+
+#[test]
+fn neurons_of_more_than_a_leaky_membrane_are_refused() {
+    for neuron in [
+        AnyNeuron::CubaLif(CubaLif::new(Lif::new(2.0), 4.0)),
+        AnyNeuron::AdLif(AdLif::new(3.0, 8.0, 0.2, 0.3)),
+        AnyNeuron::Li(Li::new(2.0)),
+    ] {
+        let error = fold(&trained(1, neuron, Loss::Sum), about(Input::Spikes)).unwrap_err();
+        assert_eq!(error, FoldError::Neuron { layer: 0 });
+    }
+}
+
+#[test]
+fn neurons_without_leak_fit_single_precision_alone() {
+    let model = trained(1, AnyNeuron::Lif(Lif::integrate_and_fire()), Loss::Sum);
+    let spec = fold(&model, about(Input::Spikes)).unwrap();
+    write(&spec).unwrap();
+    let error = quantize(&spec).unwrap_err().to_string();
+    assert!(error.starts_with("layer 0: sums do not fit 32 bits"), "{error}");
+}
