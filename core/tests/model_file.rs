@@ -21,6 +21,7 @@ fn small() -> Spec<i8> {
     let hidden = LayerSpec {
         outputs: 5,
         taps: 6,
+        tail: 3,
         synapses: (0..20).map(|n| synapse(n, 5, 6)).collect(),
         neurons: (0..5)
             .map(|n| NeuronSpec { threshold: 60.0 + f64::from(n), bias: f64::from(n) })
@@ -33,6 +34,7 @@ fn small() -> Spec<i8> {
     let output = LayerSpec {
         outputs: 3,
         taps: 4,
+        tail: 1,
         synapses: (0..15).map(|n| synapse(n, 3, 4)).collect(),
         neurons: Vec::new(),
         gain: (5, 3),
@@ -43,7 +45,6 @@ fn small() -> Spec<i8> {
         tick_us: 10_000,
         input: Input::Spikes,
         channels: 4,
-        tail: 4,
         decision: Decision::Softmax,
         labels: ["one", "two", "three"].map(String::from).to_vec(),
         layers: vec![hidden, output],

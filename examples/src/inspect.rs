@@ -3,6 +3,7 @@
 use crate::checkpoint;
 use crate::config::Delays;
 use crate::error::{Failure, Result, at};
+use crate::model_file;
 use crate::network::{self, Ends};
 use crate::report::say;
 use polychron_core::train::{State, Tensor};
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 /// Options of `inspect`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of a run
+    /// Folder of a run, or a model file
     run: PathBuf,
     /// Print one JSON object
     #[arg(long)]
@@ -61,6 +62,11 @@ struct Moments {
 
 /// Runs `inspect`.
 pub(crate) fn inspect(args: &Args) -> Result<()> {
+    if args.run.is_file() {
+        let model = model_file::describe(&args.run)?;
+        let text = if args.json { serde_json::to_string(&model)? + "\n" } else { model.table() };
+        return say(&text);
+    }
     let model = args.run.join("model.safetensors");
     let path = if model.exists() { model } else { args.run.join("checkpoint.safetensors") };
     let (state, config) = checkpoint::read_run(&path)?;

@@ -7,7 +7,9 @@ mod config;
 mod data;
 mod error;
 mod eval;
+mod export;
 mod inspect;
+mod model_file;
 mod network;
 mod plot;
 mod presets;
@@ -31,7 +33,9 @@ enum Command {
     Train(run::Args),
     /// Evaluate the model of a finished run
     Eval(eval::Args),
-    /// Show layers, parameters and delays of a run's model
+    /// Write a run's model as a file for firmware, and say what every step costs
+    Export(export::Args),
+    /// Show layers, parameters and delays of a run's model, or what a model file costs
     Inspect(inspect::Args),
     /// Check a data set and count what is in it
     Data(data::Args),
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => run::train(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::Export(args) => export::export(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Data(args) => data::data(&args),
         Command::Bench(command) => bench::bench(&command),

@@ -35,6 +35,8 @@ pub struct Layer<'a> {
     /// Membrane to octaves of the softmax.
     pub(crate) gain: u32,
     pub(crate) gain_shift: u32,
+    /// Ticks in which it is still heard after an utterance, the layers before it included.
+    pub(crate) grown: usize,
     /// [`BLOCK`] bytes a block.
     pub(crate) blocks: &'a [u8],
     pub(crate) neurons: &'a [u8],
@@ -105,6 +107,7 @@ impl<'a> Layer<'a> {
         keep: 0.0,
         gain: 0,
         gain_shift: 0,
+        grown: 0,
         blocks: &[],
         neurons: &[],
         tables: &[],
@@ -148,7 +151,8 @@ impl<'a> Layer<'a> {
         ensure!(whole, at.saturating_add(12), Reserved);
         ensure!(gain_shift <= 31, at.saturating_add(24), Range);
         ensure!(last || (gain == 0 && gain_shift == 0), at.saturating_add(20), Reserved);
-        let unused = byte(fields, 11) == 0 && is_zero(attempt!(bytes_at(fields, 25, 7)));
+        let unused = byte(fields, 11) == 0 && is_zero(attempt!(bytes_at(fields, 28, 4)));
+        let unused = unused && byte(fields, 25) == 0;
         ensure!(unused, at.saturating_add(25), Reserved);
         let ring = scheme == 1;
         let count = half_size(fields, 14);
@@ -173,6 +177,7 @@ impl<'a> Layer<'a> {
             keep,
             gain,
             gain_shift: word(&[gain_shift, 0, 0, 0], 0),
+            grown: half_size(fields, 26),
             blocks: attempt!(bytes_at(fields, FIELDS, len.saturating_sub(FIELDS))),
             neurons: attempt!(bytes_at(file, neurons.0, neurons.1)),
             tables: rest(file, tables.0),

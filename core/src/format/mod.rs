@@ -205,18 +205,21 @@ impl<'a, W: Weight> Model<'a, W> {
         let (mut layers, mut memory) = ([Layer::NONE; LAYERS], Memory::NONE);
         let mut width = half_size(file, 20);
         ensure!(width >= 1 && width <= WIDTH, 20, Size);
-        let mut l = 0;
+        let (mut l, mut grown) = (0, 0usize);
         while l < count {
             let values = matches!(input, Input::Values) && l == 0;
             let last = l.saturating_add(1) == count;
             let places = layer_sections(file, l);
             let layer = attempt!(Layer::read::<W>(file, places, width, values, last));
-            let layer = memory.place::<W>(layer, last);
+            let mut layer = memory.place::<W>(layer, last);
+            grown = grown.saturating_add(layer.grown);
+            layer.grown = grown;
             width = layer.outputs;
             put(&mut layers, l, layer);
             l = l.wrapping_add(1);
         }
         ensure!(half_size(file, 22) == width, 22, Size);
+        ensure!(half_size(file, 24) == grown, 24, Range);
         let (labels, len) = section(file, count.saturating_mul(PARTS));
         attempt!(check_labels(file, labels, len, width));
         let (behind, len) = section(file, count.saturating_mul(PARTS).saturating_add(1));
@@ -262,7 +265,8 @@ impl<'a, W: Weight> Model<'a, W> {
         word(self.file, 16)
     }
 
-    /// Silent ticks behind an utterance in which the last spikes still arrive.
+    /// Silent ticks behind an utterance in which its last spikes still arrive:
+    /// [`Engine::finish`](crate::infer::Engine::finish) runs them.
     pub const fn tail(&self) -> usize {
         half_size(self.file, 24)
     }

@@ -217,7 +217,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         if let Some(&found) = channels.iter().find(|&&channel| usize::from(channel) >= all) {
             return Err(EngineError::Channel { found: found.into(), channels: all });
         }
-        self.tick(|slot| {
+        self.tick(None, |slot| {
             for &channel in channels {
                 slot.set(channel.into(), 1);
             }
@@ -244,7 +244,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
             let found = all.saturating_add(usize::try_from(beyond.trailing_zeros()).unwrap_or(0));
             return Err(EngineError::Channel { found, channels: all });
         }
-        self.tick(|slot| {
+        self.tick(None, |slot| {
             for (n, &byte) in bits.iter().enumerate() {
                 let mut left = byte;
                 while left != 0 {
@@ -272,7 +272,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         if let Some(channel) = values.iter().position(wrong) {
             return Err(EngineError::Value { channel });
         }
-        self.tick(|slot| {
+        self.tick(None, |slot| {
             for (channel, &value) in values.iter().enumerate() {
                 if value != 0 {
                     slot.set(channel, value);
@@ -280,6 +280,14 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
             }
         });
         Ok(())
+    }
+
+    /// Ends an utterance: [`Model::tail`] silent ticks, in which the layers fall silent one after the other, as they do
+    /// behind an utterance in training. [`reset`](Self::reset) comes before the next one.
+    pub fn finish(&mut self) {
+        for past in 0..self.model.tail() {
+            self.tick(Some(past), |_| ());
+        }
     }
 
     /// The class with the highest score so far; the first of equals.
@@ -318,7 +326,8 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         self.model
     }
 
-    fn tick(&mut self, input: impl FnOnce(&mut Slot<'_>)) {
+    /// `past` counts the ticks since the end of an utterance, where it has ended.
+    fn tick(&mut self, past: Option<usize>, input: impl FnOnce(&mut Slot<'_>)) {
         self.write(0, input);
         let (layers, decision) = (self.model.layers(), self.model.decision());
         for (l, layer) in layers.iter().enumerate() {
@@ -334,7 +343,8 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
                 *now = u16::try_from(next).unwrap_or(0);
             }
             if l.wrapping_add(1) < layers.len() {
-                self.fire(layer, l.wrapping_add(1));
+                let heard = past.is_none_or(|past| past < layer.grown);
+                self.fire(layer, l.wrapping_add(1), heard);
             } else if let Some((v, scores)) = self.readout_mut() {
                 W::read_out(layer, decision, v, scores);
             }
@@ -355,10 +365,12 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
     }
 
     /// Advances a layer's neurons and writes their spikes to the history of the next one.
-    fn fire(&mut self, layer: &Layer<'_>, next: usize) {
+    fn fire(&mut self, layer: &Layer<'_>, next: usize, heard: bool) {
         let words: &mut [i32] = core::mem::take(&mut self.memory.words);
         if let Some(v) = part(words, layer.membranes, layer.outputs) {
-            self.write(next, |slot| W::advance(layer, v, |n, word| slot.set_word(n, word)));
+            self.write(next, |slot| {
+                W::advance(layer, v, |n, word| slot.set_word(n, if heard { word } else { 0 }));
+            });
         }
         self.memory.words = words;
     }

@@ -95,7 +95,6 @@ where
         tick_us: about.tick_us,
         input: about.input,
         channels: network.synapses().next().map_or(0, |s| s.inputs),
-        tail: network.synapses().map(|s| s.tail).sum(),
         decision: match network.loss {
             Loss::Sum => Decision::Softmax,
             Loss::Mean | Loss::SpikeCount => Decision::Sum,
@@ -117,7 +116,7 @@ fn layer<'a>(
     keep: f64,
     factor: impl Fn(usize) -> f64,
 ) -> LayerSpec<f32> {
-    let Synapses { inputs, outputs, count, taps, .. } = *synapses;
+    let Synapses { inputs, outputs, count, taps, tail } = *synapses;
     let elements = of("weight").iter().zip(of("delay")).enumerate();
     let synapse = |(e, (&w, &d)): (usize, (&f32, &f32))| {
         let target = e / count / inputs;
@@ -127,6 +126,7 @@ fn layer<'a>(
     LayerSpec {
         outputs,
         taps,
+        tail,
         synapses: elements.map(synapse).collect(),
         neurons: Vec::new(),
         leak: Leak::Float(keep as f32),

@@ -28,7 +28,6 @@ pub fn quantize(spec: &Spec<f32>) -> Result<Spec<i8>, SpecError> {
         tick_us: spec.tick_us,
         input: spec.input,
         channels: spec.channels,
-        tail: spec.tail,
         decision: spec.decision,
         labels: spec.labels.clone(),
         layers,
@@ -91,6 +90,7 @@ fn quantize_layer(
     Ok(LayerSpec {
         outputs: layer.outputs,
         taps: layer.taps,
+        tail: layer.tail,
         synapses,
         neurons: neurons.collect(),
         leak: Leak::Fixed { factor, shift, bias_shift },

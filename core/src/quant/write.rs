@@ -16,8 +16,6 @@ pub struct Spec<W> {
     pub input: Input,
     /// Channels.
     pub channels: usize,
-    /// Silent ticks behind an utterance.
-    pub tail: usize,
     /// How scores come about.
     pub decision: Decision,
     /// A name a class, or none at all.
@@ -33,6 +31,8 @@ pub struct LayerSpec<W> {
     pub outputs: usize,
     /// One more than the longest delay.
     pub taps: usize,
+    /// Ticks by which an utterance grows: as long after its end the layer is still heard, the tails before it included.
+    pub tail: usize,
     /// In any order; those of weight 0 are left out where the scheme allows it.
     pub synapses: Vec<SynapseSpec<W>>,
     /// One a neuron; none in the readout.
@@ -160,13 +160,14 @@ fn assemble<W: Weight>(spec: &Spec<W>, classes: usize, sections: Vec<(usize, Vec
         body.extend(bytes);
     }
     let half = |x: usize| (x as u16).to_le_bytes();
+    let tail = spec.layers.iter().map(|layer| layer.tail).sum();
     let mut file = Vec::from(MAGIC);
     file.extend(VERSION.to_le_bytes());
     file.extend([W::CODE, spec.input as u8]);
     file.extend(((start + body.len()) as u32).to_le_bytes());
     file.extend([0; 4]);
     file.extend(spec.tick_us.to_le_bytes());
-    file.extend([half(spec.channels), half(classes), half(spec.tail)].concat());
+    file.extend([half(spec.channels), half(classes), half(tail)].concat());
     file.extend([spec.layers.len() as u8, spec.decision as u8]);
     file.extend([half(spec.layers.len() * PARTS + 2), [0; 2]].concat());
     file.extend(table);
@@ -191,6 +192,7 @@ impl<W: Weight> LayerSpec<W> {
         for (what, fits, found) in [
             ("outputs", (1..=WIDTH).contains(&self.outputs), self.outputs),
             ("taps", (1..=TAPS).contains(&self.taps), self.taps),
+            ("tail", self.tail < TAPS, self.tail),
             ("neurons", self.neurons.len() == neurons, self.neurons.len()),
             ("entries of a list", list < 255, list.into()),
         ] {
@@ -227,7 +229,8 @@ impl<W: Weight> LayerSpec<W> {
         fields.extend([factor.to_le_bytes(), half(blocks.len() / BLOCK)].concat());
         fields.extend(f32::to_le_bytes(keep));
         fields.extend(self.gain.0.to_le_bytes());
-        fields.push(self.gain.1);
+        fields.extend([self.gain.1, 0]);
+        fields.extend(half(self.tail));
         fields.resize(FIELDS, 0);
         fields.extend(blocks);
         fields

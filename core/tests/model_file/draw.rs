@@ -71,6 +71,7 @@ pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
         layers.push(LayerSpec {
             outputs,
             taps,
+            tail: draws.below(4),
             synapses,
             neurons: (0..neurons).map(|_| neuron(&mut draws)).collect(),
             leak: Leak::Fixed { factor: draws.below(220) as u16, shift: 8, bias_shift },
@@ -82,7 +83,7 @@ pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
     }
     let decision = draws.pick(&[Decision::Softmax, Decision::Sum, Decision::Max]);
     let labels = (0..inputs).map(|class| format!("class {class}")).collect();
-    Spec { tick_us: 10_000, input, channels, tail: 3, decision, labels, layers }
+    Spec { tick_us: 10_000, input, channels, decision, labels, layers }
 }
 
 /// The same network in single precision.
@@ -103,6 +104,7 @@ pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
         LayerSpec {
             outputs: layer.outputs,
             taps: layer.taps,
+            tail: layer.tail,
             synapses: layer.synapses.iter().map(synapse).collect(),
             neurons: layer.neurons.iter().map(neuron).collect(),
             leak: Leak::Float((f64::from(factor) / one) as f32),
@@ -115,7 +117,6 @@ pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
         tick_us: spec.tick_us,
         input: spec.input,
         channels: spec.channels,
-        tail: spec.tail,
         decision: spec.decision,
         labels: spec.labels.clone(),
         layers: spec.layers.iter().map(layer).collect(),

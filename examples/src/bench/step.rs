@@ -107,7 +107,8 @@ pub(crate) fn step(args: &Args) -> Result<()> {
     let watch = trainer.model().backend();
     let taps = config.network.max_delay + 1;
     let stages = stages(&runs);
-    let densities: Vec<_> = [args.setting.density].into_iter().chain(firing_rates.clone()).collect();
+    let densities: Vec<_> =
+        [args.setting.density].into_iter().chain(firing_rates.clone()).collect();
     let plans = network::plans(&config, trainer.model().network(), shape, &densities)?;
     let timing = Timing {
         net: args.setting.net,

@@ -1,0 +1,168 @@
+//! What is in a model file, and what it costs on a microcontroller.
+
+use crate::error::{Result, at};
+use crate::task::Task;
+use polychron_core::format::{LayerInfo, Model, Scheme, Weight};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Instructions of the integer engine on a Cortex-M4F, built for size: fitted to what `examples/firmware/run.sh` counts.
+mod cost {
+    /// An event of groups of `g` synapses: `EVENT + GROUP / g`.
+    pub(super) const EVENT: f64 = 6.1;
+    pub(super) const GROUP: f64 = 24.0;
+    /// An event of a ring.
+    pub(super) const RING: f64 = 9.3;
+    /// A neuron, or a class of the readout.
+    pub(super) const NEURON: f64 = 15.0;
+    pub(super) const CLASS: f64 = 60.0;
+    /// A past tick of a block.
+    pub(super) const TICK: f64 = 40.0;
+}
+
+/// A model file's contents.
+#[derive(Serialize)]
+pub(crate) struct Description {
+    channels: usize,
+    classes: usize,
+    tick_us: u32,
+    tail: usize,
+    /// Bytes.
+    flash: usize,
+    ram: usize,
+    layers: Vec<Layer>,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    inputs: usize,
+    outputs: usize,
+    taps: usize,
+    scheme: &'static str,
+    /// Most spikes of a tick that are listed.
+    list: u8,
+    synapses: usize,
+    /// Synapses of a source that are due at once.
+    group: f64,
+    flash: usize,
+    flash_per_synapse: f64,
+    membranes: usize,
+    arriving: usize,
+    history: usize,
+    #[serde(skip)]
+    info: LayerInfo,
+}
+
+/// Shares of inputs and neurons that are active in a tick.
+const ACTIVITIES: [f64; 4] = [0.01, 0.05, 0.15, 1.0];
+
+impl Description {
+    pub(crate) fn of<W: Weight>(model: &Model<'_, W>) -> Self {
+        let layer = |info: LayerInfo| {
+            let (scheme, list) = match info.scheme {
+                Scheme::Groups { list } => ("groups", list),
+                Scheme::Ring { list } => ("ring", list),
+            };
+            let [membranes, arriving, history] = info.ram;
+            Layer {
+                inputs: info.inputs,
+                outputs: info.outputs,
+                taps: info.taps,
+                scheme,
+                list,
+                synapses: info.synapses,
+                group: info.synapses as f64 / info.groups.max(1) as f64,
+                flash: info.flash,
+                flash_per_synapse: info.flash as f64 / info.synapses.max(1) as f64,
+                membranes,
+                arriving,
+                history,
+                info,
+            }
+        };
+        Self {
+            channels: model.channels(),
+            classes: model.classes(),
+            tick_us: model.tick_us(),
+            tail: model.tail(),
+            flash: model.flash(),
+            ram: model.ram(),
+            layers: (0..model.depth()).filter_map(|l| model.layer(l)).map(layer).collect(),
+        }
+    }
+
+    /// Synaptic events and instructions a tick where that share of everything is active.
+    fn work(&self, activity: f64) -> (f64, f64) {
+        let (mut events, mut instructions) = (0.0, 0.0);
+        for (l, Layer { info, group, .. }) in self.layers.iter().enumerate() {
+            let here = activity * info.synapses as f64;
+            events += here;
+            instructions += match info.scheme {
+                Scheme::Groups { .. } => {
+                    let past = (info.taps * info.blocks) as f64;
+                    here * (cost::EVENT + cost::GROUP / group.max(1.0)) + cost::TICK * past
+                }
+                Scheme::Ring { .. } => here * cost::RING,
+            };
+            let last = l + 1 == self.layers.len();
+            instructions += info.outputs as f64 * if last { cost::CLASS } else { cost::NEURON };
+        }
+        (events, instructions)
+    }
+
+    pub(crate) fn table(&self) -> String {
+        let Self { channels, classes, tick_us, tail, flash, ram, .. } = self;
+        let mut text = format!(
+            "{channels} channels, {classes} classes, ticks of {} ms, {tail} silent ones behind an utterance\n",
+            f64::from(*tick_us) / 1000.0
+        );
+        let _ = writeln!(text, "flash {flash} bytes, RAM {ram} bytes\n");
+        let _ = writeln!(
+            text,
+            "layer          taps  by       synapses  a group   flash  /synapse   RAM: v + arriving + history"
+        );
+        for layer in &self.layers {
+            let Layer { inputs, outputs, taps, scheme, synapses, group, .. } = layer;
+            let Layer { flash, flash_per_synapse, membranes, arriving, history, .. } = layer;
+            let _ = writeln!(
+                text,
+                "{:<14} {taps:>4}  {scheme:<7} {synapses:>9} {group:>8.1} {flash:>8} {flash_per_synapse:>9.2} {:>12} + {arriving} + {history}",
+                format!("{inputs}-{outputs}"),
+                membranes
+            );
+        }
+        let _ = writeln!(
+            text,
+            "\nin a tick, of instructions on a Cortex-M4F (estimated; examples/firmware/run.sh counts)"
+        );
+        for activity in ACTIVITIES {
+            let (events, instructions) = self.work(activity);
+            let share = format!("{:.0} %", 100.0 * activity);
+            let _ = writeln!(
+                text,
+                "  {share:>5} active {events:>9.0} events {:>9.1} k instructions",
+                1e-3 * instructions
+            );
+        }
+        text
+    }
+}
+
+/// Describes a model file of either kind of weights.
+pub(crate) fn describe(path: &Path) -> Result<Description> {
+    let bytes = std::fs::read(path).map_err(at(path.display()))?;
+    let integers = Model::<i8>::parse(&bytes).map(|model| Description::of(&model));
+    let floats = || Model::<f32>::parse(&bytes).map(|model| Description::of(&model));
+    integers.or_else(|error| floats().map_err(|_| error)).map_err(at(path.display()))
+}
+
+/// An item's ticks.
+pub(crate) fn ticks(task: &Task, item: usize) -> Result<Vec<Vec<i8>>> {
+    let block = task.block(&[item])?;
+    let batch = block.view();
+    let width = batch.shape.width;
+    let steps = batch.lengths.map_or(batch.shape.steps, |lengths| lengths[0]);
+    let tick = |x: &[f32]| x.iter().map(|&x| x as i8).collect::<Vec<_>>();
+    Ok(batch.x[..steps * width].chunks_exact(width).map(tick).collect())
+}
