@@ -1,4 +1,4 @@
-use super::layer::{Block, Layer, WORD};
+use super::layer::{Block, Layer};
 use super::read::{byte_size, size};
 use super::{LAYERS, Model, PARTS, Weight, section};
 
@@ -93,7 +93,7 @@ impl Layer<'_> {
         for n in 0..self.count_blocks() {
             let block = Block::read(self.blocks, n);
             let table = self.tables.get(block.table..).unwrap_or(&[]);
-            let rows = table.chunks_exact(block.stride().max(WORD));
+            let rows = table.chunks_exact(block.sources.max(1));
             for (start, end) in rows.clone().zip(rows.skip(1)).take(self.taps) {
                 for (&start, &end) in start.iter().zip(end).take(block.sources) {
                     let here = byte_size(&[end.wrapping_sub(start)], 0);

@@ -5,6 +5,8 @@ use super::{Fault, FormatError, PARTS, TAPS, WIDTH, Weight, bytes_at, pick, put}
 pub(crate) const GROUP: usize = 256;
 /// Neurons to a word of a bitmap.
 pub(crate) const WORD: usize = 32;
+/// Readable bytes from the start of a row of eight-bit weights on: twice where a group can begin, and twice its length.
+pub(crate) const AHEAD: usize = 1020;
 /// Bytes of a layer's own fields.
 pub(crate) const FIELDS: usize = 32;
 /// Bytes of a block's.
@@ -84,11 +86,6 @@ impl Block {
             table: size(word(bytes, at.saturating_add(12))),
             rows: size(word(bytes, at.saturating_add(16))),
         }
-    }
-
-    /// Bytes of a table's row.
-    pub(crate) const fn stride(&self) -> usize {
-        self.sources.next_multiple_of(WORD)
     }
 }
 
@@ -191,7 +188,7 @@ impl<'a> Layer<'a> {
             ensure!(count == 0, at.saturating_add(14), Reserved);
             layer.check_ring::<W>(neurons.0, tables, rows, last)
         } else {
-            layer.check_groups::<W>(count, at, neurons.0, tables, rows, last)
+            layer.check_groups::<W>(file.len(), count, at, neurons.0, tables, rows, last)
         }
     }
 
@@ -232,6 +229,7 @@ impl<'a> Layer<'a> {
     /// Blocks divide sources by 256 and targets at will, sources running fastest; tables and rows follow one another.
     const fn check_groups<W: Weight>(
         mut self,
+        file: usize,
         count: usize,
         own: usize,
         neurons: usize,
@@ -261,11 +259,14 @@ impl<'a> Layer<'a> {
                 at,
                 Reserved
             );
-            table =
-                table.saturating_add(self.taps.saturating_add(1).saturating_mul(block.stride()));
+            table = table.saturating_add(self.taps.saturating_add(1).saturating_mul(block.sources));
             row = row.saturating_add(sources.saturating_mul(block.row).saturating_mul(W::SYNAPSE));
             ensure!(table <= tables.1, tables.0, Length);
             ensure!(row <= rows.1, rows.0, Length);
+            let ahead = tables.0.saturating_add(table).saturating_add(GROUP);
+            ensure!(ahead <= file, file, Length);
+            let ahead = rows.0.saturating_add(row).saturating_add(AHEAD);
+            ensure!(W::CODE == f32::CODE || ahead <= file, file, Length);
             attempt!(self.check_block::<W>(&block, &mut sums, tables.0, rows.0));
             source = source.saturating_add(sources);
             if source == self.inputs {
@@ -276,7 +277,8 @@ impl<'a> Layer<'a> {
             n = n.wrapping_add(1);
         }
         ensure!(source == 0 && target == self.outputs, own.saturating_add(14), Size);
-        ensure!(tables.1 == table, tables.0, Length);
+        ensure!(tables.1 == table.next_multiple_of(4), tables.0, Length);
+        ensure!(is_zero(padding(self.tables, table)), tables.0.saturating_add(table), Reserved);
         ensure!(rows.1 == row.next_multiple_of(4), rows.0, Length);
         ensure!(is_zero(padding(self.rows, row)), rows.0.saturating_add(row), Reserved);
         Ok(self)
@@ -290,7 +292,7 @@ impl<'a> Layer<'a> {
         tables: usize,
         rows: usize,
     ) -> Result<(), FormatError> {
-        let stride = block.stride();
+        let stride = block.sources;
         let mut source = 0;
         while source < stride {
             let (mut used, mut before, mut d) = (0usize, 0u8, 0);
@@ -304,10 +306,13 @@ impl<'a> Layer<'a> {
                 before = start;
                 d = d.wrapping_add(1);
             }
-            let row = if source < block.sources { block.row } else { 0 };
-            ensure!(used <= row, tables.saturating_add(block.table).saturating_add(source), Size);
+            ensure!(
+                used <= block.row,
+                tables.saturating_add(block.table).saturating_add(source),
+                Size
+            );
             let mut n = 0;
-            while n < row {
+            while n < block.row {
                 let place = source.saturating_mul(block.row).saturating_add(n);
                 let at = block.rows.saturating_add(place.saturating_mul(W::SYNAPSE));
                 let offset = rows.saturating_add(at);

@@ -39,7 +39,7 @@ pub use error::{Fault, FormatError};
 pub use info::{LayerInfo, Scheme};
 #[doc(hidden)]
 pub use layer::Layer;
-pub(crate) use layer::{BLOCK, Block, GROUP, WORD};
+pub(crate) use layer::{AHEAD, BLOCK, Block, GROUP, WORD};
 #[cfg(feature = "alloc")]
 pub(crate) use layer::{FIELDS, RING, fits};
 pub(crate) use read::crc32;
@@ -57,8 +57,6 @@ pub const WIDTH: usize = 4096;
 pub const TAPS: usize = 256;
 /// Bytes of the longest file.
 pub const LENGTH: usize = 1 << 24;
-/// Zeros at the end of a file, so that what is read ahead of a row lies within it.
-pub const BEHIND: usize = 1024;
 
 pub(crate) const HEADER: usize = 32;
 pub(crate) const SECTION: usize = 12;
@@ -223,7 +221,6 @@ impl<'a, W: Weight> Model<'a, W> {
         let (labels, len) = section(file, count.saturating_mul(PARTS));
         attempt!(check_labels(file, labels, len, width));
         let (behind, len) = section(file, count.saturating_mul(PARTS).saturating_add(1));
-        ensure!(len == BEHIND, behind, Length);
         ensure!(is_zero(attempt!(bytes_at(file, behind, len))), behind, Reserved);
         Ok(Self { file, input, decision, layers, count, memory, weights: PhantomData })
     }

@@ -1,5 +1,5 @@
 use super::{Arithmetic, Due, Memory, part};
-use crate::format::{Decision, GROUP, Layer, WORD};
+use crate::format::{AHEAD, Decision, GROUP, Layer, WORD};
 
 /// `2^(15 - n / 32)`, rounded.
 const OCTAVE: [u16; 32] = [
@@ -7,9 +7,6 @@ const OCTAVE: [u16; 32] = [
     24726, 24196, 23678, 23170, 22674, 22188, 21713, 21247, 20792, 20347, 19911, 19484, 19066,
     18658, 18258, 17867, 17484, 17109, 16743,
 ];
-
-/// Readable bytes from the start of a row: twice the longest of groups, plus where the last can begin.
-const AHEAD: usize = 1020;
 
 impl Arithmetic for i8 {
     type Number = i32;

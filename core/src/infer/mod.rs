@@ -389,7 +389,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
             let v = self.memory.words.get_mut(first..).and_then(|v| v.first_chunk_mut());
             let (Some(v), Some(rows)) = (v, layer.rows.get(block.rows..)) else { continue };
             let mut table = layer.tables.get(block.table..).unwrap_or(&[]);
-            let (stride, row) = (block.stride(), block.row.wrapping_mul(W::SYNAPSE));
+            let (stride, row) = (block.sources, block.row.wrapping_mul(W::SYNAPSE));
             let mut slot = now;
             for _ in 0..layer.taps {
                 let at = layer.history.wrapping_add(slot.wrapping_mul(layer.slot));

@@ -1,6 +1,6 @@
 use crate::format::{
-    BEHIND, BLOCK, Decision, FIELDS, FormatError, GROUP, HEADER, Input, MAGIC, Model, PARTS,
-    SECTION, Scheme, TAPS, VERSION, WIDTH, WORD, Weight, crc32,
+    AHEAD, BLOCK, Decision, FIELDS, FormatError, GROUP, HEADER, Input, MAGIC, Model, PARTS,
+    SECTION, Scheme, TAPS, VERSION, WIDTH, Weight, crc32,
 };
 use alloc::string::String;
 use alloc::vec;
@@ -137,10 +137,19 @@ pub fn write<W: Weight>(spec: &Spec<W>) -> Result<Vec<u8>, SpecError> {
     }
     let labels = spec.labels.iter().flat_map(|label| label.bytes().chain([b'\n']));
     sections.push((0, labels.collect()));
-    sections.push((0, vec![0; BEHIND]));
+    let behind = behind(&sections);
+    sections.push((0, vec![0; behind]));
     let file = assemble(spec, inputs, sections);
     Model::<W>::parse(&file).map_err(SpecError::Format)?;
     Ok(file)
+}
+
+/// Zeros at the end, so that what is read ahead of the last rows of groups lies within the file.
+fn behind(sections: &[(usize, Vec<u8>)]) -> usize {
+    let rows = |n: &usize| n % PARTS == PARTS - 1 && !sections[n - 1].1.is_empty();
+    let Some(last) = (0..sections.len() - 1).rev().find(rows) else { return 0 };
+    let after: usize = sections[last + 1..].iter().map(|(_, bytes)| bytes.len()).sum();
+    AHEAD.saturating_sub(after)
 }
 
 fn assemble<W: Weight>(spec: &Spec<W>, classes: usize, sections: Vec<(usize, Vec<u8>)>) -> Vec<u8> {
@@ -310,9 +319,8 @@ impl<W: Weight> LayerSpec<W> {
                 blocks.extend([half(range[1] - range[0]), half(row), [0; 2]].concat());
                 blocks.extend((tables.len() as u32).to_le_bytes());
                 blocks.extend((all.len() as u32).to_le_bytes());
-                let stride = sources.next_multiple_of(WORD);
                 for delay in 0..=self.taps {
-                    let mut starts = vec![0u8; stride];
+                    let mut starts = vec![0u8; sources];
                     for s in some.iter().filter(|s| s.delay < delay) {
                         starts[s.source - source] = starts[s.source - source].wrapping_add(1);
                     }
