@@ -4,6 +4,7 @@ use crate::checkpoint::{self, write_atomic};
 use crate::error::{Result, at, fail};
 use crate::model_file::{self, Description};
 use crate::network::{self, Model};
+use crate::recording;
 use crate::report::{percent, say};
 use crate::task::{Decisions, Task};
 use polychron_core::format::{self, Input, LayerInfo, Scheme};
@@ -29,7 +30,13 @@ pub(crate) struct Args {
     /// What to save, instructions or memory
     #[arg(long, value_enum, default_value = "fast")]
     scheme: Saving,
-    /// Overwrite the file
+    /// Also write held-out items of spikes with what the integer engine makes of them, to be replayed on a device
+    #[arg(long, value_name = "FILE")]
+    recording: Option<PathBuf>,
+    /// How many of them
+    #[arg(long, default_value_t = 40)]
+    recorded: usize,
+    /// Overwrite files
     #[arg(long)]
     force: bool,
     /// Folder of the data files
@@ -87,8 +94,13 @@ struct Export {
 /// Runs `export`.
 pub(crate) fn export(args: &Args) -> Result<()> {
     let shown = args.output.display();
-    if args.output.exists() && !args.force {
-        fail!("{shown}: exists; --force overwrites it")
+    for path in [Some(&args.output), args.recording.as_ref()].into_iter().flatten() {
+        if path.exists() && !args.force {
+            fail!("{}: exists; --force overwrites it", path.display())
+        }
+    }
+    if args.recording.is_some() && args.weights == Weights::F32 {
+        fail!("--recording: only the integer engine's hidden state is recorded, with --weights i8")
     }
     let path = args.run.join("model.safetensors");
     let (state, config) = checkpoint::read_run(&path)?;
@@ -108,6 +120,9 @@ pub(crate) fn export(args: &Args) -> Result<()> {
         Weights::F32 => finish::<f32>(&spec, &task, items)?,
     };
     write_atomic(&args.output, &file)?;
+    if let Some(path) = &args.recording {
+        write_atomic(path, &record(&file, &task, &items[..args.recorded.min(items.len())])?)?;
+    }
     let same = engine.classes.iter().zip(&rounded.classes).filter(|(a, b)| a == b).count();
     let of = |decisions: &Decisions| decisions.accuracy(&task.data, |_| true);
     let export = Export {
@@ -139,6 +154,27 @@ fn input(task: &Task) -> Result<Input> {
         fail!("{}: a bin holds {most} spikes; a model file takes up to 127", task.data.name)
     }
     Ok(if most > 1.0 { Input::Values } else { Input::Spikes })
+}
+
+/// Items with what the integer engine of a file makes of them.
+fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
+    let model = format::Model::<i8>::parse(file)?;
+    if model.input() != Input::Spikes || model.channels() > 256 {
+        fail!("--recording: it holds spikes of up to 256 channels; this model takes others")
+    }
+    let mut state = HeapState::new(&model);
+    let mut engine = Engine::new(&model, &mut state)?;
+    let mut bytes = recording::head(items.len());
+    for &item in items {
+        let spikes = |values: Vec<i8>| {
+            let places = (0..).zip(values).filter(|(_, value)| *value != 0);
+            places.map(|(channel, _)| channel).collect()
+        };
+        let ticks: Vec<Vec<u16>> = model_file::ticks(task, item)?.into_iter().map(spikes).collect();
+        let label = task.data.samples[item].label as u8;
+        bytes.extend(recording::utterance(&mut engine, &ticks, label)?);
+    }
+    Ok(bytes)
 }
 
 /// Gives every layer its scheme, and says why.

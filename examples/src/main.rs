@@ -13,6 +13,7 @@ mod model_file;
 mod network;
 mod plot;
 mod presets;
+mod recording;
 mod report;
 mod run;
 mod task;
