@@ -77,7 +77,12 @@ fn run<W: Arithmetic>(file: &[u8], inputs: &[Vec<i8>], number: impl Fn(i32) -> i
         let all = |words: &[i32]| words.iter().map(|&word| number(word)).collect::<Vec<_>>();
         let layers = (0..).map_while(|l| Some(engine.membranes(l)).filter(|v| !v.is_empty()));
         let membranes: Vec<_> = layers.map(all).collect();
-        let spikes = (0..membranes.len() - 1).map(|l| engine.spikes(l)).collect();
+        let spikes: Vec<_> = (0..membranes.len() - 1).map(|l| engine.spikes(l)).collect();
+        for (l, &count) in spikes.iter().enumerate() {
+            let neurons: Vec<_> = engine.spiking(l).collect();
+            assert!(neurons.len() == count && neurons.is_sorted_by(|a, b| a < b));
+            assert!(neurons.iter().all(|&n| n < membranes[l].len()));
+        }
         ticks.push(Tick { membranes, spikes, scores: all(engine.scores()) });
     }
     ticks

@@ -2,6 +2,7 @@ use core::fmt;
 
 /// Bytes that are no model, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FormatError {
     /// Where in the file the fault begins.
     pub offset: usize,
@@ -11,6 +12,7 @@ pub struct FormatError {
 
 /// What can be wrong with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Fault {
     /// It does not begin as a model does.

@@ -33,6 +33,7 @@ pub use memory::{Memory, State};
 
 /// What an engine cannot do. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EngineError {
     /// A state that is too small for the model.
@@ -319,6 +320,29 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
     /// Spikes of a hidden layer in the last tick.
     pub fn spikes(&self, layer: usize) -> usize {
         self.active.get(layer.saturating_add(1)).map_or(0, |&n| n.into())
+    }
+
+    /// The neurons of a hidden layer that spiked in the last tick, in ascending order.
+    pub fn spiking(&self, layer: usize) -> impl Iterator<Item = usize> {
+        let next = layer.saturating_add(1);
+        let history = self.model.layers().get(next).and_then(|layer| {
+            let now = self.now.get(next).map_or(0, |&now| usize::from(now));
+            let last = if now == 0 { layer.slots } else { now }.wrapping_sub(1);
+            let slot = if layer.ring { 0 } else { last };
+            let at = layer.history.wrapping_add(slot.wrapping_mul(layer.slot));
+            self.memory.bytes.get(at..)?.get(..layer.truth)
+        });
+        words(history.unwrap_or(&[])).enumerate().flat_map(|(n, word)| {
+            let (places, len) = history::places(0, word);
+            let first = n.wrapping_mul(WORD);
+            places.into_iter().take(len).map(move |place| first.wrapping_add(place.into()))
+        })
+    }
+
+    /// The same as a list; where more spiked than it holds, the first.
+    #[cfg(feature = "heapless")]
+    pub fn spike_list<const N: usize>(&self, layer: usize) -> heapless::Vec<u16, N> {
+        self.spiking(layer).take(N).filter_map(|neuron| u16::try_from(neuron).ok()).collect()
     }
 
     /// The model.
