@@ -32,6 +32,10 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 #[cfg(feature = "alloc")]
 pub mod backend;
 #[cfg(feature = "conformance")]

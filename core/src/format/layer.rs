@@ -1,5 +1,5 @@
 use super::read::{byte, byte_size, from, half, half_size, is_zero, part, size, wide, word};
-use super::{Fault, FormatError, PARTS, TAPS, WIDTH, Weight, bytes_at, pick, put};
+use super::{Fault, FormatError, PARTS, TAPS, WIDTH, Weight, bytes_at, pick};
 
 /// Neurons to a list, a bitmap and a block at most.
 pub(crate) const GROUP: usize = 256;
@@ -208,14 +208,12 @@ impl<'a> Layer<'a> {
             let (mut sums, mut input) = ([0; GROUP], 0);
             let here = min(GROUP, self.outputs.saturating_sub(first));
             while input < self.inputs {
-                let mut n = 0;
-                while n < here {
-                    let place = input.saturating_mul(self.outputs).saturating_add(first);
-                    let at = place.saturating_add(n).saturating_mul(W::SYNAPSE);
-                    let offset = rows.0.saturating_add(at);
-                    ensure!(byte_size(self.rows, at) < self.taps, offset, Range);
-                    attempt!(self.add::<W>(&mut sums, n, at, offset));
-                    n = n.wrapping_add(1);
+                let place = input.saturating_mul(self.outputs).saturating_add(first);
+                let at = place.saturating_mul(W::SYNAPSE);
+                let row = attempt!(bytes_at(self.rows, at, here.saturating_mul(W::SYNAPSE)));
+                if let Err((n, fault)) = add_row::<W>(row, self.taps, true, &mut sums) {
+                    let at = at.saturating_add(n.saturating_mul(W::SYNAPSE));
+                    return Err(FormatError { offset: rows.0.saturating_add(at), fault });
                 }
                 input = input.wrapping_add(1);
             }
@@ -292,62 +290,32 @@ impl<'a> Layer<'a> {
         tables: usize,
         rows: usize,
     ) -> Result<(), FormatError> {
-        let stride = block.sources;
-        let mut source = 0;
-        while source < stride {
-            let (mut used, mut before, mut d) = (0usize, 0u8, 0);
-            while d <= self.taps {
-                let place = d.saturating_mul(stride).saturating_add(source);
-                let at = block.table.saturating_add(place);
-                let start = byte(self.tables, at);
-                let offset = tables.saturating_add(at);
-                ensure!(d > 0 || start == 0, offset, Range);
-                used = used.saturating_add(byte_size(&[start.wrapping_sub(before)], 0));
-                before = start;
-                d = d.wrapping_add(1);
-            }
-            ensure!(
-                used <= block.row,
-                tables.saturating_add(block.table).saturating_add(source),
-                Size
-            );
-            let mut n = 0;
-            while n < block.row {
-                let place = source.saturating_mul(block.row).saturating_add(n);
-                let at = block.rows.saturating_add(place.saturating_mul(W::SYNAPSE));
-                let offset = rows.saturating_add(at);
-                if n < used {
-                    let target = byte_size(self.rows, at);
-                    ensure!(target < block.targets, offset, Target);
-                    attempt!(self.add::<W>(sums, target, at, offset));
-                } else {
-                    let zero = match part(self.rows, at, W::SYNAPSE) {
-                        Some(synapse) => is_zero(synapse),
-                        None => false,
-                    };
-                    ensure!(zero, offset, Reserved);
-                }
-                n = n.wrapping_add(1);
+        let (mut used, mut line) = ([0u32; GROUP], 0);
+        let mut before: &[u8] = &[0; GROUP];
+        while line <= self.taps {
+            let at = block.table.saturating_add(line.saturating_mul(block.sources));
+            let starts = attempt!(bytes_at(self.tables, at, block.sources));
+            ensure!(line > 0 || is_zero(starts), tables.saturating_add(at), Range);
+            add_groups(&mut used, before, starts);
+            before = starts;
+            line = line.wrapping_add(1);
+        }
+        let (len, mut source) = (block.row.saturating_mul(W::SYNAPSE), 0);
+        while source < block.sources {
+            let used = size(pick(&used, source, 0));
+            let offset = tables.saturating_add(block.table).saturating_add(source);
+            ensure!(used <= block.row, offset, Size);
+            let used = used.saturating_mul(W::SYNAPSE);
+            let at = block.rows.saturating_add(source.saturating_mul(len));
+            let row = attempt!(bytes_at(self.rows, at, used));
+            let end = at.saturating_add(used);
+            let unused = attempt!(bytes_at(self.rows, end, len.saturating_sub(used)));
+            ensure!(is_zero(unused), rows.saturating_add(end), Reserved);
+            if let Err((n, fault)) = add_row::<W>(row, block.targets, false, sums) {
+                let at = at.saturating_add(n.saturating_mul(W::SYNAPSE));
+                return Err(FormatError { offset: rows.saturating_add(at), fault });
             }
             source = source.wrapping_add(1);
-        }
-        Ok(())
-    }
-
-    /// Adds a synapse's size to its target's sum; a float only has to be in range.
-    const fn add<W: Weight>(
-        &self,
-        sums: &mut [u32; GROUP],
-        target: usize,
-        at: usize,
-        offset: usize,
-    ) -> Result<(), FormatError> {
-        let at = at.saturating_add(1);
-        if W::CODE == f32::CODE {
-            ensure!(is_in_range(f32::from_bits(word(self.rows, at))), offset, Range);
-        } else {
-            let size = word(&[byte(self.rows, at).cast_signed().unsigned_abs(), 0, 0, 0], 0);
-            put(sums, target, pick(sums, target, 0).saturating_add(size));
         }
         Ok(())
     }
@@ -383,6 +351,51 @@ impl<'a> Layer<'a> {
             n = n.wrapping_add(1);
         }
         Ok(())
+    }
+}
+
+/// Adds what lies between two lines of a table to the synapses that every source has.
+const fn add_groups(used: &mut [u32; GROUP], mut before: &[u8], mut starts: &[u8]) {
+    let mut used: &mut [u32] = used;
+    while let ([here, used_left @ ..], [a, before_left @ ..], [b, starts_left @ ..]) =
+        (used, before, starts)
+    {
+        *here = here.wrapping_add(u32::from_le_bytes([b.wrapping_sub(*a), 0, 0, 0]));
+        (used, before, starts) = (used_left, before_left, starts_left);
+    }
+}
+
+/// Adds the sizes of a row's weights to its targets' sums; floats only have to be in range. The first byte of a synapse is
+/// below `limit`; it is the target, or the row has one synapse a target. On failure, which synapse it is.
+#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "a byte is below 256")]
+const fn add_row<W: Weight>(
+    mut row: &[u8],
+    limit: usize,
+    in_order: bool,
+    sums: &mut [u32; GROUP],
+) -> Result<(), (usize, Fault)> {
+    let (float, mut n) = (W::CODE == f32::CODE, 0u8);
+    let wrong = if in_order { Fault::Range } else { Fault::Target };
+    loop {
+        let first = if float {
+            let [first, a, b, c, d, rest @ ..] = row else { return Ok(()) };
+            if !is_in_range(f32::from_le_bytes([*a, *b, *c, *d])) {
+                return Err((n as usize, Fault::Range));
+            }
+            row = rest;
+            *first as usize
+        } else {
+            let [first, weight, rest @ ..] = row else { return Ok(()) };
+            row = rest;
+            let target = if in_order { n } else { *first };
+            let size = if *weight < 128 { *weight } else { 0u8.wrapping_sub(*weight) };
+            sums[target as usize] = sums[target as usize].wrapping_add(size as u32);
+            *first as usize
+        };
+        if first >= limit {
+            return Err((n as usize, wrong));
+        }
+        n = n.wrapping_add(1);
     }
 }
 

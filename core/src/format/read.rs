@@ -76,20 +76,34 @@ pub(super) const fn is_zero(mut bytes: &[u8]) -> bool {
     true
 }
 
-/// The CRC-32 of IEEE 802.3.
+/// The CRC-32 of IEEE 802.3, four bits at a time.
+#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "indices below 16")]
 pub(crate) const fn crc32(mut bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     while let [x, rest @ ..] = bytes {
-        crc ^= u32::from_le_bytes([*x, 0, 0, 0]);
-        let mut bit = 0u8;
-        while bit < 8 {
-            crc = crc.wrapping_shr(1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1));
-            bit = bit.wrapping_add(1);
-        }
+        crc ^= *x as u32;
+        crc = (crc >> 4) ^ NIBBLES[(crc & 15) as usize];
+        crc = (crc >> 4) ^ NIBBLES[(crc & 15) as usize];
         bytes = rest;
     }
     !crc
 }
+
+const NIBBLES: [u32; 16] = {
+    let (mut table, mut n) = ([0; 16], 0u32);
+    let mut rest: &mut [u32] = &mut table;
+    while let [entry, others @ ..] = rest {
+        let (mut x, mut bit) = (n, 0u8);
+        while bit < 4 {
+            x = (x >> 1) ^ (0xedb8_8320 & 0u32.wrapping_sub(x & 1));
+            bit = bit.wrapping_add(1);
+        }
+        *entry = x;
+        n = n.wrapping_add(1);
+        rest = others;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
