@@ -496,6 +496,63 @@ fn items_one_by_one_are_decided_as_in_batches() {
 }
 
 #[test]
+fn a_model_file_says_what_every_step_costs() {
+    let folder = Folder::new("export");
+    folder.train("run", &[]);
+    let whole = last_line(&folder.run(&["eval", "run", "--json"]));
+    for (weights, recording) in [("i8", true), ("f32", false)] {
+        let file = format!("{weights}.pcn");
+        let mut args = vec!["export", "run", "-o", &file, "--weights", weights, "--json"];
+        if recording {
+            args.extend(["--recording", "spikes.bin", "--recorded", "7"]);
+        }
+        let export = last_line(&folder.run(&args));
+        assert_eq!(export["rounded_accuracy"], whole["accuracy"]);
+        assert!(export["agreement"].as_f64().unwrap() > 0.9, "{export}");
+        assert_eq!(export["flash"], folder.bytes(&file).len());
+        let inspection = last_line(&folder.run(&["inspect", &file, "--json"]));
+        for field in ["channels", "classes", "ram", "flash", "layers"] {
+            assert_eq!(export[field], inspection[field]);
+        }
+        let line = folder.fail(&["export", "run", "-o", &file]);
+        assert!(line.contains(&format!("{file}: exists; --force overwrites it")), "{line}");
+    }
+    assert_eq!(folder.bytes("spikes.bin")[..2], [7, 0]);
+    let table = text(&folder.run(&["inspect", "i8.pcn"]).stdout);
+    for part in ["flash", "RAM", "8-8", "8-10", "100 % active"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    let small = last_line(&folder.run(&[
+        "export",
+        "run",
+        "-o",
+        "small.pcn",
+        "--scheme",
+        "small",
+        "--json",
+    ]));
+    let fast = last_line(&folder.run(&["inspect", "i8.pcn", "--json"]));
+    assert!(small["ram"].as_u64() < fast["ram"].as_u64());
+    let mut damaged = folder.bytes("i8.pcn");
+    damaged[100] ^= 1;
+    fs::write(folder.0.join("damaged.pcn"), damaged).unwrap();
+    let line = folder.fail(&["inspect", "damaged.pcn"]);
+    assert!(line.contains("damaged.pcn: byte 12: the checksum does not fit"), "{line}");
+}
+
+#[test]
+fn networks_that_fit_no_model_file_are_named() {
+    let folder = Folder::new("export-others");
+    folder.train("run", &["--set", "network.neuron.kind=adlif", "--set", "train.epochs=1"]);
+    let line = folder.fail(&["export", "run", "-o", "model.pcn"]);
+    assert!(
+        line.contains("layer 0: a model file holds leaky integrate-and-fire neurons"),
+        "{line}"
+    );
+    assert!(!folder.0.join("model.pcn").exists());
+}
+
+#[test]
 fn a_plan_names_what_is_picked_for_every_layer() {
     let folder = Folder::new("plan");
     let plan = |args: &[&str]| text(&folder.run(args).stdout);

@@ -37,7 +37,7 @@ pub enum Fault {
     Target,
     /// Inputs could drive an accumulator out of its range.
     Overflow,
-    /// Names that are not UTF-8, or not one a class.
+    /// Names that are not one a class.
     Labels,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for FormatError {
             Fault::Range => "a number is out of its range",
             Fault::Target => "a synapse without a target",
             Fault::Overflow => "an accumulator could overflow",
-            Fault::Labels => "labels are not UTF-8, one a class",
+            Fault::Labels => "labels are not one a class",
         };
         write!(f, "byte {}: {what}", self.offset)
     }

@@ -65,7 +65,7 @@ impl<W: Weight> Model<'_, W> {
             scheme: if layer.ring { Scheme::Ring { list } } else { Scheme::Groups { list } },
             synapses,
             groups,
-            blocks: layer.count_blocks(),
+            blocks: layer.blocks.len(),
             flash,
             ram: [words, cells.saturating_mul(cell), layer.slots.saturating_mul(layer.slot)],
         })
@@ -83,15 +83,10 @@ impl<W: Weight> Model<'_, W> {
 }
 
 impl Layer<'_> {
-    pub(crate) fn count_blocks(&self) -> usize {
-        self.blocks.len() / super::BLOCK
-    }
-
     /// Synapses, and groups that are not empty.
     fn count_groups(&self) -> (usize, usize) {
         let (mut synapses, mut groups) = (0usize, 0usize);
-        for n in 0..self.count_blocks() {
-            let block = Block::read(self.blocks, n);
+        for block in self.blocks.iter().map(Block::read) {
             let table = self.tables.get(block.table..).unwrap_or(&[]);
             let rows = table.chunks_exact(block.sources.max(1));
             for (start, end) in rows.clone().zip(rows.skip(1)).take(self.taps) {

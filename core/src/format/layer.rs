@@ -1,4 +1,4 @@
-use super::read::{byte, byte_size, from, half, half_size, is_zero, part, size, wide, word};
+use super::read::{from, half, is_zero, part, size, wide, word};
 use super::{Fault, FormatError, PARTS, TAPS, WIDTH, Weight, bytes_at, pick};
 
 /// Neurons to a list, a bitmap and a block at most.
@@ -39,8 +39,7 @@ pub struct Layer<'a> {
     pub(crate) gain_shift: u32,
     /// Ticks in which it is still heard after an utterance, the layers before it included.
     pub(crate) grown: usize,
-    /// [`BLOCK`] bytes a block.
-    pub(crate) blocks: &'a [u8],
+    pub(crate) blocks: &'a [[u8; BLOCK]],
     pub(crate) neurons: &'a [u8],
     /// From the first table and the first row to the end of the file.
     pub(crate) tables: &'a [u8],
@@ -75,21 +74,31 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    pub(crate) const fn read(bytes: &[u8], n: usize) -> Self {
-        let at = n.saturating_mul(BLOCK);
+    #[inline(never)]
+    pub(crate) const fn read(bytes: &[u8; BLOCK]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, _, _, k, l, m, n, o, p, q, r] = *bytes;
         Self {
-            source: half_size(bytes, at),
-            sources: half_size(bytes, at.saturating_add(2)),
-            target: half_size(bytes, at.saturating_add(4)),
-            targets: half_size(bytes, at.saturating_add(6)),
-            row: half_size(bytes, at.saturating_add(8)),
-            table: size(word(bytes, at.saturating_add(12))),
-            rows: size(word(bytes, at.saturating_add(16))),
+            source: pair(a, b),
+            sources: pair(c, d),
+            target: pair(e, f),
+            targets: pair(g, h),
+            row: pair(i, j),
+            table: size(u32::from_le_bytes([k, l, m, n])),
+            rows: size(u32::from_le_bytes([o, p, q, r])),
         }
     }
 }
 
 impl<'a> Layer<'a> {
+    /// Where the list of a group of sources begins in a slot; behind all slots where there is none.
+    pub(crate) const fn list_of(&self, source: usize) -> usize {
+        if self.list == 0 {
+            return usize::MAX;
+        }
+        let before = source.wrapping_div(GROUP).wrapping_mul(self.list.wrapping_add(1));
+        self.truth.wrapping_add(before)
+    }
+
     pub(super) const NONE: Self = Self {
         inputs: 0,
         outputs: 0,
@@ -119,6 +128,7 @@ impl<'a> Layer<'a> {
     };
 
     /// Reads and checks a layer of four sections; `width` is what the layer before puts out.
+    #[inline(never)]
     pub(super) const fn read<W: Weight>(
         file: &'a [u8],
         [own, neurons, tables, rows]: [(usize, usize); PARTS],
@@ -127,40 +137,41 @@ impl<'a> Layer<'a> {
         last: bool,
     ) -> Result<Self, FormatError> {
         let (at, len) = own;
-        let fields = attempt!(bytes_at(file, at, len));
-        ensure!(len >= FIELDS, at, Length);
-        let (inputs, outputs) = (half_size(fields, 0), half_size(fields, 2));
+        let bytes = attempt!(bytes_at(file, at, len));
+        let Some((fields, blocks)) = bytes.split_first_chunk::<FIELDS>() else {
+            return Err(FormatError { offset: at, fault: Fault::Length });
+        };
+        let [i, i2, o, o2, t, t2, scheme, list, reset, shift, bias_shift, zero, rest @ ..] =
+            *fields;
+        let [l, l2, b, b2, k, k2, k3, k4, g, g2, g3, g4, gain_shift, zero2, tail, tail2, rest @ ..] =
+            rest;
+        let (inputs, outputs, taps) = (pair(i, i2), pair(o, o2), pair(t, t2));
         ensure!(inputs == width, at, Size);
-        ensure!(outputs >= 1 && outputs <= WIDTH, at.saturating_add(2), Size);
-        let taps = half_size(fields, 4);
-        ensure!(taps >= 1 && taps <= TAPS, at.saturating_add(4), Size);
-        let (scheme, list, reset) = (byte(fields, 6), byte_size(fields, 7), byte(fields, 8));
-        ensure!(scheme <= 1, at.saturating_add(6), Reserved);
-        ensure!(list < 255, at.saturating_add(7), Range);
-        ensure!(reset <= 1 && !(last && reset == 1), at.saturating_add(8), Reserved);
-        let (shift, bias_shift) = (byte(fields, 9), byte(fields, 10));
-        ensure!(shift <= 15 && bias_shift <= 15, at.saturating_add(9), Range);
-        let (leak, keep) = (half(fields, 12), f32::from_bits(word(fields, 16)));
-        let (gain, gain_shift) = (word(fields, 20), byte(fields, 24));
-        let float = W::CODE == f32::CODE;
-        ensure!(!float || (keep >= 0.0 && keep <= 1.0), at.saturating_add(16), Range);
-        let whole = if float { leak == 0 && shift == 0 && bias_shift == 0 } else { keep == 0.0 };
-        ensure!(whole, at.saturating_add(12), Reserved);
-        ensure!(gain_shift <= 31, at.saturating_add(24), Range);
-        ensure!(last || (gain == 0 && gain_shift == 0), at.saturating_add(20), Reserved);
-        let unused = byte(fields, 11) == 0 && is_zero(attempt!(bytes_at(fields, 28, 4)));
-        let unused = unused && byte(fields, 25) == 0;
-        ensure!(unused, at.saturating_add(25), Reserved);
+        ensure!(outputs >= 1 && outputs <= WIDTH, at.wrapping_add(2), Size);
+        ensure!(taps >= 1 && taps <= TAPS, at.wrapping_add(4), Size);
+        ensure!(scheme <= 1 && reset <= 1 && !(last && reset == 1), at.wrapping_add(6), Reserved);
+        let ranges = list < 255 && shift <= 15 && bias_shift <= 15 && gain_shift <= 31;
+        ensure!(ranges, at.wrapping_add(7), Range);
+        let (leak, keep) = (pair(l, l2), f32::from_bits(u32::from_le_bytes([k, k2, k3, k4])));
+        let gain = u32::from_le_bytes([g, g2, g3, g4]);
+        let unused = zero | zero2 == 0 && is_zero(&rest) && (last || gain == 0 && gain_shift == 0);
+        ensure!(unused, at.wrapping_add(20), Reserved);
+        let leaks = if W::CODE == f32::CODE {
+            keep >= 0.0 && keep <= 1.0 && leak == 0 && shift | bias_shift == 0
+        } else {
+            u32::from_le_bytes([k, k2, k3, k4]) == 0 && gain <= 65535
+        };
+        ensure!(leaks, at.wrapping_add(12), Range);
         let ring = scheme == 1;
-        let count = half_size(fields, 14);
-        ensure!(len == FIELDS.saturating_add(count.saturating_mul(BLOCK)), at, Length);
-        let parameters = if last { 0 } else { outputs.saturating_mul(W::NEURON) };
+        let (blocks, odd) = blocks.as_chunks::<BLOCK>();
+        let counted = odd.is_empty() && blocks.len() == pair(b, b2);
+        ensure!(counted, at.wrapping_add(14), Length);
+        let parameters = if last { 0 } else { outputs.wrapping_mul(W::NEURON) };
         ensure!(neurons.1 == parameters, neurons.0, Length);
-        let slots = if ring { 1 } else { taps };
-        let truth = if values { inputs } else { inputs.div_ceil(WORD).saturating_mul(4) };
-        let listed = if list > 0 { list.saturating_add(1) } else { 0 };
-        let slot = truth.saturating_add(inputs.div_ceil(GROUP).saturating_mul(listed));
-        let layer = Self {
+        let list = pair(list, 0);
+        let truth = if values { inputs } else { inputs.div_ceil(WORD).wrapping_mul(4) };
+        let listed = if list > 0 { list.wrapping_add(1) } else { 0 };
+        let mut layer = Self {
             inputs,
             outputs,
             taps,
@@ -168,121 +179,122 @@ impl<'a> Layer<'a> {
             soft: reset == 1,
             values,
             list,
-            leak: i32::from_le_bytes([byte(fields, 12), byte(fields, 13), 0, 0]),
-            shift: word(&[shift, 0, 0, 0], 0),
-            bias_shift: word(&[bias_shift, 0, 0, 0], 0),
+            leak: i32::from_le_bytes([l, l2, 0, 0]),
+            shift: u32::from_le_bytes([shift, 0, 0, 0]),
+            bias_shift: u32::from_le_bytes([bias_shift, 0, 0, 0]),
             keep,
             gain,
-            gain_shift: word(&[gain_shift, 0, 0, 0], 0),
-            grown: half_size(fields, 26),
-            blocks: attempt!(bytes_at(fields, FIELDS, len.saturating_sub(FIELDS))),
+            gain_shift: u32::from_le_bytes([gain_shift, 0, 0, 0]),
+            grown: pair(tail, tail2),
+            blocks,
             neurons: attempt!(bytes_at(file, neurons.0, neurons.1)),
-            tables: rest(file, tables.0),
-            rows: rest(file, rows.0),
-            slots,
-            slot,
+            tables: rest_of(file, tables.0),
+            rows: rest_of(file, rows.0),
+            slots: if ring { 1 } else { taps },
+            slot: truth.wrapping_add(inputs.div_ceil(GROUP).wrapping_mul(listed)),
             truth,
             ..Self::NONE
         };
-        if ring {
-            ensure!(count == 0, at.saturating_add(14), Reserved);
+        attempt!(if ring {
+            ensure!(layer.blocks.is_empty(), at.wrapping_add(14), Reserved);
             layer.check_ring::<W>(neurons.0, tables, rows, last)
         } else {
-            layer.check_groups::<W>(file.len(), count, at, neurons.0, tables, rows, last)
-        }
+            layer.check_groups::<W>(file.len(), at, neurons.0, tables, rows, last)
+        });
+        Ok(layer)
     }
 
     /// A row of (delay, weight) for every input, a pair for every output.
+    #[inline(never)]
     const fn check_ring<W: Weight>(
-        self,
+        &self,
         neurons: usize,
         tables: (usize, usize),
         rows: (usize, usize),
         last: bool,
-    ) -> Result<Self, FormatError> {
-        let len = self.inputs.saturating_mul(self.outputs).saturating_mul(W::SYNAPSE);
+    ) -> Result<(), FormatError> {
+        let len = self.inputs.wrapping_mul(self.outputs).wrapping_mul(W::SYNAPSE);
         ensure!(tables.1 == 0, tables.0, Length);
         ensure!(rows.1 == len.next_multiple_of(4), rows.0, Length);
         let mut first = 0;
         while first < self.outputs {
             let (mut sums, mut input) = ([0; GROUP], 0);
-            let here = min(GROUP, self.outputs.saturating_sub(first));
+            let here = min(GROUP, self.outputs.wrapping_sub(first));
             while input < self.inputs {
-                let place = input.saturating_mul(self.outputs).saturating_add(first);
-                let at = place.saturating_mul(W::SYNAPSE);
-                let row = attempt!(bytes_at(self.rows, at, here.saturating_mul(W::SYNAPSE)));
+                let place = input.wrapping_mul(self.outputs).wrapping_add(first);
+                let at = place.wrapping_mul(W::SYNAPSE);
+                let row = attempt!(bytes_at(self.rows, at, here.wrapping_mul(W::SYNAPSE)));
                 if let Err((n, fault)) = add_row::<W>(row, self.taps, true, &mut sums) {
-                    let at = at.saturating_add(n.saturating_mul(W::SYNAPSE));
-                    return Err(FormatError { offset: rows.0.saturating_add(at), fault });
+                    let at = at.wrapping_add(n.wrapping_mul(W::SYNAPSE));
+                    return Err(FormatError { offset: rows.0.wrapping_add(at), fault });
                 }
                 input = input.wrapping_add(1);
             }
             attempt!(self.check_sums::<W>(&sums, first, here, neurons, last));
-            first = first.saturating_add(GROUP);
+            first = first.wrapping_add(GROUP);
         }
-        ensure!(is_zero(padding(self.rows, len)), rows.0.saturating_add(len), Reserved);
-        Ok(self)
+        ensure!(is_zero(padding(self.rows, len)), rows.0.wrapping_add(len), Reserved);
+        Ok(())
     }
 
     /// Blocks divide sources by 256 and targets at will, sources running fastest; tables and rows follow one another.
+    #[inline(never)]
     const fn check_groups<W: Weight>(
-        mut self,
+        &mut self,
         file: usize,
-        count: usize,
         own: usize,
         neurons: usize,
         tables: (usize, usize),
         rows: (usize, usize),
         last: bool,
-    ) -> Result<Self, FormatError> {
+    ) -> Result<(), FormatError> {
         let (mut source, mut target, mut targets) = (0, 0usize, 0);
         let (mut table, mut row) = (0usize, 0usize);
-        let (mut sums, mut n) = ([0; GROUP], 0);
-        while n < count {
-            let at = own.saturating_add(FIELDS).saturating_add(n.saturating_mul(BLOCK));
-            let block = Block::read(self.blocks, n);
+        let (mut sums, mut at) = ([0; GROUP], own.wrapping_add(FIELDS));
+        let mut blocks = self.blocks;
+        while let [bytes, others @ ..] = blocks {
+            blocks = others;
+            let block = Block::read(bytes);
             if source == 0 {
                 targets = block.targets;
                 sums = [0; GROUP];
             }
             let whole = targets >= 1 && targets <= GROUP && block.targets == targets;
             ensure!(whole && block.row >= 1 && block.row <= GROUP, at, Size);
-            ensure!(target.saturating_add(targets) <= self.outputs, at, Size);
-            let sources = min(GROUP, self.inputs.saturating_sub(source));
+            ensure!(target.wrapping_add(targets) <= self.outputs, at, Size);
+            let sources = min(GROUP, self.inputs.wrapping_sub(source));
             let there = block.source == source && block.sources == sources;
             ensure!(there && block.target == target, at, Section);
             ensure!(block.table == table && block.rows == row, at, Section);
-            ensure!(
-                half(self.blocks, n.saturating_mul(BLOCK).saturating_add(10)) == 0,
-                at,
-                Reserved
-            );
-            table = table.saturating_add(self.taps.saturating_add(1).saturating_mul(block.sources));
-            row = row.saturating_add(sources.saturating_mul(block.row).saturating_mul(W::SYNAPSE));
+            let [.., z, z2, _, _, _, _, _, _, _, _] = bytes;
+            ensure!(*z | *z2 == 0, at, Reserved);
+            table = table.wrapping_add(self.taps.wrapping_add(1).wrapping_mul(block.sources));
+            row = row.wrapping_add(sources.wrapping_mul(block.row).wrapping_mul(W::SYNAPSE));
             ensure!(table <= tables.1, tables.0, Length);
             ensure!(row <= rows.1, rows.0, Length);
-            let ahead = tables.0.saturating_add(table).saturating_add(GROUP);
+            let ahead = tables.0.wrapping_add(table).wrapping_add(2 * GROUP);
             ensure!(ahead <= file, file, Length);
-            let ahead = rows.0.saturating_add(row).saturating_add(AHEAD);
+            let ahead = rows.0.wrapping_add(row).wrapping_add(AHEAD);
             ensure!(W::CODE == f32::CODE || ahead <= file, file, Length);
             attempt!(self.check_block::<W>(&block, &mut sums, tables.0, rows.0));
-            source = source.saturating_add(sources);
+            source = source.wrapping_add(sources);
             if source == self.inputs {
                 attempt!(self.check_sums::<W>(&sums, target, targets, neurons, last));
-                self.reach = target.saturating_add(GROUP);
-                (source, target) = (0, target.saturating_add(targets));
+                self.reach = target.wrapping_add(GROUP);
+                (source, target) = (0, target.wrapping_add(targets));
             }
-            n = n.wrapping_add(1);
+            at = at.wrapping_add(BLOCK);
         }
-        ensure!(source == 0 && target == self.outputs, own.saturating_add(14), Size);
+        ensure!(source == 0 && target == self.outputs, own.wrapping_add(14), Size);
         ensure!(tables.1 == table.next_multiple_of(4), tables.0, Length);
-        ensure!(is_zero(padding(self.tables, table)), tables.0.saturating_add(table), Reserved);
+        ensure!(is_zero(padding(self.tables, table)), tables.0.wrapping_add(table), Reserved);
         ensure!(rows.1 == row.next_multiple_of(4), rows.0, Length);
-        ensure!(is_zero(padding(self.rows, row)), rows.0.saturating_add(row), Reserved);
-        Ok(self)
+        ensure!(is_zero(padding(self.rows, row)), rows.0.wrapping_add(row), Reserved);
+        Ok(())
     }
 
     /// Groups of a row add up to its synapses; what follows them is 0.
+    #[inline(never)]
     const fn check_block<W: Weight>(
         &self,
         block: &Block,
@@ -293,27 +305,27 @@ impl<'a> Layer<'a> {
         let (mut used, mut line) = ([0u32; GROUP], 0);
         let mut before: &[u8] = &[0; GROUP];
         while line <= self.taps {
-            let at = block.table.saturating_add(line.saturating_mul(block.sources));
+            let at = block.table.wrapping_add(line.wrapping_mul(block.sources));
             let starts = attempt!(bytes_at(self.tables, at, block.sources));
-            ensure!(line > 0 || is_zero(starts), tables.saturating_add(at), Range);
+            ensure!(line > 0 || is_zero(starts), tables.wrapping_add(at), Range);
             add_groups(&mut used, before, starts);
             before = starts;
             line = line.wrapping_add(1);
         }
-        let (len, mut source) = (block.row.saturating_mul(W::SYNAPSE), 0);
+        let (len, mut source) = (block.row.wrapping_mul(W::SYNAPSE), 0);
         while source < block.sources {
             let used = size(pick(&used, source, 0));
-            let offset = tables.saturating_add(block.table).saturating_add(source);
+            let offset = tables.wrapping_add(block.table).wrapping_add(source);
             ensure!(used <= block.row, offset, Size);
-            let used = used.saturating_mul(W::SYNAPSE);
-            let at = block.rows.saturating_add(source.saturating_mul(len));
+            let used = used.wrapping_mul(W::SYNAPSE);
+            let at = block.rows.wrapping_add(source.wrapping_mul(len));
             let row = attempt!(bytes_at(self.rows, at, used));
-            let end = at.saturating_add(used);
-            let unused = attempt!(bytes_at(self.rows, end, len.saturating_sub(used)));
-            ensure!(is_zero(unused), rows.saturating_add(end), Reserved);
+            let end = at.wrapping_add(used);
+            let unused = attempt!(bytes_at(self.rows, end, len.wrapping_sub(used)));
+            ensure!(is_zero(unused), rows.wrapping_add(end), Reserved);
             if let Err((n, fault)) = add_row::<W>(row, block.targets, false, sums) {
-                let at = at.saturating_add(n.saturating_mul(W::SYNAPSE));
-                return Err(FormatError { offset: rows.saturating_add(at), fault });
+                let at = at.wrapping_add(n.wrapping_mul(W::SYNAPSE));
+                return Err(FormatError { offset: rows.wrapping_add(at), fault });
             }
             source = source.wrapping_add(1);
         }
@@ -321,6 +333,7 @@ impl<'a> Layer<'a> {
     }
 
     /// No input drives a membrane or what arrives at it out of range, and neurons have thresholds that can be.
+    #[inline(never)]
     const fn check_sums<W: Weight>(
         &self,
         sums: &[u32; GROUP],
@@ -332,16 +345,16 @@ impl<'a> Layer<'a> {
         let largest = if self.values { 127 } else { 1 };
         let mut n = 0;
         while n < count {
-            let place = first.saturating_add(n).saturating_mul(W::NEURON);
-            let offset = if last { neurons } else { neurons.saturating_add(place) };
+            let place = first.wrapping_add(n).wrapping_mul(W::NEURON);
+            let offset = if last { neurons } else { neurons.wrapping_add(place) };
             if W::CODE == f32::CODE {
                 let threshold = f32::from_bits(word(self.neurons, place));
-                let bias = f32::from_bits(word(self.neurons, place.saturating_add(4)));
+                let bias = f32::from_bits(word(self.neurons, place.wrapping_add(4)));
                 ensure!(last || (is_in_range(bias) && is_in_range(threshold)), offset, Range);
             } else {
-                let arriving = wide(size(pick(sums, n, 0))).saturating_mul(largest);
+                let arriving = wide(size(pick(sums, n, 0))).wrapping_mul(largest);
                 ensure!(!self.ring || arriving <= RING, offset, Overflow);
-                let bias = half(self.neurons, place.saturating_add(2)).cast_signed();
+                let bias = half(self.neurons, place.wrapping_add(2)).cast_signed();
                 let bias = if last { 0 } else { bias.unsigned_abs() };
                 let bias = wide(size(half_word(bias))).wrapping_shl(self.bias_shift);
                 let leak = wide(size(self.leak.unsigned_abs()));
@@ -368,6 +381,7 @@ const fn add_groups(used: &mut [u32; GROUP], mut before: &[u8], mut starts: &[u8
 /// Adds the sizes of a row's weights to its targets' sums; floats only have to be in range. The first byte of a synapse is
 /// below `limit`; it is the target, or the row has one synapse a target. On failure, which synapse it is.
 #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "a byte is below 256")]
+#[inline(never)]
 const fn add_row<W: Weight>(
     mut row: &[u8],
     limit: usize,
@@ -408,29 +422,35 @@ pub(crate) const RING: u64 = 32_767;
 /// `2^shift / (2^shift - leak)`.
 pub(crate) const fn fits(arriving: u64, bias: u64, leak: u64, shift: u32, gain: u64) -> bool {
     let one = 1u64.wrapping_shl(shift);
-    let input = arriving.saturating_add(bias.wrapping_shr(shift)).saturating_add(2);
-    let most = match input.saturating_mul(one).checked_div(one.saturating_sub(leak)) {
-        Some(most) => most.saturating_add(1),
-        None => return false,
-    };
-    let product = most.saturating_mul(leak).saturating_add(bias).saturating_add(one);
-    let octaves = most.saturating_mul(2).saturating_mul(gain);
-    product < 1 << 31 && most < 1 << 30 && octaves < 1 << 32
+    let Some(rest) = one.checked_sub(leak) else { return false };
+    if rest == 0 || arriving >= 1 << 31 || bias >= 1 << 31 {
+        return false;
+    }
+    // The largest membrane times `rest`.
+    let most = arriving.wrapping_add(bias.wrapping_shr(shift)).wrapping_add(3).wrapping_mul(one);
+    let product = most.wrapping_mul(leak).wrapping_add(bias.wrapping_add(one).wrapping_mul(rest));
+    let bounds = product < rest.wrapping_shl(31) && most < rest.wrapping_shl(30);
+    bounds && most.wrapping_mul(2).wrapping_mul(gain) < rest.wrapping_shl(32)
 }
 
 /// The bytes that fill a section up to a multiple of 4.
 const fn padding(section: &[u8], len: usize) -> &[u8] {
-    match part(section, len, len.next_multiple_of(4).saturating_sub(len)) {
+    match part(section, len, len.next_multiple_of(4).wrapping_sub(len)) {
         Some(bytes) => bytes,
         None => &[],
     }
 }
 
-const fn rest(file: &[u8], at: usize) -> &[u8] {
+const fn rest_of(file: &[u8], at: usize) -> &[u8] {
     match from(file, at) {
         Some(bytes) => bytes,
         None => &[],
     }
+}
+
+/// A `u16` of two bytes as a size.
+const fn pair(a: u8, b: u8) -> usize {
+    size(u32::from_le_bytes([a, b, 0, 0]))
 }
 
 const fn half_word(x: u16) -> u32 {

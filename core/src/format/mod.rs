@@ -39,9 +39,9 @@ pub use error::{Fault, FormatError};
 pub use info::{LayerInfo, Scheme};
 #[doc(hidden)]
 pub use layer::Layer;
-pub(crate) use layer::{AHEAD, BLOCK, Block, GROUP, WORD};
+pub(crate) use layer::{AHEAD, Block, GROUP, WORD};
 #[cfg(feature = "alloc")]
-pub(crate) use layer::{FIELDS, RING, fits};
+pub(crate) use layer::{BLOCK, FIELDS, RING, fits};
 pub(crate) use read::crc32;
 use read::{byte, byte_size, half, half_size, is_zero, part, size, word};
 
@@ -278,7 +278,7 @@ impl<'a, W: Weight> Model<'a, W> {
         self.decision
     }
 
-    /// The name of a class.
+    /// The name of a class; `None` where it has none, or none in UTF-8.
     pub fn label(&self, class: usize) -> Option<&'a str> {
         let (at, len) = section(self.file, self.count.saturating_mul(PARTS));
         let labels = core::str::from_utf8(part(self.file, at, len)?).ok()?;
@@ -345,6 +345,7 @@ const fn layer_sections(file: &[u8], l: usize) -> [(usize, usize); PARTS] {
 }
 
 /// Sections follow one another without holes.
+#[inline(never)]
 const fn check_sections(file: &[u8], layers: usize) -> Result<(), FormatError> {
     let of_layers = layers.saturating_mul(PARTS);
     let sections = of_layers.saturating_add(2);
@@ -384,11 +385,11 @@ const fn check_labels(
         }
         rest = others;
     }
-    let text = core::str::from_utf8(bytes).is_ok();
-    ensure!(text && (len == 0 || lines == classes), at, Labels);
+    ensure!(len == 0 || lines == classes, at, Labels);
     Ok(())
 }
 
+#[inline(never)]
 const fn bytes_at(file: &[u8], at: usize, len: usize) -> Result<&[u8], FormatError> {
     match part(file, at, len) {
         Some(bytes) => Ok(bytes),

@@ -66,6 +66,7 @@ pub(super) const fn byte_size(bytes: &[u8], at: usize) -> usize {
 }
 
 /// Whether all bytes are 0.
+#[inline(never)]
 pub(super) const fn is_zero(mut bytes: &[u8]) -> bool {
     while let [x, rest @ ..] = bytes {
         if *x != 0 {
@@ -78,6 +79,7 @@ pub(super) const fn is_zero(mut bytes: &[u8]) -> bool {
 
 /// The CRC-32 of IEEE 802.3, four bits at a time.
 #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "indices below 16")]
+#[inline(never)]
 pub(crate) const fn crc32(mut bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     while let [x, rest @ ..] = bytes {

@@ -1,3 +1,4 @@
+use super::history::Slot;
 use super::{Arithmetic, Due, Memory, part};
 use crate::format::{Decision, GROUP, Layer, WORD, Weight};
 use crate::num::Real;
@@ -40,19 +41,19 @@ impl Arithmetic for f32 {
         }
     }
 
-    fn deliver_ahead(cells: &mut [i32], layer: &Layer<'_>, now: usize, row: &[u8], value: i8) {
+    fn deliver_ahead(cells: &mut [i32], taps: usize, now: usize, row: &[u8], value: i8) {
         let synapses = row.as_chunks::<{ f32::SYNAPSE }>().0;
-        let columns = cells.chunks_exact_mut(layer.taps);
+        let columns = cells.chunks_exact_mut(taps.max(1));
         for (&[delay, a, b, c, d], cells) in synapses.iter().zip(columns) {
             let at = now.wrapping_add(delay.into());
-            let at = if at >= layer.taps { at.wrapping_sub(layer.taps) } else { at };
+            let at = if at >= taps { at.wrapping_sub(taps) } else { at };
             let weight = f32::from_le_bytes([a, b, c, d]);
             add(cells.get_mut(at), weight * f32::from(value));
         }
     }
 
     fn arrive(v: &mut [i32], cells: &mut [i32], taps: usize, now: usize) {
-        for (v, cells) in v.iter_mut().zip(cells.chunks_exact_mut(taps)) {
+        for (v, cells) in v.iter_mut().zip(cells.chunks_exact_mut(taps.max(1))) {
             if let Some(cell) = cells.get_mut(now) {
                 add(Some(v), f32::number(*cell));
                 *cell = 0;
@@ -60,7 +61,7 @@ impl Arithmetic for f32 {
         }
     }
 
-    fn advance(layer: &Layer<'_>, v: &mut [i32], mut spiked: impl FnMut(usize, u32)) {
+    fn advance(layer: &Layer<'_>, v: &mut [i32], mut slot: Option<&mut Slot<'_>>) {
         let neurons = layer.neurons.as_chunks::<{ f32::NEURON }>().0;
         for (n, (v, neurons)) in v.chunks_mut(WORD).zip(neurons.chunks(WORD)).enumerate() {
             let (mut word, mut unused) = (0u32, 32u32);
@@ -78,8 +79,8 @@ impl Arithmetic for f32 {
                 };
                 *v = word_of(left * layer.keep + bias);
             }
-            if word != 0 {
-                spiked(n, word.wrapping_shr(unused));
+            if let Some(slot) = &mut slot {
+                slot.set_word(n, word.wrapping_shr(unused));
             }
         }
     }
@@ -105,7 +106,8 @@ impl Arithmetic for f32 {
 /// The synapses of a source that are due.
 fn group<'a>(i: u8, due: &Due<'a>) -> &'a [[u8; f32::SYNAPSE]] {
     let i = usize::from(i);
-    let (Some(&start), Some(end)) = (due.start.get(i), due.end.get(i)) else { return &[] };
+    let end = due.table.get(i.wrapping_add(due.beyond.into()).wrapping_add(1));
+    let (Some(&start), Some(end)) = (due.table.get(i), end) else { return &[] };
     let (len, start) = (usize::from(end.wrapping_sub(start)), usize::from(start));
     let row = due.rows.get(i.wrapping_mul(due.row)..).unwrap_or(&[]);
     row.as_chunks().0.get(start..).and_then(|row| row.get(..len)).unwrap_or(&[])

@@ -4,10 +4,13 @@
 use crate::format::{GROUP, Layer, WORD};
 
 /// The count of a list that holds not all.
-const OVERFULL: u8 = 255;
+const FULL: u8 = 255;
+pub(super) const OVERFULL: usize = 255;
 
 /// A tick that is being written.
-pub(super) struct Slot<'a> {
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Slot<'a> {
     truth: &'a mut [u8],
     lists: &'a mut [u8],
     /// Most entries of a list.
@@ -66,7 +69,7 @@ impl<'a> Slot<'a> {
                 [*entry, ..] = input.to_le_bytes();
                 *count = count.wrapping_add(1);
             }
-            None => *count = OVERFULL,
+            None => *count = FULL,
         }
     }
 }
@@ -75,81 +78,76 @@ impl<'a> Slot<'a> {
 pub(super) struct Past<'a> {
     /// A bit or a byte an input.
     pub(super) truth: &'a [u8],
-    /// Places in the group that are not 0, where they are known.
-    pub(super) listed: Option<&'a [u8]>,
     pub(super) values: bool,
+    /// Places in the group that are not 0, where they are known and have not been given.
+    listed: Option<&'a [u8]>,
+    /// Where the bitmap or the values are read on, and bits of the last word that was read.
+    place: usize,
+    word: u32,
 }
 
 impl<'a> Past<'a> {
     /// The group that begins at a source, a multiple of 256.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn new(slot: &'a [u8], layer: &Layer<'_>, source: usize) -> Self {
-        let (truth, lists) = slot.split_at_checked(layer.truth).unwrap_or((&[], &[]));
-        let (first, most) = if layer.values { (source, GROUP) } else { (source >> 3, GROUP / 8) };
-        let truth = truth.get(first..).unwrap_or(&[]);
-        let at = (source / GROUP).wrapping_mul(layer.list.wrapping_add(1));
-        let listed = match lists.get(at..) {
-            Some([count, entries @ ..]) if *count < OVERFULL => entries.get(..usize::from(*count)),
+        let (first, most) = if layer.values { (source, GROUP) } else { (source >> 3, GROUP >> 3) };
+        let truth = slot.get(..layer.truth).and_then(|t| t.get(first..)).unwrap_or(&[]);
+        let truth = truth.get(..most).unwrap_or(truth);
+        let listed = match slot.get(layer.list_of(source)..) {
+            Some([count, entries @ ..]) if *count != FULL => entries.get(..usize::from(*count)),
             _ => None,
         };
-        Self { truth: truth.get(..most).unwrap_or(truth), listed, values: layer.values }
+        let place = if listed.is_some() { truth.len() } else { 0 };
+        Self { truth, values: layer.values, listed, place, word: 0 }
     }
 
-    /// Calls for every input that is not 0, with its place and value.
-    #[inline(always)]
-    pub(super) fn each(&self, mut work: impl FnMut(usize, i8)) {
-        let mut one = |pre: u8| {
-            let value =
-                if self.values { self.truth.get(usize::from(pre)).copied() } else { Some(1) };
-            work(pre.into(), value.unwrap_or(0).cast_signed());
-        };
-        if let Some(listed) = self.listed {
-            listed.iter().for_each(|&pre| one(pre));
-        } else if self.values {
-            for (n, values) in self.truth.chunks(WORD).enumerate() {
-                let (pre, len) = present(n.wrapping_mul(WORD), values);
-                pre.iter().take(len).for_each(|&pre| one(pre));
-            }
-        } else {
-            for (n, word) in words(self.truth).enumerate() {
-                let (pre, len) = places(n.wrapping_mul(WORD), word);
-                pre.iter().take(len).for_each(|&pre| one(pre));
-            }
+    /// The value of a place that is not 0.
+    pub(super) fn value(&self, place: u8) -> i8 {
+        if !self.values {
+            return 1;
         }
+        self.truth.get(usize::from(place)).map_or(0, |value| value.cast_signed())
     }
-}
 
-/// The words of a bitmap.
-#[inline(always)]
-pub(super) fn words(bitmap: &[u8]) -> impl Iterator<Item = u32> {
-    bitmap.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word))
-}
-
-/// The places of a word's spikes, and how many there are.
-#[inline(always)]
-pub(super) fn places(first: usize, word: u32) -> ([u8; WORD], usize) {
-    let (mut places, mut len, mut left) = ([0; WORD], 0, word);
-    for place in &mut places {
-        if left == 0 {
-            break;
+    /// Some more places that are not 0, while there are any.
+    #[inline(never)]
+    pub(super) fn next<'b>(&mut self, room: &'b mut [u8; WORD]) -> Option<&'b [u8]>
+    where
+        'a: 'b,
+    {
+        if let Some(listed) = self.listed.take() {
+            return Some(listed);
         }
-        let bit = usize::try_from(left.trailing_zeros()).unwrap_or(0);
-        [*place, ..] = first.wrapping_add(bit).to_le_bytes();
-        left &= left.wrapping_sub(1);
-        len = usize::wrapping_add(len, 1);
-    }
-    (places, len)
-}
-
-/// The places of up to 32 values that are not 0, and how many there are.
-#[inline(always)]
-pub(super) fn present(first: usize, values: &[u8]) -> ([u8; WORD], usize) {
-    let (mut places, mut len) = ([0; WORD], 0usize);
-    for (n, &value) in values.iter().enumerate() {
-        if let Some(place) = places.get_mut(len).filter(|_| value != 0) {
-            [*place, ..] = first.wrapping_add(n).to_le_bytes();
+        let mut len = 0usize;
+        for to in room.iter_mut() {
+            let Some(place) = self.next_place() else { break };
+            [*to, ..] = place.to_le_bytes();
             len = len.wrapping_add(1);
         }
+        room.get(..len).filter(|places| !places.is_empty())
     }
-    (places, len)
+
+    #[inline(always)]
+    fn next_place(&mut self) -> Option<usize> {
+        if self.values {
+            let rest = self.truth.get(self.place..)?;
+            let zeros = rest.iter().position(|&value| value != 0)?;
+            let place = self.place.wrapping_add(zeros);
+            self.place = place.wrapping_add(1);
+            return Some(place);
+        }
+        while self.word == 0 {
+            let word = self.truth.get(self.place..)?.first_chunk()?;
+            self.word = u32::from_le_bytes(*word);
+            self.place = self.place.wrapping_add(4);
+        }
+        let bit = usize::try_from(self.word.trailing_zeros()).unwrap_or(0);
+        self.word &= self.word.wrapping_sub(1);
+        Some(self.place.wrapping_sub(4).wrapping_mul(8).wrapping_add(bit))
+    }
+}
+
+/// The set bits of a byte.
+pub(super) fn places(byte: u8) -> impl Iterator<Item = usize> {
+    (0..8usize).filter(move |&bit| byte >> bit & 1 == 1)
 }

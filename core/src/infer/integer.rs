@@ -1,3 +1,4 @@
+use super::history::Slot;
 use super::{Arithmetic, Due, Memory, part};
 use crate::format::{AHEAD, Decision, GROUP, Layer, WORD};
 
@@ -44,8 +45,8 @@ impl Arithmetic for i8 {
         for &i in pre {
             let Some((pairs, odd)) = group(i, due) else { continue };
             let value = i32::from(values.get(usize::from(i)).map_or(0, |x| x.cast_signed()));
-            let (odd, _) = odd.as_chunks::<2>();
-            for &[t, w] in pairs.as_flattened().as_chunks::<2>().0.iter().chain(odd) {
+            let odd = odd.first_chunk::<2>();
+            for &[t, w] in pairs.as_flattened().as_chunks().0.iter().chain(odd) {
                 if let Some(v) = v.get_mut(usize::from(t)) {
                     *v = v.wrapping_add(i32::from(w.cast_signed()).wrapping_mul(value));
                 }
@@ -53,20 +54,23 @@ impl Arithmetic for i8 {
         }
     }
 
-    #[inline(always)]
-    fn deliver_ahead(cells: &mut [i16], layer: &Layer<'_>, now: usize, row: &[u8], value: i8) {
-        let (pairs, value) = (row.as_chunks::<2>().0, i16::from(value));
-        for (&[delay, weight], cells) in pairs.iter().zip(cells.chunks_exact_mut(layer.taps)) {
-            let at = now.wrapping_add(delay.into());
-            let at = if at >= layer.taps { at.wrapping_sub(layer.taps) } else { at };
+    #[inline(never)]
+    fn deliver_ahead(cells: &mut [i16], taps: usize, now: usize, row: &[u8], value: i8) {
+        let future = taps.wrapping_sub(now);
+        for (&[delay, weight], cells) in
+            row.as_chunks::<2>().0.iter().zip(cells.chunks_exact_mut(taps.max(1)))
+        {
+            let delay = usize::from(delay);
+            let at = if delay < future { now } else { future.wrapping_neg() }.wrapping_add(delay);
             if let Some(cell) = cells.get_mut(at) {
-                *cell = cell.wrapping_add(i16::from(weight.cast_signed()).wrapping_mul(value));
+                let weight = i16::from(weight.cast_signed());
+                *cell = cell.wrapping_add(weight.wrapping_mul(value.into()));
             }
         }
     }
 
     fn arrive(v: &mut [i32], cells: &mut [i16], taps: usize, now: usize) {
-        for (v, cells) in v.iter_mut().zip(cells.chunks_exact_mut(taps)) {
+        for (v, cells) in v.iter_mut().zip(cells.chunks_exact_mut(taps.max(1))) {
             if let Some(cell) = cells.get_mut(now) {
                 *v = v.wrapping_add((*cell).into());
                 *cell = 0;
@@ -74,14 +78,31 @@ impl Arithmetic for i8 {
         }
     }
 
-    fn advance(layer: &Layer<'_>, v: &mut [i32], spiked: impl FnMut(usize, u32)) {
-        if layer.soft {
-            advance::<true>(layer, v, spiked);
-        } else {
-            advance::<false>(layer, v, spiked);
+    #[inline(never)]
+    fn advance(layer: &Layer<'_>, v: &mut [i32], mut slot: Option<&mut Slot<'_>>) {
+        let Layer { leak, shift, bias_shift, soft, .. } = *layer;
+        let soft = if soft { -1 } else { 0 };
+        let neurons = layer.neurons.as_chunks::<4>().0;
+        for (n, (v, neurons)) in v.chunks_mut(WORD).zip(neurons.chunks(WORD)).enumerate() {
+            let (mut word, mut unused) = (0u32, 32u32);
+            for (v, neuron) in v.iter_mut().zip(neurons) {
+                let both = i32::from_le_bytes(*neuron);
+                let (below, bias) = (both & 0xffff, both >> 16);
+                let short = below.wrapping_sub(*v);
+                word = (word >> 1) | (short.cast_unsigned() & 0x8000_0000);
+                unused = unused.wrapping_sub(1);
+                // A spike leaves 0, or what the membrane has above the threshold.
+                let left = if short < 0 { !short & soft } else { *v };
+                let next = left.wrapping_mul(leak).wrapping_add(bias.wrapping_shl(bias_shift));
+                *v = next.wrapping_shr(shift);
+            }
+            if let Some(slot) = &mut slot {
+                slot.set_word(n, word.wrapping_shr(unused));
+            }
         }
     }
 
+    #[inline(never)]
     fn read_out(layer: &Layer<'_>, decision: Decision, v: &mut [i32], scores: &mut [i32]) {
         match decision {
             Decision::Softmax => softmax(layer, v, scores),
@@ -99,44 +120,23 @@ impl Arithmetic for i8 {
     }
 }
 
-/// The synapses of a source that are due, two by two, and a last one.
+/// The synapses of a source that are due, two by two, and a last one, with what follows it, where they are odd.
 #[inline(always)]
 fn group<'a>(i: u8, due: &Due<'a>) -> Option<(&'a [[u8; 4]], &'a [u8])> {
     let i = usize::from(i);
-    let start = *due.start.get(i)?;
-    let len = usize::from(due.end.get(i)?.wrapping_sub(start)).wrapping_mul(2);
-    let start = usize::from(start).wrapping_mul(2);
+    let start = *due.table.get(i)?;
+    let end = due.table.get(i.wrapping_add(due.beyond.into()).wrapping_add(1))?;
+    let len = end.wrapping_sub(start);
     let row = due.rows.get(i.wrapping_mul(due.row)..)?.first_chunk::<AHEAD>()?;
-    Some(row.get(start..start.wrapping_add(len))?.as_chunks())
+    let row = row.get(usize::from(start).wrapping_mul(2)..)?;
+    let (pairs, odd) = row.split_at_checked(usize::from(len >> 1).wrapping_mul(4))?;
+    Some((pairs.as_chunks().0, if len & 1 == 1 { odd } else { &[] }))
 }
 
 #[inline(always)]
 fn add(v: &mut [i32; GROUP], target: u8, weight: u8) {
     if let Some(v) = v.get_mut(usize::from(target)) {
         *v = v.wrapping_add(i32::from(weight.cast_signed()));
-    }
-}
-
-#[inline(always)]
-fn advance<const SOFT: bool>(layer: &Layer<'_>, v: &mut [i32], mut spiked: impl FnMut(usize, u32)) {
-    let Layer { leak, shift, bias_shift, .. } = *layer;
-    let neurons = layer.neurons.as_chunks::<4>().0;
-    for (n, (v, neurons)) in v.chunks_mut(WORD).zip(neurons.chunks(WORD)).enumerate() {
-        let (mut word, mut unused) = (0u32, 32u32);
-        for (v, neuron) in v.iter_mut().zip(neurons) {
-            let both = i32::from_le_bytes(*neuron);
-            let (below, bias) = (both & 0xffff, both >> 16);
-            let fires = below.wrapping_sub(*v) >> 31;
-            word = (word >> 1) | fires.cast_unsigned().wrapping_shl(31);
-            unused = unused.wrapping_sub(1);
-            let left =
-                if SOFT { v.wrapping_sub(below.wrapping_add(1) & fires) } else { *v & !fires };
-            let next = left.wrapping_mul(leak).wrapping_add(bias.wrapping_shl(bias_shift));
-            *v = next.wrapping_shr(shift);
-        }
-        if word != 0 {
-            spiked(n, word.wrapping_shr(unused));
-        }
     }
 }
 

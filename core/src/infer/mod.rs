@@ -26,7 +26,9 @@ mod memory;
 
 use crate::format::{Block, Decision, GROUP, Input, LAYERS, Layer, Model, WORD, Weight};
 use core::fmt;
-use history::{Past, Slot, words};
+#[doc(hidden)]
+pub use history::Slot;
+use history::{Past, places};
 #[cfg(feature = "alloc")]
 pub use memory::HeapState;
 pub use memory::{Memory, State};
@@ -107,32 +109,27 @@ pub trait Arithmetic: Weight {
     /// The same, times the values of the sources.
     #[doc(hidden)]
     fn deliver_values(v: &mut [i32; GROUP], pre: &[u8], values: &[u8], due: &Due<'_>);
-    /// Adds the rows of spikes, or of values, to the sums of their time.
+    /// Adds a row, times a value, to the sums of its time, of which `future` are those before the ring's end.
     #[doc(hidden)]
-    fn deliver_ahead(
-        cells: &mut [Self::Cell],
-        layer: &Layer<'_>,
-        now: usize,
-        row: &[u8],
-        value: i8,
-    );
+    fn deliver_ahead(cells: &mut [Self::Cell], taps: usize, now: usize, row: &[u8], value: i8);
     /// Moves what is due from the sums to the membranes.
     #[doc(hidden)]
     fn arrive(v: &mut [i32], cells: &mut [Self::Cell], taps: usize, now: usize);
-    /// Fires, resets, leaks and adds the bias of the next tick; gives 32 neurons' spikes at a time.
+    /// Fires, resets, leaks and adds the bias of the next tick; writes the spikes where they are heard.
     #[doc(hidden)]
-    fn advance(layer: &Layer<'_>, v: &mut [i32], spiked: impl FnMut(usize, u32));
+    fn advance(layer: &Layer<'_>, v: &mut [i32], slot: Option<&mut Slot<'_>>);
     /// Scores the readout's membrane and leaks it.
     #[doc(hidden)]
     fn read_out(layer: &Layer<'_>, decision: Decision, v: &mut [i32], scores: &mut [i32]);
 }
 
-/// What is due after one delay: where groups begin and end, and the rows.
+/// What is due after one delay: where groups begin, and as many places later end, and the rows.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Due<'a> {
-    pub(crate) start: &'a [u8; GROUP],
-    pub(crate) end: &'a [u8; GROUP],
+    pub(crate) table: &'a [u8; 2 * GROUP],
+    /// Sources of the block, less 1.
+    pub(crate) beyond: u8,
     pub(crate) rows: &'a [u8],
     /// Bytes of a row.
     pub(crate) row: usize,
@@ -192,7 +189,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         self.active = [0; LAYERS];
         for layer in self.model.layers() {
             if let Some(v) = part(self.memory.words, layer.membranes, layer.outputs) {
-                W::advance(layer, v, |_, _| ());
+                W::advance(layer, v, None);
             }
         }
         self.forget_scores();
@@ -332,11 +329,9 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
             let at = layer.history.wrapping_add(slot.wrapping_mul(layer.slot));
             self.memory.bytes.get(at..)?.get(..layer.truth)
         });
-        words(history.unwrap_or(&[])).enumerate().flat_map(|(n, word)| {
-            let (places, len) = history::places(0, word);
-            let first = n.wrapping_mul(WORD);
-            places.into_iter().take(len).map(move |place| first.wrapping_add(place.into()))
-        })
+        let bytes = history.unwrap_or(&[]).iter().enumerate();
+        bytes
+            .flat_map(|(n, &byte)| places(byte).map(move |bit| n.wrapping_mul(8).wrapping_add(bit)))
     }
 
     /// The same as a list; where more spiked than it holds, the first.
@@ -393,7 +388,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         let words: &mut [i32] = core::mem::take(&mut self.memory.words);
         if let Some(v) = part(words, layer.membranes, layer.outputs) {
             self.write(next, |slot| {
-                W::advance(layer, v, |n, word| slot.set_word(n, if heard { word } else { 0 }));
+                W::advance(layer, v, if heard { Some(slot) } else { None });
             });
         }
         self.memory.words = words;
@@ -407,24 +402,41 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
 
     #[inline(never)]
     fn deliver_groups(&mut self, layer: &Layer<'_>, now: usize) {
-        for n in 0..layer.count_blocks() {
-            let block = Block::read(layer.blocks, n);
+        let Memory { words, bytes, .. } = &mut self.memory;
+        let history = bytes.get(layer.history..).unwrap_or(&[]);
+        let len = layer.taps.wrapping_mul(layer.slot);
+        let history = history.get(..len).unwrap_or(&[]);
+        let current = now.wrapping_add(1).wrapping_mul(layer.slot);
+        let (recent, older) = history.split_at_checked(current).unwrap_or((&[], &[]));
+        for block in layer.blocks {
+            let block = Block::read(block);
+            let list = layer.list_of(block.source);
             let first = layer.membranes.wrapping_add(block.target);
-            let v = self.memory.words.get_mut(first..).and_then(|v| v.first_chunk_mut());
+            let v = words.get_mut(first..).and_then(|v| v.first_chunk_mut());
             let (Some(v), Some(rows)) = (v, layer.rows.get(block.rows..)) else { continue };
-            let mut table = layer.tables.get(block.table..).unwrap_or(&[]);
-            let (stride, row) = (block.sources, block.row.wrapping_mul(W::SYNAPSE));
-            let mut slot = now;
-            for _ in 0..layer.taps {
-                let at = layer.history.wrapping_add(slot.wrapping_mul(layer.slot));
-                slot = if slot == 0 { layer.taps } else { slot }.wrapping_sub(1);
-                let end = table.get(stride..).unwrap_or(&[]);
-                let groups = (table.first_chunk(), end.first_chunk());
-                table = end;
-                let bytes = self.memory.bytes.get(at..).and_then(|b| b.get(..layer.slot));
-                let (Some(bytes), (Some(start), Some(end))) = (bytes, groups) else { continue };
-                let due = Due { start, end, rows, row };
-                deliver_slot::<W>(v, &Past::new(bytes, layer, block.source), &due);
+            let row = block.row.wrapping_mul(W::SYNAPSE);
+            let [beyond, ..] = block.sources.wrapping_sub(1).to_le_bytes();
+            let mut due = Due { table: &[0; 2 * GROUP], beyond, rows, row };
+            let mut at = block.table;
+            for slots in [recent, older] {
+                for slot in slots.rchunks_exact(layer.slot.max(1)) {
+                    let here = at;
+                    at = at.wrapping_add(block.sources);
+                    let listed = match slot.get(list..) {
+                        Some([0, ..]) => continue,
+                        Some([count, entries @ ..]) => entries.get(..usize::from(*count)),
+                        _ => None,
+                    };
+                    let table = layer.tables.get(here..).and_then(|table| table.first_chunk());
+                    let Some(table) = table else { continue };
+                    due.table = table;
+                    match listed {
+                        Some(pre) if !layer.values && pre.len() < history::OVERFULL => {
+                            W::deliver_spikes(v, pre, &due);
+                        }
+                        _ => deliver_others::<W>(v, Past::new(slot, layer, block.source), &due),
+                    }
+                }
             }
         }
     }
@@ -435,13 +447,18 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         let bytes: &mut [u8] = core::mem::take(&mut self.memory.bytes);
         let (v, cells) = W::cells(&mut self.memory, layer);
         if let Some(slot) = bytes.get(layer.history..end) {
-            let row = layer.outputs.wrapping_mul(W::SYNAPSE);
+            let len = layer.outputs.wrapping_mul(W::SYNAPSE);
             for source in (0..layer.inputs).step_by(GROUP) {
-                Past::new(slot, layer, source).each(|pre, value| {
-                    let at = source.wrapping_add(pre).wrapping_mul(row);
-                    let row = layer.rows.get(at..).and_then(|rows| rows.get(..row));
-                    W::deliver_ahead(cells, layer, now, row.unwrap_or(&[]), value);
-                });
+                let mut past = Past::new(slot, layer, source);
+                let mut room = [0; WORD];
+                while let Some(pre) = past.next(&mut room) {
+                    for &pre in pre {
+                        let at = source.wrapping_add(pre.into()).wrapping_mul(len);
+                        let row = layer.rows.get(at..).and_then(|rows| rows.get(..len));
+                        let value = past.value(pre);
+                        W::deliver_ahead(cells, layer.taps, now, row.unwrap_or(&[]), value);
+                    }
+                }
             }
         }
         W::arrive(v, cells, layer.taps, now);
@@ -449,23 +466,15 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
     }
 }
 
-/// Delivers what one past tick's spikes of a group of sources cause now.
-#[inline(always)]
-fn deliver_slot<W: Arithmetic>(v: &mut [i32; GROUP], past: &Past<'_>, due: &Due<'_>) {
-    match (past.listed, past.values) {
-        (Some(pre), false) => W::deliver_spikes(v, pre, due),
-        (Some(pre), true) => W::deliver_values(v, pre, past.truth, due),
-        (None, false) => {
-            for (n, word) in words(past.truth).enumerate() {
-                let (pre, len) = history::places(n.wrapping_mul(WORD), word);
-                W::deliver_spikes(v, pre.get(..len).unwrap_or(&[]), due);
-            }
-        }
-        (None, true) => {
-            for (n, values) in past.truth.chunks(WORD).enumerate() {
-                let (pre, len) = history::present(n.wrapping_mul(WORD), values);
-                W::deliver_values(v, pre.get(..len).unwrap_or(&[]), past.truth, due);
-            }
+/// Delivers a past tick whose inputs are values, or more than are listed.
+#[inline(never)]
+fn deliver_others<W: Arithmetic>(v: &mut [i32; GROUP], mut past: Past<'_>, due: &Due<'_>) {
+    let mut room = [0; WORD];
+    while let Some(pre) = past.next(&mut room) {
+        if past.values {
+            W::deliver_values(v, pre, past.truth, due);
+        } else {
+            W::deliver_spikes(v, pre, due);
         }
     }
 }

@@ -106,7 +106,7 @@ fn gain(arriving: &[u64], unit: f64, factor: u16, shift: u8) -> (u32, u8) {
     let fit = |&gain_shift: &u8| {
         let gain = exact(gain_shift);
         let fit = |&sum: &u64| fits(sum, 0, factor.into(), shift.into(), gain as u64);
-        gain < f64::from(u32::MAX) && arriving.iter().all(fit)
+        gain <= 65535.0 && arriving.iter().all(fit)
     };
     let gain_shift = (0..32).rev().find(fit).unwrap_or(0);
     (exact(gain_shift) as u32, gain_shift)
