@@ -12,7 +12,9 @@ use std::error::Error;
 use std::path::PathBuf;
 
 const WIDTHS: [usize; 4] = [140, 256, 256, 20];
-const TICKS: usize = 132;
+const TICKS: usize = 264;
+/// Ticks before instructions are counted: until spikes of every delay arrive.
+const WARM: usize = 64;
 /// Share of the channels that spike in a tick.
 const INPUT: f64 = 0.05;
 /// Entries of a list in the fast scheme.
@@ -108,11 +110,11 @@ fn set_rate(
         let mut state = HeapState::new(&model);
         let mut engine = Engine::<i8>::new(&model, &mut state)?;
         let mut spikes = 0;
-        for tick in input {
+        for (t, tick) in input.iter().enumerate() {
             engine.step(tick)?;
-            spikes += engine.spikes(layer);
+            spikes += if t < WARM { 0 } else { engine.spikes(layer) };
         }
-        let found = spikes as f64 / (input.len() * WIDTHS[layer + 1]) as f64;
+        let found = spikes as f64 / ((TICKS - WARM) * WIDTHS[layer + 1]) as f64;
         if found > rate { low = threshold } else { high = threshold }
     }
     Ok(())

@@ -78,27 +78,11 @@ impl Arithmetic for i8 {
         }
     }
 
-    #[inline(never)]
-    fn advance(layer: &Layer<'_>, v: &mut [i32], mut slot: Option<&mut Slot<'_>>) {
-        let Layer { leak, shift, bias_shift, soft, .. } = *layer;
-        let soft = if soft { -1 } else { 0 };
-        let neurons = layer.neurons.as_chunks::<4>().0;
-        for (n, (v, neurons)) in v.chunks_mut(WORD).zip(neurons.chunks(WORD)).enumerate() {
-            let (mut word, mut unused) = (0u32, 32u32);
-            for (v, neuron) in v.iter_mut().zip(neurons) {
-                let both = i32::from_le_bytes(*neuron);
-                let (below, bias) = (both & 0xffff, both >> 16);
-                let short = below.wrapping_sub(*v);
-                word = (word >> 1) | (short.cast_unsigned() & 0x8000_0000);
-                unused = unused.wrapping_sub(1);
-                // A spike leaves 0, or what the membrane has above the threshold.
-                let left = if short < 0 { !short & soft } else { *v };
-                let next = left.wrapping_mul(leak).wrapping_add(bias.wrapping_shl(bias_shift));
-                *v = next.wrapping_shr(shift);
-            }
-            if let Some(slot) = &mut slot {
-                slot.set_word(n, word.wrapping_shr(unused));
-            }
+    fn advance(layer: &Layer<'_>, v: &mut [i32], slot: Option<&mut Slot<'_>>) {
+        if layer.soft {
+            advance::<true>(layer, v, slot);
+        } else {
+            advance::<false>(layer, v, slot);
         }
     }
 
@@ -137,6 +121,32 @@ fn group<'a>(i: u8, due: &Due<'a>) -> Option<(&'a [[u8; 4]], &'a [u8])> {
 fn add(v: &mut [i32; GROUP], target: u8, weight: u8) {
     if let Some(v) = v.get_mut(usize::from(target)) {
         *v = v.wrapping_add(i32::from(weight.cast_signed()));
+    }
+}
+
+#[inline(never)]
+fn advance<const SOFT: bool>(layer: &Layer<'_>, v: &mut [i32], mut slot: Option<&mut Slot<'_>>) {
+    let Layer { leak, shift, bias_shift, .. } = *layer;
+    let neurons = layer.neurons.as_chunks::<4>().0;
+    for (n, (v, neurons)) in v.chunks_mut(WORD).zip(neurons.chunks(WORD)).enumerate() {
+        let (mut word, mut unused) = (0u32, 32u32);
+        for (v, &[a, b, c, d]) in v.iter_mut().zip(neurons) {
+            let below = i32::from(u16::from_le_bytes([a, b]));
+            let bias = i32::from(i16::from_le_bytes([c, d]));
+            let short = below.wrapping_sub(*v);
+            word = (word >> 1) | (short.cast_unsigned() & 0x8000_0000);
+            unused = unused.wrapping_sub(1);
+            let left = match (short < 0, SOFT) {
+                (false, _) => *v,
+                (true, true) => !short,
+                (true, false) => 0,
+            };
+            let next = left.wrapping_mul(leak).wrapping_add(bias.wrapping_shl(bias_shift));
+            *v = next.wrapping_shr(shift);
+        }
+        if let Some(slot) = &mut slot {
+            slot.set_word(n, word.wrapping_shr(unused));
+        }
     }
 }
 
