@@ -64,6 +64,8 @@ fn files_of_version_1_stay_as_they_are() {
     );
     assert_eq!(["one", "two", "three"].map(Some), [0, 1, 2].map(|class| MODEL.label(class)));
     assert_eq!(MODEL.label(3), None);
+    let bare = write(&Spec { labels: Vec::new(), ..small() }).unwrap();
+    assert_eq!(<Model>::parse(&bare).unwrap().label(0), None);
 }
 
 /// Runs a file and says what happened.

@@ -8,18 +8,14 @@ pub(crate) fn head(utterances: usize) -> Vec<u8> {
     (utterances as u16).to_le_bytes().to_vec()
 }
 
-/// An utterance of up to 65535 ticks on up to 256 channels, as an engine that is reset hears it, with silence behind it.
+/// An utterance of up to 65535 ticks on up to 256 channels, as an engine hears it from its reset to its end.
 pub(crate) fn utterance(
     engine: &mut Engine<'_>,
     ticks: &[Vec<u16>],
     label: u8,
 ) -> Result<Vec<u8>, EngineError> {
     let mut hash = 0x811c_9dc5u32;
-    let mut spikes = Vec::new();
-    engine.reset();
-    let silence = vec![Vec::new(); engine.model().tail()];
-    for tick in ticks.iter().chain(&silence) {
-        engine.step(tick)?;
+    let mut add_state = |engine: &Engine<'_>| {
         let depth = engine.model().depth();
         for layer in 0..depth {
             let count = engine.spikes(layer) as i32;
@@ -29,7 +25,15 @@ pub(crate) fn utterance(
                 hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
             }
         }
+    };
+    let mut spikes = Vec::new();
+    engine.reset();
+    for tick in ticks {
+        engine.step(tick)?;
+        add_state(engine);
     }
+    engine.finish();
+    add_state(engine);
     for tick in ticks {
         spikes.push(tick.len() as u8);
         spikes.extend(tick.iter().map(|&channel| channel as u8));
