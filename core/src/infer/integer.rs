@@ -28,8 +28,18 @@ impl Arithmetic for i8 {
 
     #[inline(never)]
     fn deliver_spikes(v: &mut [i32; GROUP], pre: &[u8], due: &Due<'_>) {
+        let Due { table, beyond, rows, row } = *due;
+        let Some(last) = rows.len().checked_sub(AHEAD) else { return };
         for &i in pre {
-            let Some((pairs, odd)) = group(i, due) else { continue };
+            let i = usize::from(i);
+            let at = i.wrapping_mul(row);
+            if at > last {
+                break;
+            }
+            let Some(row) = rows.get(at..).and_then(|row| row.first_chunk::<AHEAD>()) else {
+                break;
+            };
+            let Some((pairs, odd)) = group(i, table, beyond, row) else { break };
             for [t, w, u, x] in pairs {
                 add(v, *t, *w);
                 add(v, *u, *x);
@@ -43,7 +53,10 @@ impl Arithmetic for i8 {
     #[inline(never)]
     fn deliver_values(v: &mut [i32; GROUP], pre: &[u8], values: &[u8], due: &Due<'_>) {
         for &i in pre {
-            let Some((pairs, odd)) = group(i, due) else { continue };
+            let place = usize::from(i).wrapping_mul(due.row);
+            let row = due.rows.get(place..).and_then(|row| row.first_chunk::<AHEAD>());
+            let Some(row) = row else { continue };
+            let Some((pairs, odd)) = group(i.into(), due.table, due.beyond, row) else { continue };
             let value = i32::from(values.get(usize::from(i)).map_or(0, |x| x.cast_signed()));
             let odd = odd.first_chunk::<2>();
             for &[t, w] in pairs.as_flattened().as_chunks().0.iter().chain(odd) {
@@ -106,12 +119,15 @@ impl Arithmetic for i8 {
 
 /// The synapses of a source that are due, two by two, and a last one, with what follows it, where they are odd.
 #[inline(always)]
-fn group<'a>(i: u8, due: &Due<'a>) -> Option<(&'a [[u8; 4]], &'a [u8])> {
-    let i = usize::from(i);
-    let start = *due.table.get(i)?;
-    let end = due.table.get(i.wrapping_add(due.beyond.into()).wrapping_add(1))?;
+fn group<'a>(
+    i: usize,
+    table: &[u8; 2 * GROUP],
+    beyond: u8,
+    row: &'a [u8; AHEAD],
+) -> Option<(&'a [[u8; 4]], &'a [u8])> {
+    let start = *table.get(i)?;
+    let end = table.get(i.wrapping_add(beyond.into()).wrapping_add(1))?;
     let len = end.wrapping_sub(start);
-    let row = due.rows.get(i.wrapping_mul(due.row)..)?.first_chunk::<AHEAD>()?;
     let row = row.get(usize::from(start).wrapping_mul(2)..)?;
     let (pairs, odd) = row.split_at_checked(usize::from(len >> 1).wrapping_mul(4))?;
     Some((pairs.as_chunks().0, if len & 1 == 1 { odd } else { &[] }))

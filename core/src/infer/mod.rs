@@ -410,7 +410,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         let (recent, older) = history.split_at_checked(current).unwrap_or((&[], &[]));
         for block in layer.blocks {
             let block = Block::read(block);
-            let list = layer.list_of(block.source);
+            let list = if layer.values { usize::MAX } else { layer.list_of(block.source) };
             let first = layer.membranes.wrapping_add(block.target);
             let v = words.get_mut(first..).and_then(|v| v.first_chunk_mut());
             let (Some(v), Some(rows)) = (v, layer.rows.get(block.rows..)) else { continue };
@@ -431,7 +431,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
                     let Some(table) = table else { continue };
                     due.table = table;
                     match listed {
-                        Some(pre) if !layer.values && pre.len() < history::OVERFULL => {
+                        Some(pre) if pre.len() < history::OVERFULL => {
                             W::deliver_spikes(v, pre, &due);
                         }
                         _ => deliver_others::<W>(v, Past::new(slot, layer, block.source), &due),
