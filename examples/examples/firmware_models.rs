@@ -130,7 +130,7 @@ fn save(
     let model = Model::parse(&file)?;
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state)?;
-    let mut recorded = recording::head(1);
+    let mut recorded = recording::head(1)?;
     recorded.extend(recording::utterance(&mut engine, input, 0)?);
     std::fs::write(folder.join(name).with_extension("pcn"), &file)?;
     std::fs::write(folder.join(name).with_extension("bin"), &recorded)?;

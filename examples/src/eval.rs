@@ -105,7 +105,7 @@ struct Outcome {
 
 fn in_batches(task: &Task, model: &Model, items: &[usize]) -> Result<Outcome> {
     let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
-    let decisions = task.decide(model, items, |block| {
+    let decisions = task.decide(model, Kernel::Discrete, items, |block| {
         let layers = model.spikes(&block.view(), Kernel::Discrete)?;
         for (count, layer) in counts.iter_mut().zip(&layers) {
             let (spikes, places) = count_spikes(&block.view(), layer);

@@ -1,17 +1,17 @@
 //! `polychron export`: from a run to a model file for firmware.
 
 use crate::checkpoint::{self, write_atomic};
-use crate::error::{Result, at, fail};
+use crate::error::{Failure, Result, at, fail};
 use crate::model_file::{self, Description};
 use crate::network::{self, Model};
 use crate::recording;
 use crate::report::{percent, say};
 use crate::task::{Decisions, Task};
-use polychron_core::format::{self, Input, LayerInfo, Scheme};
+use polychron_core::format::{self, Input, Scheme, Weight};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
-use polychron_core::loss::decide;
-use polychron_core::quant::{About, Spec, fold, quantize, write};
+use polychron_core::quant::{About, Spec, SynapseSpec, fold, quantize, write};
 use polychron_core::train::Kernel;
+use polychron_datasets::Dataset;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -69,6 +69,8 @@ enum Saving {
 const LIST: u8 = 31;
 /// Widest layer for which a ring of sums is worth its memory.
 const NARROW: usize = 64;
+/// The largest sum of a ring of 16 bits.
+const RING: f64 = 32767.0;
 /// Synapses of a group from which on groups cost no more than a ring.
 const WORTH: f64 = 8.0;
 
@@ -84,7 +86,7 @@ struct Export {
     rounded_accuracy: Option<f64>,
     engine_accuracy: Option<f64>,
     /// Share of items on which the engine decides as the rounded network.
-    agreement: f64,
+    agreement: Option<f64>,
     /// Why every layer's spikes are delivered as they are.
     schemes: Vec<String>,
     #[serde(flatten)]
@@ -93,35 +95,94 @@ struct Export {
 
 /// Runs `export`.
 pub(crate) fn export(args: &Args) -> Result<()> {
-    let shown = args.output.display();
-    for path in [Some(&args.output), args.recording.as_ref()].into_iter().flatten() {
+    let written = [Some(&args.output), args.recording.as_ref()];
+    for path in written.into_iter().flatten() {
         if path.exists() && !args.force {
             fail!("{}: exists; --force overwrites it", path.display())
         }
     }
-    if args.recording.is_some() && args.weights == Weights::F32 {
-        fail!("--recording: only the integer engine's hidden state is recorded, with --weights i8")
+    if args.recording.as_ref() == Some(&args.output) {
+        fail!("--recording: {} is the model's own file", args.output.display())
     }
     let path = args.run.join("model.safetensors");
     let (state, config) = checkpoint::read_run(&path)?;
     let task = Task::load(&config, args.data.as_deref())?;
     let mut model = network::model(&config, task.ends())?;
     model.restore(&state).map_err(at(path.display()))?;
-    let items = &task.split.test;
-    let input = input(&task)?;
-    let about =
-        About { tick_us: 1000 * config.data.dt_ms, input, labels: task.data.class_names.clone() };
-    let mut spec = fold(&model, about).map_err(at(path.display()))?;
-    let schemes = choose(&mut spec, args.scheme)?;
-    let float = decisions(&task, &model, items, Kernel::Training)?;
-    let rounded = decisions(&task, &model, items, Kernel::Discrete)?;
-    let (file, engine, model) = match args.weights {
-        Weights::I8 => finish::<i8>(&quantize(&spec)?, &task, items)?,
-        Weights::F32 => finish::<f32>(&spec, &task, items)?,
+    let input = input(&task.data)?;
+    if args.recording.is_some() && (args.weights != Weights::I8 || input != Input::Spikes) {
+        fail!("--recording: it holds what the integer engine makes of spikes; here are others")
+    }
+    let Some(tick_us) = config.data.dt_ms.checked_mul(1000) else {
+        fail!("data.dt_ms = {}: a model file holds ticks of up to 4294967 ms", config.data.dt_ms)
     };
+    let about = About { tick_us, input, labels: task.data.class_names.clone() };
+    let spec = fold(&model, about).map_err(at(path.display()))?;
+    match args.weights {
+        Weights::I8 => {
+            let spec = quantize(&spec).map_err(at(path.display()))?;
+            finish::<i8>(args, &task, &model, spec, |file, items| match &args.recording {
+                Some(path) => Ok(Some((path, record(file, &task, items)?))),
+                None => Ok(None),
+            })
+        }
+        Weights::F32 => finish::<f32>(args, &task, &model, spec, |_, _| Ok(None)),
+    }
+}
+
+/// Items with what the integer engine of a file makes of them.
+fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
+    let model = format::Model::<i8>::parse(file)?;
+    let mut state = HeapState::new(&model);
+    let mut engine = Engine::new(&model, &mut state)?;
+    let mut bytes = recording::head(items.len()).map_err(Failure)?;
+    for &item in items {
+        let spikes = |values: Vec<i8>| {
+            let places = (0..).zip(values).filter(|(_, value)| *value != 0);
+            places.map(|(channel, _)| channel).collect()
+        };
+        let ticks: Vec<Vec<u16>> = model_file::ticks(task, item)?.into_iter().map(spikes).collect();
+        let label = task.data.samples[item].label.into();
+        let utterance = recording::utterance(&mut engine, &ticks, label);
+        bytes.extend(utterance.map_err(|error| Failure(format!("item {item}: {error}")))?);
+    }
+    Ok(bytes)
+}
+
+/// Whether channels spike or have counts.
+fn input(data: &Dataset) -> Result<Input> {
+    let entries = data.samples.iter().flat_map(|sample| &sample.entries);
+    let mut spikes = true;
+    for entry in entries {
+        let value = entry.value;
+        if value.fract() != 0.0 || value.abs() > 127.0 {
+            fail!("{}: a bin holds {value}; a model file takes whole numbers up to 127", data.name)
+        }
+        spikes &= value == 1.0;
+    }
+    Ok(if spikes { Input::Spikes } else { Input::Values })
+}
+
+/// Writes the file, decides on held-out items with its engine and tells what every step has cost.
+fn finish<'a, W: Arithmetic + Into<f64>>(
+    args: &Args,
+    task: &Task,
+    model: &Model,
+    mut spec: Spec<W>,
+    record: impl FnOnce(&[u8], &[usize]) -> Result<Option<(&'a PathBuf, Vec<u8>)>>,
+) -> Result<()> {
+    let shown = args.output.display();
+    let items = &task.split.test;
+    let schemes = choose(&mut spec, args.scheme);
+    let file = write(&spec).map_err(at(shown.to_string()))?;
+    let parsed = format::Model::<W>::parse(&file).map_err(at(shown.to_string()))?;
+    let engine = decide_by_engine(&parsed, task, items)?;
+    let float = task.decide(model, Kernel::Training, items, |_| Ok(()))?;
+    let rounded = task.decide(model, Kernel::Discrete, items, |_| Ok(()))?;
+    let recorded = record(&file, &items[..args.recorded.min(items.len())])?;
     write_atomic(&args.output, &file)?;
-    if let Some(path) = &args.recording {
-        write_atomic(path, &record(&file, &task, &items[..args.recorded.min(items.len())])?)?;
+    if let Some((path, bytes)) = recorded {
+        write_atomic(path, &bytes)?;
     }
     let same = engine.classes.iter().zip(&rounded.classes).filter(|(a, b)| a == b).count();
     let of = |decisions: &Decisions| decisions.accuracy(&task.data, |_| true);
@@ -133,9 +194,9 @@ pub(crate) fn export(args: &Args) -> Result<()> {
         float_accuracy: of(&float),
         rounded_accuracy: of(&rounded),
         engine_accuracy: of(&engine),
-        agreement: same as f64 / items.len().max(1) as f64,
+        agreement: (!items.is_empty()).then(|| same as f64 / items.len() as f64),
         schemes,
-        model,
+        model: Description::of(&parsed),
     };
     if args.json {
         return say(&format!("{}\n", serde_json::to_string(&export)?));
@@ -143,82 +204,51 @@ pub(crate) fn export(args: &Args) -> Result<()> {
     say(&export.table())
 }
 
-/// Whether channels spike or have counts.
-fn input(task: &Task) -> Result<Input> {
-    let mut most = 0.0f32;
-    for indices in (0..task.data.samples.len()).collect::<Vec<_>>().chunks(256) {
-        let block = task.block(indices)?;
-        most = block.view().x.iter().copied().fold(most, f32::max);
-    }
-    if most > 127.0 {
-        fail!("{}: a bin holds {most} spikes; a model file takes up to 127", task.data.name)
-    }
-    Ok(if most > 1.0 { Input::Values } else { Input::Spikes })
-}
-
-/// Items with what the integer engine of a file makes of them.
-fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
-    let model = format::Model::<i8>::parse(file)?;
-    if model.input() != Input::Spikes || model.channels() > 256 {
-        fail!("--recording: it holds spikes of up to 256 channels; this model takes others")
-    }
-    let mut state = HeapState::new(&model);
-    let mut engine = Engine::new(&model, &mut state)?;
-    let mut bytes = recording::head(items.len());
-    for &item in items {
-        let spikes = |values: Vec<i8>| {
-            let places = (0..).zip(values).filter(|(_, value)| *value != 0);
-            places.map(|(channel, _)| channel).collect()
-        };
-        let ticks: Vec<Vec<u16>> = model_file::ticks(task, item)?.into_iter().map(spikes).collect();
-        let label = task.data.samples[item].label as u8;
-        bytes.extend(recording::utterance(&mut engine, &ticks, label)?);
-    }
-    Ok(bytes)
-}
-
 /// Gives every layer its scheme, and says why.
-fn choose(spec: &mut Spec<f32>, saving: Saving) -> Result<Vec<String>> {
+fn choose<W: Arithmetic + Into<f64>>(spec: &mut Spec<W>, saving: Saving) -> Vec<String> {
     let list = match saving {
         Saving::Fast => LIST,
         Saving::Small => 0,
     };
-    let groups = Scheme::Groups { list };
-    spec.layers.iter_mut().for_each(|layer| layer.scheme = groups);
-    let file = write(spec)?;
-    let model = format::Model::<f32>::parse(&file)?;
     let mut reasons = Vec::new();
     for (l, layer) in spec.layers.iter_mut().enumerate() {
-        let Some(LayerInfo { synapses, groups, .. }) = model.layer(l) else { continue };
+        let present = || layer.synapses.iter().filter(|s| !s.weight.is_zero());
+        let distinct = |key: fn(&SynapseSpec<W>) -> (usize, usize)| {
+            let mut keys: Vec<_> = present().map(key).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys.len()
+        };
+        let (synapses, groups) = (present().count(), distinct(|s| (s.source, s.delay)));
         let mean = synapses as f64 / groups.max(1) as f64;
-        let mut pairs: Vec<_> = layer.synapses.iter().map(|s| (s.source, s.target)).collect();
-        pairs.sort_unstable();
-        let single = pairs.windows(2).all(|pair| pair[0] != pair[1]);
-        let counts = spec.input == Input::Values && l == 0;
-        reasons.push(if mean >= WORTH {
-            format!("groups: {mean:.1} synapses are due at once")
-        } else if layer.outputs > NARROW {
-            format!("groups: {} sums a delay of a ring are too many", layer.outputs)
-        } else if !single || counts {
-            format!("groups: {}", if single { "sums of counts" } else { "pairs of many synapses" })
-        } else {
-            layer.scheme = Scheme::Ring { list };
-            format!("ring: only {mean:.1} synapses are due at once")
-        });
+        let largest = if spec.input == Input::Values && l == 0 { 127.0 } else { 1.0 };
+        let mut sums = vec![0.0; layer.outputs];
+        present().for_each(|s| sums[s.target] += largest * s.weight.into().abs());
+        let narrow = W::CODE == i8::CODE && sums.iter().any(|&sum| sum > RING);
+        let groups = match mean {
+            _ if mean >= WORTH => Some("groups: many synapses are due at once"),
+            _ if layer.outputs > NARROW => Some("groups: a ring's sums would take much memory"),
+            _ if distinct(|s| (s.source, s.target)) < synapses => {
+                Some("groups: pairs have many synapses")
+            }
+            _ if narrow => Some("groups: sums of 16 bits are too small"),
+            _ => None,
+        };
+        layer.scheme =
+            if groups.is_some() { Scheme::Groups { list } } else { Scheme::Ring { list } };
+        let why = groups.unwrap_or("ring: few synapses are due at once");
+        reasons.push(format!("{why} ({mean:.1})"));
     }
-    Ok(reasons)
+    reasons
 }
 
-/// Writes and describes the file, and decides on items with its engine.
-fn finish<W: Arithmetic>(
-    spec: &Spec<W>,
+fn decide_by_engine<W: Arithmetic>(
+    model: &format::Model<'_, W>,
     task: &Task,
     items: &[usize],
-) -> Result<(Vec<u8>, Decisions, Description)> {
-    let file = write(spec)?;
-    let model = format::Model::<W>::parse(&file)?;
-    let mut state = HeapState::new(&model);
-    let mut engine = Engine::new(&model, &mut state)?;
+) -> Result<Decisions> {
+    let mut state = HeapState::new(model);
+    let mut engine = Engine::new(model, &mut state)?;
     let mut decisions = Decisions { items: items.to_vec(), classes: Vec::new() };
     for &item in items {
         engine.reset();
@@ -227,17 +257,6 @@ fn finish<W: Arithmetic>(
         }
         engine.finish();
         decisions.classes.push(engine.decide());
-    }
-    let description = Description::of(&model);
-    Ok((file, decisions, description))
-}
-
-fn decisions(task: &Task, model: &Model, items: &[usize], kernel: Kernel) -> Result<Decisions> {
-    let mut decisions = Decisions { items: items.to_vec(), classes: Vec::new() };
-    for indices in items.chunks(256) {
-        let block = task.block(indices)?;
-        let (scores, _) = model.evaluate(&block.view(), kernel)?;
-        decisions.classes.extend(scores.chunks_exact(task.data.classes).map(decide));
     }
     Ok(decisions)
 }
@@ -256,7 +275,7 @@ impl Export {
         ] {
             let _ = writeln!(text, "  {what:<18} {}", percent(accuracy));
         }
-        let _ = writeln!(text, "  decisions as rounded  {}\n", percent(Some(self.agreement)));
+        let _ = writeln!(text, "  decisions as rounded  {}\n", percent(self.agreement));
         for (l, why) in self.schemes.iter().enumerate() {
             let _ = writeln!(text, "layer {} by {why}", l + 1);
         }

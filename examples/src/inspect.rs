@@ -15,6 +15,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Folder of a run, or a model file
+    #[arg(value_name = "RUN|MODEL.pcn")]
     run: PathBuf,
     /// Print one JSON object
     #[arg(long)]
@@ -62,7 +63,7 @@ struct Moments {
 
 /// Runs `inspect`.
 pub(crate) fn inspect(args: &Args) -> Result<()> {
-    if args.run.is_file() {
+    if !args.run.is_dir() {
         let model = model_file::describe(&args.run)?;
         let text = if args.json { serde_json::to_string(&model)? + "\n" } else { model.table() };
         return say(&text);

@@ -2,7 +2,7 @@
 
 use crate::error::{Result, at};
 use crate::task::Task;
-use polychron_core::format::{LayerInfo, Model, Scheme, Weight};
+use polychron_core::format::{Fault, FormatError, LayerInfo, Model, Scheme, Weight};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,8 +19,10 @@ mod cost {
     pub(super) const SPIKE: f64 = 37.0;
     /// A class of the readout.
     pub(super) const CLASS: f64 = 70.0;
-    /// A past tick of a block.
+    /// A past tick of a block, and more where its spikes are not listed: in all, and for one.
     pub(super) const TICK: f64 = 43.0;
+    pub(super) const UNLISTED: f64 = 200.0;
+    pub(super) const WALK: f64 = 23.0;
 }
 
 /// A model file's contents.
@@ -34,6 +36,8 @@ pub(crate) struct Description {
     flash: usize,
     ram: usize,
     layers: Vec<Layer>,
+    /// Shares of active inputs and neurons, and the synaptic events and instructions of a tick; of the integer engine alone.
+    work: Vec<(f64, f64, f64)>,
 }
 
 #[derive(Serialize)]
@@ -83,7 +87,7 @@ impl Description {
                 info,
             }
         };
-        Self {
+        let mut description = Self {
             channels: model.channels(),
             classes: model.classes(),
             tick_us: model.tick_us(),
@@ -91,7 +95,16 @@ impl Description {
             flash: model.flash(),
             ram: model.ram(),
             layers: (0..model.depth()).filter_map(|l| model.layer(l)).map(layer).collect(),
+            work: Vec::new(),
+        };
+        if W::CODE == i8::CODE {
+            let work = |share| {
+                let (events, instructions) = description.work(share);
+                (share, events, instructions)
+            };
+            description.work = ACTIVITIES.map(work).into();
         }
+        description
     }
 
     /// Synaptic events and instructions a tick where that share of everything is active.
@@ -101,9 +114,15 @@ impl Description {
             let here = activity * info.synapses as f64;
             events += here;
             instructions += match info.scheme {
-                Scheme::Groups { .. } => {
+                Scheme::Groups { list } => {
                     let past = (info.taps * info.blocks) as f64;
-                    here * (cost::EVENT + cost::GROUP / group.max(1.0)) + cost::TICK * past
+                    let spikes = activity * (info.inputs.min(256)) as f64;
+                    let walk = if spikes > list.into() {
+                        cost::UNLISTED + cost::WALK * spikes
+                    } else {
+                        0.0
+                    };
+                    here * (cost::EVENT + cost::GROUP / group.max(1.0)) + (cost::TICK + walk) * past
                 }
                 Scheme::Ring { .. } => here * cost::RING,
             };
@@ -135,12 +154,10 @@ impl Description {
                 membranes
             );
         }
-        let _ = writeln!(
-            text,
-            "\nin a tick, of instructions on a Cortex-M4F (estimated; examples/firmware/run.sh counts)"
-        );
-        for activity in ACTIVITIES {
-            let (events, instructions) = self.work(activity);
+        if !self.work.is_empty() {
+            text += "\nin a tick, of instructions on a Cortex-M4F (estimated; examples/firmware/run.sh counts)\n";
+        }
+        for &(activity, events, instructions) in &self.work {
             let share = format!("{:.0} %", 100.0 * activity);
             let _ = writeln!(
                 text,
@@ -155,9 +172,13 @@ impl Description {
 /// Describes a model file of either kind of weights.
 pub(crate) fn describe(path: &Path) -> Result<Description> {
     let bytes = std::fs::read(path).map_err(at(path.display()))?;
-    let integers = Model::<i8>::parse(&bytes).map(|model| Description::of(&model));
-    let floats = || Model::<f32>::parse(&bytes).map(|model| Description::of(&model));
-    integers.or_else(|error| floats().map_err(|_| error)).map_err(at(path.display()))
+    let description = match Model::<i8>::parse(&bytes) {
+        Err(FormatError { fault: Fault::Weights, .. }) => {
+            Model::<f32>::parse(&bytes).map(|model| Description::of(&model))
+        }
+        integers => integers.map(|model| Description::of(&model)),
+    };
+    description.map_err(at(path.display()))
 }
 
 /// An item's ticks.

@@ -1,19 +1,25 @@
 //! Spike trains with what an engine made of them, to be replayed on a device: the layout is told in
 //! `examples/firmware/src/recording.rs`.
 
-use polychron_core::infer::{Engine, EngineError};
+use polychron_core::infer::Engine;
+use std::error::Error;
 
-/// Bytes of the head of a recording of that many utterances.
-pub(crate) fn head(utterances: usize) -> Vec<u8> {
-    (utterances as u16).to_le_bytes().to_vec()
+/// A number in as few bytes as the layout has for it.
+fn small<T: TryFrom<usize>>(what: &str, n: usize) -> Result<T, String> {
+    n.try_into().map_err(|_| format!("a recording has no room for {what} {n}"))
 }
 
-/// An utterance of up to 65535 ticks on up to 256 channels, as an engine hears it from its reset to its end.
+/// Bytes of the head of a recording of that many utterances.
+pub(crate) fn head(utterances: usize) -> Result<Vec<u8>, String> {
+    Ok(small::<u16>("a number of utterances of", utterances)?.to_le_bytes().to_vec())
+}
+
+/// An utterance as an engine hears it from its reset to its end.
 pub(crate) fn utterance(
     engine: &mut Engine<'_>,
     ticks: &[Vec<u16>],
-    label: u8,
-) -> Result<Vec<u8>, EngineError> {
+    label: usize,
+) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut hash = 0x811c_9dc5u32;
     let mut add_state = |engine: &Engine<'_>| {
         let depth = engine.model().depth();
@@ -26,7 +32,7 @@ pub(crate) fn utterance(
             }
         }
     };
-    let mut spikes = Vec::new();
+    let mut spikes: Vec<u8> = Vec::new();
     engine.reset();
     for tick in ticks {
         engine.step(tick)?;
@@ -35,11 +41,13 @@ pub(crate) fn utterance(
     engine.finish();
     add_state(engine);
     for tick in ticks {
-        spikes.push(tick.len() as u8);
-        spikes.extend(tick.iter().map(|&channel| channel as u8));
+        spikes.push(small("a number of spikes of", tick.len())?);
+        for &channel in tick {
+            spikes.push(small("channel", channel.into())?);
+        }
     }
-    let mut bytes = (ticks.len() as u16).to_le_bytes().to_vec();
-    bytes.extend([label, engine.decide() as u8]);
+    let mut bytes = small::<u16>("a number of ticks of", ticks.len())?.to_le_bytes().to_vec();
+    bytes.extend([small::<u8>("class", label)?, small("class", engine.decide())?]);
     bytes.extend(hash.to_le_bytes());
     bytes.extend(spikes);
     Ok(bytes)

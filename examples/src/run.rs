@@ -7,7 +7,7 @@ use crate::report::{self, Epoch, Figures, Report, percent, say};
 use crate::task::Task;
 use crate::{checkpoint, plot, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use polychron_core::train::{self, State, Tensor, TrainError};
+use polychron_core::train::{self, Kernel, State, Tensor, TrainError};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -349,7 +349,8 @@ impl Run {
     fn figures(&self) -> Result<Figures> {
         let (task, config) = (&self.task, &self.config);
         let split = &task.split;
-        let decisions = task.decide(self.trainer.model(), &split.test, |_| Ok(()))?;
+        let decisions =
+            task.decide(self.trainer.model(), Kernel::Discrete, &split.test, |_| Ok(()))?;
         let test_accuracy = decisions.accuracy(&task.data, |_| true);
         let seen = task.seen_speakers();
         let of = |known: bool| {

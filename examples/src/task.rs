@@ -132,10 +132,11 @@ impl Task {
         Ok(Block { batch, targets, mask: self.options.mask })
     }
 
-    /// Decides on items with rounded delays; `look` sees every block before.
+    /// Decides on items with that kernel; `look` sees every block before.
     pub(crate) fn decide(
         &self,
         model: &Model,
+        kernel: Kernel,
         items: &[usize],
         mut look: impl FnMut(&Block) -> Result<()>,
     ) -> Result<Decisions> {
@@ -143,7 +144,7 @@ impl Task {
         for indices in items.chunks(self.options.batch) {
             let block = self.block(indices)?;
             look(&block)?;
-            let (scores, _) = model.evaluate(&block.view(), Kernel::Discrete)?;
+            let (scores, _) = model.evaluate(&block.view(), kernel)?;
             decisions.classes.extend(scores.chunks_exact(self.data.classes).map(decide));
         }
         Ok(decisions)
@@ -151,7 +152,7 @@ impl Task {
 
     /// The share of items that are decided rightly; `None` for none.
     pub(crate) fn accuracy(&self, model: &Model, items: &[usize]) -> Result<Option<f64>> {
-        let decisions = self.decide(model, items, |_| Ok(()))?;
+        let decisions = self.decide(model, Kernel::Discrete, items, |_| Ok(()))?;
         Ok(decisions.accuracy(&self.data, |_| true))
     }
 

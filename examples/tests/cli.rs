@@ -538,6 +538,16 @@ fn a_model_file_says_what_every_step_costs() {
     fs::write(folder.0.join("damaged.pcn"), damaged).unwrap();
     let line = folder.fail(&["inspect", "damaged.pcn"]);
     assert!(line.contains("damaged.pcn: byte 12: the checksum does not fit"), "{line}");
+    let mut damaged = folder.bytes("f32.pcn");
+    damaged[100] ^= 1;
+    fs::write(folder.0.join("damaged.pcn"), damaged).unwrap();
+    let line = folder.fail(&["inspect", "damaged.pcn"]);
+    assert!(line.contains("damaged.pcn: byte 12: the checksum does not fit"), "{line}");
+    let line = folder.fail(&["inspect", "nosuch.pcn"]);
+    assert!(line.contains("nosuch.pcn: No such file"), "{line}");
+    let args = ["export", "run", "-o", "new.pcn", "--weights", "f32", "--recording", "new.bin"];
+    assert!(folder.fail(&args).contains("--recording"));
+    assert!(!folder.0.join("new.pcn").exists());
 }
 
 #[test]

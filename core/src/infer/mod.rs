@@ -109,7 +109,7 @@ pub trait Arithmetic: Weight {
     /// The same, times the values of the sources.
     #[doc(hidden)]
     fn deliver_values(v: &mut [i32; GROUP], pre: &[u8], values: &[u8], due: &Due<'_>);
-    /// Adds a row, times a value, to the sums of its time, of which `future` are those before the ring's end.
+    /// Adds a row, times a value, to the sums of its time.
     #[doc(hidden)]
     fn deliver_ahead(cells: &mut [Self::Cell], taps: usize, now: usize, row: &[u8], value: i8);
     /// Moves what is due from the sums to the membranes.

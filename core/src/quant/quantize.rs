@@ -9,6 +9,10 @@ const LARGEST: f64 = 127.0;
 const THRESHOLD: f64 = 65536.0;
 /// The largest bias, before its shift.
 const BIAS: f64 = 32767.0;
+/// The largest threshold or bias in a neuron's unit.
+const ROOM: f64 = 16384.0;
+/// How far the leak may lie from its own, as a share of what is lost in a tick.
+const NEAR: f64 = 0.05;
 /// 1/32 octaves of a factor e.
 const OCTAVES: f64 = 32.0 * core::f64::consts::LOG2_E;
 
@@ -17,8 +21,9 @@ const OCTAVES: f64 = 32.0 * core::f64::consts::LOG2_E;
 /// A readout whose sums do not fit a ring of 16 bits is delivered by groups.
 ///
 /// # Errors
-/// [`SpecError::Layer`] for a layer whose sums fit no 32 bits: one that does not leak.
+/// [`SpecError::Layer`] for a layer whose sums fit 32 bits with no leak that is near its own: one that hardly leaks.
 pub fn quantize(spec: &Spec<f32>) -> Result<Spec<i8>, SpecError> {
+    spec.check()?;
     let mut layers = Vec::new();
     for (l, layer) in spec.layers.iter().enumerate() {
         let largest = if spec.input == Input::Values && l == 0 { 127 } else { 1 };
@@ -44,9 +49,21 @@ fn quantize_layer(
     for s in &layer.synapses {
         units[s.target] = units[s.target].max(f64::from(s.weight.abs()) / LARGEST);
     }
+    let error = |what, found| SpecError::Layer { layer: l, what, found };
     for (unit, neuron) in units.iter_mut().zip(&layer.neurons) {
-        let least = (neuron.threshold / THRESHOLD).max(neuron.bias.abs() / BIAS);
-        *unit = unit.max(least);
+        let NeuronSpec { threshold, bias } = *neuron;
+        for (what, found, fits) in
+            [("threshold", threshold, threshold > 0.0), ("bias", bias, bias.is_finite())]
+        {
+            if !(fits && found.is_finite()) {
+                return Err(error(what, found));
+            }
+        }
+        let largest = threshold.max(bias.abs());
+        *unit = if *unit > 0.0 { unit.max(largest / ROOM) } else { largest / LARGEST };
+    }
+    if let Some(s) = layer.synapses.iter().find(|s| !s.weight.is_finite()) {
+        return Err(error("weight", s.weight.into()));
     }
     if last {
         let most = units.iter().copied().fold(0.0, f64::max);
@@ -60,27 +77,32 @@ fn quantize_layer(
     };
     let synapses = layer.synapses.iter().map(synapse).collect();
     let Leak::Float(keep) = layer.leak else {
-        return Err(SpecError::Layer { layer: l, what: "leak is quantized already", found: 0.0 });
+        return Err(error("leak is quantized already", 0.0));
     };
+    let keep = f64::from(keep);
     let biases: Vec<_> = layer.neurons.iter().zip(&units).map(|(n, unit)| n.bias / unit).collect();
-    let most_bias = biases.iter().fold(0.0f64, |most, bias| most.max(bias.abs()));
+    let most_bias = biases.iter().fold(0.0f64, |most, bias| most.max(bias.abs())) + 0.5;
     let fixed = |shift: u8| {
-        let factor = libm::rint(f64::from(keep) * f64::from(1u32 << shift)) as u16;
+        let one = f64::from(1u32 << shift);
+        let factor = libm::rint(keep * one) as u16;
+        let near = (f64::from(factor) / one - keep).abs() <= NEAR * (1.0 - keep);
         let exact = |bias_shift: u8| most_bias * f64::from(1u32 << (shift - bias_shift)) <= BIAS;
         let bias_shift = (0..=shift).find(|&bias_shift| exact(bias_shift))?;
         let bias = (libm::ceil(most_bias) as u64 + 1) << shift;
         let fit = |&arriving: &u64| fits(arriving, bias, factor.into(), shift.into(), 0);
-        arriving.iter().all(fit).then_some((factor, shift, bias_shift))
+        (near && arriving.iter().all(fit)).then_some((factor, shift, bias_shift))
     };
     let Some((factor, shift, bias_shift)) = (0..=15).rev().find_map(fixed) else {
         let most = arriving.iter().copied().max().unwrap_or(0) as f64;
-        return Err(SpecError::Layer { layer: l, what: "sums do not fit 32 bits", found: most });
+        return Err(error("sums do not fit 32 bits", most));
     };
     let fraction = f64::from(1u32 << (shift - bias_shift));
+    // The engine's shift rounds down: half a unit more makes that rounding to nearest.
+    let half = if fraction > 1.0 { 0.5 } else { 0.0 };
     let neurons =
         layer.neurons.iter().zip(&units).zip(&biases).map(|((n, unit), bias)| NeuronSpec {
             threshold: libm::rint(n.threshold / unit).clamp(1.0, THRESHOLD),
-            bias: libm::rint(bias * fraction).clamp(-BIAS, BIAS),
+            bias: libm::rint((bias + half) * fraction).clamp(-BIAS, BIAS),
         });
     let scheme = match layer.scheme {
         Scheme::Ring { list } if arriving.iter().any(|&sum| sum > RING) => Scheme::Groups { list },

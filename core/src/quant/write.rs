@@ -1,5 +1,5 @@
 use crate::format::{
-    AHEAD, BLOCK, Decision, FIELDS, FormatError, GROUP, HEADER, Input, MAGIC, Model, PARTS,
+    AHEAD, BLOCK, Decision, FIELDS, FormatError, GROUP, HEADER, Input, LAYERS, MAGIC, Model, PARTS,
     SECTION, Scheme, TAPS, VERSION, WIDTH, Weight, crc32,
 };
 use alloc::string::String;
@@ -89,6 +89,13 @@ pub enum Leak {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum SpecError {
+    /// A number of channels, layers or labels that cannot be, or a label.
+    Field {
+        /// What is wrong.
+        what: &'static str,
+        /// What was found; of labels the place.
+        found: usize,
+    },
     /// A size, place or number that cannot be.
     Layer {
         /// The layer.
@@ -105,6 +112,7 @@ pub enum SpecError {
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Field { what, found } => write!(f, "{what}: {found}"),
             Self::Layer { layer, what, found } => write!(f, "layer {layer}: {what}: {found}"),
             Self::Format(error) => write!(f, "no model can be written: {error}"),
         }
@@ -117,13 +125,14 @@ impl core::error::Error for SpecError {}
 ///
 /// # Errors
 /// [`SpecError`] names what does not fit, sums that could overflow among it.
+///
+/// Cost: linear in the synapses, and in the tables of K + 1 bytes a source and block.
 pub fn write<W: Weight>(spec: &Spec<W>) -> Result<Vec<u8>, SpecError> {
+    spec.check()?;
     let mut sections = Vec::new();
     let mut inputs = spec.channels;
     for (l, layer) in spec.layers.iter().enumerate() {
-        let last = l + 1 == spec.layers.len();
         let error = |what, found: usize| SpecError::Layer { layer: l, what, found: found as f64 };
-        layer.check(inputs, last, error)?;
         let parts = match layer.scheme {
             Scheme::Groups { .. } => layer.groups(inputs, error)?,
             Scheme::Ring { .. } => (Vec::new(), Vec::new(), layer.ring(inputs, error)?),
@@ -142,6 +151,33 @@ pub fn write<W: Weight>(spec: &Spec<W>) -> Result<Vec<u8>, SpecError> {
     let file = assemble(spec, inputs, sections);
     Model::<W>::parse(&file).map_err(SpecError::Format)?;
     Ok(file)
+}
+
+impl<W: Weight> Spec<W> {
+    /// Sizes, places and names; what the numbers are is checked where they are written.
+    pub(super) fn check(&self) -> Result<(), SpecError> {
+        let classes = self.layers.last().map_or(0, |layer| layer.outputs);
+        let names = self.labels.len();
+        let line = self.labels.iter().position(|label| label.contains('\n'));
+        for (what, fits, found) in [
+            ("channels", (1..=WIDTH).contains(&self.channels), self.channels),
+            ("layers", (1..=LAYERS).contains(&self.layers.len()), self.layers.len()),
+            ("labels", names == 0 || names == classes, names),
+            ("label of two lines", line.is_none(), line.unwrap_or(0)),
+        ] {
+            if !fits {
+                return Err(SpecError::Field { what, found });
+            }
+        }
+        let mut inputs = self.channels;
+        for (l, layer) in self.layers.iter().enumerate() {
+            let error =
+                |what, found: usize| SpecError::Layer { layer: l, what, found: found as f64 };
+            layer.check(inputs, l + 1 == self.layers.len(), error)?;
+            inputs = layer.outputs;
+        }
+        Ok(())
+    }
 }
 
 /// Zeros at the end, so that what is read ahead of the last rows of groups lies within the file.
@@ -319,12 +355,18 @@ impl<W: Weight> LayerSpec<W> {
                 blocks.extend([half(range[1] - range[0]), half(row), [0; 2]].concat());
                 blocks.extend((tables.len() as u32).to_le_bytes());
                 blocks.extend((all.len() as u32).to_le_bytes());
-                for delay in 0..=self.taps {
-                    let mut starts = vec![0u8; sources];
-                    for s in some.iter().filter(|s| s.delay < delay) {
-                        starts[s.source - source] = starts[s.source - source].wrapping_add(1);
+                let mut due = vec![0u8; sources * self.taps];
+                for s in &some {
+                    let due = &mut due[s.delay * sources + s.source - source];
+                    *due = due.wrapping_add(1);
+                }
+                let mut starts = vec![0u8; sources];
+                tables.extend(&starts);
+                for due in due.chunks_exact(sources) {
+                    for (start, due) in starts.iter_mut().zip(due) {
+                        *start = start.wrapping_add(*due);
                     }
-                    tables.extend(starts);
+                    tables.extend(&starts);
                 }
                 let mut some = some.into_iter().peekable();
                 for pre in source..source + sources {
