@@ -79,12 +79,9 @@ fn run<W: Arithmetic>(file: &[u8], inputs: &[Vec<i8>], number: impl Fn(i32) -> i
         let all = |words: &[i32]| words.iter().map(|&word| number(word)).collect::<Vec<_>>();
         let layers = (0..).map_while(|l| Some(engine.membranes(l)).filter(|v| !v.is_empty()));
         let membranes: Vec<_> = layers.map(all).collect();
-        let spikes: Vec<_> = (0..membranes.len() - 1).map(|l| engine.spikes(l)).collect();
-        for (l, &count) in spikes.iter().enumerate() {
-            let neurons: Vec<_> = engine.spiking(l).collect();
-            assert!(neurons.len() == count && neurons.is_sorted_by(|a, b| a < b));
-            assert!(neurons.iter().all(|&n| n < membranes[l].len()));
-        }
+        let hidden = 0..membranes.len() - 1;
+        let spikes: Vec<Vec<_>> = hidden.map(|l| engine.spiking(l).collect()).collect();
+        assert!(spikes.iter().enumerate().all(|(l, spikes)| engine.spikes(l) == spikes.len()));
         ticks.push(Tick { membranes, spikes, scores: all(engine.scores()) });
     }
     ticks
@@ -166,7 +163,7 @@ fn networks_that_are_drawn_spike_and_fit_every_scheme() {
         let spec = network(seed, 60, 1);
         let ticks = simulate(&spec, &inputs(&spec, seed, 40, 100));
         for l in 0..spec.layers.len() - 1 {
-            let spikes: usize = ticks.iter().map(|tick| tick.spikes[l]).sum();
+            let spikes: usize = ticks.iter().map(|tick| tick.spikes[l].len()).sum();
             hidden += 1;
             spiking += usize::from(spikes > 40 && spikes < 39 * spec.layers[l].outputs);
         }
@@ -271,12 +268,74 @@ fn bad_inputs_are_errors_that_change_nothing() {
 #[test]
 fn a_state_that_is_too_small_is_an_error_before_the_first_step() {
     let model = <Model>::parse(GOLDEN).unwrap();
-    let mut words = vec![0; model.words()];
-    let mut halves = vec![0; model.halves()];
-    let mut bytes = vec![0; model.bytes() - 1];
-    let memory = Memory { words: &mut words, halves: &mut halves, bytes: &mut bytes };
-    let error = Engine::new(&model, memory).unwrap_err();
-    assert_eq!(error, EngineError::Memory { needed: model.ram(), found: model.ram() - 1 });
+    let sizes = [model.words(), model.halves(), model.bytes()];
+    for (n, part) in ["words", "halves", "bytes"].into_iter().enumerate() {
+        let mut found = sizes;
+        found[n] -= 1;
+        let (mut words, mut halves, mut bytes) =
+            (vec![0; found[0]], vec![0; found[1]], vec![0; found[2]]);
+        let memory = Memory { words: &mut words, halves: &mut halves, bytes: &mut bytes };
+        let error = Engine::new(&model, memory).unwrap_err();
+        assert_eq!(error, EngineError::Memory { part, needed: sizes[n], found: found[n] });
+    }
+}
+
+#[test]
+fn scores_begin_anew_and_all_else_stays() {
+    let model = <Model>::parse(GOLDEN).unwrap();
+    let mut states = [(); 2].map(|()| HeapState::new(&model));
+    let [a, b] = &mut states;
+    let mut engines = [a, b].map(|state| Engine::new(&model, state).unwrap());
+    engines.iter_mut().for_each(|engine| engine.step(&[0, 1, 3]).unwrap());
+    let before = engines[0].scores().to_vec();
+    engines[1].forget_scores();
+    engines.iter_mut().for_each(|engine| engine.step(&[2]).unwrap());
+    for l in 0..2 {
+        assert_eq!(engines[0].membranes(l), engines[1].membranes(l));
+    }
+    let sums = engines[1].scores().iter().zip(&before).map(|(now, before)| now + before);
+    assert!(sums.eq(engines[0].scores().iter().copied()));
+}
+
+/// The largest sums that are accepted are run: the definition counts in 64 bits.
+#[test]
+fn sums_at_their_limit_are_exact() {
+    let mut spec = small();
+    let layer = |sum: usize| {
+        let weight = |source: usize| (sum / 259 + usize::from(source < sum % 259)) as i8;
+        let synapse = |source| SynapseSpec { source, target: 0, delay: 0, weight: weight(source) };
+        LayerSpec {
+            outputs: 1,
+            taps: 1,
+            synapses: (0..259).map(synapse).collect(),
+            leak: Leak::Fixed { factor: 0, shift: 15, bias_shift: 0 },
+            gain: (0, 0),
+            ..small().layers[1].clone()
+        }
+    };
+    (spec.channels, spec.labels) = (259, Vec::new());
+    for (sum, fits) in [(32767, true), (32768, false)] {
+        spec.layers = vec![layer(sum)];
+        assert_eq!(write(&spec).is_ok(), fits, "a ring's sum of {sum}");
+    }
+    spec.layers = vec![layer(32767)];
+    let inputs = vec![vec![1; 259]; 40];
+    let expected = simulate(&spec, &inputs);
+    assert!(run::<i8>(&write(&spec).unwrap(), &inputs, i64::from) == expected);
+    let accepted = |factor: u16| {
+        let mut spec = spec.clone();
+        spec.layers[0].leak = Leak::Fixed { factor, shift: 15, bias_shift: 0 };
+        write(&spec).ok().map(|file| (spec, file))
+    };
+    let (mut low, mut high) = (0, 32767);
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        if accepted(middle).is_some() { low = middle } else { high = middle }
+    }
+    assert!(low > 1000 && accepted(high).is_none());
+    let (spec, file) = accepted(low).unwrap();
+    let inputs = vec![vec![1; 259]; 400];
+    assert!(run::<i8>(&file, &inputs, i64::from) == simulate(&spec, &inputs));
 }
 
 #[test]

@@ -38,11 +38,13 @@ pub use memory::{Memory, State};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EngineError {
-    /// A state that is too small for the model.
+    /// A part of the state that is too small for the model.
     Memory {
-        /// Bytes that the model needs.
+        /// `words`, `halves` or `bytes`.
+        part: &'static str,
+        /// Numbers that the model needs.
         needed: usize,
-        /// Bytes that there are.
+        /// Numbers that there are.
         found: usize,
     },
     /// A channel that the model does not have.
@@ -69,8 +71,8 @@ pub enum EngineError {
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Memory { needed, found } => {
-                write!(f, "the model needs {needed} bytes of state, here are {found}")
+            Self::Memory { part, needed, found } => {
+                write!(f, "the model needs {needed} {part} of state, here are {found}")
             }
             Self::Channel { found, channels } => {
                 write!(f, "channel {found} of a model with {channels}")
@@ -169,11 +171,14 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
     /// [`EngineError::Memory`] for a state that is too small.
     pub fn new(model: &'a Model<'a, W>, state: impl Into<Memory<'a>>) -> Result<Self, EngineError> {
         let memory: Memory<'_> = state.into();
-        let large = memory.words.len() >= model.words()
-            && memory.halves.len() >= model.halves()
-            && memory.bytes.len() >= model.bytes();
-        if !large {
-            return Err(EngineError::Memory { needed: model.ram(), found: memory.len() });
+        for (part, needed, found) in [
+            ("words", model.words(), memory.words.len()),
+            ("halves", model.halves(), memory.halves.len()),
+            ("bytes", model.bytes(), memory.bytes.len()),
+        ] {
+            if found < needed {
+                return Err(EngineError::Memory { part, needed, found });
+            }
         }
         let mut engine = Self { model, memory, now: [0; LAYERS], active: [0; LAYERS] };
         engine.reset();
@@ -204,7 +209,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
     }
 
     /// One tick, in which these channels spike. A channel that is named twice spikes once; in a model of values it has
-    /// the value 1.
+    /// the value 1. In single precision their order is one of additions.
     ///
     /// Cost: the synapses of the spikes that arrive, and every neuron. [`Model`]'s file, printed by `inspect`, says how much.
     ///
@@ -299,8 +304,8 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         best.0
     }
 
-    /// A score a class, as words that [`Arithmetic::number`] reads. The sums of the integer engine end at the largest `i32`:
-    /// a softmax counts 32768 a tick, so after 65535 ticks begin anew.
+    /// A score a class, as words that [`Arithmetic::number`] reads. The sums of the integer engine end at the largest and the
+    /// smallest `i32`: [begin anew](Self::forget_scores) after 65535 ticks of a softmax, or 2^31 over the largest membrane.
     pub fn scores(&self) -> &[i32] {
         let Some(layer) = self.model.layers().last() else { return &[] };
         let first = layer.membranes.saturating_add(layer.outputs);

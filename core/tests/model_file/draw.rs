@@ -128,8 +128,8 @@ pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
 pub(crate) struct Tick {
     /// Of every layer, after the leak.
     pub(crate) membranes: Vec<Vec<i64>>,
-    /// Of every hidden layer.
-    pub(crate) spikes: Vec<usize>,
+    /// The neurons of every hidden layer that spiked.
+    pub(crate) spikes: Vec<Vec<usize>>,
     pub(crate) scores: Vec<i64>,
 }
 
@@ -175,7 +175,7 @@ pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
                 };
                 *v = leak(layer, left, neuron.bias as i64);
             }
-            spikes.push(fired.iter().sum::<i64>() as usize);
+            spikes.push((0..fired.len()).filter(|&n| fired[n] == 1).collect());
             past[l + 1].push(fired);
         }
         ticks.push(Tick { membranes: membranes.clone(), spikes, scores: scores.clone() });
