@@ -361,6 +361,13 @@ fn sums_that_could_overflow_are_refused() {
     spec.layers[0].leak = Leak::Fixed { factor: 32767, shift: 15, bias_shift: 0 };
     let error = write(&spec).unwrap_err();
     assert!(format!("{error}").contains("overflow"), "{error}");
+    let mut floats = in_floats(&small());
+    floats.layers[0].neurons[2].threshold = 0.0;
+    assert!(write(&floats).is_err());
+    for labels in [vec!["a\nb".into(), "c".into(), "d".into()], vec!["a".into()]] {
+        assert!(write(&Spec { labels, ..small() }).is_err());
+    }
+    assert!(write(&Spec { channels: usize::MAX, ..small() }).is_err());
     let parse = Model::<f32>::parse(GOLDEN).unwrap_err();
     assert_eq!((parse.offset, parse.fault), (6, Fault::Weights));
 }

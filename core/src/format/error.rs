@@ -4,7 +4,7 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FormatError {
-    /// Where in the file the fault begins.
+    /// Where the field of the header, or the section, begins that is at fault.
     pub offset: usize,
     /// What is wrong there.
     pub fault: Fault,

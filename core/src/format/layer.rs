@@ -1,5 +1,5 @@
-use super::read::{from, half, is_zero, part, size, wide, word};
-use super::{Fault, FormatError, PARTS, TAPS, WIDTH, Weight, bytes_at, pick};
+use super::read::{byte, byte_size, half, half_size, is_size, is_zero, size, split, word};
+use super::{Fault, Sections, TAPS, WIDTH, Weight};
 
 /// Neurons to a list, a bitmap and a block at most.
 pub(crate) const GROUP: usize = 256;
@@ -76,13 +76,13 @@ pub(crate) struct Block {
 impl Block {
     #[inline(never)]
     pub(crate) const fn read(bytes: &[u8; BLOCK]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, _, _, k, l, m, n, o, p, q, r] = *bytes;
+        let [a, b, c, d, e, f, g, h, i, j, zero, zero2, k, l, m, n, o, p, q, r] = *bytes;
         Self {
             source: pair(a, b),
             sources: pair(c, d),
             target: pair(e, f),
             targets: pair(g, h),
-            row: pair(i, j),
+            row: size(u32::from_le_bytes([i, j, zero, zero2])),
             table: size(u32::from_le_bytes([k, l, m, n])),
             rows: size(u32::from_le_bytes([o, p, q, r])),
         }
@@ -127,275 +127,207 @@ impl<'a> Layer<'a> {
         truth: 0,
     };
 
-    /// Reads and checks a layer of four sections; `width` is what the layer before puts out.
-    #[inline(never)]
+    /// Reads and checks the next layer's four sections; `inputs` is what the layer before puts out.
     pub(super) const fn read<W: Weight>(
-        file: &'a [u8],
-        [own, neurons, tables, rows]: [(usize, usize); PARTS],
-        width: usize,
-        values: bool,
+        &mut self,
+        sections: &mut Sections<'a>,
+        code: u32,
+        inputs: usize,
         last: bool,
-    ) -> Result<Self, FormatError> {
-        let (at, len) = own;
-        let bytes = attempt!(bytes_at(file, at, len));
-        let Some((fields, blocks)) = bytes.split_first_chunk::<FIELDS>() else {
-            return Err(FormatError { offset: at, fault: Fault::Length });
+    ) -> Result<(), Fault> {
+        let Some(own) = sections.next(code) else { return Err(Fault::Section) };
+        let Some((fields, blocks)) = own.split_first_chunk::<FIELDS>() else {
+            return Err(Fault::Length);
         };
-        let [i, i2, o, o2, t, t2, scheme, list, reset, shift, bias_shift, zero, rest @ ..] =
-            *fields;
-        let [l, l2, b, b2, k, k2, k3, k4, g, g2, g3, g4, gain_shift, zero2, tail, tail2, rest @ ..] =
-            rest;
-        let (inputs, outputs, taps) = (pair(i, i2), pair(o, o2), pair(t, t2));
-        ensure!(inputs == width, at, Size);
-        ensure!(outputs >= 1 && outputs <= WIDTH, at.wrapping_add(2), Size);
-        ensure!(taps >= 1 && taps <= TAPS, at.wrapping_add(4), Size);
-        ensure!(scheme <= 1 && reset <= 1 && !(last && reset == 1), at.wrapping_add(6), Reserved);
-        let ranges = list < 255 && shift <= 15 && bias_shift <= 15 && gain_shift <= 31;
-        ensure!(ranges, at.wrapping_add(7), Range);
-        let (leak, keep) = (pair(l, l2), f32::from_bits(u32::from_le_bytes([k, k2, k3, k4])));
-        let gain = u32::from_le_bytes([g, g2, g3, g4]);
-        let unused = zero | zero2 == 0 && is_zero(&rest) && (last || gain == 0 && gain_shift == 0);
-        ensure!(unused, at.wrapping_add(20), Reserved);
+        self.inputs = half_size(fields, 0);
+        self.outputs = half_size(fields, 2);
+        self.taps = half_size(fields, 4);
+        let fit = self.inputs == inputs && is_size(self.outputs, WIDTH);
+        ensure!(fit && is_size(self.taps, TAPS), Size);
+        let (scheme, reset) = (byte(fields, 6), byte(fields, 8));
+        let zero = byte(fields, 11) | byte(fields, 25) == 0 && word(fields, 28) == 0;
+        ensure!(zero && scheme | reset <= 1, Reserved);
+        self.ring = scheme & 1 == 1;
+        self.soft = reset & 1 == 1;
+        self.list = byte_size(fields, 7);
+        let shifts = byte(fields, 9) | byte(fields, 10);
+        self.shift = u32::from_le_bytes([byte(fields, 9), 0, 0, 0]);
+        self.bias_shift = u32::from_le_bytes([byte(fields, 10), 0, 0, 0]);
+        self.leak = i32::from_le_bytes([byte(fields, 12), byte(fields, 13), 0, 0]);
+        self.keep = f32::from_bits(word(fields, 16));
+        self.gain = word(fields, 20);
+        self.gain_shift = u32::from_le_bytes([byte(fields, 24), 0, 0, 0]);
+        self.grown = half_size(fields, 26);
+        let unused = if last { reset == 0 } else { self.gain | self.gain_shift == 0 };
         let leaks = if W::CODE == f32::CODE {
-            keep >= 0.0 && keep <= 1.0 && leak == 0 && shift | bias_shift == 0
+            self.keep >= 0.0 && self.keep <= 1.0 && self.leak == 0 && shifts == 0
         } else {
-            u32::from_le_bytes([k, k2, k3, k4]) == 0 && gain <= 65535
+            word(fields, 16) == 0 && self.gain <= 65535
         };
-        ensure!(leaks, at.wrapping_add(12), Range);
-        let ring = scheme == 1;
-        let (blocks, odd) = blocks.as_chunks::<BLOCK>();
-        let counted = odd.is_empty() && blocks.len() == pair(b, b2);
-        ensure!(counted, at.wrapping_add(14), Length);
-        let parameters = if last { 0 } else { outputs.wrapping_mul(W::NEURON) };
-        ensure!(neurons.1 == parameters, neurons.0, Length);
-        let list = pair(list, 0);
-        let truth = if values { inputs } else { inputs.div_ceil(WORD).wrapping_mul(4) };
-        let listed = if list > 0 { list.wrapping_add(1) } else { 0 };
-        let mut layer = Self {
-            inputs,
-            outputs,
-            taps,
-            ring,
-            soft: reset == 1,
-            values,
-            list,
-            leak: i32::from_le_bytes([l, l2, 0, 0]),
-            shift: u32::from_le_bytes([shift, 0, 0, 0]),
-            bias_shift: u32::from_le_bytes([bias_shift, 0, 0, 0]),
-            keep,
-            gain,
-            gain_shift: u32::from_le_bytes([gain_shift, 0, 0, 0]),
-            grown: pair(tail, tail2),
-            blocks,
-            neurons: attempt!(bytes_at(file, neurons.0, neurons.1)),
-            tables: rest_of(file, tables.0),
-            rows: rest_of(file, rows.0),
-            slots: if ring { 1 } else { taps },
-            slot: truth.wrapping_add(inputs.div_ceil(GROUP).wrapping_mul(listed)),
-            truth,
-            ..Self::NONE
-        };
-        attempt!(if ring {
-            ensure!(layer.blocks.is_empty(), at.wrapping_add(14), Reserved);
-            layer.check_ring::<W>(neurons.0, tables, rows, last)
-        } else {
-            layer.check_groups::<W>(file.len(), at, neurons.0, tables, rows, last)
-        });
-        Ok(layer)
-    }
-
-    /// A row of (delay, weight) for every input, a pair for every output.
-    #[inline(never)]
-    const fn check_ring<W: Weight>(
-        &self,
-        neurons: usize,
-        tables: (usize, usize),
-        rows: (usize, usize),
-        last: bool,
-    ) -> Result<(), FormatError> {
-        let len = self.inputs.wrapping_mul(self.outputs).wrapping_mul(W::SYNAPSE);
-        ensure!(tables.1 == 0, tables.0, Length);
-        ensure!(rows.1 == len.next_multiple_of(4), rows.0, Length);
-        let mut first = 0;
-        while first < self.outputs {
-            let (mut sums, mut input) = ([0; GROUP], 0);
-            let here = min(GROUP, self.outputs.wrapping_sub(first));
-            while input < self.inputs {
-                let place = input.wrapping_mul(self.outputs).wrapping_add(first);
-                let at = place.wrapping_mul(W::SYNAPSE);
-                let row = attempt!(bytes_at(self.rows, at, here.wrapping_mul(W::SYNAPSE)));
-                if let Err((n, fault)) = add_row::<W>(row, self.taps, true, &mut sums) {
-                    let at = at.wrapping_add(n.wrapping_mul(W::SYNAPSE));
-                    return Err(FormatError { offset: rows.0.wrapping_add(at), fault });
-                }
-                input = input.wrapping_add(1);
-            }
-            attempt!(self.check_sums::<W>(&sums, first, here, neurons, last));
-            first = first.wrapping_add(GROUP);
-        }
-        ensure!(is_zero(padding(self.rows, len)), rows.0.wrapping_add(len), Reserved);
-        Ok(())
+        ensure!(unused && leaks && self.list < 255 && shifts <= 15 && self.gain_shift <= 31, Range);
+        ensure!(blocks.len() == half_size(fields, 14).wrapping_mul(BLOCK), Length);
+        (self.blocks, _) = blocks.as_chunks();
+        self.slots = if self.ring { 1 } else { self.taps };
+        let words = inputs.wrapping_add(WORD - 1).wrapping_div(WORD);
+        let groups = inputs.wrapping_add(GROUP - 1).wrapping_div(GROUP);
+        self.truth = if self.values { inputs } else { words.wrapping_mul(4) };
+        let listed = if self.list > 0 { self.list.wrapping_add(1) } else { 0 };
+        self.slot = self.truth.wrapping_add(groups.wrapping_mul(listed));
+        let Some(neurons) = sections.next(code | 1) else { return Err(Fault::Section) };
+        self.neurons = neurons;
+        let parameters = if last { 0 } else { self.outputs.wrapping_mul(W::NEURON) };
+        ensure!(neurons.len() == parameters, Length);
+        self.tables = sections.rest;
+        let Some(tables) = sections.next(code | 2) else { return Err(Fault::Section) };
+        self.rows = sections.rest;
+        let Some(rows) = sections.next(code | 3) else { return Err(Fault::Section) };
+        self.check::<W>(tables, rows)
     }
 
     /// Blocks divide sources by 256 and targets at will, sources running fastest; tables and rows follow one another.
-    #[inline(never)]
-    const fn check_groups<W: Weight>(
-        &mut self,
-        file: usize,
-        own: usize,
-        neurons: usize,
-        tables: (usize, usize),
-        rows: (usize, usize),
-        last: bool,
-    ) -> Result<(), FormatError> {
+    /// A ring's rows are read again for every 256 of its targets.
+    const fn check<W: Weight>(&mut self, tables: &[u8], rows: &[u8]) -> Result<(), Fault> {
+        let (mut blocks, mut tables_left, mut rows_left) = (self.blocks, tables, rows);
         let (mut source, mut target, mut targets) = (0, 0usize, 0);
-        let (mut table, mut row) = (0usize, 0usize);
-        let (mut sums, mut at) = ([0; GROUP], own.wrapping_add(FIELDS));
-        let mut blocks = self.blocks;
-        while let [bytes, others @ ..] = blocks {
-            blocks = others;
-            let block = Block::read(bytes);
-            if source == 0 {
-                targets = block.targets;
-                sums = [0; GROUP];
+        let mut sums = [0; GROUP];
+        while target < self.outputs {
+            let (block, lines);
+            if self.ring {
+                rows_left = rows;
+                let (sources, row) = (self.inputs, self.outputs);
+                targets = min(GROUP, self.outputs.wrapping_sub(target));
+                block = Block { source, sources, target, targets, row, table: 0, rows: 0 };
+                lines = 0;
+            } else {
+                let [bytes, others @ ..] = blocks else { return Err(Fault::Size) };
+                blocks = others;
+                block = Block::read(bytes);
+                let there = block.source == source
+                    && block.sources == min(GROUP, self.inputs.wrapping_sub(source))
+                    && block.target == target
+                    && block.table == tables.len().wrapping_sub(tables_left.len())
+                    && block.rows == rows.len().wrapping_sub(rows_left.len());
+                ensure!(there, Section);
+                if source == 0 {
+                    targets = block.targets;
+                }
+                let sizes = is_size(block.targets, GROUP) && is_size(block.row, GROUP);
+                ensure!(sizes && block.targets == targets, Size);
+                lines = self.taps.wrapping_add(1);
             }
-            let whole = targets >= 1 && targets <= GROUP && block.targets == targets;
-            ensure!(whole && block.row >= 1 && block.row <= GROUP, at, Size);
-            ensure!(target.wrapping_add(targets) <= self.outputs, at, Size);
-            let sources = min(GROUP, self.inputs.wrapping_sub(source));
-            let there = block.source == source && block.sources == sources;
-            ensure!(there && block.target == target, at, Section);
-            ensure!(block.table == table && block.rows == row, at, Section);
-            let [.., z, z2, _, _, _, _, _, _, _, _] = bytes;
-            ensure!(*z | *z2 == 0, at, Reserved);
-            table = table.wrapping_add(self.taps.wrapping_add(1).wrapping_mul(block.sources));
-            row = row.wrapping_add(sources.wrapping_mul(block.row).wrapping_mul(W::SYNAPSE));
-            ensure!(table <= tables.1, tables.0, Length);
-            ensure!(row <= rows.1, rows.0, Length);
-            let ahead = tables.0.wrapping_add(table).wrapping_add(2 * GROUP);
-            ensure!(ahead <= file, file, Length);
-            let ahead = rows.0.wrapping_add(row).wrapping_add(AHEAD);
-            ensure!(W::CODE == f32::CODE || ahead <= file, file, Length);
-            attempt!(self.check_block::<W>(&block, &mut sums, tables.0, rows.0));
-            source = source.wrapping_add(sources);
+            let end = target.wrapping_add(targets);
+            ensure!(end <= self.outputs, Size);
+            let (table, here);
+            (table, tables_left) = attempt!(split(tables_left, lines.wrapping_mul(block.sources)));
+            let len = block.row.wrapping_mul(block.sources).wrapping_mul(W::SYNAPSE);
+            (here, rows_left) = attempt!(split(rows_left, len));
+            attempt!(self.check_block::<W>(&block, table, here, &mut sums));
+            source = source.wrapping_add(block.sources);
             if source == self.inputs {
-                attempt!(self.check_sums::<W>(&sums, target, targets, neurons, last));
-                self.reach = target.wrapping_add(GROUP);
-                (source, target) = (0, target.wrapping_add(targets));
+                let mut left: &mut [u32] = &mut sums;
+                while target < end
+                    && let [sum, others @ ..] = left
+                {
+                    attempt!(self.check_neuron::<W>(target, *sum));
+                    *sum = 0;
+                    left = others;
+                    target = target.wrapping_add(1);
+                }
+                self.reach = target.wrapping_sub(targets).wrapping_add(GROUP);
+                source = 0;
             }
-            at = at.wrapping_add(BLOCK);
         }
-        ensure!(source == 0 && target == self.outputs, own.wrapping_add(14), Size);
-        ensure!(tables.1 == table.next_multiple_of(4), tables.0, Length);
-        ensure!(is_zero(padding(self.tables, table)), tables.0.wrapping_add(table), Reserved);
-        ensure!(rows.1 == row.next_multiple_of(4), rows.0, Length);
-        ensure!(is_zero(padding(self.rows, row)), rows.0.wrapping_add(row), Reserved);
+        let whole = blocks.is_empty() && tables_left.len() < 4 && rows_left.len() < 4;
+        ensure!(whole, Length);
+        ensure!(is_zero(tables_left) && is_zero(rows_left), Reserved);
+        let (rest, section, left, ahead) = if W::CODE == f32::CODE {
+            (self.tables, tables, tables_left, 2 * GROUP)
+        } else {
+            // Rows follow tables: theirs are further.
+            (self.rows, rows, rows_left, AHEAD)
+        };
+        let behind = rest.len().wrapping_sub(section.len()).wrapping_add(left.len());
+        ensure!(self.ring || behind >= ahead, Length);
         Ok(())
     }
 
     /// Groups of a row add up to its synapses; what follows them is 0.
-    #[inline(never)]
     const fn check_block<W: Weight>(
         &self,
         block: &Block,
+        table: &[u8],
+        mut rows: &[u8],
         sums: &mut [u32; GROUP],
-        tables: usize,
-        rows: usize,
-    ) -> Result<(), FormatError> {
-        let (mut used, mut line) = ([0u32; GROUP], 0);
-        let mut before: &[u8] = &[0; GROUP];
-        while line <= self.taps {
-            let at = block.table.wrapping_add(line.wrapping_mul(block.sources));
-            let starts = attempt!(bytes_at(self.tables, at, block.sources));
-            ensure!(line > 0 || is_zero(starts), tables.wrapping_add(at), Range);
-            add_groups(&mut used, before, starts);
-            before = starts;
-            line = line.wrapping_add(1);
-        }
-        let (len, mut source) = (block.row.wrapping_mul(W::SYNAPSE), 0);
-        while source < block.sources {
-            let used = size(pick(&used, source, 0));
-            let offset = tables.wrapping_add(block.table).wrapping_add(source);
-            ensure!(used <= block.row, offset, Size);
-            let used = used.wrapping_mul(W::SYNAPSE);
-            let at = block.rows.wrapping_add(source.wrapping_mul(len));
-            let row = attempt!(bytes_at(self.rows, at, used));
-            let end = at.wrapping_add(used);
-            let unused = attempt!(bytes_at(self.rows, end, len.wrapping_sub(used)));
-            ensure!(is_zero(unused), rows.wrapping_add(end), Reserved);
-            if let Err((n, fault)) = add_row::<W>(row, block.targets, false, sums) {
-                let at = at.wrapping_add(n.wrapping_mul(W::SYNAPSE));
-                return Err(FormatError { offset: rows.wrapping_add(at), fault });
-            }
-            source = source.wrapping_add(1);
-        }
-        Ok(())
-    }
-
-    /// No input drives a membrane or what arrives at it out of range, and neurons have thresholds that can be.
-    #[inline(never)]
-    const fn check_sums<W: Weight>(
-        &self,
-        sums: &[u32; GROUP],
-        first: usize,
-        count: usize,
-        neurons: usize,
-        last: bool,
-    ) -> Result<(), FormatError> {
-        let largest = if self.values { 127 } else { 1 };
+    ) -> Result<(), Fault> {
+        let (limit, skipped) =
+            if self.ring { (self.taps, block.target) } else { (block.targets, 0) };
         let mut n = 0;
-        while n < count {
-            let place = first.wrapping_add(n).wrapping_mul(W::NEURON);
-            let offset = if last { neurons } else { neurons.wrapping_add(place) };
-            if W::CODE == f32::CODE {
-                let threshold = f32::from_bits(word(self.neurons, place));
-                let bias = f32::from_bits(word(self.neurons, place.wrapping_add(4)));
-                ensure!(last || (is_in_range(bias) && is_in_range(threshold)), offset, Range);
-            } else {
-                let arriving = wide(size(pick(sums, n, 0))).wrapping_mul(largest);
-                ensure!(!self.ring || arriving <= RING, offset, Overflow);
-                let bias = half(self.neurons, place.wrapping_add(2)).cast_signed();
-                let bias = if last { 0 } else { bias.unsigned_abs() };
-                let bias = wide(size(half_word(bias))).wrapping_shl(self.bias_shift);
-                let leak = wide(size(self.leak.unsigned_abs()));
-                let fits = fits(arriving, bias, leak, self.shift, wide(size(self.gain)));
-                ensure!(fits, offset, Overflow);
+        while n < block.sources {
+            let mut used = block.targets;
+            if !self.ring {
+                used = attempt!(count(table, n, block.sources));
             }
+            let (mut row, unused);
+            (row, rows) = attempt!(split(rows, block.row.wrapping_mul(W::SYNAPSE)));
+            (_, row) = attempt!(split(row, skipped.wrapping_mul(W::SYNAPSE)));
+            (row, unused) = attempt!(split(row, used.wrapping_mul(W::SYNAPSE)));
+            ensure!(self.ring || is_zero(unused), Reserved);
+            attempt!(add_row::<W>(row, limit, self.ring, sums));
             n = n.wrapping_add(1);
         }
         Ok(())
     }
-}
 
-/// Adds what lies between two lines of a table to the synapses that every source has.
-const fn add_groups(used: &mut [u32; GROUP], mut before: &[u8], mut starts: &[u8]) {
-    let mut used: &mut [u32] = used;
-    while let ([here, used_left @ ..], [a, before_left @ ..], [b, starts_left @ ..]) =
-        (used, before, starts)
-    {
-        *here = here.wrapping_add(u32::from_le_bytes([b.wrapping_sub(*a), 0, 0, 0]));
-        (used, before, starts) = (used_left, before_left, starts_left);
+    /// No input drives a membrane or what arrives at it out of range, and the neuron has a threshold that can be.
+    #[inline(never)]
+    const fn check_neuron<W: Weight>(&self, n: usize, sum: u32) -> Result<(), Fault> {
+        let place = n.wrapping_mul(W::NEURON);
+        if W::CODE == f32::CODE {
+            let threshold = f32::from_bits(word(self.neurons, place));
+            let bias = f32::from_bits(word(self.neurons, place.wrapping_add(4)));
+            let fires = threshold > 0.0 || self.neurons.is_empty();
+            ensure!(fires && is_in_range(bias) && is_in_range(threshold), Range);
+            return Ok(());
+        }
+        let largest = if self.values { 127 } else { 1 };
+        let most = product(if self.ring { RING } else { ROOM }, 1);
+        ensure!(product(sum, largest) <= most, Overflow);
+        let bias =
+            half_word(half(self.neurons, place.wrapping_add(2)).cast_signed().unsigned_abs());
+        let (bias, leak) = (bias.wrapping_shl(self.bias_shift), self.leak.cast_unsigned());
+        let arriving = sum.wrapping_mul(largest);
+        ensure!(fits(arriving, bias, leak, self.shift, self.gain), Overflow);
+        Ok(())
     }
 }
 
+/// Synapses of a block's source: what lies between the lines of its column, the first of which is 0.
+#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "checked; a byte is below 256")]
+const fn count(table: &[u8], mut at: usize, sources: usize) -> Result<usize, Fault> {
+    ensure!(byte(table, at) == 0, Range);
+    let (mut used, mut before) = (0usize, 0u8);
+    while at < table.len() {
+        used = used.wrapping_add(table[at].wrapping_sub(before) as usize);
+        before = table[at];
+        at = at.wrapping_add(sources);
+    }
+    Ok(used)
+}
+
 /// Adds the sizes of a row's weights to its targets' sums; floats only have to be in range. The first byte of a synapse is
-/// below `limit`; it is the target, or the row has one synapse a target. On failure, which synapse it is.
+/// below `limit`; it is the target, or the row has one synapse a target.
 #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "a byte is below 256")]
-#[inline(never)]
 const fn add_row<W: Weight>(
     mut row: &[u8],
     limit: usize,
     in_order: bool,
     sums: &mut [u32; GROUP],
-) -> Result<(), (usize, Fault)> {
+) -> Result<(), Fault> {
     let (float, mut n) = (W::CODE == f32::CODE, 0u8);
-    let wrong = if in_order { Fault::Range } else { Fault::Target };
     loop {
         let first = if float {
             let [first, a, b, c, d, rest @ ..] = row else { return Ok(()) };
-            if !is_in_range(f32::from_le_bytes([*a, *b, *c, *d])) {
-                return Err((n as usize, Fault::Range));
-            }
+            ensure!(is_in_range(f32::from_le_bytes([*a, *b, *c, *d])), Range);
             row = rest;
             *first as usize
         } else {
@@ -406,46 +338,39 @@ const fn add_row<W: Weight>(
             sums[target as usize] = sums[target as usize].wrapping_add(size as u32);
             *first as usize
         };
-        if first >= limit {
-            return Err((n as usize, wrong));
-        }
+        ensure!(first < limit, Target);
         n = n.wrapping_add(1);
     }
 }
 
 /// The largest sum that a ring holds.
-pub(crate) const RING: u64 = 32_767;
+pub(crate) const RING: u32 = 32_767;
+
+/// The largest sum of weights that can arrive anywhere.
+pub(crate) const ROOM: u32 = (1 << 30) - 1;
 
 /// Whether a membrane and its products stay in 32 bits, and its distance to another times `gain`, too.
 ///
-/// Where `arriving` and a bias of `bias / 2^shift` come in at most, a membrane stays below their sum times
-/// `2^shift / (2^shift - leak)`.
-pub(crate) const fn fits(arriving: u64, bias: u64, leak: u64, shift: u32, gain: u64) -> bool {
-    let one = 1u64.wrapping_shl(shift);
-    let Some(rest) = one.checked_sub(leak) else { return false };
-    if rest == 0 || arriving >= 1 << 31 || bias >= 1 << 31 {
-        return false;
-    }
-    // The largest membrane times `rest`.
-    let most = arriving.wrapping_add(bias.wrapping_shr(shift)).wrapping_add(3).wrapping_mul(one);
-    let product = most.wrapping_mul(leak).wrapping_add(bias.wrapping_add(one).wrapping_mul(rest));
-    let bounds = product < rest.wrapping_shl(31) && most < rest.wrapping_shl(30);
-    bounds && most.wrapping_mul(2).wrapping_mul(gain) < rest.wrapping_shl(32)
+/// Where `arriving` and a bias of `bias / 2^shift`, both up to 2^30, come in at most, a membrane stays below their sum times
+/// `2^shift / (2^shift - leak)`. `shift` is up to 15.
+pub(crate) const fn fits(arriving: u32, bias: u32, leak: u32, shift: u32, gain: u32) -> bool {
+    let shift = shift & 15;
+    let one = 1u32.wrapping_shl(shift);
+    let rest = one.wrapping_sub(leak);
+    // The largest membrane times `rest / 2^shift`.
+    let most = arriving.wrapping_add(bias.wrapping_shr(shift)).wrapping_add(3);
+    let limit = rest.wrapping_shl(30u32.wrapping_sub(shift));
+    let above = (1u32 << 31).wrapping_sub(one).wrapping_sub(bias);
+    leak < one
+        && most < limit
+        && product(most, leak.wrapping_shl(shift)) < product(rest, above)
+        && product(most, gain) < product(limit, 2)
 }
 
-/// The bytes that fill a section up to a multiple of 4.
-const fn padding(section: &[u8], len: usize) -> &[u8] {
-    match part(section, len, len.next_multiple_of(4).wrapping_sub(len)) {
-        Some(bytes) => bytes,
-        None => &[],
-    }
-}
-
-const fn rest_of(file: &[u8], at: usize) -> &[u8] {
-    match from(file, at) {
-        Some(bytes) => bytes,
-        None => &[],
-    }
+/// A product in 64 bits.
+#[expect(clippy::as_conversions, reason = "lossless")]
+const fn product(a: u32, b: u32) -> u64 {
+    (a as u64).wrapping_mul(b as u64)
 }
 
 /// A `u16` of two bytes as a size.

@@ -13,6 +13,11 @@
 )]
 
 macro_rules! ensure {
+    ($condition:expr, $fault:ident) => {
+        if !$condition {
+            return Err(Fault::$fault);
+        }
+    };
     ($condition:expr, $offset:expr, $fault:ident) => {
         if !$condition {
             return Err(FormatError { offset: $offset, fault: Fault::$fault });
@@ -41,9 +46,9 @@ pub use info::{LayerInfo, Scheme};
 pub use layer::Layer;
 pub(crate) use layer::{AHEAD, Block, GROUP, WORD};
 #[cfg(feature = "alloc")]
-pub(crate) use layer::{BLOCK, FIELDS, RING, fits};
+pub(crate) use layer::{BLOCK, FIELDS, RING, ROOM, fits};
 pub(crate) use read::crc32;
-use read::{byte, byte_size, half, half_size, is_zero, part, size, word};
+use read::{byte, byte_size, from, half, half_size, is_size, is_zero, others, part, size, word};
 
 /// What a file begins with.
 pub const MAGIC: [u8; 4] = *b"PCN\0";
@@ -170,59 +175,78 @@ impl<'a, W: Weight> Model<'a, W> {
         }
     }
 
-    /// Checks a file. Time is linear in its length; the stack needs up to 6 KiB, whatever the file.
+    /// Checks a file. Time is linear in its length; the stack needs up to 4 KiB, whatever the file.
     ///
     /// # Errors
-    /// [`FormatError`] with the place of the first fault.
+    /// [`FormatError`] with the field, or the section, of the first fault.
+    #[inline(never)]
     pub const fn parse(file: &'a [u8]) -> Result<Self, FormatError> {
-        ensure!(file.len() >= HEADER && file.len() <= LENGTH, file.len(), Length);
+        let mut model = Self {
+            file,
+            input: Input::Spikes,
+            decision: Decision::Softmax,
+            layers: [Layer::NONE; LAYERS],
+            count: 0,
+            memory: Memory::NONE,
+            weights: PhantomData,
+        };
+        match model.read() {
+            Ok(()) => Ok(model),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads and checks the file.
+    const fn read(&mut self) -> Result<(), FormatError> {
+        let file = self.file;
+        let Some((header, entries)) = file.split_first_chunk::<HEADER>() else {
+            return Err(FormatError { offset: file.len(), fault: Fault::Length });
+        };
         let [a, b, c, d] = MAGIC;
-        ensure!(word(file, 0) == u32::from_le_bytes([a, b, c, d]), 0, Magic);
-        ensure!(half(file, 4) == VERSION, 4, Version);
-        ensure!(byte(file, 6) == W::CODE, 6, Weights);
-        ensure!(size(word(file, 8)) == file.len(), 8, Length);
-        let rest = attempt!(bytes_at(file, 16, file.len().saturating_sub(16)));
-        ensure!(crc32(rest) == word(file, 12), 12, Checksum);
-        let input = match byte(file, 7) {
+        ensure!(word(header, 0) == u32::from_le_bytes([a, b, c, d]), 0, Magic);
+        ensure!(half(header, 4) == VERSION, 4, Version);
+        ensure!(byte(header, 6) == W::CODE, 6, Weights);
+        ensure!(size(word(header, 8)) == file.len() && file.len() <= LENGTH, 8, Length);
+        ensure!(crc32(from(file, 16)) == word(header, 12), 12, Checksum);
+        self.input = match byte(header, 7) {
             0 => Input::Spikes,
             1 => Input::Values,
             _ => return Err(FormatError { offset: 7, fault: Fault::Reserved }),
         };
-        let decision = match byte(file, 27) {
+        self.decision = match byte(header, 27) {
             0 => Decision::Softmax,
             1 => Decision::Sum,
             2 => Decision::Max,
             _ => return Err(FormatError { offset: 27, fault: Fault::Reserved }),
         };
-        let count = byte_size(file, 26);
-        ensure!(count >= 1 && count <= LAYERS, 26, Size);
-        ensure!(half_size(file, 28) == count.saturating_mul(PARTS).saturating_add(2), 28, Section);
-        ensure!(half(file, 30) == 0, 30, Reserved);
-        attempt!(check_sections(file, count));
-        ensure!(word(file, 16) > 0, 16, Size);
-        let (mut layers, mut memory) = ([Layer::NONE; LAYERS], Memory::NONE);
-        let mut width = half_size(file, 20);
-        ensure!(width >= 1 && width <= WIDTH, 20, Size);
-        let (mut l, mut grown) = (0, 0usize);
-        while l < count {
-            let values = matches!(input, Input::Values) && l == 0;
-            let last = l.saturating_add(1) == count;
-            let places = layer_sections(file, l);
-            let layer = attempt!(Layer::read::<W>(file, places, width, values, last));
-            let mut layer = memory.place::<W>(layer, last);
-            grown = grown.saturating_add(layer.grown);
+        let mut width = half_size(header, 20);
+        ensure!(word(header, 16) > 0 && is_size(width, WIDTH), 16, Size);
+        self.count = byte_size(header, 26);
+        let count = self.count.wrapping_mul(PARTS).wrapping_add(2);
+        let Some((mut layers, _)) = self.layers.split_at_mut_checked(self.count) else {
+            return Err(FormatError { offset: 26, fault: Fault::Size });
+        };
+        ensure!(size(word(header, 28)) == count && !layers.is_empty(), 26, Size);
+        let rest = from(entries, count.wrapping_mul(SECTION));
+        let mut sections = Sections { entries, rest, len: file.len(), at: 0 };
+        let (mut code, mut grown) = (0u32, 0usize);
+        while let [layer, others @ ..] = layers {
+            layer.values = code == 0 && matches!(self.input, Input::Values);
+            if let Err(fault) = layer.read::<W>(&mut sections, code, width, others.is_empty()) {
+                return Err(FormatError { offset: sections.at, fault });
+            }
+            self.memory.place::<W>(layer, others.is_empty());
+            grown = grown.wrapping_add(layer.grown);
             layer.grown = grown;
             width = layer.outputs;
-            put(&mut layers, l, layer);
-            l = l.wrapping_add(1);
+            layers = others;
+            code = code.wrapping_add(1 << 8);
         }
-        ensure!(half_size(file, 22) == width, 22, Size);
-        ensure!(half_size(file, 24) == grown, 24, Range);
-        let (labels, len) = section(file, count.saturating_mul(PARTS));
-        attempt!(check_labels(file, labels, len, width));
-        let (behind, len) = section(file, count.saturating_mul(PARTS).saturating_add(1));
-        ensure!(is_zero(attempt!(bytes_at(file, behind, len))), behind, Reserved);
-        Ok(Self { file, input, decision, layers, count, memory, weights: PhantomData })
+        ensure!(half_size(header, 22) == width && half_size(header, 24) == grown, 22, Size);
+        match sections.end(width) {
+            Ok(()) => Ok(()),
+            Err(fault) => Err(FormatError { offset: sections.at, fault }),
+        }
     }
 
     /// Numbers of 32 bits in the state.
@@ -305,26 +329,25 @@ impl Memory {
     const NONE: Self = Self { words: 0, reach: 0, halves: 0, bytes: 0 };
 
     /// Gives a layer its room. Deliveries reach up to 256 membranes from a block's first on, whether they are its own or not.
-    const fn place<'a, W: Weight>(&mut self, mut layer: Layer<'a>, last: bool) -> Layer<'a> {
+    const fn place<W: Weight>(&mut self, layer: &mut Layer<'_>, last: bool) {
         let Self { words, halves, bytes, .. } = *self;
         layer.membranes = words;
         layer.history = bytes;
         let scores = if last { layer.outputs } else { 0 };
-        self.words = words.saturating_add(layer.outputs).saturating_add(scores);
-        self.bytes = bytes.saturating_add(layer.slots.saturating_mul(layer.slot));
+        self.words = words.wrapping_add(layer.outputs).wrapping_add(scores);
+        self.bytes = bytes.wrapping_add(layer.slots.wrapping_mul(layer.slot));
         if layer.ring {
-            let cells = layer.outputs.saturating_mul(layer.taps);
+            let cells = layer.outputs.wrapping_mul(layer.taps);
             let narrow = W::CODE == i8::CODE;
             layer.arriving = if narrow { halves } else { self.words };
             let room = if narrow { &mut self.halves } else { &mut self.words };
-            *room = room.saturating_add(cells);
+            *room = room.wrapping_add(cells);
         } else {
-            let reach = words.saturating_add(layer.reach);
+            let reach = words.wrapping_add(layer.reach);
             if reach > self.reach {
                 self.reach = reach;
             }
         }
-        layer
     }
 }
 
@@ -334,79 +357,45 @@ const fn section(file: &[u8], n: usize) -> (usize, usize) {
     (size(word(file, at.saturating_add(4))), size(word(file, at.saturating_add(8))))
 }
 
-const fn layer_sections(file: &[u8], l: usize) -> [(usize, usize); PARTS] {
-    let first = l.saturating_mul(PARTS);
-    [
-        section(file, first),
-        section(file, first.saturating_add(1)),
-        section(file, first.saturating_add(2)),
-        section(file, first.saturating_add(3)),
-    ]
-}
-
-/// Sections follow one another without holes.
-#[inline(never)]
-const fn check_sections(file: &[u8], layers: usize) -> Result<(), FormatError> {
-    let of_layers = layers.saturating_mul(PARTS);
-    let sections = of_layers.saturating_add(2);
-    let mut end = HEADER.saturating_add(sections.saturating_mul(SECTION));
-    ensure!(end <= file.len(), 26, Length);
-    let mut n = 0;
-    while n < sections {
-        let at = HEADER.saturating_add(n.saturating_mul(SECTION));
-        let (kind, layer) = if n < of_layers {
-            (n.wrapping_rem(PARTS), n.wrapping_div(PARTS))
-        } else {
-            (PARTS.saturating_add(n.saturating_sub(of_layers)), 0)
-        };
-        let codes = byte_size(file, at) == kind && byte_size(file, at.saturating_add(1)) == layer;
-        ensure!(codes && half(file, at.saturating_add(2)) == 0, at, Section);
-        let (offset, len) = section(file, n);
-        ensure!(offset == end && len & 3 == 0, at, Section);
-        end = end.saturating_add(len);
-        n = n.wrapping_add(1);
-    }
-    ensure!(end == file.len(), 8, Length);
-    Ok(())
-}
-
-/// One name a class, a line each, filled up with zeros.
-const fn check_labels(
-    file: &[u8],
-    at: usize,
+/// The sections that are not read yet: their entries, and the file from the next one on.
+pub(crate) struct Sections<'a> {
+    entries: &'a [u8],
+    rest: &'a [u8],
+    /// Bytes of the file.
     len: usize,
-    classes: usize,
-) -> Result<(), FormatError> {
-    let bytes = attempt!(bytes_at(file, at, len));
-    let (mut rest, mut lines) = (bytes, 0usize);
-    while let [x, others @ ..] = rest {
-        if *x == b'\n' {
-            lines = lines.wrapping_add(1);
+    /// Where the last one that was asked for begins.
+    at: usize,
+}
+
+impl<'a> Sections<'a> {
+    /// The next section, if it has this kind and layer and begins where the one before ends.
+    #[inline(never)]
+    const fn next(&mut self, code: u32) -> Option<&'a [u8]> {
+        self.at = self.len.wrapping_sub(self.rest.len());
+        let Some((entry, entries)) = self.entries.split_first_chunk::<SECTION>() else {
+            return None;
+        };
+        let len = word(entry, 8);
+        if word(entry, 0) != code || size(word(entry, 4)) != self.at || len & 3 != 0 {
+            return None;
         }
-        rest = others;
+        let Some((section, rest)) = self.rest.split_at_checked(size(len)) else { return None };
+        (self.entries, self.rest) = (entries, rest);
+        Some(section)
     }
-    ensure!(len == 0 || lines == classes, at, Labels);
-    Ok(())
-}
 
-#[inline(never)]
-const fn bytes_at(file: &[u8], at: usize, len: usize) -> Result<&[u8], FormatError> {
-    match part(file, at, len) {
-        Some(bytes) => Ok(bytes),
-        None => Err(FormatError { offset: at, fault: Fault::Length }),
+    /// The labels and the zeros, which end the file.
+    const fn end(&mut self, classes: usize) -> Result<(), Fault> {
+        let Some(labels) = self.next(4) else { return Err(Fault::Section) };
+        let lines = labels.len().wrapping_sub(others(labels, b'\n'));
+        let ends = matches!(
+            labels,
+            [.., b'\n'] | [.., b'\n', 0] | [.., b'\n', 0, 0] | [.., b'\n', 0, 0, 0]
+        );
+        ensure!(labels.is_empty() || (ends && lines == classes), Labels);
+        let Some(zeros) = self.next(5) else { return Err(Fault::Section) };
+        ensure!(is_zero(zeros), Reserved);
+        ensure!(self.rest.is_empty(), Length);
+        Ok(())
     }
-}
-
-/// Stores an element that is there.
-#[expect(clippy::indexing_slicing, reason = "checked")]
-const fn put<T: Copy, const N: usize>(array: &mut [T; N], at: usize, x: T) {
-    if at < N {
-        array[at] = x;
-    }
-}
-
-/// An element, or another where it is not there.
-#[expect(clippy::indexing_slicing, reason = "checked")]
-const fn pick<T: Copy, const N: usize>(array: &[T; N], at: usize, other: T) -> T {
-    if at < N { array[at] } else { other }
 }

@@ -1,15 +1,24 @@
 //! Reading bytes in `const` functions.
 
+use super::Fault;
+
 /// `usize` of a `u32`; the conversion that traits offer is not `const`.
 #[expect(clippy::as_conversions, reason = "lossless: pointers have 32 bits or more")]
 pub(super) const fn size(x: u32) -> usize {
     x as usize
 }
 
-/// `u64` of a `usize`, for the same reason.
-#[expect(clippy::as_conversions, reason = "lossless: pointers have 64 bits or fewer")]
-pub(super) const fn wide(x: usize) -> u64 {
-    x as u64
+/// What comes before a place, and the rest.
+pub(super) const fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), Fault> {
+    match bytes.split_at_checked(at) {
+        Some(parts) => Ok(parts),
+        None => Err(Fault::Length),
+    }
+}
+
+/// Whether a size is not 0 and has no more than its most.
+pub(super) const fn is_size(size: usize, most: usize) -> bool {
+    size >= 1 && size <= most
 }
 
 /// Some bytes; none where the file is too short.
@@ -23,11 +32,11 @@ pub(super) const fn part(bytes: &[u8], at: usize, len: usize) -> Option<&[u8]> {
     }
 }
 
-/// All bytes from a place on.
-pub(super) const fn from(bytes: &[u8], at: usize) -> Option<&[u8]> {
+/// All bytes from a place on; none where the file is too short.
+pub(super) const fn from(bytes: &[u8], at: usize) -> &[u8] {
     match bytes.split_at_checked(at) {
-        Some((_, rest)) => Some(rest),
-        None => None,
+        Some((_, rest)) => rest,
+        None => &[],
     }
 }
 
@@ -57,7 +66,8 @@ pub(super) const fn word(bytes: &[u8], at: usize) -> u32 {
 
 /// A `u16` as a size.
 pub(super) const fn half_size(bytes: &[u8], at: usize) -> usize {
-    size(u32::from_le_bytes([byte(bytes, at), byte(bytes, at.saturating_add(1)), 0, 0]))
+    let [a, b] = half(bytes, at).to_le_bytes();
+    size(u32::from_le_bytes([a, b, 0, 0]))
 }
 
 /// A byte as a size.
@@ -66,15 +76,21 @@ pub(super) const fn byte_size(bytes: &[u8], at: usize) -> usize {
 }
 
 /// Whether all bytes are 0.
+pub(super) const fn is_zero(bytes: &[u8]) -> bool {
+    others(bytes, 0) == 0
+}
+
+/// How many bytes are other than this.
 #[inline(never)]
-pub(super) const fn is_zero(mut bytes: &[u8]) -> bool {
+pub(super) const fn others(mut bytes: &[u8], than: u8) -> usize {
+    let mut found = 0usize;
     while let [x, rest @ ..] = bytes {
-        if *x != 0 {
-            return false;
+        if *x != than {
+            found = found.wrapping_add(1);
         }
         bytes = rest;
     }
-    true
+    found
 }
 
 /// The CRC-32 of IEEE 802.3, four bits at a time.

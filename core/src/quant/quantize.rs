@@ -1,5 +1,5 @@
 use super::write::{LayerSpec, Leak, NeuronSpec, Spec, SpecError, SynapseSpec};
-use crate::format::{Input, RING, Scheme, fits};
+use crate::format::{Input, RING, ROOM, Scheme, fits};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -10,7 +10,7 @@ const THRESHOLD: f64 = 65536.0;
 /// The largest bias, before its shift.
 const BIAS: f64 = 32767.0;
 /// The largest threshold or bias in a neuron's unit.
-const ROOM: f64 = 16384.0;
+const MOST: f64 = 16384.0;
 /// How far the leak may lie from its own, as a share of what is lost in a tick.
 const NEAR: f64 = 0.05;
 /// 1/32 octaves of a factor e.
@@ -42,7 +42,7 @@ pub fn quantize(spec: &Spec<f32>) -> Result<Spec<i8>, SpecError> {
 fn quantize_layer(
     layer: &LayerSpec<f32>,
     l: usize,
-    largest: u64,
+    largest: u32,
     last: bool,
 ) -> Result<LayerSpec<i8>, SpecError> {
     let mut units = vec![0.0f64; layer.outputs];
@@ -60,7 +60,7 @@ fn quantize_layer(
             }
         }
         let largest = threshold.max(bias.abs());
-        *unit = if *unit > 0.0 { unit.max(largest / ROOM) } else { largest / LARGEST };
+        *unit = if *unit > 0.0 { unit.max(largest / MOST) } else { largest / LARGEST };
     }
     if let Some(s) = layer.synapses.iter().find(|s| !s.weight.is_finite()) {
         return Err(error("weight", s.weight.into()));
@@ -69,10 +69,11 @@ fn quantize_layer(
         let most = units.iter().copied().fold(0.0, f64::max);
         units.fill(if most > 0.0 { most } else { 1.0 });
     }
-    let mut arriving = vec![0u64; layer.outputs];
+    let mut arriving = vec![0u32; layer.outputs];
     let synapse = |s: &SynapseSpec<f32>| {
         let weight = libm::rint(f64::from(s.weight) / units[s.target]) as i8;
-        arriving[s.target] += u64::from(weight.unsigned_abs()) * largest;
+        let size = u32::from(weight.unsigned_abs()) * largest;
+        arriving[s.target] = arriving[s.target].saturating_add(size);
         SynapseSpec { source: s.source, target: s.target, delay: s.delay, weight }
     };
     let synapses = layer.synapses.iter().map(synapse).collect();
@@ -88,12 +89,12 @@ fn quantize_layer(
         let near = (f64::from(factor) / one - keep).abs() <= NEAR * (1.0 - keep);
         let exact = |bias_shift: u8| most_bias * f64::from(1u32 << (shift - bias_shift)) <= BIAS;
         let bias_shift = (0..=shift).find(|&bias_shift| exact(bias_shift))?;
-        let bias = (libm::ceil(most_bias) as u64 + 1) << shift;
-        let fit = |&arriving: &u64| fits(arriving, bias, factor.into(), shift.into(), 0);
+        let bias = (libm::ceil(most_bias) as u32 + 1) << shift;
+        let fit = |&sum: &u32| sum <= ROOM && fits(sum, bias, factor.into(), shift.into(), 0);
         (near && arriving.iter().all(fit)).then_some((factor, shift, bias_shift))
     };
     let Some((factor, shift, bias_shift)) = (0..=15).rev().find_map(fixed) else {
-        let most = arriving.iter().copied().max().unwrap_or(0) as f64;
+        let most = arriving.iter().copied().max().unwrap_or(0).into();
         return Err(error("sums do not fit 32 bits", most));
     };
     let fraction = f64::from(1u32 << (shift - bias_shift));
@@ -123,11 +124,12 @@ fn quantize_layer(
 }
 
 /// The most precise factor from membranes to 1/32 octaves.
-fn gain(arriving: &[u64], unit: f64, factor: u16, shift: u8) -> (u32, u8) {
+fn gain(arriving: &[u32], unit: f64, factor: u16, shift: u8) -> (u32, u8) {
     let exact = |gain_shift: u8| libm::rint(OCTAVES * unit * f64::from(1u32 << gain_shift));
     let fit = |&gain_shift: &u8| {
         let gain = exact(gain_shift);
-        let fit = |&sum: &u64| fits(sum, 0, factor.into(), shift.into(), gain as u64);
+        let fit =
+            |&sum: &u32| sum <= ROOM && fits(sum, 0, factor.into(), shift.into(), gain as u32);
         gain <= 65535.0 && arriving.iter().all(fit)
     };
     let gain_shift = (0..32).rev().find(fit).unwrap_or(0);
