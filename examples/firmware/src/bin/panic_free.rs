@@ -11,6 +11,8 @@ use core::hint::black_box;
 use core::panic::PanicInfo;
 use core::slice;
 use polychron_core::format::Model;
+#[cfg(feature = "whole")]
+use polychron_core::infer::Arithmetic;
 use polychron_core::infer::{Engine, State};
 
 #[cfg(target_arch = "arm")]
@@ -38,9 +40,33 @@ fn run() -> Option<usize> {
     for _ in 0..black_box(100) {
         engine.step(black_box(&[3, 17])).ok()?;
     }
+    #[cfg(feature = "whole")]
+    {
+        whole(file, &mut engine)?;
+        let model: Model<f32> = Model::parse(file).ok()?;
+        let mut state = State::<4096, 2048, 8192>::new();
+        whole(file, &mut Engine::new(&model, &mut state).ok()?)?;
+    }
     #[cfg(feature = "control")]
     black_box(black_box([1u8; 4])[black_box(2)]);
     Some(engine.decide())
+}
+
+/// All that an engine does.
+#[cfg(feature = "whole")]
+fn whole<W: Arithmetic>(file: &[u8], engine: &mut Engine<W>) -> Option<()> {
+    let values: &[i8; 140] = black_box(&[1; 140]);
+    engine.step(black_box(&[3, 17])).ok()?;
+    engine.step_bits(black_box(file)).ok()?;
+    engine.step_values(values).ok()?;
+    engine.finish();
+    engine.forget_scores();
+    black_box((engine.scores(), engine.membranes(black_box(1)), engine.spikes(black_box(1))));
+    black_box(engine.spiking(black_box(1)).count());
+    black_box(engine.model().label(engine.decide()));
+    black_box(engine.model().layer(black_box(1)));
+    engine.reset();
+    Some(())
 }
 
 #[entry]
