@@ -10,8 +10,8 @@ use std::path::Path;
 /// Instructions of the integer engine on a Cortex-M4F, built for size, as `examples/firmware/run.sh` counts them.
 mod cost {
     /// An event of groups of `g` synapses: `EVENT + GROUP / g`.
-    pub(super) const EVENT: f64 = 6.2;
-    pub(super) const GROUP: f64 = 23.3;
+    pub(super) const EVENT: f64 = 6.3;
+    pub(super) const GROUP: f64 = 19.0;
     /// An event of a ring.
     pub(super) const RING: f64 = 18.2;
     /// A neuron, and a spike of one.
@@ -20,7 +20,7 @@ mod cost {
     /// A class of the readout.
     pub(super) const CLASS: f64 = 70.0;
     /// A past tick of a block, and more where its spikes are not listed: in all, and for one.
-    pub(super) const TICK: f64 = 43.0;
+    pub(super) const TICK: f64 = 40.0;
     pub(super) const UNLISTED: f64 = 200.0;
     pub(super) const WALK: f64 = 23.0;
 }
