@@ -1,0 +1,92 @@
+#[allow(dead_code, reason = "networks are drawn from bytes here")]
+#[path = "../../core/tests/model_file/draw.rs"]
+mod draw;
+
+use draw::{Tick, in_floats, simulate};
+use polychron_core::format::{Decision, Model};
+use polychron_core::infer::{Arithmetic, Engine, HeapState};
+use polychron_core::quant::{LayerSpec, Leak, Spec, write};
+
+/// Whole numbers below this are exact in single precision.
+const EXACT: i64 = 1 << 24;
+
+/// Ticks that are run once more after a reset, as channels.
+const AGAIN: usize = 8;
+
+/// An input, and what plain loops make a network do with it.
+pub struct Reference {
+    inputs: Vec<Vec<i8>>,
+    ticks: Vec<Tick>,
+    /// Ticks before a sum of scores leaves 32 bits, where the engine's sums end.
+    narrow: usize,
+}
+
+impl Reference {
+    pub fn new(spec: &Spec<i8>, inputs: Vec<Vec<i8>>) -> Self {
+        let ticks = simulate(spec, &inputs);
+        let narrow = |tick: &Tick| tick.scores.iter().all(|&score| i32::try_from(score).is_ok());
+        let narrow = ticks.iter().take_while(|tick| narrow(tick)).count();
+        Self { inputs, ticks, narrow }
+    }
+
+    /// Runs an integer model on the same input: every membrane, spike and score has to be the same.
+    pub fn check(&self, model: &Model<'_>) {
+        self.run(model, i64::from);
+    }
+
+    /// The same for the network in single precision, where nothing is rounded.
+    pub fn check_floats(&self, spec: &Spec<i8>) {
+        let numbers = self.ticks.iter().flat_map(|tick| &tick.scores);
+        let whole = |leak| matches!(leak, Leak::Fixed { factor: 0, shift: 0, .. });
+        let exact = spec.decision != Decision::Softmax
+            && spec.layers.iter().all(|layer| whole(layer.leak) && most(layer) < EXACT)
+            && numbers.clone().all(|&x| x == i64::from(i32::MIN) || x.abs() < EXACT);
+        if !exact {
+            return;
+        }
+        let file = write(&in_floats(spec)).unwrap();
+        self.run(&Model::<f32>::parse(&file).unwrap(), |word| {
+            let x = f32::number(word);
+            if x == f32::NEG_INFINITY { i32::MIN.into() } else { x as i64 }
+        });
+    }
+
+    fn run<W: Arithmetic>(&self, model: &Model<'_, W>, number: impl Fn(i32) -> i64) {
+        let numbers = |words: &[i32]| words.iter().map(|&word| number(word)).collect::<Vec<_>>();
+        let mut state = HeapState::new(model);
+        let mut engine = Engine::new(model, &mut state).unwrap();
+        for (ticks, values) in [(self.ticks.len(), true), (AGAIN, false)] {
+            let ticks = self.ticks.iter().take(ticks);
+            for (t, (x, expected)) in self.inputs.iter().zip(ticks).enumerate() {
+                if !values && x.iter().all(|x| x & 1 == *x) {
+                    engine.step(&spikes(x)).unwrap();
+                } else {
+                    engine.step_values(x).unwrap();
+                }
+                for (l, expected) in expected.membranes.iter().enumerate() {
+                    assert_eq!(numbers(engine.membranes(l)), *expected, "tick {t}, layer {l}");
+                }
+                for (l, expected) in expected.spikes.iter().enumerate() {
+                    assert_eq!(engine.spikes(l), expected.len(), "tick {t}, layer {l}");
+                    let spiking: Vec<_> = engine.spiking(l).collect();
+                    assert_eq!(spiking, *expected, "tick {t}, layer {l}");
+                }
+                if t < self.narrow {
+                    assert_eq!(numbers(engine.scores()), expected.scores, "tick {t}");
+                }
+            }
+            engine.reset();
+        }
+    }
+}
+
+/// No sum in a layer without a leak is larger.
+fn most(layer: &LayerSpec<i8>) -> i64 {
+    let weights = layer.synapses.iter().map(|s| i64::from(s.weight.unsigned_abs())).sum::<i64>();
+    let biases = layer.neurons.iter().map(|neuron| neuron.bias.abs() + neuron.threshold);
+    127 * weights + biases.fold(0.0, f64::max) as i64
+}
+
+fn spikes(values: &[i8]) -> Vec<u16> {
+    (0..).zip(values).filter(|(_, x)| **x != 0).map(|(channel, _)| channel).collect()
+}
