@@ -439,7 +439,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
                         Some(pre) if pre.len() < history::OVERFULL => {
                             W::deliver_spikes(v, pre, &due);
                         }
-                        _ => deliver_others::<W>(v, Past::new(slot, layer, block.source), &due),
+                        _ => deliver_others::<W>(v, slot, layer, block.source, &due),
                     }
                 }
             }
@@ -473,7 +473,14 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
 
 /// Delivers a past tick whose inputs are values, or more than are listed.
 #[inline(never)]
-fn deliver_others<W: Arithmetic>(v: &mut [i32; GROUP], mut past: Past<'_>, due: &Due<'_>) {
+fn deliver_others<W: Arithmetic>(
+    v: &mut [i32; GROUP],
+    slot: &[u8],
+    layer: &Layer<'_>,
+    source: usize,
+    due: &Due<'_>,
+) {
+    let mut past = Past::new(slot, layer, source);
     let mut room = [0; WORD];
     while let Some(pre) = past.next(&mut room) {
         if past.values {
