@@ -5,7 +5,7 @@
 mod draw;
 
 use draw::{Draws, SCHEMES, Tick, in_floats, inputs, network, simulate};
-use polychron_core::format::{Decision, Fault, Input, Model, Scheme};
+use polychron_core::format::{Decision, Fault, Input, LayerInfo, Model, Scheme};
 use polychron_core::infer::{Arithmetic, Engine, EngineError, HeapState, Memory};
 use polychron_core::quant::{LayerSpec, Leak, NeuronSpec, Spec, SynapseSpec, write};
 use proptest::prelude::*;
@@ -66,6 +66,43 @@ fn files_of_version_1_stay_as_they_are() {
     assert_eq!(MODEL.label(3), None);
     let bare = write(&Spec { labels: Vec::new(), ..small() }).unwrap();
     assert_eq!(<Model>::parse(&bare).unwrap().label(0), None);
+}
+
+#[test]
+fn a_layer_is_described_as_it_is() {
+    let model = <Model>::parse(GOLDEN).unwrap();
+    let hidden = &small().layers[0];
+    let present = hidden.synapses.iter().filter(|s| s.weight != 0);
+    let due: std::collections::BTreeSet<_> = present.clone().map(|s| (s.source, s.delay)).collect();
+    // Own fields and a block, 5 neurons, 7 lines of 4 inputs, 4 rows.
+    let rows = (0..4).map(|i| present.clone().filter(|s| s.source == i).count()).max().unwrap();
+    let hidden = LayerInfo {
+        inputs: 4,
+        outputs: 5,
+        taps: 6,
+        scheme: Scheme::Groups { list: 2 },
+        synapses: present.count(),
+        groups: due.len(),
+        blocks: 1,
+        flash: 32 + 20 + 5 * 4 + 7 * 4 + (4 * rows * 2).next_multiple_of(4),
+        ram: [5 * 4, 0, 6 * (4 + 1 + 2)],
+    };
+    let output = LayerInfo {
+        inputs: 5,
+        outputs: 3,
+        taps: 4,
+        scheme: Scheme::Ring { list: 0 },
+        synapses: 15,
+        groups: 5,
+        blocks: 0,
+        flash: 32 + 32,
+        ram: [3 * 4 + 3 * 4, 3 * 4 * 2, 4],
+    };
+    assert_eq!(
+        [model.layer(0), model.layer(1), model.layer(2)],
+        [Some(hidden), Some(output), None]
+    );
+    assert_eq!((model.depth(), model.flash()), (2, GOLDEN.len()));
 }
 
 /// Runs a file and says what happened.
