@@ -146,3 +146,14 @@ fn neurons_without_leak_fit_single_precision_alone() {
     let error = quantize(&spec).unwrap_err().to_string();
     assert!(error.starts_with("layer 0: sums do not fit 32 bits"), "{error}");
 }
+
+#[test]
+fn weights_that_are_out_of_all_proportion_are_named() {
+    let mut spec = fold(&trained(1, neurons()[0], Loss::Sum), about(Input::Spikes)).unwrap();
+    spec.layers[2].synapses.iter_mut().for_each(|s| s.weight *= 1e9);
+    let error = quantize(&spec).unwrap_err().to_string();
+    assert!(error.starts_with("layer 2: scores do not fit 32 bits"), "{error}");
+    spec.layers[2].synapses[0].weight = f32::NAN;
+    let error = quantize(&spec).unwrap_err().to_string();
+    assert!(error.starts_with("layer 2: weight: NaN"), "{error}");
+}

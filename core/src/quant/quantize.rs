@@ -109,7 +109,8 @@ fn quantize_layer(
         Scheme::Ring { list } if arriving.iter().any(|&sum| sum > RING) => Scheme::Groups { list },
         scheme => scheme,
     };
-    let gain = if last { gain(&arriving, units[0], factor, shift) } else { (0, 0) };
+    let gain = if last { gain(&arriving, units[0], factor, shift) } else { Some((0, 0)) };
+    let gain = gain.ok_or_else(|| error("scores do not fit 32 bits", units[0]))?;
     Ok(LayerSpec {
         outputs: layer.outputs,
         taps: layer.taps,
@@ -124,7 +125,7 @@ fn quantize_layer(
 }
 
 /// The most precise factor from membranes to 1/32 octaves.
-fn gain(arriving: &[u32], unit: f64, factor: u16, shift: u8) -> (u32, u8) {
+fn gain(arriving: &[u32], unit: f64, factor: u16, shift: u8) -> Option<(u32, u8)> {
     let exact = |gain_shift: u8| libm::rint(OCTAVES * unit * f64::from(1u32 << gain_shift));
     let fit = |&gain_shift: &u8| {
         let gain = exact(gain_shift);
@@ -132,6 +133,6 @@ fn gain(arriving: &[u32], unit: f64, factor: u16, shift: u8) -> (u32, u8) {
             |&sum: &u32| sum <= ROOM && fits(sum, 0, factor.into(), shift.into(), gain as u32);
         gain <= 65535.0 && arriving.iter().all(fit)
     };
-    let gain_shift = (0..32).rev().find(fit).unwrap_or(0);
-    (exact(gain_shift) as u32, gain_shift)
+    let gain_shift = (0..32).rev().find(fit)?;
+    Some((exact(gain_shift) as u32, gain_shift))
 }
