@@ -11,7 +11,6 @@
 # runs on an M3, which executes all of it.
 set -euo pipefail
 cd "$(dirname "$0")"
-unset RUSTFLAGS
 target_dir=${CARGO_TARGET_DIR:-$PWD/target}
 work=$target_dir/work
 mkdir -p "$work"
@@ -39,7 +38,7 @@ fi
 cargo() { # subcommand target opt-level arguments...
     local profile=release
     [ "$3" = 3 ] && profile=speed
-    CARGO_TARGET_DIR=$target_dir RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo "$1" --quiet --locked -Zbuild-std=core \
+    env -u RUSTFLAGS CARGO_TARGET_DIR=$target_dir RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo "$1" --quiet --locked -Zbuild-std=core \
         --target "$2" --profile $profile "${@:4}" 2>"$work/build.log"
 }
 
