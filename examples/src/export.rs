@@ -7,7 +7,7 @@ use crate::network::{self, Model};
 use crate::recording;
 use crate::report::{percent, say};
 use crate::task::{Decisions, Task};
-use polychron_core::format::{self, Input, Scheme, Weight};
+use polychron_core::format::{self, Input, RING, Scheme, Weight};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::quant::{About, Spec, SynapseSpec, fold, quantize, write};
 use polychron_core::train::Kernel;
@@ -69,8 +69,6 @@ enum Saving {
 const LIST: u8 = 31;
 /// Widest layer for which a ring of sums is worth its memory.
 const NARROW: usize = 64;
-/// The largest sum of a ring of 16 bits.
-const RING: f64 = 32767.0;
 /// Synapses of a group from which on groups cost no more than a ring.
 const WORTH: f64 = 8.0;
 
@@ -224,7 +222,7 @@ fn choose<W: Arithmetic + Into<f64>>(spec: &mut Spec<W>, saving: Saving) -> Vec<
         let largest = if spec.input == Input::Values && l == 0 { 127.0 } else { 1.0 };
         let mut sums = vec![0.0; layer.outputs];
         present().for_each(|s| sums[s.target] += largest * s.weight.into().abs());
-        let narrow = W::CODE == i8::CODE && sums.iter().any(|&sum| sum > RING);
+        let narrow = W::CODE == i8::CODE && sums.iter().any(|&sum| sum > RING.into());
         let groups = match mean {
             _ if mean >= WORTH => Some("groups: many synapses are due at once"),
             _ if layer.outputs > NARROW => Some("groups: a ring's sums would take much memory"),

@@ -343,8 +343,8 @@ const fn add_row<W: Weight>(
     }
 }
 
-/// The largest sum that a ring holds.
-pub(crate) const RING: u32 = 32_767;
+/// The largest sum that a ring of the integer engine holds.
+pub const RING: u32 = 32_767;
 
 /// The largest sum of weights that can arrive anywhere.
 pub(crate) const ROOM: u32 = (1 << 30) - 1;

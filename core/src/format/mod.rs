@@ -44,9 +44,10 @@ pub use error::{Fault, FormatError};
 pub use info::{LayerInfo, Scheme};
 #[doc(hidden)]
 pub use layer::Layer;
+pub use layer::RING;
 pub(crate) use layer::{AHEAD, Block, GROUP, WORD};
 #[cfg(feature = "alloc")]
-pub(crate) use layer::{BLOCK, FIELDS, RING, ROOM, fits};
+pub(crate) use layer::{BLOCK, FIELDS, ROOM, fits};
 pub(crate) use read::crc32;
 use read::{byte, byte_size, from, half, half_size, is_size, is_zero, others, part, size, word};
 

@@ -4,8 +4,7 @@
 use crate::format::{GROUP, Layer, WORD};
 
 /// The count of a list that holds not all.
-const FULL: u8 = 255;
-pub(super) const OVERFULL: usize = 255;
+pub(super) const FULL: u8 = 255;
 
 /// A tick that is being written.
 #[doc(hidden)]

@@ -429,17 +429,17 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
                     at = at.wrapping_add(block.sources);
                     let listed = match slot.get(list..) {
                         Some([0, ..]) => continue,
-                        Some([count, entries @ ..]) => entries.get(..usize::from(*count)),
+                        Some([count, entries @ ..]) if *count != history::FULL => {
+                            entries.get(..usize::from(*count))
+                        }
                         _ => None,
                     };
                     let table = layer.tables.get(here..).and_then(|table| table.first_chunk());
                     let Some(table) = table else { continue };
                     due.table = table;
                     match listed {
-                        Some(pre) if pre.len() < history::OVERFULL => {
-                            W::deliver_spikes(v, pre, &due);
-                        }
-                        _ => deliver_others::<W>(v, slot, layer, block.source, &due),
+                        Some(pre) => W::deliver_spikes(v, pre, &due),
+                        None => deliver_others::<W>(v, slot, layer, block.source, &due),
                     }
                 }
             }

@@ -18,7 +18,7 @@ const OCTAVES: f64 = 32.0 * core::f64::consts::LOG2_E;
 
 /// Rounds weights to eight bits, each neuron's in a unit of its own, and everything else to whole numbers of that unit.
 ///
-/// A readout whose sums do not fit a ring of 16 bits is delivered by groups.
+/// A ring whose sums do not fit 16 bits becomes groups.
 ///
 /// # Errors
 /// [`SpecError::Layer`] for a layer whose sums fit 32 bits with no leak that is near its own: one that hardly leaks.

@@ -139,7 +139,7 @@ pub fn write<W: Weight>(spec: &Spec<W>) -> Result<Vec<u8>, SpecError> {
         };
         let (blocks, tables, rows) = parts;
         sections.push((l, layer.fields(inputs, &blocks)));
-        sections.push((l, layer.neurons::<W>(l)?));
+        sections.push((l, layer.neurons(l)?));
         sections.push((l, tables));
         sections.push((l, rows));
         inputs = layer.outputs;
@@ -281,10 +281,10 @@ impl<W: Weight> LayerSpec<W> {
         fields
     }
 
-    fn neurons<V: Weight>(&self, layer: usize) -> Result<Vec<u8>, SpecError> {
+    fn neurons(&self, layer: usize) -> Result<Vec<u8>, SpecError> {
         let mut bytes = Vec::new();
         for &NeuronSpec { threshold, bias } in &self.neurons {
-            if V::CODE == f32::CODE {
+            if W::CODE == f32::CODE {
                 bytes.extend((threshold as f32).to_le_bytes());
                 bytes.extend((bias as f32).to_le_bytes());
                 continue;
