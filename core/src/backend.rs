@@ -233,6 +233,13 @@ pub trait Backend<R: Real> {
         second: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
+    /// Whether every number in the buffer is finite.
+    fn is_finite(&self, buffer: &Self::Buffer, len: usize) -> Result<bool, Self::Error> {
+        let mut host = vec![R::zero(); len];
+        self.download(buffer, &mut host)?;
+        Ok(host.iter().all(|x| x.is_finite()))
+    }
+
     /// A dropout mask `[batch, width]` of zeros (with probability `p`) and `1 / (1 - p)`, the draw of each place being
     /// `rng.uniform(place) < p`: the same mask on every backend.
     fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Self::Buffer, Self::Error> {

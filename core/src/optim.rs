@@ -45,12 +45,16 @@ impl<R: Real> Adam<R> {
         }
     }
 
+    /// `rate / (1 - b1^n)` and `1 / (1 - b2^n)`.
+    pub fn corrections(&self) -> (R, R) {
+        let (one, n) = (R::one(), R::of(self.step as f64));
+        (self.rate / (one - self.beta1.powf(n)), one / (one - self.beta2.powf(n)))
+    }
+
     /// Updates `params` and both moments; blocks of different length are updated up to the shortest.
     pub fn update(&self, gradient: &[R], params: &mut [R], first: &mut [R], second: &mut [R]) {
         let one = R::one();
-        let n = R::of(self.step as f64);
-        let scale = self.rate / (one - self.beta1.powf(n));
-        let root = one / (one - self.beta2.powf(n));
+        let (scale, root) = self.corrections();
         let moments = first.iter_mut().zip(second);
         for ((p, &g), (m, v)) in params.iter_mut().zip(gradient).zip(moments) {
             let mut g = g;

@@ -34,6 +34,11 @@ impl Rng {
         Self { seed: self.seed, stream: b[0] as u64 | (b[1] as u64) << 32 }
     }
 
+    /// Seed and stream, for a backend that draws on a device of its own.
+    pub const fn key(&self) -> (u64, u64) {
+        (self.seed, self.stream)
+    }
+
     /// The 32 random bits at a place.
     pub const fn bits(&self, index: u64) -> u32 {
         self.four(index >> 2)[(index & 3) as usize]

@@ -14,7 +14,7 @@ polychron_core::conformance!(f64, try Some(Reference));
 type Law = fn(&Wrong) -> Verdict;
 
 /// Each fault with a law that has to see it and a word of what that law says.
-const CONTROLS: [(Fault, Law, &str); 29] = [
+const CONTROLS: [(Fault, Law, &str); 30] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
     (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
@@ -31,6 +31,7 @@ const CONTROLS: [(Fault, Law, &str); 29] = [
     (Fault::NeverTheSame, laws::projection_forward, "other bits"),
     (Fault::StaleUpload, laws::new_values_replace_old, "replaced"),
     (Fault::UploadCutsOff, laws::memory_rejects_wrong_sizes, "upload"),
+    (Fault::FirstIsFinite, laws::what_is_not_finite_is_found, "is_finite"),
     (Fault::WidthAfterBatch, laws::memory_round_trip, "changed"),
     (Fault::NoLengths, laws::norm_forward, "norm, z"),
     (Fault::NoLengths, laws::neuron_forward, "neuron, spikes"),

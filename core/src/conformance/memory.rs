@@ -46,6 +46,34 @@ pub fn memory_round_trip<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(Report::default())
 }
 
+/// A number that is not finite is found at either end and in the middle of a buffer, and none where there is none.
+///
+/// # Errors
+/// [`Failure`] where the backend breaks it.
+pub fn what_is_not_finite_is_found<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+    let host = Host::<R, B>::new(backend);
+    for len in [1, 37, 4099] {
+        let values = Draw::<R>::new(6050).uniform(len, -1.0, 1.0);
+        let mut blocks = vec![(values.clone(), true)];
+        for (place, value) in
+            [(0, f64::NAN), (len / 2, f64::INFINITY), (len - 1, f64::NEG_INFINITY)]
+        {
+            let mut block = values.clone();
+            block[place] = value;
+            blocks.push((block, false));
+        }
+        for (block, finite) in blocks {
+            if backend.is_finite(&host.buffer(&block)?, len)? != finite {
+                return Err(Failure(format!("is_finite is not {finite} of {len} numbers")));
+            }
+        }
+    }
+    if !backend.is_finite(&backend.buffer(0)?, 0)? {
+        return Err(Failure("is_finite finds something in an empty buffer".into()));
+    }
+    Ok(Report::default())
+}
+
 /// After an upload or an operation has replaced a block's values, nothing remembers the old ones.
 ///
 /// # Errors

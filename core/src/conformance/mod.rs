@@ -36,7 +36,10 @@ use tolerance::Stage;
 /// The laws, one function each.
 pub mod laws {
     pub use super::layer::{layer_backward, layer_forward, spikes_cross_a_layer_at_their_delay};
-    pub use super::memory::{memory_round_trip, memory_starts_at_zero, new_values_replace_old};
+    pub use super::memory::{
+        memory_round_trip, memory_starts_at_zero, new_values_replace_old,
+        what_is_not_finite_is_found,
+    };
     pub use super::neuron::{
         neuron_backward, neuron_forward, spikes_come_in_the_step_of_their_charge, surrogates,
     };
@@ -188,7 +191,7 @@ macro_rules! conformance {
             #[allow(unused_imports)]
             use super::*;
             $crate::conformance!(@tests $real, $backend,
-                memory_starts_at_zero, memory_round_trip, new_values_replace_old,
+                memory_starts_at_zero, memory_round_trip, new_values_replace_old, what_is_not_finite_is_found,
                 projection_forward, projection_backward, projection_adjoint, projection_is_linear,
                 projection_is_causal, projection_of_an_impulse,
                 norm_forward, norm_backward, norm_apply,

@@ -42,6 +42,11 @@ impl<R: Real> AdLif<R> {
     pub fn with_reset(self, threshold: R, reset: Reset<R>, detach: bool) -> Self {
         Self { threshold, reset, detach, ..self }
     }
+
+    /// Threshold, reset and whether it is detached, as [`with_reset`](Self::with_reset) takes them.
+    pub fn membrane(&self) -> (R, Reset<R>, bool) {
+        (self.threshold, self.reset, self.detach)
+    }
 }
 
 impl<R: Real> Neuron for AdLif<R> {

@@ -28,6 +28,11 @@ impl<R: Real> CubaLif<R> {
         let rate_syn = R::one() / tau_syn;
         Self { lif, rate_syn, raw: [raw(rate_syn), raw(lif.rate)] }
     }
+
+    /// The membrane with the leak as it is now.
+    pub fn lif(&self) -> &Lif<R> {
+        &self.lif
+    }
 }
 
 impl<R: Real> Neuron for CubaLif<R> {

@@ -139,6 +139,11 @@ impl<R: Real> Plif<R> {
     pub fn new(lif: Lif<R>) -> Self {
         Self { lif, w: -(R::one() / lif.rate - R::one()).ln() }
     }
+
+    /// The neuron with the leak as it is now.
+    pub fn lif(&self) -> &Lif<R> {
+        &self.lif
+    }
 }
 
 impl<R: Real> Neuron for Plif<R> {

@@ -60,6 +60,8 @@ pub(crate) enum Fault {
     AdamFromZero,
     /// The dropout mask is another's.
     OtherMask,
+    /// Only the first number is looked at.
+    FirstIsFinite,
 }
 
 /// The reference with one fault.
@@ -137,6 +139,12 @@ impl Backend<f64> for Wrong {
     }
     fn synchronize(&self) -> Result<()> {
         Ok(())
+    }
+    fn is_finite(&self, buffer: &Vec<f64>, len: usize) -> Result<bool> {
+        if self.is(Fault::FirstIsFinite) {
+            return Ok(buffer.first().is_none_or(|x| x.is_finite()));
+        }
+        Reference.is_finite(buffer, len)
     }
 
     fn norm_forward(

@@ -1,0 +1,286 @@
+//! What kernels take: each structure once, here. `arguments.h` is the same in C++, which a test holds against this file.
+
+use crate::device::{In, Out};
+
+/// A complex number as kernels have it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Complex<R> {
+    pub(crate) re: R,
+    pub(crate) im: R,
+}
+
+macro_rules! arguments {
+    ($($name:ident<$($life:lifetime,)? R> { $($field:ident: $kind:ty,)* })*) => {
+        $(
+            #[repr(C)]
+            #[derive(Debug)]
+            pub(crate) struct $name<$($life,)? R> {
+                $(pub(crate) $field: $kind,)*
+            }
+        )*
+
+        #[cfg(test)]
+        const STRUCTURES: &[(&str, &[(&str, &str)])] = &[$((
+            stringify!($name),
+            &[$((stringify!($field), stringify!($kind))),*],
+        )),*];
+    };
+}
+
+arguments! {
+    Dropout<'a, R> {
+        mask: Out<'a, R>,
+        len: u64,
+        seed: u64,
+        stream: u64,
+        probability: f64,
+        keep: R,
+    }
+    Finite<'a, R> {
+        values: In<'a, R>,
+        found: Out<'a, u32>,
+        len: u64,
+    }
+    SumRows<'a, R> {
+        values: In<'a, R>,
+        out: Out<'a, R>,
+        rows: u64,
+        columns: u32,
+        scale: R,
+    }
+    AdamStep<'a, R> {
+        gradient: In<'a, R>,
+        params: Out<'a, R>,
+        first: Out<'a, R>,
+        second: Out<'a, R>,
+        len: u64,
+        rate: R,
+        beta1: R,
+        beta2: R,
+        epsilon: R,
+        l2: R,
+        scale: R,
+        root: R,
+        low: R,
+        high: R,
+        decoupled: u32,
+        bounded: u32,
+    }
+    NormStatistics<'a, R> {
+        y: In<'a, R>,
+        valid: In<'a, u32>,
+        sums: Out<'a, R>,
+        squares: Out<'a, R>,
+        steps: u32,
+        batch: u32,
+        width: u32,
+        count: R,
+    }
+    NormFinish<'a, R> {
+        sums: In<'a, R>,
+        squares: In<'a, R>,
+        fixed: In<'a, R>,
+        running: Out<'a, R>,
+        saved: Out<'a, R>,
+        width: u32,
+        slices: u32,
+        count: R,
+        unbias: R,
+        momentum: R,
+        epsilon: R,
+    }
+    NormApply<'a, R> {
+        params: In<'a, R>,
+        saved: In<'a, R>,
+        y: In<'a, R>,
+        z: Out<'a, R>,
+        rows: u64,
+        width: u32,
+    }
+    NormBackward<'a, R> {
+        params: In<'a, R>,
+        saved: In<'a, R>,
+        valid: In<'a, u32>,
+        y: In<'a, R>,
+        d_z: In<'a, R>,
+        d_y: Out<'a, R>,
+        gammas: Out<'a, R>,
+        betas: Out<'a, R>,
+        d_params: Out<'a, R>,
+        steps: u32,
+        batch: u32,
+        width: u32,
+        slices: u32,
+        count: R,
+    }
+    Readout<'a, R> {
+        x: In<'a, R>,
+        valid: In<'a, u32>,
+        targets: In<'a, R>,
+        membrane: Out<'a, R>,
+        scores: Out<'a, R>,
+        losses: Out<'a, R>,
+        d_x: Out<'a, R>,
+        steps: u32,
+        batch: u32,
+        classes: u32,
+        loss: u32,
+        rate: R,
+        gain: R,
+    }
+    NeuronModel<R> {
+        rate: R,
+        rest: R,
+        threshold: R,
+        decay_input: u32,
+        soft: u32,
+        detach: u32,
+    }
+    NeuronStage<'a, R> {
+        x: In<'a, R>,
+        params: In<'a, R>,
+        held: In<'a, R>,
+        mask: In<'a, R>,
+        valid: In<'a, u32>,
+        norm: In<'a, R>,
+        saved: In<'a, R>,
+        spikes: Out<'a, R>,
+        states: Out<'a, R>,
+        d_spikes: In<'a, R>,
+        d_x: Out<'a, R>,
+        d_params: Out<'a, R>,
+        model: NeuronModel<R>,
+        surrogate: [R; 3],
+        kind: u32,
+        firing: u32,
+        steps: u32,
+        batch: u32,
+        width: u32,
+    }
+    ToSpectrum<'a, R> {
+        sequence: In<'a, R>,
+        roots: In<'a, Complex<R>>,
+        spectrum: Out<'a, Complex<R>>,
+        columns: u64,
+        steps: u32,
+        length: u32,
+        pairs: u32,
+    }
+    ToSequence<'a, R> {
+        spectrum: In<'a, Complex<R>>,
+        roots: In<'a, Complex<R>>,
+        sequence: Out<'a, R>,
+        columns: u64,
+        steps: u32,
+        length: u32,
+        pairs: u32,
+    }
+    Taps<'a, R> {
+        weights: In<'a, R>,
+        delays: In<'a, R>,
+        sigma: In<'a, R>,
+        roots: In<'a, Complex<R>>,
+        spectrum: Out<'a, Complex<R>>,
+        d_spectrum: In<'a, Complex<R>>,
+        dense: Out<'a, R>,
+        d_dense: In<'a, R>,
+        d_weights: Out<'a, R>,
+        d_delays: Out<'a, R>,
+        d_sigma: Out<'a, R>,
+        sigmas: u64,
+        first: u64,
+        synapses: u64,
+        count: u32,
+        taps: u32,
+        length: u32,
+        pairs: u32,
+        kernel: u32,
+    }
+    Direct<'a, R> {
+        dense: In<'a, R>,
+        x: In<'a, R>,
+        d_y: In<'a, R>,
+        y: Out<'a, R>,
+        d_x: Out<'a, R>,
+        d_dense: Out<'a, R>,
+        x_steps: u32,
+        y_steps: u32,
+        batch: u32,
+        inputs: u32,
+        outputs: u32,
+        taps: u32,
+    }
+    Product<'a, R> {
+        a: In<'a, Complex<R>>,
+        b: In<'a, Complex<R>>,
+        c: Out<'a, Complex<R>>,
+        a_bin: u64,
+        b_bin: u64,
+        c_bin: u64,
+        a_leading: u32,
+        b_leading: u32,
+        c_leading: u32,
+        rows: u32,
+        columns: u32,
+        depth: u32,
+        accumulate: u32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::STRUCTURES;
+    use std::fmt::Write;
+
+    fn number(kind: &str) -> &str {
+        match kind {
+            "u32" => "unsigned",
+            "u64" => "unsigned long long",
+            "f64" => "double",
+            other => other,
+        }
+    }
+
+    /// The C++ declaration of a field.
+    fn declaration(field: &str, kind: &str) -> String {
+        let pointed = |prefix: &str| {
+            let inner = kind.strip_prefix(prefix)?.strip_suffix('>')?;
+            Some(number(inner).to_owned())
+        };
+        if let Some(to) = pointed("In<'a, ") {
+            format!("const {to} *{field};")
+        } else if let Some(to) = pointed("Out<'a, ") {
+            format!("{to} *{field};")
+        } else if kind == "[R; 3]" {
+            format!("R {field}[3];")
+        } else {
+            format!("{} {field};", number(kind))
+        }
+    }
+
+    fn header() -> String {
+        let mut text = "// What kernels take, as arguments.rs has it; the test `the_header_has_the_same_structures` of that file writes it with UPDATE=1.\n#pragma once\n".to_owned();
+        for (name, fields) in STRUCTURES {
+            write!(text, "\ntemplate <class R>\nstruct {name} {{\n").unwrap();
+            for (field, kind) in *fields {
+                writeln!(text, "    {}", declaration(field, kind)).unwrap();
+            }
+            text += "};\n";
+        }
+        text
+    }
+
+    #[test]
+    fn the_header_has_the_same_structures() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/arguments.h");
+        if std::env::var_os("UPDATE").is_some_and(|v| v == "1") {
+            std::fs::write(path, header()).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap();
+        assert!(
+            found == header(),
+            "arguments.h is not what arguments.rs has: run this test with UPDATE=1"
+        );
+    }
+}

@@ -1,0 +1,276 @@
+use crate::arguments::{Complex, Dropout, Finite};
+use crate::device::{Buffer, Device, In, Launch, Number, kernels};
+use crate::error::Error;
+use crate::projection::Algorithm;
+use crate::{norm, optim, readout};
+use polychron_core::backend::{Backend, NormMode, View, ViewMut};
+use polychron_core::loss::Loss;
+use polychron_core::neuron::Li;
+use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::optim::Adam;
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, ShapeError, expect};
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// A GPU behind the backend boundary, for `f32` and `f64`. It stays in the thread that made it.
+#[derive(Debug)]
+pub struct Cuda {
+    pub(crate) device: Rc<Device>,
+    pub(crate) algorithm: Option<Algorithm>,
+    roots: RefCell<Roots>,
+}
+
+/// Roots of unity by length and number.
+type Roots = HashMap<(usize, &'static str), Rc<dyn Any>>;
+
+/// A block `[time, batch, width]` in device memory, time-major.
+#[derive(Debug)]
+pub struct Sequence<R> {
+    pub(crate) shape: Shape,
+    pub(crate) values: Buffer<R>,
+}
+
+impl Cuda {
+    /// The GPU of that number, from 0.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where there is none that the kernels run on, with the reason; [`Error::Driver`].
+    pub fn new(ordinal: u32) -> Result<Self, Error> {
+        Ok(Self::on(Device::new(ordinal)?))
+    }
+
+    /// The kernels on this processor: slow, for tests.
+    #[cfg(feature = "emulator")]
+    pub fn emulated(limits: crate::Emulated) -> Self {
+        Self::on(Device::emulated(limits))
+    }
+
+    fn on(device: Device) -> Self {
+        Self { device: Rc::new(device), algorithm: None, roots: RefCell::default() }
+    }
+
+    /// The same backend with one algorithm for all projections; `None` takes the frequency domain where the sequence fits.
+    pub fn with_algorithm(self, algorithm: Option<Algorithm>) -> Self {
+        Self { algorithm, ..self }
+    }
+
+    /// Bytes of device memory that this backend has taken, scratch that waits for reuse included: its peak, unless memory ran short.
+    pub fn used_bytes(&self) -> usize {
+        self.device.used()
+    }
+
+    pub(crate) fn scratch<R: Number>(&self, len: usize, what: &str) -> Result<Buffer<R>, Error> {
+        Buffer::new(&self.device, len, || format!("{what}, {len} numbers of {}", R::NAME))
+    }
+
+    /// A sequence whose values are to be written.
+    pub(crate) fn blank<R: Number>(&self, shape: Shape) -> Result<Sequence<R>, Error> {
+        let values = Buffer::new(&self.device, count(shape)?, || named::<R>(shape))?;
+        Ok(Sequence { shape, values })
+    }
+
+    /// The valid steps of every sample; `None`: all.
+    pub(crate) fn valid(
+        &self,
+        valid: Valid<'_>,
+        shape: Shape,
+    ) -> Result<Option<Buffer<u32>>, Error> {
+        let Some(_) = valid.lengths else { return Ok(None) };
+        let steps: Vec<u32> =
+            (0..shape.batch).map(|b| valid.steps(b, shape.steps) as u32).collect();
+        Buffer::of(&self.device, &steps, "the lengths of a batch").map(Some)
+    }
+
+    /// exp(-2 pi i k / length) for every k.
+    pub(crate) fn roots<R: Number>(&self, length: usize) -> Result<Rc<Buffer<Complex<R>>>, Error> {
+        let known = self.roots.borrow().get(&(length, R::NAME)).cloned();
+        if let Some(Ok(roots)) = known.map(|roots| roots.downcast::<Buffer<Complex<R>>>()) {
+            return Ok(roots);
+        }
+        let root = |k: usize| {
+            let angle = -std::f64::consts::TAU * k as f64 / length as f64;
+            Complex { re: R::of(angle.cos()), im: R::of(angle.sin()) }
+        };
+        let all: Vec<_> = (0..length).map(root).collect();
+        let roots = Rc::new(Buffer::of(&self.device, &all, "the roots of a transform")?);
+        self.roots.borrow_mut().insert((length, R::NAME), roots.clone());
+        Ok(roots)
+    }
+}
+
+/// The addresses of the lengths, or of none.
+pub(crate) fn lengths(valid: &Option<Buffer<u32>>) -> In<'_, u32> {
+    valid.as_ref().map_or(In::NONE, Buffer::get)
+}
+
+/// A size as kernels take it.
+pub(crate) fn size(what: &'static str, n: usize) -> Result<u32, ShapeError> {
+    let largest = u32::MAX as usize / 2;
+    u32::try_from(n).ok().filter(|_| n <= largest).ok_or(ShapeError {
+        what,
+        expected: largest,
+        found: n,
+    })
+}
+
+/// The numbers in a shape whose every side kernels can take.
+fn count(shape: Shape) -> Result<usize, Error> {
+    for (what, side) in [("steps", shape.steps), ("batch", shape.batch), ("width", shape.width)] {
+        size(what, side)?;
+    }
+    size("batch times width", shape.batch.saturating_mul(shape.width))?;
+    let rows = shape.batch * shape.width;
+    let what = "numbers in a sequence";
+    rows.checked_mul(shape.steps).ok_or(Error::Shape(ShapeError {
+        what,
+        expected: usize::MAX,
+        found: rows,
+    }))
+}
+
+fn named<R: Number>(shape: Shape) -> String {
+    let Shape { steps, batch, width } = shape;
+    format!("a sequence of {steps} steps x {batch} samples x {width} neurons of {}", R::NAME)
+}
+
+/// Checks that a block has the shape it should have.
+pub(crate) fn same(what: &'static str, expected: Shape, found: Shape) -> Result<(), ShapeError> {
+    expect(what, expected.steps, found.steps)?;
+    expect(what, expected.batch, found.batch)?;
+    expect(what, expected.width, found.width)
+}
+
+impl<R: Number> Backend<R> for Cuda {
+    type Buffer = Buffer<R>;
+    type Sequence = Sequence<R>;
+    type Error = Error;
+
+    fn name(&self) -> &'static str {
+        self.device.name()
+    }
+
+    fn buffer(&self, len: usize) -> Result<Buffer<R>, Error> {
+        Buffer::zeros(&self.device, len, || format!("a buffer of {len} numbers of {}", R::NAME))
+    }
+
+    fn sequence(&self, shape: Shape) -> Result<Sequence<R>, Error> {
+        let values = Buffer::zeros(&self.device, count(shape)?, || named::<R>(shape))?;
+        Ok(Sequence { shape, values })
+    }
+
+    fn shape(&self, sequence: &Sequence<R>) -> Shape {
+        sequence.shape
+    }
+
+    fn upload(&self, from: &[R], to: &mut Buffer<R>) -> Result<(), Error> {
+        to.upload(from)
+    }
+
+    fn download(&self, from: &Buffer<R>, to: &mut [R]) -> Result<(), Error> {
+        from.download(to)
+    }
+
+    fn upload_sequence(&self, from: &[R], to: &mut Sequence<R>) -> Result<(), Error> {
+        to.values.upload(from)
+    }
+
+    fn download_sequence(&self, from: &Sequence<R>, to: &mut [R]) -> Result<(), Error> {
+        from.values.download(to)
+    }
+
+    fn synchronize(&self) -> Result<(), Error> {
+        self.device.synchronize()
+    }
+
+    fn norm_forward(
+        &self,
+        norm: &BatchNorm<R>,
+        params: View<'_, Buffer<R>>,
+        mode: NormMode<'_, Buffer<R>>,
+        valid: Valid<'_>,
+        y: &Sequence<R>,
+        saved: &mut Buffer<R>,
+        z: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        same("norm's output", y.shape, z.shape)?;
+        expect("norm's parameters", 2 * y.shape.width, params.range.len())?;
+        params.buffer.part(&params.range)?;
+        norm::statistics(self, norm, mode, valid, y, saved)?;
+        norm::apply(self, params, saved, y, z)
+    }
+
+    fn norm_apply(
+        &self,
+        params: View<'_, Buffer<R>>,
+        saved: &Buffer<R>,
+        y: &Sequence<R>,
+        z: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        norm::apply(self, params, saved, y, z)
+    }
+
+    fn norm_backward(
+        &self,
+        params: View<'_, Buffer<R>>,
+        saved: &Buffer<R>,
+        valid: Valid<'_>,
+        y: &Sequence<R>,
+        d_z: &Sequence<R>,
+        d_y: &mut Sequence<R>,
+        d_params: ViewMut<'_, Buffer<R>>,
+    ) -> Result<(), Error> {
+        same("norm's gradient", y.shape, d_z.shape)?;
+        same("norm's gradient", y.shape, d_y.shape)?;
+        norm::backward(self, params, saved, valid, y, Some(d_z), d_y, d_params)
+    }
+
+    fn readout(
+        &self,
+        readout: &Li<R>,
+        loss: Loss,
+        valid: Valid<'_>,
+        x: &Sequence<R>,
+        targets: Option<&Buffer<R>>,
+        scores: &mut Buffer<R>,
+        d_x: Option<&mut Sequence<R>>,
+    ) -> Result<R, Error> {
+        readout::readout(self, readout, loss, valid, x, targets, scores, d_x)
+    }
+
+    fn adam(
+        &self,
+        adam: &Adam<R>,
+        range: Range<usize>,
+        gradient: &Buffer<R>,
+        params: &mut Buffer<R>,
+        first: &mut Buffer<R>,
+        second: &mut Buffer<R>,
+    ) -> Result<(), Error> {
+        optim::adam(self, adam, range, gradient, params, first, second)
+    }
+
+    fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Buffer<R>, Error> {
+        let mut mask = self.scratch(len, "a dropout mask")?;
+        let (seed, stream) = rng.key();
+        let keep = R::of(1.0 / (1.0 - p));
+        let arguments =
+            Dropout { mask: mask.get_mut(), len: len as u64, seed, stream, probability: p, keep };
+        kernels::dropout(&self.device, Launch::each(len, 256), &arguments)?;
+        Ok(mask)
+    }
+
+    fn is_finite(&self, buffer: &Buffer<R>, len: usize) -> Result<bool, Error> {
+        expect("buffer", buffer.len(), len)?;
+        let mut found = Buffer::<u32>::zeros(&self.device, 1, || "a flag".to_owned())?;
+        let len = buffer.len() as u64;
+        let arguments = Finite { values: buffer.get(), found: found.get_mut(), len };
+        kernels::find_not_finite(&self.device, Launch::each(buffer.len(), 256), &arguments)?;
+        let mut flag = [0];
+        found.download(&mut flag)?;
+        Ok(flag == [0])
+    }
+}

@@ -1,0 +1,123 @@
+//! Kernels on this processor, for tests: the same C++, compiled by the host's compiler.
+#![allow(unsafe_code)]
+
+use super::{Launch, Plain, Refusal};
+use crate::Emulated;
+use crate::error::Error;
+use std::alloc::{Layout, alloc, dealloc};
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_void};
+
+type Kernel = unsafe extern "C" fn(*const u32, u32, u32, *const c_void);
+
+unsafe extern "C" {
+    fn polychron_emulated(name: *const c_char) -> Option<Kernel>;
+}
+
+pub(super) struct Emulator {
+    limits: Emulated,
+    used: Cell<usize>,
+    launches: Cell<usize>,
+}
+
+impl Emulator {
+    pub(super) fn new(limits: Emulated) -> Self {
+        Self { limits, used: Cell::new(0), launches: Cell::new(0) }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        "cuda, emulated"
+    }
+
+    pub(super) fn free_bytes(&self) -> Option<usize> {
+        self.limits.memory.map(|memory| memory - self.used.get())
+    }
+
+    pub(super) fn synchronize(&self) -> Result<(), Error> {
+        self.alive("synchronize")
+    }
+
+    fn alive(&self, call: &str) -> Result<(), Error> {
+        if self.limits.launches.is_some_and(|most| self.launches.get() > most) {
+            let reason = "the emulated device is lost".into();
+            return Err(Error::Driver { call: call.into(), reason });
+        }
+        Ok(())
+    }
+
+    pub(super) fn allocate(&self, bytes: usize) -> Result<u64, Refusal> {
+        if self.free_bytes().is_some_and(|free| free < bytes) {
+            return Err(Refusal::OutOfMemory);
+        }
+        // SAFETY: the device asks for more than 0 bytes.
+        let address = unsafe { alloc(layout(bytes)?) };
+        if address.is_null() {
+            return Err(Refusal::OutOfMemory);
+        }
+        // SAFETY: `bytes` bytes were just allocated there. All bits set is NaN: what reads before it writes shows.
+        unsafe { address.write_bytes(0xff, bytes) };
+        self.used.set(self.used.get() + bytes);
+        Ok(address.expose_provenance() as u64)
+    }
+
+    pub(super) fn release(&self, address: u64, bytes: usize) {
+        if let Ok(layout) = layout(bytes) {
+            // SAFETY: `allocate` gave that address for as many bytes, and nothing uses an idle block.
+            unsafe { dealloc(pointer(address), layout) };
+            self.used.set(self.used.get() - bytes);
+        }
+    }
+
+    pub(super) fn zero(&self, address: u64, bytes: usize) -> Result<(), Error> {
+        self.alive("zero")?;
+        // SAFETY: a live block of as many bytes lies there.
+        unsafe { pointer(address).write_bytes(0, bytes) };
+        Ok(())
+    }
+
+    pub(super) fn upload<T: Plain>(&self, from: &[T], address: u64) -> Result<(), Error> {
+        self.alive("upload")?;
+        // SAFETY: a live block of at least as many `T` lies there, aligned for any of them.
+        unsafe { pointer(address).cast::<T>().copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+        Ok(())
+    }
+
+    pub(super) fn download<T: Plain>(&self, address: u64, to: &mut [T]) -> Result<(), Error> {
+        self.alive("download")?;
+        // SAFETY: a live block of at least as many `T` lies there, of which every pattern of bits is a value.
+        unsafe { to.as_mut_ptr().copy_from_nonoverlapping(pointer(address).cast(), to.len()) };
+        Ok(())
+    }
+
+    /// # Safety
+    /// As `kernels::run`.
+    pub(super) unsafe fn launch(
+        &self,
+        name: &'static str,
+        launch: Launch,
+        arguments: *const c_void,
+    ) -> Result<(), Error> {
+        self.launches.set(self.launches.get() + 1);
+        self.alive(name.trim_end_matches('\0'))?;
+        let found = CStr::from_bytes_with_nul(name.as_bytes()).ok();
+        // SAFETY: the function looks a text up that ends with 0.
+        let Some(kernel) = found.and_then(|name| unsafe { polychron_emulated(name.as_ptr()) })
+        else {
+            let reason = "no such kernel".into();
+            return Err(Error::Driver { call: name.into(), reason });
+        };
+        // SAFETY: the caller's, and the grid is three numbers.
+        unsafe {
+            kernel(launch.grid.as_ptr(), launch.threads, launch.shared as u32, arguments);
+        }
+        Ok(())
+    }
+}
+
+fn pointer(address: u64) -> *mut u8 {
+    std::ptr::with_exposed_provenance_mut(address as usize)
+}
+
+fn layout(bytes: usize) -> Result<Layout, Refusal> {
+    Layout::from_size_align(bytes, super::GRAIN).map_err(|_| Refusal::OutOfMemory)
+}

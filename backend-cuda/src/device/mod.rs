@@ -1,0 +1,338 @@
+//! The machine that kernels run on, its memory, and the only unsafe code of the crate.
+
+mod driver;
+#[cfg(feature = "emulator")]
+mod emulator;
+pub(crate) mod kernels;
+
+use crate::error::Error;
+use polychron_core::num::Real;
+use polychron_core::shape::{ShapeError, expect};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::rc::Rc;
+
+mod plain {
+    /// What may lie in device memory: every pattern of bits is a value.
+    pub trait Plain: Copy + Default + 'static {}
+
+    impl Plain for f32 {}
+    impl Plain for f64 {}
+    impl Plain for u32 {}
+    impl<R: Plain> Plain for crate::arguments::Complex<R> {}
+}
+
+pub(crate) use plain::Plain;
+
+/// The numbers that kernels exist for: `f32`, and `f64` for gradient checks.
+pub trait Number: Real + Plain {}
+
+impl Number for f32 {}
+impl Number for f64 {}
+
+/// The address of numbers that a kernel reads, or of none.
+#[repr(transparent)]
+pub(crate) struct In<'a, T> {
+    address: u64,
+    borrowed: PhantomData<&'a T>,
+}
+
+/// The address of numbers that a kernel writes, or of none.
+#[repr(transparent)]
+pub(crate) struct Out<'a, T> {
+    address: u64,
+    borrowed: PhantomData<&'a mut T>,
+}
+
+impl<T> In<'_, T> {
+    pub(crate) const NONE: Self = Self { address: 0, borrowed: PhantomData };
+}
+
+impl<T> Out<'_, T> {
+    pub(crate) const NONE: Self = Self { address: 0, borrowed: PhantomData };
+}
+
+impl<'a, T> Out<'a, T> {
+    /// The same numbers to read, where a kernel reads each before it writes it.
+    pub(crate) fn before(&self) -> In<'a, T> {
+        In { address: self.address, borrowed: PhantomData }
+    }
+
+    /// The same numbers for the next kernel.
+    pub(crate) fn again(&self) -> Out<'a, T> {
+        Out { address: self.address, borrowed: PhantomData }
+    }
+}
+
+impl<T> Clone for In<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for In<'_, T> {}
+
+impl<T> fmt::Debug for In<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.address)
+    }
+}
+
+impl<T> fmt::Debug for Out<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.address)
+    }
+}
+
+/// How many threads run a kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Launch {
+    pub(crate) grid: [u32; 3],
+    pub(crate) threads: u32,
+    /// Bytes of shared memory a block.
+    pub(crate) shared: usize,
+}
+
+impl Launch {
+    /// A thread for each of `len` results, or for every so many.
+    pub(crate) fn each(len: usize, threads: u32) -> Self {
+        /// Blocks enough for any device.
+        const MOST: usize = 1 << 16;
+        let blocks = len.div_ceil(threads as usize).clamp(1, MOST) as u32;
+        Self { grid: [blocks, 1, 1], threads, shared: 0 }
+    }
+}
+
+enum Machine {
+    Driver(driver::Driver),
+    #[cfg(feature = "emulator")]
+    Emulator(emulator::Emulator),
+}
+
+/// Calls a method of whichever machine there is.
+macro_rules! on {
+    ($machine:expr, $($call:tt)*) => {
+        match $machine {
+            Machine::Driver(machine) => machine.$($call)*,
+            #[cfg(feature = "emulator")]
+            Machine::Emulator(machine) => machine.$($call)*,
+        }
+    };
+}
+
+/// Why a machine did not do something.
+pub(crate) enum Refusal {
+    OutOfMemory,
+    Other(Error),
+}
+
+/// A machine and its memory. Work is done in the order in which it is asked for.
+pub(crate) struct Device {
+    machine: Machine,
+    memory: RefCell<Ledger>,
+}
+
+/// Blocks that were given back, by size, for the next to ask: a driver's own allocation waits for the device.
+#[derive(Default)]
+struct Ledger {
+    idle: HashMap<usize, Vec<u64>>,
+    used: usize,
+}
+
+impl Device {
+    /// The GPU of that number.
+    pub(crate) fn new(ordinal: u32) -> Result<Self, Error> {
+        Ok(Self::of(Machine::Driver(driver::Driver::new(ordinal)?)))
+    }
+
+    /// This processor.
+    #[cfg(feature = "emulator")]
+    pub(crate) fn emulated(limits: crate::Emulated) -> Self {
+        Self::of(Machine::Emulator(emulator::Emulator::new(limits)))
+    }
+
+    fn of(machine: Machine) -> Self {
+        Self { machine, memory: RefCell::default() }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        on!(&self.machine, name())
+    }
+
+    /// Bytes of this backend's blocks, those that wait for reuse included.
+    pub(crate) fn used(&self) -> usize {
+        self.memory.borrow().used
+    }
+
+    /// Waits for everything asked for.
+    pub(crate) fn synchronize(&self) -> Result<(), Error> {
+        on!(&self.machine, synchronize())
+    }
+
+    fn allocate(&self, bytes: usize, what: &dyn Fn() -> String) -> Result<u64, Error> {
+        if let Some(address) = self.memory.borrow_mut().idle.get_mut(&bytes).and_then(Vec::pop) {
+            return Ok(address);
+        }
+        let mut attempt = on!(&self.machine, allocate(bytes));
+        if matches!(attempt, Err(Refusal::OutOfMemory)) {
+            self.release_idle();
+            attempt = on!(&self.machine, allocate(bytes));
+        }
+        let mut memory = self.memory.borrow_mut();
+        match attempt {
+            Ok(address) => {
+                memory.used += bytes;
+                Ok(address)
+            }
+            Err(Refusal::OutOfMemory) => {
+                let free = on!(&self.machine, free_bytes());
+                Err(Error::OutOfMemory { what: what(), bytes, used: memory.used, free })
+            }
+            Err(Refusal::Other(error)) => Err(error),
+        }
+    }
+
+    fn release_idle(&self) {
+        let mut memory = self.memory.borrow_mut();
+        for (bytes, addresses) in std::mem::take(&mut memory.idle) {
+            for address in addresses {
+                on!(&self.machine, release(address, bytes));
+                memory.used -= bytes;
+            }
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let _ = self.synchronize();
+        self.release_idle();
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device").field("name", &self.name()).field("used", &self.used()).finish()
+    }
+}
+
+/// Numbers in device memory; given back to the device's idle blocks when dropped.
+pub struct Buffer<T> {
+    device: Rc<Device>,
+    address: u64,
+    bytes: usize,
+    len: usize,
+    kind: PhantomData<T>,
+}
+
+impl<T> fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.device.memory.borrow_mut().idle.entry(self.bytes).or_default().push(self.address);
+        }
+    }
+}
+
+/// Blocks are multiples of this many bytes, which aligns them and lets similar sizes share.
+const GRAIN: usize = 256;
+
+impl<T: Plain> Buffer<T> {
+    /// `len` numbers of any value; `what` names the block in an error.
+    pub(crate) fn new(
+        device: &Rc<Device>,
+        len: usize,
+        what: impl Fn() -> String,
+    ) -> Result<Self, Error> {
+        let bytes = len.checked_mul(size_of::<T>()).and_then(|n| n.checked_next_multiple_of(GRAIN));
+        let bytes = bytes.filter(|&bytes| bytes <= isize::MAX as usize);
+        let Some(bytes) = bytes else {
+            let (bytes, used) = (usize::MAX, device.used());
+            return Err(Error::OutOfMemory { what: what(), bytes, used, free: None });
+        };
+        let address = if bytes > 0 { device.allocate(bytes, &what)? } else { 0 };
+        Ok(Self { device: device.clone(), address, bytes, len, kind: PhantomData })
+    }
+
+    /// `len` zeros.
+    pub(crate) fn zeros(
+        device: &Rc<Device>,
+        len: usize,
+        what: impl Fn() -> String,
+    ) -> Result<Self, Error> {
+        let buffer = Self::new(device, len, what)?;
+        if buffer.bytes > 0 {
+            on!(&device.machine, zero(buffer.address, buffer.bytes))?;
+        }
+        Ok(buffer)
+    }
+
+    /// The numbers of a slice.
+    pub(crate) fn of(device: &Rc<Device>, from: &[T], what: &str) -> Result<Self, Error> {
+        let mut buffer = Self::new(device, from.len(), || what.to_owned())?;
+        buffer.upload(from)?;
+        Ok(buffer)
+    }
+
+    /// Numbers.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn upload(&mut self, from: &[T]) -> Result<(), Error> {
+        expect("upload", self.len, from.len())?;
+        if from.is_empty() {
+            return Ok(());
+        }
+        on!(&self.device.machine, upload(from, self.address))
+    }
+
+    pub(crate) fn download(&self, to: &mut [T]) -> Result<(), Error> {
+        expect("download", self.len, to.len())?;
+        if to.is_empty() {
+            return Ok(());
+        }
+        on!(&self.device.machine, download(self.address, to))
+    }
+
+    /// All numbers, for a kernel to read.
+    pub(crate) fn get(&self) -> In<'_, T> {
+        In { address: self.address, borrowed: PhantomData }
+    }
+
+    /// All numbers, for a kernel to write.
+    pub(crate) fn get_mut(&mut self) -> Out<'_, T> {
+        Out { address: self.address, borrowed: PhantomData }
+    }
+
+    /// A part, for a kernel to read.
+    pub(crate) fn part(&self, range: &Range<usize>) -> Result<In<'_, T>, Error> {
+        Ok(In { address: self.offset(range)?, borrowed: PhantomData })
+    }
+
+    /// A part, for a kernel to write.
+    pub(crate) fn part_mut(&mut self, range: &Range<usize>) -> Result<Out<'_, T>, Error> {
+        Ok(Out { address: self.offset(range)?, borrowed: PhantomData })
+    }
+
+    fn offset(&self, range: &Range<usize>) -> Result<u64, ShapeError> {
+        if range.start > range.end || range.end > self.len {
+            let (expected, found) = (range.end, self.len);
+            return Err(ShapeError { what: "part of a buffer", expected, found });
+        }
+        Ok(self.address + (range.start * size_of::<T>()) as u64)
+    }
+}

@@ -1,0 +1,154 @@
+// Runs kernels on a processor, for tests: blocks one after the other, and where a kernel has barriers one fiber for each of
+// its threads. Finds wrong indices, races between a block's threads across a missing barrier only by their order, and nothing about speed.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#define __device__
+#define __restrict__ __restrict
+#define __noinline__
+
+struct Dimensions {
+    unsigned x, y, z;
+};
+
+namespace emulator {
+inline thread_local Dimensions thread, block, threads, blocks;
+inline thread_local void *shared = nullptr;
+
+struct Fiber {
+    void *stack_pointer;
+    char *stack;
+    bool done;
+};
+
+constexpr size_t STACK = 64 * 1024;
+inline thread_local std::vector<Fiber> fibers;
+inline thread_local unsigned running = 0;
+inline thread_local void *scheduler = nullptr;
+inline thread_local void (*body)(const void *) = nullptr;
+inline thread_local const void *arguments = nullptr;
+
+extern "C" void polychron_switch_stack(void **from, void *to);
+
+inline void wait() { polychron_switch_stack(&fibers[running].stack_pointer, scheduler); }
+
+inline void run_fiber() {
+    body(arguments);
+    fibers[running].done = true;
+    for (;;) wait();
+}
+
+// Saved registers above the stack pointer that polychron_switch_stack pops, then the entry's address.
+#if defined(__x86_64__)
+constexpr size_t SAVED = 6;
+#elif defined(__aarch64__)
+constexpr size_t SAVED = 20;
+#else
+#error "the emulator knows x86-64 and aarch64"
+#endif
+
+inline void start(Fiber &fiber) {
+    if (!fiber.stack) fiber.stack = (char *)malloc(STACK);
+    uint64_t *top = (uint64_t *)(((uintptr_t)fiber.stack + STACK) & ~(uintptr_t)15);
+#if defined(__x86_64__)
+    // After the entry's address is popped the stack is as after a call: 8 below a multiple of 16.
+    uint64_t *at = top - 2 - SAVED;
+    memset(at, 0, (SAVED + 2) * sizeof *at);
+    at[SAVED] = (uint64_t)(uintptr_t)&run_fiber;
+#else
+    uint64_t *at = top - SAVED;
+    memset(at, 0, SAVED * sizeof *at);
+    at[1] = (uint64_t)(uintptr_t)&run_fiber;
+#endif
+    fiber.stack_pointer = at;
+    fiber.done = false;
+}
+
+inline void run_block_with_barriers(unsigned count) {
+    if (fibers.size() < count) fibers.resize(count, Fiber{nullptr, nullptr, true});
+    for (unsigned n = 0; n < count; n++) start(fibers[n]);
+    for (unsigned left = count; left;) {
+        unsigned finished = 0;
+        for (running = 0; running < count; running++) {
+            if (fibers[running].done) continue;
+            thread = {running, 0, 0};
+            polychron_switch_stack(&scheduler, fibers[running].stack_pointer);
+            finished += fibers[running].done;
+        }
+        // Some threads have ended and others wait at a barrier: a deadlock or worse on a device.
+        if (finished && finished != left) abort();
+        left -= finished;
+    }
+}
+
+template <bool barriers>
+void launch(const unsigned *grid, unsigned count, unsigned shared_bytes, void (*kernel)(const void *), const void *a) {
+    blocks = {grid[0], grid[1], grid[2]};
+    threads = {count, 1, 1};
+    void *memory = shared_bytes ? aligned_alloc(64, (shared_bytes + 63) / 64 * 64) : nullptr;
+    shared = memory;
+    body = kernel;
+    arguments = a;
+    for (unsigned z = 0; z < grid[2]; z++)
+        for (unsigned y = 0; y < grid[1]; y++)
+            for (unsigned x = 0; x < grid[0]; x++) {
+                block = {x, y, z};
+                if (memory) memset(memory, 0xff, shared_bytes);
+                if (barriers) {
+                    run_block_with_barriers(count);
+                } else {
+                    for (unsigned n = 0; n < count; n++) {
+                        thread = {n, 0, 0};
+                        kernel(a);
+                    }
+                }
+            }
+    free(memory);
+}
+} // namespace emulator
+
+#define threadIdx emulator::thread
+#define blockIdx emulator::block
+#define blockDim emulator::threads
+#define gridDim emulator::blocks
+
+inline void __syncthreads() { emulator::wait(); }
+inline void *shared_memory() { return emulator::shared; }
+
+namespace emulator {
+typedef void (*Kernel)(const unsigned *grid, unsigned threads, unsigned shared, const void *arguments);
+
+// The list of kernels, which every file adds to before the program starts.
+struct Entry {
+    const char *name;
+    Kernel kernel;
+    const Entry *next;
+    static inline const Entry *all = nullptr;
+    Entry(const char *name, Kernel kernel) : name(name), kernel(kernel), next(all) { all = this; }
+};
+} // namespace emulator
+
+#define EMULATED_AS(name, Args, R, suffix, barriers)                                                      \
+    static const emulator::Entry name##suffix(                                                            \
+        #name #suffix, [](const unsigned *grid, unsigned threads, unsigned shared, const void *a) {       \
+            emulator::launch<barriers>(                                                                   \
+                grid, threads, shared, [](const void *a) { name<R>(*(const Args<R> *)a); }, a);           \
+        });
+#define EMULATED(name, Args)                    \
+    EMULATED_AS(name, Args, float, _f32, false) \
+    EMULATED_AS(name, Args, double, _f64, false)
+#define EMULATED_BARRIERS(name, Args)          \
+    EMULATED_AS(name, Args, float, _f32, true) \
+    EMULATED_AS(name, Args, double, _f64, true)
+
+using std::atan;
+using std::erf;
+using std::exp;
+using std::isfinite;
+using std::log;
+using std::rint;
+using std::sqrt;

@@ -1,0 +1,62 @@
+// What every kernel includes: numbers, indices, and how a template becomes a pair of kernels. All shared memory is dynamic, and
+// threads speak only through it, so that the same text also runs on a processor (emulator.h).
+#pragma once
+
+#ifdef POLYCHRON_EMULATOR
+#include "emulator.h"
+#define EXPORT(name, Args, threads) EMULATED(name, Args)
+#define EXPORT_BARRIERS(name, Args, threads) EMULATED_BARRIERS(name, Args)
+#define UNROLL(times)
+#else
+#define EXPORT(name, Args, threads)                                                              \
+    extern "C" __global__ void __launch_bounds__(threads) name##_f32(const Args<float> a) {      \
+        name<float>(a);                                                                          \
+    }                                                                                            \
+    extern "C" __global__ void __launch_bounds__(threads) name##_f64(const Args<double> a) {     \
+        name<double>(a);                                                                         \
+    }
+#define EXPORT_BARRIERS(name, Args, threads) EXPORT(name, Args, threads)
+#define PRAGMA(text) _Pragma(#text)
+#define UNROLL(times) PRAGMA(unroll times)
+extern __shared__ double2 shared_block[];
+__device__ inline void *shared_memory() { return shared_block; }
+#endif
+
+template <class R>
+struct alignas(2 * sizeof(R)) Complex {
+    R re, im;
+};
+
+#include "arguments.h"
+
+typedef unsigned long long Wide;
+
+__device__ inline Wide thread_index() { return (Wide)blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ inline Wide thread_count() { return (Wide)gridDim.x * blockDim.x; }
+
+// Steps of sample b that count; no list: all.
+__device__ inline unsigned valid_steps(const unsigned *valid, unsigned b, unsigned steps) {
+    return valid ? valid[b] : steps;
+}
+
+template <class R>
+__device__ inline R larger(R a, R b) {
+    return a > b ? a : b;
+}
+
+template <class R>
+__device__ inline R smaller(R a, R b) {
+    return a < b ? a : b;
+}
+
+template <class R>
+__device__ inline R magnitude(R x) {
+    return x < R(0) ? -x : x;
+}
+
+template <class R>
+__device__ inline R logistic(R x) {
+    if (x >= R(0)) return R(1) / (R(1) + exp(-x));
+    R e = exp(x);
+    return e / (R(1) + e);
+}

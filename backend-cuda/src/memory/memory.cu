@@ -1,0 +1,48 @@
+#include "../kernel.h"
+
+// Philox4x32-10, word for word that of core's rng.rs.
+__device__ inline unsigned philox(Wide place, Wide seed, Wide stream) {
+    unsigned c[4] = {(unsigned)(place >> 2), (unsigned)(place >> 34), (unsigned)stream, (unsigned)(stream >> 32)};
+    unsigned k[2] = {(unsigned)seed, (unsigned)(seed >> 32)};
+    for (int round = 0; round < 10; round++) {
+        Wide a = (Wide)0xD2511F53u * c[0], b = (Wide)0xCD9E8D57u * c[2];
+        unsigned next[4] = {(unsigned)(b >> 32) ^ c[1] ^ k[0], (unsigned)b, (unsigned)(a >> 32) ^ c[3] ^ k[1], (unsigned)a};
+        for (int n = 0; n < 4; n++) c[n] = next[n];
+        k[0] += 0x9E3779B9u;
+        k[1] += 0xBB67AE85u;
+    }
+    return c[place & 3];
+}
+
+template <class R>
+__device__ void dropout(const Dropout<R> &a) {
+    for (Wide n = thread_index(); n < a.len; n += thread_count()) {
+        double draw = (double)(philox(n, a.seed, a.stream) >> 8) * (1.0 / 16777216.0);
+        a.mask[n] = draw < a.probability ? R(0) : a.keep;
+    }
+}
+EXPORT(dropout, Dropout, 256)
+
+template <class R>
+__device__ void find_not_finite(const Finite<R> &a) {
+    for (Wide n = thread_index(); n < a.len; n += thread_count()) {
+        if (!isfinite(a.values[n])) *a.found = 1;
+    }
+}
+EXPORT(find_not_finite, Finite, 256)
+
+// out = scale * sum of `rows` rows of a `[rows][columns]` block, in an order that does not depend on the device.
+template <class R>
+__device__ void sum_rows(const SumRows<R> &a) {
+    R *partial = (R *)shared_memory();
+    R sum = R(0);
+    for (Wide row = threadIdx.x; row < a.rows; row += blockDim.x) sum += a.values[row * a.columns + blockIdx.x];
+    partial[threadIdx.x] = sum;
+    __syncthreads();
+    for (unsigned half = blockDim.x / 2; half; half /= 2) {
+        if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) a.out[blockIdx.x] = partial[0] * a.scale;
+}
+EXPORT_BARRIERS(sum_rows, SumRows, 256)

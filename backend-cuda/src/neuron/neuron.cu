@@ -1,0 +1,179 @@
+#include "neurons.h"
+#include "surrogates.h"
+
+enum { STEP, SMOOTH, SMOOTH_HELD, FROZEN };
+
+// How spikes come about and what slope stands for theirs: any of both, chosen at run time.
+template <class R>
+struct AnyFiring {
+    static const unsigned AT_ONCE = 1; // steps whose loads are under way together
+    const NeuronStage<R> &a;
+    const R p, q, r;
+
+    __device__ AnyFiring(const NeuronStage<R> &a) : a(a), p(a.surrogate[0]), q(a.surrogate[1]), r(a.surrogate[2]) {}
+    // The spike that is put out; resets receives the one that resets.
+    __device__ R fire(Wide at, R drive, R &resets) const {
+        R step = drive >= R(0) ? R(1) : R(0);
+        if (a.firing == STEP) return resets = step;
+        if (a.firing == FROZEN) return resets = a.held[at];
+        R smooth = primitive(a.kind, p, q, r, drive);
+        resets = a.firing == SMOOTH ? smooth : a.held[at];
+        return smooth;
+    }
+    __device__ R slope(R drive) const { return a.firing == FROZEN ? R(0) : derivative(a.kind, p, q, r, drive); }
+    __device__ bool spike_is_held() const { return a.firing == SMOOTH_HELD; }
+};
+
+// Training as in the paper: steps, with the slope of the arc tangent.
+template <class R>
+struct AtanFiring {
+    static const unsigned AT_ONCE = 8;
+    const R alpha;
+
+    __device__ AtanFiring(const NeuronStage<R> &a) : alpha(a.surrogate[0]) {}
+    __device__ R fire(Wide, R drive, R &resets) const { return resets = drive >= R(0) ? R(1) : R(0); }
+    __device__ R slope(R drive) const { return atan_derivative(alpha, drive); }
+    __device__ bool spike_is_held() const { return false; }
+};
+
+// The input of a column, normalised where the stage has a norm.
+template <class R>
+struct Input {
+    const R *x;
+    R gamma, beta, mean, scale;
+    bool norm;
+
+    __device__ Input(const NeuronStage<R> &a, unsigned o) : x(a.x), gamma(1), beta(0), mean(0), scale(1), norm(a.saved) {
+        if (norm) {
+            gamma = a.norm[o];
+            beta = a.norm[a.width + o];
+            mean = a.saved[o];
+            scale = a.saved[a.width + o];
+        }
+    }
+    // The inputs from step `first` on, before `end`.
+    template <unsigned N>
+    __device__ void load(R (&into)[N], unsigned first, unsigned end, Wide columns, Wide column) const {
+        UNROLL(8)
+        for (unsigned n = 0; n < N; n++) into[n] = first + n < end ? x[(Wide)(first + n) * columns + column] : R(0);
+        UNROLL(8)
+        for (unsigned n = 0; n < N; n++) into[n] = norm ? gamma * ((into[n] - mean) * scale) + beta : into[n];
+    }
+};
+
+// A thread a column: sample b, neuron o.
+template <class R, class Neuron, class Firing>
+__device__ inline void forward(const NeuronStage<R> &a) {
+    Wide columns = (Wide)a.batch * a.width;
+    for (Wide column = thread_index(); column < columns; column += thread_count()) {
+        unsigned b = column / a.width, o = column % a.width, valid = valid_steps(a.valid, b, a.steps);
+        const Neuron neuron(a.model, a.params);
+        const Firing firing(a);
+        const Input<R> input(a, o);
+        R pass = a.mask ? a.mask[column] : R(1);
+        typename Neuron::State state = neuron.at_rest();
+        R *spikes = a.spikes, x[Firing::AT_ONCE];
+        for (unsigned first = 0; first < a.steps; first += Firing::AT_ONCE) {
+            input.load(x, first, a.steps, columns, column);
+            UNROLL(8)
+            for (unsigned n = 0; n < Firing::AT_ONCE; n++) {
+                if (first + n >= a.steps) break;
+                Wide at = (first + n) * columns + column;
+                typename Neuron::State charged = neuron.charge(state, x[n]);
+                R resets = R(0), out = neuron.fires() ? firing.fire(at, charged.at[0] - a.model.threshold, resets) : R(0);
+                state = neuron.reset(charged, resets);
+                spikes[at] = first + n < valid ? out * pass : R(0);
+            }
+        }
+    }
+}
+
+// The states before every step, [T][S][columns], for the way back.
+template <class R, class Neuron, class Firing>
+__device__ inline void record(const NeuronStage<R> &a, const Neuron &neuron, const Firing &firing, const Input<R> &input,
+                              Wide column, Wide columns) {
+    typename Neuron::State state = neuron.at_rest();
+    R *states = a.states, x[Firing::AT_ONCE];
+    for (unsigned first = 0; first < a.steps; first += Firing::AT_ONCE) {
+        input.load(x, first, a.steps, columns, column);
+        UNROLL(8)
+        for (unsigned n = 0; n < Firing::AT_ONCE; n++) {
+            if (first + n >= a.steps) break;
+            Wide t = first + n;
+            for (int s = 0; s < Neuron::STATES; s++) states[(t * Neuron::STATES + s) * columns + column] = state.at[s];
+            typename Neuron::State charged = neuron.charge(state, x[n]);
+            R resets = R(0);
+            if (neuron.fires()) firing.fire(t * columns + column, charged.at[0] - a.model.threshold, resets);
+            state = neuron.reset(charged, resets);
+        }
+    }
+}
+
+template <class R, class Neuron, class Firing>
+__device__ inline void backward(const NeuronStage<R> &a) {
+    Wide columns = (Wide)a.batch * a.width;
+    for (Wide column = thread_index(); column < columns; column += thread_count()) {
+        unsigned b = column / a.width, o = column % a.width, valid = valid_steps(a.valid, b, a.steps);
+        const Neuron neuron(a.model, a.params);
+        const Firing firing(a);
+        const Input<R> input(a, o);
+        record(a, neuron, firing, input, column, columns);
+        R pass = a.mask ? a.mask[column] : R(1), d_params[Neuron::PARAMS > 0 ? Neuron::PARAMS : 1] = {};
+        typename Neuron::State d_state = {};
+        const R *states = a.states;
+        R *d_x = a.d_x, x[Firing::AT_ONCE], d_out[Firing::AT_ONCE];
+        typename Neuron::State before[Firing::AT_ONCE];
+        for (unsigned end = a.steps; end;) {
+            unsigned first = end > Firing::AT_ONCE ? end - Firing::AT_ONCE : 0, part = end - first;
+            input.load(x, first, end, columns, column);
+            UNROLL(8)
+            for (unsigned n = 0; n < Firing::AT_ONCE; n++) {
+                Wide t = n < part ? first + n : first;
+                d_out[n] = t < valid ? a.d_spikes[t * columns + column] * pass : R(0);
+                for (int s = 0; s < Neuron::STATES; s++) {
+                    before[n].at[s] = states[(t * Neuron::STATES + s) * columns + column];
+                }
+            }
+            UNROLL(8)
+            for (unsigned k = 0; k < Firing::AT_ONCE; k++) {
+                unsigned n = Firing::AT_ONCE - 1 - k;
+                if (n >= part) continue;
+                Wide at = (Wide)(first + n) * columns + column;
+                R resets = R(0), slope = R(0), by_spike;
+                typename Neuron::State charged = neuron.charge(before[n], x[n]);
+                R drive = charged.at[0] - a.model.threshold;
+                if (neuron.fires()) {
+                    firing.fire(at, drive, resets);
+                    slope = firing.slope(drive);
+                }
+                typename Neuron::State d_charged = neuron.reset_adjoint(charged, resets, d_state, d_params, by_spike);
+                R d_spike = firing.spike_is_held() ? d_out[n] : d_out[n] + by_spike;
+                d_charged.at[0] += d_spike * slope;
+                d_state = neuron.charge_adjoint(before[n], x[n], d_charged, d_params, d_x[at]);
+            }
+            end = first;
+        }
+        for (int n = 0; n < Neuron::PARAMS; n++) a.d_params[column * Neuron::PARAMS + n] = d_params[n];
+    }
+}
+
+#define INSTANCE(label, Neuron, Firing)                                              \
+    template <class R>                                                               \
+    __device__ void neuron_forward_##label(const NeuronStage<R> &a) {                \
+        forward<R, Neuron<R>, Firing<R>>(a);                                         \
+    }                                                                                \
+    template <class R>                                                               \
+    __device__ void neuron_backward_##label(const NeuronStage<R> &a) {               \
+        backward<R, Neuron<R>, Firing<R>>(a);                                        \
+    }                                                                                \
+    EXPORT(neuron_forward_##label, NeuronStage, 128)                                 \
+    EXPORT(neuron_backward_##label, NeuronStage, 128)
+#define BOTH(label, Neuron)            \
+    INSTANCE(label, Neuron, AnyFiring) \
+    INSTANCE(label##_atan, Neuron, AtanFiring)
+
+BOTH(lif, Lif)
+BOTH(plif, Plif)
+INSTANCE(li, Li, AnyFiring)
+BOTH(cuba_lif, CubaLif)
+BOTH(adlif, AdLif)

@@ -1,0 +1,160 @@
+use crate::arguments::{NormApply, NormBackward, NormFinish, NormStatistics};
+use crate::backend::{Cuda, Sequence, lengths, same, size};
+use crate::device::{Buffer, In, Launch, Number, Out, kernels};
+use crate::error::Error;
+use polychron_core::backend::{NormMode, View, ViewMut};
+use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::shape::{Shape, expect};
+
+/// Neurons and rows of a block, as in `norm.cu`.
+const LANES: usize = 32;
+const ROWS: usize = 8;
+const THREADS: u32 = (LANES * ROWS) as u32;
+
+/// Blocks that share the rows of a neuron out.
+fn slices(shape: Shape) -> usize {
+    const LEAST_ROWS: usize = 16 * ROWS;
+    const MOST: usize = 64;
+    (shape.steps * shape.batch / LEAST_ROWS).clamp(1, MOST)
+}
+
+fn launch<R: Number>(shape: Shape, slices: usize) -> Launch {
+    let shared = THREADS as usize * R::BYTES;
+    Launch {
+        grid: [shape.width.div_ceil(LANES) as u32, slices as u32, 1],
+        threads: THREADS,
+        shared,
+    }
+}
+
+/// Writes `[mean | 1 / deviation]` into `saved`; with the batch's statistics the running ones follow.
+pub(crate) fn statistics<R: Number>(
+    cuda: &Cuda,
+    norm: &BatchNorm<R>,
+    mode: NormMode<'_, Buffer<R>>,
+    valid: Valid<'_>,
+    y: &Sequence<R>,
+    saved: &mut Buffer<R>,
+) -> Result<(), Error> {
+    let shape = y.shape;
+    expect("norm's statistics", 2 * shape.width, saved.len())?;
+    let width = size("width", shape.width)?;
+    let (one, zero) = (R::one(), R::zero());
+    let finish = NormFinish {
+        sums: In::NONE,
+        squares: In::NONE,
+        fixed: In::NONE,
+        running: Out::NONE,
+        saved: saved.get_mut(),
+        width,
+        slices: 0,
+        count: one,
+        unbias: one,
+        momentum: zero,
+        epsilon: norm.epsilon,
+    };
+    let each = Launch::each(shape.width, 256);
+    let ViewMut { buffer, range } = match mode {
+        NormMode::Running(running) => {
+            expect("norm's running statistics", 2 * shape.width, running.range.len())?;
+            let fixed = running.buffer.part(&running.range)?;
+            return kernels::norm_finish(&cuda.device, each, &NormFinish { fixed, ..finish });
+        }
+        NormMode::Batch { running } => running,
+    };
+    expect("norm's running statistics", 2 * shape.width, range.len())?;
+    let running = buffer.part_mut(&range)?;
+    let counted = valid.count(shape.steps, shape.batch);
+    let valid = cuda.valid(valid, shape)?;
+    let slices = slices(shape);
+    let mut sums = cuda.scratch(slices * shape.width, "the norm's sums")?;
+    let mut squares = cuda.scratch(slices * shape.width, "the norm's squares")?;
+    let count = R::count(counted.max(1));
+    let arguments = NormStatistics {
+        y: y.values.get(),
+        valid: lengths(&valid),
+        sums: sums.get_mut(),
+        squares: squares.get_mut(),
+        steps: size("steps", shape.steps)?,
+        batch: size("batch", shape.batch)?,
+        width,
+        count,
+    };
+    kernels::norm_sums(&cuda.device, launch::<R>(shape, slices), &arguments)?;
+    kernels::norm_squares(&cuda.device, launch::<R>(shape, slices), &arguments)?;
+    let finish = NormFinish {
+        sums: sums.get(),
+        squares: squares.get(),
+        running,
+        slices: slices as u32,
+        count,
+        unbias: if counted > 1 { count / R::count(counted - 1) } else { one },
+        momentum: norm.momentum,
+        ..finish
+    };
+    kernels::norm_finish(&cuda.device, each, &finish)
+}
+
+pub(crate) fn apply<R: Number>(
+    cuda: &Cuda,
+    params: View<'_, Buffer<R>>,
+    saved: &Buffer<R>,
+    y: &Sequence<R>,
+    z: &mut Sequence<R>,
+) -> Result<(), Error> {
+    let shape = y.shape;
+    same("norm's output", shape, z.shape)?;
+    expect("norm's parameters", 2 * shape.width, params.range.len())?;
+    expect("norm's statistics", 2 * shape.width, saved.len())?;
+    let arguments = NormApply {
+        params: params.buffer.part(&params.range)?,
+        saved: saved.get(),
+        y: y.values.get(),
+        z: z.values.get_mut(),
+        rows: (shape.steps * shape.batch) as u64,
+        width: size("width", shape.width)?,
+    };
+    kernels::norm_apply(&cuda.device, Launch::each(shape.len(), 256), &arguments)
+}
+
+/// The gradients; without `d_z` that is what `d_y` holds.
+pub(crate) fn backward<R: Number>(
+    cuda: &Cuda,
+    params: View<'_, Buffer<R>>,
+    saved: &Buffer<R>,
+    valid: Valid<'_>,
+    y: &Sequence<R>,
+    d_z: Option<&Sequence<R>>,
+    d_y: &mut Sequence<R>,
+    d_params: ViewMut<'_, Buffer<R>>,
+) -> Result<(), Error> {
+    let shape = y.shape;
+    expect("norm's parameters", 2 * shape.width, params.range.len())?;
+    expect("norm's gradient", 2 * shape.width, d_params.range.len())?;
+    expect("norm's statistics", 2 * shape.width, saved.len())?;
+    let counted = valid.count(shape.steps, shape.batch).max(1);
+    let valid = cuda.valid(valid, shape)?;
+    let slices = slices(shape);
+    let mut gammas = cuda.scratch(slices * shape.width, "the norm's gradients")?;
+    let mut betas = cuda.scratch(slices * shape.width, "the norm's gradients")?;
+    let into = d_y.values.get_mut();
+    let arguments = NormBackward {
+        params: params.buffer.part(&params.range)?,
+        saved: saved.get(),
+        valid: lengths(&valid),
+        y: y.values.get(),
+        d_z: d_z.map_or_else(|| into.before(), |d_z| d_z.values.get()),
+        d_y: into,
+        gammas: gammas.get_mut(),
+        betas: betas.get_mut(),
+        d_params: d_params.buffer.part_mut(&d_params.range)?,
+        steps: size("steps", shape.steps)?,
+        batch: size("batch", shape.batch)?,
+        width: size("width", shape.width)?,
+        slices: slices as u32,
+        count: R::count(counted),
+    };
+    kernels::norm_gradient_sums(&cuda.device, launch::<R>(shape, slices), &arguments)?;
+    kernels::norm_gradient_finish(&cuda.device, Launch::each(shape.width, 256), &arguments)?;
+    kernels::norm_backward(&cuda.device, Launch::each(shape.len(), 256), &arguments)
+}

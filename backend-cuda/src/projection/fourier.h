@@ -1,0 +1,181 @@
+// Transforms of real columns in shared memory, two columns in one complex one: decimation in frequency forward, in time backward,
+// so that bins lie in the order of their digits and nothing is sorted.
+#pragma once
+#include "../kernel.h"
+
+template <class R>
+__device__ inline Complex<R> operator+(Complex<R> a, Complex<R> b) {
+    return {a.re + b.re, a.im + b.im};
+}
+template <class R>
+__device__ inline Complex<R> operator-(Complex<R> a, Complex<R> b) {
+    return {a.re - b.re, a.im - b.im};
+}
+template <class R>
+__device__ inline Complex<R> operator*(Complex<R> a, Complex<R> b) {
+    return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+}
+template <class R>
+__device__ inline Complex<R> conjugate(Complex<R> a) {
+    return {a.re, -a.im};
+}
+template <class R>
+__device__ inline Complex<R> times_minus_i(Complex<R> a) {
+    return {a.im, -a.re};
+}
+
+// The columns of a block: length steps of complex[step][pairs]. Column q of a pair is the real part, column q + pairs the imaginary one.
+template <class R>
+struct Columns {
+    Complex<R> *at;
+    const Complex<R> *roots; // exp(-2 pi i k / length)
+    unsigned length, pairs;
+};
+
+// A discrete Fourier transform of `radix` numbers in place.
+template <class R>
+__device__ inline void small_transform(Complex<R> (&a)[2]) {
+    Complex<R> sum = a[0] + a[1];
+    a[1] = a[0] - a[1];
+    a[0] = sum;
+}
+
+template <class R>
+__device__ inline void small_transform(Complex<R> (&a)[4]) {
+    Complex<R> even = a[0] + a[2], odd = a[1] + a[3], low = a[0] - a[2], high = times_minus_i(a[1] - a[3]);
+    a[0] = even + odd;
+    a[1] = low + high;
+    a[2] = even - odd;
+    a[3] = low - high;
+}
+
+template <class R>
+__device__ inline void small_transform(Complex<R> (&a)[3]) {
+    const R sine = R(0.86602540378443864676);
+    Complex<R> sum = a[1] + a[2], difference = times_minus_i(a[1] - a[2]);
+    Complex<R> centre = {a[0].re - R(0.5) * sum.re, a[0].im - R(0.5) * sum.im};
+    Complex<R> turned = {sine * difference.re, sine * difference.im};
+    a[0] = a[0] + sum;
+    a[1] = centre + turned;
+    a[2] = centre - turned;
+}
+
+template <class R>
+__device__ inline void small_transform(Complex<R> (&a)[5]) {
+    const R c1 = R(0.30901699437494742410), c2 = R(-0.80901699437494742410);
+    const R s1 = R(0.95105651629515357212), s2 = R(0.58778525229247312917);
+    Complex<R> sum1 = a[1] + a[4], sum2 = a[2] + a[3], dif1 = times_minus_i(a[1] - a[4]), dif2 = times_minus_i(a[2] - a[3]);
+    Complex<R> near = {a[0].re + c1 * sum1.re + c2 * sum2.re, a[0].im + c1 * sum1.im + c2 * sum2.im};
+    Complex<R> far = {a[0].re + c2 * sum1.re + c1 * sum2.re, a[0].im + c2 * sum1.im + c1 * sum2.im};
+    Complex<R> near_turn = {s1 * dif1.re + s2 * dif2.re, s1 * dif1.im + s2 * dif2.im};
+    Complex<R> far_turn = {s2 * dif1.re - s1 * dif2.re, s2 * dif1.im - s1 * dif2.im};
+    a[0] = a[0] + sum1 + sum2;
+    a[1] = near + near_turn;
+    a[2] = far + far_turn;
+    a[3] = far - far_turn;
+    a[4] = near - near_turn;
+}
+
+// One stage over blocks of n steps. The inverse is the same network with conjugate roots, run from the other end.
+template <int RADIX, bool INVERSE, class R>
+__device__ inline void stage(const Columns<R> &z, unsigned n) {
+    unsigned part = n / RADIX, work = z.length / RADIX * z.pairs, turn = z.length / n;
+    for (unsigned w = threadIdx.x; w < work; w += blockDim.x) {
+        unsigned pair = w % z.pairs, row = w / z.pairs, j = row % part, base = (row / part) * n + j;
+        Complex<R> a[RADIX];
+        for (int q = 0; q < RADIX; q++) {
+            a[q] = z.at[(base + q * part) * z.pairs + pair];
+            if (INVERSE) a[q] = conjugate(q ? a[q] * conjugate(z.roots[j * q * turn]) : a[q]);
+        }
+        small_transform(a);
+        for (int q = 0; q < RADIX; q++) {
+            if (INVERSE) {
+                a[q] = conjugate(a[q]);
+            } else if (q) {
+                a[q] = a[q] * z.roots[j * q * turn];
+            }
+            z.at[(base + q * part) * z.pairs + pair] = a[q];
+        }
+    }
+    __syncthreads();
+}
+
+// The radix of the stage over blocks of n: first 3 or 5, then 4, at last 2.
+__device__ inline unsigned radix_of(unsigned n) { return n % 5 == 0 ? 5 : n % 3 == 0 ? 3 : n % 4 == 0 ? 4 : 2; }
+
+template <bool INVERSE, class R>
+__device__ inline void stage_of(const Columns<R> &z, unsigned n) {
+    switch (radix_of(n)) {
+    case 5:
+        return stage<5, INVERSE>(z, n);
+    case 3:
+        return stage<3, INVERSE>(z, n);
+    case 4:
+        return stage<4, INVERSE>(z, n);
+    default:
+        return stage<2, INVERSE>(z, n);
+    }
+}
+
+template <class R>
+__device__ inline void transform(const Columns<R> &z) {
+    for (unsigned n = z.length; n > 1; n /= radix_of(n)) stage_of<false>(z, n);
+}
+
+// Not divided by the length.
+template <class R>
+__device__ inline void inverse_transform(const Columns<R> &z) {
+    unsigned n = 1;
+    while (n < z.length) {
+        // The smallest block above n that divides the length as the forward stages do.
+        unsigned block = z.length;
+        while (block / radix_of(block) > n) block /= radix_of(block);
+        stage_of<true>(z, block);
+        n = block;
+    }
+}
+
+// Where the forward transform leaves bin k.
+__device__ inline unsigned place_of(unsigned k, unsigned length) {
+    unsigned place = 0;
+    for (unsigned n = length; n > 1;) {
+        unsigned radix = radix_of(n);
+        n /= radix;
+        place += k % radix * n;
+        k /= radix;
+    }
+    return place;
+}
+
+// Splits the transformed pairs into the spectra of their columns, spectrum[bin][stride], from column `first` on.
+template <class R>
+__device__ inline void store_spectra(const Columns<R> &z, Complex<R> *spectrum, Wide stride, Wide first, Wide columns) {
+    unsigned bins = z.length / 2 + 1, lanes = 2 * z.pairs;
+    for (unsigned w = threadIdx.x; w < bins * lanes; w += blockDim.x) {
+        unsigned lane = w % lanes, k = w / lanes, pair = lane % z.pairs;
+        if (first + lane >= columns) continue;
+        Complex<R> a = z.at[place_of(k, z.length) * z.pairs + pair];
+        Complex<R> b = conjugate(z.at[place_of(k ? z.length - k : 0, z.length) * z.pairs + pair]);
+        Complex<R> real = {R(0.5) * (a.re + b.re), R(0.5) * (a.im + b.im)};
+        Complex<R> imaginary = times_minus_i(Complex<R>{R(0.5) * (a.re - b.re), R(0.5) * (a.im - b.im)});
+        spectrum[k * stride + first + lane] = lane < z.pairs ? real : imaginary;
+    }
+}
+
+// The way back: pairs from the spectra of their columns.
+template <class R>
+__device__ inline void load_spectra(const Columns<R> &z, const Complex<R> *spectrum, Wide stride, Wide first, Wide columns) {
+    unsigned bins = z.length / 2 + 1;
+    for (unsigned w = threadIdx.x; w < bins * z.pairs; w += blockDim.x) {
+        unsigned pair = w % z.pairs, k = w / z.pairs;
+        Complex<R> real = {R(0), R(0)}, imaginary = {R(0), R(0)};
+        if (first + pair < columns) real = spectrum[k * stride + first + pair];
+        if (first + pair + z.pairs < columns) imaginary = spectrum[k * stride + first + pair + z.pairs];
+        z.at[place_of(k, z.length) * z.pairs + pair] = Complex<R>{real.re - imaginary.im, real.im + imaginary.re};
+        if (k && k < z.length - k) {
+            Complex<R> mirrored = {real.re + imaginary.im, imaginary.re - real.im};
+            z.at[place_of(z.length - k, z.length) * z.pairs + pair] = mirrored;
+        }
+    }
+    __syncthreads();
+}

@@ -1,0 +1,288 @@
+//! Delayed projections as products of spectra.
+
+use super::{Gradients, Projection};
+use crate::arguments::{Complex, Product, Taps, ToSequence, ToSpectrum};
+use crate::backend::{Cuda, Sequence, size};
+use crate::device::{Buffer, Launch, Number, kernels};
+use crate::error::Error;
+use polychron_core::shape::{Shape, Synapses};
+use std::ops::Range;
+
+/// Threads of a block that transforms, as in `transform.cu` and `taps.cu`.
+const THREADS: u32 = 256;
+/// Shared memory that every device gives a block.
+const SHARED: usize = 48 * 1024;
+/// Most pairs of columns in a block: a warp then reads 128 bytes of a row.
+const MOST_PAIRS: usize = 16;
+/// Bytes of kernel spectra at a time; outputs beyond wait for the next turn.
+const KERNELS: usize = 128 << 20;
+/// Tiles of a product, as in `product.cu`.
+const TILE: usize = 64;
+const FEW_ROWS: usize = 16;
+const DEPTH: usize = 8;
+
+/// The transforms of a projection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// Steps of a transform: 2^n, 3 2^n or 5 2^n.
+    length: usize,
+    /// Pairs of columns in a block.
+    pairs: usize,
+    /// Outputs whose kernels are in memory at a time.
+    outputs: usize,
+}
+
+impl Plan {
+    /// `None` where a column does not fit a block's memory.
+    pub(super) fn new<R: Number>(synapses: &Synapses, x: Shape, y: Shape) -> Option<Self> {
+        let least = x.steps.checked_add(synapses.taps - 1)?.max(y.steps).max(2);
+        let double =
+            |n: usize| n.checked_mul(1 << least.div_ceil(n).checked_next_power_of_two()?.ilog2());
+        let length = [2, 6, 10].into_iter().filter_map(double).min()?;
+        let bytes = |pairs| shared::<R>(length, pairs);
+        let pairs = (0..=MOST_PAIRS.ilog2()).rev().map(|n| 1 << n).find(|&n| bytes(n) <= SHARED)?;
+        let output = (length / 2 + 1) * synapses.inputs * 2 * R::BYTES;
+        let outputs = (KERNELS / output.max(1)).clamp(1, synapses.outputs);
+        Some(Self { length, pairs, outputs })
+    }
+
+    fn bins(&self) -> usize {
+        self.length / 2 + 1
+    }
+
+    /// Blocks that transform `columns` columns.
+    fn launch<R: Number>(&self, columns: usize) -> Result<Launch, Error> {
+        let blocks = size("blocks of columns", columns.div_ceil(2 * self.pairs))?;
+        let shared = shared::<R>(self.length, self.pairs);
+        Ok(Launch { grid: [blocks, 1, 1], threads: THREADS, shared })
+    }
+
+    /// The outputs, by turns.
+    fn turns(&self, outputs: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let each = self.outputs;
+        (0..outputs).step_by(each).map(move |first| first..outputs.min(first + each))
+    }
+}
+
+/// Bytes of shared memory: the columns, and a number for every thread.
+fn shared<R: Number>(length: usize, pairs: usize) -> usize {
+    (length * pairs * 2 + THREADS as usize) * R::BYTES
+}
+
+type Spectrum<R> = Buffer<Complex<R>>;
+
+fn spectrum<R: Number>(cuda: &Cuda, plan: &Plan, columns: usize) -> Result<Spectrum<R>, Error> {
+    let (bins, len) = (plan.bins(), plan.bins() * columns);
+    let what = || format!("a spectrum of {bins} bins x {columns} columns of {}", R::NAME);
+    Buffer::new(&cuda.device, len, what)
+}
+
+fn to_spectrum<R: Number>(cuda: &Cuda, plan: &Plan, x: &Sequence<R>) -> Result<Spectrum<R>, Error> {
+    let columns = x.shape.batch * x.shape.width;
+    let mut spectrum = spectrum(cuda, plan, columns)?;
+    let roots = cuda.roots(plan.length)?;
+    let arguments = ToSpectrum {
+        sequence: x.values.get(),
+        roots: roots.get(),
+        spectrum: spectrum.get_mut(),
+        columns: columns as u64,
+        steps: size("steps", x.shape.steps)?,
+        length: plan.length as u32,
+        pairs: plan.pairs as u32,
+    };
+    kernels::sequence_to_spectrum(&cuda.device, plan.launch::<R>(columns)?, &arguments)?;
+    Ok(spectrum)
+}
+
+fn to_sequence<R: Number>(
+    cuda: &Cuda,
+    plan: &Plan,
+    spectrum: &Spectrum<R>,
+    x: &mut Sequence<R>,
+) -> Result<(), Error> {
+    let columns = x.shape.batch * x.shape.width;
+    let roots = cuda.roots(plan.length)?;
+    let arguments = ToSequence {
+        spectrum: spectrum.get(),
+        roots: roots.get(),
+        sequence: x.values.get_mut(),
+        columns: columns as u64,
+        steps: size("steps", x.shape.steps)?,
+        length: plan.length as u32,
+        pairs: plan.pairs as u32,
+    };
+    kernels::spectrum_to_sequence(&cuda.device, plan.launch::<R>(columns)?, &arguments)
+}
+
+/// The arguments of the kernels of some outputs, without a spectrum.
+fn taps<'a, R: Number>(
+    plan: &Plan,
+    projection: &Projection<'a, R>,
+    outputs: &Range<usize>,
+) -> Taps<'a, R> {
+    let inputs = projection.synapses.inputs;
+    Taps {
+        first: (outputs.start * inputs) as u64,
+        synapses: (outputs.len() * inputs) as u64,
+        length: plan.length as u32,
+        pairs: plan.pairs as u32,
+        ..projection.taps()
+    }
+}
+
+fn kernels_of<R: Number>(
+    cuda: &Cuda,
+    plan: &Plan,
+    projection: &Projection<'_, R>,
+    outputs: &Range<usize>,
+) -> Result<Spectrum<R>, Error> {
+    let synapses = outputs.len() * projection.synapses.inputs;
+    let mut spectrum = spectrum(cuda, plan, synapses)?;
+    let roots = cuda.roots(plan.length)?;
+    let arguments = Taps {
+        roots: roots.get(),
+        spectrum: spectrum.get_mut(),
+        ..taps(plan, projection, outputs)
+    };
+    kernels::taps_to_spectrum(&cuda.device, plan.launch::<R>(synapses)?, &arguments)?;
+    Ok(spectrum)
+}
+
+type Multiply<R> = fn(&crate::device::Device, Launch, &Product<'_, R>) -> Result<(), Error>;
+
+/// A product in every bin, with the tile that suits its rows.
+fn multiply<R: Number>(
+    cuda: &Cuda,
+    plan: &Plan,
+    [wide, few]: [Multiply<R>; 2],
+    arguments: &Product<'_, R>,
+) -> Result<(), Error> {
+    let (rows, columns) = (arguments.rows as usize, arguments.columns as usize);
+    let (kernel, tile) = if rows <= 2 * FEW_ROWS { (few, FEW_ROWS) } else { (wide, TILE) };
+    let launch = Launch {
+        grid: [columns.div_ceil(TILE) as u32, rows.div_ceil(tile) as u32, plan.bins() as u32],
+        threads: (tile * TILE / 16) as u32,
+        shared: 2 * DEPTH * (tile + 1 + TILE + 1) * 2 * R::BYTES,
+    };
+    kernel(&cuda.device, launch, arguments)
+}
+
+pub(super) fn forward<R: Number>(
+    cuda: &Cuda,
+    plan: &Plan,
+    projection: &Projection<'_, R>,
+    x: &Sequence<R>,
+    y: &mut Sequence<R>,
+) -> Result<(), Error> {
+    let Synapses { inputs, outputs, .. } = projection.synapses;
+    let batch = x.shape.batch;
+    let x = to_spectrum(cuda, plan, x)?;
+    let mut sums = spectrum(cuda, plan, batch * outputs)?;
+    let all = sums.len();
+    for part in plan.turns(outputs) {
+        let kernels = kernels_of(cuda, plan, projection, &part)?;
+        let arguments = Product {
+            a: x.get(),
+            b: kernels.get(),
+            c: sums.part_mut(&(part.start..all))?,
+            a_bin: (batch * inputs) as u64,
+            b_bin: (part.len() * inputs) as u64,
+            c_bin: (batch * outputs) as u64,
+            a_leading: inputs as u32,
+            b_leading: inputs as u32,
+            c_leading: outputs as u32,
+            rows: batch as u32,
+            columns: part.len() as u32,
+            depth: inputs as u32,
+            accumulate: 0,
+        };
+        let ways = [kernels::product_forward, kernels::product_forward_few_rows];
+        multiply(cuda, plan, ways, &arguments)?;
+    }
+    drop(x);
+    to_sequence(cuda, plan, &sums, y)
+}
+
+pub(super) fn backward<R: Number>(
+    cuda: &Cuda,
+    plan: &Plan,
+    projection: &Projection<'_, R>,
+    x: &Sequence<R>,
+    d_y: &Sequence<R>,
+    gradients: Gradients<'_, R>,
+    d_x: &mut Option<&mut Sequence<R>>,
+) -> Result<(), Error> {
+    let d_y = to_spectrum(cuda, plan, d_y)?;
+    if let Some(d_x) = d_x {
+        by_input(cuda, plan, projection, &d_y, d_x)?;
+    }
+    let Synapses { inputs, outputs, .. } = projection.synapses;
+    let batch = x.shape.batch;
+    let x = to_spectrum(cuda, plan, x)?;
+    let roots = cuda.roots(plan.length)?;
+    let Gradients { weights, delays, sigma } = gradients;
+    for part in plan.turns(outputs) {
+        let synapses = part.len() * inputs;
+        let mut d_kernels = spectrum(cuda, plan, synapses)?;
+        let arguments = Product {
+            a: d_y.part(&(part.start..d_y.len()))?,
+            b: x.get(),
+            c: d_kernels.get_mut(),
+            a_bin: (batch * outputs) as u64,
+            b_bin: (batch * inputs) as u64,
+            c_bin: synapses as u64,
+            a_leading: outputs as u32,
+            b_leading: inputs as u32,
+            c_leading: inputs as u32,
+            rows: part.len() as u32,
+            columns: inputs as u32,
+            depth: batch as u32,
+            accumulate: 0,
+        };
+        let ways = [kernels::product_kernel, kernels::product_kernel_few_rows];
+        multiply(cuda, plan, ways, &arguments)?;
+        let arguments = Taps {
+            roots: roots.get(),
+            d_spectrum: d_kernels.get(),
+            d_weights: weights.again(),
+            d_delays: delays.again(),
+            d_sigma: sigma.again(),
+            ..taps(plan, projection, &part)
+        };
+        kernels::taps_from_spectrum(&cuda.device, plan.launch::<R>(synapses)?, &arguments)?;
+    }
+    Ok(())
+}
+
+fn by_input<R: Number>(
+    cuda: &Cuda,
+    plan: &Plan,
+    projection: &Projection<'_, R>,
+    d_y: &Spectrum<R>,
+    d_x: &mut Sequence<R>,
+) -> Result<(), Error> {
+    let Synapses { inputs, outputs, .. } = projection.synapses;
+    let batch = d_x.shape.batch;
+    let mut sums = spectrum(cuda, plan, batch * inputs)?;
+    for part in plan.turns(outputs) {
+        let kernels = kernels_of(cuda, plan, projection, &part)?;
+        let arguments = Product {
+            a: d_y.part(&(part.start..d_y.len()))?,
+            b: kernels.get(),
+            c: sums.get_mut(),
+            a_bin: (batch * outputs) as u64,
+            b_bin: (part.len() * inputs) as u64,
+            c_bin: (batch * inputs) as u64,
+            a_leading: outputs as u32,
+            b_leading: inputs as u32,
+            c_leading: inputs as u32,
+            rows: batch as u32,
+            columns: inputs as u32,
+            depth: part.len() as u32,
+            accumulate: u32::from(part.start > 0),
+        };
+        let ways = [kernels::product_input, kernels::product_input_few_rows];
+        multiply(cuda, plan, ways, &arguments)?;
+    }
+    to_sequence(cuda, plan, &sums, d_x)
+}

@@ -1,0 +1,110 @@
+#include "../kernel.h"
+
+enum { SUM, MEAN, MAX, SPIKE_COUNT };
+
+// The membrane [steps][C] of the block's sample, a thread a class.
+template <class R>
+__device__ inline void integrate(const Readout<R> &a, R *v, unsigned b, unsigned steps) {
+    for (unsigned c = threadIdx.x; c < a.classes; c += blockDim.x) {
+        R h = R(0);
+        for (unsigned t = 0; t < steps; t++) {
+            h = h - h * a.rate + a.gain * a.x[((Wide)t * a.batch + b) * a.classes + c];
+            v[(Wide)t * a.classes + c] = h;
+        }
+    }
+}
+
+template <class R>
+__device__ inline void softmax(R *row, unsigned classes) {
+    R top = row[0], sum = R(0);
+    for (unsigned c = 1; c < classes; c++) top = larger(top, row[c]);
+    for (unsigned c = 0; c < classes; c++) {
+        row[c] = exp(row[c] - top);
+        sum += row[c];
+    }
+    for (unsigned c = 0; c < classes; c++) row[c] /= sum;
+}
+
+template <class R>
+__device__ inline R score(const Readout<R> &a, const R *v, unsigned c, unsigned steps) {
+    if (steps == 0) return R(0);
+    R score = v[c];
+    for (unsigned t = 1; t < steps; t++) {
+        R x = v[(Wide)t * a.classes + c];
+        score = a.loss == MAX ? larger(score, x) : score + x;
+    }
+    return a.loss == MEAN ? score / R(steps) : score;
+}
+
+// The cross entropy of a sample; d receives its gradient by the scores over the batch.
+template <class R>
+__device__ inline R cross_entropy(const R *scores, const R *target, R *d, unsigned classes, unsigned batch) {
+    R top = scores[0], all = R(0), mass = R(0), loss = R(0);
+    for (unsigned c = 1; c < classes; c++) top = larger(top, scores[c]);
+    for (unsigned c = 0; c < classes; c++) {
+        all += exp(scores[c] - top);
+        mass += target[c];
+    }
+    for (unsigned c = 0; c < classes; c++) {
+        loss += target[c] * (log(all) - (scores[c] - top));
+        d[c] = (mass * exp(scores[c] - top) / all - target[c]) * (R(1) / R(batch));
+    }
+    return loss;
+}
+
+// Puts the gradient by the membrane, [steps][C], in its place.
+template <class R>
+__device__ inline void by_membrane(const Readout<R> &a, R *v, const R *d, unsigned steps) {
+    if (a.loss == SUM) {
+        for (unsigned t = threadIdx.x; t < steps; t += blockDim.x) {
+            R *q = v + (Wide)t * a.classes, mean = R(0);
+            for (unsigned c = 0; c < a.classes; c++) mean += q[c] * d[c];
+            for (unsigned c = 0; c < a.classes; c++) q[c] *= d[c] - mean;
+        }
+        return;
+    }
+    for (unsigned c = threadIdx.x; c < a.classes; c += blockDim.x) {
+        unsigned best = 0;
+        for (unsigned t = 1; a.loss == MAX && t < steps; t++) {
+            if (v[(Wide)t * a.classes + c] > v[(Wide)best * a.classes + c]) best = t;
+        }
+        R each = a.loss == MEAN ? d[c] / R(steps) : d[c];
+        for (unsigned t = 0; t < steps; t++) v[(Wide)t * a.classes + c] = a.loss != MAX || t == best ? each : R(0);
+    }
+}
+
+template <class R>
+__device__ inline void back_through_time(const Readout<R> &a, const R *d_v, unsigned b, unsigned steps) {
+    for (unsigned c = threadIdx.x; c < a.classes; c += blockDim.x) {
+        R d_state = R(0);
+        for (unsigned t = a.steps; t-- > 0;) {
+            R d_h = d_state + (t < steps ? d_v[(Wide)t * a.classes + c] : R(0));
+            a.d_x[((Wide)t * a.batch + b) * a.classes + c] = d_h * a.gain;
+            d_state = d_h * (R(1) - a.rate);
+        }
+    }
+}
+
+// A block a sample.
+template <class R>
+__device__ void readout(const Readout<R> &a) {
+    R *d = (R *)shared_memory();
+    unsigned b = blockIdx.x, steps = valid_steps(a.valid, b, a.steps);
+    R *v = a.membrane + (Wide)b * a.steps * a.classes, *scores = a.scores + (Wide)b * a.classes;
+    integrate(a, v, b, steps);
+    __syncthreads();
+    if (a.loss == SUM) {
+        for (unsigned t = threadIdx.x; t < steps; t += blockDim.x) softmax(v + (Wide)t * a.classes, a.classes);
+    }
+    __syncthreads();
+    for (unsigned c = threadIdx.x; c < a.classes; c += blockDim.x) scores[c] = score(a, v, c, steps);
+    __syncthreads();
+    if (a.targets && threadIdx.x == 0) {
+        a.losses[b] = cross_entropy(scores, a.targets + (Wide)b * a.classes, d, a.classes, a.batch);
+    }
+    __syncthreads();
+    if (a.targets && a.d_x) by_membrane(a, v, d, steps);
+    __syncthreads();
+    if (a.targets && a.d_x) back_through_time(a, v, b, steps);
+}
+EXPORT_BARRIERS(readout, Readout, 128)
