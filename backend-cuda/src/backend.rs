@@ -58,11 +58,6 @@ impl Cuda {
         Self { algorithm, ..self }
     }
 
-    /// Bytes of device memory that this backend has taken, scratch that waits for reuse included: its peak, unless memory ran short.
-    pub fn used_bytes(&self) -> usize {
-        self.device.used()
-    }
-
     pub(crate) fn scratch<R: Number>(&self, len: usize, what: &str) -> Result<Buffer<R>, Error> {
         Buffer::new(&self.device, len, || format!("{what}, {len} numbers of {}", R::NAME))
     }
@@ -151,6 +146,11 @@ impl<R: Number> Backend<R> for Cuda {
 
     fn name(&self) -> &'static str {
         self.device.name()
+    }
+
+    /// Scratch that waits for reuse is held too, so this is the peak so far, unless memory ran short.
+    fn device_bytes(&self) -> Option<usize> {
+        Some(self.device.used())
     }
 
     fn buffer(&self, len: usize) -> Result<Buffer<R>, Error> {

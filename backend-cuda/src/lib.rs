@@ -39,7 +39,7 @@ pub use backend::{Cuda, Sequence};
 pub use device::{Buffer, Number};
 pub use error::Error;
 pub use neuron::{DeviceNeuron, DeviceSurrogate};
-pub use projection::{Algorithm, DeviceKernel};
+pub use projection::{Algorithm, DeviceKernel, Work, work};
 
 /// What an emulated device has.
 #[cfg(feature = "emulator")]

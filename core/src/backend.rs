@@ -157,6 +157,11 @@ pub trait Backend<R: Real> {
     /// A name for reports, `"cpu"` say.
     fn name(&self) -> &'static str;
 
+    /// Bytes of device memory that the backend holds; `None` where its memory is the host's.
+    fn device_bytes(&self) -> Option<usize> {
+        None
+    }
+
     /// A buffer of `len` zeros.
     fn buffer(&self, len: usize) -> Result<Self::Buffer, Self::Error>;
     /// A sequence of zeros.

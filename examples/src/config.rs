@@ -17,7 +17,9 @@ pub(crate) struct Config {
     pub(crate) seed: u64,
     /// Threads; 0: one per core. Results do not depend on it.
     pub(crate) threads: usize,
-    /// How delayed projections are computed. Results agree to rounding.
+    /// What computes. Results agree to rounding.
+    pub(crate) backend: Backend,
+    /// How the CPU computes delayed projections. Results agree to rounding.
     pub(crate) algorithm: Algorithm,
     /// How a result is chosen.
     pub(crate) protocol: Protocol,
@@ -27,6 +29,19 @@ pub(crate) struct Config {
     pub(crate) network: Network,
     /// How it learns.
     pub(crate) train: Train,
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Backend {
+    /// The processor's cores.
+    Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+    /// The GPU's kernels on the processor: slow, for tests.
+    #[value(hide = true)]
+    CudaEmulated,
 }
 
 /// How delayed projections are computed.
@@ -309,6 +324,7 @@ impl Default for Config {
             preset: "custom".into(),
             seed: 0,
             threads: 0,
+            backend: Backend::Cpu,
             algorithm: Algorithm::Auto,
             protocol: Protocol::Clean,
             data: Data::default(),

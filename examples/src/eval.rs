@@ -1,13 +1,14 @@
 //! `polychron eval`: what a trained model does with items.
 
 use crate::checkpoint;
+use crate::config::{Backend, Config};
 use crate::error::{Result, at, fail};
-use crate::network::{self, Model};
+use crate::network::{self, Machine, Model};
 use crate::report::{count_spikes, median, neuron_steps, percent, say};
 use crate::task::{Decisions, Task};
 use polychron_core::loss::decide;
-use polychron_core::train::Kernel;
-use polychron_cpu::Stream;
+use polychron_core::train::{Kernel, State};
+use polychron_cpu::{Cpu, Stream};
 use polychron_datasets::Dataset;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -29,9 +30,12 @@ pub(crate) struct Args {
     /// Which items
     #[arg(long, value_enum, default_value = "test")]
     split: Part,
-    /// Run the items one by one on one thread, as they would come in
-    #[arg(long)]
+    /// Run the items one by one on one thread of the CPU, as they would come in
+    #[arg(long, conflicts_with = "backend")]
     stream: bool,
+    /// What computes, where it is not what trained
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -78,21 +82,51 @@ pub(crate) fn eval(args: &Args) -> Result<()> {
     if args.run.join("checkpoint.safetensors").exists() && !path.exists() {
         fail!("{}: no such file; finish the run with train --resume", path.display())
     }
-    let (state, config) = checkpoint::read_run(&path)?;
+    let (state, mut config) = checkpoint::read_run(&path)?;
+    config.backend = args.backend.unwrap_or(config.backend);
     let task = Task::load(&config, args.data.as_deref())?;
-    let mut model = network::model(&config, task.ends())?;
-    model.restore(&state).map_err(at(path.display()))?;
-    let items = match args.split {
-        Part::Test => &task.split.test,
-        Part::Valid => &task.split.valid,
-        Part::Train => &task.split.train,
-    };
-    let outcome = if args.stream { one_by_one } else { in_batches }(&task, &model, items)?;
-    let evaluation = evaluation(args.split, &task, &outcome);
-    if args.json {
-        return say(&format!("{}\n", serde_json::to_string(&evaluation)?));
+    if args.stream {
+        let mut model = network::model(network::cpu(&config)?, &config, task.ends())?;
+        model.restore(&state).map_err(at(path.display()))?;
+        return args.show(&task, &one_by_one(&task, &model, args.items(&task))?);
     }
-    say(&evaluation.table())
+    network::on_backend(&config, InBatches { args, config: &config, task, state, path })
+}
+
+impl Args {
+    fn items<'a>(&self, task: &'a Task) -> &'a [usize] {
+        match self.split {
+            Part::Test => &task.split.test,
+            Part::Valid => &task.split.valid,
+            Part::Train => &task.split.train,
+        }
+    }
+
+    fn show(&self, task: &Task, outcome: &Outcome) -> Result<()> {
+        let evaluation = evaluation(self.split, task, outcome);
+        if self.json {
+            return say(&format!("{}\n", serde_json::to_string(&evaluation)?));
+        }
+        say(&evaluation.table())
+    }
+}
+
+/// A trained model and the items to evaluate it on.
+struct InBatches<'a> {
+    args: &'a Args,
+    config: &'a Config,
+    task: Task,
+    state: State<f32>,
+    path: PathBuf,
+}
+
+impl network::Work for InBatches<'_> {
+    fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
+        let Self { args, config, task, state, path } = self;
+        let mut model = network::model(backend()?, config, task.ends())?;
+        model.restore(&state).map_err(at(path.display()))?;
+        args.show(&task, &in_batches(&task, &model, args.items(&task))?)
+    }
 }
 
 /// What the model did with the items.
@@ -103,7 +137,7 @@ struct Outcome {
     ms_per_item: Option<f64>,
 }
 
-fn in_batches(task: &Task, model: &Model, items: &[usize]) -> Result<Outcome> {
+fn in_batches<B: Machine>(task: &Task, model: &Model<B>, items: &[usize]) -> Result<Outcome> {
     let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
     let decisions = task.decide(model, Kernel::Discrete, items, |block| {
         let layers = model.spikes(&block.view(), Kernel::Discrete)?;
@@ -116,7 +150,7 @@ fn in_batches(task: &Task, model: &Model, items: &[usize]) -> Result<Outcome> {
     Ok(Outcome { decisions, counts, ms_per_item: None })
 }
 
-fn one_by_one(task: &Task, model: &Model, items: &[usize]) -> Result<Outcome> {
+fn one_by_one(task: &Task, model: &Model<Cpu<f32>>, items: &[usize]) -> Result<Outcome> {
     let mut stream = Stream::new(model)?;
     let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
     let mut decisions = Decisions { items: items.to_vec(), classes: Vec::new() };

@@ -3,7 +3,7 @@
 use crate::checkpoint::{self, write_atomic};
 use crate::error::{Failure, Result, at, fail};
 use crate::model_file::{self, Description};
-use crate::network::{self, Model};
+use crate::network;
 use crate::recording;
 use crate::report::{percent, say};
 use crate::task::{Decisions, Task};
@@ -11,6 +11,7 @@ use polychron_core::format::{self, Input, RING, Scheme, Weight};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::quant::{About, Spec, SynapseSpec, fold, quantize, write};
 use polychron_core::train::Kernel;
+use polychron_cpu::Cpu;
 use polychron_datasets::Dataset;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -105,7 +106,7 @@ pub(crate) fn export(args: &Args) -> Result<()> {
     let path = args.run.join("model.safetensors");
     let (state, config) = checkpoint::read_run(&path)?;
     let task = Task::load(&config, args.data.as_deref())?;
-    let mut model = network::model(&config, task.ends())?;
+    let mut model = network::model(network::cpu(&config)?, &config, task.ends())?;
     model.restore(&state).map_err(at(path.display()))?;
     let input = input(&task.data)?;
     if args.recording.is_some() && (args.weights != Weights::I8 || input != Input::Spikes) {
@@ -165,7 +166,7 @@ fn input(data: &Dataset) -> Result<Input> {
 fn finish<'a, W: Arithmetic + Into<f64>>(
     args: &Args,
     task: &Task,
-    model: &Model,
+    model: &network::Model<Cpu<f32>>,
     mut spec: Spec<W>,
     record: impl FnOnce(&[u8], &[usize]) -> Result<Option<(&'a PathBuf, Vec<u8>)>>,
 ) -> Result<()> {

@@ -1,10 +1,13 @@
 //! From configuration to network, recipe and trainer.
 
 use crate::config::{
-    Algorithm, Config, DelayStart, Delays, NeuronKind, ResetKind, require, single,
+    Algorithm, Backend, Config, DelayStart, Delays, NeuronKind, ResetKind, require, single,
 };
+#[cfg(not(all(feature = "cuda", feature = "emulator")))]
+use crate::error::fail;
 use crate::error::{Failure, Result, at};
-use polychron_core::delay::{AnyKernel, round_delay};
+use polychron_core::backend::LayerOps;
+use polychron_core::delay::{AnyKernel, Discrete, round_delay};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
@@ -15,9 +18,48 @@ use polychron_core::train::{self, Hidden, Network, Output, Recipe, Sigma};
 use polychron_cpu::{Cpu, Plan};
 
 pub(crate) type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
-pub(crate) type Trainer =
-    train::Trainer<f32, Cpu<f32>, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
-pub(crate) type Model = train::Model<f32, Cpu<f32>, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+pub(crate) type Trainer<B> = train::Trainer<f32, B, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+pub(crate) type Model<B> = train::Model<f32, B, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+
+/// A backend for whatever a configuration can name.
+pub(crate) trait Machine:
+    LayerOps<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>
+    + LayerOps<f32, Discrete, AnyNeuron<f32>, AnySurrogate<f32>>
+{
+}
+
+impl<B> Machine for B where
+    B: LayerOps<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>
+        + LayerOps<f32, Discrete, AnyNeuron<f32>, AnySurrogate<f32>>
+{
+}
+
+/// Work to be done on the backend that a configuration names.
+pub(crate) trait Work {
+    /// Does it; `backend` makes one, each time anew.
+    fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()>;
+}
+
+/// Does the work on the configuration's backend.
+pub(crate) fn on_backend(config: &Config, work: impl Work) -> Result<()> {
+    match config.backend {
+        Backend::Cpu => work.on(|| cpu(config)),
+        #[cfg(feature = "cuda")]
+        Backend::Cuda => work.on(|| Ok(polychron_cuda::Cuda::new(0)?)),
+        #[cfg(feature = "emulator")]
+        Backend::CudaEmulated => work.on(|| Ok(polychron_cuda::Cuda::emulated(Default::default()))),
+        #[cfg(not(all(feature = "cuda", feature = "emulator")))]
+        other => {
+            let (name, feature) = match other {
+                Backend::CudaEmulated => ("cuda-emulated", "emulator"),
+                _ => ("cuda", "cuda"),
+            };
+            fail!(
+                "backend = {name:?}: this program was built without it; cargo run --release --features {feature} builds it in"
+            )
+        }
+    }
+}
 
 /// What a network has to fit.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +78,7 @@ pub(crate) fn check(config: &Config) -> Result<()> {
     network(config, ends)?.check().map_err(at("network"))
 }
 
-/// The backend that a configuration asks for.
+/// The CPU as a configuration asks for it.
 pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
     let algorithm = match config.algorithm {
         Algorithm::Auto => None,
@@ -71,7 +113,44 @@ pub(crate) fn plans(
     Ok(layers.map(plan).collect())
 }
 
-/// The same in words, for one density.
+/// Multiply-adds and bytes of every layer's projection on the configuration's backend, forward and backward; densities as in [`plans`].
+pub(crate) fn work(
+    config: &Config,
+    network: &Net,
+    input: Shape,
+    densities: &[f64],
+) -> Result<Vec<[(f64, f64); 2]>> {
+    let directions: Vec<[(f64, f64); 3]> = if config.backend == Backend::Cpu {
+        let plans = plans(config, network, input, densities)?;
+        let of = |choice: polychron_cpu::Choice| (choice.work.multiply_adds, choice.work.bytes);
+        plans.iter().map(|plan| [plan.forward, plan.by_kernel, plan.by_input].map(of)).collect()
+    } else {
+        device_work(network, input)
+    };
+    let layer = |(n, [forward, by_kernel, by_input]): (usize, [(f64, f64); 3])| {
+        let by_input = if n > 0 { by_input } else { (0.0, 0.0) };
+        [forward, (by_kernel.0 + by_input.0, by_kernel.1 + by_input.1)]
+    };
+    Ok(directions.into_iter().enumerate().map(layer).collect())
+}
+
+/// Forward, by kernel and by input of every layer's projection on a GPU.
+#[cfg(feature = "cuda")]
+fn device_work(network: &Net, mut shape: Shape) -> Vec<[(f64, f64); 3]> {
+    let layer = |synapses: &Synapses| {
+        let work = polychron_cuda::work::<f32>(synapses, shape, None);
+        shape = synapses.output(shape);
+        work.map(|work| (work.multiply_adds, work.bytes))
+    };
+    network.synapses().map(layer).collect()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn device_work(_: &Net, _: Shape) -> Vec<[(f64, f64); 3]> {
+    Vec::new()
+}
+
+/// What the CPU picks in words, for one density.
 pub(crate) fn plan(config: &Config, network: &Net, input: Shape, density: f64) -> Result<String> {
     let plans = plans(config, network, input, &[density])?;
     let layer = |(n, (synapses, plan)): (usize, (&Synapses, Plan))| {
@@ -89,9 +168,8 @@ fn sigma(config: &Config, synapses: &Synapses) -> f32 {
 }
 
 /// A trainer at the start of a run.
-pub(crate) fn trainer(config: &Config, ends: Ends) -> Result<Trainer> {
-    let mut trainer =
-        Trainer::new(cpu(config)?, network(config, ends)?, recipe(config), config.seed)?;
+pub(crate) fn trainer<B: Machine>(backend: B, config: &Config, ends: Ends) -> Result<Trainer<B>> {
+    let mut trainer = Trainer::new(backend, network(config, ends)?, recipe(config), config.seed)?;
     if config.train.delays == Delays::Random {
         let mut state = trainer.state()?;
         for tensor in state.tensors.iter_mut().filter(|t| t.name.ends_with(".delay")) {
@@ -104,9 +182,9 @@ pub(crate) fn trainer(config: &Config, ends: Ends) -> Result<Trainer> {
 }
 
 /// A model with the initial parameters of a run.
-pub(crate) fn model(config: &Config, ends: Ends) -> Result<Model> {
+pub(crate) fn model<B: Machine>(backend: B, config: &Config, ends: Ends) -> Result<Model<B>> {
     let delays = recipe(config).delays;
-    Ok(Model::new(cpu(config)?, network(config, ends)?, delays, config.seed)?)
+    Ok(Model::new(backend, network(config, ends)?, delays, config.seed)?)
 }
 
 pub(crate) fn network(config: &Config, ends: Ends) -> Result<Net> {

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::write_atomic;
 use crate::error::Result;
-use crate::network::Model;
+use crate::network::{Machine, Model};
 use crate::report::Epoch;
 use crate::task::Task;
 use plotters::coord::Shift;
@@ -143,7 +143,7 @@ pub(crate) fn delays(
 }
 
 /// One utterance on its way: input, hidden layers, class probabilities over time.
-pub(crate) fn raster(path: &Path, task: &Task, model: &Model) -> Result<()> {
+pub(crate) fn raster<B: Machine>(path: &Path, task: &Task, model: &Model<B>) -> Result<()> {
     let split = &task.split;
     let Some(&item) = split.test.iter().chain(&split.valid).chain(&split.train).next() else {
         return Ok(());
@@ -232,10 +232,10 @@ fn dashes(layer: &Spikes<f32>) -> String {
 }
 
 /// The softmax of the readout's membrane, the loss's summand.
-fn scores(
+fn scores<B: Machine>(
     area: &Area<'_>,
     task: &Task,
-    model: &Model,
+    model: &Model<B>,
     readout: &Spikes<f32>,
     label: usize,
 ) -> Result<()> {

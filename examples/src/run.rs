@@ -1,8 +1,8 @@
 //! The training loop and its folder.
 
-use crate::config::{Config, Protocol, Select};
+use crate::config::{Backend, Config, Protocol, Select};
 use crate::error::{Failure, Result, at, fail};
-use crate::network::{self, Trainer};
+use crate::network::{self, Machine, Trainer};
 use crate::report::{self, Epoch, Figures, Report, percent, say};
 use crate::task::Task;
 use crate::{checkpoint, plot, presets};
@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Threads; 0: one per core
     #[arg(long)]
     threads: Option<usize>,
+    /// What computes
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
     /// How a result is chosen
     #[arg(long, value_enum)]
     protocol: Option<Protocol>,
@@ -61,6 +64,9 @@ impl Args {
         let mut set = self.set.clone();
         set.extend(self.seed.map(|seed| format!("seed={seed}")));
         set.extend(self.epochs.map(|epochs| format!("train.epochs={epochs}")));
+        if let Some(backend) = self.backend {
+            set.push(format!("backend={}", report::name(&backend)?));
+        }
         if let Some(protocol) = self.protocol {
             set.push(format!("protocol={}", report::name(&protocol)?));
         }
@@ -103,12 +109,26 @@ fn same(found: &Config, place: &Path, expected: &Config, who: &str) -> Result<()
     }
 }
 
-/// Takes one step of a trainer that is thrown away: what the machine cannot hold fails here.
-fn rehearse(config: &Config, task: &Task) -> Result<()> {
+/// Takes one step of a trainer that is thrown away: what the machine cannot hold fails here, with the batch that it can.
+fn rehearse<B: Machine>(
+    backend: &impl Fn() -> Result<B>,
+    config: &Config,
+    task: &Task,
+) -> Result<()> {
     task.epoch(0)?;
-    match network::trainer(config, task.ends())?.step(&task.largest()?.view()) {
-        Ok(_) | Err(TrainError::Diverged { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+    let take = |batch| -> Result<()> {
+        let mut trainer = network::trainer(backend()?, config, task.ends())?;
+        match trainer.step(&task.largest(batch)?.view()) {
+            Ok(_) | Err(TrainError::Diverged { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    };
+    let whole = config.data.batch;
+    let Err(Failure(problem)) = take(whole) else { return Ok(()) };
+    let smaller = std::iter::successors(Some(whole / 2), |batch| Some(batch / 2));
+    match smaller.take_while(|&batch| batch > 1).find(|&batch| take(batch).is_ok()) {
+        Some(batch) => fail!("{problem}; data.batch = {batch} fits"),
+        None => Err(Failure(problem)),
     }
 }
 
@@ -129,7 +149,7 @@ pub(crate) fn train(args: &Args) -> Result<()> {
     let task = Task::load(&config, args.data.as_deref())?;
     if args.plan {
         let network = network::network(&config, task.ends())?;
-        let batch = task.largest()?;
+        let batch = task.largest(config.data.batch)?;
         let train::Batch { shape, x, .. } = batch.view();
         let density = x.iter().filter(|&&x| x != 0.0).count() as f64 / x.len() as f64;
         return say(&network::plan(&config, &network, shape, density)?);
@@ -142,36 +162,52 @@ pub(crate) fn train(args: &Args) -> Result<()> {
     if items.is_empty() {
         fail!("{choice} chooses on items that the split does not have");
     }
-    if !args.resume {
-        rehearse(&config, &task)?;
-    }
-    let trainer = network::trainer(&config, task.ends())?;
-    let initial = trainer.model().tensors()?;
-    let mut run = Run { config, task, trainer, initial, folder, curves: Vec::new() };
-    if args.resume {
-        run.continue_there()?
-    } else {
-        run.begin()?
-    }
-    if run.epochs(args.stop_after)? {
-        run.finish()?.print(&run.folder, args.json)
-    } else {
-        let shown = run.folder.display();
-        say(&format!("{shown}: left after epoch {}; --resume goes on\n", run.trainer.epoch()))
+    network::on_backend(&config, Training { args, config: &config, task, folder })
+}
+
+/// A run that is ready to begin or to go on.
+struct Training<'a> {
+    args: &'a Args,
+    config: &'a Config,
+    task: Task,
+    folder: PathBuf,
+}
+
+impl network::Work for Training<'_> {
+    fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
+        let Self { args, config, task, folder } = self;
+        if !args.resume {
+            rehearse(&backend, config, &task)?;
+        }
+        let trainer = network::trainer(backend()?, config, task.ends())?;
+        let initial = trainer.model().tensors()?;
+        let config = config.clone();
+        let mut run = Run { config, task, trainer, initial, folder, curves: Vec::new() };
+        if args.resume {
+            run.continue_there()?
+        } else {
+            run.begin()?
+        }
+        if run.epochs(args.stop_after)? {
+            run.finish()?.print(&run.folder, args.json)
+        } else {
+            let shown = run.folder.display();
+            say(&format!("{shown}: left after epoch {}; --resume goes on\n", run.trainer.epoch()))
+        }
     }
 }
 
-struct Run {
+struct Run<B: Machine> {
     config: Config,
     task: Task,
-    trainer: Trainer,
+    trainer: Trainer<B>,
     /// Parameters before the first step.
     initial: Vec<Tensor<f32>>,
     folder: PathBuf,
     curves: Vec<Epoch>,
 }
 
-impl Run {
+impl<B: Machine> Run<B> {
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }

@@ -2,7 +2,7 @@
 
 use crate::config::{Bins, Config, Data, Delays, Division, Source, require};
 use crate::error::{Failure, Result, fail};
-use crate::network::{Ends, Model};
+use crate::network::{Ends, Machine, Model};
 use polychron_core::loss::decide;
 use polychron_core::shape::Shape;
 use polychron_core::train::{self, Kernel};
@@ -109,12 +109,12 @@ impl Task {
         self.assemble(&changed, &(0..indices.len()).collect::<Vec<_>>())
     }
 
-    /// A batch as large as any without augmentation.
-    pub(crate) fn largest(&self) -> Result<Block> {
+    /// A batch as large as any of at most `batch` items, without augmentation.
+    pub(crate) fn largest(&self, batch: usize) -> Result<Block> {
         let Split { train, valid, test } = &self.split;
         let items = [train, valid, test].map(Vec::len).into_iter().max().unwrap_or(0);
         let longest = (0..self.data.samples.len()).max_by_key(|&i| self.data.samples[i].steps);
-        self.block(&vec![longest.unwrap_or(0); items.min(self.options.batch)])
+        self.block(&vec![longest.unwrap_or(0); items.min(batch)])
     }
 
     /// A batch as it is.
@@ -133,9 +133,9 @@ impl Task {
     }
 
     /// Decides on items with that kernel; `look` sees every block before.
-    pub(crate) fn decide(
+    pub(crate) fn decide<B: Machine>(
         &self,
-        model: &Model,
+        model: &Model<B>,
         kernel: Kernel,
         items: &[usize],
         mut look: impl FnMut(&Block) -> Result<()>,
@@ -151,7 +151,11 @@ impl Task {
     }
 
     /// The share of items that are decided rightly; `None` for none.
-    pub(crate) fn accuracy(&self, model: &Model, items: &[usize]) -> Result<Option<f64>> {
+    pub(crate) fn accuracy<B: Machine>(
+        &self,
+        model: &Model<B>,
+        items: &[usize],
+    ) -> Result<Option<f64>> {
         let decisions = self.decide(model, Kernel::Discrete, items, |_| Ok(()))?;
         Ok(decisions.accuracy(&self.data, |_| true))
     }

@@ -46,7 +46,7 @@ impl Plan {
         Some(Self { length, pairs, outputs })
     }
 
-    fn bins(&self) -> usize {
+    pub(super) fn bins(&self) -> usize {
         self.length / 2 + 1
     }
 

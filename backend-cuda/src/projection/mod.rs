@@ -19,6 +19,47 @@ pub enum Algorithm {
     Direct,
 }
 
+/// The work of one direction of a delayed projection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Work {
+    /// Multiply-adds of synapses, those of transforms left out.
+    pub multiply_adds: f64,
+    /// Bytes of input and output, each moved once, and of kernels and spectra, each written and read once.
+    pub bytes: f64,
+}
+
+/// The work of a projection of an input of that shape, forward, by its kernel and by its input, by that algorithm or by the one that is
+/// taken without.
+pub fn work<R: Number>(
+    synapses: &Synapses,
+    input: Shape,
+    algorithm: Option<Algorithm>,
+) -> [Work; 3] {
+    let Synapses { inputs, outputs, count, taps, .. } = *synapses;
+    let output = synapses.output(input);
+    let (pairs, batch) = ((inputs * outputs) as f64, input.batch as f64);
+    let ends = (input.len() + output.len()) as f64;
+    let parameters = 3.0 * pairs * count as f64;
+    let plan = match algorithm {
+        Some(Algorithm::Direct) => None,
+        _ => frequency::Plan::new::<R>(synapses, input, output),
+    };
+    let Some(plan) = plan else {
+        let kernel = pairs * taps as f64;
+        let bytes = R::BYTES as f64 * (ends + parameters + 2.0 * kernel);
+        return [Work { multiply_adds: kernel * batch * input.steps as f64, bytes }; 3];
+    };
+    let bins = plan.bins() as f64;
+    let spectra = |columns: f64| 4.0 * bins * columns;
+    let (x, y) = (batch * inputs as f64, batch * outputs as f64);
+    let all = spectra(x) + spectra(pairs) + spectra(y);
+    let moved = [all, all, spectra(x) + spectra(pairs) + 0.5 * spectra(y)];
+    moved.map(|spectra| Work {
+        multiply_adds: 4.0 * bins * batch * pairs,
+        bytes: R::BYTES as f64 * (ends + parameters + spectra),
+    })
+}
+
 /// A delay kernel that CUDA kernels know.
 #[diagnostic::on_unimplemented(
     message = "the CUDA backend has no delay kernel `{Self}`",

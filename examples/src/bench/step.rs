@@ -1,16 +1,15 @@
 //! `polychron bench step`: the trainer's step on made input, with a stopwatch around the backend.
 
-use super::stopwatch::{Laps, Stopwatch};
+use super::stopwatch::{Laps, Stopwatch, Watching};
 use super::{INPUT, Net, Setting, counts, cpu_model, peak_rss_mib};
-use crate::config::{Config, require};
+use crate::config::{Backend, Config, require};
 use crate::error::{Failure, Result};
-use crate::network::{self, Net as Network};
+use crate::network::{self, Machine, Net as Network};
 use crate::report::{median, name, say};
-use polychron_core::backend::Backend;
+use polychron_core::backend::Backend as _;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::train::{Batch, Trainer};
-use polychron_cpu::{Choice, Plan, Work};
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -29,7 +28,10 @@ pub(crate) struct Args {
     /// Steps before them; firing rates are those of the first
     #[arg(long, default_value_t = 2)]
     warmup: usize,
-    /// Print what the backend picks for every layer, and why, and time nothing
+    /// What computes
+    #[arg(long, value_enum, default_value = "cpu")]
+    backend: Backend,
+    /// Print what the CPU picks for every layer, and why, and time nothing
     #[arg(long)]
     plan: bool,
     /// Print one JSON object
@@ -49,6 +51,9 @@ struct Timing {
     threads: usize,
     repeats: usize,
     total_ms: f64,
+    /// The same with the input on the device beforehand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resident_ms: Option<f64>,
     /// In order of the step; `other` is what the trainer does itself.
     #[serde(serialize_with = "as_map")]
     stages: Vec<(String, f64)>,
@@ -58,10 +63,13 @@ struct Timing {
     /// Mean spikes a neuron and step of every hidden layer, at the initial weights.
     firing_rates: Vec<f64>,
     /// The rate of products of large matrices on the same threads.
-    gemm_peak_gflops: f64,
+    gemm_peak_gflops: Option<f64>,
     /// What the step takes without any shortcut.
     dense_gflop: f64,
     peak_rss_mib: Option<f64>,
+    /// Device memory held at the end, scratch included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_mib: Option<f64>,
     cpu: Option<String>,
     device: &'static str,
 }
@@ -88,52 +96,84 @@ pub(crate) fn step(args: &Args) -> Result<()> {
         target[b % ends.classes] = 1.0;
     }
     let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
-    let watch = Stopwatch::new(network::cpu(&config)?);
-    let recipe = network::recipe(&config);
-    let mut trainer = Trainer::new(watch, network, recipe, config.seed)?;
-    let mut take = |counting| {
-        trainer.model().backend().restart(counting);
-        let start = Instant::now();
-        trainer.step(&batch)?;
-        let total = start.elapsed().as_secs_f64() * 1e3;
-        Ok::<_, Failure>((total, trainer.model().backend().restart(false)))
-    };
-    let (_, Laps { rates: firing_rates, .. }) = take(true)?;
-    for _ in 1..args.warmup {
-        take(false)?;
+    network::on_backend(&config, Step { args, config: &config, network, batch, dense_gflop })
+}
+
+/// A step to be timed.
+struct Step<'a> {
+    args: &'a Args,
+    config: &'a Config,
+    network: Network,
+    batch: Batch<'a, f32>,
+    dense_gflop: f64,
+}
+
+impl network::Work for Step<'_> {
+    fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
+        let Self { args, config, network, batch, dense_gflop } = self;
+        let (shape, density) = (batch.shape, args.setting.density);
+        let recipe = network::recipe(config);
+        let watch = Stopwatch::new(backend()?);
+        let mut trainer = Trainer::new(watch, network, recipe, config.seed)?;
+        let mut take = |watching, counting| {
+            let watch = trainer.model().backend();
+            watch.watch(watching);
+            watch.restart(counting);
+            let start = Instant::now();
+            trainer.step(&batch)?;
+            let watch = trainer.model().backend();
+            watch.synchronize()?;
+            Ok::<_, Failure>((start.elapsed().as_secs_f64() * 1e3, watch.restart(false)))
+        };
+        let (_, Laps { rates: firing_rates, .. }) = take(Watching::Stages, true)?;
+        for _ in 1..args.warmup {
+            take(Watching::Stages, false)?;
+        }
+        let mut times =
+            |watching| (0..args.repeats).map(|_| take(watching, false)).collect::<Result<Vec<_>>>();
+        let total = |runs: &[(f64, Laps)]| median(runs.iter().map(|(total, _)| *total));
+        let runs = times(Watching::Stages)?;
+        let stages = stages(&runs);
+        let cpu = config.backend == Backend::Cpu;
+        let (total_ms, resident_ms) = if cpu {
+            (total(&runs), None)
+        } else {
+            (total(&times(Watching::Steps)?), Some(total(&times(Watching::ResidentSteps)?)))
+        };
+        let peak_rss_mib = peak_rss_mib();
+        let watch = trainer.model().backend();
+        let taps = config.network.max_delay + 1;
+        let densities: Vec<_> = [density].into_iter().chain(firing_rates.clone()).collect();
+        let work = network::work(config, trainer.model().network(), shape, &densities)?;
+        let cpu_rate = || Ok::<_, Failure>(1e-9 * network::cpu(config)?.gemm_rate());
+        let gemm_peak_gflops = cpu.then(cpu_rate).transpose()?;
+        let timing = Timing {
+            net: args.setting.net,
+            dt_ms: args.setting.dt_ms,
+            steps: shape.steps,
+            batch: shape.batch,
+            taps,
+            sigma: config.train.sigma_start.unwrap_or((taps / 2) as f64),
+            density,
+            threads: config.threads(),
+            repeats: args.repeats,
+            total_ms,
+            resident_ms,
+            rates: rates(&work, &stages),
+            stages,
+            firing_rates,
+            gemm_peak_gflops,
+            dense_gflop,
+            peak_rss_mib,
+            device_mib: watch.device_bytes().map(|bytes| bytes as f64 / 1_048_576.0),
+            cpu: cpu_model(),
+            device: watch.name(),
+        };
+        if args.json {
+            return say(&format!("{}\n", serde_json::to_string(&timing)?));
+        }
+        say(&timing.table()?)
     }
-    let runs = (0..args.repeats).map(|_| take(false)).collect::<Result<Vec<_>>>()?;
-    let peak_rss_mib = peak_rss_mib();
-    let watch = trainer.model().backend();
-    let taps = config.network.max_delay + 1;
-    let stages = stages(&runs);
-    let densities: Vec<_> =
-        [args.setting.density].into_iter().chain(firing_rates.clone()).collect();
-    let plans = network::plans(&config, trainer.model().network(), shape, &densities)?;
-    let timing = Timing {
-        net: args.setting.net,
-        dt_ms: args.setting.dt_ms,
-        steps: shape.steps,
-        batch: shape.batch,
-        taps,
-        sigma: config.train.sigma_start.unwrap_or((taps / 2) as f64),
-        density: args.setting.density,
-        threads: config.threads(),
-        repeats: args.repeats,
-        total_ms: median(runs.iter().map(|(total, _)| *total)),
-        rates: rates(&plans, &stages),
-        stages,
-        firing_rates,
-        gemm_peak_gflops: 1e-9 * watch.backend().gemm_rate(),
-        dense_gflop,
-        peak_rss_mib,
-        cpu: cpu_model(),
-        device: watch.name(),
-    };
-    if args.json {
-        return say(&format!("{}\n", serde_json::to_string(&timing)?));
-    }
-    say(&timing.table()?)
 }
 
 /// The setting's configuration with this command's own options.
@@ -143,6 +183,7 @@ fn config(args: &Args) -> Result<Config> {
     }
     let mut config = args.setting.config()?;
     config.train.sigma_start = args.sigma;
+    config.backend = args.backend;
     config.check()?;
     Ok(config)
 }
@@ -172,22 +213,17 @@ fn stages(runs: &[(f64, Laps)]) -> Vec<(String, f64)> {
     names.map(stage).chain([("other".into(), median(runs.iter().map(rest)))]).collect()
 }
 
-/// Multiply-adds and bytes of the layers' projections over the time of their stages.
-fn rates(plans: &[Plan], stages: &[(String, f64)]) -> Vec<(String, Rate)> {
-    let layer = |(n, plan): (usize, &Plan)| {
-        let by_input = (n > 0).then_some(plan.by_input);
-        let back = [Some(plan.by_kernel), by_input].into_iter().flatten().collect();
-        [("forward", vec![plan.forward]), ("backward", back)].map(|(way, choices)| {
+/// Multiply-adds and bytes, of the projections of every layer forward and backward, over the time of their stages.
+fn rates(work: &[[(f64, f64); 2]], stages: &[(String, f64)]) -> Vec<(String, Rate)> {
+    let layer = |(n, work): (usize, &[(f64, f64); 2])| {
+        ["forward", "backward"].into_iter().zip(*work).map(move |(way, (multiply_adds, bytes))| {
             let name = format!("{way}_{}", n + 1);
             let ms = stages.iter().find(|(stage, _)| *stage == name).map_or(f64::NAN, |s| s.1);
-            let sum = |of: fn(&Work) -> f64| {
-                1e-6 * choices.iter().map(|choice: &Choice| of(&choice.work)).sum::<f64>() / ms
-            };
-            let gflops = sum(|work| 2.0 * work.multiply_adds);
-            (name, Rate { gflops, gbytes_per_s: sum(|work| work.bytes) })
+            let (gflops, gbytes_per_s) = (2e-6 * multiply_adds / ms, 1e-6 * bytes / ms);
+            (name, Rate { gflops, gbytes_per_s })
         })
     };
-    plans.iter().enumerate().flat_map(layer).collect()
+    work.iter().enumerate().flat_map(layer).collect()
 }
 
 fn as_map<T: Serialize, S: Serializer>(
@@ -218,19 +254,25 @@ impl Timing {
             }
             text.push('\n');
         }
-        let _ = writeln!(text, "  {:<12} {:>9.2} ms\n", "total", self.total_ms);
+        let _ = writeln!(text, "  {:<12} {:>9.2} ms", "total", self.total_ms);
+        if let Some(ms) = self.resident_ms {
+            let _ = writeln!(text, "  {:<12} {ms:>9.2} ms", "resident");
+        }
+        text.push('\n');
         for (n, rate) in self.firing_rates.iter().enumerate() {
             let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes a neuron and step", n + 1);
         }
-        let _ = writeln!(
-            text,
-            "{:.1} GFLOP done densely, {:.0} GFLOP/s; products of large matrices {:.0} GFLOP/s",
-            self.dense_gflop,
-            self.dense_gflop / self.total_ms * 1e3,
-            self.gemm_peak_gflops
-        );
+        let rate = self.dense_gflop / self.total_ms * 1e3;
+        let _ = write!(text, "{:.1} GFLOP done densely, {rate:.0} GFLOP/s", self.dense_gflop);
+        if let Some(peak) = self.gemm_peak_gflops {
+            let _ = write!(text, "; products of large matrices {peak:.0} GFLOP/s");
+        }
+        text.push('\n');
         if let Some(mib) = self.peak_rss_mib {
             let _ = writeln!(text, "peak memory {mib:.0} MiB");
+        }
+        if let Some(mib) = self.device_mib {
+            let _ = writeln!(text, "device memory {mib:.0} MiB");
         }
         Ok(text)
     }

@@ -10,7 +10,7 @@ use polychron_core::optim::Adam;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Surrogate;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -18,6 +18,18 @@ use std::time::Instant;
 pub(super) struct Stopwatch<B> {
     backend: B,
     laps: RefCell<Laps>,
+    watching: Cell<Watching>,
+}
+
+/// What the stopwatch does besides handing operations on.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Watching {
+    /// Waits for the end of every operation and keeps its time.
+    Stages,
+    /// Nothing.
+    Steps,
+    /// Leaves the input where it is: it was uploaded before.
+    ResidentSteps,
 }
 
 /// What was seen since the last look.
@@ -43,12 +55,12 @@ enum Stage {
 
 impl<B: Backend<f32>> Stopwatch<B> {
     pub(super) fn new(backend: B) -> Self {
-        Self { backend, laps: RefCell::default() }
+        Self { backend, laps: RefCell::default(), watching: Cell::new(Watching::Stages) }
     }
 
-    /// The backend at work.
-    pub(super) fn backend(&self) -> &B {
-        &self.backend
+    /// From now on.
+    pub(super) fn watch(&self, watching: Watching) {
+        self.watching.set(watching);
     }
 
     /// Ends the current laps and starts new ones. Counting spikes takes time outside of the stages.
@@ -61,6 +73,9 @@ impl<B: Backend<f32>> Stopwatch<B> {
         stage: Stage,
         work: impl FnOnce() -> Result<T, B::Error>,
     ) -> Result<T, B::Error> {
+        if self.watching.get() != Watching::Stages {
+            return work();
+        }
         let start = Instant::now();
         let result = work()?;
         self.backend.synchronize()?;
@@ -121,14 +136,24 @@ impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
         self.backend.shape(sequence)
     }
 
+    fn device_bytes(&self) -> Option<usize> {
+        self.backend.device_bytes()
+    }
+    fn upload_sequence(&self, from: &[f32], to: &mut B::Sequence) -> Result<(), B::Error> {
+        if self.watching.get() == Watching::ResidentSteps {
+            return Ok(());
+        }
+        self.time(Stage::Named("upload"), || self.backend.upload_sequence(from, to))
+    }
+
     timed! {
         Stage::Named("memory") => buffer(len: usize) -> B::Buffer;
         Stage::Named("memory") => sequence(shape: Shape) -> B::Sequence;
         Stage::Named("upload") => upload(from: &[f32], to: &mut B::Buffer) -> ();
-        Stage::Named("upload") => upload_sequence(from: &[f32], to: &mut B::Sequence) -> ();
         Stage::Named("download") => download(from: &B::Buffer, to: &mut [f32]) -> ();
         Stage::Named("download") => download_sequence(from: &B::Sequence, to: &mut [f32]) -> ();
         Stage::Named("synchronize") => synchronize() -> ();
+        Stage::Named("finite") => is_finite(buffer: &B::Buffer, len: usize) -> bool;
         Stage::Named("norm") => norm_forward(
             norm: &BatchNorm<f32>, params: View<'_, B::Buffer>, mode: NormMode<'_, B::Buffer>, valid: Valid<'_>,
             y: &B::Sequence, saved: &mut B::Buffer, z: &mut B::Sequence
