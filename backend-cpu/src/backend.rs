@@ -144,6 +144,11 @@ impl<R: Real> Backend<R> for Cpu<R> {
         Ok(())
     }
 
+    fn is_finite(&self, buffer: &Vec<R>, len: usize) -> Result<bool, Error> {
+        expect("buffer", buffer.len(), len)?;
+        Ok(buffer.iter().all(|x| x.is_finite()))
+    }
+
     fn norm_forward(
         &self,
         norm: &BatchNorm<R>,

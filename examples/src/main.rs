@@ -5,6 +5,8 @@ mod bench;
 mod checkpoint;
 mod config;
 mod data;
+#[cfg(all(test, feature = "emulator"))]
+mod device_failures;
 mod error;
 mod eval;
 mod export;

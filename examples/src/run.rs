@@ -110,7 +110,7 @@ fn same(found: &Config, place: &Path, expected: &Config, who: &str) -> Result<()
 }
 
 /// Takes one step of a trainer that is thrown away: what the machine cannot hold fails here, with the batch that it can.
-fn rehearse<B: Machine>(
+pub(crate) fn rehearse<B: Machine>(
     backend: &impl Fn() -> Result<B>,
     config: &Config,
     task: &Task,
@@ -124,11 +124,14 @@ fn rehearse<B: Machine>(
         }
     };
     let whole = config.data.batch;
-    let Err(Failure(problem)) = take(whole) else { return Ok(()) };
+    let failure = match take(whole) {
+        Err(failure) if config.backend != Backend::Cpu => failure,
+        done => return done,
+    };
     let smaller = std::iter::successors(Some(whole / 2), |batch| Some(batch / 2));
     match smaller.take_while(|&batch| batch > 1).find(|&batch| take(batch).is_ok()) {
-        Some(batch) => fail!("{problem}; data.batch = {batch} fits"),
-        None => Err(Failure(problem)),
+        Some(batch) => fail!("{failure}; data.batch = {batch} fits"),
+        None => Err(failure),
     }
 }
 
@@ -166,11 +169,11 @@ pub(crate) fn train(args: &Args) -> Result<()> {
 }
 
 /// A run that is ready to begin or to go on.
-struct Training<'a> {
-    args: &'a Args,
-    config: &'a Config,
-    task: Task,
-    folder: PathBuf,
+pub(crate) struct Training<'a> {
+    pub(crate) args: &'a Args,
+    pub(crate) config: &'a Config,
+    pub(crate) task: Task,
+    pub(crate) folder: PathBuf,
 }
 
 impl network::Work for Training<'_> {

@@ -394,14 +394,14 @@ fn a_timed_step_says_what_was_timed() {
         assert_eq!(one[key], value, "{key}");
     }
     let stages = one["stages"].as_object().unwrap();
-    for stage in ["upload", "dropout", "readout", "download", "adam", "other"] {
+    for stage in ["upload", "dropout", "readout", "download", "finite", "adam", "other"] {
         assert!(stages[stage].is_f64(), "{stage}: {stages:?}");
     }
     for layer in 1..=3 {
         let passes = ["forward", "backward"].map(|pass| &stages[&format!("{pass}_{layer}")]);
         assert!(passes.iter().all(|ms| ms.as_f64() > Some(0.0)), "{stages:?}");
     }
-    assert_eq!(stages.len(), 12, "{stages:?}");
+    assert_eq!(stages.len(), 13, "{stages:?}");
     let rates = one["firing_rates"].as_array().unwrap();
     assert!(rates.len() == 2 && rates.iter().all(|r| (0.0..=1.0).contains(&r.as_f64().unwrap())));
     assert_eq!(one["firing_rates"], two["firing_rates"]);

@@ -136,6 +136,9 @@ impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
         self.backend.shape(sequence)
     }
 
+    fn synchronize(&self) -> Result<(), B::Error> {
+        self.backend.synchronize()
+    }
     fn device_bytes(&self) -> Option<usize> {
         self.backend.device_bytes()
     }
@@ -152,7 +155,6 @@ impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
         Stage::Named("upload") => upload(from: &[f32], to: &mut B::Buffer) -> ();
         Stage::Named("download") => download(from: &B::Buffer, to: &mut [f32]) -> ();
         Stage::Named("download") => download_sequence(from: &B::Sequence, to: &mut [f32]) -> ();
-        Stage::Named("synchronize") => synchronize() -> ();
         Stage::Named("finite") => is_finite(buffer: &B::Buffer, len: usize) -> bool;
         Stage::Named("norm") => norm_forward(
             norm: &BatchNorm<f32>, params: View<'_, B::Buffer>, mode: NormMode<'_, B::Buffer>, valid: Valid<'_>,
