@@ -1,9 +1,9 @@
 // What every kernel includes: numbers, indices, and how a template becomes a pair of kernels. All shared memory is dynamic, and
-// threads speak only through it, so that the same text also runs on a processor (emulator.h).
+// threads speak only through it, so that the same text also runs on a processor (device/emulator.h).
 #pragma once
 
 #ifdef POLYCHRON_EMULATOR
-#include "emulator.h"
+#include "device/emulator.h"
 #define EXPORT(name, Args, threads) EMULATED(name, Args)
 #define EXPORT_BARRIERS(name, Args, threads) EMULATED_BARRIERS(name, Args)
 #define UNROLL(times)

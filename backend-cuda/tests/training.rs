@@ -168,7 +168,7 @@ fn full_memory_names_the_block_and_its_size() {
         ),
         "{text}"
     );
-    assert!(text.contains("24064 bytes are in use, 75936 free"), "{text}");
+    assert!(text.contains("24000 bytes are in use, 76000 free"), "{text}");
     drop(kept);
     let huge = Backend::<f64>::buffer(&cuda, usize::MAX / 4).unwrap_err();
     assert!(matches!(huge, Error::OutOfMemory { .. }), "{huge}");

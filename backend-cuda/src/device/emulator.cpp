@@ -1,4 +1,4 @@
-#include "../emulator.h"
+#include "emulator.h"
 
 extern "C" emulator::Kernel polychron_emulated(const char *name) {
     for (const emulator::Entry *entry = emulator::Entry::all; entry; entry = entry->next) {

@@ -5,7 +5,8 @@ use super::{Launch, Plain, Refusal};
 use crate::Emulated;
 use crate::error::Error;
 use std::alloc::{Layout, alloc, dealloc};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_void};
 
 type Kernel = unsafe extern "C" fn(*const u32, u32, u32, *const c_void);
@@ -14,15 +15,23 @@ unsafe extern "C" {
     fn polychron_emulated(name: *const c_char) -> Option<Kernel>;
 }
 
+/// Bytes before and after every block that stay as they are; as a driver aligns.
+const GUARD: usize = 256;
+/// What they are: as numbers they are large, so that what reads them shows.
+const GUARDED: u8 = 0x5a;
+
 pub(super) struct Emulator {
     limits: Emulated,
+    /// Sizes by address.
+    blocks: RefCell<BTreeMap<u64, usize>>,
     used: Cell<usize>,
     launches: Cell<usize>,
 }
 
 impl Emulator {
     pub(super) fn new(limits: Emulated) -> Self {
-        Self { limits, used: Cell::new(0), launches: Cell::new(0) }
+        let (blocks, used, launches) = Default::default();
+        Self { limits, blocks, used, launches }
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -49,21 +58,40 @@ impl Emulator {
         if self.free_bytes().is_some_and(|free| free < bytes) {
             return Err(Refusal::OutOfMemory);
         }
-        // SAFETY: the device asks for more than 0 bytes.
-        let address = unsafe { alloc(layout(bytes)?) };
-        if address.is_null() {
+        let layout = layout(bytes)?;
+        // SAFETY: the layout has more than 0 bytes.
+        let start = unsafe { alloc(layout) };
+        if start.is_null() {
             return Err(Refusal::OutOfMemory);
         }
-        // SAFETY: `bytes` bytes were just allocated there. All bits set is NaN: what reads before it writes shows.
-        unsafe { address.write_bytes(0xff, bytes) };
+        // SAFETY: so many bytes were just allocated there, the block between its guards. All bits set is NaN: what reads before it
+        // writes shows.
+        unsafe {
+            start.write_bytes(GUARDED, layout.size());
+            start.add(GUARD).write_bytes(0xff, bytes);
+        }
         self.used.set(self.used.get() + bytes);
-        Ok(address.expose_provenance() as u64)
+        let address = (start.expose_provenance() + GUARD) as u64;
+        self.blocks.borrow_mut().insert(address, bytes);
+        Ok(address)
+    }
+
+    /// Whether the guards of every block are as they were.
+    fn guarded(&self) -> bool {
+        self.blocks.borrow().iter().all(|(&address, &bytes)| {
+            [address - GUARD as u64, address + bytes as u64].into_iter().all(|guard| {
+                // SAFETY: the block was allocated with a guard on either side, and all their bytes written.
+                let guard = unsafe { std::slice::from_raw_parts(pointer(guard), GUARD) };
+                guard.iter().all(|&byte| byte == GUARDED)
+            })
+        })
     }
 
     pub(super) fn release(&self, address: u64, bytes: usize) {
         if let Ok(layout) = layout(bytes) {
+            self.blocks.borrow_mut().remove(&address);
             // SAFETY: `allocate` gave that address for as many bytes, and nothing uses an idle block.
-            unsafe { dealloc(pointer(address), layout) };
+            unsafe { dealloc(pointer(address - GUARD as u64), layout) };
             self.used.set(self.used.get() - bytes);
         }
     }
@@ -110,7 +138,11 @@ impl Emulator {
         unsafe {
             kernel(launch.grid.as_ptr(), launch.threads, launch.shared as u32, arguments);
         }
-        Ok(())
+        if self.guarded() {
+            return Ok(());
+        }
+        let reason = "wrote outside of a block".into();
+        Err(Error::Driver { call: name.trim_end_matches('\0').into(), reason })
     }
 }
 
@@ -119,5 +151,6 @@ fn pointer(address: u64) -> *mut u8 {
 }
 
 fn layout(bytes: usize) -> Result<Layout, Refusal> {
-    Layout::from_size_align(bytes, super::GRAIN).map_err(|_| Refusal::OutOfMemory)
+    let whole = bytes.checked_add(2 * GUARD).ok_or(Refusal::OutOfMemory)?;
+    Layout::from_size_align(whole, GUARD).map_err(|_| Refusal::OutOfMemory)
 }

@@ -36,7 +36,7 @@ macro_rules! kernels {
                 // SAFETY: the structure is the kernel's own (`arguments.h` is generated from it, and this macro pairs both by
                 // name); its addresses come from live blocks of `device`, borrowed for as long as the call, and blocks are
                 // reused only in the order of the work. Callers check sizes before; the kernels stay within them, which the
-                // conformance suite holds on the emulator, under AddressSanitizer too.
+                // conformance suite holds on the emulator, whose blocks are guarded on either side.
                 unsafe { run(device, kernel.name::<R>(), &kernel, launch, std::ptr::from_ref(arguments).cast()) }
             }
         )*)*

@@ -242,9 +242,6 @@ impl<T> Drop for Buffer<T> {
     }
 }
 
-/// Blocks are multiples of this many bytes, which aligns them and lets similar sizes share.
-const GRAIN: usize = 256;
-
 impl<T: Plain> Buffer<T> {
     /// `len` numbers of any value; `what` names the block in an error.
     pub(crate) fn new(
@@ -252,7 +249,7 @@ impl<T: Plain> Buffer<T> {
         len: usize,
         what: impl Fn() -> String,
     ) -> Result<Self, Error> {
-        let bytes = len.checked_mul(size_of::<T>()).and_then(|n| n.checked_next_multiple_of(GRAIN));
+        let bytes = len.checked_mul(size_of::<T>());
         let bytes = bytes.filter(|&bytes| bytes <= isize::MAX as usize);
         let Some(bytes) = bytes else {
             let (bytes, used) = (usize::MAX, device.used());

@@ -1,5 +1,5 @@
 // Runs kernels on a processor, for tests: blocks one after the other, and where a kernel has barriers one fiber for each of
-// its threads. Finds wrong indices, races between a block's threads across a missing barrier only by their order, and nothing about speed.
+// its threads. Every other launch goes through blocks and threads backwards, so that what depends on their order gives other bits.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -18,6 +18,7 @@ struct Dimensions {
 namespace emulator {
 inline thread_local Dimensions thread, block, threads, blocks;
 inline thread_local void *shared = nullptr;
+inline thread_local bool backwards = true;
 
 struct Fiber {
     void *stack_pointer;
@@ -73,7 +74,8 @@ inline void run_block_with_barriers(unsigned count) {
     for (unsigned n = 0; n < count; n++) start(fibers[n]);
     for (unsigned left = count; left;) {
         unsigned finished = 0;
-        for (running = 0; running < count; running++) {
+        for (unsigned n = 0; n < count; n++) {
+            running = backwards ? count - 1 - n : n;
             if (fibers[running].done) continue;
             thread = {running, 0, 0};
             polychron_switch_stack(&scheduler, fibers[running].stack_pointer);
@@ -93,20 +95,21 @@ void launch(const unsigned *grid, unsigned count, unsigned shared_bytes, void (*
     shared = memory;
     body = kernel;
     arguments = a;
-    for (unsigned z = 0; z < grid[2]; z++)
-        for (unsigned y = 0; y < grid[1]; y++)
-            for (unsigned x = 0; x < grid[0]; x++) {
-                block = {x, y, z};
-                if (memory) memset(memory, 0xff, shared_bytes);
-                if (barriers) {
-                    run_block_with_barriers(count);
-                } else {
-                    for (unsigned n = 0; n < count; n++) {
-                        thread = {n, 0, 0};
-                        kernel(a);
-                    }
-                }
-            }
+    backwards = !backwards;
+    unsigned all = grid[0] * grid[1] * grid[2];
+    for (unsigned n = 0; n < all; n++) {
+        unsigned at = backwards ? all - 1 - n : n;
+        block = {at % grid[0], at / grid[0] % grid[1], at / grid[0] / grid[1]};
+        if (memory) memset(memory, 0xff, shared_bytes);
+        if (barriers) {
+            run_block_with_barriers(count);
+            continue;
+        }
+        for (unsigned m = 0; m < count; m++) {
+            thread = {backwards ? count - 1 - m : m, 0, 0};
+            kernel(a);
+        }
+    }
     free(memory);
 }
 } // namespace emulator
