@@ -144,9 +144,11 @@ impl<R: Real> Backend<R> for Cpu<R> {
         Ok(())
     }
 
-    fn is_finite(&self, buffer: &Vec<R>, len: usize) -> Result<bool, Error> {
-        expect("buffer", buffer.len(), len)?;
-        Ok(buffer.iter().all(|x| x.is_finite()))
+    fn are_finite(&self, buffers: &[(&Vec<R>, usize)]) -> Result<bool, Error> {
+        for (buffer, len) in buffers {
+            expect("buffer", buffer.len(), *len)?;
+        }
+        Ok(buffers.iter().all(|(buffer, _)| buffer.iter().all(|x| x.is_finite())))
     }
 
     fn norm_forward(

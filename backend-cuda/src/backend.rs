@@ -263,12 +263,14 @@ impl<R: Number> Backend<R> for Cuda {
         Ok(mask)
     }
 
-    fn is_finite(&self, buffer: &Buffer<R>, len: usize) -> Result<bool, Error> {
-        expect("buffer", buffer.len(), len)?;
+    fn are_finite(&self, buffers: &[(&Buffer<R>, usize)]) -> Result<bool, Error> {
         let mut found = Buffer::<u32>::zeros(&self.device, 1, || "a flag".to_owned())?;
-        let len = buffer.len() as u64;
-        let arguments = Finite { values: buffer.get(), found: found.get_mut(), len };
-        kernels::find_not_finite(&self.device, Launch::each(buffer.len(), 256), &arguments)?;
+        for &(buffer, len) in buffers {
+            expect("buffer", buffer.len(), len)?;
+            let arguments =
+                Finite { values: buffer.get(), found: found.get_mut(), len: len as u64 };
+            kernels::find_not_finite(&self.device, Launch::each(len, 256), &arguments)?;
+        }
         let mut flag = [0];
         found.download(&mut flag)?;
         Ok(flag == [0])

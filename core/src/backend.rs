@@ -238,11 +238,16 @@ pub trait Backend<R: Real> {
         second: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// Whether every number in the buffer is finite.
-    fn is_finite(&self, buffer: &Self::Buffer, len: usize) -> Result<bool, Self::Error> {
-        let mut host = vec![R::zero(); len];
-        self.download(buffer, &mut host)?;
-        Ok(host.iter().all(|x| x.is_finite()))
+    /// Whether every number in the buffers, each given with its length, is finite.
+    fn are_finite(&self, buffers: &[(&Self::Buffer, usize)]) -> Result<bool, Self::Error> {
+        for &(buffer, len) in buffers {
+            let mut host = vec![R::zero(); len];
+            self.download(buffer, &mut host)?;
+            if !host.iter().all(|x| x.is_finite()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// A dropout mask `[batch, width]` of zeros (with probability `p`) and `1 / (1 - p)`, the draw of each place being

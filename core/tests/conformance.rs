@@ -31,7 +31,7 @@ const CONTROLS: [(Fault, Law, &str); 30] = [
     (Fault::NeverTheSame, laws::projection_forward, "other bits"),
     (Fault::StaleUpload, laws::new_values_replace_old, "replaced"),
     (Fault::UploadCutsOff, laws::memory_rejects_wrong_sizes, "upload"),
-    (Fault::FirstIsFinite, laws::what_is_not_finite_is_found, "is_finite"),
+    (Fault::FirstIsFinite, laws::what_is_not_finite_is_found, "are_finite"),
     (Fault::WidthAfterBatch, laws::memory_round_trip, "changed"),
     (Fault::NoLengths, laws::norm_forward, "norm, z"),
     (Fault::NoLengths, laws::neuron_forward, "neuron, spikes"),

@@ -63,13 +63,14 @@ pub fn what_is_not_finite_is_found<R: Real, B: Conforming<R>>(backend: &B) -> Ve
             blocks.push((block, false));
         }
         for (block, finite) in blocks {
-            if backend.is_finite(&host.buffer(&block)?, len)? != finite {
-                return Err(Failure(format!("is_finite is not {finite} of {len} numbers")));
+            let (other, block) = (host.buffer(&values)?, host.buffer(&block)?);
+            if backend.are_finite(&[(&other, len), (&block, len)])? != finite {
+                return Err(Failure(format!("are_finite is not {finite} of {len} numbers")));
             }
         }
     }
-    if !backend.is_finite(&backend.buffer(0)?, 0)? {
-        return Err(Failure("is_finite finds something in an empty buffer".into()));
+    if !backend.are_finite(&[(&backend.buffer(0)?, 0)])? || !backend.are_finite(&[])? {
+        return Err(Failure("are_finite finds something where nothing is".into()));
     }
     Ok(Report::default())
 }

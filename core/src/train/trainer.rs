@@ -300,12 +300,10 @@ where
     fn are_finite(&self, groups: &Groups<B::Buffer>) -> Result<bool, B::Error> {
         let total = &self.model.layout.total;
         let sizes = [&total.synapses, &total.synapses, &total.sigma, &total.norm, &total.neuron];
-        for (group, size) in groups.list().into_iter().zip(sizes) {
-            if !self.model.backend.is_finite(group, size.len())? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let groups = groups.list();
+        self.model
+            .backend
+            .are_finite(&core::array::from_fn::<_, 5, _>(|n| (groups[n], sizes[n].len())))
     }
 
     fn make_workspace(

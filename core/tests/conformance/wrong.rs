@@ -140,11 +140,11 @@ impl Backend<f64> for Wrong {
     fn synchronize(&self) -> Result<()> {
         Ok(())
     }
-    fn is_finite(&self, buffer: &Vec<f64>, len: usize) -> Result<bool> {
+    fn are_finite(&self, buffers: &[(&Vec<f64>, usize)]) -> Result<bool> {
         if self.is(Fault::FirstIsFinite) {
-            return Ok(buffer.first().is_none_or(|x| x.is_finite()));
+            return Ok(buffers.iter().all(|(b, _)| b.first().is_none_or(|x| x.is_finite())));
         }
-        Reference.is_finite(buffer, len)
+        Reference.are_finite(buffers)
     }
 
     fn norm_forward(

@@ -155,7 +155,7 @@ impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
         Stage::Named("upload") => upload(from: &[f32], to: &mut B::Buffer) -> ();
         Stage::Named("download") => download(from: &B::Buffer, to: &mut [f32]) -> ();
         Stage::Named("download") => download_sequence(from: &B::Sequence, to: &mut [f32]) -> ();
-        Stage::Named("finite") => is_finite(buffer: &B::Buffer, len: usize) -> bool;
+        Stage::Named("finite") => are_finite(buffers: &[(&B::Buffer, usize)]) -> bool;
         Stage::Named("norm") => norm_forward(
             norm: &BatchNorm<f32>, params: View<'_, B::Buffer>, mode: NormMode<'_, B::Buffer>, valid: Valid<'_>,
             y: &B::Sequence, saved: &mut B::Buffer, z: &mut B::Sequence
