@@ -25,6 +25,8 @@ mod bytes;
 mod dataset;
 pub mod digits;
 mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod recording;
 pub mod shd;
 mod split;
