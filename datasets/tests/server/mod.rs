@@ -1,4 +1,5 @@
 //! A server on this machine that does what servers do, well and badly.
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
