@@ -93,9 +93,10 @@ fn complete(
         }
         failures += 1;
         if failures >= patience.tries {
-            let kept = part.len;
-            let end =
-                format!("gave up after {failures} tries, {kept} bytes are kept to go on from");
+            let mut end = format!("gave up after {failures} tries");
+            if part.len > 0 {
+                end += &format!(", {} bytes are kept to go on from", part.len);
+            }
             return Err(no(archive, format!("{problem}; {end}")));
         }
         report.begin(Stage::Wait, part.len, None);

@@ -1,8 +1,10 @@
 //! Archives to files: below a temporary name first, and never outside it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use flate2::read::MultiGzDecoder;
 use tar::{EntryType, PaxExtensions};
@@ -14,6 +16,8 @@ use crate::Error;
 
 /// Bound of a tar file's extended header in bytes.
 const MAX_HEADER: u64 = 1 << 16;
+/// Files flushed at a time.
+const SYNCS: usize = 16;
 
 enum Kind {
     File,
@@ -43,11 +47,13 @@ pub(super) fn unpack(
         room: archive.max_bytes,
         names: MAX_LIST,
         found: false,
+        files: Vec::new(),
         list: List::new(archive, folder),
         report,
     };
     let written = unpacking
         .all(file)
+        .and_then(|()| sync(&unpacking.files))
         .and_then(|()| unpacking.list.write())
         .and_then(|()| fs::rename(&temporary, &target).map_err(failed(&target)));
     written.inspect_err(|_| {
@@ -66,6 +72,24 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Flushes files to the disk, many at a time: those that wait together share the file system's own writes.
+fn sync(files: &[(PathBuf, PathBuf)]) -> Result<(), Error> {
+    let flush = |(file, named): &(PathBuf, PathBuf)| {
+        let file = OpenOptions::new().write(true).open(file);
+        file.and_then(|file| file.sync_all()).map_err(failed(named))
+    };
+    thread::scope(|scope| {
+        let mut running = Vec::new();
+        for part in files.chunks(files.len().div_ceil(SYNCS).max(1)) {
+            let run = move || part.iter().try_for_each(flush);
+            let thread = thread::Builder::new().spawn_scoped(scope, run);
+            running.push(thread.map_err(failed(&part[0].1))?);
+        }
+        let ended = running.into_iter().map(|thread| thread.join());
+        ended.map(|end| end.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
 struct Unpacking<'a, 'b> {
     archive: &'a Archive,
     shown: String,
@@ -76,6 +100,8 @@ struct Unpacking<'a, 'b> {
     /// Bytes that the names of further entries may have in the list.
     names: u64,
     found: bool,
+    /// What was written, with the names it will have.
+    files: Vec<(PathBuf, PathBuf)>,
     list: List,
     report: &'a mut Reporter<'b>,
 }
@@ -246,7 +272,7 @@ impl Unpacking<'_, '_> {
             sum.update(&block[..n]);
             self.report.advance(n);
         }
-        file.sync_all().map_err(failed(&named))?;
+        self.files.push((path.into(), named));
         self.list.push(listed, &sum);
         Ok(())
     }
