@@ -71,12 +71,14 @@ fn fails(name: &str, answers: &[Answer], asked: usize, words: &[&str], left: &[&
 
 #[test]
 fn what_came_is_not_asked_for_again() {
-    use Answer::{Cut, Elsewhere, Right, Stall, Status};
+    use Answer::{Cut, Elsewhere, Piece, Right, Stall, Status};
     let file = bytes(3000);
     whole("one_go", &file, &[], &[Right], &[None]);
     whole("broken", &file, &[], &[Cut(1000), Cut(500), Right], &[None, Some(1000), Some(1500)]);
     whole("stalled", &file, &[], &[Stall(1000), Right], &[None, Some(1000)]);
     whole("left", &file, &file[..700], &[Right], &[Some(700)]);
+    let places = [Some(700), Some(1700), Some(2700)];
+    whole("doled_out", &file, &file[..700], &[Piece(1000)], &places);
     whole("all_left", &file, &file, &[Status(500)], &[]);
     whole("redirected", &file, &file[..700], &[Elsewhere, Right], &[Some(700), Some(700)]);
     whole("busy", &file, &file[..700], &[Status(503), Status(429), Right], &[Some(700); 3]);
@@ -166,6 +168,9 @@ fn no_archive_exceeds_its_bound() {
         assert_eq!(case.asked.len(), 1);
         assert!(case.folder.list().is_empty(), "{name}");
     }
+    let case = run("too_large_part", &big, &big[..700], &[Answer::Right]);
+    assert!(case.result.unwrap_err().to_string().contains("max_mib = 4"));
+    assert!(case.folder.read("a.h5.gz.part") == big[..700], "announced, and taken all the same");
     whole("as_large", &big[..4 * MIB], &[], &[Answer::Unsized], &[None]);
 }
 

@@ -22,9 +22,19 @@ fn unpack(folder: &Folder, name: &str, archive: &[u8], to: &str) -> Result<Outco
 }
 
 fn again(folder: &Folder, name: &str, archive: &[u8], to: &str) -> Result<Outcome, Error> {
+    bounded(folder, name, archive, to, 1)
+}
+
+fn bounded(
+    folder: &Folder,
+    name: &str,
+    archive: &[u8],
+    to: &str,
+    max_mib: u32,
+) -> Result<Outcome, Error> {
     let sum = md5(archive);
     let text = format!(
-        "[[set]]\nurl = \"http://127.0.0.1:1/{name}\"\nmd5 = \"{sum}\"\nto = \"{to}\"\nmax_mib = 1"
+        "[[set]]\nurl = \"http://127.0.0.1:1/{name}\"\nmd5 = \"{sum}\"\nto = \"{to}\"\nmax_mib = {max_mib}"
     );
     let sources = Sources::from_toml(&text, "test").unwrap();
     let patience = Patience { tries: 1, ..Patience::default() };
@@ -291,6 +301,19 @@ fn nothing_unpacks_to_more_than_its_bound() {
     assert!(unpack(&folder, "z.zip", &halves, "a/").unwrap_err().to_string().contains(bound[0]));
     assert_eq!(folder.list(), ["a.h5.gz", "z.zip"]);
     unpack(&folder, "t.tar.gz", &packed_tar(&[(b"a.h5", b'0', &small)]), "a/").unwrap();
+}
+
+#[test]
+fn names_take_no_more_memory_than_their_bound() {
+    let name = [b'n'; 60 << 10];
+    let entry: [(&[u8], u8, &[u8]); 2] = [(b"x", b'L', &name), (b"x", b'0', b"")];
+    let folder = Folder::new("names");
+    for (entries, words) in [(1000, "holds no file named a.h5"), (1100, "holds too many files")] {
+        let archive = packed_tar(&entry.repeat(entries));
+        folder.write("t.tar.gz", &archive);
+        let line = bounded(&folder, "t.tar.gz", &archive, "a.h5", 100).unwrap_err().to_string();
+        assert!(line.contains(words), "{line}");
+    }
 }
 
 #[test]

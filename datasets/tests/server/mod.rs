@@ -18,6 +18,8 @@ pub(crate) enum Answer {
     Cut(usize),
     /// As `Whole`, closing the connection after so many bytes.
     WholeCut(usize),
+    /// So many bytes of the range asked for, as all there is to this answer.
+    Piece(usize),
     /// As `Right`, falling silent after so many bytes.
     Stall(usize),
     /// As `Right`, a byte every 20 ms.
@@ -134,13 +136,15 @@ fn serve(
             if from >= file.len() {
                 return head(out, "416 Range Not Satisfiable", "Content-Length: 0");
             }
-            let body = &file[from..];
+            let end = if let Answer::Piece(len) = answer { from + len } else { file.len() };
+            let end = end.min(file.len());
+            let body = &file[from..end];
             let mut fields = format!("Content-Length: {}", body.len());
             let mut status = "200 OK";
             if range.is_some() {
                 status = "206 Partial Content";
-                fields +=
-                    &format!("\r\nContent-Range: bytes {from}-{}/{}", file.len() - 1, file.len());
+                let range = format!("bytes {from}-{}/{}", end - 1, file.len());
+                fields += &format!("\r\nContent-Range: {range}");
             }
             head(out, status, &fields)?;
             match answer {
