@@ -85,8 +85,10 @@ fn sync(files: &[(PathBuf, PathBuf)]) -> Result<(), Error> {
             let thread = thread::Builder::new().spawn_scoped(scope, run);
             running.push(thread.map_err(failed(&part[0].1))?);
         }
-        let ended = running.into_iter().map(|thread| thread.join());
-        ended.map(|end| end.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        let end = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        running.into_iter().try_for_each(end)
     })
 }
 
