@@ -31,6 +31,15 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A server does not give a file.
+    #[cfg(feature = "fetch")]
+    #[error("{url}: {problem}")]
+    Download {
+        /// The address asked for.
+        url: String,
+        /// What happened.
+        problem: String,
+    },
 }
 
 impl Error {

@@ -2,7 +2,7 @@
 //! Spike-train data sets for training and testing: files of the Spiking Heidelberg Digits and
 //! Spiking Speech Commands ([`shd`]), 3000 embedded spoken digits ([`digits`]), made tasks that need
 //! delays ([`synthetic`]); from events to steps ([`binning`]), to parts ([`Split`]), to dense blocks
-//! ([`Batch`]).
+//! ([`Batch`]). With feature `fetch`, module `fetch` downloads the published files.
 //!
 //! ```
 //! use polychron_datasets::{Batch, Split, batches, digits};
@@ -25,6 +25,8 @@ mod bytes;
 mod dataset;
 pub mod digits;
 mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod recording;
 pub mod shd;
 mod split;

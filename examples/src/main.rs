@@ -40,8 +40,9 @@ enum Command {
     Export(export::Args),
     /// Show layers, parameters and delays of a run's model, or what a model file costs
     Inspect(inspect::Args),
-    /// Check a data set and count what is in it
-    Data(data::Args),
+    /// Count what is in a data set, or download one
+    #[command(subcommand)]
+    Data(data::Command),
     /// Measure what the paper's networks cost here
     #[command(subcommand)]
     Bench(bench::Command),
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::eval(&args),
         Command::Export(args) => export::export(&args),
         Command::Inspect(args) => inspect::inspect(&args),
-        Command::Data(args) => data::data(&args),
+        Command::Data(command) => data::data(&command),
         Command::Bench(command) => bench::bench(&command),
     };
     match result {

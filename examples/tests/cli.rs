@@ -348,7 +348,7 @@ fn missing_and_damaged_data_is_named() {
 
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures");
     let (nan, data) = (fixtures.join("nan.h5.gz"), fixtures.to_str().unwrap());
-    let line = folder.fail(&["data", nan.to_str().unwrap()]);
+    let line = folder.fail(&["data", "stats", nan.to_str().unwrap()]);
     assert!(line.contains("nan.h5.gz") && line.contains("NaN"), "{line}");
     let line = folder.fail(&[
         "train",
@@ -363,8 +363,8 @@ fn missing_and_damaged_data_is_named() {
     assert!(folder.list(".").is_empty());
 
     fs::write(folder.0.join("note.bin.gz"), "no spikes here").unwrap();
-    assert!(folder.fail(&["data", "note.bin.gz"]).contains("note.bin.gz"));
-    let digits = last_line(&folder.run(&["data", "digits", "--json"]));
+    assert!(folder.fail(&["data", "stats", "note.bin.gz"]).contains("note.bin.gz"));
+    let digits = last_line(&folder.run(&["data", "stats", "digits", "--json"]));
     assert_eq!(digits["samples"], 3000);
 }
 

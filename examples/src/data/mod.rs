@@ -1,4 +1,7 @@
-//! `polychron data`: what is in a data set.
+//! `polychron data`: what is in a data set, and where it comes from.
+
+#[cfg(feature = "fetch")]
+mod fetch;
 
 use crate::error::Result;
 use crate::report::say;
@@ -8,7 +11,17 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Options of `data`.
+/// What to do with a data set.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Check a data set and count what is in it
+    Stats(Args),
+    /// Download the published files of a data set; an interrupted download is gone on with
+    #[cfg(feature = "fetch")]
+    Fetch(fetch::Args),
+}
+
+/// Options of `data stats`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// digits, order, or a file in the layout of SHD (.h5, .h5.gz) or of the digits (.bin.gz)
@@ -46,7 +59,15 @@ struct Summary {
 }
 
 /// Runs `data`.
-pub(crate) fn data(args: &Args) -> Result<()> {
+pub(crate) fn data(command: &Command) -> Result<()> {
+    match command {
+        Command::Stats(args) => stats(args),
+        #[cfg(feature = "fetch")]
+        Command::Fetch(args) => fetch::fetch(args),
+    }
+}
+
+fn stats(args: &Args) -> Result<()> {
     let data = open(args)?;
     data.validate()?;
     let summary = summary(&data);
@@ -127,5 +148,19 @@ mod tests {
         let args = Args { source, dt_ms: 10, group: 5, channels: shd::CHANNELS, json: false };
         let config = presets::load(Some("order"), None, &[]).unwrap();
         assert!(open(&args).unwrap() == task::Task::load(&config, None).unwrap().data);
+    }
+
+    #[cfg(feature = "fetch")]
+    #[test]
+    fn what_is_fetched_is_what_presets_read() {
+        let sources = polychron_datasets::fetch::Sources::embedded().unwrap();
+        for name in ["shd", "ssc"] {
+            let data = presets::load(Some(name), None, &[]).unwrap().data;
+            let mut read = vec![data.train_file, data.valid_file, data.test_file];
+            read.retain(|file| !file.is_empty());
+            let left = sources.archives(name).unwrap().iter();
+            let left: Vec<_> = left.map(|a| a.to().trim_end_matches(".gz")).collect();
+            assert_eq!(left, read);
+        }
     }
 }
