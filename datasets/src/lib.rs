@@ -1,7 +1,7 @@
 #![forbid(unsafe_code)]
 //! Spike-train data sets for training and testing: files of the Spiking Heidelberg Digits and
-//! Spiking Speech Commands ([`shd`]), 3000 embedded spoken digits ([`digits`]), made tasks that need
-//! delays ([`synthetic`]); from events to steps ([`binning`]), to parts ([`Split`]), to dense blocks
+//! Spiking Speech Commands ([`shd`]), Google Speech Commands as mel spectra ([`gsc`]), 3000 embedded spoken digits
+//! ([`digits`]), made tasks that need delays ([`synthetic`]); from events to steps ([`binning`]), to parts ([`Split`]), to dense blocks
 //! ([`Batch`]).
 //!
 //! ```
@@ -25,15 +25,18 @@ mod bytes;
 mod dataset;
 pub mod digits;
 mod error;
+pub mod gsc;
+mod parallel;
 mod recording;
 pub mod shd;
+mod sound;
 mod split;
 pub mod synthetic;
 
 pub use augment::Augment;
 pub use batch::{Batch, batches};
 pub use binning::{BinOptions, Binning};
-pub use dataset::{Dataset, Entry, SpikeTrain};
+pub use dataset::{Dataset, Entry, Levels, SpikeTrain};
 pub use error::Error;
 pub use recording::{Recording, Recordings, TimeFormat};
 pub use split::Split;
