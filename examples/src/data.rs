@@ -1,5 +1,6 @@
-//! `polychron data`: what is in a data set.
+//! `polychron data`: what is in a data set, and where it comes from.
 
+use crate::encode;
 use crate::error::Result;
 use crate::report::say;
 use crate::task;
@@ -8,7 +9,16 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Options of `data`.
+/// What to do with a data set.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Check a data set and count what is in it
+    Stats(Args),
+    /// Turn recordings of your own into spikes, in a file as those of SHD
+    Encode(encode::Args),
+}
+
+/// Options of `data stats`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// digits, order, or a file in the layout of SHD (.h5, .h5.gz) or of the digits (.bin.gz)
@@ -46,7 +56,14 @@ struct Summary {
 }
 
 /// Runs `data`.
-pub(crate) fn data(args: &Args) -> Result<()> {
+pub(crate) fn data(command: &Command) -> Result<()> {
+    match command {
+        Command::Stats(args) => stats(args),
+        Command::Encode(args) => encode::encode(args),
+    }
+}
+
+fn stats(args: &Args) -> Result<()> {
     let data = open(args)?;
     data.validate()?;
     let summary = summary(&data);

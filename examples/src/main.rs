@@ -5,6 +5,7 @@ mod bench;
 mod checkpoint;
 mod config;
 mod data;
+mod encode;
 mod error;
 mod eval;
 mod export;
@@ -38,8 +39,9 @@ enum Command {
     Export(export::Args),
     /// Show layers, parameters and delays of a run's model, or what a model file costs
     Inspect(inspect::Args),
-    /// Check a data set and count what is in it
-    Data(data::Args),
+    /// Count what is in a data set, or make one of recordings
+    #[command(subcommand)]
+    Data(data::Command),
     /// Measure what the paper's networks cost here
     #[command(subcommand)]
     Bench(bench::Command),
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::eval(&args),
         Command::Export(args) => export::export(&args),
         Command::Inspect(args) => inspect::inspect(&args),
-        Command::Data(args) => data::data(&args),
+        Command::Data(command) => data::data(&command),
         Command::Bench(command) => bench::bench(&command),
     };
     match result {

@@ -374,6 +374,47 @@ fn google_speech_commands_train_from_the_folder_of_the_archive() {
 }
 
 #[test]
+fn recordings_become_a_file_to_train_on() {
+    let folder = Folder::new("encode");
+    let wavs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures/commands");
+    for word in ["backward", "happy"] {
+        fs::create_dir_all(folder.0.join("wavs").join(word)).unwrap();
+        for n in 0..8 {
+            let copy = folder.0.join(format!("wavs/{word}/{n}.wav"));
+            fs::copy(wavs.join(format!("{word}.wav")), copy).unwrap();
+        }
+    }
+    for (encoder, channels) in [("cochlea", 700), ("delta", 48)] {
+        let out = format!("{encoder}.h5");
+        let again = format!("{encoder}-again.h5");
+        for (out, threads) in [(&out, "1"), (&again, "2")] {
+            let encode = ["data", "encode", "wavs", "--out", out, "--encoder", encoder];
+            let output = folder.run(&[&encode[..], &["--threads", threads]].concat());
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            assert!(text(&output.stdout).contains("16 recordings, 2 classes"));
+        }
+        assert_eq!(folder.bytes(&out), folder.bytes(&again));
+        let channels = channels.to_string();
+        let stats = ["data", "stats", &out, "--channels", &channels, "--group", "4", "--json"];
+        assert_eq!(last_line(&folder.run(&stats))["samples"], 16);
+    }
+    let before = folder.list(".");
+    let line = folder.fail(&["data", "encode", "wavs", "--out", "delta.h5"]);
+    assert!(line.contains("delta.h5: exists"), "{line}");
+    fs::write(folder.0.join("wavs/happy/9.wav"), "no sound").unwrap();
+    let line = folder.fail(&["data", "encode", "wavs", "--out", "new.h5"]);
+    assert!(line.contains("happy/9.wav"), "{line}");
+    assert_eq!(folder.list("."), before);
+
+    let source =
+        ["--set", "data.source=h5", "--set", "data.train_file=cochlea.h5", "--set", "data.batch=4"];
+    let train =
+        ["train", "--data", ".", "--out", "run", "--epochs", "1", "--set", "network.hidden=[8]"];
+    let output = folder.run(&[&train[..], &source].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
 fn missing_and_damaged_data_is_named() {
     let folder = Folder::new("data");
     let line = folder.fail(&["train", "--preset", "shd"]);
@@ -387,7 +428,7 @@ fn missing_and_damaged_data_is_named() {
 
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures");
     let (nan, data) = (fixtures.join("nan.h5.gz"), fixtures.to_str().unwrap());
-    let line = folder.fail(&["data", nan.to_str().unwrap()]);
+    let line = folder.fail(&["data", "stats", nan.to_str().unwrap()]);
     assert!(line.contains("nan.h5.gz") && line.contains("NaN"), "{line}");
     let line = folder.fail(&[
         "train",
@@ -402,8 +443,8 @@ fn missing_and_damaged_data_is_named() {
     assert!(folder.list(".").is_empty());
 
     fs::write(folder.0.join("note.bin.gz"), "no spikes here").unwrap();
-    assert!(folder.fail(&["data", "note.bin.gz"]).contains("note.bin.gz"));
-    let digits = last_line(&folder.run(&["data", "digits", "--json"]));
+    assert!(folder.fail(&["data", "stats", "note.bin.gz"]).contains("note.bin.gz"));
+    let digits = last_line(&folder.run(&["data", "stats", "digits", "--json"]));
     assert_eq!(digits["samples"], 3000);
 }
 

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use crate::folders::{self, Item, error};
 use crate::{Error, bytes};
 
 /// Name of the folder in the published archive.
@@ -18,33 +19,12 @@ pub(super) struct Folder {
     pub(super) parts: [Vec<Item>; 3],
 }
 
-/// A recording.
-pub(super) struct Item {
-    /// `word/name.wav`.
-    pub(super) name: String,
-    /// Its word.
-    pub(super) class: u16,
-    /// Bytes, and time of the last change in ns since 1970.
-    stamp: (u64, u128),
-}
-
 impl Folder {
     /// Lists `speech_commands_v0.02` in a folder, or the folder itself.
     pub(super) fn list(folder: &Path) -> Result<Self, Error> {
         let archive = folder.join(ARCHIVE);
         let path = if archive.is_dir() { archive } else { folder.into() };
-        let words: Vec<String> =
-            names(&path)?.into_iter().filter(|n| !n.starts_with(['_', '.'])).collect();
-        let words: Vec<String> = words.into_iter().filter(|n| path.join(n).is_dir()).collect();
-        let mut items = Vec::new();
-        for (class, word) in words.iter().enumerate() {
-            let class = u16::try_from(class)
-                .map_err(|_| error(&path, format!("holds {} folders", words.len())))?;
-            for name in names(&path.join(word))?.iter().filter(|n| n.ends_with(".wav")) {
-                let name = format!("{word}/{name}");
-                items.push(Item { stamp: stamp(&path.join(&name))?, name, class });
-            }
-        }
+        let (words, items) = folders::list(&path)?;
         if items.is_empty() {
             let problem = format!("holds no recordings; pass the folder that {ARCHIVE} lies in");
             return Err(error(&path, problem));
@@ -58,9 +38,16 @@ impl Folder {
         self.parts.iter().flatten()
     }
 
-    /// Names, sizes and times of change of all recordings as text.
-    pub(super) fn manifest(&self) -> String {
-        let line = |item: &Item| format!("{} {} {}\n", item.name, item.stamp.0, item.stamp.1);
+    /// Names, sizes and times of change, in ns since 1970, of all recordings as text.
+    pub(super) fn manifest(&self) -> Result<String, Error> {
+        let line = |item: &Item| {
+            let path = self.path.join(&item.name);
+            let io = |error| Error::Io { file: path.display().to_string(), error };
+            let about = path.metadata().map_err(io)?;
+            let changed = about.modified().map_err(io)?.duration_since(UNIX_EPOCH);
+            let changed = changed.map_or(0, |time| time.as_nanos());
+            Ok(format!("{} {} {changed}\n", item.name, about.len()))
+        };
         self.items().map(line).collect()
     }
 }
@@ -88,28 +75,4 @@ fn divide(path: &Path, items: Vec<Item>) -> Result<[Vec<Item>; 3], Error> {
     let mut parts = [const { Vec::new() }; 3];
     part_of.into_iter().zip(items).for_each(|(part, item)| parts[part].push(item));
     Ok(parts)
-}
-
-/// Names in a folder, sorted.
-fn names(path: &Path) -> Result<Vec<String>, Error> {
-    let io = |error| Error::Io { file: path.display().to_string(), error };
-    let mut names = Vec::new();
-    for entry in path.read_dir().map_err(io)? {
-        let name = entry.map_err(io)?.file_name();
-        let name = name.into_string();
-        names.push(name.map_err(|n| error(path, format!("the name {n:?} is not UTF-8")))?);
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-fn stamp(path: &Path) -> Result<(u64, u128), Error> {
-    let io = |error| Error::Io { file: path.display().to_string(), error };
-    let about = path.metadata().map_err(io)?;
-    let changed = about.modified().map_err(io)?.duration_since(UNIX_EPOCH);
-    Ok((about.len(), changed.map_or(0, |time| time.as_nanos())))
-}
-
-fn error(path: &Path, reason: impl ToString) -> Error {
-    Error::format(&path.display().to_string(), reason)
 }

@@ -1,10 +1,10 @@
 use std::f64::consts::PI;
 use std::sync::Arc;
 
-use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
 use super::{CHANNELS, STEPS};
+use crate::mel::{self, Band, Bins, hann};
 use crate::sound::RATE;
 
 /// Half the rate of the recordings.
@@ -47,12 +47,6 @@ pub struct FrontEnd {
     bands: Vec<Band>,
 }
 
-/// Weights of neighbouring bins from `first` on.
-struct Band {
-    first: usize,
-    weights: Vec<f64>,
-}
-
 impl FrontEnd {
     /// Makes the filters.
     pub fn new(bands: Bands) -> Self {
@@ -60,7 +54,7 @@ impl FrontEnd {
             taps: std::array::from_fn(tap),
             window: std::array::from_fn(|n| hann(n as f64 / WINDOW as f64)),
             fft: RealFftPlanner::new().plan_fft_forward(WINDOW),
-            bands: triangles(bands),
+            bands: filters(bands),
         }
     }
 
@@ -70,16 +64,16 @@ impl FrontEnd {
         let mut frame = self.fft.make_input_vec();
         let mut bins = self.fft.make_output_vec();
         let mut scratch = self.fft.make_scratch_vec();
-        let mut decibels = Vec::with_capacity(STEPS * CHANNELS);
+        let mut rows = Vec::with_capacity(STEPS * CHANNELS);
         for t in 0..STEPS {
             for (n, (x, w)) in frame.iter_mut().zip(&self.window).enumerate() {
                 *x = w * low[reflect(t * HOP + n)];
             }
             let same = self.fft.process_with_scratch(&mut frame, &mut bins, &mut scratch);
             debug_assert!(same.is_ok(), "the plan made the buffers");
-            decibels.extend(self.bands.iter().map(|band| band.decibels(&bins)));
+            rows.extend(self.bands.iter().map(|band| decibels(band.power(&bins))));
         }
-        decibels
+        rows
     }
 
     fn resample(&self, samples: &[f32]) -> Vec<f64> {
@@ -95,22 +89,14 @@ impl FrontEnd {
     }
 }
 
-impl Band {
-    fn decibels(&self, bins: &[Complex<f64>]) -> f32 {
-        let heard = bins[self.first..].iter().zip(&self.weights);
-        let power: f64 = heard.map(|(bin, weight)| weight * bin.norm_sqr()).sum();
-        (10.0 * power.max(FLOOR).log10()) as f32
-    }
+fn decibels(power: f64) -> f32 {
+    (10.0 * power.max(FLOOR).log10()) as f32
 }
 
 /// The sample at a place of the sound that is continued by its mirror image, half a window to either side.
 fn reflect(n: usize) -> usize {
     let place = n.abs_diff(WINDOW / 2);
     place.min(2 * (LOW_RATE - 1) - place)
-}
-
-fn hann(x: f64) -> f64 {
-    (PI * x).sin().powi(2)
 }
 
 fn tap(k: usize) -> f64 {
@@ -120,32 +106,12 @@ fn tap(k: usize) -> f64 {
     edge * sinc * hann(0.5 + 0.5 * t / CROSSINGS)
 }
 
-/// Triangles over the bins, equally spaced on the mel scale `2595 log10(1 + f / 700)`.
-fn triangles(bands: Bands) -> Vec<Band> {
-    let nyquist = LOW_RATE as f64 / 2.0;
-    let bin = LOW_RATE as f64 / WINDOW as f64;
-    let (highest, narrowest) = match bands {
-        Bands::Full => (nyquist, bin),
-        Bands::Paper => (PAPER_HZ, 0.0),
-    };
-    let mel = |hz: f64| 2595.0 * (1.0 + hz / 700.0).log10();
-    let (low, high) = (mel(LOWEST_HZ), mel(highest));
-    let hz = |n: usize| {
-        let mel = low + (high - low) * n as f64 / (CHANNELS + 1) as f64;
-        700.0 * (10f64.powf(mel / 2595.0) - 1.0)
-    };
-    let band = |n| {
-        let centre = hz(n + 1);
-        let rise = (centre - hz(n)).max(narrowest);
-        let fall = (hz(n + 2) - centre).max(narrowest);
-        let weight = |k: usize| {
-            let away = k as f64 * bin - centre;
-            (1.0 + away / rise).min(1.0 - away / fall).max(0.0)
-        };
-        let heard = || (0..=WINDOW / 2).filter(|&k| weight(k) > 0.0);
-        Band { first: heard().next().unwrap_or(0), weights: heard().map(weight).collect() }
-    };
-    (0..CHANNELS).map(band).collect()
+fn filters(bands: Bands) -> Vec<Band> {
+    let bins = Bins { count: WINDOW / 2 + 1, hz: LOW_RATE as f64 / WINDOW as f64 };
+    match bands {
+        Bands::Full => mel::bands(CHANNELS, LOWEST_HZ, LOW_RATE as f64 / 2.0, bins.hz, &bins),
+        Bands::Paper => mel::bands(CHANNELS, LOWEST_HZ, PAPER_HZ, 0.0, &bins),
+    }
 }
 
 #[cfg(test)]
@@ -154,9 +120,9 @@ mod tests {
 
     #[test]
     fn only_the_papers_bands_are_empty_and_only_those_beyond_half_the_rate() {
-        assert!(triangles(Bands::Full).iter().all(|band| !band.weights.is_empty()));
+        assert!(filters(Bands::Full).iter().all(|band| !band.is_empty()));
         let empty: Vec<_> =
-            (0..CHANNELS).filter(|&n| triangles(Bands::Paper)[n].weights.is_empty()).collect();
+            (0..CHANNELS).filter(|&n| filters(Bands::Paper)[n].is_empty()).collect();
         assert_eq!(empty, (87..140).collect::<Vec<_>>());
     }
 

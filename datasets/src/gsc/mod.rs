@@ -8,8 +8,9 @@ mod front_end;
 
 use std::path::Path;
 
+use crate::folders::Item;
 use crate::{Dataset, Error, Levels, SpikeTrain, parallel, sound};
-use folder::{Folder, Item};
+use folder::Folder;
 pub use front_end::{Bands, FrontEnd};
 
 /// Mel bands.
@@ -56,7 +57,7 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
         Bands::Paper => "polychron-paper.levels",
     };
     let path = folder.path.join(name);
-    let key = key(&folder, bands);
+    let key = key(&folder, bands)?;
     let mut unsaved = None;
     let levels = match cache::load(&path, &key, items.len(), STEPS * CHANNELS) {
         Some(levels) => levels,
@@ -91,9 +92,10 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
 }
 
 /// What the levels depend on. The number is that of the front-end: another arithmetic is another number.
-fn key(folder: &Folder, bands: Bands) -> String {
+fn key(folder: &Folder, bands: Bands) -> Result<String, Error> {
     let parts = folder.parts.each_ref().map(Vec::len);
-    format!("1 {bands:?} {STEPS} {CHANNELS} {LOW_DB} {UNIT_DB} {parts:?}\n{}", folder.manifest())
+    let manifest = folder.manifest()?;
+    Ok(format!("1 {bands:?} {STEPS} {CHANNELS} {LOW_DB} {UNIT_DB} {parts:?}\n{manifest}"))
 }
 
 fn level(decibels: f32) -> u16 {
