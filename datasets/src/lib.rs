@@ -1,8 +1,8 @@
 #![forbid(unsafe_code)]
-//! Spike-train data sets for training and testing: files of the Spiking Heidelberg Digits and
-//! Spiking Speech Commands ([`shd`]), Google Speech Commands as mel spectra ([`gsc`]), 3000 embedded spoken digits
-//! ([`digits`]), made tasks that need delays ([`synthetic`]); from events to steps ([`binning`]), to parts ([`Split`]), to dense blocks
-//! ([`Batch`]).
+//! Data sets for training and testing: files of the Spiking Heidelberg Digits and Spiking Speech Commands ([`shd`]),
+//! Google Speech Commands as mel spectra ([`gsc`]), recordings of one's own as spikes ([`encode`]), 3000 embedded
+//! spoken digits ([`digits`]), made tasks that need delays ([`synthetic`]); from events to steps ([`binning`]), to parts
+//! ([`Split`]), to dense blocks ([`Batch`]).
 //!
 //! ```
 //! use polychron_datasets::{Batch, Split, batches, digits};
@@ -15,8 +15,8 @@
 //! # Ok::<(), polychron_datasets::Error>(())
 //! ```
 //!
-//! Everything drawn at random is drawn by [`polychron_core::rng::Rng`], so the same seed gives the
-//! same bytes on every machine.
+//! Everything drawn at random is drawn by [`polychron_core::rng::Rng`], or by a generator that it seeds, so the same seed
+//! draws the same on every machine.
 
 mod augment;
 mod batch;

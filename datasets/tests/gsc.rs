@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 use polychron_datasets::gsc::{self, Bands, FrontEnd};
-use polychron_datasets::{Batch, Error};
+use polychron_datasets::{Augment, Batch, Entry, Error, SpikeTrain};
 use safetensors::SafeTensors;
 
 /// Every recording carries this time of change, so that a copy does too.
@@ -131,6 +131,32 @@ fn a_batch_holds_the_decibels() {
 }
 
 #[test]
+fn dense_samples_are_checked_and_not_augmented() {
+    let whole = Commands::new("dense").read(Bands::Full).unwrap().data;
+    let error = |change: &dyn Fn(&mut SpikeTrain)| {
+        let mut data = whole.clone();
+        change(&mut data.samples[3]);
+        data.validate().unwrap_err().to_string()
+    };
+    let short = error(&|s| s.dense.as_mut().unwrap().levels.truncate(7));
+    assert!(
+        short.ends_with("samples[3].dense = 7 levels for 101 steps of 140 channels"),
+        "{short}"
+    );
+    let none = error(&|s| s.dense = None);
+    assert!(none.ends_with("samples[3].entries = [] holds no spike"), "{none}");
+    let both = error(&|s| s.entries.push(Entry { step: 0, channel: 0, value: 1.0 }));
+    assert!(both.ends_with("samples[3].entries = 1 entries of a dense sample"), "{both}");
+    let unit = error(&|s| s.dense.as_mut().unwrap().unit = f32::MAX);
+    assert!(unit.contains("samples[3].dense.unit"), "{unit}");
+
+    Augment::default().check(&whole).unwrap();
+    let drop = Augment { drop: 0.5, ..Augment::default() };
+    assert!(drop.check(&whole).unwrap_err().to_string().contains("real values"));
+    assert_eq!(drop.samples(&whole, &[2], 0, 0), [whole.samples[2].clone()]);
+}
+
+#[test]
 fn what_is_kept_is_what_was_made_by_any_number_of_threads() {
     let commands = Commands::new("kept");
     let made = commands.read(Bands::Full).unwrap();
@@ -143,7 +169,8 @@ fn what_is_kept_is_what_was_made_by_any_number_of_threads() {
 #[test]
 fn spectra_are_made_anew_when_anything_changed() {
     let damaged = "happy/c_nohash_0.wav";
-    let changes: [(&str, &dyn Fn(&Commands)); 8] = [
+    type Change<'a> = (&'a str, &'a dyn Fn(&Commands));
+    let changes: [Change<'_>; 8] = [
         ("flipped", &|c| {
             let mut bytes = fs::read(c.0.join(CACHE)).unwrap();
             let middle = bytes.len() / 2;

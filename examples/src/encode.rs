@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Threads; 0: one per core
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -50,11 +53,16 @@ pub(crate) fn encode(args: &Args) -> Result<()> {
     let recordings = encode::folder(&args.folder, encoder, args.seed, threads)?;
     write_atomic(&args.out, &shd::to_bytes(&recordings)?)?;
     let items = recordings.items.len();
+    let (classes, channels) = (recordings.keys.len(), recordings.channels);
     let spikes: usize = recordings.items.iter().map(|item| item.times.len()).sum();
+    let spikes = spikes as f64 / items as f64;
+    if args.json {
+        let written = serde_json::json!({
+            "file": shown.to_string(), "items": items, "classes": classes, "channels": channels, "spikes": spikes,
+        });
+        return say(&format!("{written}\n"));
+    }
     say(&format!(
-        "{shown}: {items} recordings, {} classes, {} channels, {:.1} spikes a recording\n",
-        recordings.keys.len(),
-        recordings.channels,
-        spikes as f64 / items as f64
+        "{shown}: {items} recordings, {classes} classes, {channels} channels, {spikes:.1} spikes a recording\n"
     ))
 }
