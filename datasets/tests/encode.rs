@@ -89,6 +89,15 @@ fn a_bushy_cell_is_silent_for_three_milliseconds() {
 }
 
 #[test]
+fn any_number_of_channels_is_heard() {
+    for (channels, heard) in [(0, false), (17, true), (700, true), (u16::MAX, true)] {
+        let spikes = Cochlea::new(channels).spikes(&tone(1000.0, 0.05), Rng::new(1, 2));
+        assert!(spikes.units.iter().all(|&u| u < channels), "{channels}");
+        assert_eq!(!spikes.units.is_empty(), heard, "{channels}");
+    }
+}
+
+#[test]
 fn silence_makes_next_to_no_spikes() {
     let spikes = Cochlea::new(700).spikes(&vec![0.0; 16_000], Rng::new(1, 2));
     assert!(spikes.times.len() < 10, "{}", spikes.times.len());

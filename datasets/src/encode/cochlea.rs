@@ -139,8 +139,8 @@ impl WithSimd for Hearing<'_> {
     fn with_simd<S: Simd>(mut self, _: S) {
         for (ms, sound) in (0..).zip(self.sound.chunks_exact(TICK)) {
             self.ears.hear(self.filters, sound);
-            let spiked = (self.first..).zip(&self.ears.spiked).filter(|(_, s)| **s > 0.0);
-            self.spikes.extend(spiked.map(|(channel, _)| (ms, channel)));
+            let spiked = self.ears.spiked.iter().enumerate().filter(|(_, s)| **s > 0.0);
+            self.spikes.extend(spiked.map(|(lane, _)| (ms, self.first + lane as u16)));
         }
     }
 }
