@@ -24,8 +24,12 @@ impl Augment {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// `warp` or `drop` is not in [0, 1), `shift_channels` is not below the channels, or these are no multiple of `block`.
+    /// `warp` or `drop` is not in [0, 1), `shift_channels` is not below the channels, these are no multiple of `block`,
+    /// or a sample to be changed is dense.
     pub fn check(&self, data: &Dataset) -> Result<(), Error> {
+        if *self != Self::default() && data.samples.iter().any(|s| s.dense.is_some()) {
+            return Err(Error::format(&data.name, "augmentation changes spikes, not real values"));
+        }
         for (field, value) in [("warp", self.warp), ("drop", self.drop)] {
             if !(0.0..1.0).contains(&value) {
                 return Err(Error::value("augment", field, value, "is not in [0, 1)"));
@@ -43,7 +47,7 @@ impl Augment {
         Ok(())
     }
 
-    /// The samples at `indices`, changed as `epoch` has it.
+    /// The samples at `indices`, changed as `epoch` has it; dense ones stay as they are.
     pub fn samples(
         &self,
         data: &Dataset,
@@ -57,6 +61,9 @@ impl Augment {
     }
 
     fn apply(&self, sample: &SpikeTrain, channels: usize, rng: Rng) -> SpikeTrain {
+        if sample.dense.is_some() {
+            return sample.clone();
+        }
         let block = if self.block == 0 { channels } else { self.block };
         let shift =
             i64::from(rng.below(0, 2 * self.shift_channels + 1)) - i64::from(self.shift_channels);
@@ -93,7 +100,7 @@ impl Augment {
         let steps = ((sample.steps as f64 * factor) as usize)
             .max(entries.last().map_or(0, |e| e.step as usize + 1))
             .max(1);
-        SpikeTrain { steps, entries, label: sample.label, speaker: sample.speaker }
+        SpikeTrain { steps, entries, label: sample.label, speaker: sample.speaker, dense: None }
     }
 }
 

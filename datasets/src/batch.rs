@@ -14,7 +14,7 @@ pub struct Batch {
     pub batch: usize,
     /// Channels N.
     pub channels: usize,
-    /// Spike counts, time-major `[T, B, N]`, 0 after the end of a sample.
+    /// Spike counts or real values, time-major `[T, B, N]`, 0 after the end of a sample.
     pub x: Vec<f32>,
     /// Class of each sample.
     pub labels: Vec<usize>,
@@ -60,6 +60,12 @@ impl Batch {
                 let (t, n) = (e.step as usize, usize::from(e.channel));
                 if t < steps && n < channels {
                     x[(t * batch + b) * channels + n] = e.value;
+                }
+            }
+            if let Some(dense) = &sample.dense {
+                let mut values = dense.values();
+                for row in x.chunks_exact_mut(channels.max(1)).skip(b).step_by(batch) {
+                    row.iter_mut().zip(&mut values).for_each(|(x, value)| *x = value);
                 }
             }
         }

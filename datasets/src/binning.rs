@@ -75,7 +75,7 @@ impl BinOptions {
             }
         }
         let steps = steps.iter().max().map_or(0, |&last| (last as usize + 1).min(cap));
-        SpikeTrain { steps, entries, label: item.label, speaker: item.speaker }
+        SpikeTrain { steps, entries, dense: None, label: item.label, speaker: item.speaker }
     }
 }
 

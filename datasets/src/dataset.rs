@@ -11,13 +11,34 @@ pub struct Entry {
     pub value: f32,
 }
 
-/// One sample in steps: a sparse `[steps, channels]` matrix and its label.
+/// Real values at every step and channel, in 16 bits each: a level `q` is the value `low + unit q`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Levels {
+    /// Value of level 0.
+    pub low: f32,
+    /// From one level to the next.
+    pub unit: f32,
+    /// The levels, `[steps, channels]` row by row.
+    pub levels: Vec<u16>,
+}
+
+impl Levels {
+    /// The values, `[steps, channels]` row by row.
+    pub fn values(&self) -> impl Iterator<Item = f32> {
+        self.levels.iter().map(|&q| self.low + self.unit * f32::from(q))
+    }
+}
+
+/// One sample in steps: a `[steps, channels]` matrix and its label. The matrix is sparse, or dense where the input is
+/// no spike train.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpikeTrain {
     /// Length in steps.
     pub steps: usize,
-    /// The entries that are not 0, by step and then channel.
+    /// The entries that are not 0, by step and then channel; none where the sample is dense.
     pub entries: Vec<Entry>,
+    /// The values of a dense sample.
+    pub dense: Option<Levels>,
     /// Class.
     pub label: u16,
     /// Speaker; 0 where none is known.
@@ -95,8 +116,8 @@ impl Dataset {
     /// Checks what a trainer relies on.
     ///
     /// # Errors
-    /// There are no samples or all are of one class; a sample has no steps or no spikes; a label, a
-    /// step or a channel is out of range; entries are out of order; a value is not finite.
+    /// There are no samples or all are of one class; a sample has no steps or no spikes, or is dense and of another
+    /// size; a label, a step or a channel is out of range; entries are out of order; a value is not finite.
     pub fn validate(&self) -> Result<(), Error> {
         if self.class_names.len() != self.classes {
             let problem = format!("names for {} classes", self.classes);
@@ -119,6 +140,9 @@ impl Dataset {
             let problem = format!("is not below {} classes", self.classes);
             return Err(self.value(format!("samples[{n}].label"), sample.label, problem));
         }
+        if let Some(dense) = &sample.dense {
+            return self.check_dense(n, sample, dense);
+        }
         if sample.entries.is_empty() {
             return Err(self.value(format!("samples[{n}].entries"), "[]", "holds no spike"));
         }
@@ -140,6 +164,24 @@ impl Dataset {
                 return Err(self.value(place("step"), e.step, "is out of order"));
             }
             before = Some((e.step, e.channel));
+        }
+        Ok(())
+    }
+
+    fn check_dense(&self, n: usize, sample: &SpikeTrain, dense: &Levels) -> Result<(), Error> {
+        let place = |field| format!("samples[{n}].{field}");
+        let places = sample.steps.saturating_mul(self.channels);
+        if places == 0 || dense.levels.len() != places {
+            let problem =
+                format!("levels for {} steps of {} channels", sample.steps, self.channels);
+            return Err(self.value(place("dense"), dense.levels.len(), problem));
+        }
+        if !(dense.low + dense.unit * f32::from(u16::MAX)).is_finite() {
+            return Err(self.value(place("dense.unit"), dense.unit, "makes values not finite"));
+        }
+        if !sample.entries.is_empty() {
+            let problem = "entries of a dense sample";
+            return Err(self.value(place("entries"), sample.entries.len(), problem));
         }
         Ok(())
     }

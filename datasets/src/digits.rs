@@ -68,7 +68,7 @@ pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Dataset, Error> {
             let problem = format!("is not below its length, {length} steps");
             return Err(Error::value(name, format!("spikes[{i}].step"), late.step, problem));
         }
-        Ok(SpikeTrain { steps: length, entries, label: labels[i].into(), speaker: 0 })
+        Ok(SpikeTrain { steps: length, entries, label: labels[i].into(), ..Default::default() })
     });
     let samples = samples.collect::<Result<_, _>>()?;
     let classes = labels.iter().max().map_or(0, |&l| usize::from(l) + 1);

@@ -1,8 +1,8 @@
 #![forbid(unsafe_code)]
-//! Spike-train data sets for training and testing: files of the Spiking Heidelberg Digits and
-//! Spiking Speech Commands ([`shd`]), 3000 embedded spoken digits ([`digits`]), made tasks that need
-//! delays ([`synthetic`]); from events to steps ([`binning`]), to parts ([`Split`]), to dense blocks
-//! ([`Batch`]). With feature `fetch`, module `fetch` downloads the published files.
+//! Data sets for training and testing: files of the Spiking Heidelberg Digits and Spiking Speech Commands ([`shd`]),
+//! Google Speech Commands as mel spectra ([`gsc`]), recordings of one's own as spikes ([`encode`]), 3000 embedded
+//! spoken digits ([`digits`]), made tasks that need delays ([`synthetic`]); from events to steps ([`binning`]), to parts
+//! ([`Split`]), to dense blocks ([`Batch`]). With feature `fetch`, module `fetch` downloads the published files.
 //!
 //! ```
 //! use polychron_datasets::{Batch, Split, batches, digits};
@@ -15,8 +15,8 @@
 //! # Ok::<(), polychron_datasets::Error>(())
 //! ```
 //!
-//! Everything drawn at random is drawn by [`polychron_core::rng::Rng`], so the same seed gives the
-//! same bytes on every machine.
+//! Everything drawn at random is drawn by [`polychron_core::rng::Rng`], or by a generator that it seeds, so the same seed
+//! draws the same on every machine.
 
 mod augment;
 mod batch;
@@ -24,18 +24,24 @@ pub mod binning;
 mod bytes;
 mod dataset;
 pub mod digits;
+pub mod encode;
 mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+mod folders;
+pub mod gsc;
+mod mel;
+mod parallel;
 mod recording;
 pub mod shd;
+mod sound;
 mod split;
 pub mod synthetic;
 
 pub use augment::Augment;
 pub use batch::{Batch, batches};
 pub use binning::{BinOptions, Binning};
-pub use dataset::{Dataset, Entry, SpikeTrain};
+pub use dataset::{Dataset, Entry, Levels, SpikeTrain};
 pub use error::Error;
 pub use recording::{Recording, Recordings, TimeFormat};
 pub use split::Split;

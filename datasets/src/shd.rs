@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions};
+use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 
 use crate::{Error, Recording, Recordings, TimeFormat, bytes};
 
@@ -48,6 +49,42 @@ pub fn from_bytes(bytes: Vec<u8>, source: &str, channels: usize) -> Result<Recor
     })?;
     recordings.validate()?;
     Ok(recordings)
+}
+
+/// The recordings as a file of this layout, times as float32, which [`from_bytes`] reads again; takes a few times the
+/// memory of the file.
+///
+/// # Errors
+/// The recordings fail [`Recordings::validate`], or a key is longer than HDF5 takes.
+pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
+    recordings.validate()?;
+    let items = &recordings.items;
+    let little = hdf5_writer::ByteOrder::LittleEndian;
+    let times = hdf5_writer::Datatype::FloatingPoint { size: 4, byte_order: little };
+    let units = hdf5_writer::Datatype::FixedPoint { size: 2, signed: false, byte_order: little };
+    let bytes_of_times = |r: &Recording| r.times.iter().flat_map(|t| t.to_le_bytes()).collect();
+    let bytes_of_units = |r: &Recording| r.units.iter().flat_map(|u| u.to_le_bytes()).collect();
+    let n = [items.len() as u64];
+    let encoded = || {
+        let all_times = items.iter().map(bytes_of_times).collect();
+        let all_units = items.iter().map(bytes_of_units).collect();
+        let labels: Vec<u16> = items.iter().map(|r| r.label).collect();
+        let speakers: Vec<u16> = items.iter().map(|r| r.speaker).collect();
+        let keys = &recordings.keys;
+        Hdf5Builder::new()
+            .dataset(DatasetBuilder::vlen_sequence_data("spikes/times", times, n, all_times)?)
+            .dataset(DatasetBuilder::vlen_sequence_data("spikes/units", units, n, all_units)?)
+            .dataset(DatasetBuilder::typed_data("labels", n, &labels)?)
+            .dataset(DatasetBuilder::typed_data("extra/speaker", n, &speakers)?)
+            .dataset(DatasetBuilder::fixed_string_data(
+                "extra/keys",
+                [keys.len() as u64],
+                keys.as_slice(),
+            )?)
+            .into_plan()?
+            .encode(WriteOptions::default())
+    };
+    encoded().map_err(|e: hdf5_writer::Error| Error::format(&recordings.source, e))
 }
 
 fn parse(bytes: Vec<u8>, source: &str, channels: usize) -> Result<Recordings, Error> {

@@ -88,7 +88,7 @@ fn train(spikes: &[bool], channels: usize, label: usize) -> SpikeTrain {
     let entry =
         |k| Entry { step: (k / channels) as u32, channel: (k % channels) as u16, value: 1.0 };
     let entries = (0..spikes.len()).filter(|&k| spikes[k]).map(entry).collect();
-    SpikeTrain { steps: STEPS, entries, label: label as u16, speaker: 0 }
+    SpikeTrain { steps: STEPS, entries, label: label as u16, ..Default::default() }
 }
 
 fn dataset(name: &str, channels: usize, classes: usize, samples: Vec<SpikeTrain>) -> Dataset {

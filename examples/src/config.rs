@@ -90,6 +90,8 @@ pub(crate) struct Data {
     pub(crate) dt_ms: u32,
     /// How events fall into steps (`h5`).
     pub(crate) binning: Bins,
+    /// Where the mel bands lie (`gsc`).
+    pub(crate) bands: Bands,
     /// Every sample is cut or padded to this many steps; 0: padded to the longest of its batch.
     pub(crate) steps: usize,
     /// Whether padded steps are left out of norm, loss and spikes.
@@ -120,8 +122,18 @@ pub(crate) enum Source {
     Order,
     /// HDF5 files in the layout of SHD.
     H5,
-    /// Google Speech Commands, whose front-end does not exist yet.
+    /// Google Speech Commands v0.02: the data folder holds `speech_commands_v0.02`, or the word folders.
     Gsc,
+}
+
+/// Where the mel bands lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Bands {
+    /// Up to half the rate, none empty.
+    Full,
+    /// As the reference: up to 14 kHz, the upper 53 of 140 always empty.
+    Paper,
 }
 
 /// How events fall into steps.
@@ -345,6 +357,7 @@ impl Default for Data {
             group: 5,
             dt_ms: 10,
             binning: Bins::Fixed,
+            bands: Bands::Full,
             steps: 0,
             mask: true,
             split: Division::Fraction,

@@ -150,6 +150,9 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
 
 /// Whether channels spike or have counts.
 fn input(data: &Dataset) -> Result<Input> {
+    if data.samples.iter().any(|sample| sample.dense.is_some()) {
+        fail!("{}: real values; a model file takes whole numbers up to 127", data.name)
+    }
     let entries = data.samples.iter().flat_map(|sample| &sample.entries);
     let mut spikes = true;
     for entry in entries {

@@ -7,6 +7,7 @@ mod config;
 mod data;
 #[cfg(all(test, feature = "emulator"))]
 mod device_failures;
+mod encode;
 mod error;
 mod eval;
 mod export;
@@ -40,7 +41,7 @@ enum Command {
     Export(export::Args),
     /// Show layers, parameters and delays of a run's model, or what a model file costs
     Inspect(inspect::Args),
-    /// Count what is in a data set, or download one
+    /// Count what is in a data set, download one, or make one of recordings
     #[command(subcommand)]
     Data(data::Command),
     /// Measure what the paper's networks cost here

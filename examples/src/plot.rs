@@ -151,7 +151,13 @@ pub(crate) fn raster<B: Machine>(path: &Path, task: &Task, model: &Model<B>) -> 
     let block = task.block(&[item])?;
     let view = block.view();
     let mut layers = model.spikes(&view, Kernel::Discrete)?;
-    layers.insert(0, Spikes { shape: view.shape, values: view.x.to_vec() });
+    let real = task.data.samples[item].dense.is_some();
+    let (seen, values) = if real {
+        ("Input above its mean", above_mean(view.x))
+    } else {
+        ("Input", view.x.to_vec())
+    };
+    layers.insert(0, Spikes { shape: view.shape, values });
     let Some(readout) = layers.pop() else { return Ok(()) };
     let steps = readout.shape.steps;
     let dt_ms = f64::from(task.data.dt_ms);
@@ -161,7 +167,7 @@ pub(crate) fn raster<B: Machine>(path: &Path, task: &Task, model: &Model<B>) -> 
             let word = &task.data.class_names[label];
             spikes(
                 area,
-                &format!("Input, item {item}: {word}"),
+                &format!("{seen}, item {item}: {word}"),
                 "channel",
                 layer,
                 steps,
@@ -174,6 +180,12 @@ pub(crate) fn raster<B: Machine>(path: &Path, task: &Task, model: &Model<B>) -> 
         }
         None => scores(area, task, model, &readout, label),
     })
+}
+
+/// 1 where a value is above the mean of all.
+fn above_mean(values: &[f32]) -> Vec<f32> {
+    let mean = values.iter().sum::<f32>() / values.len() as f32;
+    values.iter().map(|&value| if value > mean { 1.0 } else { 0.0 }).collect()
 }
 
 fn spikes(

@@ -1,13 +1,13 @@
 //! Data, its division, and batches of it.
 
-use crate::config::{Bins, Config, Data, Delays, Division, Source, require};
+use crate::config::{Bands, Bins, Config, Data, Delays, Division, Source, require};
 use crate::error::{Failure, Result, fail};
 use crate::network::{Ends, Machine, Model};
 use polychron_core::loss::decide;
 use polychron_core::shape::Shape;
 use polychron_core::train::{self, Kernel};
 use polychron_datasets::{
-    Augment, BinOptions, Binning, Dataset, Split, batches, digits, shd, synthetic,
+    Augment, BinOptions, Binning, Dataset, Split, batches, digits, gsc, shd, synthetic,
 };
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ impl Task {
     /// Reads or makes the data of a configuration, and checks both against each other.
     pub(crate) fn load(config: &Config, folder: Option<&Path>) -> Result<Self> {
         let options = &config.data;
-        let (data, parts) = read(options, folder)?;
+        let (data, parts) = read(options, folder, config.threads())?;
         data.validate()?;
         let dt_ms = data.dt_ms;
         require(
@@ -201,7 +201,7 @@ struct Parts {
     test: usize,
 }
 
-fn read(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
+fn read(options: &Data, folder: Option<&Path>, threads: usize) -> Result<(Dataset, Parts)> {
     match options.source {
         Source::Digits => {
             let data = digits::embedded();
@@ -220,11 +220,7 @@ fn read(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
             Ok((data, Parts { train, valid: 0, test }))
         }
         Source::H5 => read_h5(options, folder),
-        Source::Gsc => {
-            fail!(
-                "data.source = \"gsc\": the front-end for Google Speech Commands does not exist yet"
-            )
-        }
+        Source::Gsc => read_gsc(options, folder, threads),
     }
 }
 
@@ -264,6 +260,23 @@ fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
         }
     }
     Ok((data, parts))
+}
+
+fn read_gsc(options: &Data, folder: Option<&Path>, threads: usize) -> Result<(Dataset, Parts)> {
+    let Some(folder) = folder else {
+        fail!(
+            "data.source = \"gsc\": pass the folder that holds speech_commands_v0.02 with --data DIR or POLYCHRON_DATA"
+        )
+    };
+    let bands = match options.bands {
+        Bands::Full => gsc::Bands::Full,
+        Bands::Paper => gsc::Bands::Paper,
+    };
+    let gsc::Commands { data, train, valid, test, unsaved } = gsc::read(folder, bands, threads)?;
+    if let Some(error) = unsaved {
+        eprintln!("the spectra could not be kept for the next run: {error}");
+    }
+    Ok((data, Parts { train, valid, test }))
 }
 
 /// A file of the data folder, or its packed form.

@@ -337,6 +337,84 @@ fn what_cannot_be_trained_leaves_nothing() {
 }
 
 #[test]
+fn google_speech_commands_train_from_the_folder_of_the_archive() {
+    let folder = Folder::new("commands");
+    let wavs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures/commands");
+    let archive = folder.0.join("data/speech_commands_v0.02");
+    for word in ["backward", "happy"] {
+        fs::create_dir_all(archive.join(word)).unwrap();
+        for n in 0..6 {
+            let copy = archive.join(format!("{word}/a_nohash_{n}.wav"));
+            fs::copy(wavs.join(format!("{word}.wav")), copy).unwrap();
+        }
+    }
+    let lists = [("validation_list.txt", 4), ("testing_list.txt", 5)];
+    for (list, n) in lists {
+        let lines = format!("backward/a_nohash_{n}.wav\nhappy/a_nohash_{n}.wav\n");
+        fs::write(archive.join(list), lines).unwrap();
+    }
+    let small = ["--set", "network.hidden=[16]", "--set", "network.max_delay=6"];
+    let train = ["train", "--preset", "gsc", "--data", "data", "--epochs", "3", "--json"];
+    let batch = ["--set", "data.batch=4", "--set", "network.dropout=0.0"];
+    for (out, bands) in
+        [("a", "data.bands=full"), ("b", "data.bands=paper"), ("c", "data.bands=full")]
+    {
+        let run = [&train[..], &small, &batch, &["--set", bands, "--out", out]].concat();
+        let output = folder.run(&run);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(folder.list(out), FILES);
+        let report = last_line(&output);
+        let items = ["train_items", "valid_items", "test_items"].map(|part| &report[part]);
+        assert_eq!(items, [8, 2, 2], "{report}");
+    }
+    assert_eq!(folder.bytes("a/model.safetensors"), folder.bytes("c/model.safetensors"));
+    assert_ne!(folder.bytes("a/model.safetensors"), folder.bytes("b/model.safetensors"));
+    let line = folder.fail(&["export", "a", "--data", "data", "-o", "a.pcn"]);
+    assert!(line.contains("real values"), "{line}");
+}
+
+#[test]
+fn recordings_become_a_file_to_train_on() {
+    let folder = Folder::new("encode");
+    let wavs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures/commands");
+    for word in ["backward", "happy"] {
+        fs::create_dir_all(folder.0.join("wavs").join(word)).unwrap();
+        for n in 0..8 {
+            let copy = folder.0.join(format!("wavs/{word}/{n}.wav"));
+            fs::copy(wavs.join(format!("{word}.wav")), copy).unwrap();
+        }
+    }
+    for (encoder, channels) in [("cochlea", 700), ("delta", 48)] {
+        let out = format!("{encoder}.h5");
+        let again = format!("{encoder}-again.h5");
+        for (out, threads) in [(&out, "1"), (&again, "2")] {
+            let encode = ["data", "encode", "wavs", "--out", out, "--encoder", encoder];
+            let output = folder.run(&[&encode[..], &["--threads", threads]].concat());
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            assert!(text(&output.stdout).contains("16 recordings, 2 classes"));
+        }
+        assert_eq!(folder.bytes(&out), folder.bytes(&again));
+        let channels = channels.to_string();
+        let stats = ["data", "stats", &out, "--channels", &channels, "--group", "4", "--json"];
+        assert_eq!(last_line(&folder.run(&stats))["samples"], 16);
+    }
+    let before = folder.list(".");
+    let line = folder.fail(&["data", "encode", "wavs", "--out", "delta.h5"]);
+    assert!(line.contains("delta.h5: exists"), "{line}");
+    fs::write(folder.0.join("wavs/happy/9.wav"), "no sound").unwrap();
+    let line = folder.fail(&["data", "encode", "wavs", "--out", "new.h5"]);
+    assert!(line.contains("happy/9.wav"), "{line}");
+    assert_eq!(folder.list("."), before);
+
+    let source =
+        ["--set", "data.source=h5", "--set", "data.train_file=cochlea.h5", "--set", "data.batch=4"];
+    let train =
+        ["train", "--data", ".", "--out", "run", "--epochs", "1", "--set", "network.hidden=[8]"];
+    let output = folder.run(&[&train[..], &source].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
 fn missing_and_damaged_data_is_named() {
     let folder = Folder::new("data");
     let line = folder.fail(&["train", "--preset", "shd"]);
@@ -344,7 +422,9 @@ fn missing_and_damaged_data_is_named() {
     let line = folder.fail(&["train", "--preset", "shd", "--data", "nowhere"]);
     assert!(line.contains("nowhere/shd_train.h5") && line.contains("--data"), "{line}");
     let line = folder.fail(&["train", "--preset", "gsc"]);
-    assert!(line.contains("gsc") && line.contains("does not exist yet"), "{line}");
+    assert!(line.contains("speech_commands_v0.02") && line.contains("--data"), "{line}");
+    let line = folder.fail(&["train", "--preset", "gsc", "--data", "."]);
+    assert!(line.contains("speech_commands_v0.02"), "{line}");
 
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures");
     let (nan, data) = (fixtures.join("nan.h5.gz"), fixtures.to_str().unwrap());

@@ -3,6 +3,7 @@
 #[cfg(feature = "fetch")]
 mod fetch;
 
+use crate::encode;
 use crate::error::Result;
 use crate::report::say;
 use crate::task;
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Command {
     /// Check a data set and count what is in it
     Stats(Args),
+    /// Turn recordings of your own into spikes, in a file as those of SHD
+    Encode(encode::Args),
     /// Download the published files of a data set; an interrupted download is gone on with
     #[cfg(feature = "fetch")]
     Fetch(fetch::Args),
@@ -62,6 +65,7 @@ struct Summary {
 pub(crate) fn data(command: &Command) -> Result<()> {
     match command {
         Command::Stats(args) => stats(args),
+        Command::Encode(args) => encode::encode(args),
         #[cfg(feature = "fetch")]
         Command::Fetch(args) => fetch::fetch(args),
     }

@@ -1,0 +1,89 @@
+//! Layout: `PCLV0001`; bytes of the key (u64); the key; all levels (u16), sample after sample; CRC-32 of what comes
+//! before (u32). Everything is little-endian.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use crc32fast::Hasher;
+
+const MAGIC: &[u8; 8] = b"PCLV0001";
+
+/// The levels of so many samples of `size` levels; `None` where the file is absent, damaged or of another key.
+pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Option<Vec<Vec<u16>>> {
+    let file = File::open(path).ok()?;
+    if file.metadata().ok()?.len() != length(key, samples, size)? {
+        return None;
+    }
+    let mut source = Summed { inner: BufReader::with_capacity(1 << 16, file), sum: Hasher::new() };
+    let mut head = vec![0; head(key).len()];
+    source.read_exact(&mut head).ok()?;
+    if head != self::head(key) {
+        return None;
+    }
+    let mut row = vec![0; 2 * size];
+    let mut levels = Vec::with_capacity(samples);
+    for _ in 0..samples {
+        source.read_exact(&mut row).ok()?;
+        levels.push(row.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect());
+    }
+    let sum = source.sum.finalize();
+    let mut stored = [0; 4];
+    source.inner.read_exact(&mut stored).ok()?;
+    (u32::from_le_bytes(stored) == sum).then_some(levels)
+}
+
+/// Writes levels under a temporary name, then in the place of an older file.
+pub(super) fn store<'a>(
+    path: &Path,
+    key: &str,
+    levels: impl Iterator<Item = &'a [u16]>,
+) -> io::Result<()> {
+    let temporary = path.with_extension("levels.tmp");
+    let written = write(&temporary, key, levels);
+    written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = std::fs::remove_file(&temporary);
+    })
+}
+
+fn write<'a>(path: &Path, key: &str, levels: impl Iterator<Item = &'a [u16]>) -> io::Result<()> {
+    let mut sink = BufWriter::with_capacity(1 << 16, File::create(path)?);
+    let mut sum = Hasher::new();
+    let mut put = |bytes: &[u8]| {
+        sum.update(bytes);
+        sink.write_all(bytes)
+    };
+    put(&head(key))?;
+    let mut row = Vec::new();
+    for levels in levels {
+        row.clear();
+        row.extend(levels.iter().flat_map(|level| level.to_le_bytes()));
+        put(&row)?;
+    }
+    sink.write_all(&sum.finalize().to_le_bytes())?;
+    sink.into_inner()?.sync_all()
+}
+
+fn head(key: &str) -> Vec<u8> {
+    [MAGIC, &(key.len() as u64).to_le_bytes()[..], key.as_bytes()].concat()
+}
+
+fn length(key: &str, samples: usize, size: usize) -> Option<u64> {
+    let levels = (samples as u64).checked_mul(size as u64)?.checked_mul(2)?;
+    levels.checked_add((MAGIC.len() + 8 + key.len() + 4) as u64)
+}
+
+/// A source that sums what is read of it.
+struct Summed<R> {
+    inner: R,
+    sum: Hasher,
+}
+
+impl<R: Read> Summed<R> {
+    fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.inner.read_exact(bytes)?;
+        self.sum.update(bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use crate::folders::{self, Item, error};
+use crate::{Error, bytes};
+
+/// Name of the folder in the published archive.
+const ARCHIVE: &str = "speech_commands_v0.02";
+const LISTS: [&str; 2] = ["validation_list.txt", "testing_list.txt"];
+
+/// What a folder of word folders holds.
+pub(super) struct Folder {
+    /// The folder itself.
+    pub(super) path: PathBuf,
+    /// The words, sorted: the classes.
+    pub(super) words: Vec<String>,
+    /// Recordings to train on, to validate on and to test on, each by word and name.
+    pub(super) parts: [Vec<Item>; 3],
+}
+
+impl Folder {
+    /// Lists `speech_commands_v0.02` in a folder, or the folder itself.
+    pub(super) fn list(folder: &Path) -> Result<Self, Error> {
+        let archive = folder.join(ARCHIVE);
+        let path = if archive.is_dir() { archive } else { folder.into() };
+        let (words, items) = folders::list(&path)?;
+        if items.is_empty() {
+            let problem = format!("holds no recordings; pass the folder that {ARCHIVE} lies in");
+            return Err(error(&path, problem));
+        }
+        let parts = divide(&path, items)?;
+        Ok(Self { path, words, parts })
+    }
+
+    /// All recordings, part after part.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
+        self.parts.iter().flatten()
+    }
+
+    /// Names, sizes and times of change, in ns since 1970, of all recordings as text.
+    pub(super) fn manifest(&self) -> Result<String, Error> {
+        let line = |item: &Item| {
+            let path = self.path.join(&item.name);
+            let io = |error| Error::Io { file: path.display().to_string(), error };
+            let about = path.metadata().map_err(io)?;
+            let changed = about.modified().map_err(io)?.duration_since(UNIX_EPOCH);
+            let changed = changed.map_or(0, |time| time.as_nanos());
+            Ok(format!("{} {} {changed}\n", item.name, about.len()))
+        };
+        self.items().map(line).collect()
+    }
+}
+
+fn divide(path: &Path, items: Vec<Item>) -> Result<[Vec<Item>; 3], Error> {
+    let mut part_of: HashMap<&str, usize> = items.iter().map(|i| (i.name.as_str(), 0)).collect();
+    for (n, list) in LISTS.iter().enumerate() {
+        let list = path.join(list);
+        let text = String::from_utf8(bytes::read(&list)?).map_err(|e| error(&list, e))?;
+        let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty());
+        for (at, line) in lines {
+            let field = format!("line {}", at + 1);
+            let problem = match part_of.get_mut(line) {
+                Some(part @ 0) => {
+                    *part = n + 1;
+                    continue;
+                }
+                Some(_) => "is listed twice",
+                None => "is no recording beside it",
+            };
+            return Err(Error::value(&list.display().to_string(), field, line, problem));
+        }
+    }
+    let part_of: Vec<usize> = items.iter().map(|item| part_of[item.name.as_str()]).collect();
+    let mut parts = [const { Vec::new() }; 3];
+    part_of.into_iter().zip(items).for_each(|(part, item)| parts[part].push(item));
+    Ok(parts)
+}

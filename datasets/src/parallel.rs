@@ -1,0 +1,50 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// `f` of the index of every item and the item, in order, computed by so many threads. Of several errors the one of
+/// the first item is returned, so the result does not depend on the number of threads.
+pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    threads: usize,
+    f: impl Fn(usize, &T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let share = items.len().div_ceil(threads.max(1)).max(1);
+    let failed = AtomicUsize::new(usize::MAX);
+    let work = |part: usize, items: &[T]| {
+        let mut results = Vec::with_capacity(items.len());
+        for (i, item) in (part * share..).zip(items) {
+            if failed.load(Ordering::Relaxed) < i {
+                break;
+            }
+            let result = f(i, item);
+            if result.is_err() {
+                failed.fetch_min(i, Ordering::Relaxed);
+            }
+            results.push(result);
+        }
+        results
+    };
+    let parts: Vec<_> = std::thread::scope(|scope| {
+        let parts = items.chunks(share).enumerate();
+        let handles: Vec<_> = parts.map(|(n, part)| scope.spawn(move || work(n, part))).collect();
+        let joined = handles.into_iter().map(|handle| handle.join());
+        joined.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    parts.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_and_errors_do_not_depend_on_the_threads() {
+        let items: Vec<u32> = (0..100).collect();
+        for threads in [0, 1, 2, 7, 100, 1000] {
+            let doubled = try_map(&items, threads, |_, x| Ok::<_, ()>(2 * x)).unwrap();
+            assert_eq!(doubled, (0..100).map(|x| 2 * x).collect::<Vec<_>>());
+            let odd = |i, x: &u32| if i % 20 == 13 { Err(*x) } else { Ok(()) };
+            assert_eq!(try_map(&items, threads, odd), Err(13));
+        }
+        assert_eq!(try_map(&[0; 0], 4, |_, _| Err::<(), ()>(())), Ok(vec![]));
+    }
+}
