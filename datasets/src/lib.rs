@@ -34,7 +34,7 @@ mod mel;
 mod parallel;
 mod recording;
 pub mod shd;
-mod sound;
+pub mod sound;
 mod split;
 pub mod synthetic;
 

@@ -1,3 +1,5 @@
+//! Wav files.
+
 use std::io::Cursor;
 use std::path::Path;
 
@@ -6,30 +8,38 @@ use hound::{SampleFormat, WavReader};
 use crate::{Error, bytes};
 
 /// Samples a second of every recording taken.
-pub(crate) const RATE: u32 = 16_000;
+pub const RATE: u32 = 16_000;
 
 /// A recording of one channel at [`RATE`], full scale 1, in memory of at most eight times the file.
 ///
 /// # Errors
 /// The file cannot be read, is no wav or a truncated one, has another rate or more channels, or holds no sample or
 /// one that is not finite.
-pub(crate) fn read(path: &Path) -> Result<Vec<f32>, Error> {
-    let name = path.display().to_string();
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<f32>, Error> {
+    let path = path.as_ref();
+    from_bytes(bytes::read(path)?, &path.display().to_string())
+}
+
+/// As [`read`], from a file's bytes; `name` stands for it in errors.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Vec<f32>, Error> {
     let bad = |error: hound::Error| {
         let reason = match error {
             hound::Error::FormatError(reason) => reason.into(),
             error => error.to_string(),
         };
-        Error::format(&name, format!("not a whole wav file: {reason}"))
+        Error::format(name, format!("not a whole wav file: {reason}"))
     };
-    let mut wav = WavReader::new(Cursor::new(bytes::read(path)?)).map_err(bad)?;
+    let mut wav = WavReader::new(Cursor::new(bytes)).map_err(bad)?;
     let spec = wav.spec();
     if spec.sample_rate != RATE {
         let problem = format!("is not {RATE}; resample the recording");
-        return Err(Error::value(&name, "sample rate", spec.sample_rate, problem));
+        return Err(Error::value(name, "sample rate", spec.sample_rate, problem));
     }
     if spec.channels != 1 {
-        return Err(Error::value(&name, "channels", spec.channels, "is not 1; mix them down"));
+        return Err(Error::value(name, "channels", spec.channels, "is not 1; mix them down"));
     }
     let samples: Vec<f32> = match spec.sample_format {
         SampleFormat::Float => wav.samples().collect::<Result<_, _>>().map_err(bad)?,
@@ -40,10 +50,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<f32>, Error> {
         }
     };
     if samples.is_empty() {
-        return Err(Error::format(&name, "holds no sample"));
+        return Err(Error::format(name, "holds no sample"));
     }
     if let Some(i) = samples.iter().position(|s| !s.is_finite()) {
-        return Err(Error::value(&name, format!("samples[{i}]"), samples[i], "is not finite"));
+        return Err(Error::value(name, format!("samples[{i}]"), samples[i], "is not finite"));
     }
     Ok(samples)
 }

@@ -1,7 +1,7 @@
 //! Files that are whole or not there, and states of training in them.
 
 use crate::config::Config;
-use crate::error::{Failure, Result, at, fail};
+use crate::error::{Result, at, fail};
 use crate::presets;
 use polychron_core::num::Real;
 use polychron_core::train::{State, Tensor};
@@ -44,10 +44,13 @@ pub(crate) fn write(path: &Path, state: &State<f32>, config: &str) -> Result<()>
 /// Reads a state, and the configuration it belongs to.
 pub(crate) fn read(path: &Path) -> Result<(State<f32>, Config)> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(at(&shown))?;
-    let file =
-        SafeTensors::deserialize(&bytes).map_err(at(format!("{shown}: not a checkpoint")))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes)?;
+    from_bytes(&std::fs::read(path).map_err(at(&shown))?, &shown)
+}
+
+/// As [`read`], from a file's bytes; `shown` names it in messages.
+pub(crate) fn from_bytes(bytes: &[u8], shown: &str) -> Result<(State<f32>, Config)> {
+    let file = SafeTensors::deserialize(bytes).map_err(at(format!("{shown}: not a checkpoint")))?;
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata = header.metadata().as_ref().and_then(|all| all.get(KEY));
     let Some(metadata) = metadata else { fail!("{shown}: metadata {KEY} is missing") };
     let metadata: Metadata =
@@ -65,7 +68,7 @@ pub(crate) fn read(path: &Path) -> Result<(State<f32>, Config)> {
     }
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     let Metadata { epoch, step, seed, config } = metadata;
-    let config = presets::parse(&config, &shown)?;
+    let config = presets::parse(&config, shown)?;
     Ok((State { tensors, epoch, step, seed }, config))
 }
 
@@ -91,8 +94,8 @@ fn to_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-/// Writes a file under another name in the same folder, flushes it to the disk and renames it. On failure neither
-/// name is left.
+/// Writes a file under another name in the same folder, flushes it to the disk, renames it and flushes the folder. On failure
+/// neither name is left, unless what failed is the last.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -102,9 +105,21 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    written.and_then(|()| std::fs::rename(&temporary, path)).map_err(|error| {
+    let renamed = written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
         // The first error is the one to report.
         let _ = std::fs::remove_file(&temporary);
-        Failure(format!("{}: {error}", path.display()))
-    })
+    });
+    renamed.and_then(|()| flush_folder(path)).map_err(at(path.display()))
+}
+
+/// A new name is on the disk when its folder is.
+#[cfg(unix)]
+fn flush_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn flush_folder(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
