@@ -33,7 +33,7 @@ int polychron_load_driver(void) {
     static void *driver = NULL;
     if (driver) return 0;
     void *found = NULL;
-    for (size_t n = 0; !found && n < sizeof places / sizeof *places; n++) found = dlopen(places[n], RTLD_NOW | RTLD_GLOBAL);
+    for (size_t n = 0; !found && n < sizeof places / sizeof *places; n++) found = dlopen(places[n], RTLD_NOW);
     if (!found) return 1;
     for (int n = 0; n < COUNT; n++) {
         void *function = dlsym(found, names[n]);

@@ -53,6 +53,7 @@ struct NormStatistics {
     const unsigned *valid;
     R *sums;
     R *squares;
+    unsigned grown;
     unsigned steps;
     unsigned batch;
     unsigned width;
@@ -95,6 +96,7 @@ struct NormBackward {
     R *gammas;
     R *betas;
     R *d_params;
+    unsigned grown;
     unsigned steps;
     unsigned batch;
     unsigned width;
@@ -111,6 +113,7 @@ struct Readout {
     R *scores;
     R *losses;
     R *d_x;
+    unsigned grown;
     unsigned steps;
     unsigned batch;
     unsigned classes;
@@ -147,6 +150,7 @@ struct NeuronStage {
     R surrogate[3];
     unsigned kind;
     unsigned firing;
+    unsigned grown;
     unsigned steps;
     unsigned batch;
     unsigned width;
@@ -156,22 +160,24 @@ template <class R>
 struct ToSpectrum {
     const R *sequence;
     const Complex<R> *roots;
+    const unsigned *places;
     Complex<R> *spectrum;
     unsigned long long columns;
     unsigned steps;
     unsigned length;
-    unsigned pairs;
+    unsigned log_pairs;
 };
 
 template <class R>
 struct ToSequence {
     const Complex<R> *spectrum;
     const Complex<R> *roots;
+    const unsigned *places;
     R *sequence;
     unsigned long long columns;
     unsigned steps;
     unsigned length;
-    unsigned pairs;
+    unsigned log_pairs;
 };
 
 template <class R>
@@ -180,6 +186,7 @@ struct Taps {
     const R *delays;
     const R *sigma;
     const Complex<R> *roots;
+    const unsigned *places;
     Complex<R> *spectrum;
     const Complex<R> *d_spectrum;
     R *dense;
@@ -193,7 +200,7 @@ struct Taps {
     unsigned count;
     unsigned taps;
     unsigned length;
-    unsigned pairs;
+    unsigned log_pairs;
     unsigned kernel;
 };
 

@@ -1,6 +1,6 @@
 //! What kernels take: each structure once, here. `arguments.h` is the same in C++, which a test holds against this file.
 
-use crate::device::{In, Out};
+use crate::device::{In, Number, Out};
 
 /// A complex number as kernels have it.
 #[repr(C)]
@@ -10,6 +10,39 @@ pub(crate) struct Complex<R> {
     pub(crate) im: R,
 }
 
+/// A field of what a kernel takes.
+pub trait Field {
+    /// Where it points to; 0 for nowhere.
+    fn address(&self) -> u64 {
+        0
+    }
+}
+
+impl Field for u32 {}
+impl Field for u64 {}
+impl Field for f32 {}
+impl Field for f64 {}
+impl<R> Field for Complex<R> {}
+impl<T, const N: usize> Field for [T; N] {}
+
+impl<T> Field for In<'_, T> {
+    fn address(&self) -> u64 {
+        In::address(self)
+    }
+}
+
+impl<T> Field for Out<'_, T> {
+    fn address(&self) -> u64 {
+        Out::address(self)
+    }
+}
+
+/// A structure that a kernel takes.
+pub(crate) trait Arguments {
+    /// Calls `f` with the address behind every field.
+    fn addresses(&self, f: impl FnMut(u64));
+}
+
 macro_rules! arguments {
     ($($name:ident<$($life:lifetime,)? R> { $($field:ident: $kind:ty,)* })*) => {
         $(
@@ -17,6 +50,14 @@ macro_rules! arguments {
             #[derive(Debug)]
             pub(crate) struct $name<$($life,)? R> {
                 $(pub(crate) $field: $kind,)*
+            }
+
+            impl<$($life,)? R: Number> Field for $name<$($life,)? R> {}
+
+            impl<$($life,)? R: Number> Arguments for $name<$($life,)? R> {
+                fn addresses(&self, mut f: impl FnMut(u64)) {
+                    $(f(Field::address(&self.$field));)*
+                }
             }
         )*
 
@@ -72,6 +113,7 @@ arguments! {
         valid: In<'a, u32>,
         sums: Out<'a, R>,
         squares: Out<'a, R>,
+        grown: u32,
         steps: u32,
         batch: u32,
         width: u32,
@@ -108,6 +150,7 @@ arguments! {
         gammas: Out<'a, R>,
         betas: Out<'a, R>,
         d_params: Out<'a, R>,
+        grown: u32,
         steps: u32,
         batch: u32,
         width: u32,
@@ -122,6 +165,7 @@ arguments! {
         scores: Out<'a, R>,
         losses: Out<'a, R>,
         d_x: Out<'a, R>,
+        grown: u32,
         steps: u32,
         batch: u32,
         classes: u32,
@@ -154,6 +198,7 @@ arguments! {
         surrogate: [R; 3],
         kind: u32,
         firing: u32,
+        grown: u32,
         steps: u32,
         batch: u32,
         width: u32,
@@ -161,26 +206,29 @@ arguments! {
     ToSpectrum<'a, R> {
         sequence: In<'a, R>,
         roots: In<'a, Complex<R>>,
+        places: In<'a, u32>,
         spectrum: Out<'a, Complex<R>>,
         columns: u64,
         steps: u32,
         length: u32,
-        pairs: u32,
+        log_pairs: u32,
     }
     ToSequence<'a, R> {
         spectrum: In<'a, Complex<R>>,
         roots: In<'a, Complex<R>>,
+        places: In<'a, u32>,
         sequence: Out<'a, R>,
         columns: u64,
         steps: u32,
         length: u32,
-        pairs: u32,
+        log_pairs: u32,
     }
     Taps<'a, R> {
         weights: In<'a, R>,
         delays: In<'a, R>,
         sigma: In<'a, R>,
         roots: In<'a, Complex<R>>,
+        places: In<'a, u32>,
         spectrum: Out<'a, Complex<R>>,
         d_spectrum: In<'a, Complex<R>>,
         dense: Out<'a, R>,
@@ -194,7 +242,7 @@ arguments! {
         count: u32,
         taps: u32,
         length: u32,
-        pairs: u32,
+        log_pairs: u32,
         kernel: u32,
     }
     Direct<'a, R> {

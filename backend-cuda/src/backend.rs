@@ -1,7 +1,7 @@
-use crate::arguments::{Complex, Dropout, Finite};
+use crate::arguments::{Dropout, Finite};
 use crate::device::{Buffer, Device, In, Launch, Number, kernels};
 use crate::error::Error;
-use crate::projection::Algorithm;
+use crate::projection::{Algorithm, Tables};
 use crate::{norm, optim, readout};
 use polychron_core::backend::{Backend, NormMode, View, ViewMut};
 use polychron_core::loss::Loss;
@@ -21,11 +21,15 @@ use std::rc::Rc;
 pub struct Cuda {
     pub(crate) device: Rc<Device>,
     pub(crate) algorithm: Option<Algorithm>,
-    roots: RefCell<Roots>,
+    samples: RefCell<Option<Samples>>,
+    tables: RefCell<AllTables>,
 }
 
-/// Roots of unity by length and number.
-type Roots = HashMap<(usize, &'static str), Rc<dyn Any>>;
+/// The last lengths that were used, on both sides.
+type Samples = (Vec<u32>, Rc<Buffer<u32>>);
+
+/// Tables of transforms by length and number.
+type AllTables = HashMap<(usize, &'static str), Rc<dyn Any>>;
 
 /// A block `[time, batch, width]` in device memory, time-major.
 #[derive(Debug)]
@@ -50,7 +54,8 @@ impl Cuda {
     }
 
     fn on(device: Device) -> Self {
-        Self { device: Rc::new(device), algorithm: None, roots: RefCell::default() }
+        let (samples, tables) = Default::default();
+        Self { device: Rc::new(device), algorithm: None, samples, tables }
     }
 
     /// The same backend with one algorithm for all projections; `None` takes the frequency domain where the sequence fits.
@@ -68,38 +73,48 @@ impl Cuda {
         Ok(Sequence { shape, values })
     }
 
-    /// The valid steps of every sample; `None`: all.
-    pub(crate) fn valid(
+    /// The samples' own lengths, which stay on the device until others come; `None`: all steps count.
+    pub(crate) fn lengths(
         &self,
         valid: Valid<'_>,
         shape: Shape,
-    ) -> Result<Option<Buffer<u32>>, Error> {
-        let Some(_) = valid.lengths else { return Ok(None) };
-        let steps: Vec<u32> =
-            (0..shape.batch).map(|b| valid.steps(b, shape.steps) as u32).collect();
-        Buffer::of(&self.device, &steps, "the lengths of a batch").map(Some)
+    ) -> Result<Option<Rc<Buffer<u32>>>, Error> {
+        let Some(lengths) = valid.lengths else { return Ok(None) };
+        // A sample without a length is whole.
+        let length =
+            |b| lengths.get(b).map_or(u32::MAX, |&l: &usize| l.try_into().unwrap_or(u32::MAX));
+        let samples: Vec<u32> = (0..shape.batch).map(length).collect();
+        let mut last = self.samples.borrow_mut();
+        match &*last {
+            Some((known, buffer)) if *known == samples => Ok(Some(buffer.clone())),
+            _ => {
+                let buffer = Buffer::of(&self.device, &samples, "the lengths of a batch")?;
+                let (_, buffer) = last.insert((samples, Rc::new(buffer)));
+                Ok(Some(buffer.clone()))
+            }
+        }
     }
 
-    /// exp(-2 pi i k / length) for every k.
-    pub(crate) fn roots<R: Number>(&self, length: usize) -> Result<Rc<Buffer<Complex<R>>>, Error> {
-        let known = self.roots.borrow().get(&(length, R::NAME)).cloned();
-        if let Some(Ok(roots)) = known.map(|roots| roots.downcast::<Buffer<Complex<R>>>()) {
-            return Ok(roots);
+    /// What transforms of that length look up.
+    pub(crate) fn tables<R: Number>(&self, length: usize) -> Result<Rc<Tables<R>>, Error> {
+        let known = self.tables.borrow().get(&(length, R::NAME)).cloned();
+        if let Some(Ok(tables)) = known.map(|tables| tables.downcast()) {
+            return Ok(tables);
         }
-        let root = |k: usize| {
-            let angle = -std::f64::consts::TAU * k as f64 / length as f64;
-            Complex { re: R::of(angle.cos()), im: R::of(angle.sin()) }
-        };
-        let all: Vec<_> = (0..length).map(root).collect();
-        let roots = Rc::new(Buffer::of(&self.device, &all, "the roots of a transform")?);
-        self.roots.borrow_mut().insert((length, R::NAME), roots.clone());
-        Ok(roots)
+        let tables = Rc::new(Tables::new(&self.device, length)?);
+        self.tables.borrow_mut().insert((length, R::NAME), tables.clone());
+        Ok(tables)
     }
 }
 
-/// The addresses of the lengths, or of none.
-pub(crate) fn lengths(valid: &Option<Buffer<u32>>) -> In<'_, u32> {
-    valid.as_ref().map_or(In::NONE, Buffer::get)
+/// The address of the lengths, or of none.
+pub(crate) fn lengths(samples: &Option<Rc<Buffer<u32>>>) -> In<'_, u32> {
+    samples.as_ref().map_or(In::NONE, |samples| samples.get())
+}
+
+/// The steps that the layers so far have added.
+pub(crate) fn grown(valid: Valid<'_>) -> u32 {
+    valid.grown.try_into().unwrap_or(u32::MAX)
 }
 
 /// A size as kernels take it.
@@ -118,6 +133,7 @@ fn count(shape: Shape) -> Result<usize, Error> {
         size(what, side)?;
     }
     size("batch times width", shape.batch.saturating_mul(shape.width))?;
+    size("steps times batch", shape.steps.saturating_mul(shape.batch))?;
     let rows = shape.batch * shape.width;
     let what = "numbers in a sequence";
     rows.checked_mul(shape.steps).ok_or(Error::Shape(ShapeError {
@@ -267,6 +283,9 @@ impl<R: Number> Backend<R> for Cuda {
         let mut found = Buffer::<u32>::zeros(&self.device, 1, || "a flag".to_owned())?;
         for &(buffer, len) in buffers {
             expect("buffer", buffer.len(), len)?;
+            if len == 0 {
+                continue;
+            }
             let arguments =
                 Finite { values: buffer.get(), found: found.get_mut(), len: len as u64 };
             kernels::find_not_finite(&self.device, Launch::each(len, 256), &arguments)?;

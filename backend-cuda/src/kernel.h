@@ -1,5 +1,5 @@
 // What every kernel includes: numbers, indices, and how a template becomes a pair of kernels. All shared memory is dynamic, and
-// threads speak only through it, so that the same text also runs on a processor (device/emulator.h).
+// threads speak only through memory, across barriers, so that the same text also runs on a processor (device/emulator.h).
 #pragma once
 
 #ifdef POLYCHRON_EMULATOR
@@ -34,9 +34,12 @@ typedef unsigned long long Wide;
 __device__ inline Wide thread_index() { return (Wide)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ inline Wide thread_count() { return (Wide)gridDim.x * blockDim.x; }
 
-// Steps of sample b that count; no list: all.
-__device__ inline unsigned valid_steps(const unsigned *valid, unsigned b, unsigned steps) {
-    return valid ? valid[b] : steps;
+// Steps of sample b that count: its length, grown by the tails of the layers before; no list: all.
+template <class Args>
+__device__ inline unsigned valid_steps(const Args &a, unsigned b) {
+    if (!a.valid) return a.steps;
+    unsigned length = a.valid[b];
+    return length < a.steps && a.grown < a.steps - length ? length + a.grown : a.steps;
 }
 
 template <class R>

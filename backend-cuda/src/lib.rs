@@ -4,10 +4,14 @@
 //!
 //! Everything that trains on the CPU trains here by choosing [`Cuda`]. Delayed projections are products in the frequency domain,
 //! in full precision, so that time hardly depends on the longest delay; sequences too long for a block's shared memory are
-//! projected tap by tap. Results do not depend on the device: every sum has a fixed order, and no kernel has an atomic.
+//! projected tap by tap. Runs repeat bit for bit on one kind of device with one driver, which compiles the kernels: every sum has a
+//! fixed order, and no kernel has an atomic.
 //!
-//! The crate builds and its programs start where there is no GPU: the driver's library is looked for when a [`Cuda`] is made, which fails
-//! with [`Error::Unavailable`] and a reason. It needs compute capability 7.5 and a driver for CUDA 13 (r580).
+//! Programs start where there is no GPU: the driver's library is looked for when a [`Cuda`] is made, which fails with
+//! [`Error::Unavailable`] and a reason. It needs compute capability 7.5 and a driver for CUDA 13 (r580).
+//!
+//! To build it, `cust` wants a folder with a `lib64/libcuda.so` and no more of a toolkit: this repository's `.cargo/config.toml` names its own;
+//! elsewhere set `CUDA_LIBRARY_PATH` to a toolkit's folder or to `driver` of this crate.
 //!
 //! ```
 //! use polychron_cuda::Cuda;

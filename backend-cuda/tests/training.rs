@@ -1,20 +1,20 @@
 //! Training with these kernels beside training on the CPU, and what becomes of it when the device fails. On the GPU where there is
 //! one, and always on the emulator.
 
-use polychron_core::backend::Backend;
-use polychron_core::backend::LayerOps;
+use polychron_core::backend::{Backend, LayerOps};
 use polychron_core::delay::{AnyKernel, Discrete};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, Li, Lif, Plif};
-use polychron_core::norm::BatchNorm;
+use polychron_core::norm::{BatchNorm, Valid};
 use polychron_core::num::Real;
+use polychron_core::optim::Adam;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
     Batch, Hidden, Kernel, Network, Output, Recipe, State, TrainError, Trainer,
 };
 use polychron_cpu::{Cpu, Lanes};
-use polychron_cuda::{Cuda, Emulated, Error, Number};
+use polychron_cuda::{Buffer, Cuda, Emulated, Error, Number};
 use polychron_datasets::digits;
 
 type Net<R> = Network<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
@@ -176,12 +176,33 @@ fn full_memory_names_the_block_and_its_size() {
     assert!(matches!(side, Error::Shape(_)), "{side}");
 }
 
+#[test]
+fn a_block_of_another_device_is_refused() {
+    let [one, other] = [0, 1].map(|_| Cuda::emulated(Emulated::default()));
+    let [mut p, mut m, mut v]: [Buffer<f32>; 3] = [0, 1, 2].map(|_| one.buffer(8).unwrap());
+    let theirs = other.buffer(8).unwrap();
+    let adam = Adam::new(0.1, 1);
+    let error = one.adam(&adam, 0..8, &theirs, &mut p, &mut m, &mut v).unwrap_err();
+    assert!(error.to_string().contains("adam: a block of another device"), "{error}");
+    one.adam(&adam, 0..8, &one.buffer(8).unwrap(), &mut p, &mut m, &mut v).unwrap();
+}
+
+#[test]
+fn what_no_block_has_memory_for_is_refused() {
+    let cuda = Cuda::emulated(Emulated::default());
+    let x: polychron_cuda::Sequence<f32> = cuda.sequence(Shape::new(1, 1, 20_000)).unwrap();
+    let (targets, mut scores) = (cuda.buffer(20_000).unwrap(), cuda.buffer(20_000).unwrap());
+    let (li, valid) = (Li::new(2.0), Valid::default());
+    let result = cuda.readout(&li, Loss::Sum, valid, &x, Some(&targets), &mut scores, None);
+    assert!(result.unwrap_err().to_string().contains("readout: more blocks or memory"));
+}
+
 /// Idle blocks of other sizes make room.
 #[test]
 fn memory_that_was_given_back_is_found_again() {
     let cuda = Cuda::emulated(Emulated { memory: Some(100_000), ..Emulated::default() });
     for len in [20_000, 10_000, 5_000, 24_000, 20_000] {
-        let buffer: polychron_cuda::Buffer<f32> = cuda.buffer(len).unwrap();
+        let buffer: Buffer<f32> = cuda.buffer(len).unwrap();
         assert_eq!(buffer.len(), len);
     }
     assert!(Backend::<f32>::device_bytes(&cuda).is_some_and(|bytes| bytes <= 100_000));

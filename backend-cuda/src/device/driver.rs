@@ -1,7 +1,7 @@
 //! A GPU through `cust`, whose driver library is looked for when it is first needed.
 #![allow(unsafe_code)]
 
-use super::{Launch, Plain, Refusal};
+use super::{Launch, Plain, Refusal, SHARED};
 use crate::error::Error;
 use cust::context::{Context, CurrentContext};
 use cust::device::{Device as Gpu, DeviceAttribute};
@@ -14,12 +14,42 @@ use cust::{CudaApiVersion, CudaFlags};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_char, c_void};
 use std::sync::OnceLock;
 
+// Statuses as numbers: a driver newer than cust's bindings has others than its enumeration.
+#[allow(clashing_extern_declarations)]
 unsafe extern "C" {
     fn polychron_load_driver() -> i32;
+    fn cuMemsetD8Async(to: u64, value: u8, bytes: usize, stream: sys::CUstream) -> i32;
+    fn cuMemcpyHtoDAsync_v2(
+        to: u64,
+        from: *const c_void,
+        bytes: usize,
+        stream: sys::CUstream,
+    ) -> i32;
+    fn cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, bytes: usize, stream: sys::CUstream)
+    -> i32;
+    fn cuStreamSynchronize(stream: sys::CUstream) -> i32;
+    fn cuFuncSetAttribute(function: sys::CUfunction, attribute: i32, value: i32) -> i32;
+    fn cuLaunchKernel(
+        function: sys::CUfunction,
+        grid_x: u32,
+        grid_y: u32,
+        grid_z: u32,
+        threads_x: u32,
+        threads_y: u32,
+        threads_z: u32,
+        shared: u32,
+        stream: sys::CUstream,
+        arguments: *mut *mut c_void,
+        extra: *mut *mut c_void,
+    ) -> i32;
+    fn cuGetErrorName(status: i32, name: *mut *const c_char) -> i32;
 }
+
+/// CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES.
+const SHARED_BYTES: i32 = 8;
 
 /// The driver that reads the kernels' PTX (ISA 9.0).
 const DRIVER: i32 = 13;
@@ -34,20 +64,26 @@ pub(super) struct Driver {
     context: Context,
 }
 
-fn unavailable(reason: String) -> Error {
-    Error::Unavailable(reason)
-}
-
 /// `Display` of a `CudaError` asks the driver, which may be what fails.
 fn failed(call: &str) -> impl Fn(CudaError) -> Error + '_ {
     move |error| Error::Driver { call: call.to_owned(), reason: format!("{error:?}") }
 }
 
-fn check(status: sys::cudaError_enum, call: &str) -> Result<(), Error> {
-    if status == sys::cudaError_enum::CUDA_SUCCESS {
+/// A kernel's own fault shows at whichever call comes next.
+fn check(status: i32, call: &str) -> Result<(), Error> {
+    if status == 0 {
         return Ok(());
     }
-    Err(Error::Driver { call: call.to_owned(), reason: format!("{status:?}") })
+    let mut name = std::ptr::null();
+    // SAFETY: the driver writes the address of a text of its own, or none.
+    let known = unsafe { cuGetErrorName(status, &raw mut name) } == 0 && !name.is_null();
+    // SAFETY: the text ends with 0 and lives as long as the driver.
+    let name = known.then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy());
+    let name = name.map_or(String::new(), |name| format!(" ({name})"));
+    Err(Error::Driver {
+        call: format!("at or before {call}"),
+        reason: format!("error {status}{name}"),
+    })
 }
 
 impl Driver {
@@ -55,20 +91,22 @@ impl Driver {
         static FOUND: OnceLock<bool> = OnceLock::new();
         // SAFETY: the function fills the table behind the driver's names, here and only once.
         if !FOUND.get_or_init(|| unsafe { polychron_load_driver() } == 0) {
-            return Err(unavailable("this machine has no NVIDIA driver (libcuda.so.1)".into()));
+            return Err(Error::Unavailable(
+                "this machine has no NVIDIA driver (libcuda.so.1)".into(),
+            ));
         }
         cust::init(CudaFlags::empty())
-            .map_err(|error| unavailable(format!("the driver does not start: {error:?}")))?;
+            .map_err(|error| Error::Unavailable(format!("the driver does not start: {error:?}")))?;
         let version = CudaApiVersion::get().map_err(failed("cuDriverGetVersion"))?;
         if version.major() < DRIVER {
             let (major, minor) = (version.major(), version.minor());
-            return Err(unavailable(format!(
+            return Err(Error::Unavailable(format!(
                 "the driver is for CUDA {major}.{minor}; the kernels need one for {DRIVER}.0 (r580) or newer"
             )));
         }
         let devices = Gpu::num_devices().map_err(failed("cuDeviceGetCount"))?;
         if ordinal >= devices {
-            return Err(unavailable(format!(
+            return Err(Error::Unavailable(format!(
                 "there is no GPU {ordinal}; the driver has {devices}"
             )));
         }
@@ -79,7 +117,7 @@ impl Driver {
             attribute(DeviceAttribute::ComputeCapabilityMinor)?,
         );
         if (major, minor) < CAPABILITY {
-            return Err(unavailable(format!(
+            return Err(Error::Unavailable(format!(
                 "GPU {ordinal} has compute capability {major}.{minor}; the kernels need {}.{}",
                 CAPABILITY.0, CAPABILITY.1
             )));
@@ -100,12 +138,21 @@ impl Driver {
         CurrentContext::set_current(&self.context).map_err(failed("cuCtxSetCurrent"))
     }
 
+    /// To the next eighth of a power of two, so that similar sizes share blocks.
+    pub(super) fn rounded(&self, bytes: usize) -> usize {
+        let grain = (bytes.checked_next_power_of_two().unwrap_or(bytes) / 16).max(256);
+        bytes.checked_next_multiple_of(grain).unwrap_or(bytes)
+    }
+
     pub(super) fn free_bytes(&self) -> Option<usize> {
+        self.enter().ok()?;
         mem_get_info().ok().map(|(free, _)| free)
     }
 
     pub(super) fn synchronize(&self) -> Result<(), Error> {
-        self.stream.synchronize().map_err(failed("cuStreamSynchronize"))
+        self.enter()?;
+        // SAFETY: the stream lives as long as this driver.
+        check(unsafe { cuStreamSynchronize(self.stream.as_inner()) }, "cuStreamSynchronize")
     }
 
     pub(super) fn allocate(&self, bytes: usize) -> Result<u64, Refusal> {
@@ -119,30 +166,37 @@ impl Driver {
     }
 
     pub(super) fn release(&self, address: u64, _bytes: usize) {
+        if self.enter().is_err() {
+            return;
+        }
         // SAFETY: `allocate` gave that address; the driver waits for the work that uses it.
         let _ = unsafe { cuda_free(DevicePointer::<u8>::from_raw(address)) };
     }
 
     pub(super) fn zero(&self, address: u64, bytes: usize) -> Result<(), Error> {
+        self.enter()?;
         // SAFETY: a live block of as many bytes lies there.
-        let status = unsafe { sys::cuMemsetD8Async(address, 0, bytes, self.stream.as_inner()) };
+        let status = unsafe { cuMemsetD8Async(address, 0, bytes, self.stream.as_inner()) };
         check(status, "cuMemsetD8Async")
     }
 
     pub(super) fn upload<T: Plain>(&self, from: &[T], address: u64) -> Result<(), Error> {
+        self.enter()?;
         let (bytes, stream) = (size_of_val(from), self.stream.as_inner());
-        // SAFETY: a live block of at least as many bytes lies there; the driver has read pageable memory when it returns.
-        let status =
-            unsafe { sys::cuMemcpyHtoDAsync_v2(address, from.as_ptr().cast(), bytes, stream) };
-        check(status, "cuMemcpyHtoDAsync")
+        // SAFETY: a live block of at least as many bytes lies there, and `from` is borrowed until the copy is done.
+        let status = unsafe { cuMemcpyHtoDAsync_v2(address, from.as_ptr().cast(), bytes, stream) };
+        let done = self.synchronize();
+        check(status, "cuMemcpyHtoDAsync")?;
+        done
     }
 
     pub(super) fn download<T: Plain>(&self, address: u64, to: &mut [T]) -> Result<(), Error> {
+        self.enter()?;
         let (bytes, stream) = (size_of_val(to), self.stream.as_inner());
         // SAFETY: a live block of at least as many bytes lies there, every pattern of bits is a `T`, and `to` is borrowed until the
         // copy is done.
         let status =
-            unsafe { sys::cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), address, bytes, stream) };
+            unsafe { cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), address, bytes, stream) };
         let done = self.synchronize();
         check(status, "cuMemcpyDtoHAsync")?;
         done
@@ -157,13 +211,13 @@ impl Driver {
         launch: Launch,
         arguments: *const c_void,
     ) -> Result<(), Error> {
-        let call = || name.trim_end_matches('\0');
+        self.enter()?;
         let function = self.function(name, code)?;
         let Launch { grid: [x, y, z], threads, shared } = launch;
         let mut arguments = [arguments.cast_mut()];
         // SAFETY: the function is that kernel, which takes the one structure that the caller points to.
         let status = unsafe {
-            sys::cuLaunchKernel(
+            cuLaunchKernel(
                 function,
                 x,
                 y,
@@ -177,14 +231,13 @@ impl Driver {
                 std::ptr::null_mut(),
             )
         };
-        check(status, call())
+        check(status, name.trim_end_matches('\0'))
     }
 
     fn function(&self, name: &'static str, code: &'static str) -> Result<sys::CUfunction, Error> {
         if let Some(&function) = self.functions.borrow().get(name) {
             return Ok(function);
         }
-        self.enter()?;
         let named = |text: &str| format!("{text} of {}", name.trim_end_matches('\0'));
         let mut modules = self.modules.borrow_mut();
         let module = match modules.entry(code.as_ptr()) {
@@ -196,7 +249,17 @@ impl Driver {
         };
         let found = module.get_function(name.trim_end_matches('\0'));
         let function = found.map_err(failed(&named("cuModuleGetFunction")))?.to_raw();
+        // SAFETY: the module that has the function lives as long as this driver.
+        let status = unsafe { cuFuncSetAttribute(function, SHARED_BYTES, SHARED as i32) };
+        check(status, "cuFuncSetAttribute")?;
         self.functions.borrow_mut().insert(name, function);
         Ok(function)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Modules and stream go after this, in the context that is current.
+        let _ = self.enter();
     }
 }

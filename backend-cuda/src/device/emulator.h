@@ -8,7 +8,6 @@
 #include <vector>
 
 #define __device__
-#define __restrict__ __restrict
 #define __noinline__
 
 struct Dimensions {

@@ -29,12 +29,18 @@ macro_rules! kernels {
                 launch: Launch,
                 arguments: &$arguments<'_, R>,
             ) -> Result<(), Error> {
+                let mut foreign = false;
+                arguments.addresses(|address| foreign |= !device.owns(address));
                 let kernel = Kernel {
                     code: include_str!(concat!("../", $file, ".ptx")),
                     names: [concat!(stringify!($name), "_f32\0"), concat!(stringify!($name), "_f64\0")],
                 };
+                if foreign || !launch.fits() {
+                    let reason = if foreign { "a block of another device" } else { "more blocks or memory than a device has" };
+                    return Err(Error::Driver { call: stringify!($name).into(), reason: reason.into() });
+                }
                 // SAFETY: the structure is the kernel's own (`arguments.h` is generated from it, and this macro pairs both by
-                // name); its addresses come from live blocks of `device`, borrowed for as long as the call, and blocks are
+                // name); its addresses are of blocks of `device`, borrowed for as long as the call, and blocks are
                 // reused only in the order of the work. Callers check sizes before; the kernels stay within them, which the
                 // conformance suite holds on the emulator, whose blocks are guarded on either side.
                 unsafe { run(device, kernel.name::<R>(), &kernel, launch, std::ptr::from_ref(arguments).cast()) }
@@ -57,15 +63,14 @@ kernels! {
     "norm/norm": norm_sums(NormStatistics) norm_squares(NormStatistics) norm_finish(NormFinish) norm_apply(NormApply)
         norm_gradient_sums(NormBackward) norm_gradient_finish(NormBackward) norm_backward(NormBackward);
     "readout/readout": readout(Readout);
-    "neuron/neuron":
-        neuron_forward_lif(NeuronStage) neuron_backward_lif(NeuronStage)
-        neuron_forward_lif_atan(NeuronStage) neuron_backward_lif_atan(NeuronStage)
-        neuron_forward_plif(NeuronStage) neuron_backward_plif(NeuronStage)
-        neuron_forward_plif_atan(NeuronStage) neuron_backward_plif_atan(NeuronStage)
-        neuron_forward_li(NeuronStage) neuron_backward_li(NeuronStage)
-        neuron_forward_cuba_lif(NeuronStage) neuron_backward_cuba_lif(NeuronStage)
-        neuron_forward_cuba_lif_atan(NeuronStage) neuron_backward_cuba_lif_atan(NeuronStage)
-        neuron_forward_adlif(NeuronStage) neuron_backward_adlif(NeuronStage)
+    "neuron/lif": neuron_forward_lif(NeuronStage) neuron_backward_lif(NeuronStage)
+        neuron_forward_lif_atan(NeuronStage) neuron_backward_lif_atan(NeuronStage);
+    "neuron/plif": neuron_forward_plif(NeuronStage) neuron_backward_plif(NeuronStage)
+        neuron_forward_plif_atan(NeuronStage) neuron_backward_plif_atan(NeuronStage);
+    "neuron/li": neuron_forward_li(NeuronStage) neuron_backward_li(NeuronStage);
+    "neuron/cuba_lif": neuron_forward_cuba_lif(NeuronStage) neuron_backward_cuba_lif(NeuronStage)
+        neuron_forward_cuba_lif_atan(NeuronStage) neuron_backward_cuba_lif_atan(NeuronStage);
+    "neuron/adlif": neuron_forward_adlif(NeuronStage) neuron_backward_adlif(NeuronStage)
         neuron_forward_adlif_atan(NeuronStage) neuron_backward_adlif_atan(NeuronStage);
     "projection/transform": sequence_to_spectrum(ToSpectrum) spectrum_to_sequence(ToSequence);
     "projection/taps": taps_to_spectrum(Taps) taps_from_spectrum(Taps) taps_to_dense(Taps) taps_from_dense(Taps);

@@ -9,15 +9,17 @@ use crate::error::Error;
 use polychron_core::num::Real;
 use polychron_core::shape::{ShapeError, expect};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::rc::Rc;
 
 mod plain {
+    use crate::arguments::Field;
+
     /// What may lie in device memory: every pattern of bits is a value.
-    pub trait Plain: Copy + Default + 'static {}
+    pub trait Plain: Field + Copy + Default + 'static {}
 
     impl Plain for f32 {}
     impl Plain for f64 {}
@@ -49,10 +51,18 @@ pub(crate) struct Out<'a, T> {
 
 impl<T> In<'_, T> {
     pub(crate) const NONE: Self = Self { address: 0, borrowed: PhantomData };
+
+    pub(crate) fn address(&self) -> u64 {
+        self.address
+    }
 }
 
 impl<T> Out<'_, T> {
     pub(crate) const NONE: Self = Self { address: 0, borrowed: PhantomData };
+
+    pub(crate) fn address(&self) -> u64 {
+        self.address
+    }
 }
 
 impl<'a, T> Out<'a, T> {
@@ -87,6 +97,9 @@ impl<T> fmt::Debug for Out<'_, T> {
     }
 }
 
+/// Bytes of shared memory that every device of compute capability 7.5 gives a block that asks for it.
+pub(crate) const SHARED: usize = 64 * 1024;
+
 /// How many threads run a kernel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Launch {
@@ -103,6 +116,12 @@ impl Launch {
         const MOST: usize = 1 << 16;
         let blocks = len.div_ceil(threads as usize).clamp(1, MOST) as u32;
         Self { grid: [blocks, 1, 1], threads, shared: 0 }
+    }
+
+    /// Whether every device of the kernels' compute capability can.
+    fn fits(&self) -> bool {
+        let [x, y, z] = self.grid;
+        x <= i32::MAX as u32 && y.max(z) <= 65_535 && self.threads <= 1024 && self.shared <= SHARED
     }
 }
 
@@ -139,6 +158,8 @@ pub(crate) struct Device {
 #[derive(Default)]
 struct Ledger {
     idle: HashMap<usize, Vec<u64>>,
+    /// Sizes of all blocks by address.
+    blocks: BTreeMap<u64, usize>,
     used: usize,
 }
 
@@ -185,6 +206,7 @@ impl Device {
         match attempt {
             Ok(address) => {
                 memory.used += bytes;
+                memory.blocks.insert(address, bytes);
                 Ok(address)
             }
             Err(Refusal::OutOfMemory) => {
@@ -195,11 +217,19 @@ impl Device {
         }
     }
 
+    /// Whether that address, or none, lies in a block of this device.
+    fn owns(&self, address: u64) -> bool {
+        let memory = self.memory.borrow();
+        let block = memory.blocks.range(..=address).next_back();
+        address == 0 || block.is_some_and(|(start, &bytes)| address - start <= bytes as u64)
+    }
+
     fn release_idle(&self) {
         let mut memory = self.memory.borrow_mut();
         for (bytes, addresses) in std::mem::take(&mut memory.idle) {
             for address in addresses {
                 on!(&self.machine, release(address, bytes));
+                memory.blocks.remove(&address);
                 memory.used -= bytes;
             }
         }
@@ -255,6 +285,7 @@ impl<T: Plain> Buffer<T> {
             let (bytes, used) = (usize::MAX, device.used());
             return Err(Error::OutOfMemory { what: what(), bytes, used, free: None });
         };
+        let bytes = on!(&device.machine, rounded(bytes));
         let address = if bytes > 0 { device.allocate(bytes, &what)? } else { 0 };
         Ok(Self { device: device.clone(), address, bytes, len, kind: PhantomData })
     }

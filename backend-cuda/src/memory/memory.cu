@@ -45,4 +45,4 @@ __device__ void sum_rows(const SumRows<R> &a) {
     }
     if (threadIdx.x == 0) a.out[blockIdx.x] = partial[0] * a.scale;
 }
-EXPORT_BARRIERS(sum_rows, SumRows, 256)
+EXPORT_BARRIERS(sum_rows, SumRows, 1024)

@@ -1,5 +1,5 @@
 use crate::arguments::{self, NeuronModel};
-use crate::backend::{Cuda, Sequence, lengths, same, size};
+use crate::backend::{Cuda, Sequence, grown, lengths, same, size};
 use crate::device::{Buffer, Device, In, Launch, Number, Out, kernels};
 use crate::error::Error;
 use crate::readout::sum_rows;
@@ -7,6 +7,7 @@ use polychron_core::backend::{Firing, NeuronOps, NeuronStage, View, ViewMut};
 use polychron_core::neuron::{self as core, AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
 use polychron_core::shape::{Shape, expect};
 use polychron_core::surrogate::{self, AnySurrogate, Surrogate};
+use std::rc::Rc;
 
 /// A neuron that CUDA kernels know.
 #[diagnostic::on_unimplemented(
@@ -143,7 +144,8 @@ pub(crate) type Norm<'a, R> = Option<(View<'a, Buffer<R>>, &'a Buffer<R>)>;
 struct Checked<'a, R> {
     neuron: AnyNeuron<R>,
     shape: Shape,
-    valid: Option<Buffer<u32>>,
+    samples: Option<Rc<Buffer<u32>>>,
+    grown: u32,
     params: In<'a, R>,
     held: In<'a, R>,
     mask: In<'a, R>,
@@ -184,7 +186,8 @@ impl<'a, R: Number> Checked<'a, R> {
         Ok(Self {
             neuron: stage.neuron.known(),
             shape,
-            valid: cuda.valid(stage.valid, shape)?,
+            samples: cuda.lengths(stage.valid, shape)?,
+            grown: grown(stage.valid),
             params: stage.params.buffer.part(&stage.params.range)?,
             held: held.map_or(In::NONE, |held| held.values.get()),
             mask: stage.mask.map_or(In::NONE, Buffer::get),
@@ -214,7 +217,7 @@ impl<'a, R: Number> Checked<'a, R> {
             params: self.params,
             held: self.held,
             mask: self.mask,
-            valid: lengths(&self.valid),
+            valid: lengths(&self.samples),
             norm: self.norm,
             saved: self.saved,
             spikes: Out::NONE,
@@ -226,6 +229,7 @@ impl<'a, R: Number> Checked<'a, R> {
             surrogate: parameters.map(|p| p.map_or(R::zero(), |(_, value)| value)),
             kind: kind.unwrap_or(0) as u32,
             firing: self.firing,
+            grown: self.grown,
             steps: size("steps", self.shape.steps)?,
             batch: size("batch", self.shape.batch)?,
             width: size("width", self.shape.width)?,

@@ -1,5 +1,5 @@
 use crate::arguments::{NormApply, NormBackward, NormFinish, NormStatistics};
-use crate::backend::{Cuda, Sequence, lengths, same, size};
+use crate::backend::{Cuda, Sequence, grown, lengths, same, size};
 use crate::device::{Buffer, In, Launch, Number, Out, kernels};
 use crate::error::Error;
 use polychron_core::backend::{NormMode, View, ViewMut};
@@ -65,16 +65,17 @@ pub(crate) fn statistics<R: Number>(
     expect("norm's running statistics", 2 * shape.width, range.len())?;
     let running = buffer.part_mut(&range)?;
     let counted = valid.count(shape.steps, shape.batch);
-    let valid = cuda.valid(valid, shape)?;
+    let samples = cuda.lengths(valid, shape)?;
     let slices = slices(shape);
     let mut sums = cuda.scratch(slices * shape.width, "the norm's sums")?;
     let mut squares = cuda.scratch(slices * shape.width, "the norm's squares")?;
     let count = R::count(counted.max(1));
     let arguments = NormStatistics {
         y: y.values.get(),
-        valid: lengths(&valid),
+        valid: lengths(&samples),
         sums: sums.get_mut(),
         squares: squares.get_mut(),
+        grown: grown(valid),
         steps: size("steps", shape.steps)?,
         batch: size("batch", shape.batch)?,
         width,
@@ -133,7 +134,7 @@ pub(crate) fn backward<R: Number>(
     expect("norm's gradient", 2 * shape.width, d_params.range.len())?;
     expect("norm's statistics", 2 * shape.width, saved.len())?;
     let counted = valid.count(shape.steps, shape.batch).max(1);
-    let valid = cuda.valid(valid, shape)?;
+    let samples = cuda.lengths(valid, shape)?;
     let slices = slices(shape);
     let mut gammas = cuda.scratch(slices * shape.width, "the norm's gradients")?;
     let mut betas = cuda.scratch(slices * shape.width, "the norm's gradients")?;
@@ -141,13 +142,14 @@ pub(crate) fn backward<R: Number>(
     let arguments = NormBackward {
         params: params.buffer.part(&params.range)?,
         saved: saved.get(),
-        valid: lengths(&valid),
+        valid: lengths(&samples),
         y: y.values.get(),
         d_z: d_z.map_or_else(|| into.before(), |d_z| d_z.values.get()),
         d_y: into,
         gammas: gammas.get_mut(),
         betas: betas.get_mut(),
         d_params: d_params.buffer.part_mut(&d_params.range)?,
+        grown: grown(valid),
         steps: size("steps", shape.steps)?,
         batch: size("batch", shape.batch)?,
         width: size("width", shape.width)?,

@@ -12,14 +12,13 @@ __device__ inline Place place() {
 }
 
 // Calls f(index) for the thread's share of the valid values of its neuron.
-template <class F>
-__device__ inline void each_valid(const unsigned *valid, unsigned steps, unsigned batch, unsigned width, F f) {
+template <class Args, class F>
+__device__ inline void each_valid(const Args &a, F f) {
     Place p = place();
-    if (p.o >= width) return;
-    Wide rows = (Wide)steps * batch;
-    for (Wide row = p.slice * ROWS + p.row; row < rows; row += p.slices * ROWS) {
-        unsigned t = row / batch, b = row % batch;
-        if (t < valid_steps(valid, b, steps)) f(row * width + p.o);
+    if (p.o >= a.width) return;
+    unsigned rows = a.steps * a.batch;
+    for (unsigned row = p.slice * ROWS + p.row; row < rows; row += p.slices * ROWS) {
+        if (row / a.batch < valid_steps(a, row % a.batch)) f((Wide)row * a.width + p.o);
     }
 }
 
@@ -47,7 +46,7 @@ __device__ inline R total(const R *partial, unsigned o, unsigned width, unsigned
 template <class R>
 __device__ void norm_sums(const NormStatistics<R> &a) {
     R sum = R(0);
-    each_valid(a.valid, a.steps, a.batch, a.width, [&](Wide at) { sum += a.y[at]; });
+    each_valid(a, [&](Wide at) { sum += a.y[at]; });
     store_sum(sum, a.sums, a.width);
 }
 EXPORT_BARRIERS(norm_sums, NormStatistics, 256)
@@ -56,7 +55,7 @@ template <class R>
 __device__ void norm_squares(const NormStatistics<R> &a) {
     Place p = place();
     R mean = p.o < a.width ? total(a.sums, p.o, a.width, p.slices) / a.count : R(0), squares = R(0);
-    each_valid(a.valid, a.steps, a.batch, a.width, [&](Wide at) { squares += (a.y[at] - mean) * (a.y[at] - mean); });
+    each_valid(a, [&](Wide at) { squares += (a.y[at] - mean) * (a.y[at] - mean); });
     store_sum(squares, a.squares, a.width);
 }
 EXPORT_BARRIERS(norm_squares, NormStatistics, 256)
@@ -99,7 +98,7 @@ __device__ void norm_gradient_sums(const NormBackward<R> &a) {
     bool inside = p.o < a.width;
     R mean = inside ? a.saved[p.o] : R(0), scale = inside ? a.saved[a.width + p.o] : R(0);
     R gamma = R(0), beta = R(0);
-    each_valid(a.valid, a.steps, a.batch, a.width, [&](Wide at) {
+    each_valid(a, [&](Wide at) {
         gamma += a.d_z[at] * (a.y[at] - mean) * scale;
         beta += a.d_z[at];
     });
@@ -124,7 +123,7 @@ __device__ void norm_backward(const NormBackward<R> &a) {
     for (Wide at = thread_index(); at < len; at += thread_count()) {
         unsigned o = at % a.width, row = at / a.width;
         R d = R(0);
-        if (row / a.batch < valid_steps(a.valid, row % a.batch, a.steps)) {
+        if (row / a.batch < valid_steps(a, row % a.batch)) {
             R scale = a.saved[a.width + o], normal = (a.y[at] - a.saved[o]) * scale;
             R gamma = a.d_params[o], beta = a.d_params[a.width + o];
             d = a.params[o] * scale * (a.d_z[at] - beta / a.count - normal * gamma / a.count);

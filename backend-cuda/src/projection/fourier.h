@@ -29,7 +29,23 @@ template <class R>
 struct Columns {
     Complex<R> *at;
     const Complex<R> *roots; // exp(-2 pi i k / length)
-    unsigned length, pairs;
+    const unsigned *places;  // where the forward transform leaves bin k
+    unsigned length, log_pairs, pairs;
+
+    template <class Args>
+    __device__ Columns(const Args &a)
+        : at((Complex<R> *)shared_memory()),
+          roots(a.roots),
+          places(a.places),
+          length(a.length),
+          log_pairs(a.log_pairs),
+          pairs(1u << a.log_pairs) {}
+    __device__ Complex<R> &operator()(unsigned step, unsigned pair) const { return at[(step << log_pairs) + pair]; }
+    __device__ Complex<R> &bin(unsigned k, unsigned pair) const { return (*this)(places[k], pair); }
+    __device__ R &component(unsigned step, unsigned lane) const {
+        Complex<R> &pair = (*this)(step, lane & (pairs - 1));
+        return lane < pairs ? pair.re : pair.im;
+    }
 };
 
 // A discrete Fourier transform of `radix` numbers in place.
@@ -79,12 +95,14 @@ __device__ inline void small_transform(Complex<R> (&a)[5]) {
 // One stage over blocks of n steps. The inverse is the same network with conjugate roots, run from the other end.
 template <int RADIX, bool INVERSE, class R>
 __device__ inline void stage(const Columns<R> &z, unsigned n) {
-    unsigned part = n / RADIX, work = z.length / RADIX * z.pairs, turn = z.length / n;
+    // A part is a power of two: 3 and 5 divide only the first block.
+    unsigned part = n / RADIX, log_part = 0, work = (z.length / RADIX) << z.log_pairs, turn = z.length / n;
+    while (1u << log_part < part) log_part++;
     for (unsigned w = threadIdx.x; w < work; w += blockDim.x) {
-        unsigned pair = w % z.pairs, row = w / z.pairs, j = row % part, base = (row / part) * n + j;
+        unsigned pair = w & (z.pairs - 1), row = w >> z.log_pairs, j = row & (part - 1), base = (row >> log_part) * n + j;
         Complex<R> a[RADIX];
         for (int q = 0; q < RADIX; q++) {
-            a[q] = z.at[(base + q * part) * z.pairs + pair];
+            a[q] = z(base + q * part, pair);
             if (INVERSE) a[q] = conjugate(q ? a[q] * conjugate(z.roots[j * q * turn]) : a[q]);
         }
         small_transform(a);
@@ -94,7 +112,7 @@ __device__ inline void stage(const Columns<R> &z, unsigned n) {
             } else if (q) {
                 a[q] = a[q] * z.roots[j * q * turn];
             }
-            z.at[(base + q * part) * z.pairs + pair] = a[q];
+            z(base + q * part, pair) = a[q];
         }
     }
     __syncthreads();
@@ -135,27 +153,14 @@ __device__ inline void inverse_transform(const Columns<R> &z) {
     }
 }
 
-// Where the forward transform leaves bin k.
-__device__ inline unsigned place_of(unsigned k, unsigned length) {
-    unsigned place = 0;
-    for (unsigned n = length; n > 1;) {
-        unsigned radix = radix_of(n);
-        n /= radix;
-        place += k % radix * n;
-        k /= radix;
-    }
-    return place;
-}
-
 // Splits the transformed pairs into the spectra of their columns, spectrum[bin][stride], from column `first` on.
 template <class R>
 __device__ inline void store_spectra(const Columns<R> &z, Complex<R> *spectrum, Wide stride, Wide first, Wide columns) {
     unsigned bins = z.length / 2 + 1, lanes = 2 * z.pairs;
     for (unsigned w = threadIdx.x; w < bins * lanes; w += blockDim.x) {
-        unsigned lane = w % lanes, k = w / lanes, pair = lane % z.pairs;
+        unsigned lane = w & (lanes - 1), k = w >> (z.log_pairs + 1), pair = lane & (z.pairs - 1);
         if (first + lane >= columns) continue;
-        Complex<R> a = z.at[place_of(k, z.length) * z.pairs + pair];
-        Complex<R> b = conjugate(z.at[place_of(k ? z.length - k : 0, z.length) * z.pairs + pair]);
+        Complex<R> a = z.bin(k, pair), b = conjugate(z.bin(k ? z.length - k : 0, pair));
         Complex<R> real = {R(0.5) * (a.re + b.re), R(0.5) * (a.im + b.im)};
         Complex<R> imaginary = times_minus_i(Complex<R>{R(0.5) * (a.re - b.re), R(0.5) * (a.im - b.im)});
         spectrum[k * stride + first + lane] = lane < z.pairs ? real : imaginary;
@@ -167,14 +172,14 @@ template <class R>
 __device__ inline void load_spectra(const Columns<R> &z, const Complex<R> *spectrum, Wide stride, Wide first, Wide columns) {
     unsigned bins = z.length / 2 + 1;
     for (unsigned w = threadIdx.x; w < bins * z.pairs; w += blockDim.x) {
-        unsigned pair = w % z.pairs, k = w / z.pairs;
+        unsigned pair = w & (z.pairs - 1), k = w >> z.log_pairs;
         Complex<R> real = {R(0), R(0)}, imaginary = {R(0), R(0)};
         if (first + pair < columns) real = spectrum[k * stride + first + pair];
         if (first + pair + z.pairs < columns) imaginary = spectrum[k * stride + first + pair + z.pairs];
-        z.at[place_of(k, z.length) * z.pairs + pair] = Complex<R>{real.re - imaginary.im, real.im + imaginary.re};
+        z.bin(k, pair) = Complex<R>{real.re - imaginary.im, real.im + imaginary.re};
         if (k && k < z.length - k) {
             Complex<R> mirrored = {real.re + imaginary.im, imaginary.re - real.im};
-            z.at[place_of(z.length - k, z.length) * z.pairs + pair] = mirrored;
+            z.bin(z.length - k, pair) = mirrored;
         }
     }
     __syncthreads();

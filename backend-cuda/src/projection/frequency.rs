@@ -3,21 +3,21 @@
 use super::{Gradients, Projection};
 use crate::arguments::{Complex, Product, Taps, ToSequence, ToSpectrum};
 use crate::backend::{Cuda, Sequence, size};
-use crate::device::{Buffer, Launch, Number, kernels};
+use crate::device::{Buffer, Device, Launch, Number, SHARED, kernels};
 use crate::error::Error;
 use polychron_core::shape::{Shape, Synapses};
 use std::ops::Range;
+use std::rc::Rc;
 
 /// Threads of a block that transforms, as in `transform.cu` and `taps.cu`.
 const THREADS: u32 = 256;
-/// Shared memory that every device gives a block.
-const SHARED: usize = 48 * 1024;
-/// Most pairs of columns in a block: a warp then reads 128 bytes of a row.
-const MOST_PAIRS: usize = 16;
+/// At most 2^4 pairs of columns in a block: a warp then reads 128 bytes of a row.
+const LOG_PAIRS: u32 = 4;
 /// Bytes of kernel spectra at a time; outputs beyond wait for the next turn.
 const KERNELS: usize = 128 << 20;
 /// Tiles of a product, as in `product.cu`.
-const TILE: usize = 64;
+const COLUMNS: usize = 64;
+const ROWS: usize = 128;
 const FEW_ROWS: usize = 16;
 const DEPTH: usize = 8;
 
@@ -26,8 +26,8 @@ const DEPTH: usize = 8;
 pub(super) struct Plan {
     /// Steps of a transform: 2^n, 3 2^n or 5 2^n.
     length: usize,
-    /// Pairs of columns in a block.
-    pairs: usize,
+    /// Pairs of columns in a block, as a power of two: the same on every device, for a pair's rounding is shared.
+    log_pairs: u32,
     /// Outputs whose kernels are in memory at a time.
     outputs: usize,
 }
@@ -35,15 +35,16 @@ pub(super) struct Plan {
 impl Plan {
     /// `None` where a column does not fit a block's memory.
     pub(super) fn new<R: Number>(synapses: &Synapses, x: Shape, y: Shape) -> Option<Self> {
-        let least = x.steps.checked_add(synapses.taps - 1)?.max(y.steps).max(2);
+        let empty = x.is_empty() || y.is_empty() || synapses.weights() == 0;
+        let longest = synapses.taps.checked_sub(1).filter(|_| !empty)?;
+        let least = x.steps.checked_add(longest)?.max(y.steps).max(2);
         let double =
             |n: usize| n.checked_mul(1 << least.div_ceil(n).checked_next_power_of_two()?.ilog2());
         let length = [2, 6, 10].into_iter().filter_map(double).min()?;
-        let bytes = |pairs| shared::<R>(length, pairs);
-        let pairs = (0..=MOST_PAIRS.ilog2()).rev().map(|n| 1 << n).find(|&n| bytes(n) <= SHARED)?;
+        let log_pairs = (0..=LOG_PAIRS).rev().find(|&n| shared::<R>(length, n) <= SHARED)?;
         let output = (length / 2 + 1) * synapses.inputs * 2 * R::BYTES;
         let outputs = (KERNELS / output.max(1)).clamp(1, synapses.outputs);
-        Some(Self { length, pairs, outputs })
+        Some(Self { length, log_pairs, outputs })
     }
 
     pub(super) fn bins(&self) -> usize {
@@ -52,8 +53,8 @@ impl Plan {
 
     /// Blocks that transform `columns` columns.
     fn launch<R: Number>(&self, columns: usize) -> Result<Launch, Error> {
-        let blocks = size("blocks of columns", columns.div_ceil(2 * self.pairs))?;
-        let shared = shared::<R>(self.length, self.pairs);
+        let blocks = size("blocks of columns", columns.div_ceil(2 << self.log_pairs))?;
+        let shared = shared::<R>(self.length, self.log_pairs);
         Ok(Launch { grid: [blocks, 1, 1], threads: THREADS, shared })
     }
 
@@ -65,8 +66,45 @@ impl Plan {
 }
 
 /// Bytes of shared memory: the columns, and a number for every thread.
-fn shared<R: Number>(length: usize, pairs: usize) -> usize {
-    (length * pairs * 2 + THREADS as usize) * R::BYTES
+fn shared<R: Number>(length: usize, log_pairs: u32) -> usize {
+    ((length << (log_pairs + 1)) + THREADS as usize) * R::BYTES
+}
+
+/// What transforms of a length look up.
+pub(crate) struct Tables<R> {
+    /// exp(-2 pi i k / length).
+    roots: Buffer<Complex<R>>,
+    /// Where the forward transform leaves bin k.
+    places: Buffer<u32>,
+}
+
+impl<R: Number> Tables<R> {
+    pub(crate) fn new(device: &Rc<Device>, length: usize) -> Result<Self, Error> {
+        let root = |k: usize| {
+            let angle = -std::f64::consts::TAU * k as f64 / length as f64;
+            Complex { re: R::of(angle.cos()), im: R::of(angle.sin()) }
+        };
+        let place = |mut k: usize| {
+            let (mut place, mut n) = (0, length);
+            while n > 1 {
+                let radix = radix(n);
+                n /= radix;
+                place += k % radix * n;
+                k /= radix;
+            }
+            place as u32
+        };
+        let (roots, places): (Vec<_>, Vec<_>) = (0..length).map(|k| (root(k), place(k))).unzip();
+        Ok(Self {
+            roots: Buffer::of(device, &roots, "the roots of a transform")?,
+            places: Buffer::of(device, &places, "the order of a transform")?,
+        })
+    }
+}
+
+/// The radix of the stage over blocks of `n` steps, as in `fourier.h`.
+fn radix(n: usize) -> usize {
+    [5, 3, 4].into_iter().find(|radix| n.is_multiple_of(*radix)).unwrap_or(2)
 }
 
 type Spectrum<R> = Buffer<Complex<R>>;
@@ -80,15 +118,16 @@ fn spectrum<R: Number>(cuda: &Cuda, plan: &Plan, columns: usize) -> Result<Spect
 fn to_spectrum<R: Number>(cuda: &Cuda, plan: &Plan, x: &Sequence<R>) -> Result<Spectrum<R>, Error> {
     let columns = x.shape.batch * x.shape.width;
     let mut spectrum = spectrum(cuda, plan, columns)?;
-    let roots = cuda.roots(plan.length)?;
+    let tables = cuda.tables(plan.length)?;
     let arguments = ToSpectrum {
         sequence: x.values.get(),
-        roots: roots.get(),
+        roots: tables.roots.get(),
+        places: tables.places.get(),
         spectrum: spectrum.get_mut(),
         columns: columns as u64,
         steps: size("steps", x.shape.steps)?,
         length: plan.length as u32,
-        pairs: plan.pairs as u32,
+        log_pairs: plan.log_pairs,
     };
     kernels::sequence_to_spectrum(&cuda.device, plan.launch::<R>(columns)?, &arguments)?;
     Ok(spectrum)
@@ -101,15 +140,16 @@ fn to_sequence<R: Number>(
     x: &mut Sequence<R>,
 ) -> Result<(), Error> {
     let columns = x.shape.batch * x.shape.width;
-    let roots = cuda.roots(plan.length)?;
+    let tables = cuda.tables(plan.length)?;
     let arguments = ToSequence {
         spectrum: spectrum.get(),
-        roots: roots.get(),
+        roots: tables.roots.get(),
+        places: tables.places.get(),
         sequence: x.values.get_mut(),
         columns: columns as u64,
         steps: size("steps", x.shape.steps)?,
         length: plan.length as u32,
-        pairs: plan.pairs as u32,
+        log_pairs: plan.log_pairs,
     };
     kernels::spectrum_to_sequence(&cuda.device, plan.launch::<R>(columns)?, &arguments)
 }
@@ -125,7 +165,7 @@ fn taps<'a, R: Number>(
         first: (outputs.start * inputs) as u64,
         synapses: (outputs.len() * inputs) as u64,
         length: plan.length as u32,
-        pairs: plan.pairs as u32,
+        log_pairs: plan.log_pairs,
         ..projection.taps()
     }
 }
@@ -138,9 +178,10 @@ fn kernels_of<R: Number>(
 ) -> Result<Spectrum<R>, Error> {
     let synapses = outputs.len() * projection.synapses.inputs;
     let mut spectrum = spectrum(cuda, plan, synapses)?;
-    let roots = cuda.roots(plan.length)?;
+    let tables = cuda.tables(plan.length)?;
     let arguments = Taps {
-        roots: roots.get(),
+        roots: tables.roots.get(),
+        places: tables.places.get(),
         spectrum: spectrum.get_mut(),
         ..taps(plan, projection, outputs)
     };
@@ -148,7 +189,7 @@ fn kernels_of<R: Number>(
     Ok(spectrum)
 }
 
-type Multiply<R> = fn(&crate::device::Device, Launch, &Product<'_, R>) -> Result<(), Error>;
+type Multiply<R> = fn(&Device, Launch, &Product<'_, R>) -> Result<(), Error>;
 
 /// A product in every bin, with the tile that suits its rows.
 fn multiply<R: Number>(
@@ -158,11 +199,12 @@ fn multiply<R: Number>(
     arguments: &Product<'_, R>,
 ) -> Result<(), Error> {
     let (rows, columns) = (arguments.rows as usize, arguments.columns as usize);
-    let (kernel, tile) = if rows <= 2 * FEW_ROWS { (few, FEW_ROWS) } else { (wide, TILE) };
+    let (kernel, tile, each) =
+        if rows <= 2 * FEW_ROWS { (few, FEW_ROWS, 4) } else { (wide, ROWS, 8) };
     let launch = Launch {
-        grid: [columns.div_ceil(TILE) as u32, rows.div_ceil(tile) as u32, plan.bins() as u32],
-        threads: (tile * TILE / 16) as u32,
-        shared: 2 * DEPTH * (tile + 1 + TILE + 1) * 2 * R::BYTES,
+        grid: [columns.div_ceil(COLUMNS) as u32, rows.div_ceil(tile) as u32, plan.bins() as u32],
+        threads: (tile / each * COLUMNS / 4) as u32,
+        shared: 2 * DEPTH * (tile + 1 + COLUMNS + 1) * 2 * R::BYTES,
     };
     kernel(&cuda.device, launch, arguments)
 }
@@ -219,7 +261,7 @@ pub(super) fn backward<R: Number>(
     let Synapses { inputs, outputs, .. } = projection.synapses;
     let batch = x.shape.batch;
     let x = to_spectrum(cuda, plan, x)?;
-    let roots = cuda.roots(plan.length)?;
+    let tables = cuda.tables(plan.length)?;
     let Gradients { weights, delays, sigma } = gradients;
     for part in plan.turns(outputs) {
         let synapses = part.len() * inputs;
@@ -242,7 +284,8 @@ pub(super) fn backward<R: Number>(
         let ways = [kernels::product_kernel, kernels::product_kernel_few_rows];
         multiply(cuda, plan, ways, &arguments)?;
         let arguments = Taps {
-            roots: roots.get(),
+            roots: tables.roots.get(),
+            places: tables.places.get(),
             d_spectrum: d_kernels.get(),
             d_weights: weights.again(),
             d_delays: delays.again(),

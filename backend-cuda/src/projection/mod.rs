@@ -1,5 +1,7 @@
 mod frequency;
 
+pub(crate) use frequency::Tables;
+
 use crate::arguments::{Direct, Taps};
 use crate::backend::{Cuda, Sequence, same, size};
 use crate::device::{Buffer, In, Launch, Number, Out, kernels};
@@ -12,8 +14,8 @@ use polychron_core::shape::{Shape, Synapses, expect};
 /// How a projection is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// A product of spectra in every bin, in blocks of shared memory; for sequences and kernels of up to 5120 steps together in `f32`,
-    /// 2560 in `f64`. Cost: 8 bins B I O operations each way, bins half the length.
+    /// A product of spectra in every bin, in blocks of shared memory; for sequences and kernels of up to 6144 steps together in `f32`,
+    /// 3072 in `f64`. Cost: 8 bins B I O operations each way, bins half the length.
     Frequency,
     /// A multiply-add for every tap, for any length. Cost: 2 T B I O K operations each way.
     Direct,
@@ -134,6 +136,7 @@ impl<'a, R: Number> Projection<'a, R> {
             delays: self.delays,
             sigma: self.sigma,
             roots: In::NONE,
+            places: In::NONE,
             spectrum: Out::NONE,
             d_spectrum: In::NONE,
             dense: Out::NONE,
@@ -147,7 +150,7 @@ impl<'a, R: Number> Projection<'a, R> {
             count: count as u32,
             taps: taps as u32,
             length: 0,
-            pairs: 0,
+            log_pairs: 0,
             kernel: match self.kernel {
                 AnyKernel::Gauss => 0,
                 AnyKernel::Max => 1,
@@ -159,8 +162,7 @@ impl<'a, R: Number> Projection<'a, R> {
 
     /// The lengths of the transforms, or `None` for the direct way.
     fn plan(&self, algorithm: Option<Algorithm>) -> Option<frequency::Plan> {
-        let empty = self.x.is_empty() || self.y.is_empty() || self.synapses.weights() == 0;
-        if empty || self.synapses.taps == 0 || algorithm == Some(Algorithm::Direct) {
+        if algorithm == Some(Algorithm::Direct) {
             return None;
         }
         frequency::Plan::new::<R>(&self.synapses, self.x, self.y)

@@ -1,8 +1,8 @@
 #include "fourier.h"
 
 // c = a b in every bin, complex, in single or double precision throughout. A block computes a tile of ROWS x COLUMNS, a thread
-// 4 x 4 of it, DEPTH of the inner dimension at a time through two buffers in shared memory.
-constexpr unsigned DEPTH = 8, EACH = 4;
+// EACH x 4 of it, DEPTH of the inner dimension at a time through two buffers in shared memory.
+constexpr unsigned DEPTH = 8;
 
 // Where an operand's elements lie, by outer index and depth.
 struct ByDepth { // [outer][depth]
@@ -48,15 +48,15 @@ struct Operand {
     }
 };
 
-template <class R, unsigned ROWS, unsigned COLUMNS, class LayoutA, class LayoutB, bool CONJUGATE_B>
+template <class R, unsigned ROWS, unsigned COLUMNS, unsigned EACH, class LayoutA, class LayoutB, bool CONJUGATE_B>
 __device__ inline void product(const Product<R> &a) {
-    constexpr unsigned ACROSS = COLUMNS / EACH, DOWN = ROWS / EACH, THREADS = ACROSS * DOWN;
+    constexpr unsigned ACROSS = COLUMNS / 4, DOWN = ROWS / EACH, THREADS = ACROSS * DOWN;
     constexpr unsigned TILE = DEPTH * (ROWS + 1 + COLUMNS + 1);
     Complex<R> *tiles = (Complex<R> *)shared_memory();
     unsigned x = threadIdx.x % ACROSS, y = threadIdx.x / ACROSS, bin = blockIdx.z;
     Operand<R, ROWS, THREADS, LayoutA> left = {a.a + bin * a.a_bin, blockIdx.y * ROWS, a.rows, a.a_leading, {}};
     Operand<R, COLUMNS, THREADS, LayoutB> right = {a.b + bin * a.b_bin, blockIdx.x * COLUMNS, a.columns, a.b_leading, {}};
-    Complex<R> sum[EACH][EACH] = {};
+    Complex<R> sum[EACH][4] = {};
     left.load(0, a.depth);
     right.load(0, a.depth);
     left.store(tiles);
@@ -69,17 +69,17 @@ __device__ inline void product(const Product<R> &a) {
             left.load(start + DEPTH, a.depth);
             right.load(start + DEPTH, a.depth);
         }
-        UNROLL(2)
+        UNROLL(1)
         for (unsigned k = 0; k < DEPTH; k++) {
-            Complex<R> p[EACH], q[EACH];
-            UNROLL(4)
+            Complex<R> p[EACH], q[4];
+            UNROLL(8)
             for (unsigned n = 0; n < EACH; n++) p[n] = now[k * (ROWS + 1) + y + n * DOWN];
             UNROLL(4)
-            for (unsigned n = 0; n < EACH; n++) q[n] = now[DEPTH * (ROWS + 1) + k * (COLUMNS + 1) + x + n * ACROSS];
-            UNROLL(4)
+            for (unsigned n = 0; n < 4; n++) q[n] = now[DEPTH * (ROWS + 1) + k * (COLUMNS + 1) + x + n * ACROSS];
+            UNROLL(8)
             for (unsigned r = 0; r < EACH; r++) {
                 UNROLL(4)
-                for (unsigned c = 0; c < EACH; c++) {
+                for (unsigned c = 0; c < 4; c++) {
                     R im = CONJUGATE_B ? -q[c].im : q[c].im;
                     sum[r][c].re += p[r].re * q[c].re;
                     sum[r][c].re -= p[r].im * im;
@@ -95,10 +95,10 @@ __device__ inline void product(const Product<R> &a) {
         }
         __syncthreads();
     }
-    UNROLL(4)
+    UNROLL(8)
     for (unsigned r = 0; r < EACH; r++) {
         UNROLL(4)
-        for (unsigned c = 0; c < EACH; c++) {
+        for (unsigned c = 0; c < 4; c++) {
             unsigned row = blockIdx.y * ROWS + y + r * DOWN, column = blockIdx.x * COLUMNS + x + c * ACROSS;
             if (row >= a.rows || column >= a.columns) continue;
             Complex<R> &to = a.c[bin * a.c_bin + (Wide)row * a.c_leading + column];
@@ -107,19 +107,19 @@ __device__ inline void product(const Product<R> &a) {
     }
 }
 
-#define TILED(name, ROWS, COLUMNS, LayoutA, LayoutB, CONJUGATE_B)            \
+#define TILED(name, ROWS, EACH, LayoutA, LayoutB, CONJUGATE_B)            \
     template <class R>                                                      \
     __device__ void name(const Product<R> &a) {                             \
-        product<R, ROWS, COLUMNS, LayoutA, LayoutB, CONJUGATE_B>(a);        \
+        product<R, ROWS, 64, EACH, LayoutA, LayoutB, CONJUGATE_B>(a);       \
     }                                                                       \
-    EXPORT_BARRIERS(name, Product, ROWS *COLUMNS / (EACH * EACH))
+    EXPORT_BARRIERS(name, Product, ROWS / EACH * 16)
 
 // y[b][o] = sum_i x[b][i] kernel[o][i]
-TILED(product_forward, 64, 64, ByDepth, ByDepth, false)
-TILED(product_forward_few_rows, 16, 64, ByDepth, ByDepth, false)
+TILED(product_forward, 128, 8, ByDepth, ByDepth, false)
+TILED(product_forward_few_rows, 16, 4, ByDepth, ByDepth, false)
 // d_x[b][i] = sum_o d_y[b][o] conj(kernel[o][i])
-TILED(product_input, 64, 64, ByDepth, ByOuter, true)
-TILED(product_input_few_rows, 16, 64, ByDepth, ByOuter, true)
+TILED(product_input, 128, 8, ByDepth, ByOuter, true)
+TILED(product_input_few_rows, 16, 4, ByDepth, ByOuter, true)
 // d_kernel[o][i] = sum_b d_y[b][o] conj(x[b][i])
-TILED(product_kernel, 64, 64, ByOuter, ByOuter, true)
-TILED(product_kernel_few_rows, 16, 64, ByOuter, ByOuter, true)
+TILED(product_kernel, 128, 8, ByOuter, ByOuter, true)
+TILED(product_kernel_few_rows, 16, 4, ByOuter, ByOuter, true)

@@ -1,18 +1,18 @@
 #include "fourier.h"
 #include "taps.h"
 
-// Blocks of 2 pairs synapses. A thread has one synapse, its lane, and every rows-th tap of it.
+// A block has twice its pairs of synapses. A thread has one synapse, its lane, and every rows-th tap of it.
 template <class R>
 struct Lanes {
     R *partial;
     unsigned lanes, lane, row, rows;
 
     __device__ Lanes(const Columns<R> &z)
-        : partial((R *)(z.at + z.length * z.pairs)),
+        : partial((R *)(z.at + (z.length << z.log_pairs))),
           lanes(2 * z.pairs),
-          lane(threadIdx.x % lanes),
-          row(threadIdx.x / lanes),
-          rows(blockDim.x / lanes) {}
+          lane(threadIdx.x & (lanes - 1)),
+          row(threadIdx.x >> (z.log_pairs + 1)),
+          rows(blockDim.x >> (z.log_pairs + 1)) {}
     // The sum over the threads of a lane, for each of them.
     __device__ R sum(R x) const {
         partial[threadIdx.x] = x;
@@ -23,12 +23,6 @@ struct Lanes {
         return all;
     }
 };
-
-template <class R>
-__device__ inline R &component(const Columns<R> &z, unsigned j, unsigned lane) {
-    Complex<R> &at = z.at[j * z.pairs + lane % z.pairs];
-    return lane < z.pairs ? at.re : at.im;
-}
 
 // One element of a synapse.
 template <class R>
@@ -43,11 +37,11 @@ struct Element {
 // The spectra [bin][synapse] of the kernels of synapses first to first + synapses.
 template <class R>
 __device__ void taps_to_spectrum(const Taps<R> &a) {
-    Columns<R> z = {(Complex<R> *)shared_memory(), a.roots, a.length, a.pairs};
+    Columns<R> z(a);
     Lanes<R> lanes(z);
     Wide start = (Wide)blockIdx.x * lanes.lanes, synapse = start + lanes.lane;
     bool inside = synapse < a.synapses;
-    for (unsigned j = lanes.row; j < a.length; j += lanes.rows) component(z, j, lanes.lane) = R(0);
+    for (unsigned j = lanes.row; j < a.length; j += lanes.rows) z.component(j, lanes.lane) = R(0);
     for (unsigned n = 0; n < a.count; n++) {
         Element<R> e(a, inside ? (a.first + synapse) * a.count + n : 0);
         R mass = R(0);
@@ -55,7 +49,7 @@ __device__ void taps_to_spectrum(const Taps<R> &a) {
         mass = lanes.sum(mass);
         R factor = inside ? e.weight * scale_of(a.kernel, mass) : R(0);
         for (unsigned j = lanes.row; j < a.taps; j += lanes.rows) {
-            component(z, j, lanes.lane) += factor * bump(a.kernel, j, e.delay, e.width, a.taps).value;
+            z.component(j, lanes.lane) += factor * bump(a.kernel, j, e.delay, e.width, a.taps).value;
         }
     }
     __syncthreads();
@@ -91,7 +85,7 @@ __device__ inline void gather(const Taps<R> &a, Wide place, unsigned row, unsign
 
 template <class R>
 __device__ void taps_from_spectrum(const Taps<R> &a) {
-    Columns<R> z = {(Complex<R> *)shared_memory(), a.roots, a.length, a.pairs};
+    Columns<R> z(a);
     Lanes<R> lanes(z);
     Wide start = (Wide)blockIdx.x * lanes.lanes, synapse = start + lanes.lane;
     bool inside = synapse < a.synapses;
@@ -102,7 +96,7 @@ __device__ void taps_from_spectrum(const Taps<R> &a) {
         Wide place = inside ? (a.first + synapse) * a.count + n : 0;
         gather(
             a, place, lanes.row, lanes.rows, inside && lanes.row == 0,
-            [&](unsigned j) { return scale * component(z, j, lanes.lane); }, [&](R x) { return lanes.sum(x); });
+            [&](unsigned j) { return scale * z.component(j, lanes.lane); }, [&](R x) { return lanes.sum(x); });
     }
 }
 EXPORT_BARRIERS(taps_from_spectrum, Taps, 256)

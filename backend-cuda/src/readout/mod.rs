@@ -1,5 +1,5 @@
 use crate::arguments::{Readout, SumRows};
-use crate::backend::{Cuda, Sequence, lengths, same, size};
+use crate::backend::{Cuda, Sequence, grown, lengths, same, size};
 use crate::device::{Buffer, In, Launch, Number, Out, kernels};
 use crate::error::Error;
 use polychron_core::loss::Loss;
@@ -31,17 +31,18 @@ pub(crate) fn readout<R: Number>(
     if batch * classes == 0 {
         return Ok(R::zero());
     }
-    let valid = cuda.valid(valid, shape)?;
+    let counted = cuda.lengths(valid, shape)?;
     let mut membrane = cuda.scratch(shape.len(), "the readout's membrane")?;
     let mut losses = cuda.scratch(batch, "the losses of a batch")?;
     let arguments = Readout {
         x: x.values.get(),
-        valid: lengths(&valid),
+        valid: lengths(&counted),
         targets: targets.map_or(In::NONE, Buffer::get),
         membrane: membrane.get_mut(),
         scores: scores.get_mut(),
         losses: losses.get_mut(),
         d_x: d_x.filter(|_| targets.is_some()).map_or(Out::NONE, |d_x| d_x.values.get_mut()),
+        grown: grown(valid),
         steps: size("steps", shape.steps)?,
         batch: size("batch", batch)?,
         classes: size("classes", classes)?,
@@ -76,7 +77,7 @@ pub(crate) fn sum_rows<R: Number>(
     columns: usize,
     scale: R,
 ) -> Result<(), Error> {
-    const THREADS: u32 = 256;
+    const THREADS: u32 = 1024;
     let columns = size("columns", columns)?;
     let arguments = SumRows { values, out, rows: rows as u64, columns, scale };
     let shared = THREADS as usize * R::BYTES;

@@ -2,14 +2,26 @@
 
 enum { SUM, MEAN, MAX, SPIKE_COUNT };
 
+// Steps whose loads are under way together.
+constexpr unsigned AT_ONCE = 8;
+
 // The membrane [steps][C] of the block's sample, a thread a class.
 template <class R>
 __device__ inline void integrate(const Readout<R> &a, R *v, unsigned b, unsigned steps) {
     for (unsigned c = threadIdx.x; c < a.classes; c += blockDim.x) {
-        R h = R(0);
-        for (unsigned t = 0; t < steps; t++) {
-            h = h - h * a.rate + a.gain * a.x[((Wide)t * a.batch + b) * a.classes + c];
-            v[(Wide)t * a.classes + c] = h;
+        R h = R(0), x[AT_ONCE];
+        for (unsigned first = 0; first < steps; first += AT_ONCE) {
+            UNROLL(8)
+            for (unsigned n = 0; n < AT_ONCE; n++) {
+                unsigned t = first + n < steps ? first + n : first;
+                x[n] = a.x[((Wide)t * a.batch + b) * a.classes + c];
+            }
+            UNROLL(8)
+            for (unsigned n = 0; n < AT_ONCE; n++) {
+                if (first + n >= steps) break;
+                h = h - h * a.rate + a.gain * x[n];
+                v[(Wide)(first + n) * a.classes + c] = h;
+            }
         }
     }
 }
@@ -76,11 +88,23 @@ __device__ inline void by_membrane(const Readout<R> &a, R *v, const R *d, unsign
 template <class R>
 __device__ inline void back_through_time(const Readout<R> &a, const R *d_v, unsigned b, unsigned steps) {
     for (unsigned c = threadIdx.x; c < a.classes; c += blockDim.x) {
-        R d_state = R(0);
-        for (unsigned t = a.steps; t-- > 0;) {
-            R d_h = d_state + (t < steps ? d_v[(Wide)t * a.classes + c] : R(0));
-            a.d_x[((Wide)t * a.batch + b) * a.classes + c] = d_h * a.gain;
-            d_state = d_h * (R(1) - a.rate);
+        R d_state = R(0), d[AT_ONCE];
+        for (unsigned end = a.steps; end;) {
+            unsigned first = end > AT_ONCE ? end - AT_ONCE : 0;
+            UNROLL(8)
+            for (unsigned n = 0; n < AT_ONCE; n++) {
+                unsigned t = first + n;
+                d[n] = t < end && t < steps ? d_v[(Wide)t * a.classes + c] : R(0);
+            }
+            UNROLL(8)
+            for (unsigned k = 0; k < AT_ONCE; k++) {
+                unsigned n = AT_ONCE - 1 - k, t = first + n;
+                if (t >= end) continue;
+                R d_h = d_state + d[n];
+                a.d_x[((Wide)t * a.batch + b) * a.classes + c] = d_h * a.gain;
+                d_state = d_h * (R(1) - a.rate);
+            }
+            end = first;
         }
     }
 }
@@ -89,7 +113,7 @@ __device__ inline void back_through_time(const Readout<R> &a, const R *d_v, unsi
 template <class R>
 __device__ void readout(const Readout<R> &a) {
     R *d = (R *)shared_memory();
-    unsigned b = blockIdx.x, steps = valid_steps(a.valid, b, a.steps);
+    unsigned b = blockIdx.x, steps = valid_steps(a, b);
     R *v = a.membrane + (Wide)b * a.steps * a.classes, *scores = a.scores + (Wide)b * a.classes;
     integrate(a, v, b, steps);
     __syncthreads();

@@ -64,7 +64,7 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
         None => {
             let front_end = FrontEnd::new(bands);
             let levels = parallel::try_map(&items, threads, |_, item| {
-                let samples = sound::read(&folder.path.join(&item.name))?;
+                let samples = sound::read(folder.path.join(&item.name))?;
                 Ok(front_end.decibels(&samples).into_iter().map(level).collect())
             })?;
             let rows = levels.iter().map(|row: &Vec<u16>| row.as_slice());

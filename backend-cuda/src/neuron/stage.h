@@ -1,3 +1,5 @@
+// Neurons over time. Each model's kernels are a file of their own, for a device's compiler takes seconds for all of them.
+#pragma once
 #include "neurons.h"
 #include "surrogates.h"
 
@@ -6,7 +8,7 @@ enum { STEP, SMOOTH, SMOOTH_HELD, FROZEN };
 // How spikes come about and what slope stands for theirs: any of both, chosen at run time.
 template <class R>
 struct AnyFiring {
-    static const unsigned AT_ONCE = 1; // steps whose loads are under way together
+    static const unsigned AT_ONCE = 4; // steps whose loads are under way together
     const NeuronStage<R> &a;
     const R p, q, r;
 
@@ -66,7 +68,7 @@ template <class R, class Neuron, class Firing>
 __device__ inline void forward(const NeuronStage<R> &a) {
     Wide columns = (Wide)a.batch * a.width;
     for (Wide column = thread_index(); column < columns; column += thread_count()) {
-        unsigned b = column / a.width, o = column % a.width, valid = valid_steps(a.valid, b, a.steps);
+        unsigned b = column / a.width, o = column % a.width, valid = valid_steps(a, b);
         const Neuron neuron(a.model, a.params);
         const Firing firing(a);
         const Input<R> input(a, o);
@@ -113,7 +115,7 @@ template <class R, class Neuron, class Firing>
 __device__ inline void backward(const NeuronStage<R> &a) {
     Wide columns = (Wide)a.batch * a.width;
     for (Wide column = thread_index(); column < columns; column += thread_count()) {
-        unsigned b = column / a.width, o = column % a.width, valid = valid_steps(a.valid, b, a.steps);
+        unsigned b = column / a.width, o = column % a.width, valid = valid_steps(a, b);
         const Neuron neuron(a.model, a.params);
         const Firing firing(a);
         const Input<R> input(a, o);
@@ -171,9 +173,3 @@ __device__ inline void backward(const NeuronStage<R> &a) {
 #define BOTH(label, Neuron)            \
     INSTANCE(label, Neuron, AnyFiring) \
     INSTANCE(label##_atan, Neuron, AtanFiring)
-
-BOTH(lif, Lif)
-BOTH(plif, Plif)
-INSTANCE(li, Li, AnyFiring)
-BOTH(cuba_lif, CubaLif)
-BOTH(adlif, AdLif)

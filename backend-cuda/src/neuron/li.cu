@@ -1,0 +1,3 @@
+#include "stage.h"
+
+INSTANCE(li, Li, AnyFiring)

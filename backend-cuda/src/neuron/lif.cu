@@ -1,0 +1,3 @@
+#include "stage.h"
+
+BOTH(lif, Lif)
