@@ -185,6 +185,8 @@ pub(crate) struct Network {
     pub(crate) kernel: String,
     /// Kernel elements a synapse.
     pub(crate) count: usize,
+    /// Neurons or channels that every neuron hears, drawn from the seed; 0: all.
+    pub(crate) fan_in: usize,
     /// Probability that a hidden neuron is silenced for a whole sample.
     pub(crate) dropout: f64,
     /// Whether hidden layers have batch norm.
@@ -378,6 +380,7 @@ impl Default for Network {
             max_delay: 24,
             kernel: "gauss".into(),
             count: 1,
+            fan_in: 0,
             dropout: 0.4,
             norm: true,
             loss: "sum".into(),

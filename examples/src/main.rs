@@ -20,6 +20,7 @@ mod recording;
 mod report;
 mod reproduce;
 mod run;
+mod sparse;
 mod task;
 
 use clap::{Parser, Subcommand};

@@ -34,6 +34,8 @@ pub(crate) enum Variant {
     KernelCount1,
     /// Two kernel elements a synapse
     KernelCount2,
+    /// Ten synapses a neuron, drawn at the start
+    Sparse,
 }
 
 impl Variant {
@@ -45,6 +47,7 @@ impl Variant {
             Self::ConstantSigma => "train.sigma_epochs=0",
             Self::KernelCount1 => "network.count=1",
             Self::KernelCount2 => "network.count=2",
+            Self::Sparse => "network.fan_in=10",
         })
     }
 }
@@ -231,6 +234,7 @@ mod tests {
             max_delay: column.taps - 1,
             kernel: "gauss".into(),
             count: column.kernel_count,
+            fan_in: 0,
             dropout: column.dropout,
             norm: true,
             loss: "sum".into(),

@@ -5,6 +5,7 @@ use crate::error::{Failure, Result, at, fail};
 use crate::network::{self, Machine, Trainer};
 use crate::presets::{self, Variant};
 use crate::report::{self, Epoch, Figures, Report, percent, say};
+use crate::sparse::Absent;
 use crate::task::Task;
 use crate::{checkpoint, plot};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -204,10 +205,12 @@ impl network::Work for Training<'_> {
         if !resume {
             rehearse(&backend, config, &task)?;
         }
-        let trainer = network::trainer(backend()?, config, task.ends())?;
+        let mut trainer = network::trainer(backend()?, config, task.ends())?;
+        let absent = Absent::of(config, trainer.model().network());
+        absent.clear(&mut trainer)?;
         let initial = trainer.model().tensors()?;
         let config = config.clone();
-        let mut run = Run { config, task, trainer, initial, folder, curves: Vec::new() };
+        let mut run = Run { config, task, trainer, absent, initial, folder, curves: Vec::new() };
         if resume {
             run.continue_there()?
         } else {
@@ -226,6 +229,7 @@ struct Run<B: Machine> {
     config: Config,
     task: Task,
     trainer: Trainer<B>,
+    absent: Absent,
     /// Parameters before the first step.
     initial: Vec<Tensor<f32>>,
     folder: PathBuf,
@@ -312,6 +316,7 @@ impl<B: Machine> Run<B> {
                 TrainError::Diverged { .. } => self.diverged(number, n),
                 error => error.into(),
             })?;
+            self.absent.clear(&mut self.trainer)?;
             loss += f64::from(report.loss) * indices.len() as f64;
             correct += report.correct;
             items += indices.len();
@@ -443,7 +448,7 @@ impl<B: Machine> Run<B> {
             train_items: split.train.len(),
             valid_items: split.valid.len(),
             test_items: split.test.len(),
-            parameters: self.trainer.parameters(),
+            parameters: self.trainer.parameters() - self.absent.parameters().sum::<usize>(),
             seconds: self.curves.iter().map(|e| e.seconds).sum(),
             seconds_per_epoch: report::median(self.curves.iter().map(|e| e.seconds)),
             threads: config.threads(),
