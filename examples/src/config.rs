@@ -3,7 +3,7 @@
 use crate::error::{Failure, Result};
 use crate::network;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use toml::{Table, Value};
 
@@ -185,6 +185,8 @@ pub(crate) struct Network {
     pub(crate) kernel: String,
     /// Kernel elements a synapse.
     pub(crate) count: usize,
+    /// Neurons or channels that every neuron hears, drawn from the seed; 0: all.
+    pub(crate) fan_in: usize,
     /// Probability that a hidden neuron is silenced for a whole sample.
     pub(crate) dropout: f64,
     /// Whether hidden layers have batch norm.
@@ -378,6 +380,7 @@ impl Default for Network {
             max_delay: 24,
             kernel: "gauss".into(),
             count: 1,
+            fan_in: 0,
             dropout: 0.4,
             norm: true,
             loss: "sum".into(),
@@ -501,15 +504,22 @@ impl Config {
 
     /// The first field that differs, as each of the two has it. Threads change no result and do not count.
     pub(crate) fn difference(&self, other: &Self) -> Result<Option<(String, String)>> {
+        Ok(self.differences(other)?.into_iter().next())
+    }
+
+    /// Every field that differs, as [`difference`](Self::difference) shows it.
+    pub(crate) fn differences(&self, other: &Self) -> Result<Vec<(String, String)>> {
         let (here, there) = (self.fields()?, other.fields()?);
-        let differs = here.keys().chain(there.keys()).find(|key| here.get(*key) != there.get(*key));
-        Ok(differs.map(|key| {
+        let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let differing = keys.into_iter().filter(|&key| here.get(key) != there.get(key));
+        let pair = differing.map(|key| {
             let shown = |fields: &BTreeMap<String, String>| match fields.get(key) {
                 Some(value) => format!("{key} = {value}"),
                 None => format!("no {key}"),
             };
             (shown(&here), shown(&there))
-        }))
+        });
+        Ok(pair.collect())
     }
 
     /// Every field but the threads, by its path.

@@ -4,9 +4,8 @@ use crate::checkpoint;
 use crate::config::Config;
 use crate::network::Work;
 use crate::presets;
-use crate::run::{Args, Training, rehearse};
+use crate::run::{Training, rehearse};
 use crate::task::Task;
-use clap::Parser;
 use polychron_cuda::{Cuda, Emulated};
 use std::path::{Path, PathBuf};
 
@@ -21,26 +20,18 @@ const SMALL: [&str; 8] = [
     "train.epochs=2",
 ];
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    args: Args,
-}
-
 fn config() -> Config {
     presets::load(None, None, &SMALL.map(String::from)).unwrap()
 }
 
 /// Trains in a folder, on a device that is lost after so many launches.
-fn train(folder: &Path, launches: Option<usize>, more: &[&str]) -> Result<(), String> {
-    let out = folder.to_string_lossy();
-    let cli = Cli::parse_from([&["train", "--out", &out], more].concat());
+fn train(folder: &Path, launches: Option<usize>, resume: bool) -> Result<(), String> {
     let config = config();
     let task = Task::load(&config, None).unwrap();
-    let training =
-        Training { args: &cli.args, config: &config, task, folder: folder.to_path_buf() };
+    let folder = folder.to_path_buf();
+    let training = Training { config: &config, task, folder, resume, stop_after: None };
     let device = || Ok(Cuda::emulated(Emulated { launches, ..Emulated::default() }));
-    training.on(device).map_err(|failure| failure.to_string())
+    training.on(device).map(|_| ()).map_err(|failure| failure.to_string())
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -68,12 +59,12 @@ fn full_memory_says_which_batch_fits() {
 #[test]
 fn a_lost_device_leaves_the_last_checkpoint_good() {
     let (whole, broken) = (folder("whole"), folder("broken"));
-    train(&whole, None, &[]).unwrap();
-    let text = train(&broken, Some(200), &[]).unwrap_err();
+    train(&whole, None, false).unwrap();
+    let text = train(&broken, Some(200), false).unwrap_err();
     assert!(text.contains("the emulated device is lost"), "{text}");
     let (state, _) = checkpoint::read(&broken.join("checkpoint.safetensors")).unwrap();
     assert_eq!(state.epoch, 1, "the device was to be lost in the second epoch");
-    train(&broken, None, &["--resume"]).unwrap();
+    train(&broken, None, true).unwrap();
     let model = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
     assert!(model(&whole) == model(&broken), "the resumed run ends elsewhere");
     for folder in [whole, broken] {

@@ -121,6 +121,8 @@ struct InBatches<'a> {
 }
 
 impl network::Work for InBatches<'_> {
+    type Output = ();
+
     fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
         let Self { args, config, task, state, path } = self;
         let mut model = network::model(backend()?, config, task.ends())?;

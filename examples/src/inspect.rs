@@ -6,6 +6,7 @@ use crate::error::{Failure, Result, at};
 use crate::model_file;
 use crate::network::{self, Ends};
 use crate::report::say;
+use crate::sparse::Absent;
 use polychron_core::train::{State, Tensor};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -82,13 +83,17 @@ pub(crate) fn inspect(args: &Args) -> Result<()> {
         layer(&state, name, longest, &trained)
             .map_err(|name| Failure(format!("{}: tensor {name} is missing", path.display())))
     });
-    let layers = layers.collect::<Result<Vec<_>>>()?;
+    let mut layers = layers.collect::<Result<Vec<_>>>()?;
     let end = |layer: &Layer, axis| layer.shape.get(axis).map_or(1, |&n: &usize| n.max(1));
     let (channels, classes) = (end(&layers[0], 1), end(&layers[layers.len() - 1], 0));
     let ends = Ends { channels, classes, dt_ms: config.data.dt_ms.into() };
     network::model(network::cpu(&config)?, &config, ends)
         .and_then(|mut model| Ok(model.restore(&state)?))
         .map_err(at(path.display()))?;
+    let absent = Absent::of(&config, &network::network(&config, ends)?);
+    for (layer, absent) in layers.iter_mut().zip(absent.parameters()) {
+        layer.parameters -= absent;
+    }
     let State { epoch, step, .. } = state;
     let parameters = layers.iter().map(|layer| layer.parameters).sum();
     let inspection = Inspection { epoch, step, parameters, layers };

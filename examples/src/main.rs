@@ -18,7 +18,9 @@ mod plot;
 mod presets;
 mod recording;
 mod report;
+mod reproduce;
 mod run;
+mod sparse;
 mod task;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +37,8 @@ struct Cli {
 enum Command {
     /// Train a network; without options, on the embedded spoken digits
     Train(run::Args),
+    /// Train several seeds of a preset and write the table of their results
+    Reproduce(reproduce::Args),
     /// Evaluate the model of a finished run
     Eval(eval::Args),
     /// Write a run's model as a file for firmware, and say what every step costs
@@ -52,6 +56,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => run::train(&args),
+        Command::Reproduce(args) => reproduce::reproduce(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Export(args) => export::export(&args),
         Command::Inspect(args) => inspect::inspect(&args),

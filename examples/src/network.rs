@@ -36,12 +36,15 @@ impl<B> Machine for B where
 
 /// Work to be done on the backend that a configuration names.
 pub(crate) trait Work {
+    /// What comes of it.
+    type Output;
+
     /// Does it; `backend` makes one, each time anew.
-    fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()>;
+    fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<Self::Output>;
 }
 
 /// Does the work on the configuration's backend.
-pub(crate) fn on_backend(config: &Config, work: impl Work) -> Result<()> {
+pub(crate) fn on_backend<W: Work>(config: &Config, work: W) -> Result<W::Output> {
     match config.backend {
         Backend::Cpu => work.on(|| cpu(config)),
         #[cfg(feature = "cuda")]

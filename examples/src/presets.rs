@@ -12,13 +12,45 @@ macro_rules! presets {
 }
 
 const PRESETS: &[(&str, &str)] = presets! {
-    "digits" "order" "fsdd" "tts" "shd" "ssc" "gsc"
+    "digits" "order" "fsdd" "tts" "shd" "ssc" "gsc" "shd-clean" "ssc-clean" "gsc-clean"
     "digits-reference" "order-reference" "fsdd-reference" "tts-reference"
 };
 
 /// The preset that runs without a name.
 const DEFAULT: &str = "digits";
 const CUSTOM: &str = "custom";
+
+/// One difference to a configuration: the paper's ablations.
+#[derive(Clone, Copy, Debug, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Variant {
+    /// Without delays
+    NoDelays,
+    /// Delays drawn at the start, rounded and fixed
+    RandomDelays,
+    /// Delays learned with the narrow kernel of the end throughout
+    ConstantSigma,
+    /// One kernel element a synapse
+    KernelCount1,
+    /// Two kernel elements a synapse
+    KernelCount2,
+    /// Ten synapses a neuron, drawn at the start
+    Sparse,
+}
+
+impl Variant {
+    /// The `key.path=value` that makes it.
+    pub(crate) fn assignment(self) -> String {
+        String::from(match self {
+            Self::NoDelays => "train.delays=zero",
+            Self::RandomDelays => "train.delays=random",
+            Self::ConstantSigma => "train.sigma_epochs=0",
+            Self::KernelCount1 => "network.count=1",
+            Self::KernelCount2 => "network.count=2",
+            Self::Sparse => "network.fan_in=10",
+        })
+    }
+}
 
 /// The configuration of a preset or of a file, with `key.path=value` assignments over it.
 ///
@@ -129,6 +161,11 @@ fn assign(table: &mut Table, assignment: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::*;
+    use crate::network::{self, Ends};
+    use clap::ValueEnum as _;
+    use polychron_core::schedule::SigmaSchedule;
+    use polychron_core::shape::Synapses;
 
     #[test]
     fn every_preset_is_a_configuration_that_repeats_itself() {
@@ -138,6 +175,171 @@ mod tests {
             let again: Config = toml::from_str(&config.to_toml().unwrap()).unwrap();
             assert_eq!(config, again);
         }
+    }
+
+    /// A column of the table of the authors' published configurations.
+    struct Column {
+        preset: &'static str,
+        sizes: &'static [usize],
+        kernel_count: usize,
+        weights: usize,
+        taps: usize,
+        tau_ms: f64,
+        epochs: usize,
+        batch: usize,
+        dropout: f64,
+    }
+
+    /// SSC's and GSC's published figures are of 2.5 M parameters: two kernel elements a synapse.
+    const PAPER: [Column; 3] = [
+        Column {
+            preset: "shd",
+            sizes: &[140, 256, 256, 20],
+            kernel_count: 1,
+            weights: 106_496,
+            taps: 25,
+            tau_ms: 10.05,
+            epochs: 150,
+            batch: 256,
+            dropout: 0.4,
+        },
+        Column {
+            preset: "ssc",
+            sizes: &[140, 512, 512, 512, 35],
+            kernel_count: 2,
+            weights: 2 * 613_888,
+            taps: 31,
+            tau_ms: 15.0,
+            epochs: 60,
+            batch: 128,
+            dropout: 0.25,
+        },
+        Column {
+            preset: "gsc",
+            sizes: &[140, 512, 512, 512, 35],
+            kernel_count: 2,
+            weights: 2 * 613_888,
+            taps: 31,
+            tau_ms: 15.0,
+            epochs: 100,
+            batch: 128,
+            dropout: 0.25,
+        },
+    ];
+
+    /// What the paper's three configurations have in common, and the column's own.
+    fn recipe(column: &Column) -> (Network, Train) {
+        let network = Network {
+            hidden: column.sizes[1..column.sizes.len() - 1].to_vec(),
+            max_delay: column.taps - 1,
+            kernel: "gauss".into(),
+            count: column.kernel_count,
+            fan_in: 0,
+            dropout: column.dropout,
+            norm: true,
+            loss: "sum".into(),
+            readout_tau_ms: column.tau_ms,
+            neuron: Neuron {
+                kind: NeuronKind::Lif,
+                tau_ms: column.tau_ms,
+                threshold: 1.0,
+                reset: ResetKind::Hard,
+                v_reset: 0.0,
+                detach: true,
+                decay_input: false,
+                ..Neuron::default()
+            },
+            surrogate: Surrogate {
+                kind: "atan".into(),
+                parameters: [("alpha".into(), 5.0)].into(),
+            },
+        };
+        let train = Train {
+            epochs: column.epochs,
+            rate: 5.0 * 1e-3,
+            delay_rate: 100.0 * 1e-3,
+            l2: 1e-5,
+            decoupled: false,
+            delays: Delays::Learned,
+            delay_init: DelayStart::Paper,
+            sigma_start: None,
+            sigma_end: 0.23,
+            sigma_epochs: None,
+            ..Train::default()
+        };
+        (network, train)
+    }
+
+    #[test]
+    fn the_papers_presets_are_its_published_configurations() {
+        for column in &PAPER {
+            let config = load(Some(column.preset), None, &[]).unwrap();
+            let (network, mut train) = recipe(column);
+            let shd = column.preset == "shd";
+            train.select = if shd { Select::Last } else { Select::Valid };
+            assert_eq!((&config.network, &config.train), (&network, &train), "{}", column.preset);
+            let data = &config.data;
+            assert_eq!((data.batch, data.dt_ms, data.mask), (column.batch, 10, false));
+            assert!(data.steps == 0 && data.augment == Augment::default());
+            if column.preset == "gsc" {
+                assert_eq!((data.source, data.bands), (Source::Gsc, Bands::Paper));
+            } else {
+                assert_eq!((data.source, data.binning), (Source::H5, Bins::Legacy2023));
+                assert_eq!(data.channels / data.group, column.sizes[0]);
+            }
+            if shd {
+                assert_eq!((config.protocol, data.valid), (Protocol::Paper, 0.0));
+            } else {
+                assert_eq!(config.protocol, Protocol::Clean);
+            }
+            let (channels, classes) = (column.sizes[0], column.sizes[column.sizes.len() - 1]);
+            let net = network::network(&config, Ends { channels, classes, dt_ms: 10.0 }).unwrap();
+            let weights: usize = net.synapses().map(Synapses::weights).sum();
+            assert_eq!(weights, column.weights);
+            assert!(net.synapses().all(|s| s.taps == column.taps && s.tail == s.taps / 2));
+            let sigma = network::recipe(&config).sigma;
+            assert_eq!((sigma.start, sigma.end, sigma.epochs), (None, 0.23, column.epochs / 4));
+        }
+    }
+
+    #[test]
+    fn clean_presets_are_the_papers_network_and_no_trap() {
+        for column in &PAPER {
+            let (paper, name) = (column.preset, format!("{}-clean", column.preset));
+            let mut expected = load(Some(paper), None, &[]).unwrap();
+            expected.preset.clone_from(&name);
+            expected.protocol = Protocol::Clean;
+            (expected.data.mask, expected.data.binning) = (true, Bins::Fixed);
+            expected.data.bands = Bands::Full;
+            expected.train.delay_init = DelayStart::Uniform;
+            expected.train.select = Select::Valid;
+            if paper == "shd" {
+                expected.data.valid = 0.2;
+            }
+            assert_eq!(load(Some(&name), None, &[]).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn every_variant_changes_one_thing_of_a_preset() {
+        for variant in Variant::value_variants() {
+            let set = [variant.assignment()];
+            let changed = |preset| {
+                let plain = load(Some(preset), None, &[]).unwrap();
+                load(Some(preset), None, &set).unwrap().differences(&plain).unwrap()
+            };
+            let (shd, ssc) = (changed("shd"), changed("ssc"));
+            let (in_shd, in_ssc) = match variant {
+                Variant::KernelCount1 => (0, 1),
+                Variant::KernelCount2 => (1, 0),
+                _ => (1, 1),
+            };
+            assert_eq!((shd.len(), ssc.len()), (in_shd, in_ssc), "{variant:?}: {shd:?} {ssc:?}");
+        }
+        let constant = [Variant::ConstantSigma.assignment()];
+        let sigma = network::recipe(&load(Some("shd"), None, &constant).unwrap()).sigma;
+        let schedule = SigmaSchedule { start: 12.0, end: sigma.end, epochs: sigma.epochs };
+        assert!((0..150).all(|epoch| schedule.at(epoch) == 0.23));
     }
 
     #[test]

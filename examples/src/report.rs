@@ -98,16 +98,21 @@ impl Report {
 }
 
 impl Figures {
+    /// The protocol in words.
+    pub(crate) fn how(&self) -> &'static str {
+        match (self.protocol, self.select) {
+            (Protocol::Paper, _) => "paper: the best epoch on the test items",
+            (Protocol::Clean, Select::Valid) => "clean: the best epoch on the validation items",
+            (Protocol::Clean, Select::Last) => "clean: the last epoch",
+        }
+    }
+
     /// Prints the figures: a table, or one JSON object on the last line.
     pub(crate) fn print(&self, folder: &Path, json: bool) -> Result<()> {
         if json {
             return say(&format!("{}\n", serde_json::to_string(self)?));
         }
-        let how = match (self.protocol, self.select) {
-            (Protocol::Paper, _) => "paper: the best epoch on the test items",
-            (Protocol::Clean, Select::Valid) => "clean: the best epoch on the validation items",
-            (Protocol::Clean, Select::Last) => "clean: the last epoch",
-        };
+        let how = self.how();
         let mut text =
             format!("{}, seed {}, delays {}\n", self.preset, self.seed, name(&self.delays)?);
         let _ = writeln!(

@@ -3,9 +3,11 @@
 use crate::config::{Backend, Config, Protocol, Select};
 use crate::error::{Failure, Result, at, fail};
 use crate::network::{self, Machine, Trainer};
+use crate::presets::{self, Variant};
 use crate::report::{self, Epoch, Figures, Report, percent, say};
+use crate::sparse::Absent;
 use crate::task::Task;
-use crate::{checkpoint, plot, presets};
+use crate::{checkpoint, plot};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polychron_core::train::{self, Kernel, State, Tensor, TrainError};
 use std::io::IsTerminal;
@@ -15,9 +17,12 @@ use std::time::Instant;
 /// Options of `train`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Preset: digits (default), order, fsdd, tts, shd, ssc, gsc, {digits,order,fsdd,tts}-reference
+    /// Preset: digits (default), order, fsdd, tts, shd, ssc, gsc, {shd,ssc,gsc}-clean, {digits,order,fsdd,tts}-reference
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     preset: Option<String>,
+    /// One of the paper's ablations, over preset or file
+    #[arg(long, value_enum)]
+    variant: Option<Variant>,
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -61,7 +66,8 @@ pub(crate) struct Args {
 
 impl Args {
     fn assignments(&self) -> Result<Vec<String>> {
-        let mut set = self.set.clone();
+        let mut set: Vec<_> = self.variant.map(Variant::assignment).into_iter().collect();
+        set.extend(self.set.iter().cloned());
         set.extend(self.seed.map(|seed| format!("seed={seed}")));
         set.extend(self.epochs.map(|epochs| format!("train.epochs={epochs}")));
         if let Some(backend) = self.backend {
@@ -100,7 +106,7 @@ impl Args {
 }
 
 /// Fails where two configurations differ, naming the first field that does.
-fn same(found: &Config, place: &Path, expected: &Config, who: &str) -> Result<()> {
+pub(crate) fn same(found: &Config, place: &Path, expected: &Config, who: &str) -> Result<()> {
     match found.difference(expected)? {
         Some((found, expected)) => {
             fail!("{}: has {found}, but {who} says {expected}", place.display())
@@ -157,6 +163,17 @@ pub(crate) fn train(args: &Args) -> Result<()> {
         let density = x.iter().filter(|&&x| x != 0.0).count() as f64 / x.len() as f64;
         return say(&network::plan(&config, &network, shape, density)?);
     }
+    chooses_on_some(&config, &task)?;
+    let (resume, stop_after) = (args.resume, args.stop_after);
+    let training = Training { config: &config, task, folder: folder.clone(), resume, stop_after };
+    match network::on_backend(&config, training)? {
+        Some(figures) => figures.print(&folder, args.json),
+        None => Ok(()),
+    }
+}
+
+/// Fails where there are no items to choose a model on.
+pub(crate) fn chooses_on_some(config: &Config, task: &Task) -> Result<()> {
     let (choice, items) = match (config.protocol, config.train.select) {
         (Protocol::Paper, _) => ("protocol = paper", &task.split.test),
         (Protocol::Clean, Select::Valid) => ("train.select = valid", &task.split.valid),
@@ -165,38 +182,46 @@ pub(crate) fn train(args: &Args) -> Result<()> {
     if items.is_empty() {
         fail!("{choice} chooses on items that the split does not have");
     }
-    network::on_backend(&config, Training { args, config: &config, task, folder })
+    Ok(())
 }
 
 /// A run that is ready to begin or to go on.
 pub(crate) struct Training<'a> {
-    pub(crate) args: &'a Args,
     pub(crate) config: &'a Config,
     pub(crate) task: Task,
     pub(crate) folder: PathBuf,
+    /// Whether the folder holds a run to go on with.
+    pub(crate) resume: bool,
+    /// The epoch after which the run is left.
+    pub(crate) stop_after: Option<u64>,
 }
 
 impl network::Work for Training<'_> {
-    fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
-        let Self { args, config, task, folder } = self;
-        if !args.resume {
+    /// The final figures, where the run was not left.
+    type Output = Option<Figures>;
+
+    fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<Option<Figures>> {
+        let Self { config, task, folder, resume, stop_after } = self;
+        if !resume {
             rehearse(&backend, config, &task)?;
         }
-        let trainer = network::trainer(backend()?, config, task.ends())?;
+        let mut trainer = network::trainer(backend()?, config, task.ends())?;
+        let absent = Absent::of(config, trainer.model().network());
+        absent.clear(&mut trainer)?;
         let initial = trainer.model().tensors()?;
         let config = config.clone();
-        let mut run = Run { config, task, trainer, initial, folder, curves: Vec::new() };
-        if args.resume {
+        let mut run = Run { config, task, trainer, absent, initial, folder, curves: Vec::new() };
+        if resume {
             run.continue_there()?
         } else {
             run.begin()?
         }
-        if run.epochs(args.stop_after)? {
-            run.finish()?.print(&run.folder, args.json)
-        } else {
-            let shown = run.folder.display();
-            say(&format!("{shown}: left after epoch {}; --resume goes on\n", run.trainer.epoch()))
+        if run.epochs(stop_after)? {
+            return run.finish().map(Some);
         }
+        let shown = run.folder.display();
+        say(&format!("{shown}: left after epoch {}; --resume goes on\n", run.trainer.epoch()))?;
+        Ok(None)
     }
 }
 
@@ -204,6 +229,7 @@ struct Run<B: Machine> {
     config: Config,
     task: Task,
     trainer: Trainer<B>,
+    absent: Absent,
     /// Parameters before the first step.
     initial: Vec<Tensor<f32>>,
     folder: PathBuf,
@@ -290,6 +316,7 @@ impl<B: Machine> Run<B> {
                 TrainError::Diverged { .. } => self.diverged(number, n),
                 error => error.into(),
             })?;
+            self.absent.clear(&mut self.trainer)?;
             loss += f64::from(report.loss) * indices.len() as f64;
             correct += report.correct;
             items += indices.len();
@@ -421,7 +448,7 @@ impl<B: Machine> Run<B> {
             train_items: split.train.len(),
             valid_items: split.valid.len(),
             test_items: split.test.len(),
-            parameters: self.trainer.parameters(),
+            parameters: self.trainer.parameters() - self.absent.parameters().sum::<usize>(),
             seconds: self.curves.iter().map(|e| e.seconds).sum(),
             seconds_per_epoch: report::median(self.curves.iter().map(|e| e.seconds)),
             threads: config.threads(),

@@ -109,6 +109,8 @@ struct Step<'a> {
 }
 
 impl network::Work for Step<'_> {
+    type Output = ();
+
     fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
         let Self { args, config, network, batch, dense_gflop } = self;
         let (shape, density) = (batch.shape, args.setting.density);

@@ -1,0 +1,246 @@
+//! What seeds came to, with mean, deviation and confidence interval.
+
+use crate::checkpoint::write_atomic;
+use crate::error::{Result, fail};
+use crate::report::{Figures, Report};
+use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
+use std::fmt::Write as _;
+use std::path::Path;
+
+const CONFIDENCE: f64 = 0.95;
+
+/// `table.json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Table {
+    preset: String,
+    /// Fields that differ from the preset's.
+    set: Vec<String>,
+    /// In words.
+    protocol: String,
+    /// Versions of the program that finished the runs, each once.
+    versions: Vec<String>,
+    /// Trained numbers.
+    parameters: usize,
+    /// Seeds asked for.
+    asked: u64,
+    /// Those that are finished.
+    seeds: Vec<Seed>,
+    #[serde(flatten)]
+    summary: Summary,
+    /// Wall-clock seconds of all epochs of all runs.
+    seconds: f64,
+}
+
+/// What one seed came to.
+#[derive(Debug, Serialize)]
+struct Seed {
+    seed: u64,
+    /// The share of right decisions about the test items of all its runs.
+    test_accuracy: f64,
+    runs: Vec<Row>,
+}
+
+/// One run.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    /// The speaker left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaker: Option<u16>,
+    #[serde(skip)]
+    test_accuracy: f64,
+    #[serde(skip)]
+    version: String,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+/// Mean of the seeds and how far it can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+struct Summary {
+    mean: f64,
+    /// The sample's standard deviation; of two seeds or more.
+    deviation: Option<f64>,
+    /// Ends of the 95 % confidence interval of the mean, by Student's t; of two seeds or more.
+    interval: Option<[f64; 2]>,
+}
+
+impl Row {
+    /// The row of a report in `folder`.
+    pub(super) fn new(speaker: Option<u16>, report: Report, folder: &Path) -> Result<Self> {
+        let version = report.version;
+        match report.figures {
+            Some(figures) => match figures.test_accuracy {
+                Some(test_accuracy) => Ok(Self { speaker, test_accuracy, version, figures }),
+                None => fail!("{}: report.json has no test_accuracy", folder.display()),
+            },
+            None => fail!("{}: report.json has no figures", folder.display()),
+        }
+    }
+}
+
+impl Summary {
+    fn of(values: &[f64]) -> Result<Self> {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n.max(1.0);
+        if values.len() < 2 {
+            return Ok(Self { mean, deviation: None, interval: None });
+        }
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let deviation = (squares / (n - 1.0)).sqrt();
+        let t = StudentsT::new(0.0, 1.0, n - 1.0)?.inverse_cdf(0.5 + 0.5 * CONFIDENCE);
+        let half = t * deviation / n.sqrt();
+        let interval = Some([mean - half, mean + half]);
+        Ok(Self { mean, deviation: Some(deviation), interval })
+    }
+}
+
+impl Table {
+    pub(super) fn new(preset: &str, set: Vec<String>, asked: u64) -> Self {
+        Self {
+            preset: preset.into(),
+            set,
+            protocol: String::new(),
+            versions: Vec::new(),
+            parameters: 0,
+            asked,
+            seeds: Vec::new(),
+            summary: Summary::default(),
+            seconds: 0.0,
+        }
+    }
+
+    /// Adds a seed with its runs.
+    pub(super) fn push(&mut self, seed: u64, runs: Vec<Row>) {
+        let items = |run: &Row| run.figures.test_items as f64;
+        let right: f64 = runs.iter().map(|run| (run.test_accuracy * items(run)).round()).sum();
+        let test_accuracy = right / runs.iter().map(items).sum::<f64>();
+        self.seeds.push(Seed { seed, test_accuracy, runs });
+    }
+
+    /// The table with what follows from its seeds.
+    pub(super) fn closed(mut self) -> Result<Self> {
+        let accuracies: Vec<_> = self.seeds.iter().map(|seed| seed.test_accuracy).collect();
+        self.summary = Summary::of(&accuracies)?;
+        let runs = || self.seeds.iter().flat_map(|seed| &seed.runs);
+        let mut versions: Vec<_> = runs().map(|run| run.version.clone()).collect();
+        versions.sort();
+        versions.dedup();
+        self.seconds = runs().map(|run| run.figures.seconds).sum();
+        if let Some(first) = runs().next() {
+            self.parameters = first.figures.parameters;
+            self.protocol = first.figures.how().into();
+            if first.speaker.is_some() {
+                let speakers = self.seeds[0].runs.len();
+                self.protocol += &format!(
+                    "; leave-speaker-out: {speakers} runs a seed, each tested on a speaker it has not heard"
+                );
+            }
+        }
+        self.versions = versions;
+        Ok(self)
+    }
+
+    /// Writes `table.json` and `table.md`.
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        write_atomic(&folder.join("table.json"), self.json()?.as_bytes())?;
+        write_atomic(&folder.join("table.md"), self.markdown().as_bytes())
+    }
+
+    /// The table as one line of JSON.
+    pub(super) fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)? + "\n")
+    }
+
+    pub(super) fn markdown(&self) -> String {
+        let mut text = String::new();
+        let (finished, asked) = (self.seeds.len() as u64, self.asked);
+        let of = if finished < asked { format!(" of {asked}") } else { String::new() };
+        let seeds = if finished == 1 && of.is_empty() { "seed" } else { "seeds" };
+        let _ = writeln!(text, "# {}, {finished}{of} {seeds}\n", self.preset);
+        let _ = writeln!(text, "| seed | test, % | validation, % | epoch | test items | time, s |");
+        let _ = writeln!(text, "|---|---|---|---|---|---|");
+        for Seed { seed, test_accuracy, runs } in &self.seeds {
+            for run in runs {
+                let name = match run.speaker {
+                    Some(speaker) => format!("{seed}, without speaker {speaker}"),
+                    None => seed.to_string(),
+                };
+                let Figures { chosen_epoch, epochs, test_items, seconds, .. } = run.figures;
+                let (test, valid) = (percent(run.test_accuracy), run.figures.valid_accuracy);
+                let valid = valid.map_or("-".into(), percent);
+                let _ = writeln!(
+                    text,
+                    "| {name} | {test} | {valid} | {chosen_epoch} of {epochs} | {test_items} | {seconds:.1} |"
+                );
+            }
+            if runs.iter().any(|run| run.speaker.is_some()) {
+                let items: usize = runs.iter().map(|run| run.figures.test_items).sum();
+                let seconds: f64 = runs.iter().map(|run| run.figures.seconds).sum();
+                let test = percent(*test_accuracy);
+                let _ = writeln!(text, "| **{seed}** | {test} | | | {items} | {seconds:.1} |");
+            }
+        }
+        let _ = writeln!(text, "| **mean** | {} | | | | {:.1} |\n", self.mean(), self.seconds);
+        text + &self.notes()
+    }
+
+    fn mean(&self) -> String {
+        let spread = self.summary.deviation.map(percent);
+        let spread = spread.map_or(String::new(), |deviation| format!(" ± {deviation}"));
+        format!("**{}{spread}**", percent(self.summary.mean))
+    }
+
+    fn notes(&self) -> String {
+        let mut text = String::new();
+        if let Some([low, high]) = self.summary.interval {
+            let (low, high) = (percent(low), percent(high));
+            let _ = writeln!(
+                text,
+                "* ±: standard deviation of the seeds; 95 % confidence interval of the mean: {low} to {high} (Student's t)"
+            );
+        }
+        let _ = writeln!(text, "* protocol: {}", self.protocol);
+        let set = if self.set.is_empty() {
+            "as it is".into()
+        } else {
+            format!("with {}", self.set.join(", "))
+        };
+        let _ = writeln!(text, "* settings: preset {}, {set}", self.preset);
+        let _ = writeln!(text, "* parameters: {}", self.parameters);
+        let _ = writeln!(text, "* program: polychron {}", self.versions.join(", "));
+        text
+    }
+}
+
+/// A share in percent, two decimals.
+fn percent(share: f64) -> String {
+    format!("{:.2}", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_those_of_students_t() {
+        // 2.5 % quantiles: NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2.
+        for (pairs, t) in [(1, 4.303), (2, 2.776), (15, 2.042), (50, 1.984)] {
+            // As many of 0.4 as of 0.6, and one of 0.5: mean 0.5, deviation 0.1.
+            let values = [[0.4, 0.6].repeat(pairs), vec![0.5]].concat();
+            let Summary { mean, deviation, interval } = Summary::of(&values).unwrap();
+            assert!((mean - 0.5).abs() < 1e-12);
+            assert!((deviation.unwrap() - 0.1).abs() < 1e-12);
+            let [low, high] = interval.unwrap();
+            let half = t * 0.1 / ((2 * pairs + 1) as f64).sqrt();
+            assert!((high - 0.5 - half).abs() < 3e-4 * half, "{values:?}: {high}");
+            assert!((high + low - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn one_seed_has_no_deviation() {
+        let one = Summary { mean: 0.9, deviation: None, interval: None };
+        assert_eq!(Summary::of(&[0.9]).unwrap(), one);
+    }
+}

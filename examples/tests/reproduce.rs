@@ -1,0 +1,343 @@
+//! `reproduce`: its table, that it goes on after a kill, what it refuses, and that it overwrites nothing.
+
+use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A task and a network small enough for many runs.
+const SMALL: [&str; 9] = [
+    "reproduce",
+    "order",
+    "--json",
+    "--set",
+    "train.epochs=2",
+    "--set",
+    "network.hidden=[8]",
+    "--set",
+    "network.max_delay=6",
+];
+
+/// A folder of its own for every test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reproduce-{name}"));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polychron"));
+        command.current_dir(&self.0).env_remove("POLYCHRON_DATA").args(SMALL).args(more);
+        command
+    }
+
+    fn run(&self, more: &[&str]) -> Output {
+        self.command(more).output().unwrap()
+    }
+
+    /// The table of a reproduction that succeeds.
+    fn table(&self, more: &[&str]) -> Value {
+        let output = self.run(more);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap()
+    }
+
+    /// The last line of a failure.
+    fn fail(&self, more: &[&str]) -> String {
+        let output = self.run(more);
+        assert_eq!(output.status.code(), Some(1), "{more:?}: {}", text(&output.stderr));
+        text(&output.stderr).lines().last().unwrap().into()
+    }
+
+    fn bytes(&self, path: &str) -> Vec<u8> {
+        fs::read(self.0.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_slice(&self.bytes(path)).unwrap()
+    }
+
+    /// Every file under a folder with its bytes.
+    fn all(&self, path: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.0.join(path)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.push((path.clone(), fs::read(&path).unwrap()));
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into()
+}
+
+fn close(value: &Value, expected: f64) {
+    let value = value.as_f64().unwrap();
+    assert!((value - expected).abs() < 1e-7, "{value} is not {expected}");
+}
+
+#[test]
+fn the_table_holds_mean_deviation_and_interval_of_the_seeds() {
+    let folder = Folder::new("table");
+    let three = ["--out", "all", "--seeds", "3"];
+    let trained = folder.table(&three);
+    assert_eq!(trained["seeds"].as_array().unwrap().len(), 3);
+    for (seed, row) in trained["seeds"].as_array().unwrap().iter().enumerate() {
+        let report = folder.json(&format!("all/seed{seed}/report.json"));
+        assert_eq!(
+            (&row["seed"], row["runs"][0]["seed"].as_u64()),
+            (&json!(seed), Some(seed as u64))
+        );
+        assert_eq!(row["test_accuracy"], report["figures"]["test_accuracy"]);
+        assert_eq!(row["runs"][0]["parameters"], trained["parameters"]);
+    }
+    assert_eq!(trained["protocol"], "clean: the last epoch");
+    assert_eq!(trained["versions"], json!([env!("CARGO_PKG_VERSION")]));
+    let set = json!(["network.hidden = [8]", "network.max_delay = 6", "train.epochs = 2"]);
+    assert_eq!(trained["set"], set);
+    assert_eq!(folder.json("all/table.json"), trained);
+
+    for (seed, accuracy, seconds) in [(0, 0.93, 10.0), (1, 0.95, 20.0), (2, 0.97, 12.5)] {
+        let path = format!("all/seed{seed}/report.json");
+        let mut report = folder.json(&path);
+        report["figures"]["test_accuracy"] = accuracy.into();
+        report["figures"]["seconds"] = seconds.into();
+        fs::write(folder.0.join(path), report.to_string()).unwrap();
+    }
+    let before = folder.all("all/seed0");
+    let table = folder.table(&three);
+    assert_eq!(folder.all("all/seed0"), before);
+    close(&table["mean"], 0.95);
+    close(&table["deviation"], 0.02);
+    // 4.302653 * 0.02 / sqrt(3), the quantile of Student's t with two degrees of freedom.
+    close(&table["interval"][0], 0.95 - 0.049_682_76);
+    close(&table["interval"][1], 0.95 + 0.049_682_76);
+    close(&table["seconds"], 42.5);
+    let shown = text(&folder.bytes("all/table.md"));
+    for part in [
+        "# order, 3 seeds\n",
+        "| 1 | 95.00 | ",
+        "| 2 of 2 | 500 | 12.5 |",
+        "| **mean** | **95.00 ± 2.00** | | | | 42.5 |",
+        "95 % confidence interval of the mean: 90.03 to 99.97 (Student's t)",
+        "* protocol: clean: the last epoch\n",
+        "preset order, with network.hidden = [8], network.max_delay = 6, train.epochs = 2\n",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[test]
+fn a_killed_reproduction_ends_as_an_uninterrupted_one() {
+    let folder = Folder::new("killed");
+    let two =
+        |out| ["--seeds", "2", "--out", out, "--protocol", "paper", "--set", "train.epochs=8"];
+    let whole = folder.table(&two("whole"));
+    let mut child = folder.command(&two("cut")).stderr(Stdio::null()).spawn().unwrap();
+    while !folder.0.join("cut/seed1/report.json").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(folder.json("cut/table.json")["seeds"].as_array().unwrap().len(), 1);
+    let shown = text(&folder.bytes("cut/table.md"));
+    assert!(shown.starts_with("# order, 1 of 2 seeds\n"), "{shown}");
+    let seed0 = folder.all("cut/seed0");
+
+    let resumed = folder.table(&two("cut"));
+    assert_eq!(folder.all("cut/seed0"), seed0);
+    for seed in 0..2 {
+        for file in ["checkpoint.safetensors", "model.safetensors", "config.toml"] {
+            let [a, b] =
+                ["whole", "cut"].map(|out| folder.bytes(&format!("{out}/seed{seed}/{file}")));
+            assert_eq!(a, b, "seed{seed}/{file}");
+        }
+    }
+    for key in ["mean", "deviation", "interval", "protocol", "parameters"] {
+        assert_eq!(whole[key], resumed[key], "{key}");
+    }
+
+    // Killed before the first checkpoint.
+    let begun = folder.0.join("cut/seed1");
+    fs::remove_file(begun.join("report.json")).unwrap();
+    fs::remove_file(begun.join("checkpoint.safetensors")).unwrap();
+    let line = folder.fail(&two("cut"));
+    assert!(line.contains("cut/seed1: holds curves.svg and no checkpoint"), "{line}");
+    for file in ["curves.svg", "delays.svg", "raster.svg", "model.safetensors"] {
+        fs::remove_file(begun.join(file)).unwrap();
+    }
+    fs::write(begun.join(".checkpoint.safetensors.tmp"), "half").unwrap();
+    assert_eq!(folder.table(&two("cut"))["mean"], whole["mean"]);
+    let [a, b] =
+        ["whole", "cut"].map(|out| folder.bytes(&format!("{out}/seed1/model.safetensors")));
+    assert_eq!(a, b);
+}
+
+#[test]
+fn settings_that_differ_are_refused_by_their_field() {
+    let folder = Folder::new("settings");
+    let one = ["--seeds", "1", "--out", "all"];
+    folder.table(&one);
+    let before = folder.all("all");
+    for (more, named) in [
+        (
+            ["--set", "train.epochs=3"],
+            "has train.epochs = 2, but the command line says train.epochs = 3",
+        ),
+        (
+            ["--variant", "no-delays"],
+            "has train.delays = \"learned\", but the command line says train.delays = \"zero\"",
+        ),
+        (
+            ["--protocol", "paper"],
+            "has protocol = \"clean\", but the command line says protocol = \"paper\"",
+        ),
+    ] {
+        let line = folder.fail(&[&one[..], &more].concat());
+        assert!(line.contains("all/reproduce.toml: ") && line.contains(named), "{line}");
+    }
+    let line = folder.fail(&[&one[..], &["--set", "seed=2"]].concat());
+    assert!(line.contains("seed = 2: --seeds N"), "{line}");
+    let line = folder.fail(&[&one[..], &["--speakers", "1"]].concat());
+    assert!(line.contains("--speakers 1: needs --protocol leave-speaker-out"), "{line}");
+    assert_eq!(folder.all("all"), before);
+    folder.table(&[&one[..], &["--threads", "1"]].concat());
+
+    // A finished run of other settings in the place of a seed.
+    let other = ["--out", "other", "--seeds", "1", "--set", "train.l2=0.5"];
+    folder.table(&other);
+    fs::remove_dir_all(folder.0.join("all/seed0")).unwrap();
+    fs::rename(folder.0.join("other/seed0"), folder.0.join("all/seed0")).unwrap();
+    let line = folder.fail(&one);
+    assert!(
+        line.contains("all/seed0/model.safetensors: has train.l2 = 0.5, but the command line says"),
+        "{line}"
+    );
+    // An interrupted one.
+    fs::remove_file(folder.0.join("all/seed0/report.json")).unwrap();
+    let line = folder.fail(&one);
+    assert!(line.contains("all/seed0/config.toml: has train.l2 = 0.5, but"), "{line}");
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let folder = Folder::new("overwritten");
+    fs::create_dir(folder.0.join("mine")).unwrap();
+    fs::write(folder.0.join("mine/table.md"), "mine").unwrap();
+    let line = folder.fail(&["--out", "mine", "--seeds", "1"]);
+    assert!(line.contains("mine: holds table.md and no reproduction; --out DIR"), "{line}");
+    assert_eq!(folder.all("mine").len(), 1);
+    for (more, named) in [
+        (["--set", "data.test=0.0"], "no items to test on"),
+        (["--set", "network.max_delay=60"], "network.max_delay = 60"),
+        (["--protocol", "leave-speaker-out"], "names no speakers"),
+    ] {
+        let line =
+            folder.fail(&[&["--set", "data.source=digits", "--out", "new"], &more[..]].concat());
+        assert!(line.contains(named), "{line}");
+        assert!(!folder.0.join("new").exists());
+    }
+
+    let more = |seeds| folder.table(&["--variant", "random-delays", "--seeds", seeds]);
+    let (out, count) =
+        ("runs/reproduce-order-random-delays", |t: &Value| t["seeds"].as_array().unwrap().len());
+    assert_eq!(count(&more("1")), 1);
+    let one = folder.json(&format!("{out}/table.json"));
+    assert!(one["deviation"].is_null() && one["interval"].is_null(), "{one}");
+    let seed0 = folder.all(&format!("{out}/seed0"));
+    assert_eq!(count(&more("2")), 2);
+    assert_eq!(folder.all(&format!("{out}/seed0")), seed0);
+    let both = folder.all(out);
+    assert_eq!(count(&more("1")), 2, "a finished seed is left out of the table");
+    let kept = |files: Vec<(PathBuf, Vec<u8>)>| -> Vec<_> {
+        files.into_iter().filter(|(path, _)| !path.to_string_lossy().contains("/table.")).collect()
+    };
+    assert_eq!(kept(folder.all(out)), kept(both));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn two_reproductions_do_not_share_a_folder() {
+    let folder = Folder::new("shared");
+    let long = ["--seeds", "1", "--out", "all", "--set", "train.epochs=1000"];
+    let mut child = folder.command(&long).stderr(Stdio::null()).spawn().unwrap();
+    while !folder.0.join("all/seed0/report.json").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    let line = folder.fail(&long);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.contains("all: another reproduction is at work there"), "{line}");
+}
+
+/// Three speakers of two words, three, four and five times each.
+fn speakers() -> Vec<u8> {
+    let mut items = Vec::new();
+    for speaker in 0..3_u16 {
+        for n in 0..3 + speaker {
+            for label in 0..2_u16 {
+                let unit = |k: u16| 10 * k + 5 * label + n % 3;
+                let times = (0..12).map(|k| 0.02 * k as f32).collect();
+                items.push(Recording { times, units: (0..12).map(unit).collect(), label, speaker });
+            }
+        }
+    }
+    let keys = ["no", "yes"].map(String::from).to_vec();
+    let (source, time_format) = ("speakers.h5".into(), TimeFormat::F32);
+    shd::to_bytes(&Recordings { source, channels: 700, keys, time_format, items }).unwrap()
+}
+
+#[test]
+fn every_speaker_is_left_out_once_a_seed() {
+    let folder = Folder::new("speakers");
+    fs::write(folder.0.join("speakers.h5"), speakers()).unwrap();
+    let source = ["--data", ".", "--set", "data.source=h5", "--set", "data.train_file=speakers.h5"];
+    let small = ["--set", "data.batch=4", "--seeds", "2", "--protocol", "leave-speaker-out"];
+    let args = [&source[..], &small, &["--out", "all"]].concat();
+    let table = folder.table(&args);
+    assert_eq!(
+        table["protocol"],
+        "clean: the last epoch; leave-speaker-out: 3 runs a seed, each tested on a speaker it has not heard"
+    );
+    for (seed, row) in table["seeds"].as_array().unwrap().iter().enumerate() {
+        let runs = row["runs"].as_array().unwrap();
+        let of = |key: &str| runs.iter().map(|run| run[key].as_u64().unwrap()).collect::<Vec<_>>();
+        assert_eq!((of("speaker"), of("test_items")), (vec![0, 1, 2], vec![6, 8, 10]));
+        assert!(runs.iter().all(|run| run["test_seen_accuracy"].is_null()), "{row}");
+        let share = |run: &Value, key: &str| run[key].as_f64().unwrap();
+        let right = |run| share(run, "test_accuracy") * share(run, "test_items");
+        close(&row["test_accuracy"], runs.iter().map(right).sum::<f64>() / 24.0);
+        for speaker in 0..3 {
+            assert!(
+                folder
+                    .0
+                    .join(format!("all/seed{seed}-speaker{speaker}/model.safetensors"))
+                    .exists()
+            );
+        }
+    }
+    let shown = text(&folder.bytes("all/table.md"));
+    assert!(shown.contains("| 1, without speaker 2 | ") && shown.contains("| **1** | "), "{shown}");
+
+    let some = [&source[..], &small, &["--speakers", "2,0,2", "--out", "some"]].concat();
+    let runs = folder.table(&some)["seeds"][0]["runs"].clone();
+    let left: Vec<_> = runs.as_array().unwrap().iter().map(|run| run["speaker"].clone()).collect();
+    assert_eq!(left, [0, 2]);
+    let line = folder.fail(&[&source[..], &small, &["--speakers", "7", "--out", "none"]].concat());
+    assert!(line.contains("speaker = 7"), "{line}");
+    assert!(!folder.0.join("none").exists());
+}
