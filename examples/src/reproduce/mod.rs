@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Folder of the data files
     #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
     data: Option<PathBuf>,
-    /// Folder of the runs and their table; runs/reproduce-PRESET[-VARIANT][-PROTOCOL] by default
+    /// Folder of the runs and their table; runs/reproduce-PRESET by default, with variant and protocol behind it where they are given
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Threads; 0: one per core
