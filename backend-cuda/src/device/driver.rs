@@ -1,6 +1,7 @@
 //! A GPU through `cust`, whose driver library is looked for when it is first needed.
 #![allow(unsafe_code)]
 
+use super::kernels::CODE;
 use super::{Launch, Plain, Refusal, SHARED};
 use crate::error::Error;
 use cust::context::{Context, CurrentContext};
@@ -58,7 +59,7 @@ const CAPABILITY: (i32, i32) = (7, 5);
 
 pub(super) struct Driver {
     /// By file; dropped before the context.
-    modules: RefCell<HashMap<*const u8, Module>>,
+    modules: RefCell<HashMap<&'static str, Module>>,
     functions: RefCell<HashMap<&'static str, sys::CUfunction>>,
     stream: Stream,
     context: Context,
@@ -206,13 +207,13 @@ impl Driver {
     /// As `kernels::run`.
     pub(super) unsafe fn launch(
         &self,
+        file: &'static str,
         name: &'static str,
-        code: &'static str,
         launch: Launch,
         arguments: *const c_void,
     ) -> Result<(), Error> {
         self.enter()?;
-        let function = self.function(name, code)?;
+        let function = self.function(file, name)?;
         let Launch { grid: [x, y, z], threads, shared } = launch;
         let mut arguments = [arguments.cast_mut()];
         // SAFETY: the function is that kernel, which takes the one structure that the caller points to.
@@ -234,15 +235,17 @@ impl Driver {
         check(status, name.trim_end_matches('\0'))
     }
 
-    fn function(&self, name: &'static str, code: &'static str) -> Result<sys::CUfunction, Error> {
+    fn function(&self, file: &'static str, name: &'static str) -> Result<sys::CUfunction, Error> {
         if let Some(&function) = self.functions.borrow().get(name) {
             return Ok(function);
         }
         let named = |text: &str| format!("{text} of {}", name.trim_end_matches('\0'));
         let mut modules = self.modules.borrow_mut();
-        let module = match modules.entry(code.as_ptr()) {
+        let module = match modules.entry(file) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
+                let code =
+                    CODE.iter().find(|(known, _)| *known == file).map_or("", |(_, code)| code);
                 let load: CudaResult<Module> = Module::from_ptx(code, &[]);
                 entry.insert(load.map_err(failed(&named("cuModuleLoadData")))?)
             }

@@ -6,21 +6,6 @@ use crate::arguments::*;
 use crate::error::Error;
 use std::ffi::c_void;
 
-/// A kernel in both precisions.
-#[derive(Clone, Copy)]
-pub(super) struct Kernel {
-    /// Its file's code.
-    pub(super) code: &'static str,
-    /// Its names, for `f32` and `f64`, each with a 0 at the end.
-    pub(super) names: [&'static str; 2],
-}
-
-impl Kernel {
-    pub(super) fn name<R: Number>(&self) -> &'static str {
-        self.names[usize::from(R::BYTES == 8)]
-    }
-}
-
 macro_rules! kernels {
     ($($file:literal: $($name:ident($arguments:ident))*;)*) => {
         $($(
@@ -31,10 +16,8 @@ macro_rules! kernels {
             ) -> Result<(), Error> {
                 let mut foreign = false;
                 arguments.addresses(|address| foreign |= !device.owns(address));
-                let kernel = Kernel {
-                    code: include_str!(concat!("../", $file, ".ptx")),
-                    names: [concat!(stringify!($name), "_f32\0"), concat!(stringify!($name), "_f64\0")],
-                };
+                let single = concat!(stringify!($name), "_f32\0");
+                let name = if R::BYTES == 4 { single } else { concat!(stringify!($name), "_f64\0") };
                 if foreign || !launch.fits() {
                     let reason = if foreign { "a block of another device" } else { "more blocks or memory than a device has" };
                     return Err(Error::Driver { call: stringify!($name).into(), reason: reason.into() });
@@ -43,17 +26,16 @@ macro_rules! kernels {
                 // name); its addresses are of blocks of `device`, borrowed for as long as the call, and blocks are
                 // reused only in the order of the work. Callers check sizes before; the kernels stay within them, which the
                 // conformance suite holds on the emulator, whose blocks are guarded on either side.
-                unsafe { run(device, kernel.name::<R>(), &kernel, launch, std::ptr::from_ref(arguments).cast()) }
+                unsafe { run(device, $file, name, launch, std::ptr::from_ref(arguments).cast()) }
             }
         )*)*
 
-        /// The code of every file, for tests.
+        /// Every file's code.
+        pub(super) static CODE: &[(&str, &str)] =
+            &[$(($file, include_str!(concat!("../", $file, ".ptx")))),*];
+
         #[cfg(test)]
-        pub(crate) const FILES: &[(&str, &str, &[&str])] = &[$((
-            $file,
-            include_str!(concat!("../", $file, ".ptx")),
-            &[$(stringify!($name)),*],
-        )),*];
+        const NAMES: &[&[&str]] = &[$(&[$(stringify!($name)),*]),*];
     };
 }
 
@@ -84,8 +66,8 @@ kernels! {
 /// the kernel reads and writes.
 unsafe fn run(
     device: &Device,
+    file: &'static str,
     name: &'static str,
-    kernel: &Kernel,
     launch: Launch,
     arguments: *const c_void,
 ) -> Result<(), Error> {
@@ -94,7 +76,7 @@ unsafe fn run(
     }
     match &device.machine {
         // SAFETY: the caller's.
-        Machine::Driver(driver) => unsafe { driver.launch(name, kernel.code, launch, arguments) },
+        Machine::Driver(driver) => unsafe { driver.launch(file, name, launch, arguments) },
         #[cfg(feature = "emulator")]
         // SAFETY: the caller's.
         Machine::Emulator(emulator) => unsafe { emulator.launch(name, launch, arguments) },
@@ -103,7 +85,7 @@ unsafe fn run(
 
 #[cfg(test)]
 mod tests {
-    use super::FILES;
+    use super::{CODE, NAMES};
     use sha2::{Digest, Sha256};
     use std::fs;
     use std::path::{Path, PathBuf};
@@ -120,7 +102,7 @@ mod tests {
     #[test]
     fn the_code_is_that_of_the_sources() {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
-        for (file, ptx, names) in FILES {
+        for ((file, ptx), names) in CODE.iter().zip(NAMES) {
             let kernel = root.join(file).with_extension("cu");
             let mut hash = Sha256::new();
             for path in [headers(root), headers(kernel.parent().unwrap()), vec![kernel]].concat() {
