@@ -2,7 +2,7 @@
 
 use crate::checkpoint;
 use crate::config::Config;
-use crate::network::Work;
+use crate::machine::Work;
 use crate::presets;
 use crate::run::{Training, rehearse};
 use crate::task::Task;

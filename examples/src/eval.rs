@@ -3,7 +3,7 @@
 use crate::checkpoint;
 use crate::config::{Backend, Config};
 use crate::error::{Result, at, fail};
-use crate::network::{self, Machine, Model};
+use crate::machine::{self, Machine, Model};
 use crate::report::{count_spikes, median, neuron_steps, percent, say};
 use crate::task::{Decisions, Task};
 use polychron_core::loss::decide;
@@ -86,11 +86,11 @@ pub(crate) fn eval(args: &Args) -> Result<()> {
     config.backend = args.backend.unwrap_or(config.backend);
     let task = Task::load(&config, args.data.as_deref())?;
     if args.stream {
-        let mut model = network::model(network::cpu(&config)?, &config, task.ends())?;
+        let mut model = machine::model(machine::cpu(&config)?, &config, task.ends())?;
         model.restore(&state).map_err(at(path.display()))?;
         return args.show(&task, &one_by_one(&task, &model, args.items(&task))?);
     }
-    network::on_backend(&config, InBatches { args, config: &config, task, state, path })
+    machine::on_backend(&config, InBatches { args, config: &config, task, state, path })
 }
 
 impl Args {
@@ -120,12 +120,12 @@ struct InBatches<'a> {
     path: PathBuf,
 }
 
-impl network::Work for InBatches<'_> {
+impl machine::Work for InBatches<'_> {
     type Output = ();
 
     fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
         let Self { args, config, task, state, path } = self;
-        let mut model = network::model(backend()?, config, task.ends())?;
+        let mut model = machine::model(backend()?, config, task.ends())?;
         model.restore(&state).map_err(at(path.display()))?;
         args.show(&task, &in_batches(&task, &model, args.items(&task))?)
     }

@@ -2,8 +2,8 @@
 
 use crate::checkpoint::{self, write_atomic};
 use crate::error::{Failure, Result, at, fail};
+use crate::machine;
 use crate::model_file::{self, Description};
-use crate::network;
 use crate::recording;
 use crate::report::{percent, say};
 use crate::task::{Decisions, Task};
@@ -106,7 +106,7 @@ pub(crate) fn export(args: &Args) -> Result<()> {
     let path = args.run.join("model.safetensors");
     let (state, config) = checkpoint::read_run(&path)?;
     let task = Task::load(&config, args.data.as_deref())?;
-    let mut model = network::model(network::cpu(&config)?, &config, task.ends())?;
+    let mut model = machine::model(machine::cpu(&config)?, &config, task.ends())?;
     model.restore(&state).map_err(at(path.display()))?;
     let input = input(&task.data)?;
     if args.recording.is_some() && (args.weights != Weights::I8 || input != Input::Spikes) {
@@ -169,7 +169,7 @@ fn input(data: &Dataset) -> Result<Input> {
 fn finish<'a, W: Arithmetic + Into<f64>>(
     args: &Args,
     task: &Task,
-    model: &network::Model<Cpu<f32>>,
+    model: &machine::Model<Cpu<f32>>,
     mut spec: Spec<W>,
     record: impl FnOnce(&[u8], &[usize]) -> Result<Option<(&'a PathBuf, Vec<u8>)>>,
 ) -> Result<()> {

@@ -12,6 +12,7 @@ mod error;
 mod eval;
 mod export;
 mod inspect;
+mod machine;
 mod model_file;
 mod network;
 mod plot;

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::write_atomic;
 use crate::error::Result;
-use crate::network::{Machine, Model};
+use crate::machine::{Machine, Model};
 use crate::report::Epoch;
 use crate::task::Task;
 use plotters::coord::Shift;

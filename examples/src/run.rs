@@ -2,7 +2,8 @@
 
 use crate::config::{Backend, Config, Protocol, Select};
 use crate::error::{Failure, Result, at, fail};
-use crate::network::{self, Machine, Trainer};
+use crate::machine::{self, Machine, Trainer};
+use crate::network::{self};
 use crate::presets::{self, Variant};
 use crate::report::{self, Epoch, Figures, Report, percent, say};
 use crate::sparse::Absent;
@@ -123,7 +124,7 @@ pub(crate) fn rehearse<B: Machine>(
 ) -> Result<()> {
     task.epoch(0)?;
     let take = |batch| -> Result<()> {
-        let mut trainer = network::trainer(backend()?, config, task.ends())?;
+        let mut trainer = machine::trainer(backend()?, config, task.ends())?;
         match trainer.step(&task.largest(batch)?.view()) {
             Ok(_) | Err(TrainError::Diverged { .. }) => Ok(()),
             Err(error) => Err(error.into()),
@@ -161,12 +162,12 @@ pub(crate) fn train(args: &Args) -> Result<()> {
         let batch = task.largest(config.data.batch)?;
         let train::Batch { shape, x, .. } = batch.view();
         let density = x.iter().filter(|&&x| x != 0.0).count() as f64 / x.len() as f64;
-        return say(&network::plan(&config, &network, shape, density)?);
+        return say(&machine::plan(&config, &network, shape, density)?);
     }
     chooses_on_some(&config, &task)?;
     let (resume, stop_after) = (args.resume, args.stop_after);
     let training = Training { config: &config, task, folder: folder.clone(), resume, stop_after };
-    match network::on_backend(&config, training)? {
+    match machine::on_backend(&config, training)? {
         Some(figures) => figures.print(&folder, args.json),
         None => Ok(()),
     }
@@ -196,7 +197,7 @@ pub(crate) struct Training<'a> {
     pub(crate) stop_after: Option<u64>,
 }
 
-impl network::Work for Training<'_> {
+impl machine::Work for Training<'_> {
     /// The final figures, where the run was not left.
     type Output = Option<Figures>;
 
@@ -205,7 +206,7 @@ impl network::Work for Training<'_> {
         if !resume {
             rehearse(&backend, config, &task)?;
         }
-        let mut trainer = network::trainer(backend()?, config, task.ends())?;
+        let mut trainer = machine::trainer(backend()?, config, task.ends())?;
         let absent = Absent::of(config, trainer.model().network());
         absent.clear(&mut trainer)?;
         let initial = trainer.model().tensors()?;

@@ -2,7 +2,8 @@
 
 use crate::config::{Config, Delays};
 use crate::error::Result;
-use crate::network::{Machine, Net, Trainer};
+use crate::machine::{Machine, Trainer};
+use crate::network::Net;
 use polychron_core::rng::Rng;
 
 /// The stream of the draw; the trainer's own are 1 to 3.

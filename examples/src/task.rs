@@ -2,7 +2,8 @@
 
 use crate::config::{Bands, Bins, Config, Data, Delays, Division, Source, require};
 use crate::error::{Failure, Result, fail};
-use crate::network::{Ends, Machine, Model};
+use crate::machine::{Machine, Model};
+use crate::network::Ends;
 use polychron_core::loss::decide;
 use polychron_core::shape::Shape;
 use polychron_core::train::{self, Kernel};

@@ -3,7 +3,8 @@
 use super::{INPUT, Net, Setting, counts, cpu_model, peak_rss_mib};
 use crate::config::{Delays, require};
 use crate::error::Result;
-use crate::network::{self, Trainer};
+use crate::machine::{self, Trainer};
+use crate::network::{self};
 use crate::report::{median, name, neuron_steps, say};
 use polychron_core::rng::Rng;
 use polychron_core::shape::Shape;
@@ -75,7 +76,7 @@ pub(crate) fn infer(args: &Args) -> Result<()> {
         norm.momentum = 1.0;
     }
     let recipe = network::recipe(&config);
-    let mut trainer = Trainer::new(network::cpu(&config)?, network, recipe, config.seed)?;
+    let mut trainer = Trainer::new(machine::cpu(&config)?, network, recipe, config.seed)?;
     trainer.step(&batch)?;
     let model = trainer.model();
     let evaluate = || milliseconds(|| Ok(model.evaluate(&batch, Kernel::Discrete).map(|_| ())?));

@@ -4,7 +4,8 @@ use super::stopwatch::{Laps, Stopwatch, Watching};
 use super::{INPUT, Net, Setting, counts, cpu_model, peak_rss_mib};
 use crate::config::{Backend, Config, require};
 use crate::error::{Failure, Result};
-use crate::network::{self, Machine, Net as Network};
+use crate::machine::{self, Machine};
+use crate::network::{self, Net as Network};
 use crate::report::{median, name, say};
 use polychron_core::backend::Backend as _;
 use polychron_core::rng::Rng;
@@ -87,7 +88,7 @@ pub(crate) fn step(args: &Args) -> Result<()> {
     let network = network::network(&config, ends)?;
     let shape = Shape::new(config.data.steps, config.data.batch, ends.channels);
     if args.plan {
-        return say(&network::plan(&config, &network, shape, args.setting.density)?);
+        return say(&machine::plan(&config, &network, shape, args.setting.density)?);
     }
     let dense_gflop = 1e-9 * dense_operations(&network, shape);
     let x = counts(shape, args.setting.density, Rng::new(config.seed, INPUT))?;
@@ -96,7 +97,7 @@ pub(crate) fn step(args: &Args) -> Result<()> {
         target[b % ends.classes] = 1.0;
     }
     let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
-    network::on_backend(&config, Step { args, config: &config, network, batch, dense_gflop })
+    machine::on_backend(&config, Step { args, config: &config, network, batch, dense_gflop })
 }
 
 /// A step to be timed.
@@ -108,7 +109,7 @@ struct Step<'a> {
     dense_gflop: f64,
 }
 
-impl network::Work for Step<'_> {
+impl machine::Work for Step<'_> {
     type Output = ();
 
     fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
@@ -146,8 +147,8 @@ impl network::Work for Step<'_> {
         let watch = trainer.model().backend();
         let taps = config.network.max_delay + 1;
         let densities: Vec<_> = [density].into_iter().chain(firing_rates.clone()).collect();
-        let work = network::work(config, trainer.model().network(), shape, &densities)?;
-        let cpu_rate = || Ok::<_, Failure>(1e-9 * network::cpu(config)?.gemm_rate());
+        let work = machine::work(config, trainer.model().network(), shape, &densities)?;
+        let cpu_rate = || Ok::<_, Failure>(1e-9 * machine::cpu(config)?.gemm_rate());
         let gemm_peak_gflops = cpu.then(cpu_rate).transpose()?;
         let timing = Timing {
             net: args.setting.net,

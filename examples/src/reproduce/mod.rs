@@ -5,7 +5,7 @@ mod table;
 use crate::checkpoint::{self, write_atomic};
 use crate::config::{Backend, Config, Protocol};
 use crate::error::{Result, at, fail};
-use crate::network;
+use crate::machine;
 use crate::presets::{self, Variant};
 use crate::report::{Report, name, percent, say};
 use crate::run::{self, Training};
@@ -216,7 +216,7 @@ impl Reproduction<'_> {
         eprintln!("{shown}: {}", if resume { "goes on" } else { "begins" });
         let task = self.load(&config)?;
         let training = Training { config: &config, task, folder, resume, stop_after: None };
-        if let Some(figures) = network::on_backend(&config, training)? {
+        if let Some(figures) = machine::on_backend(&config, training)? {
             eprintln!("{shown}: test {}", percent(figures.test_accuracy));
         }
         Ok(())
