@@ -47,7 +47,7 @@ macro_rules! arguments {
     ($($name:ident<$($life:lifetime,)? R> { $($field:ident: $kind:ty,)* })*) => {
         $(
             #[repr(C)]
-            #[derive(Debug)]
+            #[derive(Debug, Default)]
             pub(crate) struct $name<$($life,)? R> {
                 $(pub(crate) $field: $kind,)*
             }

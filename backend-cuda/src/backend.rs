@@ -109,7 +109,7 @@ impl Cuda {
 
 /// The address of the lengths, or of none.
 pub(crate) fn lengths(samples: &Option<Rc<Buffer<u32>>>) -> In<'_, u32> {
-    samples.as_ref().map_or(In::NONE, |samples| samples.get())
+    samples.as_ref().map_or_else(In::default, |samples| samples.get())
 }
 
 /// The steps that the layers so far have added.

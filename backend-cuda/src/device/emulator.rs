@@ -24,14 +24,13 @@ pub(super) struct Emulator {
     limits: Emulated,
     /// Sizes by address.
     blocks: RefCell<BTreeMap<u64, usize>>,
-    used: Cell<usize>,
     launches: Cell<usize>,
 }
 
 impl Emulator {
     pub(super) fn new(limits: Emulated) -> Self {
-        let (blocks, used, launches) = Default::default();
-        Self { limits, blocks, used, launches }
+        let (blocks, launches) = Default::default();
+        Self { limits, blocks, launches }
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -44,7 +43,8 @@ impl Emulator {
     }
 
     pub(super) fn free_bytes(&self) -> Option<usize> {
-        self.limits.memory.map(|memory| memory - self.used.get())
+        let used: usize = self.blocks.borrow().values().sum();
+        self.limits.memory.map(|memory| memory - used)
     }
 
     pub(super) fn synchronize(&self) -> Result<(), Error> {
@@ -75,7 +75,6 @@ impl Emulator {
             start.write_bytes(GUARDED, layout.size());
             start.add(GUARD).write_bytes(0xff, bytes);
         }
-        self.used.set(self.used.get() + bytes);
         let address = (start.expose_provenance() + GUARD) as u64;
         self.blocks.borrow_mut().insert(address, bytes);
         Ok(address)
@@ -97,7 +96,6 @@ impl Emulator {
             self.blocks.borrow_mut().remove(&address);
             // SAFETY: `allocate` gave that address for as many bytes, and nothing uses an idle block.
             unsafe { dealloc(pointer(address - GUARD as u64), layout) };
-            self.used.set(self.used.get() - bytes);
         }
     }
 

@@ -49,17 +49,25 @@ pub(crate) struct Out<'a, T> {
     borrowed: PhantomData<&'a mut T>,
 }
 
-impl<T> In<'_, T> {
-    pub(crate) const NONE: Self = Self { address: 0, borrowed: PhantomData };
+impl<T> Default for In<'_, T> {
+    fn default() -> Self {
+        Self { address: 0, borrowed: PhantomData }
+    }
+}
 
+impl<T> Default for Out<'_, T> {
+    fn default() -> Self {
+        Self { address: 0, borrowed: PhantomData }
+    }
+}
+
+impl<T> In<'_, T> {
     pub(crate) fn address(&self) -> u64 {
         self.address
     }
 }
 
 impl<T> Out<'_, T> {
-    pub(crate) const NONE: Self = Self { address: 0, borrowed: PhantomData };
-
     pub(crate) fn address(&self) -> u64 {
         self.address
     }
@@ -160,7 +168,6 @@ struct Ledger {
     idle: HashMap<usize, Vec<u64>>,
     /// Sizes of all blocks by address.
     blocks: BTreeMap<u64, usize>,
-    used: usize,
 }
 
 impl Device {
@@ -185,7 +192,7 @@ impl Device {
 
     /// Bytes of this backend's blocks, those that wait for reuse included.
     pub(crate) fn used(&self) -> usize {
-        self.memory.borrow().used
+        self.memory.borrow().blocks.values().sum()
     }
 
     /// Waits for everything asked for.
@@ -202,16 +209,14 @@ impl Device {
             self.release_idle();
             attempt = on!(&self.machine, allocate(bytes));
         }
-        let mut memory = self.memory.borrow_mut();
         match attempt {
             Ok(address) => {
-                memory.used += bytes;
-                memory.blocks.insert(address, bytes);
+                self.memory.borrow_mut().blocks.insert(address, bytes);
                 Ok(address)
             }
             Err(Refusal::OutOfMemory) => {
-                let free = on!(&self.machine, free_bytes());
-                Err(Error::OutOfMemory { what: what(), bytes, used: memory.used, free })
+                let (used, free) = (self.used(), on!(&self.machine, free_bytes()));
+                Err(Error::OutOfMemory { what: what(), bytes, used, free })
             }
             Err(Refusal::Other(error)) => Err(error),
         }
@@ -230,7 +235,6 @@ impl Device {
             for address in addresses {
                 on!(&self.machine, release(address, bytes));
                 memory.blocks.remove(&address);
-                memory.used -= bytes;
             }
         }
     }

@@ -1,6 +1,6 @@
 use crate::arguments::{self, NeuronModel};
 use crate::backend::{Cuda, Sequence, grown, lengths, same, size};
-use crate::device::{Buffer, Device, In, Launch, Number, Out, kernels};
+use crate::device::{Buffer, Device, In, Launch, Number, kernels};
 use crate::error::Error;
 use crate::readout::sum_rows;
 use polychron_core::backend::{Firing, NeuronOps, NeuronStage, View, ViewMut};
@@ -181,7 +181,7 @@ impl<'a, R: Number> Checked<'a, R> {
                 expect("norm's statistics", 2 * shape.width, saved.len())?;
                 (params.buffer.part(&params.range)?, saved.get())
             }
-            None => (In::NONE, In::NONE),
+            None => (In::default(), In::default()),
         };
         Ok(Self {
             neuron: stage.neuron.known(),
@@ -189,8 +189,8 @@ impl<'a, R: Number> Checked<'a, R> {
             samples: cuda.lengths(stage.valid, shape)?,
             grown: grown(stage.valid),
             params: stage.params.buffer.part(&stage.params.range)?,
-            held: held.map_or(In::NONE, |held| held.values.get()),
-            mask: stage.mask.map_or(In::NONE, Buffer::get),
+            held: held.map_or_else(In::default, |held| held.values.get()),
+            mask: stage.mask.map_or_else(In::default, Buffer::get),
             norm,
             saved,
             surrogate: stage.surrogate.known(),
@@ -220,11 +220,6 @@ impl<'a, R: Number> Checked<'a, R> {
             valid: lengths(&self.samples),
             norm: self.norm,
             saved: self.saved,
-            spikes: Out::NONE,
-            states: Out::NONE,
-            d_spikes: In::NONE,
-            d_x: Out::NONE,
-            d_params: Out::NONE,
             model: model(&self.neuron),
             surrogate: parameters.map(|p| p.map_or(R::zero(), |(_, value)| value)),
             kind: kind.unwrap_or(0) as u32,
@@ -233,6 +228,7 @@ impl<'a, R: Number> Checked<'a, R> {
             steps: size("steps", self.shape.steps)?,
             batch: size("batch", self.shape.batch)?,
             width: size("width", self.shape.width)?,
+            ..Default::default()
         })
     }
 }

@@ -1,6 +1,6 @@
 use crate::arguments::{NormApply, NormBackward, NormFinish, NormStatistics};
 use crate::backend::{Cuda, Sequence, grown, lengths, same, size};
-use crate::device::{Buffer, In, Launch, Number, Out, kernels};
+use crate::device::{Buffer, Launch, Number, kernels};
 use crate::error::Error;
 use polychron_core::backend::{NormMode, View, ViewMut};
 use polychron_core::norm::{BatchNorm, Valid};
@@ -39,19 +39,11 @@ pub(crate) fn statistics<R: Number>(
     let shape = y.shape;
     expect("norm's statistics", 2 * shape.width, saved.len())?;
     let width = size("width", shape.width)?;
-    let (one, zero) = (R::one(), R::zero());
     let finish = NormFinish {
-        sums: In::NONE,
-        squares: In::NONE,
-        fixed: In::NONE,
-        running: Out::NONE,
         saved: saved.get_mut(),
         width,
-        slices: 0,
-        count: one,
-        unbias: one,
-        momentum: zero,
         epsilon: norm.epsilon,
+        ..NormFinish::default()
     };
     let each = Launch::each(shape.width, 256);
     let ViewMut { buffer, range } = match mode {
@@ -89,7 +81,7 @@ pub(crate) fn statistics<R: Number>(
         running,
         slices: slices as u32,
         count,
-        unbias: if counted > 1 { count / R::count(counted - 1) } else { one },
+        unbias: if counted > 1 { count / R::count(counted - 1) } else { R::one() },
         momentum: norm.momentum,
         ..finish
     };

@@ -135,28 +135,17 @@ impl<'a, R: Number> Projection<'a, R> {
             weights: self.weights,
             delays: self.delays,
             sigma: self.sigma,
-            roots: In::NONE,
-            places: In::NONE,
-            spectrum: Out::NONE,
-            d_spectrum: In::NONE,
-            dense: Out::NONE,
-            d_dense: In::NONE,
-            d_weights: Out::NONE,
-            d_delays: Out::NONE,
-            d_sigma: Out::NONE,
             sigmas: self.sigmas as u64,
-            first: 0,
             synapses: (inputs * outputs) as u64,
             count: count as u32,
             taps: taps as u32,
-            length: 0,
-            log_pairs: 0,
             kernel: match self.kernel {
                 AnyKernel::Gauss => 0,
                 AnyKernel::Max => 1,
                 AnyKernel::Triangle => 2,
                 AnyKernel::Discrete => 3,
             },
+            ..Taps::default()
         }
     }
 
@@ -254,18 +243,13 @@ fn dense<R: Number>(cuda: &Cuda, projection: &Projection<'_, R>) -> Result<Buffe
 fn direct<'a, R: Number>(projection: &Projection<'_, R>) -> Result<Direct<'a, R>, Error> {
     let Synapses { inputs, outputs, taps, .. } = projection.synapses;
     Ok(Direct {
-        dense: In::NONE,
-        x: In::NONE,
-        d_y: In::NONE,
-        y: Out::NONE,
-        d_x: Out::NONE,
-        d_dense: Out::NONE,
         x_steps: size("steps", projection.x.steps)?,
         y_steps: size("steps", projection.y.steps)?,
         batch: size("batch", projection.x.batch)?,
         inputs: size("inputs", inputs)?,
         outputs: size("outputs", outputs)?,
         taps: size("taps", taps)?,
+        ..Direct::default()
     })
 }
 

@@ -37,11 +37,13 @@ pub(crate) fn readout<R: Number>(
     let arguments = Readout {
         x: x.values.get(),
         valid: lengths(&counted),
-        targets: targets.map_or(In::NONE, Buffer::get),
+        targets: targets.map_or_else(In::default, Buffer::get),
         membrane: membrane.get_mut(),
         scores: scores.get_mut(),
         losses: losses.get_mut(),
-        d_x: d_x.filter(|_| targets.is_some()).map_or(Out::NONE, |d_x| d_x.values.get_mut()),
+        d_x: d_x
+            .filter(|_| targets.is_some())
+            .map_or_else(Out::default, |d_x| d_x.values.get_mut()),
         grown: grown(valid),
         steps: size("steps", shape.steps)?,
         batch: size("batch", batch)?,
