@@ -142,7 +142,7 @@ impl Augment {
         let block = if self.block == 0 { data.channels } else { self.block } as i64;
         let shift = signed(rng, 0, self.shift_channels);
         let factor = 1.0 + self.warp * (2.0 * rng.uniform::<f64>(1) - 1.0);
-        let mut keep = Thinner { drop: self.drop, rng: rng.part(Draw::Drop), drawn: 0 };
+        let mut keep = Thinner::new(self.drop, rng.part(Draw::Drop));
         let mut entries: Vec<Entry> = Vec::with_capacity(sample.entries.len());
         for e in &sample.entries {
             if !(0..block).contains(&(i64::from(e.channel) % block + shift)) {
@@ -220,19 +220,31 @@ struct Thinner {
     drop: f64,
     rng: Rng,
     drawn: u64,
+    four: [f64; 4],
 }
 
 impl Thinner {
+    fn new(drop: f64, rng: Rng) -> Self {
+        Self { drop, rng, drawn: 0, four: [0.0; 4] }
+    }
+
     /// What is left of an entry's value.
     fn thin(&mut self, value: f32) -> f32 {
         if self.drop <= 0.0 {
             return value;
         }
         let spikes = value.max(1.0) as u64;
-        let mine = self.drawn..self.drawn + spikes;
-        self.drawn += spikes;
-        let lost = mine.filter(|&n| self.rng.uniform::<f64>(n) < self.drop).count() as u64;
+        let lost = (0..spikes).filter(|_| self.draw() < self.drop).count() as u64;
         if lost == spikes { 0.0 } else { value - lost as f32 }
+    }
+
+    fn draw(&mut self) -> f64 {
+        let (four, n) = (self.drawn / 4, (self.drawn % 4) as usize);
+        if n == 0 {
+            self.four = self.rng.four_uniform(four);
+        }
+        self.drawn += 1;
+        self.four[n]
     }
 }
 

@@ -53,7 +53,7 @@ impl Pool {
         let other = &data.samples[other(class, index, rng, 1)?];
         let mut entries = Vec::with_capacity(own.entries.len() + other.entries.len());
         for (part, sample) in [own, other].into_iter().enumerate() {
-            let mut keep = Thinner { drop: 0.5, rng: rng.fork(part as u64), drawn: 0 };
+            let mut keep = Thinner::new(0.5, rng.fork(part as u64));
             for e in &sample.entries {
                 let value = keep.thin(e.value);
                 if value != 0.0 {
