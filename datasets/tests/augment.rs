@@ -53,7 +53,7 @@ fn small(steps: [usize; 3]) -> Dataset {
     let item = |(n, steps): (usize, usize)| SpikeTrain {
         steps,
         entries: (0..steps as u32 * 4)
-            .filter(|k| (*k as usize + n) % 3 > 0)
+            .filter(|k| !(*k as usize + n).is_multiple_of(3))
             .map(|k| Entry { step: k / 4, channel: (k % 4) as u16, value: 3.0 })
             .collect(),
         label: u16::from(n == 2),
