@@ -1,12 +1,30 @@
+mod mix;
+
 use polychron_core::rng::Rng;
 
 use crate::{Dataset, Entry, Error, SpikeTrain};
+pub use mix::{Mixed, Pool};
 
 /// The generator's stream of augmentations: "augment" in ASCII.
 const STREAM: u64 = 0x61_7567_6d65_6e74;
 
-/// Random changes that leave the class as it is. The draw depends on seed, epoch and sample alone, so any order of
+/// The parts of an item's generator, by what they draw; shift and tempo take the first places of its own.
+enum Draw {
+    Drop = 1,
+    ShiftSteps,
+    TimeMask,
+    ChannelMask,
+    Noise,
+    Blend,
+    CutMix,
+}
+
+/// Random changes of the items that are trained on. The draw depends on seed, epoch and item alone, so any order of
 /// workers makes the same batch. The default changes nothing.
+///
+/// They are made in this order: an item is blended with one of its class, shifted along the channels, warped, shifted in
+/// time and thinned out; a stretch is taken from another item that all this has been done to; noise comes to it, and
+/// masks silence blocks of the whole. An item may lose every spike.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Augment {
     /// Shift along the channels, uniform in `-shift_channels..=shift_channels`, within every block.
@@ -14,160 +32,261 @@ pub struct Augment {
     /// Channels of a block that shifts as one; 0: all channels are one block. Spikes that leave their block are
     /// dropped.
     pub block: usize,
+    /// Shift in time, uniform in `-shift_steps..=shift_steps`. The length stays; spikes that leave it are dropped.
+    pub shift_steps: u32,
     /// Tempo: times are multiplied by a factor uniform in `[1 - warp, 1 + warp]`.
     pub warp: f64,
     /// Probability that a spike is dropped. An entry of several spikes loses each with this probability.
     pub drop: f64,
+    /// Probability of one more spike in each step of each channel.
+    pub noise: f64,
+    /// Blocks of steps that are silenced.
+    pub time_masks: u32,
+    /// Longest of these blocks in steps; each has a length uniform in `0..=time_mask`.
+    pub time_mask: u32,
+    /// Blocks of neighbouring channels that are silenced.
+    pub channel_masks: u32,
+    /// Widest of these blocks; each has a width uniform in `0..=channel_mask`.
+    pub channel_mask: u32,
+    /// Probability that an item is blended with another of its class: every spike of either is kept with probability
+    /// 1/2.
+    pub blend: f64,
+    /// Probability that a stretch of the item's time is replaced by the same stretch of another item, of which the
+    /// target takes a share (CutMix: Yun et al. 2019, along time).
+    pub cutmix: f64,
 }
 
 impl Augment {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// `warp` or `drop` is not in [0, 1), `shift_channels` is not below the channels, these are no multiple of `block`,
-    /// or a sample to be changed is dense.
+    /// `warp`, `drop` or `noise` is not in [0, 1), `blend` or `cutmix` not in [0, 1]; a shift is not below the channels
+    /// or the longest sample's steps; the channels are no multiple of `block`; a mask is longer than these, there are
+    /// more, or masks without a length or a length without masks; or a sample to be changed is dense.
     pub fn check(&self, data: &Dataset) -> Result<(), Error> {
         if *self != Self::default() && data.samples.iter().any(|s| s.dense.is_some()) {
             return Err(Error::format(&data.name, "augmentation changes spikes, not real values"));
         }
-        for (field, value) in [("warp", self.warp), ("drop", self.drop)] {
+        for (field, value) in [("warp", self.warp), ("drop", self.drop), ("noise", self.noise)] {
             if !(0.0..1.0).contains(&value) {
                 return Err(Error::value("augment", field, value, "is not in [0, 1)"));
             }
         }
-        if self.shift_channels as usize >= data.channels.max(1) {
-            let problem = format!("is not below the {} channels of {}", data.channels, data.name);
-            return Err(Error::value("augment", "shift_channels", self.shift_channels, problem));
+        for (field, value) in [("blend", self.blend), ("cutmix", self.cutmix)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(Error::value("augment", field, value, "is not in [0, 1]"));
+            }
         }
         if self.block > 0 && !data.channels.is_multiple_of(self.block) {
             let problem =
                 format!("does not divide the {} channels of {}", data.channels, data.name);
             return Err(Error::value("augment", "block", self.block, problem));
         }
-        Ok(())
+        let steps = data.samples.iter().map(|s| s.steps).max().unwrap_or(0);
+        let channels = Side { name: "channels", size: data.channels, of: &data.name };
+        let steps = Side { name: "steps", size: steps, of: &data.name };
+        channels.shift("shift_channels", self.shift_channels)?;
+        steps.shift("shift_steps", self.shift_steps)?;
+        channels
+            .masks(("channel_masks", self.channel_masks), ("channel_mask", self.channel_mask))?;
+        steps.masks(("time_masks", self.time_masks), ("time_mask", self.time_mask))
     }
 
-    /// The samples at `indices`, changed as `epoch` has it; dense ones stay as they are.
+    /// The samples at `indices`, changed as `epoch` has it, with what is not their own; dense ones stay as they are.
+    /// Others to mix with come from the pool.
     pub fn samples(
         &self,
         data: &Dataset,
+        pool: &Pool,
         indices: &[usize],
         seed: u64,
         epoch: u64,
-    ) -> Vec<SpikeTrain> {
+    ) -> Vec<(SpikeTrain, Option<Mixed>)> {
         let rng = Rng::new(seed, STREAM).fork(epoch);
-        let samples = indices.iter().filter_map(|&i| data.samples.get(i).map(|s| (i, s)));
-        samples.map(|(i, s)| self.apply(s, data.channels, rng.fork(i as u64))).collect()
+        let there = indices.iter().filter(|&&i| i < data.samples.len());
+        there.map(|&i| self.apply(data, pool, i, rng)).collect()
     }
 
-    fn apply(&self, sample: &SpikeTrain, channels: usize, rng: Rng) -> SpikeTrain {
-        if sample.dense.is_some() {
-            return sample.clone();
+    fn apply(
+        &self,
+        data: &Dataset,
+        pool: &Pool,
+        index: usize,
+        epoch: Rng,
+    ) -> (SpikeTrain, Option<Mixed>) {
+        if data.samples[index].dense.is_some() {
+            return (data.samples[index].clone(), None);
         }
-        let block = if self.block == 0 { channels } else { self.block };
-        let shift =
-            i64::from(rng.below(0, 2 * self.shift_channels + 1)) - i64::from(self.shift_channels);
+        let own = epoch.fork(index as u64);
+        let moved = |i: usize| self.moved(data, pool, i, epoch.fork(i as u64));
+        let mut sample = moved(index);
+        let mixed = pool.cutmix(self.cutmix, index, &mut sample, own.part(Draw::CutMix), moved);
+        if self.noise > 0.0 {
+            add_noise(&mut sample, data.channels, self.noise, own.part(Draw::Noise));
+        }
+        let rng = own.part(Draw::TimeMask);
+        for mask in masks(self.time_masks, self.time_mask, sample.steps, rng) {
+            sample.entries.retain(|e| !mask.contains(&(e.step as usize)));
+        }
+        let rng = own.part(Draw::ChannelMask);
+        for mask in masks(self.channel_masks, self.channel_mask, data.channels, rng) {
+            sample.entries.retain(|e| !mask.contains(&e.channel.into()));
+        }
+        (sample, mixed)
+    }
+
+    /// An item that is blended, shifted, warped and thinned out.
+    fn moved(&self, data: &Dataset, pool: &Pool, index: usize, rng: Rng) -> SpikeTrain {
+        let blended = pool.blend(self.blend, data, index, rng.part(Draw::Blend));
+        let sample = blended.as_ref().unwrap_or(&data.samples[index]);
+        let block = if self.block == 0 { data.channels } else { self.block } as i64;
+        let shift = signed(rng, 0, self.shift_channels);
         let factor = 1.0 + self.warp * (2.0 * rng.uniform::<f64>(1) - 1.0);
-        let keeps = rng.fork(1);
-        let mut drawn = 0;
+        let mut keep = Thinner::new(self.drop, rng.part(Draw::Drop));
         let mut entries: Vec<Entry> = Vec::with_capacity(sample.entries.len());
         for e in &sample.entries {
-            let within = i64::from(e.channel) % block as i64 + shift;
-            if !(0..block as i64).contains(&within) {
+            if !(0..block).contains(&(i64::from(e.channel) % block + shift)) {
                 continue;
             }
-            let mut value = e.value;
-            if self.drop > 0.0 {
-                let spikes = e.value.max(1.0) as u64;
-                let lost = (drawn..drawn + spikes).filter(|&n| keeps.uniform::<f64>(n) < self.drop);
-                value *= 1.0 - lost.count() as f32 / spikes as f32;
-                drawn += spikes;
-            }
+            let value = keep.thin(e.value);
             if value != 0.0 {
                 let channel = (i64::from(e.channel) + shift) as u16;
                 let step = (f64::from(e.step) * factor) as u32;
                 entries.push(Entry { step, channel, value });
             }
         }
-        entries.sort_by_key(|e| (e.step, e.channel));
-        entries.dedup_by(|next, kept| {
-            let same = (next.step, next.channel) == (kept.step, kept.channel);
-            if same {
-                kept.value += next.value;
-            }
-            same
-        });
+        join(&mut entries);
         let steps = ((sample.steps as f64 * factor) as usize)
             .max(entries.last().map_or(0, |e| e.step as usize + 1))
             .max(1);
+        let shift = signed(rng.part(Draw::ShiftSteps), 0, self.shift_steps);
+        if shift != 0 {
+            entries.retain_mut(|e| {
+                let step = i64::from(e.step) + shift;
+                e.step = step as u32;
+                (0..steps as i64).contains(&step)
+            });
+        }
         SpikeTrain { steps, entries, label: sample.label, speaker: sample.speaker, dense: None }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::digits;
+trait Part {
+    /// The generator of what is drawn.
+    fn part(self, draw: Draw) -> Rng;
+}
 
-    fn strong() -> Augment {
-        Augment { shift_channels: 3, block: 24, warp: 0.2, drop: 0.1 }
+impl Part for Rng {
+    fn part(self, draw: Draw) -> Rng {
+        self.fork(draw as u64)
+    }
+}
+
+/// Steps or channels, as a check names them.
+struct Side<'a> {
+    name: &'a str,
+    size: usize,
+    of: &'a str,
+}
+
+impl Side<'_> {
+    fn shift(&self, field: &str, shift: u32) -> Result<(), Error> {
+        if shift as usize >= self.size.max(1) {
+            let problem = format!("is not below the {} {} of {}", self.size, self.name, self.of);
+            return Err(Error::value("augment", field, shift, problem));
+        }
+        Ok(())
     }
 
-    #[test]
-    fn the_default_changes_nothing() {
-        let data = digits::embedded();
-        let indices = [5, 0, 7];
-        let samples = Augment::default().samples(&data, &indices, 1, 2);
-        for (sample, i) in samples.iter().zip(indices) {
-            assert_eq!(sample.entries, data.samples[i].entries);
-            assert_eq!(sample.label, data.samples[i].label);
+    fn masks(&self, count: (&str, u32), longest: (&str, u32)) -> Result<(), Error> {
+        for (field, value) in [count, longest] {
+            if value as usize > self.size {
+                let problem = format!("is above the {} {} of {}", self.size, self.name, self.of);
+                return Err(Error::value("augment", field, value, problem));
+            }
+        }
+        for ((field, value), (other, zero)) in [(count, longest), (longest, count)] {
+            if value > 0 && zero == 0 {
+                let problem = format!("masks nothing where {other} = 0");
+                return Err(Error::value("augment", field, value, problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Drops each spike with a probability, entry after entry.
+struct Thinner {
+    drop: f64,
+    rng: Rng,
+    drawn: u64,
+    four: [f64; 4],
+}
+
+impl Thinner {
+    fn new(drop: f64, rng: Rng) -> Self {
+        Self { drop, rng, drawn: 0, four: [0.0; 4] }
+    }
+
+    /// What is left of an entry's value.
+    fn thin(&mut self, value: f32) -> f32 {
+        if self.drop <= 0.0 {
+            return value;
+        }
+        let spikes = value.max(1.0) as u64;
+        let lost = (0..spikes).filter(|_| self.draw() < self.drop).count() as u64;
+        if lost == spikes { 0.0 } else { value - lost as f32 }
+    }
+
+    fn draw(&mut self) -> f64 {
+        let (four, n) = (self.drawn / 4, (self.drawn % 4) as usize);
+        if n == 0 {
+            self.four = self.rng.four_uniform(four);
+        }
+        self.drawn += 1;
+        self.four[n]
+    }
+}
+
+/// Sorts entries and sums those of one place.
+fn join(entries: &mut Vec<Entry>) {
+    entries.sort_by_key(|e| (e.step, e.channel));
+    entries.dedup_by(|next, kept| {
+        let same = (next.step, next.channel) == (kept.step, kept.channel);
+        if same {
+            kept.value += next.value;
+        }
+        same
+    });
+}
+
+/// Uniform in `-most..=most`.
+fn signed(rng: Rng, index: u64, most: u32) -> i64 {
+    i64::from(rng.below(index, most.saturating_mul(2).saturating_add(1))) - i64::from(most)
+}
+
+fn add_noise(sample: &mut SpikeTrain, channels: usize, noise: f64, rng: Rng) {
+    let places = sample.steps * channels;
+    for group in 0..places.div_ceil(4) {
+        let drawn = rng.four_uniform::<f64>(group as u64);
+        for (k, _) in (4 * group..places).zip(drawn).filter(|(_, u)| *u < noise) {
+            let (step, channel) = ((k / channels) as u32, (k % channels) as u16);
+            sample.entries.push(Entry { step, channel, value: 1.0 });
         }
     }
+    join(&mut sample.entries);
+}
 
-    #[test]
-    fn the_draw_depends_on_seed_epoch_and_sample_alone() {
-        let data = digits::embedded();
-        let both = strong().samples(&data, &[3, 9], 1, 2);
-        assert_eq!(strong().samples(&data, &[9], 1, 2)[0], both[1]);
-        assert_ne!(strong().samples(&data, &[9], 1, 3)[0], both[1]);
-        assert_ne!(strong().samples(&data, &[9], 2, 2)[0], both[1]);
-    }
-
-    #[test]
-    fn changed_samples_stay_valid() {
-        let mut data = digits::embedded();
-        let all: Vec<usize> = (0..data.samples.len()).collect();
-        let before: usize = data.samples.iter().map(|s| s.entries.len()).sum();
-        data.samples = strong().samples(&data, &all, 4, 0);
-        data.validate().unwrap();
-        let after: usize = data.samples.iter().map(|s| s.entries.len()).sum();
-        assert!(after < before && after > before * 7 / 10, "{before} {after}");
-    }
-
-    #[test]
-    fn a_shift_stays_within_its_block() {
-        let entry = |channel| Entry { step: 0, channel, value: 1.0 };
-        let sample = SpikeTrain {
-            steps: 1,
-            entries: vec![entry(0), entry(23), entry(24)],
-            ..Default::default()
-        };
-        let shift = Augment { shift_channels: 1, block: 24, ..Default::default() };
-        let mut seen = std::collections::BTreeSet::new();
-        for n in 0..64 {
-            let moved = shift.apply(&sample, 48, Rng::new(n, 0));
-            seen.insert(moved.entries.iter().map(|e| e.channel).collect::<Vec<_>>());
-        }
-        let expected = [vec![0, 23, 24], vec![1, 25], vec![22]];
-        assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn ranges_are_checked() {
-        let data = digits::embedded();
-        let odd = Augment { block: 7, ..Default::default() };
-        assert!(odd.check(&data).unwrap_err().to_string().contains("block = 7"));
-        let all = Augment { drop: 1.0, ..Default::default() };
-        assert!(all.check(&data).is_err());
-    }
+/// So many blocks of `0..size`, each of a length in `0..=longest`.
+fn masks(
+    count: u32,
+    longest: u32,
+    size: usize,
+    rng: Rng,
+) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..u64::from(count)).map(move |n| {
+        let length = (rng.below(2 * n, longest.saturating_add(1)) as usize).min(size);
+        let start = rng.below(2 * n + 1, (size - length) as u32 + 1) as usize;
+        start..start + length
+    })
 }

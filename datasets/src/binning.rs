@@ -60,29 +60,48 @@ impl BinOptions {
     pub(crate) fn bin(&self, item: &Recording, format: TimeFormat) -> SpikeTrain {
         let steps = steps_of(&item.times, format, self.binning, self.dt_ms);
         let cap = self.max_steps.unwrap_or(usize::MAX);
-        let mut places: Vec<(u32, u16)> = steps
-            .iter()
-            .zip(&item.units)
-            .filter(|&(&step, _)| (step as usize) < cap)
-            .map(|(&step, &unit)| (step, (usize::from(unit) / self.group) as u16))
-            .collect();
-        places.sort_unstable();
-        let mut entries: Vec<Entry> = Vec::new();
-        for (step, channel) in places {
-            match entries.last_mut() {
-                Some(e) if (e.step, e.channel) == (step, channel) => e.value += 1.0,
-                _ => entries.push(Entry { step, channel, value: 1.0 }),
+        let group = u32::try_from(self.group).unwrap_or(u32::MAX);
+        let channel = |unit: u16| (u32::from(unit) / group) as usize;
+        let width = item.units.iter().max().map_or(0, |&unit| channel(unit) + 1);
+        // Of one step: the events of each channel, and a bit for every channel that has some.
+        let (mut counts, mut seen) = (vec![0.0; width], vec![0u64; width.div_ceil(64)]);
+        let mut entries: Vec<Entry> = Vec::with_capacity(steps.len());
+        let mut units = item.units.iter();
+        for together in steps.chunk_by(|a, b| a == b).take_while(|run| (run[0] as usize) < cap) {
+            for &unit in units.by_ref().take(together.len()) {
+                let channel = channel(unit);
+                counts[channel] += 1.0;
+                seen[channel / 64] |= 1 << (channel % 64);
+            }
+            for (word, bits) in seen.iter_mut().enumerate() {
+                while *bits != 0 {
+                    let channel = 64 * word + bits.trailing_zeros() as usize;
+                    *bits &= *bits - 1;
+                    let value = std::mem::take(&mut counts[channel]);
+                    entries.push(Entry { step: together[0], channel: channel as u16, value });
+                }
             }
         }
-        let steps = steps.iter().max().map_or(0, |&last| (last as usize + 1).min(cap));
+        entries.shrink_to_fit();
+        let steps = steps.last().map_or(0, |&last| (last as usize + 1).min(cap));
         SpikeTrain { steps, entries, dense: None, label: item.label, speaker: item.speaker }
     }
 }
 
-/// The step of each event, from times in seconds, ascending; `dt_ms` is at least 1.
+/// The step of each event, ascending, from times in seconds, ascending; `dt_ms` is at least 1.
 pub fn steps_of(times: &[f32], format: TimeFormat, binning: Binning, dt_ms: u32) -> Vec<u32> {
     match binning {
-        Binning::Fixed => times.iter().map(|&t| fixed(t, format, dt_ms)).collect(),
+        Binning::Fixed => {
+            // Many times are equal in half precision, and their rounding is most of the work.
+            let (mut before, mut step) = (0.0, 0);
+            let step = |&t: &f32| {
+                if t != before {
+                    (before, step) = (t, fixed(t, format, dt_ms));
+                }
+                step
+            };
+            times.iter().map(step).collect()
+        }
         Binning::Legacy2023 => legacy(times, format, dt_ms),
     }
 }

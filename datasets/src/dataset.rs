@@ -63,21 +63,20 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Bins recordings into steps.
+    /// Bins recordings into steps, on all cores; their number changes nothing.
     ///
     /// # Errors
     /// The recordings fail [`Recordings::validate`], or an option is 0 or does not divide the
     /// channels.
     pub fn from_recordings(recordings: &Recordings, options: &BinOptions) -> Result<Self, Error> {
-        recordings.validate()?;
         options.check(recordings)?;
-        let bin = |item| options.bin(item, recordings.time_format);
+        let samples = recordings.map(|item| options.bin(item, recordings.time_format))?;
         Ok(Self {
             name: recordings.source.clone(),
             channels: recordings.channels / options.group,
             classes: recordings.keys.len(),
             class_names: recordings.keys.clone(),
-            samples: recordings.items.iter().map(bin).collect(),
+            samples,
             dt_ms: options.dt_ms,
         })
     }

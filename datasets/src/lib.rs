@@ -38,7 +38,7 @@ pub mod sound;
 mod split;
 pub mod synthetic;
 
-pub use augment::Augment;
+pub use augment::{Augment, Mixed, Pool};
 pub use batch::{Batch, batches};
 pub use binning::{BinOptions, Binning};
 pub use dataset::{Dataset, Entry, Levels, SpikeTrain};

@@ -1,5 +1,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Utterances that are worth another thread.
+const WORTH_A_THREAD: usize = 64;
+
+/// The threads to use for so many utterances where no one says how many.
+pub(crate) fn threads(utterances: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.min(utterances.div_ceil(WORTH_A_THREAD))
+}
+
 /// `f` of the index of every item and the item, in order, computed by so many threads. Of several errors the one of
 /// the first item is returned, so the result does not depend on the number of threads.
 pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
@@ -23,6 +32,9 @@ pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
         }
         results
     };
+    if share >= items.len() {
+        return work(0, items).into_iter().collect();
+    }
     let parts: Vec<_> = std::thread::scope(|scope| {
         let parts = items.chunks(share).enumerate();
         let handles: Vec<_> = parts.map(|(n, part)| scope.spawn(move || work(n, part))).collect();

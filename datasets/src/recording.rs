@@ -1,4 +1,4 @@
-use crate::Error;
+use crate::{Error, parallel};
 
 /// Longest recording taken, in seconds; a later time is a damaged value or another unit.
 const MAX_SECONDS: f32 = 3600.0;
@@ -58,13 +58,19 @@ impl Recordings {
     /// a time is not finite, negative, beyond an hour or before the one that precedes it; a unit or
     /// a label is out of range.
     pub fn validate(&self) -> Result<(), Error> {
+        self.map(|_| ()).map(drop)
+    }
+
+    /// `f` of every utterance, once it is checked, by all cores.
+    ///
+    /// # Errors
+    /// As [`Recordings::validate`].
+    pub(crate) fn map<R: Send>(&self, f: impl Fn(&Recording) -> R + Sync) -> Result<Vec<R>, Error> {
         if self.items.is_empty() {
             return Err(self.value("labels", "[]", "holds no utterance"));
         }
-        for (n, item) in self.items.iter().enumerate() {
-            self.check(n, item)?;
-        }
-        Ok(())
+        let checked = |n, item: &Recording| self.check(n, item).map(|()| f(item));
+        parallel::try_map(&self.items, parallel::threads(self.items.len()), checked)
     }
 
     fn check(&self, n: usize, item: &Recording) -> Result<(), Error> {

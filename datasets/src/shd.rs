@@ -13,10 +13,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use half::slice::HalfFloatSliceExt as _;
 use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions};
 use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 
-use crate::{Error, Recording, Recordings, TimeFormat, bytes};
+use crate::{Error, Recording, Recordings, TimeFormat, bytes, parallel};
 
 /// Channels of the published files.
 pub const CHANNELS: usize = 700;
@@ -24,7 +25,7 @@ pub const CHANNELS: usize = 700;
 /// Slack for chunks that are larger than their contents.
 const CHUNK_SLACK: usize = 16 << 20;
 
-/// Reads a `.h5` file, or a `.h5.gz` file, of so many channels; the published ones have [`CHANNELS`].
+/// Reads a `.h5` file, or a `.h5.gz` file, of so many channels, on all cores; the published ones have [`CHANNELS`].
 ///
 /// # Errors
 /// The file cannot be read, has another layout, or fails [`Recordings::validate`].
@@ -99,8 +100,9 @@ fn parse(bytes: Vec<u8>, source: &str, channels: usize) -> Result<Recordings, Er
 
     let labels = file.integers("labels")?;
     let n = labels.len();
-    let (times, time_format) = file.times(n)?;
-    let units = file.units(n)?;
+    let (times, units) = (file.times(n)?, file.units(n)?);
+    let spikes = |n, _: &u16| Ok((times.row(n)?, units.row(n)?));
+    let spikes = parallel::try_map(&labels, parallel::threads(n), spikes)?;
     let speakers = if file.has_extra("speaker")? {
         let speakers = file.integers("extra/speaker")?;
         file.check_len("extra/speaker", speakers.len(), n)?;
@@ -113,11 +115,72 @@ fn parse(bytes: Vec<u8>, source: &str, channels: usize) -> Result<Recordings, Er
     } else {
         (0..labels.iter().max().map_or(0, |&l| l as usize + 1)).map(|c| c.to_string()).collect()
     };
-    let items = times.into_iter().zip(units).zip(labels.into_iter().zip(speakers));
+    let items = spikes.into_iter().zip(labels.into_iter().zip(speakers));
     let items = items
         .map(|((times, units), (label, speaker))| Recording { times, units, label, speaker })
         .collect();
-    Ok(Recordings { source: source.into(), channels, keys, time_format, items })
+    Ok(Recordings { source: source.into(), channels, keys, time_format: times.format, items })
+}
+
+/// A variable-length data set, and where the file has its rows.
+struct Rows<'a> {
+    file: &'a File<'a>,
+    set: Dataset,
+    path: &'static str,
+    /// Bytes of a value.
+    size: usize,
+    references: Vec<u8>,
+}
+
+impl Rows<'_> {
+    fn bytes(&self, n: usize) -> Result<Vec<u8>, Error> {
+        let width = self.set.vlen_reference_size();
+        let reference = &self.references[n * width..][..width];
+        let bytes = self.set.resolve_vlen_reference_bytes(reference, self.size);
+        bytes.map_err(|e| self.file.format(e))
+    }
+}
+
+struct Times<'a> {
+    rows: Rows<'a>,
+    format: TimeFormat,
+    big: bool,
+}
+
+impl Times<'_> {
+    fn row(&self, n: usize) -> Result<Vec<f32>, Error> {
+        let bytes = self.rows.bytes(n)?;
+        Ok(match self.format {
+            TimeFormat::F16 => {
+                let half = |v: &[u8]| half::f16::from_bits(two_bytes(v, self.big));
+                bytes.chunks_exact(2).map(half).collect::<Vec<_>>().to_f32_vec()
+            }
+            TimeFormat::F32 => {
+                let single = |v: &[u8]| f32::from_bits(integer(v, false, self.big) as u32);
+                bytes.chunks_exact(4).map(single).collect()
+            }
+        })
+    }
+}
+
+struct Units<'a> {
+    rows: Rows<'a>,
+    signed: bool,
+    big: bool,
+}
+
+impl Units<'_> {
+    fn row(&self, n: usize) -> Result<Vec<u16>, Error> {
+        let Self { rows, signed, big } = self;
+        let bytes = rows.bytes(n)?;
+        let values = bytes.chunks_exact(rows.size);
+        if (rows.size, *signed) == (2, false) {
+            return Ok(values.map(|v| two_bytes(v, *big)).collect());
+        }
+        let field = |i| format!("{}[{n}][{i}]", rows.path);
+        let unit = |(i, v)| rows.file.to_u16(integer(v, *signed, *big), || field(i));
+        values.enumerate().map(unit).collect()
+    }
 }
 
 struct File<'a> {
@@ -128,7 +191,7 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn times(&self, n: usize) -> Result<(Vec<Vec<f32>>, TimeFormat), Error> {
+    fn times(&self, n: usize) -> Result<Times<'_>, Error> {
         let path = "spikes/times";
         let set = self.dataset(path)?;
         let (size, big) = match vlen_base(&set) {
@@ -138,32 +201,16 @@ impl File<'_> {
             _ => return Err(self.type_error(&set, path, "variable-length float16 or float32")),
         };
         let format = if size == 2 { TimeFormat::F16 } else { TimeFormat::F32 };
-        let rows = self.rows(&set, path, usize::from(size), n)?;
-        let decode = |v: &[u8]| {
-            let bits = integer(v, false, big) as u32;
-            match format {
-                TimeFormat::F16 => half::f16::from_bits(bits as u16).to_f32(),
-                TimeFormat::F32 => f32::from_bits(bits),
-            }
-        };
-        let size = usize::from(size);
-        Ok((rows.iter().map(|row| row.chunks_exact(size).map(decode).collect()).collect(), format))
+        Ok(Times { rows: self.rows(set, path, size.into(), n)?, format, big })
     }
 
-    fn units(&self, n: usize) -> Result<Vec<Vec<u16>>, Error> {
+    fn units(&self, n: usize) -> Result<Units<'_>, Error> {
         let path = "spikes/units";
         let set = self.dataset(path)?;
-        let (size, signed, big) = match vlen_base(&set).and_then(integer_type) {
-            Some(kind) => kind,
-            None => return Err(self.type_error(&set, path, "variable-length integers")),
+        let Some((size, signed, big)) = vlen_base(&set).and_then(integer_type) else {
+            return Err(self.type_error(&set, path, "variable-length integers"));
         };
-        let decode = |(n, row): (usize, &Vec<u8>)| {
-            let values = row.chunks_exact(size).enumerate();
-            values
-                .map(|(i, v)| self.to_u16(integer(v, signed, big), || format!("{path}[{n}][{i}]")))
-                .collect()
-        };
-        self.rows(&set, path, size, n)?.iter().enumerate().map(decode).collect()
+        Ok(Units { rows: self.rows(set, path, size, n)?, signed, big })
     }
 
     fn integers(&self, path: &str) -> Result<Vec<u16>, Error> {
@@ -185,29 +232,27 @@ impl File<'_> {
         keys.read_strings().map_err(|e| self.format(e))
     }
 
-    /// The bytes of each row of a variable-length data set of `n` rows.
+    /// The rows of a variable-length data set of `n` rows, of values of `size` bytes.
     fn rows(
         &self,
-        set: &Dataset,
-        path: &str,
+        set: Dataset,
+        path: &'static str,
         size: usize,
         n: usize,
-    ) -> Result<Vec<Vec<u8>>, Error> {
-        self.one_dimensional(set, path)?;
-        let raw = set.read_raw_bytes().map_err(|e| self.format(e))?;
-        let references = raw.chunks_exact(set.vlen_reference_size());
-        self.check_len(path, references.len(), n)?;
+    ) -> Result<Rows<'_>, Error> {
+        self.one_dimensional(&set, path)?;
+        let references = set.read_raw_bytes().map_err(|e| self.format(e))?;
+        let each = references.chunks_exact(set.vlen_reference_size());
+        self.check_len(path, each.len(), n)?;
         let mut room = self.limit;
-        let mut rows = Vec::with_capacity(n);
-        for reference in references {
-            let row =
-                set.resolve_vlen_reference_bytes(reference, size).map_err(|e| self.format(e))?;
-            room = room.checked_sub(row.len()).ok_or_else(|| {
-                self.format(format!("{path} refers to more values than the file holds"))
-            })?;
-            rows.push(row);
+        for reference in each {
+            // A reference begins with its number of values.
+            let values = integer(&reference[..4], false, false) as usize;
+            room = values.checked_mul(size).and_then(|len| room.checked_sub(len)).ok_or_else(
+                || self.format(format!("{path} refers to more values than the file holds")),
+            )?;
         }
-        Ok(rows)
+        Ok(Rows { file: self, set, path, size, references })
     }
 
     fn has_extra(&self, name: &str) -> Result<bool, Error> {
@@ -267,6 +312,11 @@ fn integer_type(datatype: &Datatype) -> Option<(usize, bool, bool)> {
         }
         _ => None,
     }
+}
+
+fn two_bytes(bytes: &[u8], big: bool) -> u16 {
+    let bytes = [bytes[0], bytes[1]];
+    if big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
 }
 
 fn integer(bytes: &[u8], signed: bool, big: bool) -> i128 {

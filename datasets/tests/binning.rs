@@ -1,9 +1,10 @@
 //! Laws of binning, and the bins of other loaders.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use half::f16;
+use polychron_core::rng::Rng;
 use polychron_datasets::binning::steps_of;
 use polychron_datasets::{BinOptions, Binning, Dataset, Recording, Recordings, TimeFormat, shd};
 use safetensors::SafeTensors;
@@ -165,4 +166,61 @@ fn grouping_keeps_every_event() {
             assert_eq!(events[&n], item.times.len() as f32);
         }
     }
+}
+
+#[test]
+fn a_later_time_is_in_no_earlier_step() {
+    let halves: Vec<f32> =
+        (0..=f16::from_f32(3600.0).to_bits()).map(|bits| f16::from_bits(bits).to_f32()).collect();
+    let around = |ms: u32| {
+        let bits = (f64::from(ms) / 1000.0) as f32;
+        (bits.to_bits() - 3..=bits.to_bits() + 3).map(f32::from_bits)
+    };
+    let singles: Vec<f32> = (1..20_000).flat_map(around).collect();
+    for dt in [1, 3, 7, 10, 50] {
+        assert!(steps_of(&halves, TimeFormat::F16, Binning::Fixed, dt).is_sorted());
+        assert!(steps_of(&singles, TimeFormat::F32, Binning::Fixed, dt).is_sorted());
+    }
+}
+
+/// Utterances enough for several threads.
+fn many() -> Recordings {
+    let item = |n: u64| {
+        let rng = Rng::new(n, 0);
+        let mut times: Vec<f32> =
+            (0..300).map(|i| f16::from_f32(rng.uniform::<f32>(i)).to_f32()).collect();
+        times.sort_by(f32::total_cmp);
+        let units = (300..600).map(|i| rng.below(i, 40) as u16).collect();
+        Recording { times, units, label: (n % 2) as u16, speaker: 0 }
+    };
+    Recordings {
+        keys: vec!["a".into(), "b".into()],
+        items: (0..500).map(item).collect(),
+        ..recordings(vec![], vec![], TimeFormat::F16)
+    }
+}
+
+#[test]
+fn bins_of_many_utterances_are_the_counts_of_each() {
+    let read = many();
+    let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
+    assert_eq!(data.samples.len(), read.items.len());
+    for (sample, item) in data.samples.iter().zip(&read.items) {
+        let mut counts = BTreeMap::new();
+        for (&time, unit) in item.times.iter().zip(&item.units) {
+            let step = steps_of(&[time], TimeFormat::F16, Binning::Fixed, 10)[0];
+            *counts.entry((step, unit / 5)).or_insert(0.0) += 1.0;
+        }
+        assert!(sample.entries.iter().map(|e| ((e.step, e.channel), e.value)).eq(counts));
+    }
+}
+
+#[test]
+fn of_many_utterances_the_first_bad_one_is_named() {
+    let mut read = many();
+    read.items[300].units[2] = 700;
+    read.items[90].times[1] = f32::NAN;
+    let error = Dataset::from_recordings(&read, &BinOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("spikes/times[90][1]"), "{error}");
+    assert_eq!(read.validate().unwrap_err().to_string(), error);
 }

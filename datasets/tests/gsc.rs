@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 use polychron_datasets::gsc::{self, Bands, FrontEnd};
-use polychron_datasets::{Augment, Batch, Entry, Error, SpikeTrain};
+use polychron_datasets::{Augment, Batch, Entry, Error, Pool, SpikeTrain};
 use safetensors::SafeTensors;
 
 /// Every recording carries this time of change, so that a copy does too.
@@ -153,7 +153,10 @@ fn dense_samples_are_checked_and_not_augmented() {
     Augment::default().check(&whole).unwrap();
     let drop = Augment { drop: 0.5, ..Augment::default() };
     assert!(drop.check(&whole).unwrap_err().to_string().contains("real values"));
-    assert_eq!(drop.samples(&whole, &[2], 0, 0), [whole.samples[2].clone()]);
+    assert_eq!(
+        drop.samples(&whole, &Pool::default(), &[2], 0, 0),
+        [(whole.samples[2].clone(), None)]
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
-use polychron_datasets::{BinOptions, Dataset, Recordings, TimeFormat, shd};
+use polychron_datasets::{BinOptions, Dataset, Recording, Recordings, TimeFormat, shd};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -185,4 +185,23 @@ fn corruption_never_panics() {
         }
         assert!(refused > 100, "{name}: only {refused} refused");
     }
+}
+
+#[test]
+fn many_utterances_are_read_as_they_were_written() {
+    let item = |n: u16| {
+        let spikes = 1 + n * 7 % 90;
+        let times = (0..spikes).map(|i| f32::from(i) * 0.003).collect();
+        let units = (0..spikes).map(|i| (i * 31 + n) % 700).collect();
+        Recording { times, units, label: n % 3, speaker: n / 7 }
+    };
+    let written = Recordings {
+        source: "many".into(),
+        channels: 700,
+        keys: ["a", "b", "c"].map(String::from).to_vec(),
+        time_format: TimeFormat::F32,
+        items: (0..700).map(item).collect(),
+    };
+    let bytes = shd::to_bytes(&written).unwrap();
+    assert!(shd::from_bytes(bytes, "many", 700).unwrap() == written);
 }

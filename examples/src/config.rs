@@ -167,10 +167,24 @@ pub(crate) struct Augment {
     pub(crate) shift_channels: u32,
     /// Channels of a block that shifts as one; 0: all.
     pub(crate) block: usize,
+    /// Largest shift in time, in steps.
+    pub(crate) shift_steps: u32,
     /// Largest change of tempo, a share.
     pub(crate) warp: f64,
     /// Probability that a spike is dropped.
     pub(crate) drop: f64,
+    /// Probability of one more spike in each step of each channel.
+    pub(crate) noise: f64,
+    /// Blocks of steps that are silenced, and the longest.
+    pub(crate) time_masks: u32,
+    pub(crate) time_mask: u32,
+    /// Blocks of channels that are silenced, and the widest.
+    pub(crate) channel_masks: u32,
+    pub(crate) channel_mask: u32,
+    /// Probability that an item is blended with another of its class, half the spikes of each.
+    pub(crate) blend: f64,
+    /// Probability that a stretch of time comes from another item, and a share of the target with it.
+    pub(crate) cutmix: f64,
 }
 
 /// The network: hidden layers of one kind, and a readout.

@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 //! Train, evaluate and inspect spiking networks with learnable delays.
 
+mod ahead;
 mod bench;
 mod checkpoint;
 mod config;

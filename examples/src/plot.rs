@@ -9,6 +9,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use polychron_core::loss::softmax;
 use polychron_core::train::{Kernel, Spikes, Tensor};
+use polychron_datasets::{Dataset, SpikeTrain};
 use std::path::Path;
 
 const BLUE: RGBColor = RGBColor(31, 119, 180);
@@ -162,24 +163,27 @@ pub(crate) fn raster<B: Machine>(path: &Path, task: &Task, model: &Model<B>) -> 
     let steps = readout.shape.steps;
     let dt_ms = f64::from(task.data.dt_ms);
     let label = usize::from(task.data.samples[item].label);
-    picture(path, layers.len() + 1, |n, area, over| match layers.get(n) {
-        Some(layer) if n == 0 => {
-            let word = &task.data.class_names[label];
-            spikes(
-                area,
-                &format!("{seen}, item {item}: {word}"),
-                "channel",
-                layer,
-                steps,
-                dt_ms,
-                over,
-            )
-        }
-        Some(layer) => {
-            spikes(area, &format!("Hidden layer {n}"), "neuron", layer, steps, dt_ms, over)
-        }
-        None => scores(area, task, model, &readout, label),
+    picture(path, layers.len() + 1, |n, area, over| {
+        let Some(layer) = layers.get(n) else {
+            return scores(area, task, model, &readout, label);
+        };
+        let word = &task.data.class_names[label];
+        let (title, y) = match n {
+            0 => (format!("{seen}, item {item}: {word}"), "channel"),
+            n => (format!("Hidden layer {n}"), "neuron"),
+        };
+        spikes(area, &title, y, [steps, layer.shape.width], dt_ms, &dashes(places(layer)), over)
     })
+}
+
+/// The spikes of one sample, which is sparse.
+pub(crate) fn sample(path: &Path, data: &Dataset, title: &str, sample: &SpikeTrain) -> Result<()> {
+    let mut places: Vec<_> =
+        sample.entries.iter().map(|e| (usize::from(e.channel), e.step as usize)).collect();
+    places.sort_unstable();
+    let (size, dt_ms) = ([sample.steps, data.channels], f64::from(data.dt_ms));
+    let dashes = dashes(places.into_iter());
+    picture(path, 1, |_, area, over| spikes(area, title, "channel", size, dt_ms, &dashes, over))
 }
 
 /// 1 where a value is above the mean of all.
@@ -192,12 +196,11 @@ fn spikes(
     area: &Area<'_>,
     title: &str,
     y: &str,
-    layer: &Spikes<f32>,
-    steps: usize,
+    [steps, width]: [usize; 2],
     dt_ms: f64,
+    dashes: &str,
     over: &mut String,
 ) -> Result<()> {
-    let width = layer.shape.width;
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 16))
         .margin(10)
@@ -218,27 +221,32 @@ fn spikes(
     let step = f64::from(right - left) / steps as f64;
     let row = f64::from(bottom - top) / width as f64;
     let (middle, RGBColor(r, g, b)) = (f64::from(bottom) - 0.5 * row, BLUE);
-    let (place, dashes) = (format!("{step:.4} 0 0 -{row:.4} {left} {middle:.4}"), dashes(layer));
+    let place = format!("{step:.4} 0 0 -{row:.4} {left} {middle:.4}");
     *over += &format!(
         "<path transform=\"matrix({place})\" stroke=\"rgb({r},{g},{b})\" d=\"{dashes}\"/>\n"
     );
     Ok(())
 }
 
-/// The spikes of one sample as SVG path data in steps and neurons: a dash for every run of steps.
-fn dashes(layer: &Spikes<f32>) -> String {
+/// Neuron and step of every spike of a layer in a batch of one sample, neuron by neuron.
+fn places(layer: &Spikes<f32>) -> impl Iterator<Item = (usize, usize)> {
     let width = layer.shape.width;
+    (0..width).flat_map(move |n| {
+        let row = layer.values.iter().skip(n).step_by(width).enumerate();
+        row.filter(|(_, spike)| **spike != 0.0).map(move |(t, _)| (n, t))
+    })
+}
+
+/// Spikes as SVG path data in steps and neurons: a dash for every run of steps. They come by neuron and then step.
+fn dashes(places: impl Iterator<Item = (usize, usize)>) -> String {
     let mut path = String::new();
-    for n in 0..width {
-        let row: Vec<bool> =
-            layer.values.iter().skip(n).step_by(width).map(|s| *s != 0.0).collect();
-        let mut t = 0;
-        for run in row.chunk_by(|a, b| a == b) {
-            if run[0] {
-                path += &format!("M{t} {n}h{}", run.len());
-            }
-            t += run.len();
+    let mut places = places.peekable();
+    while let Some((n, first)) = places.next() {
+        let mut end = first + 1;
+        while places.next_if_eq(&(n, end)).is_some() {
+            end += 1;
         }
+        path += &format!("M{first} {n}h{}", end - first);
     }
     path
 }
@@ -279,7 +287,7 @@ mod tests {
     fn every_spike_is_in_one_dash() {
         let values = [1.0, 0.0, 1.0, 0.0, 0.0, 2.0, 1.0, 0.0];
         let layer = Spikes { shape: Shape::new(4, 1, 2), values: values.to_vec() };
-        assert_eq!(dashes(&layer), "M0 0h2M3 0h1M2 1h1");
+        assert_eq!(dashes(places(&layer)), "M0 0h2M3 0h1M2 1h1");
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use crate::config::{Backend, Config, Protocol, Select};
 use crate::error::{Failure, Result, at, fail};
 use crate::machine::{self, Machine, Trainer};
-use crate::network::{self};
+use crate::network;
 use crate::presets::{self, Variant};
 use crate::report::{self, Epoch, Figures, Report, percent, say};
 use crate::sparse::Absent;
-use crate::task::Task;
-use crate::{checkpoint, plot};
+use crate::task::{Block, Task};
+use crate::{ahead, checkpoint, plot};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polychron_core::train::{self, Kernel, State, Tensor, TrainError};
 use std::io::IsTerminal;
@@ -310,19 +310,24 @@ impl<B: Machine> Run<B> {
     fn epoch(&mut self, bar: &ProgressBar) -> Result<Epoch> {
         let start = Instant::now();
         let number = self.trainer.epoch();
-        let (mut loss, mut correct, mut items) = (0.0, 0, 0);
-        for (n, indices) in self.task.epoch(number)?.iter().enumerate() {
-            let block = self.task.training_block(indices, number)?;
-            let report = self.trainer.step(&block.view()).map_err(|error| match error {
-                TrainError::Diverged { .. } => self.diverged(number, n),
+        let (mut loss, mut correct, mut items, mut batch) = (0.0, 0, 0, 0);
+        let (task, trainer, absent) = (&self.task, &mut self.trainer, &self.absent);
+        let diverged = |batch| diverged(&self.config, &self.folder, number, batch);
+        let take = |indices: &Vec<usize>, block: Block| {
+            let report = trainer.step(&block.view()).map_err(|error| match error {
+                TrainError::Diverged { .. } => diverged(batch),
                 error => error.into(),
             })?;
-            self.absent.clear(&mut self.trainer)?;
+            absent.clear(trainer)?;
             loss += f64::from(report.loss) * indices.len() as f64;
             correct += report.correct;
             items += indices.len();
+            batch += 1;
             bar.inc(1);
-        }
+            Ok(())
+        };
+        let make = |indices: &Vec<usize>| task.training_block(indices, number);
+        ahead::each(&task.epoch(number)?, self.config.threads(), make, take)?;
         self.trainer.finish_epoch()?;
         let (task, model) = (&self.task, self.trainer.model());
         let tests = self.config.protocol == Protocol::Paper;
@@ -335,16 +340,6 @@ impl<B: Machine> Run<B> {
             rates: self.rates()?,
             seconds: start.elapsed().as_secs_f64(),
         })
-    }
-
-    fn diverged(&self, epoch: u64, batch: usize) -> Failure {
-        let rate = self.config.train.rate;
-        let (epoch, batch) = (epoch + 1, batch + 1);
-        let kept = self.path("checkpoint.safetensors");
-        Failure(format!(
-            "epoch {epoch}, batch {batch}: the loss or a gradient is not finite at train.rate = {rate:?}; {} keeps the state before this epoch",
-            kept.display()
-        ))
     }
 
     /// Mean spikes a neuron and step of the hidden layers, over a batch of validation or training items.
@@ -455,6 +450,16 @@ impl<B: Machine> Run<B> {
             threads: config.threads(),
         })
     }
+}
+
+fn diverged(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Failure {
+    let rate = config.train.rate;
+    let (epoch, batch) = (epoch + 1, batch + 1);
+    let kept = folder.join("checkpoint.safetensors");
+    Failure(format!(
+        "epoch {epoch}, batch {batch}: the loss or a gradient is not finite at train.rate = {rate:?}; {} keeps the state before this epoch",
+        kept.display()
+    ))
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -1,6 +1,6 @@
 //! Data, its division, and batches of it.
 
-use crate::config::{Bands, Bins, Config, Data, Delays, Division, Source, require};
+use crate::config::{self, Bands, Bins, Config, Data, Delays, Division, Source, require};
 use crate::error::{Failure, Result, fail};
 use crate::machine::{Machine, Model};
 use crate::network::Ends;
@@ -8,7 +8,7 @@ use polychron_core::loss::decide;
 use polychron_core::shape::Shape;
 use polychron_core::train::{self, Kernel};
 use polychron_datasets::{
-    Augment, BinOptions, Binning, Dataset, Split, batches, digits, gsc, shd, synthetic,
+    Augment, BinOptions, Binning, Dataset, Mixed, Pool, Split, batches, digits, gsc, shd, synthetic,
 };
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,7 @@ pub(crate) struct Task {
     pub(crate) split: Split,
     options: Data,
     augment: Augment,
+    pool: Pool,
     seed: u64,
 }
 
@@ -59,13 +60,9 @@ impl Task {
             &format!("is not {dt_ms}, the step of {}", data.name),
         )?;
         let split = divide(config, folder, &data, &parts)?;
-        let augment = Augment {
-            shift_channels: options.augment.shift_channels,
-            block: options.augment.block,
-            warp: options.augment.warp,
-            drop: options.augment.drop,
-        };
+        let augment = augmentation(&options.augment);
         augment.check(&data)?;
+        let pool = Pool::new(&data, &split.train);
         let longest = data.samples.iter().map(|s| s.steps).max().unwrap_or(0);
         let steps = if options.steps > 0 { options.steps } else { longest };
         if config.train.delays != Delays::Zero {
@@ -76,7 +73,7 @@ impl Task {
             let max_delay = config.network.max_delay;
             require(max_delay < steps, "network.max_delay", max_delay, &problem)?;
         }
-        Ok(Self { data, split, options: options.clone(), augment, seed: config.seed })
+        Ok(Self { data, split, options: options.clone(), augment, pool, seed: config.seed })
     }
 
     pub(crate) fn ends(&self) -> Ends {
@@ -101,13 +98,18 @@ impl Task {
             return self.block(indices);
         }
         let data = &self.data;
-        let changed = Dataset {
-            name: data.name.clone(),
-            class_names: data.class_names.clone(),
-            samples: self.augment.samples(data, indices, self.seed, epoch),
-            ..*data
-        };
-        self.assemble(&changed, &(0..indices.len()).collect::<Vec<_>>())
+        let changed = self.augment.samples(data, &self.pool, indices, self.seed, epoch);
+        let (samples, mixed): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
+        let (name, class_names) = (data.name.clone(), data.class_names.clone());
+        let changed = Dataset { name, class_names, samples, ..*data };
+        let mut block = self.assemble(&changed, &(0..indices.len()).collect::<Vec<_>>())?;
+        for (target, mixed) in block.targets.chunks_exact_mut(data.classes).zip(mixed) {
+            if let Some(Mixed { label, share }) = mixed {
+                target.iter_mut().for_each(|own| *own *= 1.0 - share);
+                target[usize::from(label)] += share;
+            }
+        }
+        Ok(block)
     }
 
     /// A batch as large as any of at most `batch` items, without augmentation.
@@ -192,6 +194,23 @@ impl Block {
             targets: &self.targets,
             lengths: self.mask.then_some(batch.lengths.as_slice()),
         }
+    }
+}
+
+fn augmentation(options: &config::Augment) -> Augment {
+    Augment {
+        shift_channels: options.shift_channels,
+        block: options.block,
+        shift_steps: options.shift_steps,
+        warp: options.warp,
+        drop: options.drop,
+        noise: options.noise,
+        time_masks: options.time_masks,
+        time_mask: options.time_mask,
+        channel_masks: options.channel_masks,
+        channel_mask: options.channel_mask,
+        blend: options.blend,
+        cutmix: options.cutmix,
     }
 }
 
@@ -321,4 +340,46 @@ fn divide(config: &Config, folder: Option<&Path>, data: &Dataset, parts: &Parts)
     split.valid.extend(parts.train..own);
     split.test.extend(own..items);
     Ok(split)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presets;
+
+    fn load(set: &[&str]) -> Task {
+        let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
+        Task::load(&presets::load(Some("digits"), None, &set).unwrap(), None).unwrap()
+    }
+
+    #[test]
+    fn targets_are_distributions_that_stretches_share() {
+        let task = load(&["data.augment.cutmix=0.5", "data.augment.noise=0.01"]);
+        let classes = task.data.classes;
+        let mut mixed = 0;
+        for indices in &task.epoch(3).unwrap() {
+            let block = task.training_block(indices, 3).unwrap();
+            for (target, &i) in block.targets.chunks_exact(classes).zip(indices) {
+                assert!((target.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{target:?}");
+                assert!(target.iter().all(|share| (0.0..=1.0).contains(share)), "{target:?}");
+                let own = target[usize::from(task.data.samples[i].label)];
+                mixed += usize::from(own < 1.0);
+            }
+        }
+        // Half of them, but for one in ten that meets its own class.
+        let share = mixed as f64 / task.split.train.len() as f64;
+        assert!((0.40..0.50).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn without_strengths_a_training_block_is_the_block_as_it_is() {
+        let (task, mixes) = (load(&[]), load(&["data.augment.blend=1.0"]));
+        let indices = &task.epoch(0).unwrap()[0];
+        let plain = task.block(indices).unwrap();
+        let block = task.training_block(indices, 0).unwrap();
+        assert!(block.batch == plain.batch && block.targets == plain.targets);
+        let blended = mixes.training_block(indices, 0).unwrap();
+        assert!(blended.batch != plain.batch && blended.targets == plain.targets);
+        assert!(mixes.block(indices).unwrap().batch == plain.batch);
+    }
 }

@@ -258,6 +258,7 @@ fn bad_configurations_are_named_and_leave_nothing() {
     folder.refuse(&["--set", "network.dropout=1.0"], &["network.dropout = 1"]);
     folder.refuse(&["--set", "data.batch=1"], &["data.batch = 1"]);
     folder.refuse(&["--set", "data.dt_ms=5"], &["data.dt_ms = 5"]);
+    folder.refuse(&["--set", "data.augment.cutmix=2"], &["augment", "cutmix = 2"]);
     folder.refuse(&["--set", "train.rate=0"], &["train.rate = 0"]);
     folder.refuse(&["--set", "train.rate=fast"], &["fast", "train.rate"]);
     for (field, value) in [
@@ -415,6 +416,37 @@ fn recordings_become_a_file_to_train_on() {
 }
 
 #[test]
+fn an_item_is_drawn_and_no_picture_is_overwritten_unasked() {
+    let folder = Folder::new("show");
+    let show = ["data", "show", "digits", "--index", "7"];
+    let output = folder.run(&[&show[..], &["--json"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = last_line(&output);
+    assert_eq!((&said["file"], &said["channels"]), (&"digits-7.svg".into(), &48.into()));
+    let picture = String::from_utf8(folder.bytes("digits-7.svg")).unwrap();
+    let word = said["class"].as_str().unwrap();
+    for shown in [&format!("Item 7: {word}"), "time, ms", "channel", "<path"] {
+        assert!(picture.contains(shown), "{shown}");
+    }
+    // The length of all dashes is the number of places; every spike of the digits has its own.
+    let path = picture.split("d=\"M").nth(1).unwrap().split('"').next().unwrap();
+    let lengths = path.split('M').map(|dash| dash.split_once('h').unwrap().1);
+    let drawn: f64 = lengths.map(|length| length.parse::<f64>().unwrap()).sum();
+    assert_eq!(said["spikes"], drawn);
+
+    fs::write(folder.0.join("x.svg"), "mine").unwrap();
+    let line = folder.fail(&[&show[..], &["--out", "x.svg"]].concat());
+    assert!(line.contains("x.svg: exists") && line.contains("--force"), "{line}");
+    assert_eq!(folder.bytes("x.svg"), b"mine");
+    let forced = folder.run(&[&show[..], &["--out", "x.svg", "--force"]].concat());
+    assert!(forced.status.success());
+    assert_eq!(folder.bytes("x.svg"), folder.bytes("digits-7.svg"));
+    let line = folder.fail(&["data", "show", "digits", "--index", "3000", "--out", "y.svg"]);
+    assert!(line.contains("--index 3000 is not below its 3000 items"), "{line}");
+    assert_eq!(folder.list("."), ["digits-7.svg", "x.svg"]);
+}
+
+#[test]
 fn missing_and_damaged_data_is_named() {
     let folder = Folder::new("data");
     let line = folder.fail(&["train", "--preset", "shd"]);
@@ -446,6 +478,8 @@ fn missing_and_damaged_data_is_named() {
     assert!(folder.fail(&["data", "stats", "note.bin.gz"]).contains("note.bin.gz"));
     let digits = last_line(&folder.run(&["data", "stats", "digits", "--json"]));
     assert_eq!(digits["samples"], 3000);
+    let line = folder.fail(&["data", "stats", data]);
+    assert!(line.contains("fixtures: is a folder"), "{line}");
 }
 
 #[test]
@@ -816,7 +850,7 @@ fn checkpoints_that_do_not_fit_are_refused() {
 fn a_full_disk_is_reported_and_leaves_no_half_file() {
     let folder = Folder::new("full");
     let args = [&["train", "--out", "run"], &SMALL[..]].concat();
-    let errors = folder.limited("-f 2", &args);
+    let errors = folder.limited("-f 3", &args);
     assert!(errors.contains("error: run/checkpoint.safetensors: "), "{errors}");
     assert!(!folder.0.join("run").exists());
 

@@ -2,21 +2,22 @@
 
 #[cfg(feature = "fetch")]
 mod fetch;
+mod show;
+mod stats;
 
 use crate::encode;
-use crate::error::Result;
-use crate::report::say;
+use crate::error::{Result, fail};
 use crate::task;
 use polychron_datasets::{BinOptions, Dataset, digits, shd};
-use serde::Serialize;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// What to do with a data set.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Check a data set and count what is in it
-    Stats(Args),
+    Stats(stats::Args),
+    /// Draw the spikes of one item
+    Show(show::Args),
     /// Turn recordings of your own into spikes, in a file as those of SHD
     Encode(encode::Args),
     /// Download the published files of a data set; an interrupted download is gone on with
@@ -24,11 +25,12 @@ pub(crate) enum Command {
     Fetch(fetch::Args),
 }
 
-/// Options of `data stats`.
+/// Spikes to look at.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+struct Source {
     /// digits, order, or a file in the layout of SHD (.h5, .h5.gz) or of the digits (.bin.gz)
-    source: PathBuf,
+    #[arg(value_name = "SOURCE")]
+    path: PathBuf,
     /// Length of a step in ms (.h5)
     #[arg(long, default_value_t = 10)]
     dt_ms: u32,
@@ -38,106 +40,42 @@ pub(crate) struct Args {
     /// Channels of the file (.h5)
     #[arg(long, default_value_t = shd::CHANNELS)]
     channels: usize,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Serialize)]
-struct Summary {
-    name: String,
-    samples: usize,
-    channels: usize,
-    dt_ms: u32,
-    /// Shortest, mean and longest sample in steps.
-    steps: [f64; 3],
-    /// Mean spikes a sample.
-    spikes: f64,
-    /// Share of the places (channel, step) of the samples that hold a spike.
-    density: f64,
-    /// Samples of every class, by its word.
-    classes: Vec<(String, usize)>,
-    /// Samples of every speaker, by number.
-    speakers: Vec<(u16, usize)>,
 }
 
 /// Runs `data`.
 pub(crate) fn data(command: &Command) -> Result<()> {
     match command {
-        Command::Stats(args) => stats(args),
+        Command::Stats(args) => stats::stats(args),
+        Command::Show(args) => show::show(args),
         Command::Encode(args) => encode::encode(args),
         #[cfg(feature = "fetch")]
         Command::Fetch(args) => fetch::fetch(args),
     }
 }
 
-fn stats(args: &Args) -> Result<()> {
-    let data = open(args)?;
-    data.validate()?;
-    let summary = summary(&data);
-    if args.json {
-        return say(&format!("{}\n", serde_json::to_string(&summary)?));
-    }
-    say(&summary.table())
-}
-
-fn open(args: &Args) -> Result<Dataset> {
-    if args.source == Path::new("digits") {
-        return Ok(digits::embedded());
-    }
-    if args.source == Path::new("order") {
-        return task::order();
-    }
-    if !args.source.to_string_lossy().contains(".h5") {
-        return Ok(digits::read(&args.source)?);
-    }
-    let recordings = shd::read(&args.source, args.channels)?;
-    let options = BinOptions { dt_ms: args.dt_ms, group: args.group, ..BinOptions::default() };
-    Ok(Dataset::from_recordings(&recordings, &options)?)
-}
-
-fn summary(data: &Dataset) -> Summary {
-    let samples = &data.samples;
-    let n = samples.len().max(1) as f64;
-    let steps: usize = samples.iter().map(|s| s.steps).sum();
-    let places = (steps * data.channels).max(1) as f64;
-    let spikes = samples.iter().flat_map(|s| &s.entries).map(|e| f64::from(e.value));
-    let entries: usize = samples.iter().map(|s| s.entries.len()).sum();
-    let of_class = |class| samples.iter().filter(|s| usize::from(s.label) == class).count();
-    let of_speaker = |speaker| samples.iter().filter(|s| s.speaker == speaker).count();
-    let lengths = || samples.iter().map(|s| s.steps);
-    Summary {
-        name: data.name.clone(),
-        samples: samples.len(),
-        channels: data.channels,
-        dt_ms: data.dt_ms,
-        steps: [
-            lengths().min().unwrap_or(0) as f64,
-            steps as f64 / n,
-            lengths().max().unwrap_or(0) as f64,
-        ],
-        spikes: spikes.sum::<f64>() / n,
-        density: entries as f64 / places,
-        classes: data.class_names.iter().cloned().zip((0..data.classes).map(of_class)).collect(),
-        speakers: data.speakers().into_iter().map(|s| (s, of_speaker(s))).collect(),
-    }
-}
-
-impl Summary {
-    fn table(&self) -> String {
-        let Self { name, samples, channels, dt_ms, steps: [shortest, mean, longest], .. } = self;
-        let mut text =
-            format!("{name}: {samples} samples, {channels} channels, steps of {dt_ms} ms\n");
-        let _ = writeln!(text, "steps     {shortest} to {longest}, mean {mean:.1}");
-        let (spikes, density) = (self.spikes, 100.0 * self.density);
-        let _ = writeln!(text, "spikes    {spikes:.1} a sample, in {density:.2} % of the places");
-        let list = |counts: &mut dyn Iterator<Item = String>| counts.collect::<Vec<_>>().join(", ");
-        let classes = list(&mut self.classes.iter().map(|(word, n)| format!("{word} {n}")));
-        let _ = writeln!(text, "classes   {classes}");
-        let speakers =
-            list(&mut self.speakers.iter().map(|(speaker, n)| format!("{speaker}: {n}")));
-        let _ = writeln!(text, "speakers  {speakers}");
-        text
+impl Source {
+    /// The data set, checked.
+    fn open(&self) -> Result<Dataset> {
+        let path = self.path.as_path();
+        let data = if path == Path::new("digits") {
+            digits::embedded()
+        } else if path == Path::new("order") {
+            task::order()?
+        } else if path.is_dir() {
+            fail!(
+                "{}: is a folder; sound, as Google Speech Commands, holds no spikes",
+                path.display()
+            )
+        } else if !path.to_string_lossy().contains(".h5") {
+            digits::read(path)?
+        } else {
+            let recordings = shd::read(path, self.channels)?;
+            let (dt_ms, group) = (self.dt_ms, self.group);
+            let options = BinOptions { dt_ms, group, ..BinOptions::default() };
+            Dataset::from_recordings(&recordings, &options)?
+        };
+        data.validate()?;
+        Ok(data)
     }
 }
 
@@ -148,10 +86,10 @@ mod tests {
 
     #[test]
     fn order_shows_what_is_trained_on() {
-        let source = "order".into();
-        let args = Args { source, dt_ms: 10, group: 5, channels: shd::CHANNELS, json: false };
+        let path = "order".into();
+        let source = Source { path, dt_ms: 10, group: 5, channels: shd::CHANNELS };
         let config = presets::load(Some("order"), None, &[]).unwrap();
-        assert!(open(&args).unwrap() == task::Task::load(&config, None).unwrap().data);
+        assert!(source.open().unwrap() == task::Task::load(&config, None).unwrap().data);
     }
 
     #[cfg(feature = "fetch")]

@@ -1,0 +1,88 @@
+//! Work that is done while what came before it is used.
+
+use crate::error::Result;
+use std::sync::mpsc::sync_channel;
+
+/// What waits to be used, at most.
+const DEPTH: usize = 2;
+
+/// Calls `take` with what `make` makes of every item, in order, while a thread makes the next ones; with one thread,
+/// in turns. Ends with the first failure of either.
+pub(crate) fn each<T: Sync, M: Send>(
+    items: &[T],
+    threads: usize,
+    make: impl Fn(&T) -> Result<M> + Send,
+    mut take: impl FnMut(&T, M) -> Result<()>,
+) -> Result<()> {
+    if threads < 2 {
+        return items.iter().try_for_each(|item| take(item, make(item)?));
+    }
+    let (sender, receiver) = sync_channel(DEPTH);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for item in items {
+                let made = make(item);
+                let failed = made.is_err();
+                // No one receives any more where `take` has failed.
+                if sender.send(made).is_err() || failed {
+                    break;
+                }
+            }
+        });
+        items.iter().zip(receiver).try_for_each(|(item, made)| take(item, made?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn what_is_made_ahead_is_what_is_made_in_turns() {
+        let items: Vec<usize> = (0..100).collect();
+        for threads in [1, 2, 8] {
+            let mut taken = Vec::new();
+            let take = |item: &usize, made| {
+                taken.push((*item, made));
+                Ok(())
+            };
+            each(&items, threads, |item| Ok(item * item), take).unwrap();
+            assert_eq!(taken, items.iter().map(|n| (*n, n * n)).collect::<Vec<_>>());
+        }
+        each(&[0; 0], 2, |_| Ok(()), |_, ()| panic!("there is nothing")).unwrap();
+    }
+
+    #[test]
+    fn the_first_failure_ends_both_sides() {
+        let items: Vec<usize> = (0..1000).collect();
+        let fail = |item: &usize, at| {
+            if *item == at { Err(Failure(format!("{at}"))) } else { Ok(()) }
+        };
+        for threads in [1, 2] {
+            for (make_fails, take_fails, taken_before) in
+                [(20, 1000, 20), (1000, 20, 20), (21, 20, 20)]
+            {
+                let (made, mut taken) = (AtomicUsize::new(0), 0);
+                let make = |item: &usize| {
+                    made.fetch_add(1, Ordering::Relaxed);
+                    fail(item, make_fails)
+                };
+                let take = |item: &usize, ()| fail(item, take_fails).inspect(|()| taken += 1);
+                let error = each(&items, threads, make, take).unwrap_err();
+                assert_eq!(error.0, make_fails.min(take_fails).to_string());
+                assert_eq!(taken, taken_before);
+                // One is taken, the channel holds some and the thread one.
+                let made = made.into_inner();
+                assert!(made <= 21 + DEPTH + 1, "{made}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a scoped thread panicked")]
+    fn a_panic_is_not_lost() {
+        let _ = each(&[0, 1], 2, |_| -> Result<()> { panic!("made badly") }, |_, ()| Ok(()));
+    }
+}
