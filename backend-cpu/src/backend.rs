@@ -1,7 +1,7 @@
 use crate::algorithm::Algorithm;
 use crate::norm::{Lengths, Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
 use crate::raw::gemm;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, zeros};
 use crate::sequence::{Sequence, same};
 use core::ops::Range;
 use ndarray::{Array2, ArrayViewMut2, Axis};
@@ -32,6 +32,13 @@ pub enum Error {
     /// A block is not of the size its operation needs.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// The system gives no memory for a block. What operations take beside their blocks is not asked for so: where that is
+    /// missing the program ends.
+    #[error("no memory for a block of {bytes} bytes; a smaller batch needs less")]
+    OutOfMemory {
+        /// The block's size.
+        bytes: usize,
+    },
     /// The system gives no threads.
     #[error("cannot start {threads} threads: {source}")]
     Threads {
@@ -107,11 +114,11 @@ impl<R: Real> Backend<R> for Cpu<R> {
     }
 
     fn buffer(&self, len: usize) -> Result<Vec<R>, Error> {
-        Ok(vec![R::zero(); len])
+        zeros(len)
     }
 
     fn sequence(&self, shape: Shape) -> Result<Sequence<R>, Error> {
-        let mut sequence = Sequence::new(shape, &self.scratch);
+        let mut sequence = Sequence::try_new(shape, &self.scratch)?;
         self.install(|| sequence.clear());
         Ok(sequence)
     }

@@ -1,3 +1,4 @@
+use crate::backend::Error;
 use crate::raw::advise_large_pages;
 use core::fmt;
 use ndarray::{ArrayView3, ArrayViewMut3};
@@ -19,9 +20,24 @@ const LINE: usize = 64;
 impl<R: Real> Scratch<R> {
     /// A block of unspecified numbers.
     pub(crate) fn block(&self, shape: (usize, usize, usize)) -> Block<R> {
-        let len = shape.0 * shape.1 * shape.2;
-        let room = len + LINE / R::BYTES;
-        let values = self.take(room).unwrap_or_else(|| fresh(room));
+        let room = room::<R>(shape);
+        self.around(self.take(room).unwrap_or_else(|| fresh(vec![R::zero(); room])), shape)
+    }
+
+    /// As [`Scratch::block`], where there is memory for it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn try_block(&self, shape: (usize, usize, usize)) -> Result<Block<R>, Error> {
+        let room = room::<R>(shape);
+        let values = match self.take(room) {
+            Some(values) => values,
+            None => fresh(zeros(room)?),
+        };
+        Ok(self.around(values, shape))
+    }
+
+    fn around(&self, values: Vec<R>, shape: (usize, usize, usize)) -> Block<R> {
         let start = values.as_ptr().align_offset(LINE);
         Block { values, start, shape, scratch: self.clone() }
     }
@@ -42,10 +58,26 @@ impl<R: Real> Scratch<R> {
     }
 }
 
-/// Zeros in memory that nothing has touched.
-fn fresh<R: Real>(len: usize) -> Vec<R> {
-    let mut values = vec![R::zero(); len];
-    if len * R::BYTES >= LARGE {
+/// Numbers that a block of that shape takes, with what may lie before a cache line.
+fn room<R: Real>(shape: (usize, usize, usize)) -> usize {
+    shape.0.saturating_mul(shape.1).saturating_mul(shape.2).saturating_add(LINE / R::BYTES)
+}
+
+/// Zeros, where there is memory for them.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn zeros<R: Real>(len: usize) -> Result<Vec<R>, Error> {
+    let mut values = Vec::<R>::new();
+    let reserved = values.try_reserve_exact(len);
+    reserved.map_err(|_| Error::OutOfMemory { bytes: len.saturating_mul(R::BYTES) })?;
+    drop(values);
+    Ok(vec![R::zero(); len])
+}
+
+/// Memory that nothing has touched, on large pages where they are worth it.
+fn fresh<R: Real>(mut values: Vec<R>) -> Vec<R> {
+    if values.len() * R::BYTES >= LARGE {
         advise_large_pages(&mut values);
     }
     values

@@ -1,3 +1,4 @@
+use crate::backend::Error;
 use crate::lanes::vectorize;
 use crate::projection::Analysed;
 use crate::scratch::{Block, Scratch};
@@ -42,8 +43,21 @@ const ROWS: usize = 1024;
 impl<R: Real> Sequence<R> {
     /// A sequence of unspecified numbers.
     pub(crate) fn new(shape: Shape, scratch: &Scratch<R>) -> Self {
-        let values = Values::Numbers(scratch.block((shape.width, shape.steps, shape.batch)));
-        Self { shape, values, spectrum: Mutex::default(), scratch: scratch.clone() }
+        Self::of(scratch.block((shape.width, shape.steps, shape.batch)), shape, scratch)
+    }
+
+    /// As [`Sequence::new`], where there is memory for it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn try_new(shape: Shape, scratch: &Scratch<R>) -> Result<Self, Error> {
+        let block = scratch.try_block((shape.width, shape.steps, shape.batch))?;
+        Ok(Self::of(block, shape, scratch))
+    }
+
+    fn of(block: Block<R>, shape: Shape, scratch: &Scratch<R>) -> Self {
+        let (values, spectrum) = (Values::Numbers(block), Mutex::default());
+        Self { shape, values, spectrum, scratch: scratch.clone() }
     }
 
     pub(crate) fn shape(&self) -> Shape {

@@ -7,15 +7,24 @@ use std::sync::mpsc::sync_channel;
 const DEPTH: usize = 2;
 
 /// Calls `take` with what `make` makes of every item, in order, while a thread makes the next ones; with one thread,
-/// in turns. Ends with the first failure of either.
+/// in turns. Ends early where `take` says that this is enough, or with the first failure of either; whether every item was
+/// taken and wished for more.
 pub(crate) fn each<T: Sync, M: Send>(
     items: &[T],
     threads: usize,
     make: impl Fn(&T) -> Result<M> + Send,
-    mut take: impl FnMut(&T, M) -> Result<()>,
-) -> Result<()> {
+    mut take: impl FnMut(&T, M) -> Result<bool>,
+) -> Result<bool> {
+    let mut take_all = |made: &mut dyn Iterator<Item = Result<M>>| {
+        for (item, made) in items.iter().zip(made) {
+            if !take(item, made?)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
     if threads < 2 {
-        return items.iter().try_for_each(|item| take(item, make(item)?));
+        return take_all(&mut items.iter().map(make));
     }
     let (sender, receiver) = sync_channel(DEPTH);
     std::thread::scope(|scope| {
@@ -23,13 +32,13 @@ pub(crate) fn each<T: Sync, M: Send>(
             for item in items {
                 let made = make(item);
                 let failed = made.is_err();
-                // No one receives any more where `take` has failed.
+                // No one receives any more where `take` has ended.
                 if sender.send(made).is_err() || failed {
                     break;
                 }
             }
         });
-        items.iter().zip(receiver).try_for_each(|(item, made)| take(item, made?))
+        take_all(&mut receiver.into_iter())
     })
 }
 
@@ -46,12 +55,19 @@ mod tests {
             let mut taken = Vec::new();
             let take = |item: &usize, made| {
                 taken.push((*item, made));
-                Ok(())
+                Ok(true)
             };
-            each(&items, threads, |item| Ok(item * item), take).unwrap();
+            assert!(each(&items, threads, |item| Ok(item * item), take).unwrap());
             assert_eq!(taken, items.iter().map(|n| (*n, n * n)).collect::<Vec<_>>());
         }
-        each(&[0; 0], 2, |_| Ok(()), |_, ()| panic!("there is nothing")).unwrap();
+        assert!(each(&[0; 0], 2, |_| Ok(()), |_, ()| panic!("there is nothing")).unwrap());
+        let mut taken = 0;
+        let take = |item: &usize, ()| {
+            taken += 1;
+            Ok(*item < 7)
+        };
+        assert!(!each(&items, 2, |_| Ok(()), take).unwrap());
+        assert_eq!(taken, 8);
     }
 
     #[test]
@@ -69,7 +85,11 @@ mod tests {
                     made.fetch_add(1, Ordering::Relaxed);
                     fail(item, make_fails)
                 };
-                let take = |item: &usize, ()| fail(item, take_fails).inspect(|()| taken += 1);
+                let take = |item: &usize, ()| {
+                    fail(item, take_fails)?;
+                    taken += 1;
+                    Ok(true)
+                };
                 let error = each(&items, threads, make, take).unwrap_err();
                 assert_eq!(error.0, make_fails.min(take_fails).to_string());
                 assert_eq!(taken, taken_before);
@@ -83,6 +103,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "a scoped thread panicked")]
     fn a_panic_is_not_lost() {
-        let _ = each(&[0, 1], 2, |_| -> Result<()> { panic!("made badly") }, |_, ()| Ok(()));
+        let _ = each(&[0, 1], 2, |_| -> Result<()> { panic!("made badly") }, |_, ()| Ok(true));
     }
 }

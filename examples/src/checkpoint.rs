@@ -9,9 +9,10 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The one metadata key; more than one would be written in any order.
 const KEY: &str = "polychron";
@@ -21,14 +22,34 @@ struct Metadata {
     epoch: u64,
     step: u64,
     seed: u64,
+    #[serde(flatten)]
+    begun: Begun,
     /// The configuration in TOML.
     config: String,
 }
 
-/// Writes a state with the configuration it belongs to, in the safetensors format.
-pub(crate) fn write(path: &Path, state: &State<f32>, config: &str) -> Result<()> {
-    let State { epoch, step, seed, .. } = *state;
-    let metadata = Metadata { epoch, step, seed, config: config.into() };
+/// What the steps of an epoch that is not finished add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Begun {
+    /// Sum of the items' losses.
+    pub(crate) loss: f64,
+    /// Items decided rightly.
+    pub(crate) correct: usize,
+}
+
+/// A state of training, and what it belongs to.
+pub(crate) struct Checkpoint {
+    pub(crate) state: State<f32>,
+    pub(crate) config: Config,
+    pub(crate) begun: Begun,
+}
+
+/// Writes a checkpoint in the safetensors format.
+pub(crate) fn write(path: &Path, checkpoint: &Checkpoint) -> Result<()> {
+    let Checkpoint { state, config, begun } = checkpoint;
+    let &State { epoch, step, seed, .. } = state;
+    let metadata = Metadata { epoch, step, seed, begun: *begun, config: config.to_toml()? };
     let metadata = HashMap::from([(KEY.to_string(), serde_json::to_string(&metadata)?)]);
     let bytes: Vec<Vec<u8>> = state.tensors.iter().map(|t| to_bytes(&t.values)).collect();
     let mut views = Vec::new();
@@ -41,14 +62,14 @@ pub(crate) fn write(path: &Path, state: &State<f32>, config: &str) -> Result<()>
     write_atomic(path, &serialize(views, Some(metadata))?)
 }
 
-/// Reads a state, and the configuration it belongs to.
-pub(crate) fn read(path: &Path) -> Result<(State<f32>, Config)> {
+/// Reads a checkpoint.
+pub(crate) fn read(path: &Path) -> Result<Checkpoint> {
     let shown = path.display().to_string();
     from_bytes(&std::fs::read(path).map_err(at(&shown))?, &shown)
 }
 
 /// As [`read`], from a file's bytes; `shown` names it in messages.
-pub(crate) fn from_bytes(bytes: &[u8], shown: &str) -> Result<(State<f32>, Config)> {
+pub(crate) fn from_bytes(bytes: &[u8], shown: &str) -> Result<Checkpoint> {
     let file = SafeTensors::deserialize(bytes).map_err(at(format!("{shown}: not a checkpoint")))?;
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata = header.metadata().as_ref().and_then(|all| all.get(KEY));
@@ -67,15 +88,15 @@ pub(crate) fn from_bytes(bytes: &[u8], shown: &str) -> Result<(State<f32>, Confi
         tensors.push(Tensor { name: name.into(), shape: view.shape().to_vec(), values });
     }
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    let Metadata { epoch, step, seed, config } = metadata;
+    let Metadata { epoch, step, seed, begun, config } = metadata;
     let config = presets::parse(&config, shown)?;
-    Ok((State { tensors, epoch, step, seed }, config))
+    Ok(Checkpoint { state: State { tensors, epoch, step, seed }, config, begun })
 }
 
 /// Reads a run's state with the configuration that made it. A `config.toml` beside it that says otherwise is noted and
 /// not followed.
 pub(crate) fn read_run(path: &Path) -> Result<(State<f32>, Config)> {
-    let (state, mut config) = read(path)?;
+    let Checkpoint { state, mut config, .. } = read(path)?;
     let (beside, shown) = (path.with_file_name("config.toml"), path.display());
     match presets::stored(&beside, &[]) {
         Ok(found) => {
@@ -97,29 +118,45 @@ fn to_bytes(values: &[f32]) -> Vec<u8> {
 /// Writes a file under another name in the same folder, flushes it to the disk, renames it and flushes the folder. On failure
 /// neither name is left, unless what failed is the last.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
+    let temporary = unfinished(path);
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    let renamed = written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
+    written.and_then(|()| put(&temporary, path)).map_err(at(path.display())).inspect_err(|_| {
         // The first error is the one to report.
         let _ = std::fs::remove_file(&temporary);
-    });
-    renamed.and_then(|()| flush_folder(path)).map_err(at(path.display()))
+    })
 }
 
-/// A new name is on the disk when its folder is.
-#[cfg(unix)]
-fn flush_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+/// The name beside `path` of what is not finished.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".tmp");
+    path.with_file_name(name)
 }
 
-#[cfg(not(unix))]
-fn flush_folder(_: &Path) -> std::io::Result<()> {
+/// Gives what is finished its name; a new name is on the disk when its folder is.
+pub(crate) fn put(unfinished: &Path, path: &Path) -> std::io::Result<()> {
+    std::fs::rename(unfinished, path)?;
+    #[cfg(unix)]
+    {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
     Ok(())
+}
+
+/// The first thing in a folder that has none of those names, in the order of names; none in a folder that is not there.
+pub(crate) fn first_other(folder: &Path, own: &[&str]) -> Result<Option<String>> {
+    let mut others = Vec::new();
+    if !folder.exists() {
+        return Ok(None);
+    }
+    for entry in std::fs::read_dir(folder).map_err(at(folder.display()))? {
+        let found = entry.map_err(at(folder.display()))?.file_name().to_string_lossy().into_owned();
+        others.extend((!own.contains(&found.as_str())).then_some(found));
+    }
+    Ok(others.into_iter().min())
 }

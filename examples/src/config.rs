@@ -492,8 +492,10 @@ impl Config {
             require(single(field, value)? >= 0.0, field, value, "is negative")?;
         }
         let chosen = train.select == Select::Valid && self.protocol == Protocol::Clean;
-        let validates =
-            data.valid > 0.0 || !data.valid_file.is_empty() || !data.split_file.is_empty();
+        let validates = data.valid > 0.0
+            || !data.valid_file.is_empty()
+            || !data.split_file.is_empty()
+            || data.source == Source::Gsc;
         require(
             !chosen || validates,
             "train.select",

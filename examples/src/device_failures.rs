@@ -4,8 +4,8 @@ use crate::checkpoint;
 use crate::config::Config;
 use crate::machine::Work;
 use crate::presets;
-use crate::run::{Training, rehearse};
 use crate::task::Task;
+use crate::train::{Training, rehearse};
 use polychron_cuda::{Cuda, Emulated};
 use std::path::{Path, PathBuf};
 
@@ -62,7 +62,7 @@ fn a_lost_device_leaves_the_last_checkpoint_good() {
     train(&whole, None, false).unwrap();
     let text = train(&broken, Some(200), false).unwrap_err();
     assert!(text.contains("the emulated device is lost"), "{text}");
-    let (state, _) = checkpoint::read(&broken.join("checkpoint.safetensors")).unwrap();
+    let state = checkpoint::read(&broken.join("checkpoint.safetensors")).unwrap().state;
     assert_eq!(state.epoch, 1, "the device was to be lost in the second epoch");
     train(&broken, None, true).unwrap();
     let model = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::checkpoint;
 use crate::config::{Backend, Config};
-use crate::error::{Result, at, fail};
+use crate::error::{Result, fail};
 use crate::machine::{self, Machine, Model};
 use crate::report::{count_spikes, median, neuron_steps, percent, say};
 use crate::task::{Decisions, Task};
@@ -86,8 +86,8 @@ pub(crate) fn eval(args: &Args) -> Result<()> {
     config.backend = args.backend.unwrap_or(config.backend);
     let task = Task::load(&config, args.data.as_deref())?;
     if args.stream {
-        let mut model = machine::model(machine::cpu(&config)?, &config, task.ends())?;
-        model.restore(&state).map_err(at(path.display()))?;
+        let cpu = machine::cpu(&config)?;
+        let model = machine::restored(cpu, &config, task.ends(), &state, &path)?;
         return args.show(&task, &one_by_one(&task, &model, args.items(&task))?);
     }
     machine::on_backend(&config, InBatches { args, config: &config, task, state, path })
@@ -125,8 +125,7 @@ impl machine::Work for InBatches<'_> {
 
     fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
         let Self { args, config, task, state, path } = self;
-        let mut model = machine::model(backend()?, config, task.ends())?;
-        model.restore(&state).map_err(at(path.display()))?;
+        let model = machine::restored(backend()?, config, task.ends(), &state, &path)?;
         args.show(&task, &in_batches(&task, &model, args.items(&task))?)
     }
 }

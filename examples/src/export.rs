@@ -106,8 +106,8 @@ pub(crate) fn export(args: &Args) -> Result<()> {
     let path = args.run.join("model.safetensors");
     let (state, config) = checkpoint::read_run(&path)?;
     let task = Task::load(&config, args.data.as_deref())?;
-    let mut model = machine::model(machine::cpu(&config)?, &config, task.ends())?;
-    model.restore(&state).map_err(at(path.display()))?;
+    let cpu = machine::cpu(&config)?;
+    let model = machine::restored(cpu, &config, task.ends(), &state, &path)?;
     let input = input(&task.data)?;
     if args.recording.is_some() && (args.weights != Weights::I8 || input != Input::Spikes) {
         fail!("--recording: it holds what the integer engine makes of spikes; here are others")

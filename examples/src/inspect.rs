@@ -2,7 +2,7 @@
 
 use crate::checkpoint;
 use crate::config::Delays;
-use crate::error::{Failure, Result, at};
+use crate::error::{Failure, Result};
 use crate::machine::{self};
 use crate::model_file;
 use crate::network::{self, Ends};
@@ -88,9 +88,7 @@ pub(crate) fn inspect(args: &Args) -> Result<()> {
     let end = |layer: &Layer, axis| layer.shape.get(axis).map_or(1, |&n: &usize| n.max(1));
     let (channels, classes) = (end(&layers[0], 1), end(&layers[layers.len() - 1], 0));
     let ends = Ends { channels, classes, dt_ms: config.data.dt_ms.into() };
-    machine::model(machine::cpu(&config)?, &config, ends)
-        .and_then(|mut model| Ok(model.restore(&state)?))
-        .map_err(at(path.display()))?;
+    machine::restored(machine::cpu(&config)?, &config, ends, &state, &path)?;
     let absent = Absent::of(&config, &network::network(&config, ends)?);
     for (layer, absent) in layers.iter_mut().zip(absent.parameters()) {
         layer.parameters -= absent;

@@ -1,17 +1,18 @@
 //! Backends at work: which one a configuration names, what it plans, and trainers and models on it.
 
 use crate::config::{Algorithm, Backend, Config, Delays};
-use crate::error::Result;
 #[cfg(not(all(feature = "cuda", feature = "emulator")))]
 use crate::error::fail;
+use crate::error::{Result, at};
 use crate::network::{Ends, Net, network, recipe};
 use polychron_core::backend::LayerOps;
 use polychron_core::delay::{AnyKernel, Discrete, round_delay};
 use polychron_core::neuron::AnyNeuron;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train;
+use polychron_core::train::{self, State};
 use polychron_cpu::{Cpu, Plan};
+use std::path::Path;
 
 pub(crate) type Trainer<B> = train::Trainer<f32, B, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
 pub(crate) type Model<B> = train::Model<f32, B, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
@@ -162,8 +163,17 @@ pub(crate) fn trainer<B: Machine>(backend: B, config: &Config, ends: Ends) -> Re
     Ok(trainer)
 }
 
-/// A model with the initial parameters of a run.
-pub(crate) fn model<B: Machine>(backend: B, config: &Config, ends: Ends) -> Result<Model<B>> {
-    let delays = recipe(config).delays;
-    Ok(Model::new(backend, network(config, ends)?, delays, config.seed)?)
+/// A run's model in a state; `path` names the state's file.
+pub(crate) fn restored<B: Machine>(
+    backend: B,
+    config: &Config,
+    ends: Ends,
+    state: &State<f32>,
+    path: &Path,
+) -> Result<Model<B>> {
+    let network = network(config, ends)?;
+    state.fits(&network).map_err(at(path.display()))?;
+    let mut model = Model::new(backend, network, recipe(config).delays, config.seed)?;
+    model.restore(state).map_err(at(path.display()))?;
+    Ok(model)
 }

@@ -13,6 +13,7 @@ mod error;
 mod eval;
 mod export;
 mod inspect;
+mod interrupt;
 mod machine;
 mod model_file;
 mod network;
@@ -24,6 +25,7 @@ mod reproduce;
 mod run;
 mod sparse;
 mod task;
+mod train;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -38,7 +40,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train a network; without options, on the embedded spoken digits
-    Train(run::Args),
+    Train(train::Args),
     /// Train several seeds of a preset and write the table of their results
     Reproduce(reproduce::Args),
     /// Evaluate the model of a finished run
@@ -57,7 +59,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Train(args) => run::train(&args),
+        Command::Train(args) => train::train(&args),
         Command::Reproduce(args) => reproduce::reproduce(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Export(args) => export::export(&args),
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
-            ExitCode::FAILURE
+            if interrupt::asked() { ExitCode::from(interrupt::CODE) } else { ExitCode::FAILURE }
         }
     }
 }

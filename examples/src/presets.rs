@@ -1,6 +1,6 @@
 //! Where a configuration comes from: preset, file, command line, each over the one before.
 
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::error::{Failure, Result, at, fail};
 use std::path::Path;
 use toml::{Table, Value};
@@ -12,7 +12,7 @@ macro_rules! presets {
 }
 
 const PRESETS: &[(&str, &str)] = presets! {
-    "digits" "order" "fsdd" "tts" "shd" "ssc" "gsc" "shd-clean" "ssc-clean" "gsc-clean"
+    "digits" "recordings" "order" "fsdd" "tts" "shd" "ssc" "gsc" "shd-clean" "ssc-clean" "gsc-clean"
     "digits-reference" "order-reference" "fsdd-reference" "tts-reference"
 };
 
@@ -50,6 +50,17 @@ impl Variant {
             Self::Sparse => "network.fan_in=10",
         })
     }
+}
+
+/// The assignments that make a preset's protocol that one. What was to choose on the test items chooses on a fifth of
+/// the training items instead.
+pub(crate) fn chosen_by(preset: Option<&str>, protocol: Protocol) -> Result<Vec<String>> {
+    let own = load(preset, None, &[])?.protocol;
+    let mut set = vec![format!("protocol={}", Value::try_from(protocol)?)];
+    if (own, protocol) == (Protocol::Paper, Protocol::Clean) {
+        set.extend(["data.valid=0.2".into(), "train.select=valid".into()]);
+    }
+    Ok(set)
 }
 
 /// The configuration of a preset or of a file, with `key.path=value` assignments over it.
@@ -271,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_papers_presets_are_its_published_configurations() {
+    fn the_papers_presets_are_its_recipe() {
         for column in &PAPER {
             let config = load(Some(column.preset), None, &[]).unwrap();
             let (network, mut train) = recipe(column);
@@ -317,6 +328,19 @@ mod tests {
                 expected.data.valid = 0.2;
             }
             assert_eq!(load(Some(&name), None, &[]).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn the_papers_preset_under_the_clean_protocol_chooses_on_validation_items() {
+        let set = chosen_by(Some("shd"), Protocol::Clean).unwrap();
+        let clean = load(Some("shd"), None, &set).unwrap();
+        assert_eq!((clean.protocol, clean.train.select), (Protocol::Clean, Select::Valid));
+        assert_eq!(clean.data.valid, 0.2);
+        for preset in ["digits", "shd-clean", "ssc"] {
+            let plain = load(Some(preset), None, &[]).unwrap();
+            let set = chosen_by(Some(preset), Protocol::Clean).unwrap();
+            assert_eq!(load(Some(preset), None, &set).unwrap(), plain);
         }
     }
 

@@ -407,11 +407,10 @@ fn recordings_become_a_file_to_train_on() {
     assert!(line.contains("happy/9.wav"), "{line}");
     assert_eq!(folder.list("."), before);
 
-    let source =
-        ["--set", "data.source=h5", "--set", "data.train_file=cochlea.h5", "--set", "data.batch=4"];
-    let train =
-        ["train", "--data", ".", "--out", "run", "--epochs", "1", "--set", "network.hidden=[8]"];
-    let output = folder.run(&[&train[..], &source].concat());
+    fs::rename(folder.0.join("cochlea.h5"), folder.0.join("recordings.h5")).unwrap();
+    let train = ["train", "--preset", "recordings", "--data", ".", "--epochs", "1"];
+    let small = ["--out", "run", "--set", "network.hidden=[8]", "--set", "data.batch=4"];
+    let output = folder.run(&[&train[..], &small].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
@@ -851,7 +850,7 @@ fn a_full_disk_is_reported_and_leaves_no_half_file() {
     let folder = Folder::new("full");
     let args = [&["train", "--out", "run"], &SMALL[..]].concat();
     let errors = folder.limited("-f 3", &args);
-    assert!(errors.contains("error: run/checkpoint.safetensors: "), "{errors}");
+    assert!(errors.contains("error: .run.tmp/checkpoint.safetensors: "), "{errors}");
     assert!(!folder.0.join("run").exists());
 
     folder.train("run", &["--stop-after", "1"]);

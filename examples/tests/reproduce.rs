@@ -171,20 +171,27 @@ fn a_killed_reproduction_ends_as_an_uninterrupted_one() {
         assert_eq!(whole[key], resumed[key], "{key}");
     }
 
-    // Killed before the first checkpoint.
     let begun = folder.0.join("cut/seed1");
     fs::remove_file(begun.join("report.json")).unwrap();
     fs::remove_file(begun.join("checkpoint.safetensors")).unwrap();
     let line = folder.fail(&two("cut"));
-    assert!(line.contains("cut/seed1: holds curves.svg and no checkpoint"), "{line}");
-    for file in ["curves.svg", "delays.svg", "raster.svg", "model.safetensors"] {
-        fs::remove_file(begun.join(file)).unwrap();
-    }
-    fs::write(begun.join(".checkpoint.safetensors.tmp"), "half").unwrap();
+    assert!(line.contains("cut/seed1: holds config.toml and no checkpoint"), "{line}");
+
+    // Killed before the first checkpoint.
+    fs::remove_dir_all(&begun).unwrap();
+    let unfinished = folder.0.join("cut/.seed1.tmp");
+    fs::create_dir(&unfinished).unwrap();
+    fs::write(unfinished.join("config.toml"), "whole").unwrap();
+    fs::write(unfinished.join(".checkpoint.safetensors.tmp"), "half").unwrap();
+    fs::write(unfinished.join("notes"), "mine").unwrap();
+    let line = folder.fail(&two("cut"));
+    assert!(line.contains("cut/.seed1.tmp: holds notes"), "{line}");
+    fs::remove_file(unfinished.join("notes")).unwrap();
     assert_eq!(folder.table(&two("cut"))["mean"], whole["mean"]);
     let [a, b] =
         ["whole", "cut"].map(|out| folder.bytes(&format!("{out}/seed1/model.safetensors")));
     assert_eq!(a, b);
+    assert!(!unfinished.exists());
 }
 
 #[test]

@@ -13,11 +13,12 @@ mod network;
 #[path = "../../examples/src/presets.rs"]
 mod presets;
 
+use checkpoint::Checkpoint;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     match checkpoint::from_bytes(data, "fuzz") {
-        Ok((state, _)) => {
+        Ok(Checkpoint { state, .. }) => {
             let numbers: usize = state.tensors.iter().map(|t| t.values.len()).sum();
             assert!(numbers * size_of::<f32>() <= data.len());
             assert!(state.tensors.iter().flat_map(|t| &t.values).all(|x| x.is_finite()));

@@ -401,7 +401,7 @@ fn upload<R: Real, B: Backend<R>>(
     })
 }
 
-fn layer_name(l: usize, hidden: usize) -> alloc::string::String {
+pub(super) fn layer_name(l: usize, hidden: usize) -> alloc::string::String {
     if l == hidden { "output".into() } else { format!("hidden.{l}") }
 }
 

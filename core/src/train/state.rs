@@ -1,3 +1,6 @@
+use super::model::layer_name;
+use super::network::Network;
+use crate::neuron::NeuronModel;
 use crate::num::Real;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,6 +28,26 @@ pub struct State<R> {
     pub step: u64,
     /// The seed of every draw.
     pub seed: u64,
+}
+
+impl<R: Real> State<R> {
+    /// Checks that every layer's weights are here in a network's shapes: then a model of the network takes memory in
+    /// proportion to this state.
+    ///
+    /// # Errors
+    /// [`StateError::Missing`] or [`StateError::Shape`] names the tensor.
+    pub fn fits<K, N: NeuronModel<R>, S>(
+        &self,
+        network: &Network<R, K, N, S>,
+    ) -> Result<(), StateError> {
+        let hidden = network.hidden.len();
+        for (l, synapses) in network.synapses().enumerate() {
+            let from = TensorReader { state: self, layer: layer_name(l, hidden) };
+            let shape = [synapses.outputs, synapses.inputs, synapses.count];
+            from.find("weight", &shape, shape.iter().fold(1, |n, &m| n.saturating_mul(m)))?;
+        }
+        Ok(())
+    }
 }
 
 /// A state that is not of this network.
@@ -96,7 +119,7 @@ pub(super) struct TensorReader<'a, R> {
     pub(super) layer: String,
 }
 
-impl<R: Real> TensorReader<'_, R> {
+impl<'a, R: Real> TensorReader<'a, R> {
     /// Copies a tensor; one that would be empty need not be there.
     pub(super) fn read(
         &self,
@@ -107,19 +130,25 @@ impl<R: Real> TensorReader<'_, R> {
         if out.is_empty() {
             return Ok(());
         }
+        let tensor = self.find(name, shape, out.len())?;
+        if let Some(index) = tensor.values.iter().position(|v| !v.is_finite()) {
+            return Err(StateError::NotFinite { name: tensor.name.clone(), index });
+        }
+        out.copy_from_slice(&tensor.values);
+        Ok(())
+    }
+
+    /// The tensor of that shape, of `len` numbers.
+    fn find(&self, name: &str, shape: &[usize], len: usize) -> Result<&'a Tensor<R>, StateError> {
         let name = alloc::format!("{}.{name}", self.layer);
         let Some(tensor) = self.state.tensors.iter().find(|t| t.name == name) else {
             return Err(StateError::Missing { name });
         };
-        if tensor.shape != shape || tensor.values.len() != out.len() {
+        if tensor.shape != shape || tensor.values.len() != len {
             let (expected, found) = (shape.to_vec(), tensor.shape.clone());
             return Err(StateError::Shape { name, expected, found });
         }
-        if let Some(index) = tensor.values.iter().position(|v| !v.is_finite()) {
-            return Err(StateError::NotFinite { name, index });
-        }
-        out.copy_from_slice(&tensor.values);
-        Ok(())
+        Ok(tensor)
     }
 
     /// Checks the numbers of a tensor that has been read: from 0 to `most`.

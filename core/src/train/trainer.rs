@@ -150,6 +150,11 @@ where
         self.epoch
     }
 
+    /// Optimizer steps taken.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
     /// Trained numbers: weights, delays where they learn, norms and neuron parameters.
     pub fn parameters(&self) -> usize {
         let total = &self.model.layout.total;

@@ -2,14 +2,15 @@
 
 mod table;
 
-use crate::checkpoint::{self, write_atomic};
+use crate::checkpoint::{self, first_other, write_atomic};
 use crate::config::{Backend, Config, Protocol};
 use crate::error::{Result, at, fail};
+use crate::interrupt;
 use crate::machine;
 use crate::presets::{self, Variant};
 use crate::report::{Report, name, percent, say};
-use crate::run::{self, Training};
 use crate::task::Task;
+use crate::train::{self, Training};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use table::{Row, Table};
@@ -97,16 +98,16 @@ impl Args {
     /// The configuration of seed 0.
     fn config(&self) -> Result<Config> {
         let mut set: Vec<_> = self.variant.map(Variant::assignment).into_iter().collect();
-        set.extend(self.set.iter().cloned());
-        if let Some(backend) = self.backend {
-            set.push(format!("backend={}", name(&backend)?));
-        }
         if let Some(choice) = self.protocol {
             let protocol = if choice == Choice::Paper { Protocol::Paper } else { Protocol::Clean };
-            set.push(format!("protocol={}", name(&protocol)?));
+            set.extend(presets::chosen_by(Some(&self.preset), protocol)?);
             if choice == Choice::LeaveSpeakerOut {
                 set.push("data.split=leave-speaker-out".into());
             }
+        }
+        set.extend(self.set.iter().cloned());
+        if let Some(backend) = self.backend {
+            set.push(format!("backend={}", name(&backend)?));
         }
         let mut config = presets::load(Some(&self.preset), None, &set)?;
         if config.seed != 0 {
@@ -171,7 +172,7 @@ impl Reproduction<'_> {
     /// A run's data, with items to choose and to test on.
     fn load(&self, config: &Config) -> Result<Task> {
         let task = Task::load(config, self.args.data.as_deref())?;
-        run::chooses_on_some(config, &task)?;
+        train::chooses_on_some(config, &task)?;
         if task.split.test.is_empty() {
             fail!("data.test = {:?}: leaves no items to test on", config.data.test)
         }
@@ -182,10 +183,10 @@ impl Reproduction<'_> {
     fn claim(&self) -> Result<File> {
         let (root, path) = (self.root.display(), self.root.join("reproduce.toml"));
         if path.exists() {
-            run::same(&presets::stored(&path, &[])?, &path, &self.config, "the command line")?;
+            train::same(&presets::stored(&path, &[])?, &path, &self.config, "the command line")?;
         } else {
             fs::create_dir_all(&self.root).map_err(at(&root))?;
-            if let Some(found) = other(&self.root, &[".reproduce.toml.tmp"])? {
+            if let Some(found) = first_other(&self.root, &[".reproduce.toml.tmp"])? {
                 fail!("{root}: holds {found} and no reproduction; --out DIR makes another")
             }
             let config = Config { threads: 0, ..self.config.clone() };
@@ -208,16 +209,24 @@ impl Reproduction<'_> {
         let resume = folder.join("checkpoint.safetensors").exists();
         if resume {
             let path = folder.join("config.toml");
-            run::same(&presets::stored(&path, &[])?, &path, &config, "the command line")?;
-        } else if folder.exists() {
-            discard(&folder)?;
+            train::same(&presets::stored(&path, &[])?, &path, &config, "the command line")?;
+        } else if let Some(found) = first_other(&folder, &[])? {
+            fail!("{}: holds {found} and no checkpoint; --out DIR makes another", folder.display())
         }
         let shown = folder.display().to_string();
         eprintln!("{shown}: {}", if resume { "goes on" } else { "begins" });
         let task = self.load(&config)?;
         let training = Training { config: &config, task, folder, resume, stop_after: None };
-        if let Some(figures) = machine::on_backend(&config, training)? {
-            eprintln!("{shown}: test {}", percent(figures.test_accuracy));
+        match machine::on_backend(&config, training) {
+            Ok(Some(figures)) => eprintln!("{shown}: test {}", percent(figures.test_accuracy)),
+            Ok(None) => {}
+            Err(_) if interrupt::asked() => {
+                fail!(
+                    "{}: interrupted at seed {seed}; the same command goes on",
+                    self.root.display()
+                )
+            }
+            Err(failure) => return Err(failure),
         }
         Ok(())
     }
@@ -252,26 +261,6 @@ fn finished(config: &Config, folder: &Path) -> Result<Option<Report>> {
         return Ok(None);
     }
     let path = folder.join("model.safetensors");
-    run::same(&checkpoint::read(&path)?.1, &path, config, "the command line")?;
+    train::same(&checkpoint::read(&path)?.config, &path, config, "the command line")?;
     Ok(Some(report))
-}
-
-/// Removes what a run leaves that is killed before its first checkpoint.
-fn discard(folder: &Path) -> Result<()> {
-    let own = ["config.toml", ".config.toml.tmp", ".checkpoint.safetensors.tmp"];
-    let shown = folder.display();
-    if let Some(found) = other(folder, &own)? {
-        fail!("{shown}: holds {found} and no checkpoint; --out DIR makes another")
-    }
-    fs::remove_dir_all(folder).map_err(at(shown))
-}
-
-/// The first thing in a folder that is none of the files named.
-fn other(folder: &Path, own: &[&str]) -> Result<Option<String>> {
-    let mut others = Vec::new();
-    for entry in fs::read_dir(folder).map_err(at(folder.display()))? {
-        let found = entry.map_err(at(folder.display()))?.file_name().to_string_lossy().into_owned();
-        others.extend((!own.contains(&found.as_str())).then_some(found));
-    }
-    Ok(others.into_iter().min())
 }

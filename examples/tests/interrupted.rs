@@ -1,0 +1,250 @@
+//! Runs that are killed, interrupted, or out of space: they go on and end in the bytes of a run that was left alone.
+#![cfg(unix)]
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const KILLS: usize = 20;
+const RUN: [&str; 13] = [
+    "train",
+    "--preset",
+    "order",
+    "--epochs",
+    "6",
+    "--set",
+    "network.hidden=[24]",
+    "--set",
+    "network.max_delay=6",
+    "--set",
+    "train.select=valid",
+    "--out",
+    "run",
+];
+const RESUME: [&str; 4] = ["train", "--resume", "--out", "run"];
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("interrupted-{name}"));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polychron"));
+        command.current_dir(&self.0).env_remove("POLYCHRON_DATA").args(args);
+        command
+    }
+
+    /// The run begins, or goes on where it has a folder.
+    fn start(&self) -> Child {
+        let args = if self.0.join("run").exists() { &RESUME[..] } else { &RUN };
+        self.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn finish(&self) {
+        let output = self.start().wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    /// What a run leaves that does not tell the time.
+    fn results(&self) -> [Vec<u8>; 4] {
+        ["checkpoint.safetensors", "model.safetensors", "config.toml", "delays.svg"]
+            .map(|file| fs::read(self.0.join("run").join(file)).unwrap())
+    }
+
+    /// Loss and accuracies of every epoch.
+    fn curves(&self) -> Vec<[Value; 3]> {
+        let report = fs::read(self.0.join("run/report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        let of = |epoch: &Value| {
+            ["loss", "train_accuracy", "valid_accuracy"].map(|key| epoch[key].clone())
+        };
+        report["curves"].as_array().unwrap().iter().map(of).collect()
+    }
+
+    fn unfinished(&self) -> bool {
+        let names = |folder: &Path| -> Vec<String> {
+            let Ok(files) = fs::read_dir(folder) else { return Vec::new() };
+            files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let all = [names(&self.0), names(&self.0.join("run"))].concat();
+        all.iter().any(|name| name.ends_with(".tmp"))
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into()
+}
+
+/// A number below `limit`, another one every time.
+fn random(limit: u64) -> u64 {
+    RandomState::new().hash_one(0) % limit.max(1)
+}
+
+#[test]
+fn killed_at_any_moment_a_run_ends_in_the_same_bytes() {
+    let (whole, cut) = (Folder::new("whole"), Folder::new("killed"));
+    let start = Instant::now();
+    whole.finish();
+    let micros = start.elapsed().as_micros() as u64;
+    let (mut kills, mut writing) = (0, 0);
+    while kills < KILLS {
+        let mut child = cut.start();
+        std::thread::sleep(Duration::from_micros(random(micros / 2)));
+        if child.try_wait().unwrap().is_some() {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            assert!(cut.results() == whole.results() && cut.curves() == whole.curves());
+            fs::remove_dir_all(cut.0.join("run")).unwrap();
+            continue;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        writing += usize::from(cut.unfinished());
+    }
+    cut.finish();
+    assert!(cut.results() == whole.results() && cut.curves() == whole.curves());
+    assert!(!cut.unfinished());
+    eprintln!("{kills} kills, {writing} of them while a file was written");
+}
+
+/// Killed while a file is written, as often as it takes to meet that moment.
+#[test]
+fn killed_while_it_writes_a_run_keeps_its_last_checkpoint() {
+    let (whole, cut) = (Folder::new("written"), Folder::new("writing"));
+    whole.finish();
+    let mut writing = 0;
+    while writing < 3 {
+        let mut child = cut.start();
+        let met = loop {
+            if cut.unfinished() {
+                break true;
+            }
+            if child.try_wait().unwrap().is_some() {
+                break false;
+            }
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        writing += usize::from(met && cut.unfinished());
+        if !met {
+            assert!(cut.results() == whole.results());
+            fs::remove_dir_all(cut.0.join("run")).unwrap();
+        }
+    }
+    cut.finish();
+    assert!(cut.results() == whole.results() && cut.curves() == whole.curves());
+}
+
+fn signal(child: Child, name: &str) -> Output {
+    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    child.wait_with_output().unwrap()
+}
+
+fn step(folder: &Folder) -> (u64, u64) {
+    let bytes = fs::read(folder.0.join("run/checkpoint.safetensors")).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let of_run: Value =
+        serde_json::from_str(&header.metadata().as_ref().unwrap()["polychron"]).unwrap();
+    (of_run["epoch"].as_u64().unwrap(), of_run["step"].as_u64().unwrap())
+}
+
+#[test]
+fn interrupted_within_an_epoch_a_run_goes_on_from_that_step() {
+    let (whole, cut) = (Folder::new("left-alone"), Folder::new("signalled"));
+    whole.finish();
+    let (epochs, steps) = step(&whole);
+    let (mut within, mut asked) = (0, 0);
+    while within < 3 {
+        let child = cut.start();
+        let before = cut.0.join("run/report.json").exists();
+        while !cut.0.join("run/report.json").exists() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(if before { 100 } else { 5 } + random(40)));
+        let output = signal(child, ["-INT", "-TERM"][asked % 2]);
+        asked += 1;
+        assert!(asked < 100, "no signal has met a run within an epoch");
+        let errors = text(&output.stderr);
+        if output.status.success() {
+            assert!(cut.results() == whole.results() && cut.curves() == whole.curves());
+            fs::remove_dir_all(cut.0.join("run")).unwrap();
+            continue;
+        }
+        if output.status.code().is_none() {
+            // It came before the run listened.
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(130), "{errors}");
+        let (epoch, at) = step(&cut);
+        let line = format!(
+            "error: run: interrupted in epoch {}, after step {at}; train --resume --out run goes on",
+            epoch + 1
+        );
+        assert_eq!(errors.lines().last(), Some(&line[..]), "{errors}");
+        within += usize::from(at != epoch * steps / epochs);
+    }
+    cut.finish();
+    assert!(cut.results() == whole.results() && cut.curves() == whole.curves());
+}
+
+/// In a file system of its own: too small for another checkpoint, read-only, then large enough.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_space_or_leave_to_write_the_last_checkpoint_stays() {
+    let (whole, cut) = (Folder::new("enough"), Folder::new("space"));
+    whole.finish();
+    let script = r#"
+        set -e
+        mkdir disk
+        mount -t tmpfs -o size=1m none disk
+        cd disk
+        "$@" --stop-after 2
+        cp -r run before
+        head -c 1m /dev/zero > filling 2> ../filling.txt || true
+        truncate -s -12k filling
+        go_on() { "$0" train --resume --out run; }
+        if go_on 2> full.txt; then exit 3; fi
+        cmp run/checkpoint.safetensors before/checkpoint.safetensors
+        ls -A run | grep tmp && exit 4
+        mount -o remount,ro .
+        if go_on 2> ../read-only.txt; then exit 5; fi
+        mount -o remount,rw .
+        cmp run/checkpoint.safetensors before/checkpoint.safetensors
+        cp full.txt ..
+        rm filling
+        go_on
+        cp -r run ..
+    "#;
+    let mut command = Command::new("unshare");
+    command.current_dir(&cut.0).args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+    command.arg(env!("CARGO_BIN_EXE_polychron")).arg(env!("CARGO_BIN_EXE_polychron")).args(RUN);
+    let Ok(output) = command.output() else {
+        eprintln!("skipped: no unshare here");
+        return;
+    };
+    let errors = text(&output.stderr);
+    if errors.contains("unshare") || errors.contains("mount:") {
+        eprintln!("skipped: no file system can be mounted here: {errors}");
+        return;
+    }
+    assert!(output.status.success(), "{}: {errors}", output.status);
+    for (file, problem) in [("full.txt", "No space left"), ("read-only.txt", "Read-only")] {
+        let said = text(&fs::read(cut.0.join(file)).unwrap());
+        let lines: Vec<_> = said.lines().filter(|line| !line.starts_with("epoch ")).collect();
+        assert_eq!(lines.len(), 1, "{said}");
+        assert!(lines[0].starts_with("error: run/checkpoint.safetensors: "), "{said}");
+        assert!(lines[0].contains(problem), "{said}");
+    }
+    assert!(cut.results() == whole.results() && cut.curves() == whole.curves());
+}
