@@ -5,6 +5,8 @@ use std::sync::mpsc::sync_channel;
 
 /// What waits to be used, at most.
 const DEPTH: usize = 2;
+/// What is held at a time: one used, one made, and those that wait.
+pub(crate) const HELD: usize = DEPTH + 2;
 
 /// Calls `take` with what `make` makes of every item, in order, while a thread makes the next ones; with one thread,
 /// in turns. Ends early where `take` says that this is enough, or with the first failure of either; whether every item was

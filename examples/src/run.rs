@@ -78,7 +78,8 @@ impl<B: Machine> Run<B> {
         self.trainer.restore(&state).map_err(at(path.display()))?;
         let (epoch, step) = (state.epoch, state.step);
         let Some(batches) = self.batches_begun() else {
-            fail!("{}: step {step} is not one of epoch {}", path.display(), epoch + 1)
+            let epoch = epoch.saturating_add(1);
+            fail!("{}: step {step} is not one of epoch {epoch}", path.display())
         };
         let items = self.task.epoch(epoch)?[..batches].iter().map(Vec::len).sum();
         if begun.correct > items || !begun.loss.is_finite() {

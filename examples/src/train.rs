@@ -1,5 +1,6 @@
 //! `train`: what is trained, where, and whether it can be.
 
+use crate::ahead;
 use crate::config::{Backend, Config, Protocol, Select};
 use crate::error::{Result, fail};
 use crate::machine::{self, Machine};
@@ -117,7 +118,8 @@ pub(crate) fn same(found: &Config, place: &Path, expected: &Config, who: &str) -
     }
 }
 
-/// Takes one step of a trainer that is thrown away: what the machine cannot hold fails here, with the batch that it can.
+/// Takes one step of a trainer that is thrown away and evaluates it, beside as many batches as wait while training: what the
+/// machine cannot hold fails here, on a device with the batch that it can.
 pub(crate) fn rehearse<B: Machine>(
     backend: &impl Fn() -> Result<B>,
     config: &Config,
@@ -126,10 +128,13 @@ pub(crate) fn rehearse<B: Machine>(
     task.epoch(0)?;
     let take = |batch| -> Result<()> {
         let mut trainer = machine::trainer(backend()?, config, task.ends())?;
-        match trainer.step(&task.largest(batch)?.view()) {
-            Ok(_) | Err(TrainError::Diverged { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+        let blocks = (0..ahead::HELD).map(|_| task.largest(batch)).collect::<Result<Vec<_>>>()?;
+        match trainer.step(&blocks[0].view()) {
+            Ok(_) | Err(TrainError::Diverged { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
+        trainer.evaluate(&blocks[0].view())?;
+        Ok(())
     };
     let whole = config.data.batch;
     let failure = match take(whole) {

@@ -822,12 +822,9 @@ fn checkpoints_that_do_not_fit_are_refused() {
         ("select = \"valid\"\nmore = 1\n", "more"),
     ] {
         let path = "valid/checkpoint.safetensors";
-        folder.edit(path, |header, _| {
-            let metadata = &mut header["__metadata__"]["polychron"];
-            let mut parts: Value = serde_json::from_str(metadata.as_str().unwrap()).unwrap();
+        edit_metadata(&folder, path, |parts| {
             let config = parts["config"].as_str().unwrap().replace("select = \"valid\"\n", "");
             parts["config"] = (config + change).into();
-            *metadata = parts.to_string().into();
         });
         let line = folder.fail(&["train", "--resume", "--out", "valid"]);
         assert!(line.contains(path) && line.contains(named), "{line}");
@@ -842,6 +839,60 @@ fn checkpoints_that_do_not_fit_are_refused() {
     assert!(line.contains("run/model.safetensors"), "{line}");
     let line = folder.fail(&["train", "--resume", "--out", "nowhere"]);
     assert!(line.contains("nowhere/config.toml"), "{line}");
+}
+
+/// Edits the configuration and the numbers that a checkpoint has beside its tensors.
+fn edit_metadata(folder: &Folder, path: &str, change: impl Fn(&mut Value)) {
+    folder.edit(path, |header, _| {
+        let metadata = &mut header["__metadata__"]["polychron"];
+        let mut parts: Value = serde_json::from_str(metadata.as_str().unwrap()).unwrap();
+        change(&mut parts);
+        *metadata = parts.to_string().into();
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_checkpoint_that_claims_a_larger_network_takes_no_memory_for_it() {
+    let folder = Folder::new("claims");
+    folder.train("begun", &["--stop-after", "1"]);
+    folder.train("done", &[]);
+    for path in ["begun/checkpoint.safetensors", "done/model.safetensors"] {
+        edit_metadata(&folder, path, |parts| {
+            let config = parts["config"].as_str().unwrap();
+            parts["config"] = config.replace("hidden = [8]", "hidden = [16000, 8000]").into();
+        });
+        let run = path.split('/').next().unwrap();
+        folder.replace(&format!("{run}/config.toml"), "hidden = [8]", "hidden = [16000, 8000]");
+    }
+    for (args, named) in [
+        (&["train", "--resume", "--out", "begun"][..], "begun/checkpoint.safetensors: tensor "),
+        (&["eval", "done"], "done/model.safetensors: tensor "),
+        (&["inspect", "done"], "done/model.safetensors: tensor "),
+        (&["export", "done", "-o", "model.pcn"], "done/model.safetensors: tensor "),
+    ] {
+        let errors = folder.limited("-v 2000000", args);
+        assert!(errors.contains(named) && errors.lines().count() == 1, "{args:?}: {errors}");
+    }
+}
+
+#[test]
+fn steps_that_fit_no_epoch_are_refused() {
+    let folder = Folder::new("steps");
+    folder.train("run", &["--stop-after", "1"]);
+    let path = "run/checkpoint.safetensors";
+    let whole = folder.bytes(path);
+    for (key, value, named) in [
+        ("step", 1_000_000_u64, "step 1000000 is not one of epoch 2"),
+        ("step", 0, "step 0 is not one of epoch 2"),
+        ("epoch", u64::MAX, "is not one of epoch"),
+        ("correct", 1, "is not of 0 items"),
+    ] {
+        fs::write(folder.0.join(path), &whole).unwrap();
+        edit_metadata(&folder, path, |parts| parts[key] = value.into());
+        let line = folder.fail(&["train", "--resume", "--out", "run"]);
+        assert!(line.contains(path) && line.contains(named), "{key}: {line}");
+    }
 }
 
 #[cfg(target_os = "linux")]
