@@ -333,7 +333,24 @@ fn what_cannot_be_trained_leaves_nothing() {
         let args = [&["train", "--out", "refused"], &SMALL[..], &large].concat();
         let errors = folder.limited("-v 1000000", &args);
         assert!(errors.contains("steps = 65536") && errors.contains("memory"), "{errors}");
-        assert!(!folder.0.join("refused").exists());
+        assert!(folder.list(".").is_empty());
+
+        let args = ["train", "--out", "refused", "--threads", "2", "--set", "data.batch=1024"];
+        for limit in ["-v 150000", "-v 300000", "-v 500000"] {
+            let errors = folder.limited(limit, &args);
+            assert!(errors.contains("memory") && errors.lines().count() == 1, "{limit}: {errors}");
+            assert!(folder.list(".").is_empty());
+        }
+        folder.train("run", &[]);
+        folder.replace("run/config.toml", "steps = 60", "steps = 20000");
+        edit_metadata(&folder, "run/model.safetensors", |parts| {
+            let config = parts["config"].as_str().unwrap();
+            parts["config"] = config.replace("steps = 60", "steps = 20000").into();
+        });
+        let before = folder.list("run");
+        let errors = folder.limited("-v 300000", &["eval", "run"]);
+        assert!(errors.contains("memory") && errors.lines().count() == 1, "{errors}");
+        assert_eq!(folder.list("run"), before);
     }
 }
 

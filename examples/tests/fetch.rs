@@ -92,16 +92,36 @@ fn failures_are_one_line() {
     assert!(fails(&folder, &FETCH).contains("sources.toml:2: "));
 }
 
+/// A download under a limit of the shell.
+#[cfg(target_os = "linux")]
+fn limited(folder: &Path, limit: &str) -> Output {
+    let script = format!("trap '' XFSZ; ulimit {limit}; exec \"$@\"");
+    let mut command = Command::new("sh");
+    command.current_dir(folder).args(["-c", &script, "sh", env!("CARGO_BIN_EXE_polychron")]);
+    command.args(FETCH).output().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_archive_larger_than_memory_is_fetched() {
+    let file = vec![7; 160 << 20];
+    let server = Server::new(&file, &[Answer::Right]);
+    let folder = sources("larger", &server, &file);
+    let list = fs::read_to_string(folder.join("sources.toml")).unwrap();
+    fs::write(folder.join("sources.toml"), list.replace("max_mib = 1", "max_mib = 200")).unwrap();
+    let output = limited(&folder, "-v 120000");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::metadata(folder.join("data/shd_test.h5.gz")).unwrap().len(), 160 << 20);
+    fs::remove_dir_all(folder).unwrap();
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_that_cannot_be_written_on_is_said() {
     let file = fixture();
     let server = Server::new(&file, &[Answer::Right]);
     let folder = sources("limited", &server, &file);
-    let script = "trap '' XFSZ; ulimit -f 1; exec \"$@\"";
-    let mut command = Command::new("sh");
-    command.current_dir(&folder).args(["-c", script, "sh", env!("CARGO_BIN_EXE_polychron")]);
-    let output = command.args(FETCH).output().unwrap();
+    let output = limited(&folder, "-f 1");
     let line = String::from_utf8(output.stderr).unwrap();
     assert!(line.starts_with("error: data/shd_train.h5.gz.part: File too large"), "{line}");
     assert_eq!((output.status.code(), line.lines().count(), server.asked().len()), (Some(1), 1, 1));
