@@ -181,6 +181,26 @@ fn synapses_side_by_side_are_the_same_numbers() {
     }
 }
 
+#[test]
+fn taps_of_any_sigma_sum_to_one_and_have_finite_gradients() {
+    for (_, kernel) in AnyKernel::ALL {
+        for taps in [1, 25, 120] {
+            for sigma in [0.0, 1e-30, 0.23, 1e4, 1e20, 1e30, f32::MAX] {
+                let last = (taps - 1) as f32;
+                for delay in [0.0, 0.5 * last, last] {
+                    let mut x = vec![f32::NAN; taps];
+                    kernel.taps(delay, sigma, &mut x);
+                    let sum: f32 = x.iter().sum();
+                    assert!((sum - 1.0).abs() < 1e-5, "{kernel:?} {sigma} {delay}: {sum}");
+                    let g = kernel.backward(1e4, delay, sigma, &vec![1e15; taps]);
+                    let finite = [g.weight, g.delay, g.sigma].iter().all(|g| g.is_finite());
+                    assert!(finite, "{kernel:?} {sigma} {delay}: {g:?}");
+                }
+            }
+        }
+    }
+}
+
 fn places(shape: Shape) -> impl Iterator<Item = (usize, usize, usize)> {
     (0..shape.len()).map(move |n| {
         (n / shape.width / shape.batch, n / shape.width % shape.batch, n % shape.width)

@@ -208,7 +208,10 @@ fn a_number_that_is_none_stops_before_the_step() {
     let before = trainer.state().unwrap();
     data.x[0] = f64::NAN;
     let error = trainer.step(&data.batch()).unwrap_err();
-    assert_eq!(error.to_string(), "loss, gradient or parameter is not finite in epoch 0, step 0");
+    assert_eq!(
+        error.to_string(),
+        "loss, statistic, gradient, parameter or moment is not finite in epoch 0, step 0"
+    );
     let after = trainer.state().unwrap();
     for (b, a) in before.tensors.iter().zip(&after.tensors) {
         if !b.name.contains("running") {
@@ -229,6 +232,22 @@ fn without_a_norm_a_number_that_is_none_stops_too() {
     data.x[0] = f64::NAN;
     let mut trainer = small(1);
     assert!(trainer.step(&data.batch()).is_err());
+}
+
+#[test]
+fn a_square_that_is_infinite_stops_too() {
+    let mut steep = Data::new(3);
+    steep.targets.iter_mut().for_each(|y| *y *= 1e200);
+    let mut loud = Data::new(3);
+    loud.x.iter_mut().for_each(|x| *x *= 1e200);
+    for (data, part) in [(steep, "adam.second.weights"), (loud, "hidden.0.running_var")] {
+        let mut trainer = small(1);
+        let stopped = trainer.step(&data.batch());
+        assert!(matches!(stopped, Err(TrainError::Diverged { .. })), "{part}: {stopped:?}");
+        let state = trainer.state().unwrap();
+        let tensor = state.tensors.iter().find(|tensor| tensor.name == part).unwrap();
+        assert!(tensor.values.contains(&f64::INFINITY), "{part}");
+    }
 }
 
 #[test]

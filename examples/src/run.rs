@@ -311,7 +311,7 @@ fn diverged(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Failure
     let rate = config.train.rate;
     let (epoch, kept) = (epoch + 1, folder.join(CHECKPOINT));
     Failure(format!(
-        "epoch {epoch}, batch {batch}: the loss or a gradient is not finite at train.rate = {rate:?}; {} keeps the last good state",
+        "epoch {epoch}, batch {batch}: the loss, a gradient or a parameter is not finite at train.rate = {rate:?}; {} keeps the last good state",
         kept.display()
     ))
 }

@@ -19,7 +19,10 @@ template <class R>
 __device__ inline R width_of(unsigned kernel, R sigma, R &by_sigma) {
     by_sigma = kernel == GAUSS || kernel == MAX_TENT ? sign(sigma) : R(0);
     if (kernel == GAUSS) return magnitude(sigma) + R(0.27);
-    return kernel == MAX_TENT ? magnitude(sigma) + R(1) : R(1);
+    if (kernel != MAX_TENT) return R(1);
+    R size = magnitude(sigma), flat = R(1ull << 60);
+    if (size > flat) by_sigma = R(0);
+    return size > flat ? flat : size + R(1);
 }
 
 // The tap at which a discrete kernel has its weight.

@@ -11,7 +11,8 @@ pub struct Gauss;
 
 /// A triangle of half width `s = |sigma| + 1` steps (`max` of the DCLS packages).
 ///
-/// `g = max(0, s - |u|)`; with sigma 0 and a whole delay it is one tap, whose delay has no gradient.
+/// `g = max(0, s - |u|)`; with sigma 0 and a whole delay it is one tap, whose delay has no gradient. From a sigma of 2^60 on,
+/// where all taps are equal, the width stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Max;
 
@@ -28,6 +29,10 @@ pub struct Discrete;
 
 /// -ln(1e-30).
 const NEGLIGIBLE: f64 = 69.07755278982137;
+
+/// A sigma of [`Max`] whose triangle is flat even in `f64`, while sums of heights times gradients are far from overflow in
+/// `f32`: 2^60.
+const FLAT: f64 = (1u64 << 60) as f64;
 
 /// A tap counts down to this share of the rounding of the largest: derivatives weigh far taps more.
 const MARGIN: f64 = 1.0 / 256.0;
@@ -79,7 +84,8 @@ fn tent<R: Real>(j: usize, delay: R, width: R) -> Tap<R> {
 impl<R: Real> DelayKernel<R> for Max {
     #[inline]
     fn width(&self, sigma: R) -> (R, R) {
-        (sigma.abs() + R::one(), sign(sigma))
+        let (size, flat) = (sigma.abs(), R::of(FLAT));
+        if size > flat { (flat, R::zero()) } else { (size + R::one(), sign(sigma)) }
     }
 
     #[inline]

@@ -13,7 +13,8 @@ pub enum TrainError<E> {
     Network(NetworkError),
     /// The state is not of this network.
     State(StateError),
-    /// The loss, a gradient or an updated parameter is no longer a finite number: go on from an earlier state.
+    /// The loss, a running statistic, a gradient, an updated parameter or its moment is no longer a finite number: go on from an
+    /// earlier state.
     Diverged {
         /// Epoch, from 0.
         epoch: u64,
@@ -29,7 +30,10 @@ impl<E: fmt::Display> fmt::Display for TrainError<E> {
             Self::Network(e) => e.fmt(f),
             Self::State(e) => e.fmt(f),
             Self::Diverged { epoch, step } => {
-                write!(f, "loss, gradient or parameter is not finite in epoch {epoch}, step {step}")
+                write!(
+                    f,
+                    "loss, statistic, gradient, parameter or moment is not finite in epoch {epoch}, step {step}"
+                )
             }
         }
     }

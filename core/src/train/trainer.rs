@@ -166,16 +166,20 @@ where
     /// One step of learning on a batch.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] for a loss or gradient that is not finite, before anything but the running statistics has
-    /// changed, or for a parameter that the step made so; what the backend reports.
+    /// [`TrainError::Diverged`] for a loss, running statistic or gradient that is not finite, before anything but the running
+    /// statistics has changed, or for a parameter or moment that the step made so; what the backend reports.
     pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport<R>, TrainError<B::Error>> {
         let report = self.accumulate(batch)?;
         let diverged = TrainError::Diverged { epoch: self.epoch, step: self.step };
-        if !report.loss.is_finite() || !self.are_finite(&self.gradients)? {
+        let backend = &self.model.backend;
+        let running = (&self.model.running, self.model.layout.total.norm.len());
+        let seen = [&self.sized(&self.gradients)[..], &[running]].concat();
+        if !report.loss.is_finite() || !backend.are_finite(&seen)? {
             return Err(diverged);
         }
         self.update()?;
-        if !self.are_finite(&self.model.values)? {
+        let made = [self.sized(&self.model.values), self.sized(&self.second)].concat();
+        if !self.model.backend.are_finite(&made)? {
             return Err(diverged);
         }
         self.step += 1;
@@ -300,15 +304,14 @@ where
         Ok(StepReport { loss, correct })
     }
 
-    /// A step function hides a membrane that is no number: such a neuron is silent and the loss stays finite. Gradients and
-    /// parameters tell.
-    fn are_finite(&self, groups: &Groups<B::Buffer>) -> Result<bool, B::Error> {
+    /// Buffers with their lengths, to be looked at for numbers that are not finite: a step function hides a membrane that is no
+    /// number, such a neuron is silent and the loss stays finite; a gradient whose square is infinite moves nothing, its second
+    /// moment is. First moments are finite where the second ones are.
+    fn sized<'a>(&self, groups: &'a Groups<B::Buffer>) -> [(&'a B::Buffer, usize); 5] {
         let total = &self.model.layout.total;
         let sizes = [&total.synapses, &total.synapses, &total.sigma, &total.norm, &total.neuron];
         let groups = groups.list();
-        self.model
-            .backend
-            .are_finite(&core::array::from_fn::<_, 5, _>(|n| (groups[n], sizes[n].len())))
+        core::array::from_fn(|n| (groups[n], sizes[n].len()))
     }
 
     fn make_workspace(

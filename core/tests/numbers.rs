@@ -1,0 +1,50 @@
+//! Single precision against double precision: the worst error of every operation, over seeded draws and the edges of what is
+//! allowed.
+#![cfg(feature = "alloc")]
+
+#[path = "numbers/measure.rs"]
+mod measure;
+#[path = "numbers/models.rs"]
+mod models;
+#[path = "numbers/stages.rs"]
+mod stages;
+
+use measure::{Row, Worst};
+
+/// Prints the worst errors as `core/NUMBERS.md` holds them, and checks that file: the same rows, and no error above the one it
+/// states.
+#[test]
+fn table() {
+    let file = include_str!("../NUMBERS.md");
+    let rows = [models::rows(), stages::rows()].concat();
+    println!("| operation | result | relative error | ULPs |\n|---|---|---|---|");
+    rows.iter().for_each(|row| println!("{row}"));
+    let mut lines = file.lines().filter(|line| line.starts_with("| ")).skip(1);
+    for row in &rows {
+        let line = lines.next().unwrap_or_default();
+        assert!(row.is_within(line), "NUMBERS.md: {line:?}, not {row}");
+    }
+    assert_eq!(lines.next(), None, "NUMBERS.md has a row too many");
+}
+
+/// Negative control: a row that states less than was found, or something else, is refused.
+#[test]
+fn claims_below_the_error_are_refused() {
+    let mut worst = Worst::default();
+    worst.add(1.0, 1.0, 0.0);
+    worst.add(1.0 + 3.0 * f32::EPSILON, 1.0, 0.0);
+    let row = Row { operation: "sum".into(), result: "value", worst, ulps: true };
+    assert_eq!(row.to_string(), "| sum | value | 5e-7 | 4 |");
+    for (line, holds) in [
+        ("| sum | value | 5e-7 | 4 |", true),
+        ("| sum | value | 5e-7 | 2 |", false),
+        ("| sum | value | 1e-7 | 4 |", false),
+        ("| sum | value | 5e-7 | - |", false),
+        ("| sum | slope | 5e-7 | 4 |", false),
+        ("", false),
+    ] {
+        assert_eq!(row.is_within(line), holds, "{line}");
+    }
+    worst.add(f32::NAN, 1.0, 0.0);
+    assert!(!Row { worst, ..row }.is_within("| sum | value | 5e-7 | 4 |"));
+}
