@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use half::slice::HalfFloatSliceExt as _;
-use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions};
+use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions, StringSize, VarLenKind};
 use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 
 use crate::{Error, Recording, Recordings, TimeFormat, bytes, parallel};
@@ -22,6 +22,8 @@ use crate::{Error, Recording, Recordings, TimeFormat, bytes, parallel};
 /// Channels of the published files.
 pub const CHANNELS: usize = 700;
 
+/// Most classes: labels are 16 bits wide.
+const MAX_KEYS: usize = 1 << 16;
 /// Slack for chunks that are larger than their contents.
 const CHUNK_SLACK: usize = 16 << 20;
 
@@ -227,9 +229,29 @@ impl File<'_> {
     }
 
     fn keys(&self) -> Result<Vec<String>, Error> {
-        let keys = self.dataset("extra/keys")?;
-        self.one_dimensional(&keys, "extra/keys")?;
-        keys.read_strings().map_err(|e| self.format(e))
+        let path = "extra/keys";
+        let set = self.dataset(path)?;
+        let n = self.one_dimensional(&set, path)?;
+        if n > MAX_KEYS as u64 {
+            return Err(self.format(format!("{path} has {n} rows, more than {MAX_KEYS}")));
+        }
+        let varies = match set.dtype() {
+            Datatype::VarLen { kind, .. } => *kind == VarLenKind::String,
+            Datatype::String { size, .. } => *size == StringSize::Variable,
+            _ => false,
+        };
+        if !varies {
+            return set.read_strings().map_err(|e| self.format(e));
+        }
+        let n = n as usize;
+        let rows = self.rows(set, path, 1, n)?;
+        (0..n).map(|i| self.text(rows.bytes(i)?, &format!("{path}[{i}]"))).collect()
+    }
+
+    /// A string up to its end or its first NUL.
+    fn text(&self, mut bytes: Vec<u8>, field: &str) -> Result<String, Error> {
+        bytes.truncate(bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len()));
+        String::from_utf8(bytes).map_err(|e| self.format(format!("{field}: {e}")))
     }
 
     /// The rows of a variable-length data set of `n` rows, of values of `size` bytes.
@@ -269,10 +291,11 @@ impl File<'_> {
         self.hdf5.dataset(path).map_err(|e| self.format(e))
     }
 
-    fn one_dimensional(&self, set: &Dataset, path: &str) -> Result<(), Error> {
-        match set.shape() {
-            [_] => Ok(()),
-            shape => Err(self.format(format!("{path} has shape {shape:?}, not one dimension"))),
+    /// The rows of a data set that has nothing else.
+    fn one_dimensional(&self, set: &Dataset, path: &str) -> Result<u64, Error> {
+        match *set.shape() {
+            [n] => Ok(n),
+            ref shape => Err(self.format(format!("{path} has shape {shape:?}, not one dimension"))),
         }
     }
 

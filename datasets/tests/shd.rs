@@ -90,6 +90,11 @@ fn a_bad_value_is_named_with_its_file_and_place() {
         ("short_units.h5.gz", "x.h5: spikes/units has 3 rows, but labels has 4"),
         ("short_speakers.h5.gz", "x.h5: extra/speaker has 3 rows, but labels has 4"),
         ("aliased.h5.gz", "x.h5: spikes/times refers to more values than the file holds"),
+        (
+            "aliased_keys.h5.gz",
+            "x.h5: extra/keys refers to more values than the file holds",
+        ),
+        ("many_keys.h5.gz", "x.h5: extra/keys has 65537 rows, more than 65536"),
     ] {
         assert_eq!(error(name), message, "{name}");
     }
