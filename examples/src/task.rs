@@ -264,8 +264,9 @@ fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
         group: options.group,
         max_steps: Some(options.steps).filter(|&steps| steps > 0),
     };
+    let channels = Some(options.channels).filter(|&channels| channels > 0);
     let open = |name: &str| -> Result<Dataset> {
-        let recordings = shd::read(find(folder, name)?, options.channels)?;
+        let recordings = shd::read(find(folder, name)?, channels)?;
         Ok(Dataset::from_recordings(&recordings, &binning)?)
     };
     let mut data = open(&options.train_file)?;

@@ -395,10 +395,14 @@ fn recordings_become_a_file_to_train_on() {
             assert!(text(&output.stdout).contains("16 recordings, 2 classes"));
         }
         assert_eq!(folder.bytes(&out), folder.bytes(&again));
-        let channels = channels.to_string();
-        let stats = ["data", "stats", &out, "--channels", &channels, "--group", "4", "--json"];
-        assert_eq!(last_line(&folder.run(&stats))["samples"], 16);
+        let stats = ["data", "stats", &out, "--group", "4", "--json"];
+        let stats = last_line(&folder.run(&stats));
+        assert_eq!((&stats["samples"], &stats["channels"]), (&16.into(), &(channels / 4).into()));
     }
+    let line = folder.fail(&["data", "stats", "delta.h5"]);
+    assert!(line.contains("delta.h5: group = 5 does not divide 48 channels"), "{line}");
+    let line = folder.fail(&["data", "stats", "delta.h5", "--channels", "700"]);
+    assert!(line.contains("extra/channels = 48 is not 700"), "{line}");
     let before = folder.list(".");
     let line = folder.fail(&["data", "encode", "wavs", "--out", "delta.h5"]);
     assert!(line.contains("delta.h5: exists"), "{line}");

@@ -37,9 +37,9 @@ struct Source {
     /// Neighbouring channels summed into one (.h5)
     #[arg(long, default_value_t = 5)]
     group: usize,
-    /// Channels of the file (.h5)
-    #[arg(long, default_value_t = shd::CHANNELS)]
-    channels: usize,
+    /// Channels of the file (.h5); by default what it says, else 700
+    #[arg(long)]
+    channels: Option<usize>,
 }
 
 /// Runs `data`.
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn order_shows_what_is_trained_on() {
         let path = "order".into();
-        let source = Source { path, dt_ms: 10, group: 5, channels: shd::CHANNELS };
+        let source = Source { path, dt_ms: 10, group: 5, channels: None };
         let config = presets::load(Some("order"), None, &[]).unwrap();
         assert!(source.open().unwrap() == task::Task::load(&config, None).unwrap().data);
     }
