@@ -112,26 +112,33 @@ impl Dataset {
         speakers
     }
 
-    /// Checks what a trainer relies on.
+    /// Checks what a trainer relies on: [`Dataset::check_samples`], and that there is something to tell apart.
     ///
     /// # Errors
-    /// There are no samples or all are of one class; a sample has no steps or no spikes, or is dense and of another
-    /// size; a label, a step or a channel is out of range; entries are out of order; a value is not finite.
+    /// As [`Dataset::check_samples`], or all samples are of one class.
     pub fn validate(&self) -> Result<(), Error> {
+        self.check_samples()?;
+        let first = self.samples.first().map_or(0, |s| s.label);
+        if self.samples.iter().all(|s| s.label == first) {
+            return Err(self.value("label".into(), first, "is the only class present"));
+        }
+        Ok(())
+    }
+
+    /// Checks every sample, those of a file before they are appended to another's, say.
+    ///
+    /// # Errors
+    /// There are no samples; a sample has no steps or no spikes, or is dense and of another size; a label, a step or a
+    /// channel is out of range; entries are out of order; a value is not finite.
+    pub fn check_samples(&self) -> Result<(), Error> {
         if self.class_names.len() != self.classes {
             let problem = format!("names for {} classes", self.classes);
             return Err(self.value("class_names".into(), self.class_names.len(), problem));
         }
-        for (n, sample) in self.samples.iter().enumerate() {
-            self.check(n, sample)?;
-        }
-        let Some(first) = self.samples.first() else {
+        if self.samples.is_empty() {
             return Err(self.value("samples".into(), "[]", "holds no sample"));
-        };
-        if self.samples.iter().all(|s| s.label == first.label) {
-            return Err(self.value("label".into(), first.label, "is the only class present"));
         }
-        Ok(())
+        self.samples.iter().enumerate().try_for_each(|(n, sample)| self.check(n, sample))
     }
 
     fn check(&self, n: usize, sample: &SpikeTrain) -> Result<(), Error> {

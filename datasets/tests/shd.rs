@@ -145,6 +145,7 @@ fn a_wrong_type_is_named() {
 fn one_class_reads_but_does_not_train() {
     let read = shd::read(fixture("one_class.h5.gz"), None).unwrap();
     let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
+    data.check_samples().unwrap();
     let error = data.validate().unwrap_err().to_string();
     assert!(error.ends_with("one_class.h5.gz: label = 1 is the only class present"), "{error}");
 }

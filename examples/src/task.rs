@@ -267,7 +267,9 @@ fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
     let channels = Some(options.channels).filter(|&channels| channels > 0);
     let open = |name: &str| -> Result<Dataset> {
         let recordings = shd::read(find(folder, name)?, channels)?;
-        Ok(Dataset::from_recordings(&recordings, &binning)?)
+        let data = Dataset::from_recordings(&recordings, &binning)?;
+        data.check_samples()?;
+        Ok(data)
     };
     let mut data = open(&options.train_file)?;
     let mut parts = Parts { train: data.samples.len(), valid: 0, test: 0 };

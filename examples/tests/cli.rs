@@ -1,5 +1,6 @@
 //! The command line: what it writes, that a run repeats and resumes bit for bit, and how it fails.
 
+use polychron_datasets::shd;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -477,6 +478,20 @@ fn missing_and_damaged_data_is_named() {
     ]);
     assert!(line.contains("nan.h5.gz") && line.contains("NaN"), "{line}");
     assert!(folder.list(".").is_empty());
+
+    // The third item spikes at 0.1 s alone; in the file to train on, every one does at 0 s.
+    fs::copy(fixtures.join("small.h5"), folder.0.join("test.h5")).unwrap();
+    let mut early = shd::read(fixtures.join("small.h5"), None).unwrap();
+    early.items.iter_mut().for_each(|item| item.times[0] = 0.0);
+    fs::write(folder.0.join("train.h5"), shd::to_bytes(&early).unwrap()).unwrap();
+    let files = ["data.source=h5", "data.train_file=train.h5", "data.test_file=test.h5"];
+    let set = files.into_iter().chain(["data.steps=8"]).flat_map(|set| ["--set", set]);
+    let train: Vec<_> = ["train", "--data", "."].into_iter().chain(set).collect();
+    let line = folder.fail(&train);
+    assert!(line.contains("test.h5: samples[2].entries = [] holds no spike"), "{line}");
+    let one_class = fixtures.join("one_class.h5.gz");
+    let stats = last_line(&folder.run(&["data", "stats", one_class.to_str().unwrap(), "--json"]));
+    assert_eq!(stats["samples"], 4);
 
     fs::write(folder.0.join("note.bin.gz"), "no spikes here").unwrap();
     assert!(folder.fail(&["data", "stats", "note.bin.gz"]).contains("note.bin.gz"));

@@ -74,7 +74,7 @@ impl Source {
             let options = BinOptions { dt_ms, group, ..BinOptions::default() };
             Dataset::from_recordings(&recordings, &options)?
         };
-        data.validate()?;
+        data.check_samples()?;
         Ok(data)
     }
 }
