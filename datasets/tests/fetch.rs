@@ -205,6 +205,23 @@ fn two_processes_do_not_write_one_file() {
     assert!(server.asked().is_empty() && folder.read("a.h5.gz.part") == file[..700]);
     drop(held);
     assert_eq!(fetched().unwrap(), Outcome::Fetched);
+
+    let (packed, folder) = (folder::gzip(&file), Folder::new("locked_archive"));
+    folder.write("b.h5.gz", &packed);
+    let held = File::open(folder.0.join("b.h5.gz")).unwrap();
+    held.lock().unwrap();
+    let url = server.url("b.h5.gz");
+    let sum = md5(&packed);
+    let text = format!("[[set]]\nurl = {url:?}\nmd5 = \"{sum}\"\nto = \"b.h5\"\nmax_mib = 4");
+    let sources = Sources::from_toml(&text, "test").unwrap();
+    let archive = &sources.archives("set").unwrap()[0];
+    let unpacked = || fetch(archive, &folder.0, &PATIENCE, &mut |_| ());
+    let line = unpacked().unwrap_err().to_string();
+    assert!(line.contains("b.h5.gz: ") && line.contains("another process"), "{line}");
+    assert_eq!(folder.list(), ["b.h5.gz"]);
+    drop(held);
+    assert_eq!(unpacked().unwrap(), Outcome::Unpacked);
+    assert!(folder.read("b.h5") == file);
 }
 
 #[test]
