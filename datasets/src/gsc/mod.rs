@@ -47,7 +47,8 @@ pub struct Commands {
 ///
 /// # Errors
 /// There are no recordings or no lists; a list names a recording twice or one that there is not; a recording cannot be
-/// read, is no whole wav file or has another rate than 16 kHz or more than one channel.
+/// read, is no whole wav file or has another rate than 16 kHz or more than one channel; a word folder holds other files
+/// only.
 pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Commands, Error> {
     let folder = Folder::list(folder.as_ref())?;
     let [train, valid, test] = [0, 1, 2].map(|part: usize| folder.parts[part].len());
