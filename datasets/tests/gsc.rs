@@ -173,7 +173,7 @@ fn what_is_kept_is_what_was_made_by_any_number_of_threads() {
 fn spectra_are_made_anew_when_anything_changed() {
     let damaged = "happy/c_nohash_0.wav";
     type Change<'a> = (&'a str, &'a dyn Fn(&Commands));
-    let changes: [Change<'_>; 8] = [
+    let changes: [Change<'_>; 10] = [
         ("flipped", &|c| {
             let mut bytes = fs::read(c.0.join(CACHE)).unwrap();
             let middle = bytes.len() / 2;
@@ -193,6 +193,16 @@ fn spectra_are_made_anew_when_anything_changed() {
         ("added", &|c| c.put("happy/d_nohash_0.wav", &fs::read(fixture("happy")).unwrap())),
         ("renamed", &|c| {
             fs::rename(c.0.join("happy/a_nohash_0.wav"), c.0.join("happy/a_nohash_9.wav")).unwrap();
+        }),
+        ("touched", &|c| {
+            let file = fs::File::options().write(true).open(c.0.join("happy/a_nohash_0.wav"));
+            let later = SystemTime::UNIX_EPOCH + CHANGED + Duration::from_nanos(1000);
+            file.unwrap().set_modified(later).unwrap();
+        }),
+        ("longer", &|c| {
+            let mut bytes = fs::read(fixture("happy")).unwrap();
+            bytes.push(0);
+            c.put("happy/a_nohash_0.wav", &bytes);
         }),
         ("divided", &|c| c.put("validation_list.txt", b"happy/a_nohash_0.wav\n")),
     ];
