@@ -209,6 +209,76 @@ fn masks_silence_blocks_and_nothing_else() {
 }
 
 #[test]
+fn a_warp_multiplies_every_step_by_one_factor_within_its_strength() {
+    const STEPS: u32 = 300;
+    const STRENGTH: f64 = 0.2;
+    let mut data = small([STEPS as usize; 3]);
+    data.channels = STEPS as usize;
+    // A spike a channel, so that each is known again.
+    let entry = |step| Entry { step, channel: step as u16, value: 2.0 };
+    data.samples[0].entries = (0..STEPS).map(entry).collect();
+    let warp = Augment { warp: STRENGTH, ..Default::default() };
+    let mut factors = Vec::new();
+    for seed in 0..400 {
+        let (warped, _) = samples(&warp, &data, &[0], seed, 0).remove(0);
+        assert_eq!(warped.entries.len(), STEPS as usize);
+        // floor(step * factor) = warped says that factor is in [warped, warped + 1) / step.
+        let (mut low, mut high) = (1.0 - STRENGTH, 1.0 + STRENGTH);
+        for e in &warped.entries[1..] {
+            let own = f64::from(e.channel);
+            low = f64::max(low, f64::from(e.step) / own);
+            high = f64::min(high, f64::from(e.step + 1) / own);
+            assert_eq!(e.value, 2.0);
+        }
+        assert!(low <= high, "no factor for seed {seed}: {low}, {high}");
+        let factor = (low + high) / 2.0;
+        assert!((f64::from(STEPS) * factor - warped.steps as f64).abs() < 2.0, "{}", warped.steps);
+        factors.push(factor);
+    }
+    let mean = factors.iter().sum::<f64>() / factors.len() as f64;
+    let deviation = STRENGTH / (3.0 * factors.len() as f64).sqrt();
+    assert!((mean - 1.0).abs() < 4.0 * deviation, "{mean} +- {deviation}");
+    let extremes = (1.0 - 0.95 * STRENGTH, 1.0 + 0.95 * STRENGTH);
+    assert!(factors.iter().any(|f| *f < extremes.0) && factors.iter().any(|f| *f > extremes.1));
+}
+
+#[test]
+fn thinning_keeps_every_spike_with_one_probability() {
+    const KEPT: f64 = 0.7;
+    let data = small([300, 200, 250]);
+    let drop = Augment { drop: 1.0 - KEPT, ..Default::default() };
+    let mut of_three = [0.0; 4];
+    for epoch in 0..5 {
+        for ((thinned, _), own) in
+            samples(&drop, &data, &[0, 1, 2], 0, epoch).iter().zip(&data.samples)
+        {
+            assert_eq!(thinned.steps, own.steps);
+            let mut left = thinned.entries.iter().peekable();
+            for e in &own.entries {
+                let same = left.next_if(|f| (f.step, f.channel) == (e.step, e.channel));
+                of_three[same.map_or(0, |f| f.value as usize)] += 1.0;
+            }
+            assert!(left.next().is_none());
+        }
+    }
+    let entries: f64 = of_three.iter().sum();
+    for (kept, count) in of_three.iter().enumerate() {
+        let ways = [1.0, 3.0, 3.0, 1.0][kept];
+        let share = ways * KEPT.powi(kept as i32) * (1.0 - KEPT).powi(3 - kept as i32);
+        let deviation = (share * (1.0 - share) / entries).sqrt();
+        let found = count / entries;
+        assert!(
+            (found - share).abs() < 4.0 * deviation,
+            "{kept} of 3: {found}, {share} +- {deviation}"
+        );
+    }
+    let spikes = 3.0 * entries;
+    let found = (1..4).map(|kept| kept as f64 * of_three[kept]).sum::<f64>() / spikes;
+    let deviation = (KEPT * (1.0 - KEPT) / spikes).sqrt();
+    assert!((found - KEPT).abs() < 4.0 * deviation, "{found}, {KEPT} +- {deviation}");
+}
+
+#[test]
 fn noise_comes_at_its_rate_and_takes_nothing() {
     let data = digits::embedded();
     let noise = Augment { noise: 0.05, ..Default::default() };
