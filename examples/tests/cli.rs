@@ -495,6 +495,10 @@ fn missing_and_damaged_data_is_named() {
 
     fs::write(folder.0.join("note.bin.gz"), "no spikes here").unwrap();
     assert!(folder.fail(&["data", "stats", "note.bin.gz"]).contains("note.bin.gz"));
+    fs::create_dir(folder.0.join("not.h5")).unwrap();
+    fs::rename(folder.0.join("note.bin.gz"), folder.0.join("not.h5/note.bin.gz")).unwrap();
+    let line = folder.fail(&["data", "stats", "not.h5/note.bin.gz"]);
+    assert!(line.contains("not.h5/note.bin.gz") && line.contains("SPK1"), "{line}");
     let digits = last_line(&folder.run(&["data", "stats", "digits", "--json"]));
     assert_eq!(digits["samples"], 3000);
     let line = folder.fail(&["data", "stats", data]);

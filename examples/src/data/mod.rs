@@ -66,7 +66,7 @@ impl Source {
                 "{}: is a folder; sound, as Google Speech Commands, holds no spikes",
                 path.display()
             )
-        } else if !path.to_string_lossy().contains(".h5") {
+        } else if !is_h5(path) {
             digits::read(path)?
         } else {
             let recordings = shd::read(path, self.channels)?;
@@ -77,6 +77,11 @@ impl Source {
         data.check_samples()?;
         Ok(data)
     }
+}
+
+fn is_h5(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".h5") || name.ends_with(".h5.gz")
 }
 
 #[cfg(test)]
