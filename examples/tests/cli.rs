@@ -410,6 +410,8 @@ fn recordings_become_a_file_to_train_on() {
     fs::write(folder.0.join("wavs/happy/9.wav"), "no sound").unwrap();
     let line = folder.fail(&["data", "encode", "wavs", "--out", "new.h5"]);
     assert!(line.contains("happy/9.wav"), "{line}");
+    let line = folder.fail(&["data", "encode", "wavs", "--out", "no/where/new.h5"]);
+    assert!(line.contains("new.h5: there is no folder no/where"), "{line}");
     assert_eq!(folder.list("."), before);
 
     let source =
