@@ -487,10 +487,17 @@ fn missing_and_damaged_data_is_named() {
     early.items.iter_mut().for_each(|item| item.times[0] = 0.0);
     fs::write(folder.0.join("train.h5"), shd::to_bytes(&early).unwrap()).unwrap();
     let files = ["data.source=h5", "data.train_file=train.h5", "data.test_file=test.h5"];
-    let set = files.into_iter().chain(["data.steps=8"]).flat_map(|set| ["--set", set]);
-    let train: Vec<_> = ["train", "--data", "."].into_iter().chain(set).collect();
-    let line = folder.fail(&train);
+    let train = |more: [_; 2]| {
+        let set = files.into_iter().chain(more).flat_map(|set| ["--set", set]);
+        folder.fail(&["train", "--data", "."].into_iter().chain(set).collect::<Vec<_>>())
+    };
+    let line = train(["data.steps=8", "data.dt_ms=10"]);
     assert!(line.contains("test.h5: samples[2].entries = [] holds no spike"), "{line}");
+    early.items[1].times[2] = 70.0;
+    fs::write(folder.0.join("test.h5"), shd::to_bytes(&early).unwrap()).unwrap();
+    let line = train(["data.steps=0", "data.dt_ms=1"]);
+    let named = "test.h5: samples[1].steps = 70001 is above 65536; data.steps cuts it";
+    assert!(line.contains(named), "{line}");
     let one_class = fixtures.join("one_class.h5.gz");
     let stats = last_line(&folder.run(&["data", "stats", one_class.to_str().unwrap(), "--json"]));
     assert_eq!(stats["samples"], 4);
