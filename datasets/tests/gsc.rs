@@ -77,7 +77,7 @@ impl Commands {
 fn spectra_are_those_of_torchaudio() {
     let file = fs::read(tests("golden/gsc.safetensors")).unwrap();
     let golden = SafeTensors::deserialize(&file).unwrap();
-    for word in ["happy", "backward"] {
+    for word in ["happy", "backward", "forward"] {
         for (bands, name) in [(Bands::Full, "full"), (Bands::Paper, "paper")] {
             let tensor = golden.tensor(&format!("{word}.{name}")).unwrap();
             assert_eq!(tensor.shape(), [gsc::STEPS, gsc::CHANNELS]);
