@@ -159,7 +159,7 @@ fn dense_samples_are_checked_and_not_augmented() {
     );
     let none = error(&|s| s.dense = None);
     assert!(none.ends_with("samples[3].entries = [] holds no spike"), "{none}");
-    let both = error(&|s| s.entries.push(Entry { step: 0, channel: 0, value: 1.0 }));
+    let both = error(&|s| s.entries.push(Entry { step: 0, channel: 0, count: 1 }));
     assert!(both.ends_with("samples[3].entries = 1 entries of a dense sample"), "{both}");
     let unit = error(&|s| s.dense.as_mut().unwrap().unit = f32::MAX);
     assert!(unit.contains("samples[3].dense.unit"), "{unit}");
