@@ -64,8 +64,11 @@ impl Augment {
     /// or the longest sample's steps; the channels are no multiple of `block`; a mask is longer than these, there are
     /// more, or masks without a length or a length without masks; or a sample to be changed is dense.
     pub fn check(&self, data: &Dataset) -> Result<(), Error> {
-        if *self != Self::default() && data.samples.iter().any(|s| s.dense.is_some()) {
-            return Err(Error::format(&data.name, "augmentation changes spikes, not real values"));
+        if let Some((field, value)) = self.strength()
+            && data.samples.iter().any(|s| s.dense.is_some())
+        {
+            let problem = format!("changes spikes, and {} holds real values", data.name);
+            return Err(Error::value("augment", field, value, problem));
         }
         for (field, value) in [("warp", self.warp), ("drop", self.drop), ("noise", self.noise)] {
             if !(0.0..1.0).contains(&value) {
@@ -90,6 +93,26 @@ impl Augment {
         channels
             .masks(("channel_masks", self.channel_masks), ("channel_mask", self.channel_mask))?;
         steps.masks(("time_masks", self.time_masks), ("time_mask", self.time_mask))
+    }
+
+    /// The first field that is not 0.
+    fn strength(&self) -> Option<(&'static str, f64)> {
+        [
+            ("shift_channels", self.shift_channels.into()),
+            ("block", self.block as f64),
+            ("shift_steps", self.shift_steps.into()),
+            ("warp", self.warp),
+            ("drop", self.drop),
+            ("noise", self.noise),
+            ("time_masks", self.time_masks.into()),
+            ("time_mask", self.time_mask.into()),
+            ("channel_masks", self.channel_masks.into()),
+            ("channel_mask", self.channel_mask.into()),
+            ("blend", self.blend),
+            ("cutmix", self.cutmix),
+        ]
+        .into_iter()
+        .find(|(_, strength)| *strength != 0.0)
     }
 
     /// The samples at `indices`, changed as `epoch` has it, with what is not their own; dense ones stay as they are.

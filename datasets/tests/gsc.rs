@@ -166,7 +166,9 @@ fn dense_samples_are_checked_and_not_augmented() {
 
     Augment::default().check(&whole).unwrap();
     let drop = Augment { drop: 0.5, ..Augment::default() };
-    assert!(drop.check(&whole).unwrap_err().to_string().contains("real values"));
+    let error = drop.check(&whole).unwrap_err().to_string();
+    assert!(error.starts_with("augment: drop = 0.5 changes spikes, and "), "{error}");
+    assert!(error.ends_with("/dense holds real values"), "{error}");
     assert_eq!(
         drop.samples(&whole, &Pool::default(), &[2], 0, 0),
         [(whole.samples[2].clone(), None)]
