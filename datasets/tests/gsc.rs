@@ -253,6 +253,15 @@ fn spectra_that_cannot_be_kept_are_told() {
 }
 
 #[test]
+fn what_another_process_is_writing_is_in_nobody_s_way() {
+    let commands = Commands::new("others");
+    let others = commands.0.join("polychron-full.levels.tmp");
+    fs::write(&others, "half of it").unwrap();
+    assert!(commands.read(Bands::Full).unwrap().unsaved.is_none());
+    assert_eq!(fs::read(others).unwrap(), b"half of it");
+}
+
+#[test]
 fn recordings_of_another_kind_are_named() {
     let commands = Commands::new("kinds");
     let name = "happy/b_nohash_0.wav";

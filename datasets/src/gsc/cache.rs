@@ -41,14 +41,27 @@ pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Optio
     (u32::from_le_bytes(stored) == sum).then_some(all)
 }
 
-/// Writes samples under a temporary name, then in the place of an older file.
+/// Writes samples under a temporary name, this process's own, then in the place of an older file.
 pub(super) fn store(path: &Path, key: &str, samples: &[Levels]) -> io::Result<()> {
-    let temporary = path.with_extension("levels.tmp");
+    let temporary = path.with_extension(format!("levels.{}.tmp", std::process::id()));
     let written = write(&temporary, key, samples);
-    written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
+    let renamed = written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
         // The first error is the one to report.
         let _ = std::fs::remove_file(&temporary);
-    })
+    });
+    renamed.and_then(|()| flush_folder(path))
+}
+
+/// A new name is on the disk when its folder is.
+#[cfg(unix)]
+fn flush_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn flush_folder(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn write(path: &Path, key: &str, samples: &[Levels]) -> io::Result<()> {
