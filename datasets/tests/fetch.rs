@@ -105,6 +105,20 @@ fn what_does_not_fit_is_begun_again() {
 }
 
 #[test]
+fn progress_counts_from_where_it_was_begun_again() {
+    use Answer::{Cut, Late, Right, WholeCut};
+    let (file, others) = (bytes(4 * MIB - 9), vec![b'!'; 7 * MIB / 2]);
+    let mib = |n| Some((n * MIB) as u64);
+    let asked = [Some(others.len() as u64), None, mib(1), mib(2), mib(3)];
+    whole("begun_again", &file, &others, &[Late, Cut(MIB), Cut(MIB), Cut(MIB), Right], &asked);
+
+    // Without ranges, the same bytes come every time.
+    let case = run("no_ranges_ever", &file, &others, &[WholeCut(2 * MIB)]);
+    assert!(case.result.unwrap_err().to_string().contains("gave up after 3 tries"));
+    assert_eq!(case.asked.len(), 3);
+}
+
+#[test]
 fn a_content_encoding_changes_no_byte() {
     let packed = folder::gzip(&bytes(3000));
     whole("encoding", &packed, &[], &[Answer::Unsized], &[None]);

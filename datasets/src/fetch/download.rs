@@ -81,14 +81,17 @@ fn complete(
     report: &mut Reporter<'_>,
 ) -> Result<(), Error> {
     let agent = agent(patience);
-    let (mut reached, mut failures) = (part.len, 0);
+    let (mut reached, mut failures, mut cleared) = (part.len, 0, false);
     loop {
         let problem = match attempt(&agent, part, archive, patience, report) {
             Ok(()) => return Ok(()),
             Err(Trouble::Final(error)) => return Err(error),
             Err(Trouble::Passing(problem)) => problem,
         };
-        if part.len >= reached + PROGRESS {
+        if part.len < reached && !cleared {
+            // Once: a server that sends all of it anew every time gets nowhere.
+            (reached, cleared) = (part.len, true);
+        } else if part.len >= reached + PROGRESS {
             (reached, failures) = (part.len, 0);
         }
         failures += 1;
