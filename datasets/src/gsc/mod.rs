@@ -36,10 +36,11 @@ pub struct Commands {
 /// Reads `speech_commands_v0.02` in a folder, or the folder itself, by so many threads.
 ///
 /// Classes are the word folders, sorted; folders that begin with `_` are none. A sample holds [`STEPS`] x [`CHANNELS`]
-/// decibels, in 65,535 steps from its least to its greatest: to 1e-3 dB where these are at most 131 dB apart, from the floor
-/// at -100 dB to 31 dB say, and to 1.1e-3 dB at full scale. It takes 28,288 bytes, the whole set 3.0 GB. The spectra are kept in a file of that size in the
-/// folder that holds the word folders, `polychron-full.levels` or `polychron-paper.levels`, and made anew when names,
-/// sizes or times of change of the recordings, their division or the front-end are others or the file is damaged.
+/// decibels, in 65,535 steps from its least to its greatest: to 1e-3 dB where these are at most 131 dB apart, from the
+/// floor at -100 dB to 31 dB say, and to 1.1e-3 dB at full scale. It takes 28,288 bytes, the whole set 3.0 GB. The spectra
+/// are kept in a file of that size in the folder that holds the word folders, `polychron-full.levels` or
+/// `polychron-paper.levels`, and made anew when names, sizes or times of change of the recordings, their division or the
+/// front-end are others or the file is damaged.
 ///
 /// # Errors
 /// There are no recordings or no lists; a list names a recording twice or one that there is not; a recording cannot be
