@@ -64,8 +64,11 @@ impl Augment {
     /// or the longest sample's steps; the channels are no multiple of `block`; a mask is longer than these, there are
     /// more, or masks without a length or a length without masks; or a sample to be changed is dense.
     pub fn check(&self, data: &Dataset) -> Result<(), Error> {
-        if *self != Self::default() && data.samples.iter().any(|s| s.dense.is_some()) {
-            return Err(Error::format(&data.name, "augmentation changes spikes, not real values"));
+        if let Some((field, value)) = self.strength()
+            && data.samples.iter().any(|s| s.dense.is_some())
+        {
+            let problem = format!("changes spikes, and {} holds real values", data.name);
+            return Err(Error::value("augment", field, value, problem));
         }
         for (field, value) in [("warp", self.warp), ("drop", self.drop), ("noise", self.noise)] {
             if !(0.0..1.0).contains(&value) {
@@ -90,6 +93,26 @@ impl Augment {
         channels
             .masks(("channel_masks", self.channel_masks), ("channel_mask", self.channel_mask))?;
         steps.masks(("time_masks", self.time_masks), ("time_mask", self.time_mask))
+    }
+
+    /// The first field that is not 0.
+    fn strength(&self) -> Option<(&'static str, f64)> {
+        [
+            ("shift_channels", self.shift_channels.into()),
+            ("block", self.block as f64),
+            ("shift_steps", self.shift_steps.into()),
+            ("warp", self.warp),
+            ("drop", self.drop),
+            ("noise", self.noise),
+            ("time_masks", self.time_masks.into()),
+            ("time_mask", self.time_mask.into()),
+            ("channel_masks", self.channel_masks.into()),
+            ("channel_mask", self.channel_mask.into()),
+            ("blend", self.blend),
+            ("cutmix", self.cutmix),
+        ]
+        .into_iter()
+        .find(|(_, strength)| *strength != 0.0)
     }
 
     /// The samples at `indices`, changed as `epoch` has it, with what is not their own; dense ones stay as they are.
@@ -148,11 +171,11 @@ impl Augment {
             if !(0..block).contains(&(i64::from(e.channel) % block + shift)) {
                 continue;
             }
-            let value = keep.thin(e.value);
-            if value != 0.0 {
+            let count = keep.thin(e.count);
+            if count > 0 {
                 let channel = (i64::from(e.channel) + shift) as u16;
                 let step = (f64::from(e.step) * factor) as u32;
-                entries.push(Entry { step, channel, value });
+                entries.push(Entry { step, channel, count });
             }
         }
         join(&mut entries);
@@ -228,14 +251,12 @@ impl Thinner {
         Self { drop, rng, drawn: 0, four: [0.0; 4] }
     }
 
-    /// What is left of an entry's value.
-    fn thin(&mut self, value: f32) -> f32 {
+    /// What is left of so many spikes.
+    fn thin(&mut self, count: u16) -> u16 {
         if self.drop <= 0.0 {
-            return value;
+            return count;
         }
-        let spikes = value.max(1.0) as u64;
-        let lost = (0..spikes).filter(|_| self.draw() < self.drop).count() as u64;
-        if lost == spikes { 0.0 } else { value - lost as f32 }
+        (0..count).filter(|_| self.draw() >= self.drop).count() as u16
     }
 
     fn draw(&mut self) -> f64 {
@@ -248,13 +269,13 @@ impl Thinner {
     }
 }
 
-/// Sorts entries and sums those of one place.
+/// Sorts entries and sums those of one place, up to what an entry counts.
 fn join(entries: &mut Vec<Entry>) {
     entries.sort_by_key(|e| (e.step, e.channel));
     entries.dedup_by(|next, kept| {
         let same = (next.step, next.channel) == (kept.step, kept.channel);
         if same {
-            kept.value += next.value;
+            kept.count = kept.count.saturating_add(next.count);
         }
         same
     });
@@ -271,7 +292,7 @@ fn add_noise(sample: &mut SpikeTrain, channels: usize, noise: f64, rng: Rng) {
         let drawn = rng.four_uniform::<f64>(group as u64);
         for (k, _) in (4 * group..places).zip(drawn).filter(|(_, u)| *u < noise) {
             let (step, channel) = ((k / channels) as u32, (k % channels) as u16);
-            sample.entries.push(Entry { step, channel, value: 1.0 });
+            sample.entries.push(Entry { step, channel, count: 1 });
         }
     }
     join(&mut sample.entries);

@@ -59,7 +59,7 @@ impl Batch {
             for e in &sample.entries {
                 let (t, n) = (e.step as usize, usize::from(e.channel));
                 if t < steps && n < channels {
-                    x[(t * batch + b) * channels + n] = e.value;
+                    x[(t * batch + b) * channels + n] = e.count.into();
                 }
             }
             if let Some(dense) = &sample.dense {

@@ -39,6 +39,12 @@ impl Default for BinOptions {
     }
 }
 
+/// A channel has more spikes in a step than [`Entry`] counts.
+pub(crate) struct Crowd {
+    pub(crate) step: u32,
+    pub(crate) channel: usize,
+}
+
 impl BinOptions {
     pub(crate) fn check(&self, recordings: &Recordings) -> Result<(), Error> {
         let value = |field, value, problem: &str| {
@@ -57,34 +63,36 @@ impl BinOptions {
         Ok(())
     }
 
-    pub(crate) fn bin(&self, item: &Recording, format: TimeFormat) -> SpikeTrain {
+    pub(crate) fn bin(&self, item: &Recording, format: TimeFormat) -> Result<SpikeTrain, Crowd> {
         let steps = steps_of(&item.times, format, self.binning, self.dt_ms);
         let cap = self.max_steps.unwrap_or(usize::MAX);
         let group = u32::try_from(self.group).unwrap_or(u32::MAX);
         let channel = |unit: u16| (u32::from(unit) / group) as usize;
         let width = item.units.iter().max().map_or(0, |&unit| channel(unit) + 1);
         // Of one step: the events of each channel, and a bit for every channel that has some.
-        let (mut counts, mut seen) = (vec![0.0; width], vec![0u64; width.div_ceil(64)]);
+        let (mut counts, mut seen) = (vec![0u16; width], vec![0u64; width.div_ceil(64)]);
         let mut entries: Vec<Entry> = Vec::with_capacity(steps.len());
         let mut units = item.units.iter();
         for together in steps.chunk_by(|a, b| a == b).take_while(|run| (run[0] as usize) < cap) {
             for &unit in units.by_ref().take(together.len()) {
                 let channel = channel(unit);
-                counts[channel] += 1.0;
+                let more = counts[channel].checked_add(1);
+                counts[channel] = more.ok_or(Crowd { step: together[0], channel })?;
                 seen[channel / 64] |= 1 << (channel % 64);
             }
             for (word, bits) in seen.iter_mut().enumerate() {
                 while *bits != 0 {
                     let channel = 64 * word + bits.trailing_zeros() as usize;
                     *bits &= *bits - 1;
-                    let value = std::mem::take(&mut counts[channel]);
-                    entries.push(Entry { step: together[0], channel: channel as u16, value });
+                    let count = std::mem::take(&mut counts[channel]);
+                    entries.push(Entry { step: together[0], channel: channel as u16, count });
                 }
             }
         }
         entries.shrink_to_fit();
         let steps = steps.last().map_or(0, |&last| (last as usize + 1).min(cap));
-        SpikeTrain { steps, entries, dense: None, label: item.label, speaker: item.speaker }
+        let (label, speaker) = (item.label, item.speaker);
+        Ok(SpikeTrain { steps, entries, dense: None, label, speaker })
     }
 }
 

@@ -1,14 +1,15 @@
-use crate::{Error, Recordings, binning::BinOptions};
+use crate::binning::{BinOptions, Crowd};
+use crate::{Error, Recordings};
 
-/// The spikes of one channel in one step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The spikes of one channel in one step, in eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Step of the spikes, from 0.
     pub step: u32,
     /// Channel.
     pub channel: u16,
-    /// Their number.
-    pub value: f32,
+    /// Their number, at least 1.
+    pub count: u16,
 }
 
 /// Real values at every step and channel, in 16 bits each: a level `q` is the value `low + unit q`.
@@ -66,11 +67,20 @@ impl Dataset {
     /// Bins recordings into steps, on all cores; their number changes nothing.
     ///
     /// # Errors
-    /// The recordings fail [`Recordings::validate`], or an option is 0 or does not divide the
-    /// channels.
+    /// The recordings fail [`Recordings::validate`], an option is 0 or does not divide the
+    /// channels, or a channel has more than 65,535 spikes in a step.
     pub fn from_recordings(recordings: &Recordings, options: &BinOptions) -> Result<Self, Error> {
         options.check(recordings)?;
-        let samples = recordings.map(|item| options.bin(item, recordings.time_format))?;
+        let binned = recordings.map(|item| options.bin(item, recordings.time_format))?;
+        let sample = |(n, sample): (usize, Result<_, Crowd>)| {
+            sample.map_err(|Crowd { step, channel }| {
+                let place = format!("step {step} of channel {channel}");
+                let most = u16::MAX;
+                let reason = format!("utterance {n} has more than {most} spikes in {place}");
+                Error::format(&recordings.source, reason)
+            })
+        };
+        let samples = binned.into_iter().enumerate().map(sample).collect::<Result<_, _>>()?;
         Ok(Self {
             name: recordings.source.clone(),
             channels: recordings.channels / options.group,
@@ -112,26 +122,33 @@ impl Dataset {
         speakers
     }
 
-    /// Checks what a trainer relies on.
+    /// Checks what a trainer relies on: [`Dataset::check_samples`], and that there is something to tell apart.
     ///
     /// # Errors
-    /// There are no samples or all are of one class; a sample has no steps or no spikes, or is dense and of another
-    /// size; a label, a step or a channel is out of range; entries are out of order; a value is not finite.
+    /// As [`Dataset::check_samples`], or all samples are of one class.
     pub fn validate(&self) -> Result<(), Error> {
+        self.check_samples()?;
+        let first = self.samples.first().map_or(0, |s| s.label);
+        if self.samples.iter().all(|s| s.label == first) {
+            return Err(self.value("label".into(), first, "is the only class present"));
+        }
+        Ok(())
+    }
+
+    /// Checks every sample, those of a file before they are appended to another's, say.
+    ///
+    /// # Errors
+    /// There are no samples; a sample has no steps or no spikes, or is dense and of another size; a label, a step or a
+    /// channel is out of range; entries are out of order or count no spike; a real value is not finite.
+    pub fn check_samples(&self) -> Result<(), Error> {
         if self.class_names.len() != self.classes {
             let problem = format!("names for {} classes", self.classes);
             return Err(self.value("class_names".into(), self.class_names.len(), problem));
         }
-        for (n, sample) in self.samples.iter().enumerate() {
-            self.check(n, sample)?;
-        }
-        let Some(first) = self.samples.first() else {
+        if self.samples.is_empty() {
             return Err(self.value("samples".into(), "[]", "holds no sample"));
-        };
-        if self.samples.iter().all(|s| s.label == first.label) {
-            return Err(self.value("label".into(), first.label, "is the only class present"));
         }
-        Ok(())
+        self.samples.iter().enumerate().try_for_each(|(n, sample)| self.check(n, sample))
     }
 
     fn check(&self, n: usize, sample: &SpikeTrain) -> Result<(), Error> {
@@ -156,8 +173,8 @@ impl Dataset {
                 let problem = format!("is not below {} channels", self.channels);
                 return Err(self.value(place("channel"), e.channel, problem));
             }
-            if !e.value.is_finite() {
-                return Err(self.value(place("value"), e.value, "is not finite"));
+            if e.count == 0 {
+                return Err(self.value(place("count"), 0, "is no spike"));
             }
             if before >= Some((e.step, e.channel)) {
                 return Err(self.value(place("step"), e.step, "is out of order"));

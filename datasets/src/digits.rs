@@ -86,6 +86,6 @@ fn entries(bits: &[u8], start: usize, steps: usize, channels: usize) -> Vec<Entr
     let set = |at: usize| bits[at / 8] >> (7 - at % 8) & 1 == 1;
     (0..steps * channels)
         .filter(|k| set(start + k))
-        .map(|k| Entry { step: (k / channels) as u32, channel: (k % channels) as u16, value: 1.0 })
+        .map(|k| Entry { step: (k / channels) as u32, channel: (k % channels) as u16, count: 1 })
         .collect()
 }

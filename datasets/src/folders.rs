@@ -13,10 +13,10 @@ pub(crate) struct Item {
 }
 
 /// The names of the folders that hold wav files, sorted, and these files, by folder and name. Folders that begin with `_`
-/// or `.` do not count.
+/// or `.`, empty folders and files that begin with `.` do not count.
 ///
 /// # Errors
-/// A folder cannot be read, a name is not UTF-8, or there are more than 65536 classes.
+/// A folder cannot be read or holds other things only, a name is not UTF-8, or there are more than 65536 classes.
 pub(crate) fn list(path: &Path) -> Result<(Vec<String>, Vec<Item>), Error> {
     let (mut classes, mut items) = (Vec::new(), Vec::new());
     for class in names(path)? {
@@ -25,9 +25,13 @@ pub(crate) fn list(path: &Path) -> Result<(Vec<String>, Vec<Item>), Error> {
             continue;
         }
         let mut wavs = names(&folder)?;
-        wavs.retain(|name| name.ends_with(".wav"));
+        wavs.retain(|name| !name.starts_with('.'));
         if wavs.is_empty() {
             continue;
+        }
+        wavs.retain(|name| is_wav(name));
+        if wavs.is_empty() {
+            return Err(error(&folder, "holds no wav file; a folder is a class"));
         }
         let n = u16::try_from(classes.len())
             .map_err(|_| error(path, "holds more than 65536 classes"))?;
@@ -35,6 +39,10 @@ pub(crate) fn list(path: &Path) -> Result<(Vec<String>, Vec<Item>), Error> {
         classes.push(class);
     }
     Ok((classes, items))
+}
+
+fn is_wav(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"))
 }
 
 /// Names in a folder, sorted.

@@ -1,8 +1,9 @@
 #![forbid(unsafe_code)]
 //! Data sets for training and testing: files of the Spiking Heidelberg Digits and Spiking Speech Commands ([`shd`]),
 //! Google Speech Commands as mel spectra ([`gsc`]), recordings of one's own as spikes ([`encode`]), 3000 embedded
-//! spoken digits ([`digits`]), made tasks that need delays ([`synthetic`]); from events to steps ([`binning`]), to parts
-//! ([`Split`]), to dense blocks ([`Batch`]). With feature `fetch`, module `fetch` downloads the published files.
+//! spoken digits ([`digits`]), made tasks that need delays ([`synthetic`]); from events to steps ([`binning`]), eight
+//! bytes an [`Entry`], to parts ([`Split`]), to dense blocks ([`Batch`]). With feature `fetch`, module `fetch` downloads
+//! the published files.
 //!
 //! ```
 //! use polychron_datasets::{Batch, Split, batches, digits};

@@ -9,27 +9,33 @@
 //! | `labels` | n integers | class |
 //! | `extra/speaker` | n integers, may be absent | speaker |
 //! | `extra/keys` | a string a class, may be absent | word of a class |
+//! | `extra/channels` | an integer, may be absent | channels; the published files have none |
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use half::slice::HalfFloatSliceExt as _;
-use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions};
+use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions, StringSize, VarLenKind};
 use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 
 use crate::{Error, Recording, Recordings, TimeFormat, bytes, parallel};
 
-/// Channels of the published files.
+/// Channels of the published files, which do not say how many they have.
 pub const CHANNELS: usize = 700;
 
+/// Most channels: units are 16 bits wide.
+const MAX_CHANNELS: usize = 1 << 16;
+/// Most classes: labels are 16 bits wide.
+const MAX_KEYS: usize = 1 << 16;
 /// Slack for chunks that are larger than their contents.
 const CHUNK_SLACK: usize = 16 << 20;
 
-/// Reads a `.h5` file, or a `.h5.gz` file, of so many channels, on all cores; the published ones have [`CHANNELS`].
+/// Reads a `.h5` file, or a `.h5.gz` file, of so many channels, on all cores. `None`: as many as the file says, else
+/// [`CHANNELS`].
 ///
 /// # Errors
-/// The file cannot be read, has another layout, or fails [`Recordings::validate`].
-pub fn read(path: impl AsRef<Path>, channels: usize) -> Result<Recordings, Error> {
+/// The file cannot be read, has another layout, says another number of channels, or fails [`Recordings::validate`].
+pub fn read(path: impl AsRef<Path>, channels: Option<usize>) -> Result<Recordings, Error> {
     let path = path.as_ref();
     from_bytes(bytes::read(path)?, &path.display().to_string(), channels)
 }
@@ -41,7 +47,11 @@ pub fn read(path: impl AsRef<Path>, channels: usize) -> Result<Recordings, Error
 ///
 /// # Errors
 /// As [`read`].
-pub fn from_bytes(bytes: Vec<u8>, source: &str, channels: usize) -> Result<Recordings, Error> {
+pub fn from_bytes(
+    bytes: Vec<u8>,
+    source: &str,
+    channels: Option<usize>,
+) -> Result<Recordings, Error> {
     let bytes = bytes::unpack(bytes, source)?;
     // A damaged file may bring the HDF5 decoder to panic; nothing of it outlives the call.
     let parsed = catch_unwind(AssertUnwindSafe(|| parse(bytes, source, channels)));
@@ -56,9 +66,17 @@ pub fn from_bytes(bytes: Vec<u8>, source: &str, channels: usize) -> Result<Recor
 /// memory of the file.
 ///
 /// # Errors
-/// The recordings fail [`Recordings::validate`], or a key is longer than HDF5 takes.
+/// The recordings fail [`Recordings::validate`], have more than 65,536 channels or classes, or a key is longer than HDF5
+/// takes.
 pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
     recordings.validate()?;
+    for (field, value, most) in
+        [("channels", recordings.channels, MAX_CHANNELS), ("keys", recordings.keys.len(), MAX_KEYS)]
+    {
+        if value > most {
+            return Err(Error::value(&recordings.source, field, value, format!("is above {most}")));
+        }
+    }
     let items = &recordings.items;
     let little = hdf5_writer::ByteOrder::LittleEndian;
     let times = hdf5_writer::Datatype::FloatingPoint { size: 4, byte_order: little };
@@ -71,12 +89,13 @@ pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
         let all_units = items.iter().map(bytes_of_units).collect();
         let labels: Vec<u16> = items.iter().map(|r| r.label).collect();
         let speakers: Vec<u16> = items.iter().map(|r| r.speaker).collect();
-        let keys = &recordings.keys;
+        let (keys, channels) = (&recordings.keys, recordings.channels as u32);
         Hdf5Builder::new()
             .dataset(DatasetBuilder::vlen_sequence_data("spikes/times", times, n, all_times)?)
             .dataset(DatasetBuilder::vlen_sequence_data("spikes/units", units, n, all_units)?)
             .dataset(DatasetBuilder::typed_data("labels", n, &labels)?)
             .dataset(DatasetBuilder::typed_data("extra/speaker", n, &speakers)?)
+            .dataset(DatasetBuilder::typed_data("extra/channels", [1], &[channels])?)
             .dataset(DatasetBuilder::fixed_string_data(
                 "extra/keys",
                 [keys.len() as u64],
@@ -88,7 +107,7 @@ pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
     encoded().map_err(|e: hdf5_writer::Error| Error::format(&recordings.source, e))
 }
 
-fn parse(bytes: Vec<u8>, source: &str, channels: usize) -> Result<Recordings, Error> {
+fn parse(bytes: Vec<u8>, source: &str, channels: Option<usize>) -> Result<Recordings, Error> {
     let limit = bytes.len();
     let options = OpenOptions::default()
         .with_max_read_bytes(limit.saturating_add(CHUNK_SLACK))
@@ -98,6 +117,7 @@ fn parse(bytes: Vec<u8>, source: &str, channels: usize) -> Result<Recordings, Er
         Hdf5File::from_vec_with_options(bytes, options).map_err(|e| Error::format(source, e))?;
     let file = File { hdf5, source, limit };
 
+    let channels = file.channels(channels)?;
     let labels = file.integers("labels")?;
     let n = labels.len();
     let (times, units) = (file.times(n)?, file.units(n)?);
@@ -215,21 +235,73 @@ impl File<'_> {
 
     fn integers(&self, path: &str) -> Result<Vec<u16>, Error> {
         let set = self.dataset(path)?;
-        let Some((size, signed, big)) = integer_type(set.dtype()) else {
-            return Err(self.type_error(&set, path, "integers"));
-        };
         self.one_dimensional(&set, path)?;
+        self.numbers(&set, path, |i, x| self.to_u16(x, || format!("{path}[{i}]")))
+    }
+
+    fn numbers<T>(
+        &self,
+        set: &Dataset,
+        path: &str,
+        to: impl Fn(usize, i128) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let Some((size, signed, big)) = integer_type(set.dtype()) else {
+            return Err(self.type_error(set, path, "integers"));
+        };
         let raw = set.read_raw_bytes().map_err(|e| self.format(e))?;
         let values = raw.chunks_exact(size).enumerate();
-        values
-            .map(|(i, v)| self.to_u16(integer(v, signed, big), || format!("{path}[{i}]")))
-            .collect()
+        values.map(|(i, v)| to(i, integer(v, signed, big))).collect()
+    }
+
+    /// The channels: those that the file says, or those asked for, or [`CHANNELS`].
+    fn channels(&self, asked: Option<usize>) -> Result<usize, Error> {
+        if !self.has_extra("channels")? {
+            return Ok(asked.unwrap_or(CHANNELS));
+        }
+        let path = "extra/channels";
+        let set = self.dataset(path)?;
+        if set.num_elements().map_err(|e| self.format(e))? != 1 {
+            return Err(self.format(format!("{path} has shape {:?}, not one value", set.shape())));
+        }
+        let said = self.numbers(&set, path, |_, x| {
+            let said = usize::try_from(x).ok().filter(|said| (1..=MAX_CHANNELS).contains(said));
+            let problem = format!("is not between 1 and {MAX_CHANNELS}");
+            said.ok_or_else(|| Error::value(self.source, path, x, problem))
+        })?;
+        match (said.first().copied(), asked) {
+            (Some(said), Some(asked)) if said != asked => {
+                let problem = format!("is not {asked}, the channels asked for");
+                Err(Error::value(self.source, path, said, problem))
+            }
+            (Some(said), _) => Ok(said),
+            (None, _) => Err(self.format(format!("{path} holds no value"))),
+        }
     }
 
     fn keys(&self) -> Result<Vec<String>, Error> {
-        let keys = self.dataset("extra/keys")?;
-        self.one_dimensional(&keys, "extra/keys")?;
-        keys.read_strings().map_err(|e| self.format(e))
+        let path = "extra/keys";
+        let set = self.dataset(path)?;
+        let n = self.one_dimensional(&set, path)?;
+        if n > MAX_KEYS as u64 {
+            return Err(self.format(format!("{path} has {n} rows, more than {MAX_KEYS}")));
+        }
+        let varies = match set.dtype() {
+            Datatype::VarLen { kind, .. } => *kind == VarLenKind::String,
+            Datatype::String { size, .. } => *size == StringSize::Variable,
+            _ => false,
+        };
+        if !varies {
+            return set.read_strings().map_err(|e| self.format(e));
+        }
+        let n = n as usize;
+        let rows = self.rows(set, path, 1, n)?;
+        (0..n).map(|i| self.text(rows.bytes(i)?, &format!("{path}[{i}]"))).collect()
+    }
+
+    /// A string up to its end or its first NUL.
+    fn text(&self, mut bytes: Vec<u8>, field: &str) -> Result<String, Error> {
+        bytes.truncate(bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len()));
+        String::from_utf8(bytes).map_err(|e| self.format(format!("{field}: {e}")))
     }
 
     /// The rows of a variable-length data set of `n` rows, of values of `size` bytes.
@@ -269,10 +341,11 @@ impl File<'_> {
         self.hdf5.dataset(path).map_err(|e| self.format(e))
     }
 
-    fn one_dimensional(&self, set: &Dataset, path: &str) -> Result<(), Error> {
-        match set.shape() {
-            [_] => Ok(()),
-            shape => Err(self.format(format!("{path} has shape {shape:?}, not one dimension"))),
+    /// The rows of a data set that has nothing else.
+    fn one_dimensional(&self, set: &Dataset, path: &str) -> Result<u64, Error> {
+        match *set.shape() {
+            [n] => Ok(n),
+            ref shape => Err(self.format(format!("{path} has shape {shape:?}, not one dimension"))),
         }
     }
 

@@ -85,8 +85,7 @@ pub fn lagged_pairs(samples: usize, seed: u64) -> Dataset {
 }
 
 fn train(spikes: &[bool], channels: usize, label: usize) -> SpikeTrain {
-    let entry =
-        |k| Entry { step: (k / channels) as u32, channel: (k % channels) as u16, value: 1.0 };
+    let entry = |k| Entry { step: (k / channels) as u32, channel: (k % channels) as u16, count: 1 };
     let entries = (0..spikes.len()).filter(|&k| spikes[k]).map(entry).collect();
     SpikeTrain { steps: STEPS, entries, label: label as u16, ..Default::default() }
 }

@@ -54,7 +54,7 @@ fn small(steps: [usize; 3]) -> Dataset {
         steps,
         entries: (0..steps as u32 * 4)
             .filter(|k| !(*k as usize + n).is_multiple_of(3))
-            .map(|k| Entry { step: k / 4, channel: (k % 4) as u16, value: 3.0 })
+            .map(|k| Entry { step: k / 4, channel: (k % 4) as u16, count: 3 })
             .collect(),
         label: u16::from(n == 2),
         speaker: n as u16,
@@ -71,7 +71,7 @@ fn small(steps: [usize; 3]) -> Dataset {
 }
 
 fn spikes(sample: &SpikeTrain) -> f32 {
-    sample.entries.iter().map(|e| e.value).sum()
+    sample.entries.iter().map(|e| f32::from(e.count)).sum()
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn any_order_and_number_of_workers_makes_the_same_items() {
 }
 
 #[test]
-fn no_event_leaves_the_grid_and_counts_stay_whole() {
+fn no_event_leaves_the_grid_or_counts_nothing() {
     for data in [digits::embedded(), small([9, 4, 1])] {
         let some: Vec<usize> = (0..data.samples.len().min(300)).collect();
         let strong = Augment {
@@ -142,7 +142,7 @@ fn no_event_leaves_the_grid_and_counts_stay_whole() {
                 assert!(s.steps > 0 && s.label == own.label && s.speaker == own.speaker);
                 for e in &s.entries {
                     assert!((e.step as usize) < s.steps && usize::from(e.channel) < data.channels);
-                    assert!(e.value >= 1.0 && e.value.fract() == 0.0, "{e:?}");
+                    assert!(e.count > 0, "{e:?}");
                 }
                 let places = s.entries.iter().map(|e| (e.step, e.channel));
                 assert!(places.is_sorted_by(|a, b| a < b), "{augment:?}");
@@ -155,7 +155,7 @@ fn no_event_leaves_the_grid_and_counts_stay_whole() {
 fn a_shift_along_channels_stays_within_its_block() {
     let mut data = small([1; 3]);
     data.channels = 48;
-    let entry = |channel| Entry { step: 0, channel, value: 1.0 };
+    let entry = |channel| Entry { step: 0, channel, count: 1 };
     data.samples[0].entries = vec![entry(0), entry(23), entry(24)];
     let shift = Augment { shift_channels: 1, block: 24, ..Default::default() };
     let moved = |seed| samples(&shift, &data, &[0], seed, 0).remove(0).0;
@@ -209,6 +209,76 @@ fn masks_silence_blocks_and_nothing_else() {
 }
 
 #[test]
+fn a_warp_multiplies_every_step_by_one_factor_within_its_strength() {
+    const STEPS: u32 = 300;
+    const STRENGTH: f64 = 0.2;
+    let mut data = small([STEPS as usize; 3]);
+    data.channels = STEPS as usize;
+    // A spike a channel, so that each is known again.
+    let entry = |step| Entry { step, channel: step as u16, count: 2 };
+    data.samples[0].entries = (0..STEPS).map(entry).collect();
+    let warp = Augment { warp: STRENGTH, ..Default::default() };
+    let mut factors = Vec::new();
+    for seed in 0..400 {
+        let (warped, _) = samples(&warp, &data, &[0], seed, 0).remove(0);
+        assert_eq!(warped.entries.len(), STEPS as usize);
+        // floor(step * factor) = warped says that factor is in [warped, warped + 1) / step.
+        let (mut low, mut high) = (1.0 - STRENGTH, 1.0 + STRENGTH);
+        for e in &warped.entries[1..] {
+            let own = f64::from(e.channel);
+            low = f64::max(low, f64::from(e.step) / own);
+            high = f64::min(high, f64::from(e.step + 1) / own);
+            assert_eq!(e.count, 2);
+        }
+        assert!(low <= high, "no factor for seed {seed}: {low}, {high}");
+        let factor = (low + high) / 2.0;
+        assert!((f64::from(STEPS) * factor - warped.steps as f64).abs() < 2.0, "{}", warped.steps);
+        factors.push(factor);
+    }
+    let mean = factors.iter().sum::<f64>() / factors.len() as f64;
+    let deviation = STRENGTH / (3.0 * factors.len() as f64).sqrt();
+    assert!((mean - 1.0).abs() < 4.0 * deviation, "{mean} +- {deviation}");
+    let extremes = (1.0 - 0.95 * STRENGTH, 1.0 + 0.95 * STRENGTH);
+    assert!(factors.iter().any(|f| *f < extremes.0) && factors.iter().any(|f| *f > extremes.1));
+}
+
+#[test]
+fn thinning_keeps_every_spike_with_one_probability() {
+    const KEPT: f64 = 0.7;
+    let data = small([300, 200, 250]);
+    let drop = Augment { drop: 1.0 - KEPT, ..Default::default() };
+    let mut of_three = [0.0; 4];
+    for epoch in 0..5 {
+        for ((thinned, _), own) in
+            samples(&drop, &data, &[0, 1, 2], 0, epoch).iter().zip(&data.samples)
+        {
+            assert_eq!(thinned.steps, own.steps);
+            let mut left = thinned.entries.iter().peekable();
+            for e in &own.entries {
+                let same = left.next_if(|f| (f.step, f.channel) == (e.step, e.channel));
+                of_three[same.map_or(0, |f| f.count.into())] += 1.0;
+            }
+            assert!(left.next().is_none());
+        }
+    }
+    let entries: f64 = of_three.iter().sum();
+    for (kept, count) in of_three.iter().enumerate() {
+        let ways = [1.0, 3.0, 3.0, 1.0][kept];
+        let share = ways * KEPT.powi(kept as i32) * (1.0 - KEPT).powi(3 - kept as i32);
+        let deviation = (share * (1.0 - share) / entries).sqrt();
+        let found = count / entries;
+        assert!(
+            (found - share).abs() < 4.0 * deviation,
+            "{kept} of 3: {found}, {share} +- {deviation}"
+        );
+    }
+    let spikes = 3.0 * entries;
+    let found = (1..4).map(|kept| kept as f64 * of_three[kept]).sum::<f64>() / spikes;
+    let deviation = (KEPT * (1.0 - KEPT) / spikes).sqrt();
+    assert!((found - KEPT).abs() < 4.0 * deviation, "{found}, {KEPT} +- {deviation}");
+}
+
+#[test]
 fn noise_comes_at_its_rate_and_takes_nothing() {
     let data = digits::embedded();
     let noise = Augment { noise: 0.05, ..Default::default() };
@@ -219,7 +289,7 @@ fn noise_comes_at_its_rate_and_takes_nothing() {
             noisy
                 .entries
                 .iter()
-                .any(|f| (f.step, f.channel) == (e.step, e.channel) && f.value >= e.value)
+                .any(|f| (f.step, f.channel) == (e.step, e.channel) && f.count >= e.count)
         };
         assert!(own.entries.iter().all(kept));
         more += spikes(noisy) - spikes(own);
@@ -234,11 +304,11 @@ fn a_blend_keeps_half_of_two_items_of_one_class() {
     let data = small([300, 200, 250]);
     let blend = Augment { blend: 1.0, ..Default::default() };
     let expected = 0.5 * (spikes(&data.samples[0]) + spikes(&data.samples[1]));
-    let value = |s: &SpikeTrain, at: &Entry| {
+    let count = |s: &SpikeTrain, at: &Entry| {
         s.entries
             .iter()
             .find(|e| (e.step, e.channel) == (at.step, at.channel))
-            .map_or(0.0, |e| e.value)
+            .map_or(0, |e| e.count)
     };
     for (own, steps) in [(0, 300), (1, 300)] {
         let (blended, mixed) = samples(&blend, &data, &[own], 5, 0).remove(0);
@@ -246,7 +316,7 @@ fn a_blend_keeps_half_of_two_items_of_one_class() {
         // A standard deviation of about 2,000 spikes each kept with probability 1/2.
         assert!((spikes(&blended) - expected).abs() < 4.0 * (expected / 2.0).sqrt());
         for e in &blended.entries {
-            assert!(e.value <= value(&data.samples[0], e) + value(&data.samples[1], e));
+            assert!(e.count <= count(&data.samples[0], e) + count(&data.samples[1], e));
         }
     }
     let alone = samples(&blend, &data, &[2], 5, 0).remove(0).0;
@@ -257,7 +327,7 @@ fn a_blend_keeps_half_of_two_items_of_one_class() {
 fn a_stretch_of_another_item_takes_its_share() {
     let mut data = small([40, 40, 25]);
     for (n, sample) in data.samples.iter_mut().enumerate() {
-        let entry = |step| Entry { step, channel: n as u16, value: 1.0 };
+        let entry = |step| Entry { step, channel: n as u16, count: 1 };
         sample.entries = (0..sample.steps as u32).map(entry).collect();
     }
     let cutmix = Augment { cutmix: 1.0, ..Default::default() };

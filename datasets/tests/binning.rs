@@ -6,7 +6,9 @@ use std::path::Path;
 use half::f16;
 use polychron_core::rng::Rng;
 use polychron_datasets::binning::steps_of;
-use polychron_datasets::{BinOptions, Binning, Dataset, Recording, Recordings, TimeFormat, shd};
+use polychron_datasets::{
+    BinOptions, Binning, Dataset, Entry, Recording, Recordings, TimeFormat, shd,
+};
 use safetensors::SafeTensors;
 
 fn recordings(times: Vec<f32>, units: Vec<u16>, time_format: TimeFormat) -> Recordings {
@@ -45,7 +47,7 @@ fn legacy_frames_are_those_of_the_paper() {
         assert_eq!(frames.shape(), [data.samples[0].steps, data.channels]);
         let mut dense = vec![0f32; data.samples[0].steps * data.channels];
         for e in &data.samples[0].entries {
-            dense[e.step as usize * data.channels + usize::from(e.channel)] = e.value;
+            dense[e.step as usize * data.channels + usize::from(e.channel)] = e.count.into();
         }
         let bytes: Vec<u8> = dense.iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(bytes, frames.data());
@@ -82,9 +84,27 @@ fn events_of_a_step_and_a_group_are_counted() {
     let read = recordings([1, 1, 2, 9, 25].map(half_seconds).to_vec(), units, TimeFormat::F16);
     let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
     let sample = &data.samples[0];
-    let entries: Vec<_> = sample.entries.iter().map(|e| (e.step, e.channel, e.value)).collect();
-    assert_eq!(entries, [(0, 0, 2.0), (0, 1, 1.0), (0, 139, 1.0), (2, 0, 1.0)]);
+    let entries: Vec<_> = sample.entries.iter().map(|e| (e.step, e.channel, e.count)).collect();
+    assert_eq!(entries, [(0, 0, 2), (0, 1, 1), (0, 139, 1), (2, 0, 1)]);
     assert_eq!((data.channels, data.dt_ms, sample.steps), (140, 10, 3));
+}
+
+#[test]
+fn an_entry_takes_eight_bytes_and_a_count_beyond_it_is_named() {
+    assert_eq!(size_of::<Entry>(), 8);
+    let bin = |spikes, max_steps| {
+        let mut times = vec![0.025; spikes];
+        times.insert(0, 0.0);
+        let read = recordings(times, vec![7; spikes + 1], TimeFormat::F32);
+        Dataset::from_recordings(&read, &BinOptions { max_steps, ..Default::default() })
+    };
+    assert_eq!(bin(65_535, None).unwrap().samples[0].entries[1].count, 65_535);
+    let error = bin(65_536, None).unwrap_err().to_string();
+    assert!(
+        error.ends_with("utterance 0 has more than 65535 spikes in step 2 of channel 1"),
+        "{error}"
+    );
+    bin(65_536, Some(2)).unwrap();
 }
 
 #[test]
@@ -129,7 +149,7 @@ fn bins_of_recorded_speech_are_those_of_numpy() {
             println!("skipped: no {name}");
             continue;
         }
-        let read = shd::read(path, shd::CHANNELS).unwrap();
+        let read = shd::read(path, None).unwrap();
         let options = BinOptions { max_steps: Some(cap), ..Default::default() };
         let data = Dataset::from_recordings(&read, &options).unwrap();
         data.validate().unwrap();
@@ -138,9 +158,12 @@ fn bins_of_recorded_speech_are_those_of_numpy() {
             data.samples.iter().enumerate().flat_map(|(i, s)| s.entries.iter().map(move |e| (i, e)))
         };
         assert_eq!(all().count(), entries, "{name}");
-        assert_eq!(all().map(|(_, e)| f64::from(e.value)).sum::<f64>(), events, "{name}");
+        assert_eq!(all().map(|(_, e)| f64::from(e.count)).sum::<f64>(), events, "{name}");
         let sum = all().map(|(i, e)| {
-            (i as u64 + 1) * (u64::from(e.step) + 1) * (u64::from(e.channel) + 1) * e.value as u64
+            (i as u64 + 1)
+                * (u64::from(e.step) + 1)
+                * (u64::from(e.channel) + 1)
+                * u64::from(e.count)
         });
         assert_eq!(sum.sum::<u64>(), checksum, "{name}");
     }
@@ -148,11 +171,8 @@ fn bins_of_recorded_speech_are_those_of_numpy() {
 
 #[test]
 fn grouping_keeps_every_event() {
-    let read = shd::read(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/small.h5"),
-        shd::CHANNELS,
-    );
-    let read = read.unwrap();
+    let small = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/small.h5");
+    let read = shd::read(small, None).unwrap();
     for group in [1, 5, 7, 700] {
         let data =
             Dataset::from_recordings(&read, &BinOptions { group, ..Default::default() }).unwrap();
@@ -160,10 +180,11 @@ fn grouping_keeps_every_event() {
         assert_eq!(data.channels, 700 / group);
         let mut events = HashMap::new();
         for (n, sample) in data.samples.iter().enumerate() {
-            *events.entry(n).or_insert(0.0) += sample.entries.iter().map(|e| e.value).sum::<f32>();
+            *events.entry(n).or_insert(0) +=
+                sample.entries.iter().map(|e| usize::from(e.count)).sum::<usize>();
         }
         for (n, item) in read.items.iter().enumerate() {
-            assert_eq!(events[&n], item.times.len() as f32);
+            assert_eq!(events[&n], item.times.len());
         }
     }
 }
@@ -209,9 +230,9 @@ fn bins_of_many_utterances_are_the_counts_of_each() {
         let mut counts = BTreeMap::new();
         for (&time, unit) in item.times.iter().zip(&item.units) {
             let step = steps_of(&[time], TimeFormat::F16, Binning::Fixed, 10)[0];
-            *counts.entry((step, unit / 5)).or_insert(0.0) += 1.0;
+            *counts.entry((step, unit / 5)).or_insert(0) += 1;
         }
-        assert!(sample.entries.iter().map(|e| ((e.step, e.channel), e.value)).eq(counts));
+        assert!(sample.entries.iter().map(|e| ((e.step, e.channel), e.count)).eq(counts));
     }
 }
 

@@ -62,6 +62,29 @@ fn classes_are_the_folders_and_threads_change_nothing() {
 }
 
 #[test]
+fn every_wav_file_counts_and_no_class_is_lost_in_silence() {
+    let root = folder("case");
+    let plain = encode::folder(&root, Encoder::Delta, 0, 1).unwrap();
+    for (from, to) in [("tones/300.wav", "tones/300.WAV"), ("tones/1000.wav", "tones/1000.Wav")] {
+        fs::rename(root.join(from), root.join(to)).unwrap();
+    }
+    fs::write(root.join("tones/._300.wav"), "of another system").unwrap();
+    fs::write(root.join("tones/notes.txt"), "no sound").unwrap();
+    for other in ["empty", "hidden", "_other"] {
+        fs::create_dir(root.join(other)).unwrap();
+    }
+    fs::write(root.join("hidden/.DS_Store"), "").unwrap();
+    fs::write(root.join("_other/0.mp3"), "no class").unwrap();
+    assert!(encode::folder(&root, Encoder::Delta, 0, 1).unwrap() == plain);
+
+    fs::create_dir(root.join("songs")).unwrap();
+    fs::write(root.join("songs/0.mp3"), "no wav").unwrap();
+    let encoded = encode::folder(&root, Encoder::Delta, 0, 1);
+    let error = encoded.map(drop).unwrap_err().to_string();
+    assert!(error.ends_with("case/songs: holds no wav file; a folder is a class"), "{error}");
+}
+
+#[test]
 fn a_tone_is_heard_in_its_place() {
     let cochlea = Cochlea::new(700);
     let erbs = |hz: f64| 21.4 * (1.0 + 4.37e-3 * hz).log10();
@@ -128,7 +151,7 @@ fn the_file_holds_what_was_encoded() {
         let encoded = encode::folder(&root, encoder, 0, 2).unwrap();
         assert_eq!(encoded.time_format, TimeFormat::F32);
         let bytes = shd::to_bytes(&encoded).unwrap();
-        let read = shd::from_bytes(bytes, &encoded.source, encoded.channels).unwrap();
+        let read = shd::from_bytes(bytes, &encoded.source, None).unwrap();
         assert!(read == encoded);
     }
     let none = Recordings {

@@ -105,6 +105,20 @@ fn what_does_not_fit_is_begun_again() {
 }
 
 #[test]
+fn progress_counts_from_where_it_was_begun_again() {
+    use Answer::{Cut, Late, Right, WholeCut};
+    let (file, others) = (bytes(4 * MIB - 9), vec![b'!'; 7 * MIB / 2]);
+    let mib = |n| Some((n * MIB) as u64);
+    let asked = [Some(others.len() as u64), None, mib(1), mib(2), mib(3)];
+    whole("begun_again", &file, &others, &[Late, Cut(MIB), Cut(MIB), Cut(MIB), Right], &asked);
+
+    // Without ranges, the same bytes come every time.
+    let case = run("no_ranges_ever", &file, &others, &[WholeCut(2 * MIB)]);
+    assert!(case.result.unwrap_err().to_string().contains("gave up after 3 tries"));
+    assert_eq!(case.asked.len(), 3);
+}
+
+#[test]
 fn a_content_encoding_changes_no_byte() {
     let packed = folder::gzip(&bytes(3000));
     whole("encoding", &packed, &[], &[Answer::Unsized], &[None]);
@@ -205,6 +219,23 @@ fn two_processes_do_not_write_one_file() {
     assert!(server.asked().is_empty() && folder.read("a.h5.gz.part") == file[..700]);
     drop(held);
     assert_eq!(fetched().unwrap(), Outcome::Fetched);
+
+    let (packed, folder) = (folder::gzip(&file), Folder::new("locked_archive"));
+    folder.write("b.h5.gz", &packed);
+    let held = File::open(folder.0.join("b.h5.gz")).unwrap();
+    held.lock().unwrap();
+    let url = server.url("b.h5.gz");
+    let sum = md5(&packed);
+    let text = format!("[[set]]\nurl = {url:?}\nmd5 = \"{sum}\"\nto = \"b.h5\"\nmax_mib = 4");
+    let sources = Sources::from_toml(&text, "test").unwrap();
+    let archive = &sources.archives("set").unwrap()[0];
+    let unpacked = || fetch(archive, &folder.0, &PATIENCE, &mut |_| ());
+    let line = unpacked().unwrap_err().to_string();
+    assert!(line.contains("b.h5.gz: ") && line.contains("another process"), "{line}");
+    assert_eq!(folder.list(), ["b.h5.gz"]);
+    drop(held);
+    assert_eq!(unpacked().unwrap(), Outcome::Unpacked);
+    assert!(folder.read("b.h5") == file);
 }
 
 #[test]

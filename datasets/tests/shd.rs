@@ -15,7 +15,7 @@ fn bytes(name: &str) -> Vec<u8> {
 }
 
 fn error(name: &str) -> String {
-    let error = shd::from_bytes(bytes(name), "x.h5", 700).unwrap_err().to_string();
+    let error = shd::from_bytes(bytes(name), "x.h5", None).map(drop).unwrap_err().to_string();
     assert!(!error.contains('\n'), "{error}");
     error
 }
@@ -30,9 +30,9 @@ const TIMES: [&[f64]; 4] =
     [&[0.002, 0.03, 0.03, 0.041], &[0.0, 0.5, 1.25], &[0.1], &[0.01, 0.02, 0.7, 0.7]];
 const UNITS: [&[u16]; 4] = [&[0, 7, 699, 350], &[5, 5, 5], &[42], &[1, 2, 3, 4]];
 
-fn check(read: &Recordings, format: TimeFormat) {
-    assert_eq!((read.time_format, read.channels, read.items.len()), (format, 700, 4));
-    for (n, item) in read.items.iter().enumerate() {
+fn check(read: &Recordings, format: TimeFormat, items: usize) {
+    assert_eq!((read.time_format, read.channels, read.items.len()), (format, 700, items));
+    for (n, item) in read.items.iter().enumerate().map(|(n, item)| (n % 4, item)) {
         let round = |&t: &f64| match format {
             TimeFormat::F16 => half::f16::from_f64(t).to_f32(),
             TimeFormat::F32 => t as f32,
@@ -44,32 +44,62 @@ fn check(read: &Recordings, format: TimeFormat) {
 }
 
 #[test]
-fn contents_are_what_h5py_wrote() {
-    for (name, format) in [
-        ("small.h5", TimeFormat::F16),
-        ("big_endian.h5.gz", TimeFormat::F16),
-        ("float32.h5", TimeFormat::F32),
+fn contents_are_what_h5py_and_pytables_wrote() {
+    for (name, format, items) in [
+        ("small.h5", TimeFormat::F16, 4),
+        ("big_endian.h5.gz", TimeFormat::F16, 4),
+        ("float32.h5", TimeFormat::F32, 4),
+        ("chunked.h5.gz", TimeFormat::F16, 100),
+        ("pytables.h5.gz", TimeFormat::F16, 4),
     ] {
-        let read = shd::read(fixture(name), shd::CHANNELS).unwrap();
-        check(&read, format);
-        assert_eq!(read.keys, ["zero", "one", "two"]);
-        assert_eq!(read.items.iter().map(|r| r.speaker).collect::<Vec<_>>(), [0, 1, 0, 1]);
+        let read = shd::read(fixture(name), None).unwrap();
+        check(&read, format, items);
+        assert_eq!(read.keys, ["zero", "one", "two"], "{name}");
+        let speakers = read.items.iter().map(|r| r.speaker);
+        assert!(speakers.eq([0, 1].into_iter().cycle().take(items)), "{name}");
         assert!(read.source.ends_with(name));
     }
 }
 
 #[test]
+fn a_file_says_how_many_channels_it_has() {
+    let read = |name, asked| shd::from_bytes(bytes(name), "x.h5", asked);
+    for asked in [None, Some(800)] {
+        let said = read("channels.h5.gz", asked).unwrap();
+        assert_eq!((said.channels, &said.items), (800, &read("small.h5", None).unwrap().items));
+    }
+    let other = read("channels.h5.gz", Some(700)).unwrap_err().to_string();
+    assert_eq!(other, "x.h5: extra/channels = 800 is not 700, the channels asked for");
+    assert_eq!(read("small.h5", Some(1000)).unwrap().channels, 1000);
+
+    let written = shd::to_bytes(&read("small.h5", Some(1 << 16)).unwrap()).unwrap();
+    assert_eq!(shd::from_bytes(written, "x.h5", None).unwrap().channels, 1 << 16);
+    let many = Recordings { channels: (1 << 16) + 1, ..read("small.h5", None).unwrap() };
+    let many = shd::to_bytes(&many).unwrap_err().to_string();
+    assert_eq!(many, "x.h5: channels = 65537 is above 65536");
+}
+
+#[test]
+fn a_group_divides_the_channels_a_file_says() {
+    let read = shd::read(fixture("channels.h5.gz"), None).unwrap();
+    let bin = |group| Dataset::from_recordings(&read, &BinOptions { group, ..Default::default() });
+    assert_eq!(bin(8).unwrap().channels, 100);
+    let error = bin(7).unwrap_err().to_string();
+    assert!(error.ends_with("channels.h5.gz: group = 7 does not divide 800 channels"), "{error}");
+}
+
+#[test]
 fn extra_may_be_absent() {
-    let read = shd::read(fixture("ssc.h5.gz"), shd::CHANNELS).unwrap();
-    check(&read, TimeFormat::F16);
+    let read = shd::read(fixture("ssc.h5.gz"), None).unwrap();
+    check(&read, TimeFormat::F16, 4);
     assert_eq!(read.keys, ["0", "1", "2"]);
     assert!(read.items.iter().all(|r| r.speaker == 0));
 }
 
 #[test]
 fn gzip_changes_nothing() {
-    let plain = shd::from_bytes(bytes("small.h5"), "x", 700).unwrap();
-    assert_eq!(shd::from_bytes(gzip(&bytes("small.h5")), "x", 700).unwrap(), plain);
+    let plain = shd::from_bytes(bytes("small.h5"), "x", None).unwrap();
+    assert_eq!(shd::from_bytes(gzip(&bytes("small.h5")), "x", None).unwrap(), plain);
 }
 
 #[test]
@@ -90,6 +120,10 @@ fn a_bad_value_is_named_with_its_file_and_place() {
         ("short_units.h5.gz", "x.h5: spikes/units has 3 rows, but labels has 4"),
         ("short_speakers.h5.gz", "x.h5: extra/speaker has 3 rows, but labels has 4"),
         ("aliased.h5.gz", "x.h5: spikes/times refers to more values than the file holds"),
+        ("aliased_keys.h5.gz", "x.h5: extra/keys refers to more values than the file holds"),
+        ("no_channels.h5.gz", "x.h5: extra/channels = 0 is not between 1 and 65536"),
+        ("two_channels.h5.gz", "x.h5: extra/channels has shape [2], not one value"),
+        ("many_keys.h5.gz", "x.h5: extra/keys has 65537 rows, more than 65536"),
     ] {
         assert_eq!(error(name), message, "{name}");
     }
@@ -112,22 +146,23 @@ fn a_wrong_type_is_named() {
 
 #[test]
 fn one_class_reads_but_does_not_train() {
-    let read = shd::read(fixture("one_class.h5.gz"), shd::CHANNELS).unwrap();
+    let read = shd::read(fixture("one_class.h5.gz"), None).unwrap();
     let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
+    data.check_samples().unwrap();
     let error = data.validate().unwrap_err().to_string();
     assert!(error.ends_with("one_class.h5.gz: label = 1 is the only class present"), "{error}");
 }
 
 #[test]
 fn a_missing_file_is_named() {
-    let error = shd::read("no/such.h5", shd::CHANNELS).unwrap_err().to_string();
+    let error = shd::read("no/such.h5", None).unwrap_err().to_string();
     assert!(error.starts_with("no/such.h5: "), "{error}");
 }
 
 #[test]
 fn other_bytes_are_refused() {
     for bytes in [&b""[..], b"\x1f", b"\x1f\x8b", b"not a file", &[0; 4096]] {
-        assert!(shd::from_bytes(bytes.to_vec(), "x", 700).is_err());
+        assert!(shd::from_bytes(bytes.to_vec(), "x", None).is_err());
     }
 }
 
@@ -135,16 +170,16 @@ fn other_bytes_are_refused() {
 fn gzip_that_ends_early_is_refused() {
     let packed = gzip(&bytes("small.h5"));
     for end in 0..packed.len() {
-        assert!(shd::from_bytes(packed[..end].to_vec(), "x", 700).is_err(), "{end}");
+        assert!(shd::from_bytes(packed[..end].to_vec(), "x", None).is_err(), "{end}");
     }
     let mut long = packed;
     long.extend(b"more");
-    assert!(shd::from_bytes(long, "x", 700).is_err());
+    assert!(shd::from_bytes(long, "x", None).is_err());
 }
 
 #[test]
 fn a_decompression_bomb_is_refused() {
-    let error = shd::from_bytes(gzip(&vec![0; 40 << 20]), "x", 700).unwrap_err().to_string();
+    let error = shd::from_bytes(gzip(&vec![0; 40 << 20]), "x", None).unwrap_err().to_string();
     assert_eq!(error, "x: gzip stream holds more than 16777216 bytes");
 }
 
@@ -153,9 +188,9 @@ fn a_decompression_bomb_is_refused() {
 fn truncation_never_panics() {
     for name in ["small.h5", "float32.h5"] {
         let whole = bytes(name);
-        let read = shd::from_bytes(whole.clone(), "x", 700).unwrap();
+        let read = shd::from_bytes(whole.clone(), "x", None).unwrap();
         for end in 0..whole.len() {
-            if let Ok(cut) = shd::from_bytes(whole[..end].to_vec(), "x", 700) {
+            if let Ok(cut) = shd::from_bytes(whole[..end].to_vec(), "x", None) {
                 assert_eq!(cut, read, "{name} cut at {end}");
             }
         }
@@ -172,7 +207,7 @@ fn corruption_never_panics() {
             for damage in [0xff, 0x01, 0x80] {
                 let mut damaged = whole.clone();
                 damaged[at] ^= damage;
-                match shd::from_bytes(damaged, "x", 700) {
+                match shd::from_bytes(damaged, "x", None) {
                     Ok(read) => {
                         read.validate().unwrap();
                         assert!(
@@ -203,5 +238,5 @@ fn many_utterances_are_read_as_they_were_written() {
         items: (0..700).map(item).collect(),
     };
     let bytes = shd::to_bytes(&written).unwrap();
-    assert!(shd::from_bytes(bytes, "many", 700).unwrap() == written);
+    assert!(shd::from_bytes(bytes, "many", None).unwrap() == written);
 }

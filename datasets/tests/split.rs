@@ -156,8 +156,8 @@ fn a_batch_is_time_major_and_zero_past_the_end() {
             for (b, &i) in indices.iter().enumerate() {
                 for n in 0..8 {
                     let of = |e: &&Entry| e.step as usize == t && usize::from(e.channel) == n;
-                    let value = data.samples[i].entries.iter().find(of).map_or(0.0, |e| e.value);
-                    assert_eq!(batch.x[(t * 3 + b) * 8 + n], value);
+                    let count = data.samples[i].entries.iter().find(of).map_or(0, |e| e.count);
+                    assert_eq!(batch.x[(t * 3 + b) * 8 + n], f32::from(count));
                 }
             }
         }
@@ -180,7 +180,7 @@ fn an_impossible_batch_is_named() {
 
 #[test]
 fn a_data_set_that_cannot_train_is_named() {
-    let entry = |step, channel, value| Entry { step, channel, value };
+    let entry = |step, channel, count| Entry { step, channel, count };
     let with = |change: &dyn Fn(&mut SpikeTrain)| {
         let mut data = synthetic::burst_order(10, 0.0, 0);
         change(&mut data.samples[4]);
@@ -189,17 +189,14 @@ fn a_data_set_that_cannot_train_is_named() {
     assert_eq!(with(&|s| s.label = 10), "samples[4].label = 10 is not below 10 classes");
     assert_eq!(with(&|s| s.entries.clear()), "samples[4].entries = [] holds no spike");
     assert_eq!(
-        with(&|s| s.entries[0] = entry(60, 0, 1.0)),
+        with(&|s| s.entries[0] = entry(60, 0, 1)),
         "samples[4].entries[0].step = 60 is not below 60 steps"
     );
     assert_eq!(
         with(&|s| s.entries[0].channel = 8),
         "samples[4].entries[0].channel = 8 is not below 8 channels"
     );
-    assert_eq!(
-        with(&|s| s.entries[1].value = f32::NAN),
-        "samples[4].entries[1].value = NaN is not finite"
-    );
+    assert_eq!(with(&|s| s.entries[1].count = 0), "samples[4].entries[1].count = 0 is no spike");
     assert!(with(&|s| s.entries.reverse()).ends_with("is out of order"));
     assert!(with(&|s| s.entries[1] = s.entries[0]).ends_with("is out of order"));
 

@@ -103,7 +103,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (b, sample) in data.samples.iter().enumerate() {
         targets[b * data.classes + usize::from(sample.label)] = 1.0;
         for e in &sample.entries {
-            x[shape.at(e.step as usize, b, e.channel.into())] = f64::from(e.value);
+            x[shape.at(e.step as usize, b, e.channel.into())] = f64::from(e.count);
         }
     }
     let batch = Batch { shape, x: &x, targets: &targets, lengths: None };

@@ -82,7 +82,7 @@ pub(crate) struct Data {
     pub(crate) valid_file: String,
     /// Test file (`h5`); empty: the share `test` of all items.
     pub(crate) test_file: String,
-    /// Channels of the files (`h5`).
+    /// Channels of the files (`h5`); 0: as many as a file says, else 700.
     pub(crate) channels: usize,
     /// Neighbouring channels summed into one (`h5`).
     pub(crate) group: usize,
@@ -369,7 +369,7 @@ impl Default for Data {
             train_file: String::new(),
             valid_file: String::new(),
             test_file: String::new(),
-            channels: 700,
+            channels: 0,
             group: 5,
             dt_ms: 10,
             binning: Bins::Fixed,

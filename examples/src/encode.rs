@@ -42,6 +42,10 @@ pub(crate) fn encode(args: &Args) -> Result<()> {
     if args.out.exists() {
         fail!("{shown}: exists")
     }
+    let folder = args.out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        fail!("{shown}: there is no folder {}", folder.display())
+    }
     let encoder = match args.encoder {
         Encoder::Cochlea => encode::Encoder::Cochlea,
         Encoder::Delta => encode::Encoder::Delta,

@@ -156,11 +156,11 @@ fn input(data: &Dataset) -> Result<Input> {
     let entries = data.samples.iter().flat_map(|sample| &sample.entries);
     let mut spikes = true;
     for entry in entries {
-        let value = entry.value;
-        if value.fract() != 0.0 || value.abs() > 127.0 {
-            fail!("{}: a bin holds {value}; a model file takes whole numbers up to 127", data.name)
+        let count = entry.count;
+        if count > 127 {
+            fail!("{}: a bin holds {count}; a model file takes whole numbers up to 127", data.name)
         }
-        spikes &= value == 1.0;
+        spikes &= count == 1;
     }
     Ok(if spikes { Input::Spikes } else { Input::Values })
 }

@@ -52,7 +52,7 @@ enum Command {
     /// Count what is in a data set, download one, or make one of recordings
     #[command(subcommand)]
     Data(data::Command),
-    /// Measure what the paper's networks cost here
+    /// Measure what the paper's networks and their data cost here
     #[command(subcommand)]
     Bench(bench::Command),
 }

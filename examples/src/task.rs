@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 const ORDER_TRAIN: usize = 1500;
 const ORDER_TEST: usize = 500;
 const ORDER_NOISE: f64 = 0.01;
+/// Longest sample in steps, as `data.steps` has it.
+const LONGEST: usize = 1 << 16;
 
 /// What there is to learn.
 pub(crate) struct Task {
@@ -264,9 +266,19 @@ fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
         group: options.group,
         max_steps: Some(options.steps).filter(|&steps| steps > 0),
     };
+    let channels = Some(options.channels).filter(|&channels| channels > 0);
     let open = |name: &str| -> Result<Dataset> {
-        let recordings = shd::read(find(folder, name)?, options.channels)?;
-        Ok(Dataset::from_recordings(&recordings, &binning)?)
+        let recordings = shd::read(find(folder, name)?, channels)?;
+        let data = Dataset::from_recordings(&recordings, &binning)?;
+        data.check_samples()?;
+        let mut lengths = data.samples.iter().map(|sample| sample.steps).enumerate();
+        if let Some((n, steps)) = lengths.find(|(_, steps)| *steps > LONGEST) {
+            fail!(
+                "{}: samples[{n}].steps = {steps} is above {LONGEST}; data.steps cuts it",
+                data.name
+            )
+        }
+        Ok(data)
     };
     let mut data = open(&options.train_file)?;
     let mut parts = Parts { train: data.samples.len(), valid: 0, test: 0 };

@@ -1,5 +1,6 @@
 //! The command line: what it writes, that a run repeats and resumes bit for bit, and how it fails.
 
+use polychron_datasets::shd;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -412,16 +413,22 @@ fn recordings_become_a_file_to_train_on() {
             assert!(text(&output.stdout).contains("16 recordings, 2 classes"));
         }
         assert_eq!(folder.bytes(&out), folder.bytes(&again));
-        let channels = channels.to_string();
-        let stats = ["data", "stats", &out, "--channels", &channels, "--group", "4", "--json"];
-        assert_eq!(last_line(&folder.run(&stats))["samples"], 16);
+        let stats = ["data", "stats", &out, "--group", "4", "--json"];
+        let stats = last_line(&folder.run(&stats));
+        assert_eq!((&stats["samples"], &stats["channels"]), (&16.into(), &(channels / 4).into()));
     }
+    let line = folder.fail(&["data", "stats", "delta.h5"]);
+    assert!(line.contains("delta.h5: group = 5 does not divide 48 channels"), "{line}");
+    let line = folder.fail(&["data", "stats", "delta.h5", "--channels", "700"]);
+    assert!(line.contains("extra/channels = 48 is not 700"), "{line}");
     let before = folder.list(".");
     let line = folder.fail(&["data", "encode", "wavs", "--out", "delta.h5"]);
     assert!(line.contains("delta.h5: exists"), "{line}");
     fs::write(folder.0.join("wavs/happy/9.wav"), "no sound").unwrap();
     let line = folder.fail(&["data", "encode", "wavs", "--out", "new.h5"]);
     assert!(line.contains("happy/9.wav"), "{line}");
+    let line = folder.fail(&["data", "encode", "wavs", "--out", "no/where/new.h5"]);
+    assert!(line.contains("new.h5: there is no folder no/where"), "{line}");
     assert_eq!(folder.list("."), before);
 
     fs::rename(folder.0.join("cochlea.h5"), folder.0.join("recordings.h5")).unwrap();
@@ -490,8 +497,33 @@ fn missing_and_damaged_data_is_named() {
     assert!(line.contains("nan.h5.gz") && line.contains("NaN"), "{line}");
     assert!(folder.list(".").is_empty());
 
+    // The third item spikes at 0.1 s alone; in the file to train on, every one does at 0 s.
+    fs::copy(fixtures.join("small.h5"), folder.0.join("test.h5")).unwrap();
+    let mut early = shd::read(fixtures.join("small.h5"), None).unwrap();
+    early.items.iter_mut().for_each(|item| item.times[0] = 0.0);
+    fs::write(folder.0.join("train.h5"), shd::to_bytes(&early).unwrap()).unwrap();
+    let files = ["data.source=h5", "data.train_file=train.h5", "data.test_file=test.h5"];
+    let train = |more: [_; 2]| {
+        let set = files.into_iter().chain(more).flat_map(|set| ["--set", set]);
+        folder.fail(&["train", "--data", "."].into_iter().chain(set).collect::<Vec<_>>())
+    };
+    let line = train(["data.steps=8", "data.dt_ms=10"]);
+    assert!(line.contains("test.h5: samples[2].entries = [] holds no spike"), "{line}");
+    early.items[1].times[2] = 70.0;
+    fs::write(folder.0.join("test.h5"), shd::to_bytes(&early).unwrap()).unwrap();
+    let line = train(["data.steps=0", "data.dt_ms=1"]);
+    let named = "test.h5: samples[1].steps = 70001 is above 65536; data.steps cuts it";
+    assert!(line.contains(named), "{line}");
+    let one_class = fixtures.join("one_class.h5.gz");
+    let stats = last_line(&folder.run(&["data", "stats", one_class.to_str().unwrap(), "--json"]));
+    assert_eq!(stats["samples"], 4);
+
     fs::write(folder.0.join("note.bin.gz"), "no spikes here").unwrap();
     assert!(folder.fail(&["data", "stats", "note.bin.gz"]).contains("note.bin.gz"));
+    fs::create_dir(folder.0.join("not.h5")).unwrap();
+    fs::rename(folder.0.join("note.bin.gz"), folder.0.join("not.h5/note.bin.gz")).unwrap();
+    let line = folder.fail(&["data", "stats", "not.h5/note.bin.gz"]);
+    assert!(line.contains("not.h5/note.bin.gz") && line.contains("SPK1"), "{line}");
     let digits = last_line(&folder.run(&["data", "stats", "digits", "--json"]));
     assert_eq!(digits["samples"], 3000);
     let line = folder.fail(&["data", "stats", data]);
@@ -595,6 +627,21 @@ fn timed_inference_says_what_was_timed() {
         assert!(line.contains(named), "{line}");
     }
     assert!(folder.list(".").is_empty());
+}
+
+#[test]
+fn timed_data_says_what_was_timed() {
+    let folder = Folder::new("bench-data");
+    let args = ["bench", "data", "--recordings", "20", "--spikes", "50", "--sound", "1", "--json"];
+    let timing = last_line(&folder.run(&args));
+    assert_eq!((&timing["recordings"], &timing["spikes"]), (&20.into(), &50.into()));
+    let entries = timing["entries"].as_u64().unwrap();
+    assert!((900..=1000).contains(&entries), "{timing}");
+    for key in ["read_s", "cochlea_times_real_time"] {
+        assert!(timing[key].as_f64().unwrap() > 0.0, "{timing}");
+    }
+    let line = folder.fail(&["bench", "data", "--spikes", "0"]);
+    assert!(line.contains("--spikes = 0 is not at least 1"), "{line}");
 }
 
 #[test]

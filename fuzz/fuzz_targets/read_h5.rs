@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use polychron_datasets::shd;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(recordings) = shd::from_bytes(data.to_vec(), "fuzz", shd::CHANNELS) {
+    if let Ok(recordings) = shd::from_bytes(data.to_vec(), "fuzz", None) {
         recordings.validate().unwrap();
     }
 });

@@ -55,9 +55,9 @@ impl Pool {
         for (part, sample) in [own, other].into_iter().enumerate() {
             let mut keep = Thinner::new(0.5, rng.fork(part as u64));
             for e in &sample.entries {
-                let value = keep.thin(e.value);
-                if value != 0.0 {
-                    entries.push(crate::Entry { value, ..*e });
+                let count = keep.thin(e.count);
+                if count > 0 {
+                    entries.push(crate::Entry { count, ..*e });
                 }
             }
         }

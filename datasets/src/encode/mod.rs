@@ -46,12 +46,12 @@ impl Spikes {
 }
 
 /// Encodes the wav files of a folder's folders, 16 kHz and one channel, by so many threads, which change nothing. Classes
-/// are the folders, sorted; those that begin with `_` or `.` do not count. Nothing is known of speakers. Noise is drawn
-/// by `seed` and the place of a recording in the sorted list.
+/// are the folders, sorted; those that begin with `_` or `.` and empty ones do not count. Nothing is known of speakers.
+/// Noise is drawn by `seed` and the place of a recording in the sorted list.
 ///
 /// # Errors
 /// A folder or a file cannot be read; a file is no whole wav file, has another rate or more channels, is longer than an
-/// hour, holds no sound or makes no spike; there is none.
+/// hour, holds no sound or makes no spike; a folder holds files but none of these; there is none.
 pub fn folder(
     path: impl AsRef<Path>,
     encoder: Encoder,

@@ -1,6 +1,6 @@
 //! One file over HTTP, in as many pieces as it takes.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -10,7 +10,7 @@ use ureq::http::{HeaderMap, Response, header};
 use ureq::{Agent, Body};
 
 use super::sums::{BLOCK, Sum};
-use super::{Archive, Patience, Reporter, Stage, failed};
+use super::{Archive, Patience, Reporter, Stage, failed, lock};
 use crate::Error;
 
 /// Tries that bring the file so many bytes further are no failures, however they end.
@@ -81,14 +81,17 @@ fn complete(
     report: &mut Reporter<'_>,
 ) -> Result<(), Error> {
     let agent = agent(patience);
-    let (mut reached, mut failures) = (part.len, 0);
+    let (mut reached, mut failures, mut cleared) = (part.len, 0, false);
     loop {
         let problem = match attempt(&agent, part, archive, patience, report) {
             Ok(()) => return Ok(()),
             Err(Trouble::Final(error)) => return Err(error),
             Err(Trouble::Passing(problem)) => problem,
         };
-        if part.len >= reached + PROGRESS {
+        if part.len < reached && !cleared {
+            // Once: a server that sends all of it anew every time gets nowhere.
+            (reached, cleared) = (part.len, true);
+        } else if part.len >= reached + PROGRESS {
             (reached, failures) = (part.len, 0);
         }
         failures += 1;
@@ -203,11 +206,7 @@ impl Part {
     fn open(path: &Path, report: &mut Reporter<'_>) -> Result<Self, Error> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
         let file = file.map_err(failed(path))?;
-        // Where the file system knows no locks, two calls at once end in a wrong sum.
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            let shown = path.display().to_string();
-            return Err(Error::format(&shown, "is being written by another process"));
-        }
+        lock(&file, path)?;
         report.begin(Stage::Check, 0, file.metadata().ok().map(|m| m.len()));
         let mut sum = Sum::default();
         let len = sum.read(&file, report).map_err(failed(path))?;

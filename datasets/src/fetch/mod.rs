@@ -20,7 +20,7 @@ mod sources;
 mod sums;
 mod unpack;
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ pub enum Outcome {
 /// The server says no, is out of reach or silent longer than `patience` allows (what came stays for another call); the
 /// archive has another MD5 sum or is larger than its bound; an entry of it is damaged, no file or folder, or leads out of
 /// the folder; the disk is full; something of the name is there and is not what the archive leaves; another process is
-/// fetching it.
+/// fetching or unpacking it.
 pub fn fetch(
     archive: &Archive,
     folder: &Path,
@@ -106,8 +106,9 @@ pub fn fetch(
     fs::create_dir_all(folder).map_err(failed(folder))?;
     let own = folder.join(&archive.name);
     if sums::is_there(&own)? {
-        sums::check_archive(archive, &own, report)?;
         let file = File::open(&own).map_err(failed(&own))?;
+        lock(&file, &own)?;
+        sums::check_archive(archive, &own, &file, report)?;
         unpack(archive, &own, &file, folder, report)?;
         return Ok(Outcome::Unpacked);
     }
@@ -140,6 +141,17 @@ impl<'a> Reporter<'a> {
         self.now.done += bytes as u64;
         (self.sink)(self.now);
     }
+}
+
+/// Keeps other processes from a file until it is closed.
+fn lock(file: &File, path: &Path) -> Result<(), Error> {
+    for _ in 0..20 {
+        // Where the file system knows no locks, two downloads at once end in a wrong sum.
+        let Err(TryLockError::WouldBlock) = file.try_lock() else { return Ok(()) };
+        // A process that has just been started holds what this one has let go of, until it is another program.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(Error::format(&path.display().to_string(), "is in use by another process"))
 }
 
 /// An error of the system with its file.

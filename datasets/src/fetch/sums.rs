@@ -51,8 +51,12 @@ impl Sum {
 }
 
 fn of_file(path: &Path, report: &mut Reporter<'_>) -> Result<String, Error> {
+    of_open(&File::open(path).map_err(failed(path))?, path, report)
+}
+
+fn of_open(file: &File, path: &Path, report: &mut Reporter<'_>) -> Result<String, Error> {
     let mut sum = Sum::default();
-    File::open(path).and_then(|file| sum.read(file, report)).map_err(failed(path))?;
+    sum.read(file, report).map_err(failed(path))?;
     Ok(sum.hex())
 }
 
@@ -71,7 +75,8 @@ pub(super) fn present(
     }
     report.begin(Stage::Check, 0, None);
     if archive.form == Form::Kept {
-        return check_archive(archive, &target, report).map(|()| true);
+        let file = File::open(&target).map_err(failed(&target))?;
+        return check_archive(archive, &target, &file, report).map(|()| true);
     }
     match List::read(archive, folder)? {
         Some(list) => list.check(folder, &archive.to, report).map(|()| true),
@@ -96,16 +101,17 @@ pub(super) fn is_there(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Checks that the file is the archive.
+/// Checks that a file, open at `file`, is the archive.
 ///
 /// # Errors
 /// It is not.
 pub(super) fn check_archive(
     archive: &Archive,
     path: &Path,
+    file: &File,
     report: &mut Reporter<'_>,
 ) -> Result<(), Error> {
-    let found = of_file(path, report)?;
+    let found = of_open(file, path, report)?;
     if found == archive.md5 {
         return Ok(());
     }

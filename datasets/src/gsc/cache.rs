@@ -1,5 +1,5 @@
-//! Layout: `PCLV0001`; bytes of the key (u64); the key; all levels (u16), sample after sample; CRC-32 of what comes
-//! before (u32). Everything is little-endian.
+//! Layout: `PCLV0002`; bytes of the key (u64); the key; sample after sample, its lowest value and its unit (f32) and its
+//! levels (u16); CRC-32 of what comes before (u32). Everything is little-endian.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -7,10 +7,14 @@ use std::path::Path;
 
 use crc32fast::Hasher;
 
-const MAGIC: &[u8; 8] = b"PCLV0001";
+use crate::Levels;
 
-/// The levels of so many samples of `size` levels; `None` where the file is absent, damaged or of another key.
-pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Option<Vec<Vec<u16>>> {
+const MAGIC: &[u8; 8] = b"PCLV0002";
+/// Bytes of a sample's lowest value and unit.
+const SCALE: usize = 8;
+
+/// So many samples of `size` levels; `None` where the file is absent, damaged or of another key.
+pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Option<Vec<Levels>> {
     let file = File::open(path).ok()?;
     if file.metadata().ok()?.len() != length(key, samples, size)? {
         return None;
@@ -21,33 +25,46 @@ pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Optio
     if head != self::head(key) {
         return None;
     }
-    let mut row = vec![0; 2 * size];
-    let mut levels = Vec::with_capacity(samples);
+    let (mut scale, mut row) = ([0; SCALE], vec![0; 2 * size]);
+    let mut all = Vec::with_capacity(samples);
     for _ in 0..samples {
+        source.read_exact(&mut scale).ok()?;
         source.read_exact(&mut row).ok()?;
-        levels.push(row.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect());
+        let [low, unit] = [0, 4]
+            .map(|at| f32::from_le_bytes([scale[at], scale[at + 1], scale[at + 2], scale[at + 3]]));
+        let levels = row.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+        all.push(Levels { low, unit, levels });
     }
     let sum = source.sum.finalize();
     let mut stored = [0; 4];
     source.inner.read_exact(&mut stored).ok()?;
-    (u32::from_le_bytes(stored) == sum).then_some(levels)
+    (u32::from_le_bytes(stored) == sum).then_some(all)
 }
 
-/// Writes levels under a temporary name, then in the place of an older file.
-pub(super) fn store<'a>(
-    path: &Path,
-    key: &str,
-    levels: impl Iterator<Item = &'a [u16]>,
-) -> io::Result<()> {
-    let temporary = path.with_extension("levels.tmp");
-    let written = write(&temporary, key, levels);
-    written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
+/// Writes samples under a temporary name, this process's own, then in the place of an older file.
+pub(super) fn store(path: &Path, key: &str, samples: &[Levels]) -> io::Result<()> {
+    let temporary = path.with_extension(format!("levels.{}.tmp", std::process::id()));
+    let written = write(&temporary, key, samples);
+    let renamed = written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
         // The first error is the one to report.
         let _ = std::fs::remove_file(&temporary);
-    })
+    });
+    renamed.and_then(|()| flush_folder(path))
 }
 
-fn write<'a>(path: &Path, key: &str, levels: impl Iterator<Item = &'a [u16]>) -> io::Result<()> {
+/// A new name is on the disk when its folder is.
+#[cfg(unix)]
+fn flush_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn flush_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn write(path: &Path, key: &str, samples: &[Levels]) -> io::Result<()> {
     let mut sink = BufWriter::with_capacity(1 << 16, File::create(path)?);
     let mut sum = Hasher::new();
     let mut put = |bytes: &[u8]| {
@@ -56,8 +73,9 @@ fn write<'a>(path: &Path, key: &str, levels: impl Iterator<Item = &'a [u16]>) ->
     };
     put(&head(key))?;
     let mut row = Vec::new();
-    for levels in levels {
+    for Levels { low, unit, levels } in samples {
         row.clear();
+        row.extend([low, unit].into_iter().flat_map(|x| x.to_le_bytes()));
         row.extend(levels.iter().flat_map(|level| level.to_le_bytes()));
         put(&row)?;
     }
@@ -70,8 +88,9 @@ fn head(key: &str) -> Vec<u8> {
 }
 
 fn length(key: &str, samples: usize, size: usize) -> Option<u64> {
-    let levels = (samples as u64).checked_mul(size as u64)?.checked_mul(2)?;
-    levels.checked_add((MAGIC.len() + 8 + key.len() + 4) as u64)
+    let sample = (size as u64).checked_mul(2)?.checked_add(SCALE as u64)?;
+    let all = (samples as u64).checked_mul(sample)?;
+    all.checked_add((MAGIC.len() + 8 + key.len() + 4) as u64)
 }
 
 /// A source that sums what is read of it.

@@ -18,11 +18,6 @@ pub const CHANNELS: usize = 140;
 /// Steps of 10 ms, both ends of the second included.
 pub const STEPS: usize = 101;
 
-/// Value of level 0 in dB, which no value is below.
-const LOW_DB: f32 = -100.0;
-/// Levels reach to 63.8 dB; full scale comes to less than 50.
-const UNIT_DB: f32 = 0.0025;
-
 /// The recordings as samples, and their division.
 #[derive(Debug)]
 pub struct Commands {
@@ -41,13 +36,16 @@ pub struct Commands {
 /// Reads `speech_commands_v0.02` in a folder, or the folder itself, by so many threads.
 ///
 /// Classes are the word folders, sorted; folders that begin with `_` are none. A sample holds [`STEPS`] x [`CHANNELS`]
-/// decibels in steps of 0.0025 dB, 28,280 bytes, the whole set 3.0 GB. The spectra are kept in a file of that size in the
-/// folder that holds the word folders, `polychron-full.levels` or `polychron-paper.levels`, and made anew when names,
-/// sizes or times of change of the recordings, their division or the front-end are others or the file is damaged.
+/// decibels, in 65,535 steps from its least to its greatest: to 1e-3 dB where these are at most 131 dB apart, from the
+/// floor at -100 dB to 31 dB say, and to 1.1e-3 dB at full scale. It takes 28,288 bytes, the whole set 3.0 GB. The spectra
+/// are kept in a file of that size in the folder that holds the word folders, `polychron-full.levels` or
+/// `polychron-paper.levels`, and made anew when names, sizes or times of change of the recordings, their division or the
+/// front-end are others or the file is damaged.
 ///
 /// # Errors
 /// There are no recordings or no lists; a list names a recording twice or one that there is not; a recording cannot be
-/// read, is no whole wav file or has another rate than 16 kHz or more than one channel.
+/// read, is no whole wav file or has another rate than 16 kHz or more than one channel; a word folder holds other files
+/// only.
 pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Commands, Error> {
     let folder = Folder::list(folder.as_ref())?;
     let [train, valid, test] = [0, 1, 2].map(|part: usize| folder.parts[part].len());
@@ -65,10 +63,9 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
             let front_end = FrontEnd::new(bands);
             let levels = parallel::try_map(&items, threads, |_, item| {
                 let samples = sound::read(folder.path.join(&item.name))?;
-                Ok(front_end.decibels(&samples).into_iter().map(level).collect())
+                Ok(quantized(&front_end.decibels(&samples)))
             })?;
-            let rows = levels.iter().map(|row: &Vec<u16>| row.as_slice());
-            unsaved = cache::store(&path, &key, rows)
+            unsaved = cache::store(&path, &key, &levels)
                 .err()
                 .map(|error| Error::Io { file: path.display().to_string(), error });
             levels
@@ -76,7 +73,7 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
     };
     let samples = items.iter().zip(levels).map(|(item, levels)| SpikeTrain {
         steps: STEPS,
-        dense: Some(Levels { low: LOW_DB, unit: UNIT_DB, levels }),
+        dense: Some(levels),
         label: item.class,
         ..SpikeTrain::default()
     });
@@ -95,9 +92,14 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
 fn key(folder: &Folder, bands: Bands) -> Result<String, Error> {
     let parts = folder.parts.each_ref().map(Vec::len);
     let manifest = folder.manifest()?;
-    Ok(format!("1 {bands:?} {STEPS} {CHANNELS} {LOW_DB} {UNIT_DB} {parts:?}\n{manifest}"))
+    Ok(format!("2 {bands:?} {STEPS} {CHANNELS} {parts:?}\n{manifest}"))
 }
 
-fn level(decibels: f32) -> u16 {
-    ((decibels - LOW_DB) / UNIT_DB).round() as u16
+fn quantized(decibels: &[f32]) -> Levels {
+    let low = decibels.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = decibels.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let unit = (high - low) / f32::from(u16::MAX);
+    // Where all are equal, 0 / 0 becomes level 0.
+    let levels = decibels.iter().map(|x| ((x - low) / unit).round() as u16).collect();
+    Levels { low, unit, levels }
 }

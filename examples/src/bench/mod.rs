@@ -1,5 +1,6 @@
-//! `polychron bench`: what the paper's networks cost on this machine.
+//! `polychron bench`: what the paper's networks and their data cost on this machine.
 
+mod data;
 mod infer;
 mod step;
 mod stopwatch;
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Step(step::Args),
     /// Time inference, of a batch and of one sample by itself
     Infer(infer::Args),
+    /// Time the reading of a training set, and a cochlea
+    Data(data::Args),
 }
 
 /// Runs `bench`.
@@ -28,6 +31,7 @@ pub(crate) fn bench(command: &Command) -> Result<()> {
     match command {
         Command::Step(args) => step::step(args),
         Command::Infer(args) => infer::infer(args),
+        Command::Data(args) => data::data(args),
     }
 }
 

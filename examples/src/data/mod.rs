@@ -37,9 +37,9 @@ struct Source {
     /// Neighbouring channels summed into one (.h5)
     #[arg(long, default_value_t = 5)]
     group: usize,
-    /// Channels of the file (.h5)
-    #[arg(long, default_value_t = shd::CHANNELS)]
-    channels: usize,
+    /// Channels of the file (.h5); by default what it says, else 700
+    #[arg(long)]
+    channels: Option<usize>,
 }
 
 /// Runs `data`.
@@ -66,7 +66,7 @@ impl Source {
                 "{}: is a folder; sound, as Google Speech Commands, holds no spikes",
                 path.display()
             )
-        } else if !path.to_string_lossy().contains(".h5") {
+        } else if !is_h5(path) {
             digits::read(path)?
         } else {
             let recordings = shd::read(path, self.channels)?;
@@ -74,9 +74,14 @@ impl Source {
             let options = BinOptions { dt_ms, group, ..BinOptions::default() };
             Dataset::from_recordings(&recordings, &options)?
         };
-        data.validate()?;
+        data.check_samples()?;
         Ok(data)
     }
+}
+
+fn is_h5(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".h5") || name.ends_with(".h5.gz")
 }
 
 #[cfg(test)]
@@ -87,7 +92,7 @@ mod tests {
     #[test]
     fn order_shows_what_is_trained_on() {
         let path = "order".into();
-        let source = Source { path, dt_ms: 10, group: 5, channels: shd::CHANNELS };
+        let source = Source { path, dt_ms: 10, group: 5, channels: None };
         let config = presets::load(Some("order"), None, &[]).unwrap();
         assert!(source.open().unwrap() == task::Task::load(&config, None).unwrap().data);
     }

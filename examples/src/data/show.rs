@@ -41,7 +41,7 @@ pub(crate) fn show(args: &Args) -> Result<()> {
     let title = title(&data, index);
     plot::sample(&out, &data, &title, sample)?;
     let Dataset { channels, dt_ms, .. } = data;
-    let spikes: f64 = sample.entries.iter().map(|e| f64::from(e.value)).sum();
+    let spikes: f64 = sample.entries.iter().map(|e| f64::from(e.count)).sum();
     let (steps, speaker) = (sample.steps, sample.speaker);
     if args.json {
         let class = &data.class_names[usize::from(sample.label)];

@@ -64,7 +64,7 @@ struct Count {
 impl Count {
     fn add(&mut self, sample: &SpikeTrain) {
         self.samples += 1;
-        self.spikes += sample.entries.iter().map(|e| f64::from(e.value)).sum::<f64>();
+        self.spikes += sample.entries.iter().map(|e| f64::from(e.count)).sum::<f64>();
     }
 
     fn mean(&self) -> f64 {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn counts_are_those_of_the_samples() {
-        let entry = |step, value| Entry { step, channel: 1, value };
+        let entry = |step, count| Entry { step, channel: 1, count };
         let sample = |steps, entries, label, speaker| SpikeTrain {
             steps,
             entries,
@@ -175,9 +175,9 @@ mod tests {
             classes: 2,
             class_names: vec!["a".into(), "b".into()],
             samples: vec![
-                sample(20, vec![entry(0, 3.0), entry(19, 1.0)], 1, 7),
-                sample(40, vec![entry(1, 1.0), entry(30, 2.0)], 1, 9),
-                sample(1, vec![entry(0, 1.0)], 0, 7),
+                sample(20, vec![entry(0, 3), entry(19, 1)], 1, 7),
+                sample(40, vec![entry(1, 1), entry(30, 2)], 1, 9),
+                sample(1, vec![entry(0, 1)], 0, 7),
             ],
             dt_ms: 5,
         };
