@@ -1,7 +1,7 @@
 //! Files that are whole or not there, and states of training in them.
 
 use crate::config::Config;
-use crate::error::{Result, at, fail};
+use crate::error::{Result, at, fail, note};
 use crate::presets;
 use polychron_core::num::Real;
 use polychron_core::train::{State, Tensor};
@@ -10,7 +10,7 @@ use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,8 @@ pub(crate) struct Begun {
     pub(crate) loss: f64,
     /// Items decided rightly.
     pub(crate) correct: usize,
+    /// Wall-clock seconds.
+    pub(crate) seconds: f64,
 }
 
 /// A state of training, and what it belongs to.
@@ -102,11 +104,11 @@ pub(crate) fn read_run(path: &Path) -> Result<(State<f32>, Config)> {
         Ok(found) => {
             if let Some((found, made)) = found.difference(&config)? {
                 let beside = beside.display();
-                eprintln!("{beside}: has {found}; {shown} was made with {made}, which counts");
+                note(&format!("{beside}: has {found}; {shown} was made with {made}, which counts"));
             }
             config.threads = found.threads;
         }
-        Err(failure) => eprintln!("{failure}; the configuration in {shown} counts"),
+        Err(failure) => note(&format!("{failure}; the configuration in {shown} counts")),
     }
     Ok((state, config))
 }
@@ -116,7 +118,7 @@ fn to_bytes(values: &[f32]) -> Vec<u8> {
 }
 
 /// Writes a file under another name in the same folder, flushes it to the disk, renames it and flushes the folder. On failure
-/// neither name is left, unless what failed is the last.
+/// the other name is not left, and `path` is as before, unless what failed is the last.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = unfinished(path);
     let written = File::create(&temporary).and_then(|mut file| {
@@ -127,6 +129,16 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
         // The first error is the one to report.
         let _ = std::fs::remove_file(&temporary);
     })
+}
+
+/// Keeps other processes that ask for the same from a file, and so from its folder, until it is dropped.
+pub(crate) fn hold(opened: std::io::Result<File>, path: &Path) -> Result<File> {
+    let (file, shown) = (opened.map_err(at(path.display()))?, path.display());
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => fail!("{shown}: another process is at work there"),
+        // Where there are no locks, nothing is held.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
 }
 
 /// The name beside `path` of what is not finished.

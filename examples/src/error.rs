@@ -1,4 +1,5 @@
 use std::fmt::Display;
+use std::io::Write;
 
 /// Why a command failed: names file, field and value, and shows as one line.
 #[derive(Debug)]
@@ -31,3 +32,8 @@ macro_rules! fail {
     };
 }
 pub(crate) use fail;
+
+/// A line beside the results. Where no one reads it any more, work goes on.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

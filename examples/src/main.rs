@@ -68,10 +68,11 @@ fn main() -> ExitCode {
         Command::Bench(command) => bench::bench(&command),
     };
     match result {
+        Ok(()) if interrupt::has_left() => ExitCode::from(interrupt::CODE),
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
-            if interrupt::asked() { ExitCode::from(interrupt::CODE) } else { ExitCode::FAILURE }
+            error::note(&format!("error: {failure}"));
+            ExitCode::FAILURE
         }
     }
 }

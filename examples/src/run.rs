@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{self, Begun, Checkpoint};
 use crate::config::{Config, Protocol, Select};
-use crate::error::{Failure, Result, at, fail};
+use crate::error::{Failure, Result, at, fail, note};
 use crate::machine::{Machine, Trainer};
 use crate::network::{self, Ends};
 use crate::report::{self, Epoch, Figures, Report, percent, say};
@@ -12,10 +12,12 @@ use crate::train::same;
 use crate::{ahead, interrupt, plot};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polychron_core::train::{Kernel, State, Tensor, TrainError};
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+const CONFIG: &str = "config.toml";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The chosen epoch's state, while there are epochs to come.
 const BEST: &str = "best.safetensors";
@@ -32,6 +34,8 @@ pub(crate) struct Run<B: Machine> {
     curves: Vec<Epoch>,
     /// What the steps of an epoch that is not finished add up to.
     begun: Begun,
+    /// Keeps other processes from the folder.
+    held: Option<File>,
 }
 
 impl<B: Machine> Run<B> {
@@ -44,8 +48,8 @@ impl<B: Machine> Run<B> {
         folder: PathBuf,
     ) -> Result<Self> {
         let initial = trainer.model().tensors()?;
-        let (curves, begun) = (Vec::new(), Begun::default());
-        Ok(Self { config, task, trainer, absent, initial, folder, curves, begun })
+        let (curves, begun, held) = (Vec::new(), Begun::default(), None);
+        Ok(Self { config, task, trainer, absent, initial, folder, curves, begun, held })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -61,28 +65,39 @@ impl<B: Machine> Run<B> {
         let unfinished = checkpoint::unfinished(&self.folder);
         discard(&unfinished)?;
         std::fs::create_dir(&unfinished).map_err(at(&shown))?;
+        let path = unfinished.join(CONFIG);
+        let mut held = checkpoint::hold(File::create_new(&path), &path)?;
         let config = self.config.to_toml()?;
-        checkpoint::write_atomic(&unfinished.join("config.toml"), config.as_bytes())
+        let written = held.write_all(config.as_bytes()).and_then(|()| held.sync_all());
+        written
+            .map_err(at(path.display()))
             .and_then(|()| self.save(&unfinished.join(CHECKPOINT)))
             .and_then(|()| checkpoint::put(&unfinished, &self.folder).map_err(at(&shown)))
             .inspect_err(|_| {
-                // Only files of this run are in the folder that this run has made.
+                // Held, the folder is this run's.
                 let _ = std::fs::remove_dir_all(&unfinished);
-            })
+            })?;
+        self.held = Some(held);
+        Ok(())
     }
 
     /// Takes up the run in its folder, which must be one to write to.
     pub(crate) fn go_on(&mut self, kept: Checkpoint) -> Result<()> {
-        let path = self.path(CHECKPOINT);
+        let (path, config) = (self.path(CHECKPOINT), self.path(CONFIG));
+        self.held = Some(checkpoint::hold(File::open(&config), &config)?);
         let Checkpoint { state, begun, .. } = kept;
         self.trainer.restore(&state).map_err(at(path.display()))?;
         let (epoch, step) = (state.epoch, state.step);
         let Some(batches) = self.batches_begun() else {
             let epoch = epoch.saturating_add(1);
-            fail!("{}: step {step} is not one of epoch {epoch}", path.display())
+            let all = self.task.epoch(0)?.len();
+            fail!(
+                "{}: step {step} is not one of epoch {epoch}; the data make {all} batches an epoch",
+                path.display()
+            )
         };
         let items = self.task.epoch(epoch)?[..batches].iter().map(Vec::len).sum();
-        if begun.correct > items || !begun.loss.is_finite() {
+        if begun.correct > items || !begun.loss.is_finite() || !begun.seconds.is_finite() {
             fail!("{}: {begun:?} is not of {items} items", path.display())
         }
         self.begun = begun;
@@ -124,10 +139,11 @@ impl<B: Machine> Run<B> {
             if interrupt::asked() {
                 bar.finish_and_clear();
                 self.save(&self.path(CHECKPOINT))?;
-                fail!(
+                interrupt::leave(&format!(
                     "{shown}: interrupted in epoch {}, after step {step}; train --resume --out {shown} goes on",
                     epoch + 1
-                )
+                ));
+                return Ok(None);
             }
             if stop_after.is_some_and(|stop| epoch >= stop) {
                 say(&format!("{shown}: left after epoch {epoch}; --resume goes on\n"))?;
@@ -135,16 +151,16 @@ impl<B: Machine> Run<B> {
             }
             let Some(epoch) = self.epoch(&bar)? else { continue };
             let line = line(&epoch, all);
-            if bar.is_hidden() {
-                eprintln!("{line}");
-            }
-            bar.set_message(line);
             self.curves.push(epoch);
             if self.chooses() && self.chosen() + 1 == self.curves.len() {
                 self.save(&self.path(BEST))?;
             }
             Report::write(&self.path("report.json"), &self.curves, None)?;
             self.save(&self.path(CHECKPOINT))?;
+            if bar.is_hidden() {
+                note(&line);
+            }
+            bar.set_message(line);
         }
         bar.finish_and_clear();
         self.finish().map(Some)
@@ -155,8 +171,7 @@ impl<B: Machine> Run<B> {
         let start = Instant::now();
         let number = self.trainer.epoch();
         let batches = self.task.epoch(number)?;
-        let begun = self.batches_begun().unwrap_or(0);
-        let (done, left) = batches.split_at(begun.min(batches.len()));
+        let (done, left) = batches.split_at(self.batches_begun().unwrap_or_default());
         let mut items: usize = done.iter().map(Vec::len).sum();
         let Self { task, trainer, absent, begun: sums, config, folder, .. } = self;
         let mut batch = done.len();
@@ -175,9 +190,10 @@ impl<B: Machine> Run<B> {
         };
         let make = |indices: &Vec<usize>| task.training_block(indices, number);
         if !ahead::each(left, config.threads(), make, take)? {
+            sums.seconds += start.elapsed().as_secs_f64();
             return Ok(None);
         }
-        let Begun { loss, correct } = std::mem::take(sums);
+        let Begun { loss, correct, seconds } = std::mem::take(sums);
         self.trainer.finish_epoch()?;
         let (task, model) = (&self.task, self.trainer.model());
         let tests = self.config.protocol == Protocol::Paper;
@@ -188,7 +204,7 @@ impl<B: Machine> Run<B> {
             valid_accuracy: task.accuracy(model, &task.split.valid)?,
             test_accuracy: if tests { task.accuracy(model, &task.split.test)? } else { None },
             rates: self.rates()?,
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: seconds + start.elapsed().as_secs_f64(),
         }))
     }
 
@@ -237,6 +253,10 @@ impl<B: Machine> Run<B> {
         let best = self.path(BEST);
         if self.chooses() {
             let Checkpoint { state, .. } = checkpoint::read(&best)?;
+            let (found, chosen) = (state.epoch, self.chosen() + 1);
+            if found != chosen as u64 {
+                fail!("{}: is of epoch {found}, but {chosen} is chosen", best.display())
+            }
             self.trainer.restore(&state).map_err(at(best.display()))?;
         }
         let figures = self.figures()?;
@@ -248,9 +268,7 @@ impl<B: Machine> Run<B> {
         plot::curves(&self.path("curves.svg"), &self.curves)?;
         plot::raster(&self.path("raster.svg"), &self.task, self.trainer.model())?;
         Report::write(&self.path("report.json"), &self.curves, Some(&figures))?;
-        if self.chooses() {
-            std::fs::remove_file(&best).map_err(at(best.display()))?;
-        }
+        tidy(&self.folder)?;
         Ok(figures)
     }
 
@@ -316,10 +334,23 @@ fn diverged(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Failure
     ))
 }
 
+/// Removes what a finished run no longer needs.
+pub(crate) fn tidy(folder: &Path) -> Result<()> {
+    let best = folder.join(BEST);
+    match std::fs::remove_file(&best) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(at(best.display())(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes what a run leaves that is killed before it has its folder.
 fn discard(unfinished: &Path) -> Result<()> {
-    let own = ["config.toml", ".config.toml.tmp", CHECKPOINT, ".checkpoint.safetensors.tmp"];
-    let shown = unfinished.display();
+    let own = [CONFIG, CHECKPOINT, ".checkpoint.safetensors.tmp"];
+    let (shown, config) = (unfinished.display(), unfinished.join(CONFIG));
+    let _held = match File::open(&config) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        opened => Some(checkpoint::hold(opened, &config)?),
+    };
     match checkpoint::first_other(unfinished, &own)? {
         Some(found) => fail!("{shown}: holds {found}, which no run has put there"),
         None if unfinished.exists() => std::fs::remove_dir_all(unfinished).map_err(at(shown)),

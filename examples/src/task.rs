@@ -1,7 +1,7 @@
 //! Data, its division, and batches of it.
 
 use crate::config::{self, Bands, Bins, Config, Data, Delays, Division, Source, require};
-use crate::error::{Failure, Result, fail};
+use crate::error::{Failure, Result, fail, note};
 use crate::machine::{Machine, Model};
 use crate::network::Ends;
 use polychron_core::loss::decide;
@@ -306,7 +306,7 @@ fn read_gsc(options: &Data, folder: Option<&Path>, threads: usize) -> Result<(Da
     };
     let gsc::Commands { data, train, valid, test, unsaved } = gsc::read(folder, bands, threads)?;
     if let Some(error) = unsaved {
-        eprintln!("the spectra could not be kept for the next run: {error}");
+        note(&format!("the spectra could not be kept for the next run: {error}"));
     }
     Ok((data, Parts { train, valid, test }))
 }

@@ -2,7 +2,7 @@
 
 use crate::ahead;
 use crate::config::{Backend, Config, Protocol, Select};
-use crate::error::{Result, fail};
+use crate::error::{Result, fail, note};
 use crate::machine::{self, Machine};
 use crate::network;
 use crate::presets::{self, Variant};
@@ -158,7 +158,8 @@ pub(crate) fn train(args: &Args) -> Result<()> {
     if args.resume && folder.join("report.json").exists() {
         let report = Report::read(&folder.join("report.json"))?;
         if let Some(figures) = report.figures {
-            eprintln!("{shown}: all {} epochs are finished", figures.epochs);
+            note(&format!("{shown}: all {} epochs are finished", figures.epochs));
+            run::tidy(&folder)?;
             return figures.print(&folder, args.json);
         }
     }
@@ -210,9 +211,7 @@ impl machine::Work for Training<'_> {
     fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<Option<Figures>> {
         let Self { config, task, folder, resume, stop_after } = self;
         let kept = resume.then(|| run::kept(&folder, config, task.ends())).transpose()?;
-        if kept.is_none() {
-            rehearse(&backend, config, &task)?;
-        }
+        rehearse(&backend, config, &task)?;
         let mut trainer = machine::trainer(backend()?, config, task.ends())?;
         let absent = Absent::of(config, trainer.model().network());
         absent.clear(&mut trainer)?;

@@ -187,13 +187,27 @@ fn threads_change_no_byte() {
 }
 
 #[test]
+fn the_digits_trained_twice_are_the_same_bytes() {
+    let folder = Folder::new("twice");
+    for (out, threads) in [("once", "1"), ("again", "1"), ("two", "2")] {
+        let args = ["train", "--epochs", "2", "--set", "network.hidden=[32]"];
+        let output = folder.run(&[&args[..], &["--threads", threads, "--out", out]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for file in ["checkpoint.safetensors", "model.safetensors"] {
+            let (first, found) = (format!("once/{file}"), format!("{out}/{file}"));
+            assert!(folder.bytes(&first) == folder.bytes(&found), "{found}");
+        }
+    }
+}
+
+#[test]
 fn an_interrupted_run_ends_as_an_uninterrupted_one() {
     let folder = Folder::new("resume");
     let choose = ["--epochs", "3", "--set", "train.select=valid"];
     folder.train("whole", &choose);
     folder.train("cut", &[&choose[..], &["--stop-after", "1"]].concat());
     assert!(!folder.0.join("cut/model.safetensors").exists());
-    // The rest of an interrupted epoch counts for nothing.
+    // Half a file of a killed run counts for nothing.
     fs::write(folder.0.join("cut/.checkpoint.safetensors.tmp"), "half").unwrap();
     let output = folder.run(&["train", "--resume", "--out", "cut"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -342,7 +356,7 @@ fn what_cannot_be_trained_leaves_nothing() {
             assert!(errors.contains("memory") && errors.lines().count() == 1, "{limit}: {errors}");
             assert!(folder.list(".").is_empty());
         }
-        folder.train("run", &[]);
+        folder.train("run", &["--threads", "2"]);
         folder.replace("run/config.toml", "steps = 60", "steps = 20000");
         edit_metadata(&folder, "run/model.safetensors", |parts| {
             let config = parts["config"].as_str().unwrap();

@@ -194,6 +194,24 @@ fn a_killed_reproduction_ends_as_an_uninterrupted_one() {
     assert!(!unfinished.exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_reproduction_says_how_to_go_on() {
+    let folder = Folder::new("interrupted");
+    let two = ["--seeds", "2", "--out", "cut", "--set", "train.epochs=40"];
+    let mut child = folder.command(&two).stderr(Stdio::piped()).spawn().unwrap();
+    while !folder.0.join("cut/seed0/report.json").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    assert!(errors.contains("cut/seed0: interrupted in epoch "), "{errors}");
+    assert!(errors.ends_with("cut: interrupted; the same command goes on\n"), "{errors}");
+    assert!(!folder.0.join("cut/seed1").exists());
+}
+
 #[test]
 fn settings_that_differ_are_refused_by_their_field() {
     let folder = Folder::new("settings");
@@ -288,7 +306,7 @@ fn two_reproductions_do_not_share_a_folder() {
     let line = folder.fail(&long);
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(line.contains("all: another reproduction is at work there"), "{line}");
+    assert!(line.contains("all: another process is at work there"), "{line}");
 }
 
 /// Three speakers of two words, three, four and five times each.

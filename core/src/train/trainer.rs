@@ -182,7 +182,7 @@ where
         if !self.model.backend.are_finite(&made)? {
             return Err(diverged);
         }
-        self.step += 1;
+        self.step = self.step.saturating_add(1);
         Ok(report)
     }
 
@@ -191,7 +191,7 @@ where
     /// # Errors
     /// What the backend reports.
     pub fn finish_epoch(&mut self) -> Result<(), B::Error> {
-        self.epoch += 1;
+        self.epoch = self.epoch.saturating_add(1);
         self.set_sigma()
     }
 
@@ -437,7 +437,7 @@ where
     fn update(&mut self) -> Result<(), B::Error> {
         let Model { backend, network, layout, values, .. } = &mut self.model;
         let epoch = self.epoch as usize;
-        let step = self.step + 1;
+        let step = self.step.saturating_add(1);
         let (gradients, first, second) = (&self.gradients, &mut self.first, &mut self.second);
         let (rate, beta1) =
             OneCycle { peak: self.recipe.rate, epochs: self.recipe.epochs }.at(epoch);

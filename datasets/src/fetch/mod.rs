@@ -115,8 +115,10 @@ pub fn fetch(
     let part = download(archive, &folder.join(format!("{}.part", archive.name)), patience, report)?;
     if archive.form == Form::Kept {
         part.rename(&own)?;
+        flush(folder)?;
     } else {
         unpack(archive, &part.path, &part.file, folder, report)?;
+        flush(folder)?;
         part.remove()?;
     }
     Ok(Outcome::Fetched)
@@ -141,6 +143,15 @@ impl<'a> Reporter<'a> {
         self.now.done += bytes as u64;
         (self.sink)(self.now);
     }
+}
+
+/// New names are on the disk when their folder is.
+fn flush(folder: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    File::open(folder).and_then(|opened| opened.sync_all()).map_err(failed(folder))?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
 }
 
 /// Keeps other processes from a file until it is closed.

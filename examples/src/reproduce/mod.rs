@@ -4,14 +4,14 @@ mod table;
 
 use crate::checkpoint::{self, first_other, write_atomic};
 use crate::config::{Backend, Config, Protocol};
-use crate::error::{Result, at, fail};
+use crate::error::{Result, at, fail, note};
 use crate::interrupt;
 use crate::machine;
 use crate::presets::{self, Variant};
 use crate::report::{Report, name, percent, say};
 use crate::task::Task;
 use crate::train::{self, Training};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use table::{Row, Table};
 
@@ -86,7 +86,11 @@ pub(crate) fn reproduce(args: &Args) -> Result<()> {
     let _held = all.claim()?;
     for seed in 0..args.seeds {
         for &speaker in &all.speakers {
-            all.train(seed, speaker)?;
+            if interrupt::asked() || !all.train(seed, speaker)? {
+                let shown = all.root.display();
+                interrupt::leave(&format!("{shown}: interrupted; the same command goes on"));
+                return Ok(());
+            }
         }
         all.table()?.write(&all.root)?;
     }
@@ -192,19 +196,14 @@ impl Reproduction<'_> {
             let config = Config { threads: 0, ..self.config.clone() };
             write_atomic(&path, config.to_toml()?.as_bytes())?;
         }
-        let file = File::open(&path).map_err(at(path.display()))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => fail!("{root}: another reproduction is at work there"),
-            // Where there are no locks, nothing is held.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
-        }
+        checkpoint::hold(File::open(&path), &path)
     }
 
-    /// Trains what is left of a run.
-    fn train(&self, seed: u64, speaker: Option<u16>) -> Result<()> {
+    /// Trains what is left of a run; whether it came to its end.
+    fn train(&self, seed: u64, speaker: Option<u16>) -> Result<bool> {
         let (config, folder) = self.run(seed, speaker);
         if finished(&config, &folder)?.is_some() {
-            return Ok(());
+            return Ok(true);
         }
         let resume = folder.join("checkpoint.safetensors").exists();
         if resume {
@@ -214,21 +213,12 @@ impl Reproduction<'_> {
             fail!("{}: holds {found} and no checkpoint; --out DIR makes another", folder.display())
         }
         let shown = folder.display().to_string();
-        eprintln!("{shown}: {}", if resume { "goes on" } else { "begins" });
+        note(&format!("{shown}: {}", if resume { "goes on" } else { "begins" }));
         let task = self.load(&config)?;
         let training = Training { config: &config, task, folder, resume, stop_after: None };
-        match machine::on_backend(&config, training) {
-            Ok(Some(figures)) => eprintln!("{shown}: test {}", percent(figures.test_accuracy)),
-            Ok(None) => {}
-            Err(_) if interrupt::asked() => {
-                fail!(
-                    "{}: interrupted at seed {seed}; the same command goes on",
-                    self.root.display()
-                )
-            }
-            Err(failure) => return Err(failure),
-        }
-        Ok(())
+        let Some(figures) = machine::on_backend(&config, training)? else { return Ok(false) };
+        note(&format!("{shown}: test {}", percent(figures.test_accuracy)));
+        Ok(true)
     }
 
     /// The table of the seeds that are finished, one after the other.
