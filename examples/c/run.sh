@@ -11,7 +11,7 @@ trap 'rm -r "$work"' EXIT
 fail() { echo "$*" >&2; exit 1; }
 
 cargo build --quiet --release --locked
-(cd ../.. && cargo build --quiet --release --locked -p polychron --example streaming)
+(cd ../.. && cargo build --quiet --release --locked -p polychron --no-default-features --example streaming)
 cc=(gcc -std=c11 -O2 -Wall -Wextra -Werror -Wl,--gc-sections)
 for program in main check; do
     "${cc[@]}" -o "$work/$program-static" $program.c "$library/libpolychron.a"

@@ -32,7 +32,7 @@ fi >"$work/install.log" 2>&1 || { cat "$work/install.log" >&2; exit 1; }
 cc -O2 -Wall -shared -fPIC -o "$work/count.so" count.c
 if [ -z "${FIRMWARE_MODELS:-}" ]; then
     export FIRMWARE_MODELS=$work/models
-    (cd ../.. && command cargo run --quiet --release --locked -p polychron --example firmware_models -- "$FIRMWARE_MODELS")
+    (cd ../.. && command cargo run --quiet --release --locked -p polychron --no-default-features --example firmware_models -- "$FIRMWARE_MODELS")
 fi
 
 cargo() { # subcommand target opt-level arguments...

@@ -306,7 +306,7 @@ fn two_reproductions_do_not_share_a_folder() {
     let line = folder.fail(&long);
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(line.contains("all: another process is at work there"), "{line}");
+    assert!(line.contains("all/reproduce.toml: another process is at work there"), "{line}");
 }
 
 /// Three speakers of two words, three, four and five times each.
