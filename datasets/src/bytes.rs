@@ -1,6 +1,6 @@
-//! Whole files in memory, with the gzip stream around them removed.
+//! Whole files: in memory with the gzip stream around them removed, and on the disk with their names.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -31,4 +31,15 @@ pub(crate) fn unpack(bytes: Vec<u8>, file: &str) -> Result<Vec<u8>, Error> {
         return Err(Error::format(file, format!("gzip stream holds more than {limit} bytes")));
     }
     Ok(out)
+}
+
+/// New names in a folder are on the disk after this.
+#[cfg(unix)]
+pub(crate) fn flush(folder: &Path) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+pub(crate) fn flush(_: &Path) -> io::Result<()> {
+    Ok(())
 }

@@ -253,12 +253,18 @@ fn spectra_that_cannot_be_kept_are_told() {
 }
 
 #[test]
-fn what_another_process_is_writing_is_in_nobody_s_way() {
+fn what_another_process_is_writing_stays_and_what_a_killed_one_left_goes() {
     let commands = Commands::new("others");
-    let others = commands.0.join("polychron-full.levels.tmp");
-    fs::write(&others, "half of it").unwrap();
+    let [held, left, notes] = ["full.levels.1.tmp", "full.levels.2.tmp", "full.notes.tmp"]
+        .map(|name| commands.0.join(format!("polychron-{name}")));
+    for file in [&held, &left, &notes] {
+        fs::write(file, "half of it").unwrap();
+    }
+    let at_work = fs::File::open(&held).unwrap();
+    at_work.lock().unwrap();
     assert!(commands.read(Bands::Full).unwrap().unsaved.is_none());
-    assert_eq!(fs::read(others).unwrap(), b"half of it");
+    assert_eq!(fs::read(&held).unwrap(), b"half of it");
+    assert!(notes.exists() && !left.exists());
 }
 
 #[test]

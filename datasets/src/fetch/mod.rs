@@ -24,7 +24,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::Error;
+use crate::{Error, bytes};
 use download::download;
 use unpack::unpack;
 
@@ -115,10 +115,10 @@ pub fn fetch(
     let part = download(archive, &folder.join(format!("{}.part", archive.name)), patience, report)?;
     if archive.form == Form::Kept {
         part.rename(&own)?;
-        flush(folder)?;
+        bytes::flush(folder).map_err(failed(folder))?;
     } else {
         unpack(archive, &part.path, &part.file, folder, report)?;
-        flush(folder)?;
+        bytes::flush(folder).map_err(failed(folder))?;
         part.remove()?;
     }
     Ok(Outcome::Fetched)
@@ -143,15 +143,6 @@ impl<'a> Reporter<'a> {
         self.now.done += bytes as u64;
         (self.sink)(self.now);
     }
-}
-
-/// New names are on the disk when their folder is.
-fn flush(folder: &Path) -> Result<(), Error> {
-    #[cfg(unix)]
-    File::open(folder).and_then(|opened| opened.sync_all()).map_err(failed(folder))?;
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
 }
 
 /// Keeps other processes from a file until it is closed.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crc32fast::Hasher;
 
-use crate::Levels;
+use crate::{Levels, bytes};
 
 const MAGIC: &[u8; 8] = b"PCLV0002";
 /// Bytes of a sample's lowest value and unit.
@@ -41,31 +41,40 @@ pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Optio
     (u32::from_le_bytes(stored) == sum).then_some(all)
 }
 
-/// Writes samples under a temporary name, this process's own, then in the place of an older file.
+/// Writes samples under a temporary name, this process's own, then in the place of an older file. What a killed process has
+/// left half written goes.
 pub(super) fn store(path: &Path, key: &str, samples: &[Levels]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    remove_abandoned(path, folder)?;
     let temporary = path.with_extension(format!("levels.{}.tmp", std::process::id()));
-    let written = write(&temporary, key, samples);
+    let file = File::create(&temporary)?;
+    // Where there are no locks, another process may remove this file, which then is not kept.
+    let _ = file.try_lock();
+    let written = write(file, key, samples);
     let renamed = written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
         // The first error is the one to report.
         let _ = std::fs::remove_file(&temporary);
     });
-    renamed.and_then(|()| flush_folder(path))
+    renamed.and_then(|()| bytes::flush(folder))
 }
 
-/// A new name is on the disk when its folder is.
-#[cfg(unix)]
-fn flush_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn flush_folder(_: &Path) -> io::Result<()> {
+/// Removes the temporary files of `path` that no process holds.
+fn remove_abandoned(path: &Path, folder: &Path) -> io::Result<()> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned() + ".levels.";
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let abandoned = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if name.starts_with(&stem) && name.ends_with(".tmp") && abandoned() {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
     Ok(())
 }
 
-fn write(path: &Path, key: &str, samples: &[Levels]) -> io::Result<()> {
-    let mut sink = BufWriter::with_capacity(1 << 16, File::create(path)?);
+fn write(file: File, key: &str, samples: &[Levels]) -> io::Result<()> {
+    let mut sink = BufWriter::with_capacity(1 << 16, file);
     let mut sum = Hasher::new();
     let mut put = |bytes: &[u8]| {
         sum.update(bytes);
