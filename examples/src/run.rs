@@ -82,9 +82,9 @@ impl<B: Machine> Run<B> {
     }
 
     /// Takes up the run in its folder, which must be one to write to.
-    pub(crate) fn go_on(&mut self, kept: Checkpoint) -> Result<()> {
-        let (path, config) = (self.path(CHECKPOINT), self.path(CONFIG));
-        self.held = Some(checkpoint::hold(File::open(&config), &config)?);
+    pub(crate) fn go_on(&mut self, (kept, held): (Checkpoint, File)) -> Result<()> {
+        self.held = Some(held);
+        let path = self.path(CHECKPOINT);
         let Checkpoint { state, begun, .. } = kept;
         self.trainer.restore(&state).map_err(at(path.display()))?;
         let (epoch, step) = (state.epoch, state.step);
@@ -316,13 +316,15 @@ impl<B: Machine> Run<B> {
     }
 }
 
-/// The checkpoint in a run's folder, which must be one of that network and configuration.
-pub(crate) fn kept(folder: &Path, config: &Config, ends: Ends) -> Result<Checkpoint> {
-    let path = folder.join(CHECKPOINT);
+/// The checkpoint in a run's folder, which must be one of that network and configuration, and what keeps other processes
+/// from the folder.
+pub(crate) fn kept(folder: &Path, config: &Config, ends: Ends) -> Result<(Checkpoint, File)> {
+    let [path, own] = [CHECKPOINT, CONFIG].map(|name| folder.join(name));
+    let held = checkpoint::hold(File::open(&own), &own)?;
     let kept = checkpoint::read(&path)?;
     same(&kept.config, &path, config, "config.toml")?;
     kept.state.fits(&network::network(config, ends)?).map_err(at(path.display()))?;
-    Ok(kept)
+    Ok((kept, held))
 }
 
 fn diverged(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Failure {

@@ -241,6 +241,14 @@ fn one_process_is_at_work_in_a_folder() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(shared.results() == whole.results() && shared.curves() == whole.curves());
+
+    // What another process may still change is not looked at.
+    fs::write(shared.0.join("run/checkpoint.safetensors"), "half").unwrap();
+    fs::remove_file(shared.0.join("run/report.json")).unwrap();
+    let held = fs::File::open(shared.0.join("run/config.toml")).unwrap();
+    held.lock().unwrap();
+    let output = shared.start().wait_with_output().unwrap();
+    assert_eq!(text(&output.stderr), line);
 }
 
 /// In a file system of its own: too small for another checkpoint, read-only, then large enough.
