@@ -1,5 +1,8 @@
 //! The command line: what it writes, that a run repeats and resumes bit for bit, and how it fails.
 
+mod common;
+
+use common::{empty_folder, polychron, text};
 use polychron_datasets::shd;
 use serde_json::Value;
 use std::fs;
@@ -32,16 +35,11 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
+        Self(empty_folder(name))
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_polychron"));
-        command.current_dir(&self.0).env_remove("POLYCHRON_DATA").args(args);
-        command
+        polychron(&self.0, args)
     }
 
     fn run(&self, args: &[&str]) -> Output {
@@ -113,10 +111,6 @@ impl Folder {
         names.sort();
         names
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into()
 }
 
 fn last_line(output: &Output) -> Value {

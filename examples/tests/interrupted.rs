@@ -1,6 +1,9 @@
 //! Runs that are killed, interrupted, or out of space: they go on and end in the bytes of a run that was left alone.
 #![cfg(unix)]
 
+mod common;
+
+use common::{empty_folder, polychron, text};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::fs;
@@ -31,16 +34,11 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("interrupted-{name}"));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
+        Self(empty_folder(&format!("interrupted-{name}")))
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_polychron"));
-        command.current_dir(&self.0).env_remove("POLYCHRON_DATA").args(args);
-        command
+        polychron(&self.0, args)
     }
 
     /// The run begins, or goes on where it has a folder.
@@ -93,10 +91,6 @@ impl Folder {
 fn names(folder: &Path) -> Vec<String> {
     let Ok(files) = fs::read_dir(folder) else { return Vec::new() };
     files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into()
 }
 
 /// A number below `limit`, another one every time.

@@ -1,9 +1,12 @@
 //! `reproduce`: its table, that it goes on after a kill, what it refuses, and that it overwrites nothing.
 
+mod common;
+
+use common::{empty_folder, polychron, text};
 use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 /// A task and a network small enough for many runs.
@@ -24,16 +27,11 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reproduce-{name}"));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
+        Self(empty_folder(&format!("reproduce-{name}")))
     }
 
     fn command(&self, more: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_polychron"));
-        command.current_dir(&self.0).env_remove("POLYCHRON_DATA").args(SMALL).args(more);
-        command
+        polychron(&self.0, &[&SMALL, more].concat())
     }
 
     fn run(&self, more: &[&str]) -> Output {
@@ -79,10 +77,6 @@ impl Folder {
         files.sort();
         files
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into()
 }
 
 fn close(value: &Value, expected: f64) {

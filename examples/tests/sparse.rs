@@ -1,11 +1,13 @@
 //! `network.fan_in`: neurons that hear only some of the neurons before them.
 
+mod common;
+
+use common::{empty_folder, polychron, text};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const FAN_IN: usize = 3;
 const SMALL: [&str; 7] = [
@@ -19,17 +21,13 @@ const SMALL: [&str; 7] = [
 ];
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sparse-{name}"));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    empty_folder(&format!("sparse-{name}"))
 }
 
 /// The last line that a command prints.
 fn run(folder: &Path, args: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_polychron"));
-    let output = command.current_dir(folder).args(args).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = polychron(folder, args).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().last().unwrap_or_default().into()
 }
 
