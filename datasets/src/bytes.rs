@@ -10,7 +10,7 @@ use crate::Error;
 /// A stream that grows by more than this is taken for a decompression bomb; recorded spikes shrink
 /// two to eightfold, and deflate ends at 1032.
 const MAX_EXPANSION: usize = 64;
-const SMALL: usize = 16 << 20;
+const SMALL: usize = 1 << 20;
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| Error::Io { file: path.display().to_string(), error })

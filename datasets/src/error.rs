@@ -1,9 +1,9 @@
-/// What is wrong with a data set; each prints as one line that names the file and the place.
+/// What is wrong with a data set; each prints as one line that names the file and the place, control characters escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The file cannot be read.
-    #[error("{file}: {error}")]
+    #[error("{}: {}", line(file), line(error))]
     Io {
         /// The path as given.
         file: String,
@@ -12,7 +12,7 @@ pub enum Error {
         error: std::io::Error,
     },
     /// The bytes are not of the format.
-    #[error("{file}: {reason}")]
+    #[error("{}: {}", line(file), line(reason))]
     Format {
         /// The file or the data set's name.
         file: String,
@@ -20,7 +20,7 @@ pub enum Error {
         reason: String,
     },
     /// A value that the format allows and the contents forbid, or an argument out of range.
-    #[error("{file}: {field} = {value} {problem}")]
+    #[error("{}: {} = {} {}", line(file), line(field), line(value), line(problem))]
     Value {
         /// The file or the data set's name.
         file: String,
@@ -33,7 +33,7 @@ pub enum Error {
     },
     /// A server does not give a file.
     #[cfg(feature = "fetch")]
-    #[error("{url}: {problem}")]
+    #[error("{}: {}", line(url), line(problem))]
     Download {
         /// The address asked for.
         url: String,
@@ -60,4 +60,12 @@ impl Error {
             problem: problem.to_string(),
         }
     }
+}
+
+fn line(text: &impl ToString) -> String {
+    let mut line = String::new();
+    for c in text.to_string().chars() {
+        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
+    }
+    line
 }

@@ -56,7 +56,7 @@ impl Recordings {
     /// # Errors
     /// There are no utterances; an utterance has no spikes, or as many times as units it has not;
     /// a time is not finite, negative, beyond an hour or before the one that precedes it; a unit or
-    /// a label is out of range.
+    /// a label is out of range; a key holds a control character.
     pub fn validate(&self) -> Result<(), Error> {
         self.map(|_| ()).map(drop)
     }
@@ -68,6 +68,10 @@ impl Recordings {
     pub(crate) fn map<R: Send>(&self, f: impl Fn(&Recording) -> R + Sync) -> Result<Vec<R>, Error> {
         if self.items.is_empty() {
             return Err(self.value("labels", "[]", "holds no utterance"));
+        }
+        if let Some(i) = self.keys.iter().position(|key| key.contains(char::is_control)) {
+            let problem = "holds a control character";
+            return Err(self.value(format!("extra/keys[{i}]"), &self.keys[i], problem));
         }
         let checked = |n, item: &Recording| self.check(n, item).map(|()| f(item));
         parallel::try_map(&self.items, parallel::threads(self.items.len()), checked)

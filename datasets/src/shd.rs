@@ -28,7 +28,7 @@ const MAX_CHANNELS: usize = 1 << 16;
 /// Most classes: labels are 16 bits wide.
 const MAX_KEYS: usize = 1 << 16;
 /// Slack for chunks that are larger than their contents.
-const CHUNK_SLACK: usize = 16 << 20;
+const CHUNK_SLACK: usize = 4 << 20;
 
 /// Reads a `.h5` file, or a `.h5.gz` file, of so many channels, on all cores. `None`: as many as the file says, else
 /// [`CHANNELS`].

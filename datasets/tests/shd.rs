@@ -179,8 +179,8 @@ fn gzip_that_ends_early_is_refused() {
 
 #[test]
 fn a_decompression_bomb_is_refused() {
-    let error = shd::from_bytes(gzip(&vec![0; 40 << 20]), "x", None).unwrap_err().to_string();
-    assert_eq!(error, "x: gzip stream holds more than 16777216 bytes");
+    let error = shd::from_bytes(gzip(&vec![0; 2 << 20]), "x", None).unwrap_err().to_string();
+    assert_eq!(error, "x: gzip stream holds more than 1048576 bytes");
 }
 
 /// A truncated file gives an error or, where only trailing slack is gone, what is in it.
@@ -230,7 +230,7 @@ fn many_utterances_are_read_as_they_were_written() {
         let units = (0..spikes).map(|i| (i * 31 + n) % 700).collect();
         Recording { times, units, label: n % 3, speaker: n / 7 }
     };
-    let written = Recordings {
+    let mut written = Recordings {
         source: "many".into(),
         channels: 700,
         keys: ["a", "b", "c"].map(String::from).to_vec(),
@@ -239,4 +239,8 @@ fn many_utterances_are_read_as_they_were_written() {
     };
     let bytes = shd::to_bytes(&written).unwrap();
     assert!(shd::from_bytes(bytes, "many", None).unwrap() == written);
+
+    written.keys[1] = "\x1b[2J".into();
+    let error = shd::to_bytes(&written).unwrap_err().to_string();
+    assert_eq!(error, r"many: extra/keys[1] = \u{1b}[2J holds a control character");
 }

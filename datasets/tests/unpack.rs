@@ -372,6 +372,13 @@ fn damaged_archives_end_in_a_line_and_leave_nothing() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn what_an_archive_is_made_to_say_stays_one_line() {
+    let mut archive = tar(&[(b"\x1b[2Ja\nb", b'0', b"")]);
+    archive[148..156].copy_from_slice(b"?\x07\r\n    ");
+    refused("lines.tar.gz", &gzip(&archive), &["lines.tar.gz: ", "\\u{1b}[2Ja\\nb", "\\r\\n"]);
+}
+
+#[test]
 fn a_full_disk_is_said_and_leaves_no_half_file() {
     let Some(disk) = folder::Disk::new("full_unpack", 1) else {
         eprintln!("skipped: a file system of 1 MiB cannot be mounted here");

@@ -1,14 +1,17 @@
-use std::fmt::Display;
-use std::io::Write;
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
 
-/// Why a command failed: names file, field and value, and shows as one line.
+/// Why a command failed: names file, field and value, and shows as one line without control characters.
 #[derive(Debug)]
 pub(crate) struct Failure(pub(crate) String);
 
 impl Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let lines: Vec<_> = self.0.lines().map(str::trim).collect();
-        f.write_str(&lines.join(" "))
+        for c in lines.join(" ").chars() {
+            if c.is_control() { write!(f, "{}", c.escape_debug())? } else { f.write_char(c)? }
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,16 @@
-//! Writes `seeds/`: the model file that is kept of every version, and small ones of every kind of weights, input and delivery.
+//! Writes `seeds/`: the model file that is kept of every version, and small ones of every kind of weights, input and delivery;
+//! an archive of every form; lists.
 
 use arbitrary::Unstructured;
+use flate2::{Compression, write::GzEncoder};
 use polychron_core::format::{Input, Scheme};
 use polychron_core::quant::{LayerSpec, Spec, write};
 use polychron_core::rng::Rng;
 use polychron_fuzz::kind::Kind;
 use polychron_fuzz::network::draw;
-use std::io::Result;
+use std::io::{Cursor, Result, Write};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 /// Most bytes of a model file.
 const SMALL: usize = 2400;
@@ -28,7 +32,57 @@ fn main() -> Result<()> {
         find(move |spec: &Spec<i8>, _| of(spec) > 256 && spec.layers[0].synapses.len() > 256)
     };
     save("engine_vs_reference", "many-inputs", &[&wide(|spec| spec.channels).0])?;
-    save("engine_vs_reference", "many-outputs", &[&wide(|spec| spec.layers[0].outputs).0])
+    save("engine_vs_reference", "many-outputs", &[&wide(|spec| spec.layers[0].outputs).0])?;
+    archives()?;
+    save("read_lists", "sources", &[&std::fs::read("../datasets/data/sources.toml")?])?;
+    save("read_lists", "split", &[br#"{"val": [3, 7], "test": [60, 61]}"#])
+}
+
+/// A folder, some notes and the file that is asked for, in every form that `unpack` tells by its first byte.
+fn archives() -> Result<()> {
+    let (notes, file) = (b"notes".as_slice(), b"spikes".as_slice());
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    zip.add_directory("b/", options)?;
+    for (name, contents) in [("b/notes", notes), ("b/a", file)] {
+        zip.start_file(name, options)?;
+        zip.write_all(contents)?;
+    }
+    let zip = zip.finish()?.into_inner();
+    let mut tar = tar::Builder::new(gzip());
+    for (name, contents) in [("b/notes", notes), (&format!("{}/a", "b".repeat(200)), file)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(contents.len() as u64);
+        tar.append_data(&mut header, name, contents)?;
+    }
+    let tar = tar.into_inner()?.finish()?;
+    let entry = |kind, name: &[u8], contents: &[u8]| {
+        [&[kind, name.len() as u8, contents.len() as u8, 0], name, contents].concat()
+    };
+    let drawn = [
+        entry(b'5', b"./b", b""),
+        entry(b'0', b"b/notes", notes),
+        entry(b'x', b"", b"13 path=b/a\n"),
+        entry(b'0', b"", file),
+        entry(b'2', b"../b", b""),
+    ];
+    let mut packed = gzip();
+    packed.write_all(file)?;
+    save("unpack", "gz", &[b"\x00", &packed.finish()?])?;
+    for (file, folder, name, archive) in [
+        (b"\x01", b"\x02", "zip", &zip),
+        (b"\x03", b"\x04", "tar", &tar),
+        (b"\x80", b"\x81", "drawn", &drawn[..4].concat()),
+        (b"\x80", b"\x81", "link", &drawn.concat()),
+    ] {
+        save("unpack", name, &[file, archive])?;
+        save("unpack", &format!("{name}-folder"), &[folder, archive])?;
+    }
+    Ok(())
+}
+
+fn gzip() -> GzEncoder<Vec<u8>> {
+    GzEncoder::new(Vec::new(), Compression::default())
 }
 
 /// The seeds of a kind.

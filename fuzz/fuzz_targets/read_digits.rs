@@ -3,9 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use polychron_datasets::digits;
+use polychron_fuzz::memory::{unpacked, within};
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(dataset) = digits::from_bytes(data.to_vec(), "fuzz") {
+    let read = || digits::from_bytes(data.to_vec(), "fuzz");
+    if let Ok(dataset) = within(68 * unpacked(data) + (16 << 20), read) {
         let _ = dataset.validate();
     }
 });

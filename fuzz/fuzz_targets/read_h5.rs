@@ -3,9 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use polychron_datasets::shd;
+use polychron_fuzz::memory::{unpacked, within};
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(recordings) = shd::from_bytes(data.to_vec(), "fuzz", None) {
+    let read = || shd::from_bytes(data.to_vec(), "fuzz", None);
+    if let Ok(recordings) = within(8 * unpacked(data) + (48 << 20), read) {
         recordings.validate().unwrap();
     }
 });

@@ -1,6 +1,7 @@
-//! What the targets of model files share.
+//! What targets share.
 
 pub mod file;
 pub mod kind;
+pub mod memory;
 pub mod network;
 pub mod reference;

@@ -1,0 +1,21 @@
+//! Memory that reading a file may take.
+
+use cap::Cap;
+use std::alloc::System;
+
+#[global_allocator]
+static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Most bytes that a file has once a gzip stream around it is unpacked.
+pub fn unpacked(file: &[u8]) -> usize {
+    let packed = file.starts_with(&[0x1f, 0x8b]);
+    if packed { (64 * file.len()).max(1 << 20) } else { file.len() }
+}
+
+/// Runs `call` with so many bytes; to ask for more ends the process.
+pub fn within<T>(bytes: usize, call: impl FnOnce() -> T) -> T {
+    MEMORY.set_limit(MEMORY.allocated() + bytes).unwrap();
+    let result = call();
+    MEMORY.set_limit(usize::MAX).unwrap();
+    result
+}
