@@ -145,6 +145,10 @@ impl Dataset {
             let problem = format!("names for {} classes", self.classes);
             return Err(self.value("class_names".into(), self.class_names.len(), problem));
         }
+        if let Some(n) = self.class_names.iter().position(|name| name.contains(char::is_control)) {
+            let problem = "holds a control character";
+            return Err(self.value(format!("class_names[{n}]"), &self.class_names[n], problem));
+        }
         if self.samples.is_empty() {
             return Err(self.value("samples".into(), "[]", "holds no sample"));
         }

@@ -85,7 +85,8 @@ pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Dataset, Error> {
 fn entries(bits: &[u8], start: usize, steps: usize, channels: usize) -> Vec<Entry> {
     let set = |at: usize| bits[at / 8] >> (7 - at % 8) & 1 == 1;
     let entry = |k| Entry { step: (k / channels) as u32, channel: (k % channels) as u16, count: 1 };
-    let mut entries: Vec<_> = (0..steps * channels).filter(|k| set(start + k)).map(entry).collect();
-    entries.shrink_to_fit();
+    let spikes = || (0..steps * channels).filter(|k| set(start + k));
+    let mut entries = Vec::with_capacity(spikes().count());
+    entries.extend(spikes().map(entry));
     entries
 }

@@ -1,6 +1,6 @@
 //! Triangular filters, equally spaced on the mel scale of HTK, `2595 log10(1 + f / 700)`.
 
-use realfft::num_complex::Complex;
+use rustfft::num_complex::Complex;
 
 /// A spectrum's frequencies: bins from 0 Hz on.
 pub(crate) struct Bins {

@@ -1,4 +1,6 @@
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{Builder, ScopedJoinHandle};
 
 /// Utterances that are worth another thread.
 const WORTH_A_THREAD: usize = 64;
@@ -37,9 +39,17 @@ pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
     }
     let parts: Vec<_> = std::thread::scope(|scope| {
         let parts = items.chunks(share).enumerate();
-        let handles: Vec<_> = parts.map(|(n, part)| scope.spawn(move || work(n, part))).collect();
-        let joined = handles.into_iter().map(|handle| handle.join());
-        joined.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        let handles: Vec<_> = parts
+            .map(|(n, part)| {
+                let run = move || work(n, part);
+                // Where there are no more threads, this one does it.
+                Builder::new().spawn_scoped(scope, run).map_err(|_| work(n, part))
+            })
+            .collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        handles.into_iter().map(|part| part.map_or_else(|done| done, join)).collect()
     });
     parts.into_iter().flatten().collect()
 }

@@ -11,14 +11,18 @@
 //! | `extra/keys` | a string a class, may be absent | word of a class |
 //! | `extra/channels` | an integer, may be absent | channels; the published files have none |
 
+mod bounds;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt as _;
 use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions, StringSize, VarLenKind};
 use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 
 use crate::{Error, Recording, Recordings, TimeFormat, bytes, parallel};
+use bounds::Bounded;
 
 /// Channels of the published files, which do not say how many they have.
 pub const CHANNELS: usize = 700;
@@ -113,8 +117,8 @@ fn parse(bytes: Vec<u8>, source: &str, channels: Option<usize>) -> Result<Record
         .with_max_read_bytes(limit.saturating_add(CHUNK_SLACK))
         .with_max_chunk_bytes(limit.saturating_add(CHUNK_SLACK))
         .with_max_object_header_bytes(limit);
-    let hdf5 =
-        Hdf5File::from_vec_with_options(bytes, options).map_err(|e| Error::format(source, e))?;
+    let hdf5 = Hdf5File::from_storage_with_options(Arc::new(Bounded::new(bytes)), options)
+        .map_err(|e| Error::format(source, e))?;
     let file = File { hdf5, source, limit };
 
     let channels = file.channels(channels)?;
@@ -318,11 +322,12 @@ impl File<'_> {
         self.check_len(path, each.len(), n)?;
         let mut room = self.limit;
         for reference in each {
-            // A reference begins with its number of values.
+            // A reference begins with its number of values; a row takes memory without any, too.
             let values = integer(&reference[..4], false, false) as usize;
-            room = values.checked_mul(size).and_then(|len| room.checked_sub(len)).ok_or_else(
-                || self.format(format!("{path} refers to more values than the file holds")),
-            )?;
+            let taken = values.checked_mul(size).map(|len| len.max(2));
+            room = taken.and_then(|len| room.checked_sub(len)).ok_or_else(|| {
+                self.format(format!("{path} refers to more values than the file holds"))
+            })?;
         }
         Ok(Rows { file: self, set, path, size, references })
     }

@@ -347,6 +347,12 @@ fn sources_at_fault_are_named() {
         ("[[set]]\nurl = \"http://h/a.zip\"".into(), "md5"),
         (twice.clone(), "set[1].url = a.zip"),
         (twice.replacen("a.zip", "b.zip", 1), "set[1].to = a.h5"),
+        (
+            entry("url", "\"http://h/a.h5.md5\"").replace("\"a.h5", "\"a.h5.md5") + &entry("", ""),
+            "set[1].to = a.h5.md5",
+        ),
+        (entry("to", "\"a.zip.part\""), "set[0].to = a.zip.part"),
+        (" ".repeat(1 << 17), "s.toml: bytes = 131072 is above 65536"),
         (entry("url", "\"http://h/a.gz\"").replace("a.h5", "a/"), "set[0].to = a/"),
         (entry("url", "\"http://h/a.rar\""), "set[0].to = a.h5"),
     ];

@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The one metadata key; more than one would be written in any order.
 const KEY: &str = "polychron";
+/// Most bytes before the numbers: names, shapes and a configuration.
+const MAX_HEADER: u64 = 256 << 10;
 
 #[derive(Serialize, Deserialize)]
 struct Metadata {
@@ -72,6 +74,10 @@ pub(crate) fn read(path: &Path) -> Result<Checkpoint> {
 
 /// As [`read`], from a file's bytes; `shown` names it in messages.
 pub(crate) fn from_bytes(bytes: &[u8], shown: &str) -> Result<Checkpoint> {
+    let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    if header > MAX_HEADER {
+        fail!("{shown}: not a checkpoint: a header of {header} bytes, more than {MAX_HEADER}")
+    }
     let file = SafeTensors::deserialize(bytes).map_err(at(format!("{shown}: not a checkpoint")))?;
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata = header.metadata().as_ref().and_then(|all| all.get(KEY));
@@ -121,7 +127,7 @@ fn to_bytes(values: &[f32]) -> Vec<u8> {
 /// the other name is not left, and `path` is as before, unless what failed is the last.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = unfinished(path);
-    let written = File::create(&temporary).and_then(|mut file| {
+    let written = create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
@@ -129,6 +135,14 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
         // The first error is the one to report.
         let _ = std::fs::remove_file(&temporary);
     })
+}
+
+/// A new file in the place of one that was not finished, or of a link.
+fn create(unfinished: &Path) -> std::io::Result<File> {
+    match std::fs::remove_file(unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => File::create_new(unfinished),
+    }
 }
 
 /// Keeps other processes that ask for the same from a file, and so from its folder, until it is dropped.

@@ -464,6 +464,7 @@ impl Config {
             ("data.batch", data.batch, 1 << 16),
             ("data.steps", data.steps, 1 << 16),
             ("network.hidden", widest, 1 << 14),
+            ("layers of network.hidden", network.hidden.len(), 64),
             ("network.max_delay", network.max_delay, 1 << 14),
             ("network.count", network.count, 256),
             ("train.epochs", train.epochs, 1 << 20),

@@ -1,5 +1,5 @@
-use std::fmt::{Display, Write as _};
-use std::io::Write as _;
+use std::fmt::Display;
+use std::io::Write;
 
 /// Why a command failed: names file, field and value, and shows as one line without control characters.
 #[derive(Debug)]
@@ -8,10 +8,7 @@ pub(crate) struct Failure(pub(crate) String);
 impl Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let lines: Vec<_> = self.0.lines().map(str::trim).collect();
-        for c in lines.join(" ").chars() {
-            if c.is_control() { write!(f, "{}", c.escape_debug())? } else { f.write_char(c)? }
-        }
-        Ok(())
+        f.write_str(&plain(&lines.join(" ")))
     }
 }
 
@@ -36,7 +33,20 @@ macro_rules! fail {
 }
 pub(crate) use fail;
 
+/// Text that can be shown: control characters other than line feeds are written as JSON has them.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' {
+            plain += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
 /// A line beside the results. Where no one reads it any more, work goes on.
 pub(crate) fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", Failure(line.into()));
 }

@@ -96,7 +96,13 @@ pub(crate) fn curves(path: &Path, curves: &[Epoch]) -> Result<()> {
         if panel == 0 {
             let top = curves.iter().fold(0.0, |top: f64, e| top.max(e.loss));
             let loss = line("training", BLUE, &|e| Some(e.loss));
-            return lines(area, "Loss", ["epoch", "cross entropy, nats"], 1.05 * top, &[loss]);
+            return lines(
+                area,
+                "Loss",
+                ["epoch", "cross entropy, nats"],
+                (1.05 * top).min(1e12),
+                &[loss],
+            );
         }
         let all = [
             line("training, running", BLUE, &|e| percent(Some(e.train_accuracy))),

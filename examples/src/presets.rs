@@ -16,6 +16,8 @@ const PRESETS: &[(&str, &str)] = presets! {
     "digits-reference" "order-reference" "fsdd-reference" "tts-reference"
 };
 
+/// Most bytes of a configuration's text; parsed, it may take 500 times as many.
+const MAX_TEXT: usize = 64 << 10;
 /// The preset that runs without a name.
 const DEFAULT: &str = "digits";
 const CUSTOM: &str = "custom";
@@ -99,6 +101,9 @@ fn read(path: &Path) -> Result<Table> {
 }
 
 fn table(text: &str, place: &str) -> Result<Table> {
+    if text.len() > MAX_TEXT {
+        fail!("{place}: {} bytes, more than the {MAX_TEXT} of a configuration", text.len())
+    }
     if let Err(error) = toml::from_str::<Config>(text) {
         let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
         fail!("{place}:{line}: {}", error.message());

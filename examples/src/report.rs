@@ -2,7 +2,7 @@
 
 use crate::checkpoint::write_atomic;
 use crate::config::{Config, Delays, Protocol, Select};
-use crate::error::{Result, at};
+use crate::error::{Result, at, plain};
 use crate::network::Net;
 use polychron_core::norm::Valid;
 use polychron_core::train::{Batch, Spikes};
@@ -163,7 +163,7 @@ pub(crate) fn run_name(config: &Config) -> Result<String> {
 
 /// Writes to standard output.
 pub(crate) fn say(text: &str) -> Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(at("standard output"))
+    std::io::stdout().write_all(plain(text).as_bytes()).map_err(at("standard output"))
 }
 
 /// Spikes and the neuron steps in which they could be, of one layer in one batch.

@@ -247,6 +247,20 @@ fn one_process_is_at_work_in_a_folder() {
 
 /// In a file system of its own: too small for another checkpoint, read-only, then large enough.
 #[cfg(target_os = "linux")]
+/// A stranger's folder may hold a link in the place of a file that is being written.
+#[test]
+fn what_is_written_follows_no_link() {
+    let folder = Folder::new("link");
+    fs::write(folder.0.join("victim"), "safe").unwrap();
+    let begun = folder.command(&RUN).args(["--stop-after", "1"]).output().unwrap();
+    assert!(begun.status.success(), "{}", text(&begun.stderr));
+    let link = folder.0.join("run/.checkpoint.safetensors.tmp");
+    std::os::unix::fs::symlink("../victim", link).unwrap();
+    folder.finish();
+    assert_eq!(fs::read(folder.0.join("victim")).unwrap(), b"safe");
+    assert!(!folder.unfinished());
+}
+
 #[test]
 fn without_space_or_leave_to_write_the_last_checkpoint_stays() {
     let (whole, cut) = (Folder::new("enough"), Folder::new("space"));

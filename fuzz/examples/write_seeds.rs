@@ -34,6 +34,13 @@ fn main() -> Result<()> {
     save("engine_vs_reference", "many-inputs", &[&wide(|spec| spec.channels).0])?;
     save("engine_vs_reference", "many-outputs", &[&wide(|spec| spec.layers[0].outputs).0])?;
     archives()?;
+    let deep = |n| format!("k{n:02}.{}=0\n", vec!["a"; 79].join("."));
+    save("read_config", "deep", &[(0..24).map(deep).collect::<String>().as_bytes()])?;
+    let mut full = gzip();
+    let [n, steps, channels] = [1u16, 65, 64_528].map(u16::to_le_bytes);
+    full.write_all(&[b"SPK1", &n[..], &steps, &channels, &[0, 65]].concat())?;
+    full.write_all(&vec![255; 65 * 64_528 / 8])?;
+    save("read_digits", "full", &[&full.finish()?])?;
     save("read_lists", "sources", &[&std::fs::read("../datasets/data/sources.toml")?])?;
     save("read_lists", "split", &[br#"{"val": [3, 7], "test": [60, 61]}"#])
 }

@@ -18,7 +18,7 @@ use libfuzzer_sys::fuzz_target;
 use polychron_fuzz::memory::within;
 
 fuzz_target!(|data: &[u8]| {
-    match within(8 * data.len() + (1 << 20), || checkpoint::from_bytes(data, "fuzz")) {
+    match within(8 * data.len() + (64 << 20), || checkpoint::from_bytes(data, "fuzz")) {
         Ok(Checkpoint { state, .. }) => {
             let numbers: usize = state.tensors.iter().map(|t| t.values.len()).sum();
             assert!(numbers * size_of::<f32>() <= data.len());

@@ -18,7 +18,7 @@ use polychron_fuzz::memory::within;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    match within(64 * data.len() + (1 << 20), || presets::parse(text, "fuzz")) {
+    match within(48 << 20, || presets::parse(text, "fuzz")) {
         Ok(config) => {
             let written = config.to_toml().unwrap();
             assert!(presets::parse(&written, "again").unwrap() == config, "{written}");

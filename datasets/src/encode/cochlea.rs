@@ -2,7 +2,7 @@ use std::f64::consts::PI;
 
 use polychron_core::rng::Rng;
 use pulp::{Arch, Simd, WithSimd};
-use realfft::num_complex::Complex;
+use rustfft::num_complex::Complex;
 
 use super::Spikes;
 use crate::sound::RATE;

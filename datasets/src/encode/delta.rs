@@ -1,4 +1,6 @@
-use realfft::RealFftPlanner;
+use rustfft::algorithm::Radix4;
+use rustfft::num_complex::Complex;
+use rustfft::{Fft, FftDirection};
 
 use super::Spikes;
 use crate::mel::{self, Bins, hann};
@@ -22,20 +24,19 @@ pub(super) const CHANNELS: usize = 2 * BANDS;
 pub(super) fn spikes(samples: &[f32]) -> Spikes {
     let bins = Bins { count: WINDOW / 2 + 1, hz: f64::from(RATE) / WINDOW as f64 };
     let bands = mel::bands(BANDS, LOWEST_HZ, f64::from(RATE) / 2.0, bins.hz, &bins);
-    let fft = RealFftPlanner::new().plan_fft_forward(WINDOW);
-    let (mut frame, mut spectrum) = (fft.make_input_vec(), fft.make_output_vec());
-    let mut scratch = fft.make_scratch_vec();
+    let fft = Radix4::new(WINDOW, FftDirection::Forward);
+    let mut frame = vec![Complex::default(); WINDOW];
+    let mut scratch = vec![Complex::default(); fft.get_inplace_scratch_len()];
     let window: Vec<f64> = (0..WINDOW).map(|n| hann(n as f64 / WINDOW as f64)).collect();
 
     let mut powers = Vec::with_capacity(samples.len() / HOP * BANDS);
     for middle in (0..samples.len()).step_by(HOP) {
         for (n, (x, w)) in frame.iter_mut().zip(&window).enumerate() {
             let heard = (middle + n).checked_sub(WINDOW / 2).and_then(|at| samples.get(at));
-            *x = heard.map_or(0.0, |&sample| w * f64::from(sample));
+            *x = heard.map_or(0.0, |&sample| w * f64::from(sample)).into();
         }
-        let same = fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
-        debug_assert!(same.is_ok(), "the plan made the buffers");
-        powers.extend(bands.iter().map(|band| band.power(&spectrum)));
+        fft.process_with_scratch(&mut frame, &mut scratch);
+        powers.extend(bands.iter().map(|band| band.power(&frame)));
     }
     let loudest = powers.iter().copied().fold(0.0, f64::max);
     if loudest == 0.0 {

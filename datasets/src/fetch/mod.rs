@@ -86,7 +86,7 @@ pub enum Outcome {
 /// Sees to it that `folder`, made where it is missing, holds what the archive leaves: nothing is fetched if that, or an
 /// archive of its name, is there with the right sum.
 ///
-/// Memory does not grow with the archive, but for a list of names of at most 64 MiB and, of a zip file, its directory.
+/// Memory does not grow with the archive, but for names, at most 128 MiB, and, of a zip file, five times its directory.
 ///
 /// # Errors
 /// The server says no, is out of reach or silent longer than `patience` allows (what came stays for another call); the

@@ -7,6 +7,8 @@ use super::paths;
 use crate::{Error, bytes};
 
 const EMBEDDED: &str = include_str!("../../data/sources.toml");
+/// Most bytes of a list's text; parsed, it may take 500 times as many.
+const MAX_TEXT: usize = 64 << 10;
 /// Largest `max_mib`: a TiB.
 const MAX_MIB: u64 = 1 << 20;
 
@@ -74,6 +76,10 @@ impl Sources {
     /// # Errors
     /// As [`Sources::read`].
     pub fn from_toml(text: &str, file: &str) -> Result<Self, Error> {
+        if text.len() > MAX_TEXT {
+            let problem = format!("is above {MAX_TEXT}");
+            return Err(Error::value(file, "bytes", text.len(), problem));
+        }
         let parsed: BTreeMap<String, Vec<Entry>> = toml::from_str(text).map_err(|e| {
             let line = e.span().map_or(1, |at| 1 + text[..at.start].matches('\n').count());
             Error::format(&format!("{file}:{line}"), e.message())
@@ -105,10 +111,10 @@ impl Sources {
 fn distinct(archives: &[Archive], file: &str, set: &str) -> Result<(), Error> {
     let mut seen = BTreeSet::new();
     for (i, archive) in archives.iter().enumerate() {
-        for (field, value) in [("url", &archive.name), ("to", &archive.to)] {
-            if !seen.insert((field, value)) {
-                let problem = "names what an archive before it names";
-                return Err(Error::value(file, format!("{set}[{i}].{field}"), value, problem));
+        for (field, name) in archive.names() {
+            if !seen.insert(name.clone()) {
+                let problem = "is a name that has another use";
+                return Err(Error::value(file, format!("{set}[{i}].{field}"), name, problem));
             }
         }
     }
@@ -155,6 +161,15 @@ impl Archive {
         }
         let to = bare.to_string();
         Ok(Self { url, md5, name, to, form, max_bytes: max_mib << 20 })
+    }
+
+    /// Whatever fetching it may write into the folder, with the fields that name it.
+    fn names(&self) -> Vec<(&'static str, String)> {
+        let mut names = vec![("url", self.name.clone()), ("url", format!("{}.part", self.name))];
+        if self.form != Form::Kept {
+            names.extend([("to", self.to.clone()), ("to", format!("{}.md5", self.to))]);
+        }
+        names
     }
 
     /// What it leaves in the folder: the name of a file or of a folder.

@@ -1,7 +1,7 @@
 //! MD5 sums of files, and lists of them beside what was unpacked.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
@@ -13,6 +13,16 @@ use crate::Error;
 pub(super) const BLOCK: usize = 1 << 16;
 /// Bound of a list of sums in bytes: some 800,000 files.
 pub(super) const MAX_LIST: u64 = 64 << 20;
+
+/// Removes a file, or a folder with all that is in it, if there is one.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
 
 /// A sum in the making.
 #[derive(Clone, Default)]
@@ -135,6 +145,21 @@ impl List {
         format!("# {} {}\n", archive.md5, archive.name)
     }
 
+    /// Checks that nothing but another list lies where this one will be.
+    pub(super) fn check_place(&self) -> Result<(), Error> {
+        if !is_there(&self.path)? {
+            return Ok(());
+        }
+        let mut head = [0; 34];
+        let read = File::open(&self.path).and_then(|mut file| file.read_exact(&mut head));
+        let is_sum = |sum: &[u8]| sum.iter().all(u8::is_ascii_hexdigit);
+        if read.is_ok() && head.strip_prefix(b"# ").is_some_and(is_sum) {
+            return Ok(());
+        }
+        let problem = "is there, and not a list of sums of an archive; move it away";
+        Err(Error::format(&self.path.display().to_string(), problem))
+    }
+
     /// A list without files.
     pub(super) fn new(archive: &Archive, folder: &Path) -> Self {
         Self { path: Self::path(archive, folder), text: Self::head(archive) }
@@ -149,10 +174,11 @@ impl List {
     pub(super) fn write(&self) -> Result<(), Error> {
         let name = self.path.file_name().unwrap_or_default().display();
         let temporary = self.path.with_file_name(format!(".{name}.tmp"));
-        let written = File::create(&temporary).and_then(|mut file| {
-            file.write_all(self.text.as_bytes())?;
-            file.sync_all()
-        });
+        let written =
+            remove(&temporary).and_then(|()| File::create_new(&temporary)).and_then(|mut file| {
+                file.write_all(self.text.as_bytes())?;
+                file.sync_all()
+            });
         written.and_then(|()| fs::rename(&temporary, &self.path)).map_err(|e| {
             // The first error is the one to report.
             let _ = fs::remove_file(&temporary);

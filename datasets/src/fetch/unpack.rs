@@ -10,12 +10,15 @@ use flate2::read::MultiGzDecoder;
 use tar::{EntryType, PaxExtensions};
 use zip::ZipArchive;
 
-use super::sums::{BLOCK, List, MAX_LIST, Sum};
+use super::sums::{BLOCK, List, Sum, remove};
 use super::{Archive, Form, Reporter, Stage, failed, paths};
 use crate::Error;
 
 /// Bound of a tar file's extended header in bytes.
 const MAX_HEADER: u64 = 1 << 16;
+/// Bytes of memory that entries may take; each is in three lists by its name, and takes more beside it.
+const MAX_NAMES: u64 = 128 << 20;
+const ENTRY: u64 = 400;
 /// Files flushed at a time.
 const SYNCS: usize = 16;
 
@@ -35,6 +38,8 @@ pub(super) fn unpack(
     report: &mut Reporter<'_>,
 ) -> Result<(), Error> {
     report.begin(Stage::Unpack, 0, None);
+    let list = List::new(archive, folder);
+    list.check_place()?;
     let target = folder.join(&archive.to);
     let temporary = folder.join(format!(".{}.tmp", archive.to));
     remove(&temporary).map_err(failed(&temporary))?;
@@ -45,10 +50,10 @@ pub(super) fn unpack(
         folder,
         temporary: &temporary,
         room: archive.max_bytes,
-        names: MAX_LIST,
+        names: MAX_NAMES,
         found: false,
         files: Vec::new(),
-        list: List::new(archive, folder),
+        list,
         report,
     };
     let written = unpacking
@@ -60,16 +65,6 @@ pub(super) fn unpack(
         // The first error is the one to report.
         let _ = remove(&temporary);
     })
-}
-
-/// Removes a file, or a folder with all that is in it, if there is one.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
 }
 
 /// Flushes files to the disk, many at a time: those that wait together share the file system's own writes.
@@ -99,7 +94,7 @@ struct Unpacking<'a, 'b> {
     temporary: &'a Path,
     /// Bytes that may still be written.
     room: u64,
-    /// Bytes that the names of further entries may have in the list.
+    /// Bytes that further entries may take.
     names: u64,
     found: bool,
     /// What was written, with the names it will have.
@@ -217,7 +212,7 @@ impl Unpacking<'_, '_> {
             Error::value(&self.shown, "entry", name.escape_debug(), problem)
         };
         let path = paths::inside(name).map_err(bad)?;
-        let room = self.names.checked_sub(name.len() as u64 + 64);
+        let room = self.names.checked_sub(3 * name.len() as u64 + ENTRY);
         self.names = room.ok_or_else(|| self.damaged("holds too many files"))?;
         match kind {
             Kind::Link => Err(bad("is a link")),

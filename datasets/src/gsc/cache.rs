@@ -48,7 +48,7 @@ pub(super) fn store(path: &Path, key: &str, samples: &[Levels]) -> io::Result<()
     let folder = folder.unwrap_or(Path::new("."));
     remove_abandoned(path, folder)?;
     let temporary = path.with_extension(format!("levels.{}.tmp", std::process::id()));
-    let file = File::create(&temporary)?;
+    let file = File::create_new(&temporary)?;
     // Where there are no locks, another process may remove this file, which then is not kept.
     let _ = file.try_lock();
     let written = write(file, key, samples);

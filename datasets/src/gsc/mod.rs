@@ -92,7 +92,7 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
 fn key(folder: &Folder, bands: Bands) -> Result<String, Error> {
     let parts = folder.parts.each_ref().map(Vec::len);
     let manifest = folder.manifest()?;
-    Ok(format!("2 {bands:?} {STEPS} {CHANNELS} {parts:?}\n{manifest}"))
+    Ok(format!("3 {bands:?} {STEPS} {CHANNELS} {parts:?}\n{manifest}"))
 }
 
 fn quantized(decibels: &[f32]) -> Levels {
