@@ -31,6 +31,8 @@ pub const CHANNELS: usize = 700;
 const MAX_CHANNELS: usize = 1 << 16;
 /// Most classes: labels are 16 bits wide.
 const MAX_KEYS: usize = 1 << 16;
+/// Most bytes of what the file says about a group or data set; all of them are kept, many times as large.
+const MAX_HEADER: usize = 8 << 10;
 /// Slack for chunks that are larger than their contents.
 const CHUNK_SLACK: usize = 4 << 20;
 
@@ -116,7 +118,7 @@ fn parse(bytes: Vec<u8>, source: &str, channels: Option<usize>) -> Result<Record
     let options = OpenOptions::default()
         .with_max_read_bytes(limit.saturating_add(CHUNK_SLACK))
         .with_max_chunk_bytes(limit.saturating_add(CHUNK_SLACK))
-        .with_max_object_header_bytes(limit);
+        .with_max_object_header_bytes(MAX_HEADER);
     let hdf5 = Hdf5File::from_storage_with_options(Arc::new(Bounded::new(bytes)), options)
         .map_err(|e| Error::format(source, e))?;
     let file = File { hdf5, source, limit };
@@ -343,7 +345,15 @@ impl File<'_> {
     }
 
     fn dataset(&self, path: &str) -> Result<Dataset, Error> {
-        self.hdf5.dataset(path).map_err(|e| self.format(e))
+        let set = self.hdf5.dataset(path).map_err(|e| self.format(e))?;
+        // A chunk takes bytes of the file, and more of memory, whether it holds values or not.
+        let sides = set.chunks().unwrap_or_default();
+        let along = |(&n, side): (&u64, u32)| n.div_ceil(side.max(1).into());
+        let chunks = set.shape().iter().zip(sides).map(along);
+        if chunks.fold(1, u64::saturating_mul) > (self.limit / 16 + 1024) as u64 {
+            return Err(self.format(format!("{path} has more chunks than the file holds")));
+        }
+        Ok(set)
     }
 
     /// The rows of a data set that has nothing else.

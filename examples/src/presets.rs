@@ -2,6 +2,8 @@
 
 use crate::config::{Config, Protocol};
 use crate::error::{Failure, Result, at, fail};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -97,12 +99,15 @@ pub(crate) fn parse(text: &str, place: &str) -> Result<Config> {
 
 fn read(path: &Path) -> Result<Table> {
     let shown = path.display().to_string();
-    table(&std::fs::read_to_string(path).map_err(at(&shown))?, &shown)
+    let mut text = String::new();
+    let file = File::open(path).map_err(at(&shown))?;
+    file.take(MAX_TEXT as u64 + 1).read_to_string(&mut text).map_err(at(&shown))?;
+    table(&text, &shown)
 }
 
 fn table(text: &str, place: &str) -> Result<Table> {
     if text.len() > MAX_TEXT {
-        fail!("{place}: {} bytes, more than the {MAX_TEXT} of a configuration", text.len())
+        fail!("{place}: more than the {MAX_TEXT} bytes that a configuration may have")
     }
     if let Err(error) = toml::from_str::<Config>(text) {
         let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());

@@ -245,8 +245,6 @@ fn one_process_is_at_work_in_a_folder() {
     assert_eq!(text(&output.stderr), line);
 }
 
-/// In a file system of its own: too small for another checkpoint, read-only, then large enough.
-#[cfg(target_os = "linux")]
 /// A stranger's folder may hold a link in the place of a file that is being written.
 #[test]
 fn what_is_written_follows_no_link() {
@@ -261,6 +259,8 @@ fn what_is_written_follows_no_link() {
     assert!(!folder.unfinished());
 }
 
+/// In a file system of its own: too small for another checkpoint, read-only, then large enough.
+#[cfg(target_os = "linux")]
 #[test]
 fn without_space_or_leave_to_write_the_last_checkpoint_stays() {
     let (whole, cut) = (Folder::new("enough"), Folder::new("space"));

@@ -7,7 +7,7 @@ use polychron_fuzz::memory::{unpacked, within};
 
 fuzz_target!(|data: &[u8]| {
     let read = || shd::from_bytes(data.to_vec(), "fuzz", None);
-    if let Ok(recordings) = within(16 * unpacked(data) + (64 << 20), read) {
+    if let Ok(recordings) = within(16 * unpacked(data) + (192 << 20), read) {
         recordings.validate().unwrap();
     }
 });

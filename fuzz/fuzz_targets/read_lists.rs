@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     }
     for train in [0, 60, ITEMS] {
         let read = || Split::from_json(data, "fuzz", train, ITEMS);
-        if let Some(split) = one_line(within(100 * data.len() + (64 << 10), read)) {
+        if let Some(split) = one_line(within(160 * data.len() + (64 << 10), read)) {
             split.validate("fuzz", ITEMS).unwrap();
         }
     }

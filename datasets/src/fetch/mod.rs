@@ -86,7 +86,7 @@ pub enum Outcome {
 /// Sees to it that `folder`, made where it is missing, holds what the archive leaves: nothing is fetched if that, or an
 /// archive of its name, is there with the right sum.
 ///
-/// Memory does not grow with the archive, but for names, at most 128 MiB, and, of a zip file, five times its directory.
+/// Memory does not grow with the archive, but for names, at most 128 MiB, and, of a zip file, twenty times its directory.
 ///
 /// # Errors
 /// The server says no, is out of reach or silent longer than `patience` allows (what came stays for another call); the
@@ -104,6 +104,9 @@ pub fn fetch(
         return Ok(Outcome::Present);
     }
     fs::create_dir_all(folder).map_err(failed(folder))?;
+    if archive.form != Form::Kept {
+        sums::check_place(archive, folder)?;
+    }
     let own = folder.join(&archive.name);
     if sums::is_there(&own)? {
         let file = File::open(&own).map_err(failed(&own))?;

@@ -1,10 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::paths;
-use crate::{Error, bytes};
+use super::{failed, paths};
+use crate::Error;
 
 const EMBEDDED: &str = include_str!("../../data/sources.toml");
 /// Most bytes of a list's text; parsed, it may take 500 times as many.
@@ -67,7 +69,10 @@ impl Sources {
     /// The file cannot be read or has another form, or an entry is not one of an archive that can be fetched.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let (path, shown) = (path.as_ref(), path.as_ref().display().to_string());
-        let text = String::from_utf8(bytes::read(path)?).map_err(|e| Error::format(&shown, e))?;
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_TEXT as u64 + 1).read_to_string(&mut text))
+            .map_err(failed(path))?;
         Self::from_toml(&text, &shown)
     }
 

@@ -11,7 +11,7 @@ use crate::Error;
 
 /// Bytes read or written at once.
 pub(super) const BLOCK: usize = 1 << 16;
-/// Bound of a list of sums in bytes: some 800,000 files.
+/// Bound of a list of sums in bytes.
 pub(super) const MAX_LIST: u64 = 64 << 20;
 
 /// Removes a file, or a folder with all that is in it, if there is one.
@@ -130,6 +130,22 @@ pub(super) fn check_archive(
     Err(Error::value(&path.display().to_string(), "MD5", found, problem))
 }
 
+/// Checks that nothing but another list lies where the list of an archive will be.
+pub(super) fn check_place(archive: &Archive, folder: &Path) -> Result<(), Error> {
+    let path = List::path(archive, folder);
+    if !is_there(&path)? {
+        return Ok(());
+    }
+    let mut head = [0; 34];
+    let read = File::open(&path).and_then(|mut file| file.read_exact(&mut head));
+    let is_sum = |sum: &[u8]| sum.iter().all(u8::is_ascii_hexdigit);
+    if read.is_ok() && head.strip_prefix(b"# ").is_some_and(is_sum) {
+        return Ok(());
+    }
+    let problem = "is there, and not a list of sums of an archive; move it away";
+    Err(Error::format(&path.display().to_string(), problem))
+}
+
 /// The sums of what was unpacked, in the form of `md5sum`; the first line names the archive.
 pub(super) struct List {
     path: PathBuf,
@@ -143,21 +159,6 @@ impl List {
 
     fn head(archive: &Archive) -> String {
         format!("# {} {}\n", archive.md5, archive.name)
-    }
-
-    /// Checks that nothing but another list lies where this one will be.
-    pub(super) fn check_place(&self) -> Result<(), Error> {
-        if !is_there(&self.path)? {
-            return Ok(());
-        }
-        let mut head = [0; 34];
-        let read = File::open(&self.path).and_then(|mut file| file.read_exact(&mut head));
-        let is_sum = |sum: &[u8]| sum.iter().all(u8::is_ascii_hexdigit);
-        if read.is_ok() && head.strip_prefix(b"# ").is_some_and(is_sum) {
-            return Ok(());
-        }
-        let problem = "is there, and not a list of sums of an archive; move it away";
-        Err(Error::format(&self.path.display().to_string(), problem))
     }
 
     /// A list without files.

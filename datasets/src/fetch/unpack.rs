@@ -16,7 +16,7 @@ use crate::Error;
 
 /// Bound of a tar file's extended header in bytes.
 const MAX_HEADER: u64 = 1 << 16;
-/// Bytes of memory that entries may take; each is in three lists by its name, and takes more beside it.
+/// Bytes of memory that entries may take; each is named three times, twice with the folder, and takes more.
 const MAX_NAMES: u64 = 128 << 20;
 const ENTRY: u64 = 400;
 /// Files flushed at a time.
@@ -38,8 +38,6 @@ pub(super) fn unpack(
     report: &mut Reporter<'_>,
 ) -> Result<(), Error> {
     report.begin(Stage::Unpack, 0, None);
-    let list = List::new(archive, folder);
-    list.check_place()?;
     let target = folder.join(&archive.to);
     let temporary = folder.join(format!(".{}.tmp", archive.to));
     remove(&temporary).map_err(failed(&temporary))?;
@@ -53,7 +51,7 @@ pub(super) fn unpack(
         names: MAX_NAMES,
         found: false,
         files: Vec::new(),
-        list,
+        list: List::new(archive, folder),
         report,
     };
     let written = unpacking
@@ -212,7 +210,9 @@ impl Unpacking<'_, '_> {
             Error::value(&self.shown, "entry", name.escape_debug(), problem)
         };
         let path = paths::inside(name).map_err(bad)?;
-        let room = self.names.checked_sub(3 * name.len() as u64 + ENTRY);
+        let [name_bytes, folder_bytes] =
+            [name.len(), self.folder.as_os_str().len()].map(|len| len as u64);
+        let room = self.names.checked_sub(ENTRY + 3 * name_bytes + 2 * folder_bytes);
         self.names = room.ok_or_else(|| self.damaged("holds too many files"))?;
         match kind {
             Kind::Link => Err(bad("is a link")),

@@ -48,6 +48,8 @@ pub(super) fn store(path: &Path, key: &str, samples: &[Levels]) -> io::Result<()
     let folder = folder.unwrap_or(Path::new("."));
     remove_abandoned(path, folder)?;
     let temporary = path.with_extension(format!("levels.{}.tmp", std::process::id()));
+    // Where there are no locks, an earlier process of the same number may have left it.
+    let _ = std::fs::remove_file(&temporary);
     let file = File::create_new(&temporary)?;
     // Where there are no locks, another process may remove this file, which then is not kept.
     let _ = file.try_lock();

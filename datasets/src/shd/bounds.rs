@@ -6,7 +6,7 @@ use hdf5_reader::error::{Error, Result};
 use hdf5_reader::storage::{BytesStorage, Storage, StorageBuffer};
 
 /// Most bytes of a file's nodes of group members, which take 28 bytes a member or more.
-const MAX_NODES: usize = 16 << 10;
+const MAX_NODES: usize = 8 << 10;
 /// Most bytes of the names in a group.
 const MAX_NAMES: u64 = 8 << 10;
 /// Bytes before a group's names, where addresses and lengths have eight.
@@ -48,14 +48,16 @@ impl Storage for Bounded {
                     return refuse("more members of groups than such a file has,");
                 }
             }
-            Some(b"HEAP") => {
+            Some(b"HEAP") if read.get(4..8) == Some(&[0; 4]) => {
                 let names = (len == NAMES_HEAD).then(|| read[8..16].iter().rev());
                 let names = names.map(|bytes| bytes.fold(0, |x, &b| x << 8 | u64::from(b)));
                 if names.is_none_or(|names| names > MAX_NAMES) {
                     return refuse("longer names of a group's members than such a file has,");
                 }
             }
-            Some(b"FRHP") => return refuse("a group with more members than such a file has,"),
+            Some(b"FRHP") if read.get(4) == Some(&0) => {
+                return refuse("more members or attributes than such a file has,");
+            }
             Some(b"GCOL") => {
                 let end = offset + len as u64;
                 let before = seen.heaps.range(..offset).next_back();
@@ -100,13 +102,13 @@ mod tests {
         names.extend(MAX_NAMES.to_le_bytes());
         let mut long = names.clone();
         long[8] += 1;
-        let file = file(&[(0, b"SNOD"), (100, &names), (200, &long), (300, b"FRHP")]);
+        let file = file(&[(0, b"SNOD"), (100, &names), (200, &long), (300, b"FRHP\0")]);
         let node = MAX_NODES / 2;
         assert!(file.read_range(0, node).is_ok() && file.read_range(0, node).is_ok());
         assert!(file.read_range(0, 24).is_err());
         assert!(file.read_range(100, NAMES_HEAD).is_ok());
         assert!(file.read_range(100, NAMES_HEAD - 8).is_err());
         assert!(file.read_range(200, NAMES_HEAD).is_err());
-        assert!(file.read_range(300, 4).is_err() && file.read_range(301, 4).is_ok());
+        assert!(file.read_range(300, 5).is_err() && file.read_range(301, 5).is_ok());
     }
 }
