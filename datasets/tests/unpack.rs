@@ -169,6 +169,7 @@ fn nothing_that_is_there_is_overwritten() {
     assert!(line.contains("a.h5.md5: is there") && line.contains("move it away"), "{line}");
     assert_eq!(folder.read("a.h5.md5"), b"# of another archive\n");
 
+    fs::remove_file(folder.0.join("a.h5.md5")).unwrap();
     folder.write("a.zip", b"somebody's own");
     let line = again(&folder, "a.zip", &archive, "a.h5").unwrap_err().to_string();
     assert!(line.contains("a.zip: MD5 = ") && line.contains("move it away"), "{line}");
