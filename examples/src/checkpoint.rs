@@ -186,3 +186,16 @@ pub(crate) fn first_other(folder: &Path, own: &[&str]) -> Result<Option<String>>
     }
     Ok(others.into_iter().min())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_has_a_largest_size() {
+        for (length, refused) in [(MAX_HEADER, false), (MAX_HEADER + 1, true)] {
+            let failure = from_bytes(&length.to_le_bytes(), "file").err().unwrap().to_string();
+            assert_eq!(failure.contains("a header of 262145 bytes"), refused, "{failure}");
+        }
+    }
+}

@@ -53,7 +53,7 @@ fn lines(area: &Area<'_>, title: &str, [x, y]: [&str; 2], top: f64, all: &[Line]
         .margin_right(24)
         .x_label_area_size(36)
         .y_label_area_size(56)
-        .build_cartesian_2d(first..last, 0.0..top.max(1e-9))?;
+        .build_cartesian_2d(first..last, 0.0..top.clamp(1e-9, 1e12))?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -96,13 +96,7 @@ pub(crate) fn curves(path: &Path, curves: &[Epoch]) -> Result<()> {
         if panel == 0 {
             let top = curves.iter().fold(0.0, |top: f64, e| top.max(e.loss));
             let loss = line("training", BLUE, &|e| Some(e.loss));
-            return lines(
-                area,
-                "Loss",
-                ["epoch", "cross entropy, nats"],
-                (1.05 * top).min(1e12),
-                &[loss],
-            );
+            return lines(area, "Loss", ["epoch", "cross entropy, nats"], 1.05 * top, &[loss]);
         }
         let all = [
             line("training, running", BLUE, &|e| percent(Some(e.train_accuracy))),
@@ -288,6 +282,16 @@ fn scores<B: Machine>(
 mod tests {
     use super::*;
     use polychron_core::shape::Shape;
+
+    #[test]
+    fn a_loss_of_any_size_is_drawn() {
+        let mut text = String::new();
+        let root = SVGBackend::with_string(&mut text, (200, 200)).into_drawing_area();
+        let loss: Line = ("training", BLUE, vec![(1.0, f64::MAX), (2.0, 1.0)]);
+        lines(&root, "Loss", ["epoch", "nats"], 1.05 * f64::MAX, &[loss]).unwrap();
+        drop(root);
+        assert!(text.contains("polyline"));
+    }
 
     #[test]
     fn every_spike_is_in_one_dash() {

@@ -189,6 +189,15 @@ mod tests {
     use polychron_core::shape::Synapses;
 
     #[test]
+    fn a_configuration_has_a_largest_size() {
+        let failed = |text: &str| parse(text, "file").unwrap_err().to_string();
+        assert!(failed(&" ".repeat(MAX_TEXT + 1)).contains("more than the 65536 bytes"));
+        let layers = |n| format!("[network]\nhidden = {:?}", vec![8; n]);
+        assert!(parse(&layers(64), "file").is_ok());
+        assert!(failed(&layers(65)).contains("layers of network.hidden = 65 is above 64"));
+    }
+
+    #[test]
     fn every_preset_is_a_configuration_that_repeats_itself() {
         for (name, _) in PRESETS {
             let config = load(Some(name), None, &[]).unwrap();
