@@ -197,7 +197,7 @@ fn an_interrupted_reproduction_says_how_to_go_on() {
     while !folder.0.join("cut/seed0/report.json").exists() && child.try_wait().unwrap().is_none() {
         std::thread::yield_now();
     }
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     let output = child.wait_with_output().unwrap();
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{errors}");
