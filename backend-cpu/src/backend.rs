@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 use polychron_core::backend::{Backend, NormMode, View, ViewMut};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::optim::Adam;
 use polychron_core::rng::Rng;
@@ -163,7 +163,7 @@ impl<R: Real> Backend<R> for Cpu<R> {
         norm: &BatchNorm<R>,
         params: View<'_, Vec<R>>,
         mode: NormMode<'_, Vec<R>>,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         y: &Sequence<R>,
         saved: &mut Vec<R>,
         z: &mut Sequence<R>,
@@ -206,7 +206,7 @@ impl<R: Real> Backend<R> for Cpu<R> {
         &self,
         params: View<'_, Vec<R>>,
         saved: &Vec<R>,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         y: &Sequence<R>,
         d_z: &Sequence<R>,
         d_y: &mut Sequence<R>,
@@ -241,7 +241,7 @@ impl<R: Real> Backend<R> for Cpu<R> {
         &self,
         readout: &Li<R>,
         loss: Loss,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         x: &Sequence<R>,
         targets: Option<&Vec<R>>,
         scores: &mut Vec<R>,
@@ -291,7 +291,7 @@ impl<R: Real> Backend<R> for Cpu<R> {
 
 impl<R: Real> Cpu<R> {
     fn apply_norm(&self, norm: Norm<'_, R>, y: &Sequence<R>, z: &mut Sequence<R>) {
-        let lengths = Lengths::new(Valid::default(), y.shape());
+        let lengths = Lengths::new(ValidSteps::default(), y.shape());
         self.install(|| {
             z.view_mut().axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(n, z)| {
                 let normal = norm.of(n, &lengths, y);

@@ -210,7 +210,7 @@ fn spikes_of<R: Real, N: Neuron<Real = R>>(
         let (inputs, fired, time) = (&inputs[..batch], &mut fired[..batch], R::count(t));
         for b in 0..batch {
             let charged = neuron.charge(states[b], normal.apply(inputs[b]));
-            let spike = step(neuron.drive(charged));
+            let spike = step(neuron.excess(charged));
             states[b] = neuron.reset(charged, spike);
             fired[b] = u8::from((spike > R::zero()) & (time < lengths[b]));
         }
@@ -237,7 +237,7 @@ fn numbers_of<R: Real, N: Neuron<Real = R>>(
         let (inputs, out) = (&inputs[..batch], &mut out[..batch]);
         for b in 0..batch {
             states[b] = neuron.charge(states[b], normal.apply(inputs[b]));
-            out[b] = neuron.drive(states[b]);
+            out[b] = neuron.excess(states[b]);
         }
         stage.fire(neuron, &held, t, out, resets);
         let time = R::count(t);
@@ -321,7 +321,7 @@ fn backward_block<R: Real, N: Neuron<Real = R>>(
     for t in (0..steps).rev() {
         let now = t * batch..(t + 1) * batch;
         for (slope, &charged) in slopes.iter_mut().zip(&charged[now.clone()]) {
-            *slope = neuron.drive(charged);
+            *slope = neuron.excess(charged);
         }
         stage.slopes(neuron, &mut slopes);
         // A neuron at rest that does not spike stays at rest.
@@ -467,14 +467,14 @@ fn replay<R: Real, N: Neuron<Real = R>>(
         if alone {
             for b in 0..batch {
                 charged[b] = neuron.charge(states[b], normal.apply(inputs[b]));
-                resets[b] = step(neuron.drive(charged[b]));
+                resets[b] = step(neuron.excess(charged[b]));
                 states[b] = neuron.reset(charged[b], resets[b]);
             }
             continue;
         }
         for b in 0..batch {
             charged[b] = neuron.charge(states[b], normal.apply(inputs[b]));
-            drives[b] = neuron.drive(charged[b]);
+            drives[b] = neuron.excess(charged[b]);
         }
         stage.fire(neuron, &held, t, drives, resets);
         for b in 0..batch {

@@ -1,6 +1,6 @@
 use crate::sequence::Sequence;
 use polychron_core::backend::{NormMode, View};
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::shape::{Shape, ShapeError, expect};
 
@@ -12,7 +12,7 @@ pub(crate) struct Lengths<R> {
 }
 
 impl<R: Real> Lengths<R> {
-    pub(crate) fn new(valid: Valid<'_>, shape: Shape) -> Self {
+    pub(crate) fn new(valid: ValidSteps<'_>, shape: Shape) -> Self {
         Self {
             steps: (0..shape.batch).map(|b| R::count(valid.steps(b, shape.steps))).collect(),
             count: R::count(valid.count(shape.steps, shape.batch).max(1)),

@@ -1,7 +1,7 @@
 use crate::sequence::{Sequence, same};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
-use polychron_core::norm::Valid;
+use polychron_core::norm::ValidSteps;
 use polychron_core::num::Real;
 use polychron_core::reference;
 use polychron_core::shape::{Shape, ShapeError, expect};
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 pub(crate) fn readout<R: Real>(
     li: &Li<R>,
     loss: Loss,
-    valid: Valid<'_>,
+    valid: ValidSteps<'_>,
     x: &Sequence<R>,
     targets: Option<&[R]>,
     scores: &mut [R],
@@ -58,7 +58,7 @@ const TOGETHER: usize = 16;
 struct Group<'a, R> {
     li: &'a Li<R>,
     loss: Loss,
-    valid: Valid<'a>,
+    valid: ValidSteps<'a>,
     steps: usize,
     width: usize,
     first: usize,
@@ -89,7 +89,7 @@ impl<R: Real> Group<'_, R> {
         let mut losses = Vec::with_capacity(samples);
         for (b, score) in scores.chunks_exact_mut(width).enumerate() {
             let lengths = [self.valid.steps(self.first + b, steps)];
-            let valid = Valid { lengths: Some(&lengths), grown: 0 };
+            let valid = ValidSteps { lengths: Some(&lengths), padding: 0 };
             let targets = targets.map(|targets| &targets[b * width..(b + 1) * width]);
             let x = (&time_major[b * len..(b + 1) * len], Shape::new(steps, 1, width));
             let into = backward.then_some(&mut d[..]);

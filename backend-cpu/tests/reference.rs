@@ -6,7 +6,7 @@ use polychron_core::backend::{
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, NeuronModel, Plif, Reset};
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
@@ -48,7 +48,13 @@ impl Case {
         Self {
             seed,
             x,
-            synapses: Synapses { inputs: x.width, outputs, count, taps, tail },
+            synapses: Synapses {
+                inputs: x.width,
+                outputs,
+                kernel_count: count,
+                taps,
+                padding: tail,
+            },
             kernel: AnyKernel::ALL[draw(7, 4)].1,
             shared_sigma: draw(8, 2) == 0,
             norm: draw(9, 3) > 0,
@@ -86,7 +92,7 @@ impl Case {
         let held: Vec<R> = numbers(rng.fork(6), shape.len(), 0.0, 2.0);
         let held = sequence(shape, &held.iter().map(|x| x.floor()).collect::<Vec<R>>());
         let d_spikes = sequence(shape, &numbers(rng.fork(7), shape.len(), -1.0, 1.0));
-        let input = Valid { lengths: self.lengths.as_deref(), grown: 0 };
+        let input = ValidSteps { lengths: self.lengths.as_deref(), padding: 0 };
         // A large epsilon: rounding would grow with the deviation's inverse.
         let norm = BatchNorm { epsilon: R::of(0.1), ..BatchNorm::default() };
         let layer = Layer {
@@ -107,7 +113,7 @@ impl Case {
                     Firing::Frozen(&held),
                 ][self.firing],
                 mask: self.mask.then_some(&mask),
-                valid: input.grow(self.synapses.tail),
+                valid: input.grow(self.synapses.padding),
             },
         };
         let mut running: Vec<R> = numbers(rng.fork(8), 2 * width, 0.5, 1.5);
@@ -265,8 +271,13 @@ fn blocks_without_numbers_are_no_special_case() {
     for empty in 0..64 {
         let of = |bit: usize| if empty >> bit & 1 == 1 { 0 } else { 2 };
         let x = Shape::new(of(0), of(1), of(2));
-        let synapses =
-            Synapses { inputs: of(2), outputs: of(3), count: of(4), taps: of(5), tail: 1 };
+        let synapses = Synapses {
+            inputs: of(2),
+            outputs: of(3),
+            kernel_count: of(4),
+            taps: of(5),
+            padding: 1,
+        };
         let case = Case { x, synapses, shared_sigma: empty % 3 == 0, ..base.clone() };
         let expected: Results<f64> = case.run(&Reference, &neuron);
         for cpu in algorithms() {

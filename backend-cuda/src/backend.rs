@@ -6,7 +6,7 @@ use crate::{norm, optim, readout};
 use polychron_core::backend::{Backend, NormMode, View, ViewMut};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Adam;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, ShapeError, expect};
@@ -76,7 +76,7 @@ impl Cuda {
     /// The samples' own lengths, which stay on the device until others come; `None`: all steps count.
     pub(crate) fn lengths(
         &self,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         shape: Shape,
     ) -> Result<Option<Rc<Buffer<u32>>>, Error> {
         let Some(lengths) = valid.lengths else { return Ok(None) };
@@ -113,8 +113,8 @@ pub(crate) fn lengths(samples: &Option<Rc<Buffer<u32>>>) -> In<'_, u32> {
 }
 
 /// The steps that the layers so far have added.
-pub(crate) fn grown(valid: Valid<'_>) -> u32 {
-    valid.grown.try_into().unwrap_or(u32::MAX)
+pub(crate) fn padding(valid: ValidSteps<'_>) -> u32 {
+    valid.padding.try_into().unwrap_or(u32::MAX)
 }
 
 /// A size as kernels take it.
@@ -207,7 +207,7 @@ impl<R: Number> Backend<R> for Cuda {
         norm: &BatchNorm<R>,
         params: View<'_, Buffer<R>>,
         mode: NormMode<'_, Buffer<R>>,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         y: &Sequence<R>,
         saved: &mut Buffer<R>,
         z: &mut Sequence<R>,
@@ -233,7 +233,7 @@ impl<R: Number> Backend<R> for Cuda {
         &self,
         params: View<'_, Buffer<R>>,
         saved: &Buffer<R>,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         y: &Sequence<R>,
         d_z: &Sequence<R>,
         d_y: &mut Sequence<R>,
@@ -248,7 +248,7 @@ impl<R: Number> Backend<R> for Cuda {
         &self,
         readout: &Li<R>,
         loss: Loss,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         x: &Sequence<R>,
         targets: Option<&Buffer<R>>,
         scores: &mut Buffer<R>,

@@ -5,13 +5,13 @@ use polychron_core::backend::{Backend, LayerOps};
 use polychron_core::delay::{AnyKernel, Discrete};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, Li, Lif, Plif};
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::optim::Adam;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Hidden, Kernel, Network, Output, Recipe, State, TrainError, Trainer,
+    Batch, Delays, HiddenLayer, Network, ReadoutLayer, Recipe, State, TrainError, Trainer,
 };
 use polychron_cpu::{Cpu, Lanes};
 use polychron_cuda::{Buffer, Cuda, Emulated, Error, Number};
@@ -26,7 +26,7 @@ const WIDTH: usize = 12;
 fn network<R: Real>() -> Net<R> {
     let lif = Lif::new(R::of(2.0));
     let neurons = [AnyNeuron::Lif(lif), AnyNeuron::Plif(Plif::new(lif))];
-    let hidden = neurons.into_iter().zip([48, WIDTH]).map(|(neuron, inputs)| Hidden {
+    let hidden = neurons.into_iter().zip([48, WIDTH]).map(|(neuron, inputs)| HiddenLayer {
         synapses: Synapses::new(inputs, WIDTH, 9),
         kernel: AnyKernel::Gauss,
         norm: Some(BatchNorm::default()),
@@ -36,18 +36,18 @@ fn network<R: Real>() -> Net<R> {
     });
     Network {
         hidden: hidden.collect(),
-        output: Output {
+        output: ReadoutLayer {
             synapses: Synapses::new(WIDTH, 10, 9),
             kernel: AnyKernel::Gauss,
             readout: Li::new(R::of(2.0)),
         },
-        loss: Loss::Sum,
+        loss: Loss::SoftmaxSum,
     }
 }
 
 /// A batch of spoken digits.
 struct Digits<R> {
-    batch: polychron_datasets::Batch,
+    batch: polychron_datasets::DenseBatch,
     x: Vec<R>,
     targets: Vec<R>,
 }
@@ -56,7 +56,7 @@ impl<R: Real> Digits<R> {
     fn new(first: usize) -> Self {
         let data = digits::embedded();
         let items: Vec<_> = (first..first + BATCH).collect();
-        let batch = polychron_datasets::Batch::assemble(&data, &items, Some(40)).unwrap();
+        let batch = polychron_datasets::DenseBatch::assemble(&data, &items, Some(40)).unwrap();
         let mut targets = vec![R::zero(); BATCH * 10];
         for (b, &label) in batch.labels.iter().enumerate() {
             targets[b * 10 + label] = R::one();
@@ -90,7 +90,7 @@ where
     let step = |n: usize| trainer.step(&Digits::new(n * BATCH).view()).unwrap().loss.as_f64();
     let losses = (0..steps).map(step).collect();
     let state = trainer.state().unwrap();
-    let (scores, _) = trainer.model().evaluate(&Digits::new(0).view(), Kernel::Discrete).unwrap();
+    let (scores, _) = trainer.model().evaluate(&Digits::new(0).view(), Delays::Rounded).unwrap();
     Run { losses, state, scores: scores.into_iter().map(Real::as_f64).collect() }
 }
 
@@ -192,8 +192,8 @@ fn what_no_block_has_memory_for_is_refused() {
     let cuda = Cuda::emulated(Emulated::default());
     let x: polychron_cuda::Sequence<f32> = cuda.sequence(Shape::new(1, 1, 20_000)).unwrap();
     let (targets, mut scores) = (cuda.buffer(20_000).unwrap(), cuda.buffer(20_000).unwrap());
-    let (li, valid) = (Li::new(2.0), Valid::default());
-    let result = cuda.readout(&li, Loss::Sum, valid, &x, Some(&targets), &mut scores, None);
+    let (li, valid) = (Li::new(2.0), ValidSteps::default());
+    let result = cuda.readout(&li, Loss::SoftmaxSum, valid, &x, Some(&targets), &mut scores, None);
     assert!(result.unwrap_err().to_string().contains("readout: more blocks or memory"));
 }
 

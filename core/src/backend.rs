@@ -7,7 +7,7 @@
 use crate::delay::DelayKernel;
 use crate::loss::Loss;
 use crate::neuron::{Li, NeuronModel};
-use crate::norm::{BatchNorm, Valid};
+use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
 use crate::optim::Adam;
 use crate::rng::Rng;
@@ -186,7 +186,7 @@ pub trait Backend<R: Real> {
         norm: &BatchNorm<R>,
         params: View<'_, Self::Buffer>,
         mode: NormMode<'_, Self::Buffer>,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         y: &Self::Sequence,
         saved: &mut Self::Buffer,
         z: &mut Self::Sequence,
@@ -206,7 +206,7 @@ pub trait Backend<R: Real> {
         &self,
         params: View<'_, Self::Buffer>,
         saved: &Self::Buffer,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         y: &Self::Sequence,
         d_z: &Self::Sequence,
         d_y: &mut Self::Sequence,
@@ -220,7 +220,7 @@ pub trait Backend<R: Real> {
         &self,
         readout: &Li<R>,
         loss: Loss,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         x: &Self::Sequence,
         targets: Option<&Self::Buffer>,
         scores: &mut Self::Buffer,
@@ -307,7 +307,7 @@ pub struct NeuronStage<'a, N, S, B, Q> {
     /// Dropout mask `[batch, width]`, held over time.
     pub mask: Option<&'a B>,
     /// Steps that count.
-    pub valid: Valid<'a>,
+    pub valid: ValidSteps<'a>,
 }
 
 /// Neurons over time.

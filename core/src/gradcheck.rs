@@ -238,8 +238,8 @@ pub fn reset_error<N: Neuron<Real = f64>>(
     slope.as_mut()[0] = 1.0;
     let none = N::fill_params(0.0);
     reset
-        .max(array_error(charged, slope.as_ref(), 1.0, |charged| neuron.drive(charged)))
-        .max(array_error(raw, none.as_ref(), 1.0, |raw| neuron.with_params(raw).drive(charged)))
+        .max(array_error(charged, slope.as_ref(), 1.0, |charged| neuron.excess(charged)))
+        .max(array_error(raw, none.as_ref(), 1.0, |raw| neuron.with_params(raw).excess(charged)))
 }
 
 fn array_error<A: Copy + AsMut<[f64]>>(

@@ -18,7 +18,7 @@ pub enum DelayInit {
 
 /// Fills a weight block uniformly in `+-sqrt(6 / (inputs count))` (Kaiming, for ReLU).
 pub fn weights<R: Real>(synapses: &Synapses, rng: Rng, out: &mut [R]) {
-    let fan_in = (synapses.inputs * synapses.count).max(1);
+    let fan_in = (synapses.inputs * synapses.kernel_count).max(1);
     let bound = Real::sqrt(6.0 / fan_in as f64);
     for (n, w) in out.iter_mut().enumerate() {
         *w = R::of((2.0 * rng.uniform_f64(n as u64) - 1.0) * bound);

@@ -9,26 +9,33 @@ use crate::num::Real;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// `score = sum_t softmax(v[t])`: the paper's.
-    Sum,
+    SoftmaxSum,
     /// `score = mean_t v[t]`
     Mean,
     /// `score = max_t v[t]`; ties go to the first.
     Max,
     /// `score = sum_t v[t]`
-    SpikeCount,
+    MembraneSum,
 }
 
 impl Loss {
     /// Every loss with the name that configurations use.
     pub const ALL: [(&'static str, Self); 4] = [
-        ("sum", Self::Sum),
+        ("softmax_sum", Self::SoftmaxSum),
         ("mean", Self::Mean),
         ("max", Self::Max),
-        ("spike_count", Self::SpikeCount),
+        ("membrane_sum", Self::MembraneSum),
     ];
 
     /// The loss of a name; `None` for an unknown one.
+    ///
+    /// `sum` and `spike_count`, the reference's names, mean [`Loss::SoftmaxSum`] and [`Loss::MembraneSum`].
     pub fn from_name(name: &str) -> Option<Self> {
+        let name = match name {
+            "sum" => "softmax_sum",
+            "spike_count" => "membrane_sum",
+            name => name,
+        };
         Self::ALL.iter().find(|(n, _)| *n == name).map(|&(_, loss)| loss)
     }
 

@@ -37,24 +37,24 @@ impl<R: Real> BatchNorm<R> {
     }
 }
 
-/// Which steps of every sample count: those before its own length, grown by the tails of the layers so far.
+/// Which steps of every sample count: those before its own length, padding by the tails of the layers so far.
 ///
 /// Steps outside carry no spikes, count in no statistics and in no loss, so a sample's result does not depend
 /// on how far its batch is padded.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Valid<'a> {
+pub struct ValidSteps<'a> {
     /// Steps of each sample at the network's input; `None`: every step counts.
     pub lengths: Option<&'a [usize]>,
     /// Steps that the layers so far have added.
-    pub grown: usize,
+    pub padding: usize,
 }
 
-impl Valid<'_> {
+impl ValidSteps<'_> {
     /// The valid steps of sample `b` in a sequence of `steps` steps.
     pub fn steps(&self, b: usize, steps: usize) -> usize {
         self.lengths
             .and_then(|lengths| lengths.get(b))
-            .map_or(steps, |&length| length.saturating_add(self.grown).min(steps))
+            .map_or(steps, |&length| length.saturating_add(self.padding).min(steps))
     }
 
     /// The valid (time, sample) pairs of a sequence.
@@ -64,6 +64,6 @@ impl Valid<'_> {
 
     /// The same lengths after `tail` more steps.
     pub fn grow(&self, tail: usize) -> Self {
-        Self { lengths: self.lengths, grown: self.grown + tail }
+        Self { lengths: self.lengths, padding: self.padding + tail }
     }
 }

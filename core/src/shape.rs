@@ -35,10 +35,10 @@ impl Shape {
     }
 }
 
-/// A delayed projection's dimensions: `inputs` neurons onto `outputs` neurons, with `count` kernel
+/// A delayed projection's dimensions: `inputs` neurons onto `outputs` neurons, with `kernel_count` kernel
 /// elements per synapse, each delaying by 0 to `taps - 1` steps.
 ///
-/// Weights, delays and (where it is one per synapse) sigma are blocks `[outputs, inputs, count]`.
+/// Weights, delays and (where it is one per synapse) sigma are blocks `[outputs, inputs, kernel_count]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Synapses {
     /// Presynaptic neurons.
@@ -46,27 +46,27 @@ pub struct Synapses {
     /// Postsynaptic neurons.
     pub outputs: usize,
     /// Kernel elements per synapse (`kernel_count` of the DCLS packages); 1 in the paper.
-    pub count: usize,
+    pub kernel_count: usize,
     /// Length K of the dense kernel: one more than the longest delay in steps.
     pub taps: usize,
     /// Steps by which the output is longer than the input; `(taps - 1) / 2` in the paper.
-    pub tail: usize,
+    pub padding: usize,
 }
 
 impl Synapses {
     /// One kernel element per synapse and the paper's tail of `(taps - 1) / 2` steps.
     pub const fn new(inputs: usize, outputs: usize, taps: usize) -> Self {
-        Self { inputs, outputs, count: 1, taps, tail: taps.saturating_sub(1) / 2 }
+        Self { inputs, outputs, kernel_count: 1, taps, padding: taps.saturating_sub(1) / 2 }
     }
 
     /// Numbers in the weight block.
     pub const fn weights(&self) -> usize {
-        self.inputs * self.outputs * self.count
+        self.inputs * self.outputs * self.kernel_count
     }
 
     /// The shape of the output for an input of shape `x`.
     pub const fn output(&self, x: Shape) -> Shape {
-        Shape::new(x.steps + self.tail, x.batch, self.outputs)
+        Shape::new(x.steps + self.padding, x.batch, self.outputs)
     }
 
     /// Checks the input's and the output's shapes.
@@ -76,7 +76,7 @@ impl Synapses {
     pub fn check(&self, x: Shape, y: Shape) -> Result<(), ShapeError> {
         expect("projection's input width", self.inputs, x.width)?;
         expect("projection's output width", self.outputs, y.width)?;
-        expect("projection's output steps", x.steps + self.tail, y.steps)?;
+        expect("projection's output steps", x.steps + self.padding, y.steps)?;
         expect("projection's batch", x.batch, y.batch)
     }
 }

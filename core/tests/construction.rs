@@ -5,12 +5,12 @@
 mod layers;
 
 use polychron_core::backend::{Backend, Firing};
-use polychron_core::delay::{AnyKernel, BESIDE, DelayKernel, Discrete, dense_kernel, round_delay};
+use polychron_core::delay::{AnyKernel, DelayKernel, Discrete, LANES, dense_kernel, round_delay};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{
     AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
 };
-use polychron_core::norm::Valid;
+use polychron_core::norm::ValidSteps;
 use polychron_core::reference::{
     Block, NeuronArgs, Reference, neuron_backward, neuron_forward, project, project_backward,
     project_input,
@@ -34,7 +34,7 @@ fn each_delay(mut f: impl FnMut(&Synapses, AnyKernel, usize)) {
         for taps in [1, 2, 5, 8] {
             for tail in [0, (taps - 1) / 2, taps - 1] {
                 for delay in 0..taps {
-                    f(&Synapses { tail, ..Synapses::new(3, 2, taps) }, kernel, delay);
+                    f(&Synapses { padding: tail, ..Synapses::new(3, 2, taps) }, kernel, delay);
                 }
             }
         }
@@ -99,7 +99,7 @@ fn a_spike_arrives_after_its_delay_and_nowhere_else() {
     each_delay(|synapses, kernel, delay| {
         let kernel_block = dense(synapses, kernel, &one_synapse(synapses, delay));
         let shape = synapses.output(input_shape());
-        assert_eq!(shape.steps, STEPS + synapses.tail);
+        assert_eq!(shape.steps, STEPS + synapses.padding);
         for t0 in 0..STEPS {
             let x = impulse(input_shape(), t0, SAMPLE, INPUT);
             let mut y = vec![f64::NAN; shape.len()];
@@ -158,17 +158,17 @@ fn synapses_side_by_side_are_the_same_numbers() {
     let rng = Rng::new(3, 0);
     for (_, kernel) in AnyKernel::ALL {
         for taps in [1, 6, 70] {
-            let draw = |part: u64, low: f32, high: f32| -> [f32; BESIDE] {
+            let draw = |part: u64, low: f32, high: f32| -> [f32; LANES] {
                 let rng = rng.fork(part);
                 std::array::from_fn(|l| low + (high - low) * rng.uniform::<f32>(l as u64))
             };
             let (weights, delays) = (draw(0, -1.0, 1.0), draw(1, -1.0, taps as f32));
             let sigmas = draw(2, -3.0, 3.0);
             let upstream: Vec<_> = (0..taps).map(|j| draw(3 + j as u64, -1.0, 1.0)).collect();
-            let mut beside = vec![[f32::NAN; BESIDE]; taps];
-            kernel.taps_beside(&delays, &sigmas, &mut beside);
-            let gradients = kernel.backward_beside(&weights, &delays, &sigmas, &upstream);
-            for l in 0..BESIDE {
+            let mut beside = vec![[f32::NAN; LANES]; taps];
+            kernel.taps_lanes(&delays, &sigmas, &mut beside);
+            let gradients = kernel.backward_lanes(&weights, &delays, &sigmas, &upstream);
+            for l in 0..LANES {
                 let mut alone = vec![f32::NAN; taps];
                 kernel.taps(delays[l], sigmas[l], &mut alone);
                 assert_eq!(beside.iter().map(|row| row[l]).collect::<Vec<_>>(), alone);
@@ -277,7 +277,7 @@ fn over_time(neuron: &AnyNeuron<f64>, x: &[f64], t: usize) -> [Vec<f64>; 4] {
         fn visit<N: Neuron<Real = f64>>(self, neuron: &N) -> Self::Output {
             let Self(x, t) = self;
             let shape = Shape::new(x.len(), 1, 1);
-            let (surrogate, valid) = (&ATAN, Valid::default());
+            let (surrogate, valid) = (&ATAN, ValidSteps::default());
             let args =
                 NeuronArgs { neuron, surrogate, firing: Firing::Step, mask: None, valid, shape };
             let [mut spikes, mut membrane, mut by_spike, mut by_membrane] =
@@ -349,16 +349,16 @@ fn the_loss_sees_the_step_of_the_arrival() {
             let x = Block { shape, values: impulse(shape, t0, 0, 1) };
             let (mut scores, mut d_x) =
                 (vec![f64::NAN; 2], Block { shape, values: vec![f64::NAN; shape.len()] });
-            let (valid, targets) = (Valid::default(), vec![0.0, 1.0]);
+            let (valid, targets) = (ValidSteps::default(), vec![0.0, 1.0]);
             Reference
                 .readout(&li, loss, valid, &x, Some(&targets), &mut scores, Some(&mut d_x))
                 .unwrap();
             let steps = STEPS as f64;
             let high = 1.0 / (1.0 + (-1f64).exp());
             let expected = match loss {
-                Loss::Sum => high + (steps - 1.0) / 2.0,
+                Loss::SoftmaxSum => high + (steps - 1.0) / 2.0,
                 Loss::Mean => 1.0 / steps,
-                Loss::Max | Loss::SpikeCount => 1.0,
+                Loss::Max | Loss::MembraneSum => 1.0,
             };
             assert_close(scores[1], expected, || name.into());
             for t in 0..STEPS {

@@ -2,7 +2,7 @@
 #![cfg(feature = "alloc")]
 
 use polychron_core::delay::AnyKernel;
-use polychron_core::format::{Input, Model, Scheme};
+use polychron_core::format::{Input, ModelFile, Scheme};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, decide};
@@ -13,7 +13,7 @@ use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{Batch, Hidden, Kernel, Network, Output, State};
+use polychron_core::train::{Batch, Delays, HiddenLayer, Network, ReadoutLayer, State};
 
 type Trained =
     polychron_core::train::Model<f32, Reference, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
@@ -36,13 +36,13 @@ fn trained(seed: u64, neuron: AnyNeuron<f32>, loss: Loss) -> Trained {
     let rng = Rng::new(seed, 3);
     let mut inputs = 12;
     let mut synapses = |outputs, count| {
-        let synapses = Synapses { count, ..Synapses::new(inputs, outputs, 9) };
+        let synapses = Synapses { kernel_count: count, ..Synapses::new(inputs, outputs, 9) };
         inputs = outputs;
         synapses
     };
     let surrogate = AnySurrogate::from_name("atan", &[]).unwrap();
     let kernel = AnyKernel::Gauss;
-    let hidden = [(20, 1, true), (15, 2, false)].map(|(outputs, count, norm)| Hidden {
+    let hidden = [(20, 1, true), (15, 2, false)].map(|(outputs, count, norm)| HiddenLayer {
         synapses: synapses(outputs, count),
         kernel,
         norm: norm.then(BatchNorm::default),
@@ -51,7 +51,7 @@ fn trained(seed: u64, neuron: AnyNeuron<f32>, loss: Loss) -> Trained {
         dropout: 0.3,
     });
     let readout = Li { decay_input: true, ..Li::new(2.0) };
-    let output = Output { synapses: synapses(4, 1), kernel, readout };
+    let output = ReadoutLayer { synapses: synapses(4, 1), kernel, readout };
     let network = Network { hidden: hidden.into(), output, loss };
     let mut model = Trained::new(Reference, network, DelayInit::Uniform, seed).unwrap();
     let mut tensors = model.tensors().unwrap();
@@ -84,7 +84,7 @@ fn input(seed: u64, steps: usize, most: u32) -> Vec<f32> {
 }
 
 fn scores<W: Arithmetic<Number: Into<f64>>>(file: &[u8], x: &[f32]) -> Vec<f64> {
-    let model = Model::<W>::parse(file).unwrap();
+    let model = ModelFile::<W>::parse(file).unwrap();
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state).unwrap();
     for tick in x.chunks(12) {
@@ -106,7 +106,7 @@ fn an_engine_gives_the_scores_of_the_network() {
         let x = input(seed, steps, most);
         let batch =
             Batch { shape: Shape::new(steps, 1, 12), x: &x, targets: &targets, lengths: None };
-        let (expected, _) = model.evaluate(&batch, Kernel::Discrete).unwrap();
+        let (expected, _) = model.evaluate(&batch, Delays::Rounded).unwrap();
         let mut spec = fold(&model, about(kind)).unwrap();
         for scheme in [Scheme::Groups { list: 3 }, Scheme::Ring { list: 3 }] {
             spec.layers[0].scheme = scheme;
@@ -133,14 +133,14 @@ fn neurons_of_more_than_a_leaky_membrane_are_refused() {
         AnyNeuron::AdLif(AdLif::new(3.0, 8.0, 0.2, 0.3)),
         AnyNeuron::Li(Li::new(2.0)),
     ] {
-        let error = fold(&trained(1, neuron, Loss::Sum), about(Input::Spikes)).unwrap_err();
+        let error = fold(&trained(1, neuron, Loss::SoftmaxSum), about(Input::Spikes)).unwrap_err();
         assert_eq!(error, FoldError::Neuron { layer: 0 });
     }
 }
 
 #[test]
 fn neurons_without_leak_fit_single_precision_alone() {
-    let model = trained(1, AnyNeuron::Lif(Lif::integrate_and_fire()), Loss::Sum);
+    let model = trained(1, AnyNeuron::Lif(Lif::integrate_and_fire()), Loss::SoftmaxSum);
     let spec = fold(&model, about(Input::Spikes)).unwrap();
     write(&spec).unwrap();
     let error = quantize(&spec).unwrap_err().to_string();
@@ -149,7 +149,7 @@ fn neurons_without_leak_fit_single_precision_alone() {
 
 #[test]
 fn weights_that_are_out_of_all_proportion_are_named() {
-    let mut spec = fold(&trained(1, neurons()[0], Loss::Sum), about(Input::Spikes)).unwrap();
+    let mut spec = fold(&trained(1, neurons()[0], Loss::SoftmaxSum), about(Input::Spikes)).unwrap();
     spec.layers[2].synapses.iter_mut().for_each(|s| s.weight *= 1e9);
     let error = quantize(&spec).unwrap_err().to_string();
     assert!(error.starts_with("layer 2: scores do not fit 32 bits"), "{error}");

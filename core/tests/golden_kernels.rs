@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Golden, Stage, check, tolerance};
-use polychron_core::delay::{AnyKernel, DelayKernel, Gauss, Max, Triangle, dense_kernel};
+use polychron_core::delay::{AnyKernel, DelayKernel, Gauss, Linear, Max, dense_kernel};
 use polychron_core::num::Real;
 use polychron_core::reference::project_backward;
 use polychron_core::shape::{Shape, Synapses};
@@ -27,7 +27,13 @@ impl<'a, R: Real> Size<'a, R> {
         let tail = taps - 1;
         Self {
             golden,
-            synapses: Synapses { inputs: shape[1], outputs: shape[0], count: shape[2], taps, tail },
+            synapses: Synapses {
+                inputs: shape[1],
+                outputs: shape[0],
+                kernel_count: shape[2],
+                taps,
+                padding: tail,
+            },
             weights: golden.reals(&weights),
             delays: golden.delays(&positions, taps),
             upstream: golden.dense(&upstream),
@@ -109,8 +115,8 @@ fn is_the_packages<R: Real>(file: &str, kernels: [&dyn DelayKernel<R>; 2]) {
 
 #[test]
 fn triangle_is_the_packages_v1() {
-    is_the_packages::<f64>("dcls_kernel_v1", [&Triangle, &AnyKernel::Triangle]);
-    is_the_packages::<f32>("dcls_kernel_v1", [&Triangle, &AnyKernel::Triangle]);
+    is_the_packages::<f64>("dcls_kernel_v1", [&Linear, &AnyKernel::Linear]);
+    is_the_packages::<f32>("dcls_kernel_v1", [&Linear, &AnyKernel::Linear]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use common::{Golden, Stage, check, tolerance};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
-use polychron_core::norm::Valid;
+use polychron_core::norm::ValidSteps;
 use polychron_core::num::Real;
 use polychron_core::reference::readout;
 use polychron_core::shape::Shape;
@@ -17,14 +17,15 @@ fn is_the_packages<R: Real>() {
     let (v, shape) = (golden.reals::<R>("v"), golden.shape("v"));
     let shape = Shape::new(shape[0], shape[1], shape[2]);
     assert_eq!(golden.reals::<R>("onehot"), golden.one_hot("labels", shape.width));
-    for (name, loss) in Loss::ALL {
+    for name in ["sum", "mean", "max", "spike_count"] {
+        let loss = Loss::from_name(name).unwrap();
         for target in ["onehot", "soft"] {
             let of = |tensor: &str| format!("{name}.{target}.{tensor}");
             let targets = golden.reals::<R>(target);
             let mut scores = vec![R::zero(); targets.len()];
             let mut d_v = vec![R::zero(); v.len()];
             // With tau = 1 the readout's membrane is its input.
-            let (li, valid, to) = (Li::new(R::one()), Valid::default(), Some(&mut d_v[..]));
+            let (li, valid, to) = (Li::new(R::one()), ValidSteps::default(), Some(&mut d_v[..]));
             let mean = readout(&li, loss, valid, (&v, shape), Some(&targets), &mut scores, to);
             check(&of("score"), &scores, &golden.f64s(&of("score")), allowed.value);
             check(&of("loss"), &[mean.unwrap()], &golden.f64s(&of("loss")), allowed.value);

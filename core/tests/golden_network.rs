@@ -8,7 +8,7 @@ use common::{Golden, Stage, Tolerance, tolerance};
 use polychron_core::backend::Firing;
 use polychron_core::delay::{AnyKernel, dense_kernel};
 use polychron_core::neuron::{Li, Lif, Neuron};
-use polychron_core::norm::Valid;
+use polychron_core::norm::ValidSteps;
 use polychron_core::num::Real;
 use polychron_core::reference::{NeuronArgs, Reference, neuron_forward};
 use polychron_core::shape::Shape;
@@ -48,7 +48,7 @@ fn membrane<R: Real, N: Neuron<Real = R>>(
         surrogate: &Atan { alpha: R::of(5.0) },
         firing: Firing::Step,
         mask: None,
-        valid: Valid::default(),
+        valid: ValidSteps::default(),
         shape: Shape::new(x.len() / (batch * width), batch, width),
     };
     let (mut spikes, mut v) = (vec![R::zero(); x.len()], vec![R::zero(); x.len()]);

@@ -6,7 +6,7 @@ mod common;
 use common::{Golden, Stage, check, reals, tolerance};
 use polychron_core::backend::Firing;
 use polychron_core::neuron::{Li, Lif, Neuron, Plif, Reset};
-use polychron_core::norm::Valid;
+use polychron_core::norm::ValidSteps;
 use polychron_core::num::Real;
 use polychron_core::reference::{NeuronArgs, neuron_backward, neuron_forward};
 use polychron_core::shape::Shape;
@@ -61,7 +61,7 @@ fn compare<R: Real, N: Neuron<Real = R>>(golden: &Golden, case: &str, neuron: &N
         surrogate: &surrogate(golden.meta["cases"][case]["surrogate"].as_str().unwrap()),
         firing: Firing::Step,
         mask: None,
-        valid: Valid::default(),
+        valid: ValidSteps::default(),
         shape: Shape::new(shape[0], shape[1], shape[2]),
     };
     let n = x.len();

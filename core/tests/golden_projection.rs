@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Golden, Stage, check, tolerance};
-use polychron_core::delay::{DelayKernel, Gauss, Max, Triangle, dense_kernel};
+use polychron_core::delay::{DelayKernel, Gauss, Linear, Max, dense_kernel};
 use polychron_core::num::Real;
 use polychron_core::reference::{project, project_backward, project_input};
 use polychron_core::shape::{Shape, Synapses};
@@ -14,7 +14,7 @@ fn compare<R: Real>(golden: &Golden, case: &str, kernel: &dyn DelayKernel<R>, ta
     let reals = |name: &str| golden.reals::<R>(&of(name));
     let allowed = tolerance::<R>(Stage::Projection);
     let (x, w) = (golden.shape(&of("x")), golden.shape(&of("W")));
-    let synapses = Synapses { count: w[2], ..Synapses::new(w[1], w[0], taps) };
+    let synapses = Synapses { kernel_count: w[2], ..Synapses::new(w[1], w[0], taps) };
     let shape = Shape::new(x[0], x[1], x[2]);
     assert_eq!(vec![synapses.output(shape).steps, x[1], w[0]], golden.shape(&of("y")));
 
@@ -54,7 +54,7 @@ fn is_the_packages<R: Real>() {
         let kernel: &dyn DelayKernel<R> = match meta["version"].as_str() {
             Some("gauss") => &Gauss,
             Some("max") => &Max,
-            _ => &Triangle,
+            _ => &Linear,
         };
         compare(&golden, case, kernel, meta["K"].as_u64().unwrap() as usize);
     }

@@ -1,13 +1,13 @@
-//! Model files and the engines that run them: written, checked, and bit for bit what their definition says.
+//! ModelFile files and the engines that run them: written, checked, and bit for bit what their definition says.
 #![cfg(feature = "alloc")]
 
 #[path = "model_file/draw.rs"]
 mod draw;
 
 use draw::{Draws, SCHEMES, Tick, in_floats, inputs, network, simulate};
-use polychron_core::format::{Decision, Fault, Input, LayerInfo, Model, Scheme};
+use polychron_core::format::{Decision, Fault, Input, LayerInfo, ModelFile, Scheme};
 use polychron_core::infer::{Arithmetic, Engine, EngineError, HeapState, Memory};
-use polychron_core::quant::{LayerSpec, Leak, NeuronSpec, Spec, SynapseSpec, write};
+use polychron_core::quant::{Decay, LayerSpec, NeuronSpec, Spec, SynapseSpec, write};
 use proptest::prelude::*;
 
 /// The smallest network with everything in it; its file of every version is kept.
@@ -26,7 +26,7 @@ fn small() -> Spec<i8> {
         neurons: (0..5)
             .map(|n| NeuronSpec { threshold: 60.0 + f64::from(n), bias: f64::from(n) })
             .collect(),
-        leak: Leak::Fixed { factor: 29491, shift: 15, bias_shift: 11 },
+        leak: Decay::Fixed { factor: 29491, shift: 15, bias_shift: 11 },
         soft: false,
         gain: (0, 0),
         scheme: Scheme::Groups { list: 2 },
@@ -45,7 +45,7 @@ fn small() -> Spec<i8> {
         tick_us: 10_000,
         input: Input::Spikes,
         channels: 4,
-        decision: Decision::Softmax,
+        decision: Decision::SoftmaxSum,
         labels: ["one", "two", "three"].map(String::from).to_vec(),
         layers: vec![hidden, output],
     }
@@ -57,7 +57,7 @@ const GOLDEN: &[u8] = include_bytes!("golden/small.pcn");
 fn files_of_version_1_stay_as_they_are() {
     assert_eq!(write(&small()).unwrap(), GOLDEN);
     #[allow(long_running_const_eval)]
-    const MODEL: Model = Model::parse_static(GOLDEN);
+    const MODEL: ModelFile = ModelFile::parse_static(GOLDEN);
     assert_eq!(
         (MODEL.channels(), MODEL.classes(), MODEL.tick_us(), MODEL.tail()),
         (4, 3, 10_000, 4)
@@ -65,12 +65,12 @@ fn files_of_version_1_stay_as_they_are() {
     assert_eq!(["one", "two", "three"].map(Some), [0, 1, 2].map(|class| MODEL.label(class)));
     assert_eq!(MODEL.label(3), None);
     let bare = write(&Spec { labels: Vec::new(), ..small() }).unwrap();
-    assert_eq!(<Model>::parse(&bare).unwrap().label(0), None);
+    assert_eq!(<ModelFile>::parse(&bare).unwrap().label(0), None);
 }
 
 #[test]
 fn a_layer_is_described_as_it_is() {
-    let model = <Model>::parse(GOLDEN).unwrap();
+    let model = <ModelFile>::parse(GOLDEN).unwrap();
     let hidden = &small().layers[0];
     let present = hidden.synapses.iter().filter(|s| s.weight != 0);
     let due: std::collections::BTreeSet<_> = present.clone().map(|s| (s.source, s.delay)).collect();
@@ -107,7 +107,7 @@ fn a_layer_is_described_as_it_is() {
 
 /// Runs a file and says what happened.
 fn run<W: Arithmetic>(file: &[u8], inputs: &[Vec<i8>], number: impl Fn(i32) -> i64) -> Vec<Tick> {
-    let model = Model::<W>::parse(file).unwrap();
+    let model = ModelFile::<W>::parse(file).unwrap();
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state).unwrap();
     let mut ticks = Vec::new();
@@ -159,9 +159,9 @@ proptest! {
             return Ok(());
         }
         file[at] = byte;
-        prop_assert!(Model::<i8>::parse(&file).is_err());
+        prop_assert!(ModelFile::<i8>::parse(&file).is_err());
         seal(&mut file);
-        if let Ok(model) = Model::<i8>::parse(&file) {
+        if let Ok(model) = ModelFile::<i8>::parse(&file) {
             let mut state = HeapState::new(&model);
             let mut engine = Engine::new(&model, &mut state).unwrap();
             let all: Vec<u16> = (0..model.channels() as u16).collect();
@@ -176,8 +176,8 @@ proptest! {
     fn any_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 1..400), whole in any::<bool>()) {
         let mut file = if whole { GOLDEN.to_vec() } else { Vec::new() };
         file.extend(&bytes);
-        prop_assert!(Model::<i8>::parse(&file).is_err());
-        prop_assert!(Model::<i8>::parse(&GOLDEN[..bytes.len()]).is_err());
+        prop_assert!(ModelFile::<i8>::parse(&file).is_err());
+        prop_assert!(ModelFile::<i8>::parse(&GOLDEN[..bytes.len()]).is_err());
     }
 }
 
@@ -243,10 +243,10 @@ fn floats_do_what_the_integers_do_where_both_are_exact() {
         let mut spec = network(seed, 40, 1);
         for layer in &mut spec.layers {
             // Leaks that are whole numbers: nothing is rounded.
-            layer.leak = Leak::Fixed { factor: 0, shift: 0, bias_shift: 0 };
+            layer.leak = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
         }
-        if spec.decision == Decision::Softmax {
-            spec.decision = Decision::Sum;
+        if spec.decision == Decision::SoftmaxSum {
+            spec.decision = Decision::MembraneSum;
         }
         let inputs = inputs(&spec, seed, 40, 200);
         for scheme in SCHEMES {
@@ -265,7 +265,7 @@ fn floats_do_what_the_integers_do_where_both_are_exact() {
 
 #[test]
 fn inputs_of_all_kinds_are_the_same_tick() {
-    let model = <Model>::parse(GOLDEN).unwrap();
+    let model = <ModelFile>::parse(GOLDEN).unwrap();
     let mut states = [(); 3].map(|()| HeapState::new(&model));
     let [a, b, c] = &mut states;
     let mut engines = [a, b, c].map(|state| Engine::new(&model, state).unwrap());
@@ -284,7 +284,7 @@ fn inputs_of_all_kinds_are_the_same_tick() {
 
 #[test]
 fn bad_inputs_are_errors_that_change_nothing() {
-    let model = <Model>::parse(GOLDEN).unwrap();
+    let model = <ModelFile>::parse(GOLDEN).unwrap();
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state).unwrap();
     engine.step(&[1, 2]).unwrap();
@@ -305,7 +305,7 @@ fn bad_inputs_are_errors_that_change_nothing() {
 
 #[test]
 fn a_state_that_is_too_small_is_an_error_before_the_first_step() {
-    let model = <Model>::parse(GOLDEN).unwrap();
+    let model = <ModelFile>::parse(GOLDEN).unwrap();
     let sizes = [model.words(), model.halves(), model.bytes()];
     for (n, part) in ["words", "halves", "bytes"].into_iter().enumerate() {
         let mut found = sizes;
@@ -320,7 +320,7 @@ fn a_state_that_is_too_small_is_an_error_before_the_first_step() {
 
 #[test]
 fn scores_begin_anew_and_all_else_stays() {
-    let model = <Model>::parse(GOLDEN).unwrap();
+    let model = <ModelFile>::parse(GOLDEN).unwrap();
     let mut states = [(); 2].map(|()| HeapState::new(&model));
     let [a, b] = &mut states;
     let mut engines = [a, b].map(|state| Engine::new(&model, state).unwrap());
@@ -346,7 +346,7 @@ fn sums_at_their_limit_are_exact() {
             outputs: 1,
             taps: 1,
             synapses: (0..259).map(synapse).collect(),
-            leak: Leak::Fixed { factor: 0, shift: 15, bias_shift: 0 },
+            leak: Decay::Fixed { factor: 0, shift: 15, bias_shift: 0 },
             gain: (0, 0),
             ..small().layers[1].clone()
         }
@@ -362,7 +362,7 @@ fn sums_at_their_limit_are_exact() {
     assert!(run::<i8>(&write(&spec).unwrap(), &inputs, i64::from) == expected);
     let accepted = |factor: u16| {
         let mut spec = spec.clone();
-        spec.layers[0].leak = Leak::Fixed { factor, shift: 15, bias_shift: 0 };
+        spec.layers[0].leak = Decay::Fixed { factor, shift: 15, bias_shift: 0 };
         write(&spec).ok().map(|file| (spec, file))
     };
     let (mut low, mut high) = (0, 32767);
@@ -381,7 +381,7 @@ fn reset_is_a_new_engine() {
     let spec = network(21, 50, 1);
     let file = write(&spec).unwrap();
     let inputs = inputs(&spec, 2, 30, 200);
-    let model = Model::<i8>::parse(&file).unwrap();
+    let model = ModelFile::<i8>::parse(&file).unwrap();
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state).unwrap();
     let mut scores = || {
@@ -396,7 +396,7 @@ fn reset_is_a_new_engine() {
 #[test]
 fn sums_that_could_overflow_are_refused() {
     let mut spec = small();
-    spec.layers[0].leak = Leak::Fixed { factor: 32767, shift: 15, bias_shift: 0 };
+    spec.layers[0].leak = Decay::Fixed { factor: 32767, shift: 15, bias_shift: 0 };
     let error = write(&spec).unwrap_err();
     assert!(format!("{error}").contains("overflow"), "{error}");
     let mut floats = in_floats(&small());
@@ -406,6 +406,6 @@ fn sums_that_could_overflow_are_refused() {
         assert!(write(&Spec { labels, ..small() }).is_err());
     }
     assert!(write(&Spec { channels: usize::MAX, ..small() }).is_err());
-    let parse = Model::<f32>::parse(GOLDEN).unwrap_err();
+    let parse = ModelFile::<f32>::parse(GOLDEN).unwrap_err();
     assert_eq!((parse.offset, parse.fault), (6, Fault::Weights));
 }

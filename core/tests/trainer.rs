@@ -11,8 +11,8 @@ use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Hidden, Network, NetworkError, Output, Recipe, State, StateError, Tensor, TrainError,
-    Trainer,
+    Batch, HiddenLayer, Network, NetworkError, ReadoutLayer, Recipe, State, StateError, Tensor,
+    TrainError, Trainer,
 };
 use safetensors::SafeTensors;
 
@@ -26,7 +26,7 @@ fn network(sizes: &[usize], taps: usize, dropout: f64) -> Net {
     Network {
         hidden: hidden
             .iter()
-            .map(|&synapses| Hidden {
+            .map(|&synapses| HiddenLayer {
                 synapses,
                 kernel: AnyKernel::Gauss,
                 norm: Some(BatchNorm::default()),
@@ -35,8 +35,8 @@ fn network(sizes: &[usize], taps: usize, dropout: f64) -> Net {
                 dropout,
             })
             .collect(),
-        output: Output { synapses: *output, kernel: AnyKernel::Gauss, readout: Li::new(tau) },
-        loss: Loss::Sum,
+        output: ReadoutLayer { synapses: *output, kernel: AnyKernel::Gauss, readout: Li::new(tau) },
+        loss: Loss::SoftmaxSum,
     }
 }
 
@@ -295,10 +295,10 @@ fn neurons_that_cannot_learn_are_named() {
         (AnyNeuron::Lif(edge), None),
     ] {
         let Network { hidden, output, loss } = network(&[6, 7, 3], 5, 0.0);
-        let [Hidden { synapses, kernel, norm, surrogate, dropout, .. }] = hidden[..] else {
+        let [HiddenLayer { synapses, kernel, norm, surrogate, dropout, .. }] = hidden[..] else {
             unreachable!()
         };
-        let hidden = vec![Hidden { synapses, kernel, norm, neuron, surrogate, dropout }];
+        let hidden = vec![HiddenLayer { synapses, kernel, norm, neuron, surrogate, dropout }];
         let error = Network { hidden, output, loss }.check().err().map(|e| e.to_string());
         let expected = found.map(|found| {
             format!(

@@ -7,7 +7,7 @@ const STREAM: u64 = 0x62_6174_6368;
 
 /// Samples as one dense block.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
+pub struct DenseBatch {
     /// Steps T.
     pub steps: usize,
     /// Samples B.
@@ -22,7 +22,7 @@ pub struct Batch {
     pub lengths: Vec<usize>,
 }
 
-impl Batch {
+impl DenseBatch {
     /// Assembles the samples at `indices`, padded with zeros or cut to `steps`, or padded to the
     /// longest of them.
     ///

@@ -2,16 +2,16 @@
 //! Data sets for training and testing: files of the Spiking Heidelberg Digits and Spiking Speech Commands ([`shd`]),
 //! Google Speech Commands as mel spectra ([`gsc`]), recordings of one's own as spikes ([`encode`]), 3000 embedded
 //! spoken digits ([`digits`]), made tasks that need delays ([`synthetic`]); from events to steps ([`binning`]), eight
-//! bytes an [`Entry`], to parts ([`Split`]), to dense blocks ([`Batch`]). With feature `fetch`, module `fetch` downloads
+//! bytes an [`Entry`], to parts ([`Split`]), to dense blocks ([`DenseBatch`]). With feature `fetch`, module `fetch` downloads
 //! the published files.
 //!
 //! ```
-//! use polychron_datasets::{Batch, Split, batches, digits};
+//! use polychron_datasets::{DenseBatch, Split, batches, digits};
 //!
 //! let data = digits::embedded();
 //! let split = Split::fractions(data.samples.len(), 0.1, 0.2, 0)?;
 //! let first = &batches(&split.train, 64, 0, 0, true, false)?[0];
-//! let batch = Batch::assemble(&data, first, None)?;
+//! let batch = DenseBatch::assemble(&data, first, None)?;
 //! assert_eq!(batch.x.len(), batch.steps * 64 * 48);
 //! # Ok::<(), polychron_datasets::Error>(())
 //! ```
@@ -40,7 +40,7 @@ mod split;
 pub mod synthetic;
 
 pub use augment::{Augment, Mixed, Pool};
-pub use batch::{Batch, batches};
+pub use batch::{DenseBatch, batches};
 pub use binning::{BinOptions, Binning};
 pub use dataset::{Dataset, Entry, Levels, SpikeTrain};
 pub use error::Error;

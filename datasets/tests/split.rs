@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use polychron_datasets::{Batch, Dataset, Entry, Error, SpikeTrain, Split, batches, synthetic};
+use polychron_datasets::{
+    Dataset, DenseBatch, Entry, Error, SpikeTrain, Split, batches, synthetic,
+};
 
 fn text<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().to_string()
@@ -145,7 +147,7 @@ fn a_batch_is_time_major_and_zero_past_the_end() {
     let data = synthetic::burst_order(7, 0.01, 3);
     let indices = [6, 0, 3];
     for steps in [None, Some(80), Some(20)] {
-        let batch = Batch::assemble(&data, &indices, steps).unwrap();
+        let batch = DenseBatch::assemble(&data, &indices, steps).unwrap();
         let t_len = steps.unwrap_or(60);
         assert_eq!((batch.steps, batch.batch, batch.channels), (t_len, 3, 8));
         assert_eq!(
@@ -174,7 +176,7 @@ fn an_impossible_batch_is_named() {
         (&[0], Some(0), "steps = 0 makes no batch"),
         (&[0], Some(1 << 61), "steps = 2305843009213693952 of 1 x 8 do not fit into memory"),
     ] {
-        assert_eq!(text(Batch::assemble(&data, indices, steps)), format!("{name}{message}"));
+        assert_eq!(text(DenseBatch::assemble(&data, indices, steps)), format!("{name}{message}"));
     }
 }
 

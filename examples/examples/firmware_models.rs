@@ -4,9 +4,9 @@
 #[path = "../src/recording.rs"]
 mod recording;
 
-use polychron_core::format::{Decision, Input, Model, Scheme};
+use polychron_core::format::{Decision, Input, ModelFile, Scheme};
 use polychron_core::infer::{Engine, HeapState};
-use polychron_core::quant::{LayerSpec, Leak, NeuronSpec, Spec, SynapseSpec, write};
+use polychron_core::quant::{Decay, LayerSpec, NeuronSpec, Spec, SynapseSpec, write};
 use polychron_core::rng::Rng;
 use std::error::Error;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut worst = network(25, LIST);
     for layer in &mut worst.layers[..2] {
         // The bias alone, above the sum of all weights, is more than the threshold.
-        layer.leak = Leak::Fixed { factor: 0, shift: 0, bias_shift: 0 };
+        layer.leak = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
         layer.neurons.fill(NeuronSpec { threshold: 1.0, bias: 32767.0 });
     }
     save(&folder, "worst", &worst, &self::input(1.0))
@@ -63,7 +63,7 @@ fn network(taps: usize, list: u8) -> Spec<i8> {
             tail: (taps - 1) / 2,
             synapses: (0..inputs * outputs).map(synapse).collect(),
             neurons: vec![NeuronSpec { threshold: 1.0, bias: 0.0 }; if last { 0 } else { outputs }],
-            leak: Leak::Fixed { factor: 1024, shift: 12, bias_shift: 0 },
+            leak: Decay::Fixed { factor: 1024, shift: 12, bias_shift: 0 },
             soft: false,
             gain: if last { (1, 3) } else { (0, 0) },
             scheme: if last { Scheme::Ring { list } } else { Scheme::Groups { list } },
@@ -73,7 +73,7 @@ fn network(taps: usize, list: u8) -> Spec<i8> {
         tick_us: 10_000,
         input: Input::Spikes,
         channels: WIDTHS[0],
-        decision: Decision::Softmax,
+        decision: Decision::SoftmaxSum,
         labels: Vec::new(),
         layers: (0..WIDTHS.len() - 1).map(layer).collect(),
     }
@@ -106,7 +106,7 @@ fn set_rate(
         let threshold = f64::floor((low + high) / 2.0);
         spec.layers[layer].neurons.fill(NeuronSpec { threshold, bias: 0.0 });
         let file = write(spec)?;
-        let model = Model::parse(&file)?;
+        let model = ModelFile::parse(&file)?;
         let mut state = HeapState::new(&model);
         let mut engine = Engine::<i8>::new(&model, &mut state)?;
         let mut spikes = 0;
@@ -127,7 +127,7 @@ fn save(
     input: &[Vec<u16>],
 ) -> Result<(), Box<dyn Error>> {
     let file = write(spec)?;
-    let model = Model::parse(&file)?;
+    let model = ModelFile::parse(&file)?;
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state)?;
     let mut recorded = recording::head(1)?;

@@ -9,7 +9,7 @@ use polychron_core::neuron::{ChargeAdjoint, Li, Neuron, ResetAdjoint};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
-use polychron_core::train::{Batch, Hidden, Network, Output, Recipe, Trainer};
+use polychron_core::train::{Batch, HiddenLayer, Network, ReadoutLayer, Recipe, Trainer};
 use polychron_cpu::Cpu;
 use polychron_datasets::synthetic::lagged_pairs;
 
@@ -71,7 +71,7 @@ impl Neuron for Resonator {
             input: d_h,
         }
     }
-    fn drive(&self, [h, _]: [f64; 2]) -> f64 {
+    fn excess(&self, [h, _]: [f64; 2]) -> f64 {
         h - 1.0
     }
     fn reset(&self, [h, u]: [f64; 2], s: f64) -> [f64; 2] {
@@ -108,7 +108,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
 
-    let hidden = Hidden {
+    let hidden = HiddenLayer {
         synapses: Synapses::new(data.channels, 32, 17),
         kernel: Gauss,
         norm: Some(BatchNorm::default()),
@@ -117,8 +117,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         dropout: 0.0,
     };
     let synapses = Synapses::new(32, data.classes, 17);
-    let output = Output { synapses, kernel: Gauss, readout: Li::new(1.005) };
-    let network = Network { hidden: vec![hidden], output, loss: Loss::Sum };
+    let output = ReadoutLayer { synapses, kernel: Gauss, readout: Li::new(1.005) };
+    let network = Network { hidden: vec![hidden], output, loss: Loss::SoftmaxSum };
     let mut trainer = Trainer::new(Cpu::new(0)?, network, Recipe::paper(60), 0)?;
     for epoch in 0..60 {
         let report = trainer.step(&batch)?;

@@ -3,7 +3,7 @@
 //! A line is a tick: the channels that spike, separated by spaces; an empty line is a silent tick. Without a file the ticks come from
 //! standard input. The class is printed whenever another takes the lead, and in the end.
 
-use polychron_core::format::Model;
+use polychron_core::format::ModelFile;
 use polychron_core::infer::{Engine, HeapState};
 use std::error::Error;
 use std::fs::File;
@@ -24,7 +24,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().ok_or("usage: streaming MODEL.pcn [SPIKES]")?;
     let bytes = std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?;
-    let model: Model = Model::parse(&bytes).map_err(|error| format!("{path}: {error}"))?;
+    let model: ModelFile = ModelFile::parse(&bytes).map_err(|error| format!("{path}: {error}"))?;
     let lines: Box<dyn BufRead> = match arguments.next() {
         Some(path) => {
             let file = File::open(&path).map_err(|error| format!("{path}: {error}"))?;

@@ -195,7 +195,7 @@ pub(crate) struct Network {
     pub(crate) hidden: Vec<usize>,
     /// Longest delay in steps; kernels have one tap more.
     pub(crate) max_delay: usize,
-    /// Kernel used in training where delays are learned: gauss, max or triangle.
+    /// Kernel used in training where delays are learned: gauss, max or linear.
     pub(crate) kernel: String,
     /// Kernel elements a synapse.
     pub(crate) count: usize,
@@ -205,17 +205,17 @@ pub(crate) struct Network {
     pub(crate) dropout: f64,
     /// Whether hidden layers have batch norm.
     pub(crate) norm: bool,
-    /// Scores of the loss: sum, mean, max or spike_count.
+    /// Scores of the loss: softmax_sum, mean, max or membrane_sum.
     pub(crate) loss: String,
     /// Time constant of the readout in ms.
     pub(crate) readout_tau_ms: f64,
-    /// Hidden neurons.
+    /// HiddenLayer neurons.
     pub(crate) neuron: Neuron,
     /// Surrogate derivative.
     pub(crate) surrogate: Surrogate,
 }
 
-/// Hidden neurons. Fields that a kind has not are not read.
+/// HiddenLayer neurons. Fields that a kind has not are not read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Neuron {
@@ -397,7 +397,7 @@ impl Default for Network {
             fan_in: 0,
             dropout: 0.4,
             norm: true,
-            loss: "sum".into(),
+            loss: "softmax_sum".into(),
             readout_tau_ms: 10.05,
             neuron: Neuron::default(),
             surrogate: Surrogate { kind: atan(), parameters: [("alpha".into(), 5.0)].into() },

@@ -7,7 +7,7 @@ use crate::machine::{self, Machine, Model};
 use crate::report::{count_spikes, median, neuron_steps, percent, say};
 use crate::task::{Decisions, Task};
 use polychron_core::loss::decide;
-use polychron_core::train::{Kernel, State};
+use polychron_core::train::{Delays, State};
 use polychron_cpu::{Cpu, Stream};
 use polychron_datasets::Dataset;
 use serde::Serialize;
@@ -140,8 +140,8 @@ struct Outcome {
 
 fn in_batches<B: Machine>(task: &Task, model: &Model<B>, items: &[usize]) -> Result<Outcome> {
     let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
-    let decisions = task.decide(model, Kernel::Discrete, items, |block| {
-        let layers = model.spikes(&block.view(), Kernel::Discrete)?;
+    let decisions = task.decide(model, Delays::Rounded, items, |block| {
+        let layers = model.spikes(&block.view(), Delays::Rounded)?;
         for (count, layer) in counts.iter_mut().zip(&layers) {
             let (spikes, places) = count_spikes(&block.view(), layer);
             *count = (count.0 + spikes, count.1 + places);

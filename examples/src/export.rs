@@ -10,7 +10,7 @@ use crate::task::{Decisions, Task};
 use polychron_core::format::{self, Input, RING, Scheme, Weight};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::quant::{About, Spec, SynapseSpec, fold, quantize, write};
-use polychron_core::train::Kernel;
+use polychron_core::train::Delays;
 use polychron_cpu::Cpu;
 use polychron_datasets::Dataset;
 use serde::Serialize;
@@ -131,7 +131,7 @@ pub(crate) fn export(args: &Args) -> Result<()> {
 
 /// Items with what the integer engine of a file makes of them.
 fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
-    let model = format::Model::<i8>::parse(file)?;
+    let model = format::ModelFile::<i8>::parse(file)?;
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state)?;
     let mut bytes = recording::head(items.len()).map_err(Failure)?;
@@ -177,10 +177,10 @@ fn finish<'a, W: Arithmetic + Into<f64>>(
     let items = &task.split.test;
     let schemes = choose(&mut spec, args.scheme);
     let file = write(&spec).map_err(at(shown.to_string()))?;
-    let parsed = format::Model::<W>::parse(&file).map_err(at(shown.to_string()))?;
+    let parsed = format::ModelFile::<W>::parse(&file).map_err(at(shown.to_string()))?;
     let engine = decide_by_engine(&parsed, task, items)?;
-    let float = task.decide(model, Kernel::Training, items, |_| Ok(()))?;
-    let rounded = task.decide(model, Kernel::Discrete, items, |_| Ok(()))?;
+    let float = task.decide(model, Delays::AsTrained, items, |_| Ok(()))?;
+    let rounded = task.decide(model, Delays::Rounded, items, |_| Ok(()))?;
     let recorded = record(&file, &items[..args.recorded.min(items.len())])?;
     write_atomic(&args.output, &file)?;
     if let Some((path, bytes)) = recorded {
@@ -245,7 +245,7 @@ fn choose<W: Arithmetic + Into<f64>>(spec: &mut Spec<W>, saving: Saving) -> Vec<
 }
 
 fn decide_by_engine<W: Arithmetic>(
-    model: &format::Model<'_, W>,
+    model: &format::ModelFile<'_, W>,
     task: &Task,
     items: &[usize],
 ) -> Result<Decisions> {

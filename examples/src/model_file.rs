@@ -2,7 +2,7 @@
 
 use crate::error::{Result, at};
 use crate::task::Task;
-use polychron_core::format::{Fault, FormatError, LayerInfo, Model, Scheme, Weight};
+use polychron_core::format::{Fault, FormatError, LayerInfo, ModelFile, Scheme, Weight};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -64,7 +64,7 @@ struct Layer {
 const ACTIVITIES: [f64; 4] = [0.01, 0.05, 0.15, 1.0];
 
 impl Description {
-    pub(crate) fn of<W: Weight>(model: &Model<'_, W>) -> Self {
+    pub(crate) fn of<W: Weight>(model: &ModelFile<'_, W>) -> Self {
         let layer = |info: LayerInfo| {
             let (scheme, list) = match info.scheme {
                 Scheme::Groups { list } => ("groups", list),
@@ -172,9 +172,9 @@ impl Description {
 /// Describes a model file of either kind of weights.
 pub(crate) fn describe(path: &Path) -> Result<Description> {
     let bytes = std::fs::read(path).map_err(at(path.display()))?;
-    let description = match Model::<i8>::parse(&bytes) {
+    let description = match ModelFile::<i8>::parse(&bytes) {
         Err(FormatError { fault: Fault::Weights, .. }) => {
-            Model::<f32>::parse(&bytes).map(|model| Description::of(&model))
+            ModelFile::<f32>::parse(&bytes).map(|model| Description::of(&model))
         }
         integers => integers.map(|model| Description::of(&model)),
     };

@@ -9,7 +9,7 @@ use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::Synapses;
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{Hidden, Network, Output, Recipe, Sigma};
+use polychron_core::train::{HiddenLayer, Network, ReadoutLayer, Recipe, Sigma};
 
 pub(crate) type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
 
@@ -33,12 +33,14 @@ pub(crate) fn check(config: &Config) -> Result<()> {
 pub(crate) fn network(config: &Config, ends: Ends) -> Result<Net> {
     let from = &config.network;
     let kernel = match config.train.delays {
-        Delays::Learned => choice("network.kernel", &from.kernel, &AnyKernel::ALL)?,
+        Delays::Learned => {
+            choice("network.kernel", &from.kernel, AnyKernel::from_name, &AnyKernel::ALL)?
+        }
         Delays::Random | Delays::Zero => AnyKernel::Discrete,
     };
     let max_delay = if config.train.delays == Delays::Zero { 0 } else { from.max_delay };
     let synapses = |inputs, outputs| Synapses {
-        count: from.count,
+        kernel_count: from.count,
         ..Synapses::new(inputs, outputs, max_delay + 1)
     };
     let neuron = neuron(config, ends.dt_ms)?;
@@ -46,7 +48,7 @@ pub(crate) fn network(config: &Config, ends: Ends) -> Result<Net> {
     let mut inputs = ends.channels;
     let mut hidden = Vec::new();
     for &outputs in &from.hidden {
-        hidden.push(Hidden {
+        hidden.push(HiddenLayer {
             synapses: synapses(inputs, outputs),
             kernel,
             norm: from.norm.then(BatchNorm::default),
@@ -57,8 +59,13 @@ pub(crate) fn network(config: &Config, ends: Ends) -> Result<Net> {
         inputs = outputs;
     }
     let tau = steps("network.readout_tau_ms", from.readout_tau_ms, ends.dt_ms, false)?;
-    let output = Output { synapses: synapses(inputs, ends.classes), kernel, readout: Li::new(tau) };
-    Ok(Network { hidden, output, loss: choice("network.loss", &from.loss, &Loss::ALL)? })
+    let output =
+        ReadoutLayer { synapses: synapses(inputs, ends.classes), kernel, readout: Li::new(tau) };
+    Ok(Network {
+        hidden,
+        output,
+        loss: choice("network.loss", &from.loss, Loss::from_name, &Loss::ALL)?,
+    })
 }
 
 fn neuron(config: &Config, dt_ms: f64) -> Result<AnyNeuron<f32>> {
@@ -141,10 +148,12 @@ fn steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
     Ok(tau)
 }
 
-fn choice<T: Copy>(field: &str, name: &str, all: &[(&'static str, T)]) -> Result<T> {
+fn choice<T>(
+    field: &str,
+    name: &str,
+    from_name: fn(&str) -> Option<T>,
+    all: &[(&'static str, T)],
+) -> Result<T> {
     let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-    let found = all.iter().find(|(known, _)| *known == name);
-    found
-        .map(|(_, choice)| *choice)
-        .ok_or_else(|| Failure(format!("{field} = {name:?} is not one of {names:?}")))
+    from_name(name).ok_or_else(|| Failure(format!("{field} = {name:?} is not one of {names:?}")))
 }

@@ -8,7 +8,7 @@ use crate::task::Task;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use polychron_core::loss::softmax;
-use polychron_core::train::{Kernel, Spikes, Tensor};
+use polychron_core::train::{Delays, Spikes, Tensor};
 use polychron_datasets::{Dataset, SpikeTrain};
 use std::path::Path;
 
@@ -151,7 +151,7 @@ pub(crate) fn raster<B: Machine>(path: &Path, task: &Task, model: &Model<B>) -> 
     };
     let block = task.block(&[item])?;
     let view = block.view();
-    let mut layers = model.spikes(&view, Kernel::Discrete)?;
+    let mut layers = model.spikes(&view, Delays::Rounded)?;
     let real = task.data.samples[item].dense.is_some();
     let (seen, values) = if real {
         ("Input above its mean", above_mean(view.x))
@@ -170,7 +170,7 @@ pub(crate) fn raster<B: Machine>(path: &Path, task: &Task, model: &Model<B>) -> 
         let word = &task.data.class_names[label];
         let (title, y) = match n {
             0 => (format!("{seen}, item {item}: {word}"), "channel"),
-            n => (format!("Hidden layer {n}"), "neuron"),
+            n => (format!("HiddenLayer layer {n}"), "neuron"),
         };
         spikes(area, &title, y, [steps, layer.shape.width], dt_ms, &dashes(places(layer)), over)
     })

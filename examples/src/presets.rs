@@ -267,7 +267,7 @@ mod tests {
             fan_in: 0,
             dropout: column.dropout,
             norm: true,
-            loss: "sum".into(),
+            loss: "softmax_sum".into(),
             readout_tau_ms: column.tau_ms,
             neuron: Neuron {
                 kind: NeuronKind::Lif,
@@ -326,7 +326,7 @@ mod tests {
             let net = network::network(&config, Ends { channels, classes, dt_ms: 10.0 }).unwrap();
             let weights: usize = net.synapses().map(Synapses::weights).sum();
             assert_eq!(weights, column.weights);
-            assert!(net.synapses().all(|s| s.taps == column.taps && s.tail == s.taps / 2));
+            assert!(net.synapses().all(|s| s.taps == column.taps && s.padding == s.taps / 2));
             let sigma = network::recipe(&config).sigma;
             assert_eq!((sigma.start, sigma.end, sigma.epochs), (None, 0.23, column.epochs / 4));
         }

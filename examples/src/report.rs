@@ -4,7 +4,7 @@ use crate::checkpoint::write_atomic;
 use crate::config::{Config, Delays, Protocol, Select};
 use crate::error::{Result, at, plain};
 use crate::network::Net;
-use polychron_core::norm::Valid;
+use polychron_core::norm::ValidSteps;
 use polychron_core::train::{Batch, Spikes};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -169,7 +169,7 @@ pub(crate) fn say(text: &str) -> Result<()> {
 /// Spikes and the neuron steps in which they could be, of one layer in one batch.
 pub(crate) fn count_spikes(batch: &Batch<'_, f32>, layer: &Spikes<f32>) -> (f64, f64) {
     let shape = layer.shape;
-    let valid = Valid { lengths: batch.lengths, grown: shape.steps - batch.shape.steps };
+    let valid = ValidSteps { lengths: batch.lengths, padding: shape.steps - batch.shape.steps };
     let spikes: f64 = layer.values.iter().map(|&s| f64::from(s)).sum();
     (spikes, (valid.count(shape.steps, shape.batch) * shape.width) as f64)
 }
@@ -177,7 +177,7 @@ pub(crate) fn count_spikes(batch: &Batch<'_, f32>, layer: &Spikes<f32>) -> (f64,
 /// Neurons times steps of every hidden layer, tails included, for an input of `steps` steps.
 pub(crate) fn neuron_steps(network: &Net, mut steps: usize) -> impl Iterator<Item = f64> {
     network.hidden.iter().map(move |hidden| {
-        steps += hidden.synapses.tail;
+        steps += hidden.synapses.padding;
         (hidden.synapses.outputs * steps) as f64
     })
 }

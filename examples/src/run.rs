@@ -11,7 +11,7 @@ use crate::task::{Block, Task};
 use crate::train::same;
 use crate::{ahead, interrupt, plot};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use polychron_core::train::{Kernel, State, Tensor, TrainError};
+use polychron_core::train::{Delays, State, Tensor, TrainError};
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -276,7 +276,7 @@ impl<B: Machine> Run<B> {
         let (task, config) = (&self.task, &self.config);
         let split = &task.split;
         let decisions =
-            task.decide(self.trainer.model(), Kernel::Discrete, &split.test, |_| Ok(()))?;
+            task.decide(self.trainer.model(), Delays::Rounded, &split.test, |_| Ok(()))?;
         let test_accuracy = decisions.accuracy(&task.data, |_| true);
         let seen = task.seen_speakers();
         let of = |known: bool| {

@@ -30,8 +30,8 @@ impl Absent {
                 let mut inputs: Vec<usize> = (0..synapses.inputs).collect();
                 rng.fork(l as u64).fork(o as u64).shuffle(&mut inputs);
                 for i in inputs.into_iter().skip(fan_in) {
-                    let first = (o * synapses.inputs + i) * synapses.count;
-                    absent.extend(first..first + synapses.count);
+                    let first = (o * synapses.inputs + i) * synapses.kernel_count;
+                    absent.extend(first..first + synapses.kernel_count);
                 }
             }
             absent

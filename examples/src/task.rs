@@ -6,7 +6,7 @@ use crate::machine::{Machine, Model};
 use crate::network::Ends;
 use polychron_core::loss::decide;
 use polychron_core::shape::Shape;
-use polychron_core::train::{self, Kernel};
+use polychron_core::train;
 use polychron_datasets::{
     Augment, BinOptions, Binning, Dataset, Mixed, Pool, Split, batches, digits, gsc, shd, synthetic,
 };
@@ -34,7 +34,7 @@ pub(crate) struct Task {
 /// A dense batch.
 pub(crate) struct Block {
     /// Inputs, lengths and labels.
-    pub(crate) batch: polychron_datasets::Batch,
+    pub(crate) batch: polychron_datasets::DenseBatch,
     targets: Vec<f32>,
     mask: bool,
 }
@@ -129,7 +129,7 @@ impl Task {
 
     fn assemble(&self, data: &Dataset, indices: &[usize]) -> Result<Block> {
         let steps = Some(self.options.steps).filter(|&steps| steps > 0);
-        let batch = polychron_datasets::Batch::assemble(data, indices, steps)?;
+        let batch = polychron_datasets::DenseBatch::assemble(data, indices, steps)?;
         let mut targets = vec![0.0; batch.batch * data.classes];
         for (row, &label) in targets.chunks_exact_mut(data.classes).zip(&batch.labels) {
             row[label] = 1.0;
@@ -141,7 +141,7 @@ impl Task {
     pub(crate) fn decide<B: Machine>(
         &self,
         model: &Model<B>,
-        kernel: Kernel,
+        delays: train::Delays,
         items: &[usize],
         mut look: impl FnMut(&Block) -> Result<()>,
     ) -> Result<Decisions> {
@@ -149,7 +149,7 @@ impl Task {
         for indices in items.chunks(self.options.batch) {
             let block = self.block(indices)?;
             look(&block)?;
-            let (scores, _) = model.evaluate(&block.view(), kernel)?;
+            let (scores, _) = model.evaluate(&block.view(), delays)?;
             decisions.classes.extend(scores.chunks_exact(self.data.classes).map(decide));
         }
         Ok(decisions)
@@ -161,7 +161,7 @@ impl Task {
         model: &Model<B>,
         items: &[usize],
     ) -> Result<Option<f64>> {
-        let decisions = self.decide(model, Kernel::Discrete, items, |_| Ok(()))?;
+        let decisions = self.decide(model, train::Delays::Rounded, items, |_| Ok(()))?;
         Ok(decisions.accuracy(&self.data, |_| true))
     }
 

@@ -4,8 +4,8 @@
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
-use polychron_core::format::{Fault, Model, Scheme};
-use polychron_core::quant::{Leak, Spec, SpecError, write};
+use polychron_core::format::{Fault, ModelFile, Scheme};
+use polychron_core::quant::{Decay, Spec, SpecError, write};
 use polychron_fuzz::network::{draw, inputs, scheme, tighten};
 use polychron_fuzz::reference::Reference;
 
@@ -28,7 +28,7 @@ fn compare(u: &mut Unstructured) -> Result<bool> {
     let cost: usize = spec.layers.iter().map(|layer| layer.synapses.len() + layer.outputs).sum();
     match u.int_in_range(0..=3)? {
         0 => {
-            let whole = Leak::Fixed { factor: 0, shift: 0, bias_shift: 0 };
+            let whole = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
             spec.layers.iter_mut().for_each(|layer| layer.leak = whole);
         }
         1 if cost < SMALL => tighten(&mut spec),
@@ -53,7 +53,7 @@ fn compare(u: &mut Unstructured) -> Result<bool> {
             _ => continue,
         };
         let reference = reference.get_or_insert_with(|| Reference::new(&spec, inputs.clone()));
-        reference.check(&Model::parse(&file).unwrap());
+        reference.check(&ModelFile::parse(&file).unwrap());
         reference.check_floats(&spec);
     }
     Ok(reference.is_some())

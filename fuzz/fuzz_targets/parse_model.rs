@@ -2,7 +2,7 @@
 //! Any bytes are a model file or are refused at a place in them, also where length and checksum are made to fit.
 
 use libfuzzer_sys::fuzz_target;
-use polychron_core::format::{Model, WIDTH, Weight};
+use polychron_core::format::{ModelFile, WIDTH, Weight};
 use polychron_fuzz::file::seal;
 
 fuzz_target!(|data: &[u8]| {
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn parse<W: Weight>(file: &[u8]) {
-    match Model::<W>::parse(file) {
+    match ModelFile::<W>::parse(file) {
         Err(error) => assert!(error.offset <= file.len(), "{error}"),
         Ok(model) => {
             assert!(model.depth() >= 1 && model.channels() >= 1 && model.flash() == file.len());

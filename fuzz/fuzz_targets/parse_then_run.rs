@@ -5,7 +5,7 @@
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use polychron_core::format::{Input, Model};
+use polychron_core::format::{Input, ModelFile};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_fuzz::file::{decode, lay_out, seal};
 use polychron_fuzz::network::inputs;
@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
     let mut file = file.to_vec();
     lay_out(&mut file);
     seal(&mut file);
-    if let Ok(model) = Model::<i8>::parse(&file)
+    if let Ok(model) = ModelFile::<i8>::parse(&file)
         && let Some(cost) = cost(&model)
     {
         let _ = run(&model, &mut Unstructured::new(&input));
@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
             Reference::new(&decode(&file), inputs).check(&model);
         }
     }
-    if let Ok(model) = Model::<f32>::parse(&file)
+    if let Ok(model) = ModelFile::<f32>::parse(&file)
         && cost(&model).is_some()
     {
         let _ = run(&model, &mut Unstructured::new(&input));
@@ -46,14 +46,14 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// What a tick costs at most, about; none where it or the state is too much.
-fn cost<W: Arithmetic>(model: &Model<'_, W>) -> Option<usize> {
+fn cost<W: Arithmetic>(model: &ModelFile<'_, W>) -> Option<usize> {
     let layers = (0..).map_while(|l| model.layer(l));
     let cost: usize = layers.map(|l| l.synapses + l.inputs + l.outputs + l.blocks * l.taps).sum();
     (model.ram() <= STATE && cost <= TICK).then_some(cost)
 }
 
 /// Calls an engine as the input says, rightly or wrongly.
-fn run<W: Arithmetic>(model: &Model<'_, W>, u: &mut Unstructured) -> Result<()> {
+fn run<W: Arithmetic>(model: &ModelFile<'_, W>, u: &mut Unstructured) -> Result<()> {
     let mut state = HeapState::new(model);
     let mut engine = Engine::new(model, &mut state).unwrap();
     let channels = model.channels();

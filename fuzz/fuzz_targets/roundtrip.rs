@@ -3,8 +3,8 @@
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
-use polychron_core::format::Model;
-use polychron_core::quant::{LayerSpec, Leak, Spec, SynapseSpec, quantize, write};
+use polychron_core::format::ModelFile;
+use polychron_core::quant::{LayerSpec, Decay, Spec, SynapseSpec, quantize, write};
 use polychron_fuzz::file::decode;
 use polychron_fuzz::kind::Kind;
 use polychron_fuzz::network::draw;
@@ -39,7 +39,7 @@ fn round<W: Kind>(mut spec: Spec<W>, u: &mut Unstructured) -> Result<bool> {
     }
     let Ok(mut file) = write(&spec) else { return Ok(false) };
     assert_eq!(write(&spec).as_ref(), Ok(&file));
-    let model = Model::<W>::parse(&file).unwrap();
+    let model = ModelFile::<W>::parse(&file).unwrap();
     assert_eq!((model.channels(), model.depth()), (spec.channels, spec.layers.len()));
     for (class, label) in spec.labels.iter().enumerate() {
         assert_eq!(model.label(class), Some(&label[..]));
@@ -55,7 +55,7 @@ fn round<W: Kind>(mut spec: Spec<W>, u: &mut Unstructured) -> Result<bool> {
     assert_eq!(read, spec);
     let at = u.int_in_range(LENGTH..=file.len() - 1)?;
     file[at] ^= u.int_in_range(1..=255)?;
-    assert!(Model::<W>::parse(&file).is_err(), "byte {at}");
+    assert!(ModelFile::<W>::parse(&file).is_err(), "byte {at}");
     Ok(true)
 }
 
@@ -101,12 +101,12 @@ fn spoil<W: Kind>(spec: &mut Spec<W>, u: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-fn spoilt(leak: Leak, u: &mut Unstructured) -> Result<Leak> {
+fn spoilt(leak: Decay, u: &mut Unstructured) -> Result<Decay> {
     Ok(match leak {
-        Leak::Float(_) => Leak::Float(u.arbitrary()?),
-        Leak::Fixed { .. } => {
+        Decay::Float(_) => Decay::Float(u.arbitrary()?),
+        Decay::Fixed { .. } => {
             let (factor, shift, bias_shift) = u.arbitrary()?;
-            Leak::Fixed { factor, shift, bias_shift }
+            Decay::Fixed { factor, shift, bias_shift }
         }
     })
 }

@@ -1,4 +1,4 @@
-//! Model files by their layout in `core/FORMAT.md`, without the crate that checks them.
+//! ModelFile files by their layout in `core/FORMAT.md`, without the crate that checks them.
 
 use crate::kind::Kind;
 use polychron_core::format::{Decision, Input, Scheme};
@@ -52,7 +52,7 @@ pub fn decode<W: Kind>(file: &[u8]) -> Spec<W> {
         tick_us: word(file, 16) as u32,
         input: if file[7] == 0 { Input::Spikes } else { Input::Values },
         channels: half(file, 20),
-        decision: [Decision::Softmax, Decision::Sum, Decision::Max][usize::from(file[27])],
+        decision: [Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max][usize::from(file[27])],
         labels: labels.collect(),
         layers,
     }

@@ -3,7 +3,7 @@
 use crate::kind::Kind;
 use arbitrary::{Result, Unstructured};
 use polychron_core::format::{Decision, Input, Scheme};
-use polychron_core::quant::{LayerSpec, Leak, Spec, SynapseSpec, write};
+use polychron_core::quant::{LayerSpec, Decay, Spec, SynapseSpec, write};
 
 /// Most pairs of a layer that is connected throughout, and most pairs of a source and a delay.
 const PAIRS: usize = 1024;
@@ -11,7 +11,7 @@ const PAIRS: usize = 1024;
 /// A network of up to eight layers, in which every size and place is allowed; numbers may be too large.
 pub fn draw<W: Kind>(u: &mut Unstructured) -> Result<Spec<W>> {
     let input = *u.choose(&[Input::Spikes, Input::Values])?;
-    let decision = *u.choose(&[Decision::Softmax, Decision::Sum, Decision::Max])?;
+    let decision = *u.choose(&[Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max])?;
     let most = *u.choose(&[2, 3, 8])?;
     let count = u.int_in_range(1..=most)?;
     let channels = width(u)?;
@@ -80,14 +80,14 @@ fn few<'a, T>(
 /// Lets membranes keep as much as the file may say.
 pub fn tighten(spec: &mut Spec<i8>) {
     for l in 0..spec.layers.len() {
-        let Leak::Fixed { shift, bias_shift, .. } = spec.layers[l].leak else { continue };
+        let Decay::Fixed { shift, bias_shift, .. } = spec.layers[l].leak else { continue };
         let mut most = 0;
         for bit in (0..shift).rev() {
             let factor = most | 1 << bit;
-            spec.layers[l].leak = Leak::Fixed { factor, shift, bias_shift };
+            spec.layers[l].leak = Decay::Fixed { factor, shift, bias_shift };
             most = if write(spec).is_ok() { factor } else { most };
         }
-        spec.layers[l].leak = Leak::Fixed { factor: most, shift, bias_shift };
+        spec.layers[l].leak = Decay::Fixed { factor: most, shift, bias_shift };
     }
 }
 

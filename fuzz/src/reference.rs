@@ -3,9 +3,9 @@
 mod draw;
 
 use draw::{Tick, in_floats, simulate};
-use polychron_core::format::{Decision, Model};
+use polychron_core::format::{Decision, ModelFile};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
-use polychron_core::quant::{LayerSpec, Leak, Spec, write};
+use polychron_core::quant::{LayerSpec, Decay, Spec, write};
 
 /// Whole numbers below this are exact in single precision.
 const EXACT: i64 = 1 << 24;
@@ -30,28 +30,28 @@ impl Reference {
     }
 
     /// Runs an integer model on the same input: every membrane, spike and score has to be the same.
-    pub fn check(&self, model: &Model<'_>) {
+    pub fn check(&self, model: &ModelFile<'_>) {
         self.run(model, i64::from);
     }
 
     /// The same for the network in single precision, where nothing is rounded.
     pub fn check_floats(&self, spec: &Spec<i8>) {
         let numbers = self.ticks.iter().flat_map(|tick| &tick.scores);
-        let whole = |leak| matches!(leak, Leak::Fixed { factor: 0, shift: 0, .. });
-        let exact = spec.decision != Decision::Softmax
+        let whole = |leak| matches!(leak, Decay::Fixed { factor: 0, shift: 0, .. });
+        let exact = spec.decision != Decision::SoftmaxSum
             && spec.layers.iter().all(|layer| whole(layer.leak) && most(layer) < EXACT)
             && numbers.clone().all(|&x| x == i64::from(i32::MIN) || x.abs() < EXACT);
         if !exact {
             return;
         }
         let file = write(&in_floats(spec)).unwrap();
-        self.run(&Model::<f32>::parse(&file).unwrap(), |word| {
+        self.run(&ModelFile::<f32>::parse(&file).unwrap(), |word| {
             let x = f32::number(word);
             if x == f32::NEG_INFINITY { i32::MIN.into() } else { x as i64 }
         });
     }
 
-    fn run<W: Arithmetic>(&self, model: &Model<'_, W>, number: impl Fn(i32) -> i64) {
+    fn run<W: Arithmetic>(&self, model: &ModelFile<'_, W>, number: impl Fn(i32) -> i64) {
         let numbers = |words: &[i32]| words.iter().map(|&word| number(word)).collect::<Vec<_>>();
         let mut state = HeapState::new(model);
         let mut engine = Engine::new(model, &mut state).unwrap();

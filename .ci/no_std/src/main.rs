@@ -21,5 +21,5 @@ extern "C" fn main() -> i32 {
     Gauss.taps(3.0, 0.23, &mut taps);
     let lif = Lif::new(1.5);
     let charged = lif.charge(lif.rest(), 3.0 * taps[3]);
-    if lif.drive(charged) >= 0.0 { 0 } else { 1 }
+    if lif.excess(charged) >= 0.0 { 0 } else { 1 }
 }

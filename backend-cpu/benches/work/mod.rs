@@ -9,7 +9,7 @@ use polychron_core::backend::{
 use polychron_core::delay::Gauss;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{Li, Lif};
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Adam;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
@@ -190,8 +190,8 @@ impl Work {
         let targets = Some(&self.targets);
         self.cpu.readout(
             &Li::new(1.005),
-            Loss::Sum,
-            Valid::default(),
+            Loss::SoftmaxSum,
+            ValidSteps::default(),
             &self.z,
             targets,
             scores,
@@ -221,6 +221,6 @@ fn stage(mask: &Vec<f32>) -> NeuronStage<'_, Lif<f32>, Atan<f32>, Vec<f32>, Sequ
         surrogate: &Atan { alpha: 5.0 },
         firing: Firing::Step,
         mask: Some(mask),
-        valid: Valid::default(),
+        valid: ValidSteps::default(),
     }
 }

@@ -37,7 +37,7 @@ impl<R: Lanes> Cpu<R> {
         let window = longest(kernel, sigma, synapses.taps);
         let cut = Cut::new::<R>(synapses.taps.max(1), input);
         let pairs = synapses.inputs as f64 * synapses.outputs as f64;
-        let (elements, batch) = (pairs * synapses.count as f64, input.batch as f64);
+        let (elements, batch) = (pairs * synapses.kernel_count as f64, input.batch as f64);
         let dense = pairs * (synapses.taps * input.steps) as f64 * batch;
         let frequency = pairs * cut.cost::<R>(input.batch) as f64;
         let samples = input.steps as f64 * batch;

@@ -84,11 +84,11 @@ impl<R: Real> Input<R> {
 impl<'a, R: Lanes> Events<'a, R> {
     pub(super) fn new(synapses: &Synapses, windows: &'a Windows<R>, x: &Sequence<R>) -> Self {
         let Shape { steps, batch, width } = x.shape();
-        let row = (steps + synapses.tail).max(steps + synapses.taps + windows.stride);
+        let row = (steps + synapses.padding).max(steps + synapses.taps + windows.stride);
         let groups = batch.div_ceil((ROOM / (row * R::BYTES)).max(1));
         let cut = Cut { group: batch.div_ceil(groups), row, batch };
         let inputs = (0..width).into_par_iter().map(|n| Input::new(&x.block(n), &cut)).collect();
-        Self { windows, count: synapses.count, cut, inputs }
+        Self { windows, count: synapses.kernel_count, cut, inputs }
     }
 
     pub(super) fn forward(&self, scratch: &Scratch<R>, y: &mut Sequence<R>) {

@@ -11,7 +11,7 @@ use super::spectrum::Spectrum;
 use crate::lanes::{Complex, Lanes, Vector, fetch, vectorize, whole_vectors};
 use crate::scratch::Scratch;
 use crate::sequence::Sequence;
-use polychron_core::delay::{BESIDE, DelayKernel};
+use polychron_core::delay::{DelayKernel, LANES};
 use polychron_core::shape::{Shape, Synapses};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -130,7 +130,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
         let Some(gradients) = gradients else { return };
         let kept = x.take().filter(|kept| kept.cut == self.cut);
         let x = kept.map_or_else(|| self.sequence(x, self.cut.hop), |kept| kept.spectrum);
-        let columns = self.synapses.inputs.next_multiple_of(BESIDE);
+        let columns = self.synapses.inputs.next_multiple_of(LANES);
         let mut product = self.spectrum(self.synapses.outputs, columns);
         self.multiply(Over::Lanes, (&upstream, false), (&x, true), &mut product);
         drop((upstream, x));
@@ -183,11 +183,11 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
         let Synapses { inputs, outputs, taps, .. } = *self.synapses;
         let (all, lanes) =
             if series == Series::Inputs { (inputs, outputs) } else { (outputs, inputs) };
-        let mut spectrum = self.spectrum(all, lanes.next_multiple_of(BESIDE));
+        let mut spectrum = self.spectrum(all, lanes.next_multiple_of(LANES));
         let (stride, lanes, pitch) = (spectrum.stride(), spectrum.lanes(), spectrum.pitch());
         let (fft, cut) = (&self.fft, &self.whole());
         spectrum.values_mut().par_chunks_mut(stride).enumerate().for_each(|(n, to)| {
-            let mut room = self.scratch.block((1, taps, lanes + BESIDE));
+            let mut room = self.scratch.block((1, taps, lanes + LANES));
             let (columns, bump) = room.values_mut().split_at_mut(taps * lanes);
             vectorize(
                 #[inline(always)]
@@ -201,24 +201,24 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
 
     /// The dense kernel `[K][lane]` of one series.
     #[inline(always)]
-    fn columns(&self, series: Series, n: usize, to: &mut [R], bump: &mut [[R; BESIDE]]) {
+    fn columns(&self, series: Series, n: usize, to: &mut [R], bump: &mut [[R; LANES]]) {
         to.fill(R::zero());
         let lanes = to.len() / self.synapses.taps;
-        for c in 0..self.synapses.count {
-            for lane in (0..lanes).step_by(BESIDE) {
+        for c in 0..self.synapses.kernel_count {
+            for lane in (0..lanes).step_by(LANES) {
                 let (at, present) = self.beside(series, n, lane, c);
                 let Parameters { weights, delays, .. } = self.params;
-                let mut of = [[R::zero(); BESIDE]; 3];
+                let mut of = [[R::zero(); LANES]; 3];
                 for l in 0..present {
                     let at = at[l];
                     (of[0][l], of[1][l], of[2][l]) =
                         (weights[at], delays[at], self.params.sigma(at));
                 }
                 let [weights, delays, sigmas] = &of;
-                self.kernel.taps_beside(delays, sigmas, bump);
+                self.kernel.taps_lanes(delays, sigmas, bump);
                 for (to, bump) in to.chunks_exact_mut(lanes).zip(&*bump) {
-                    let to = &mut to[lane..lane + BESIDE];
-                    for l in 0..BESIDE {
+                    let to = &mut to[lane..lane + LANES];
+                    for l in 0..LANES {
                         to[l] += weights[l] * bump[l];
                     }
                 }
@@ -228,14 +228,14 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
 
     /// The places of element `c` of the synapses from a lane on, and how many there are.
     #[inline(always)]
-    fn beside(&self, series: Series, n: usize, lane: usize, c: usize) -> ([usize; BESIDE], usize) {
-        let Synapses { inputs, outputs, count, .. } = *self.synapses;
+    fn beside(&self, series: Series, n: usize, lane: usize, c: usize) -> ([usize; LANES], usize) {
+        let Synapses { inputs, outputs, kernel_count: count, .. } = *self.synapses;
         let (first, apart, lanes) = match series {
             Series::Inputs => (n, inputs, outputs),
             Series::Outputs => (n * inputs, 1, inputs),
         };
-        let present = lanes.saturating_sub(lane).min(BESIDE);
-        let mut at = [0; BESIDE];
+        let present = lanes.saturating_sub(lane).min(LANES);
+        let mut at = [0; LANES];
         for l in 0..present {
             at[l] = (first + (lane + l) * apart) * count + c;
         }
@@ -249,7 +249,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
 
     /// From the spectrum of the gradient by the dense kernel, series being outputs, to the parameters' gradients.
     fn gradients(&self, spectrum: &Spectrum<R>, [d_weights, d_delays, d_sigma]: [&mut [R]; 3]) {
-        let Synapses { inputs, taps, count, .. } = *self.synapses;
+        let Synapses { inputs, taps, kernel_count: count, .. } = *self.synapses;
         let shared = self.params.sigma.len() == 1;
         let mut own = self.scratch.block((1, 1, if shared { d_weights.len() } else { 0 }));
         let by_sigma = if shared { own.values_mut() } else { &mut *d_sigma };
@@ -261,7 +261,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
         let (lanes, pitch) = (spectrum.lanes(), spectrum.pitch());
         let (fft, cut) = (&self.fft, &self.whole());
         rows.enumerate().for_each(|(n, ((d_weights, d_delays), d_sigma))| {
-            let mut room = self.scratch.block((1, taps, lanes + BESIDE));
+            let mut room = self.scratch.block((1, taps, lanes + LANES));
             let (columns, upstream) = room.values_mut().split_at_mut(taps * lanes);
             let (keep, from, batch, to) = (taps, spectrum.of(n), lanes, &mut *columns);
             R::synthesise(Synthesise { fft, cut, keep, from, lanes, pitch, batch, to });
@@ -284,26 +284,26 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
         &self,
         n: usize,
         columns: &[R],
-        upstream: &mut [[R; BESIDE]],
+        upstream: &mut [[R; LANES]],
         [d_weights, d_delays, d_sigma]: [&mut [R]; 3],
     ) {
         let first = n * d_weights.len();
         let lanes = columns.len() / self.synapses.taps;
-        for lane in (0..lanes).step_by(BESIDE) {
+        for lane in (0..lanes).step_by(LANES) {
             for (to, from) in upstream.iter_mut().zip(columns.chunks_exact(lanes)) {
-                to.copy_from_slice(&from[lane..lane + BESIDE]);
+                to.copy_from_slice(&from[lane..lane + LANES]);
             }
-            for c in 0..self.synapses.count {
+            for c in 0..self.synapses.kernel_count {
                 let (at, present) = self.beside(Series::Outputs, n, lane, c);
                 let Parameters { weights, delays, .. } = self.params;
-                let mut of = [[R::zero(); BESIDE]; 3];
+                let mut of = [[R::zero(); LANES]; 3];
                 for l in 0..present {
                     let at = at[l];
                     (of[0][l], of[1][l], of[2][l]) =
                         (weights[at], delays[at], self.params.sigma(at));
                 }
                 let [weights, delays, sigmas] = &of;
-                let g = self.kernel.backward_beside(weights, delays, sigmas, upstream);
+                let g = self.kernel.backward_lanes(weights, delays, sigmas, upstream);
                 for l in 0..present {
                     let e = at[l] - first;
                     (d_weights[e], d_delays[e], d_sigma[e]) = (g.weight[l], g.delay[l], g.sigma[l]);
@@ -459,7 +459,7 @@ mod tests {
         for (steps, taps, tail, batch) in
             [(40, 7, 6, 3), (23, 25, 12, 17), (9, 1, 0, 1), (31, 4, 9, 33)]
         {
-            let synapses = Synapses { tail, ..Synapses::new(3, 5, taps) };
+            let synapses = Synapses { padding: tail, ..Synapses::new(3, 5, taps) };
             let (input, n) = (Shape::new(steps, batch, 3), synapses.weights());
             let delays: Vec<f64> =
                 numbers(1, n).iter().map(|x| (x + 1.0) * 0.5 * (taps - 1) as f64).collect();
@@ -501,7 +501,7 @@ mod tests {
     fn a_kept_transform_is_of_what_the_sequence_holds_cut_in_the_same_way() {
         let scratch = Scratch::default();
         let (synapses, input) =
-            (Synapses { tail: 2, ..Synapses::new(2, 2, 4) }, Shape::new(20, 3, 2));
+            (Synapses { padding: 2, ..Synapses::new(2, 2, 4) }, Shape::new(20, 3, 2));
         let (weights, delays) = (numbers(1, 4), vec![1.5; 4]);
         let params = Parameters { weights: &weights, delays: &delays, sigma: &[0.7] };
         let of = |blocks| {

@@ -62,7 +62,7 @@ impl<'a, R: Real> Parameters<'a, R> {
         synapses: &Synapses,
         kernel: &dyn DelayKernel<R>,
     ) -> Result<Block<R>, ShapeError> {
-        let Synapses { inputs, outputs, count, taps, .. } = *synapses;
+        let Synapses { inputs, outputs, kernel_count: count, taps, .. } = *synapses;
         let mut dense = scratch.block((outputs, inputs, taps));
         dense.values_mut().par_chunks_mut(CHUNK * taps).enumerate().try_for_each(
             |(n, dense)| {
@@ -95,7 +95,8 @@ impl<'a, R: Real> Parameters<'a, R> {
         chunks.enumerate().for_each(|(n, ((d_weights, d_delays), d_sigma))| {
             for e in 0..d_weights.len() {
                 let at = n * CHUNK + e;
-                let upstream = &d_taps[at / synapses.count * synapses.taps..][..synapses.taps];
+                let upstream =
+                    &d_taps[at / synapses.kernel_count * synapses.taps..][..synapses.taps];
                 let sigma = self.sigma(at);
                 let g = kernel.backward(self.weights[at], self.delays[at], sigma, upstream);
                 (d_weights[e], d_delays[e], d_sigma[e]) = (g.weight, g.delay, g.sigma);

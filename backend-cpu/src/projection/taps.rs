@@ -60,7 +60,7 @@ pub(super) fn by_taps<R: Lanes>(
     d_taps: &mut Block<R>,
 ) {
     let cut = Cut::new::<R>(synapses.taps);
-    let sums = ROWS * synapses.count * windows.stride * whole_vectors::<R>(1) * R::BYTES;
+    let sums = ROWS * synapses.kernel_count * windows.stride * whole_vectors::<R>(1) * R::BYTES;
     let cut = Cut { sources: (SUMS / sums).clamp(1, cut.sources), ..cut };
     let shifts = &Shifts::of_inputs(synapses, windows, &cut);
     let chunks = cut_up(d_taps.view_mut(), ROWS, cut.sources, Axis(1));
@@ -163,13 +163,13 @@ impl<R: Lanes> Shifts<R> {
         place: impl Fn(usize, usize) -> usize + Sync,
         row: impl Fn(usize) -> usize + Sync,
     ) -> Self {
-        let each = synapses.count * windows.stride;
+        let each = synapses.kernel_count * windows.stride;
         let vector = whole_vectors::<R>(1);
         let mut shifts = vec![(0, R::zero()); targets * sources * each];
         shifts.par_chunks_mut(sources * each).enumerate().for_each(|(target, shifts)| {
             for (source, shifts) in shifts.chunks_exact_mut(each).enumerate() {
                 let place = place(target, source);
-                let firsts = &windows.first[place * synapses.count..];
+                let firsts = &windows.first[place * synapses.kernel_count..];
                 let taps = &windows.taps.values()[place * each..];
                 for (n, (shift, &tap)) in shifts.iter_mut().zip(taps).enumerate() {
                     let j = firsts[n / windows.stride] + n % windows.stride;

@@ -3,7 +3,7 @@
 use super::{Parameters, flush};
 use crate::lanes::vectorize;
 use crate::scratch::{Block, Scratch};
-use polychron_core::delay::{BESIDE, DelayKernel, round_delay};
+use polychron_core::delay::{DelayKernel, LANES, round_delay};
 use polychron_core::num::Real;
 use polychron_core::shape::Synapses;
 use rayon::prelude::*;
@@ -43,20 +43,20 @@ impl<R: Real> Windows<R> {
         len: usize,
         stride: usize,
     ) -> Self {
-        let Synapses { inputs, outputs, count, taps: all, .. } = *synapses;
+        let Synapses { inputs, outputs, kernel_count: count, taps: all, .. } = *synapses;
         let middle = R::count(len - 1) * R::of(0.5);
         let places = all - len + 1;
         let first = params.delays.iter().map(|&delay| round_delay(delay - middle, places));
         let first: Vec<usize> = first.collect();
         let mut taps = scratch.block((outputs, inputs, count * stride));
         taps.values_mut().par_chunks_mut(CHUNK * stride).enumerate().for_each(|(n, taps)| {
-            let mut bump = vec![[R::zero(); BESIDE]; len];
+            let mut bump = vec![[R::zero(); LANES]; len];
             vectorize(
                 #[inline(always)]
                 || {
-                    for (k, taps) in taps.chunks_mut(BESIDE * stride).enumerate() {
-                        let some = Beside::new(params, &first, n * CHUNK + k * BESIDE);
-                        kernel.taps_beside(&some.delays, &some.sigmas, &mut bump);
+                    for (k, taps) in taps.chunks_mut(LANES * stride).enumerate() {
+                        let some = Beside::new(params, &first, n * CHUNK + k * LANES);
+                        kernel.taps_lanes(&some.delays, &some.sigmas, &mut bump);
                         for (l, taps) in taps.chunks_exact_mut(stride).enumerate() {
                             taps.fill(R::zero());
                             for (tap, row) in taps.iter_mut().zip(&bump) {
@@ -89,13 +89,13 @@ impl<R: Real> Windows<R> {
         let mut own = vec![R::zero(); if shared { d_weights.len() } else { 0 }];
         let by_sigma = if shared { &mut own } else { &mut *d_sigma };
         let chunks = d_weights
-            .par_chunks_mut(BESIDE)
-            .zip(d_delays.par_chunks_mut(BESIDE))
-            .zip(by_sigma.par_chunks_mut(BESIDE))
-            .zip(d_taps.values().par_chunks(BESIDE * self.stride))
-            .with_min_len(CHUNK / BESIDE);
+            .par_chunks_mut(LANES)
+            .zip(d_delays.par_chunks_mut(LANES))
+            .zip(by_sigma.par_chunks_mut(LANES))
+            .zip(d_taps.values().par_chunks(LANES * self.stride))
+            .with_min_len(CHUNK / LANES);
         chunks.enumerate().for_each_init(
-            || vec![[R::zero(); BESIDE]; self.len],
+            || vec![[R::zero(); LANES]; self.len],
             |upstream, (n, (((d_weights, d_delays), d_sigma), d_taps))| {
                 vectorize(
                     #[inline(always)]
@@ -105,9 +105,9 @@ impl<R: Real> Windows<R> {
                                 row[l] = d;
                             }
                         }
-                        let some = Beside::new(params, &self.first, n * BESIDE);
+                        let some = Beside::new(params, &self.first, n * LANES);
                         let Beside { weights, delays, sigmas } = &some;
-                        let g = kernel.backward_beside(weights, delays, sigmas, upstream);
+                        let g = kernel.backward_lanes(weights, delays, sigmas, upstream);
                         let present = d_weights.len();
                         d_weights.copy_from_slice(&g.weight[..present]);
                         d_delays.copy_from_slice(&g.delay[..present]);
@@ -124,17 +124,17 @@ impl<R: Real> Windows<R> {
 
 /// Parameters of neighbouring elements, delays counted from their windows' first taps.
 struct Beside<R> {
-    weights: [R; BESIDE],
-    delays: [R; BESIDE],
-    sigmas: [R; BESIDE],
+    weights: [R; LANES],
+    delays: [R; LANES],
+    sigmas: [R; LANES],
 }
 
 impl<R: Real> Beside<R> {
     #[inline(always)]
     fn new(params: &Parameters<'_, R>, first: &[usize], from: usize) -> Self {
-        let zero = [R::zero(); BESIDE];
+        let zero = [R::zero(); LANES];
         let mut some = Self { weights: zero, delays: zero, sigmas: zero };
-        for (l, &first) in first[from..].iter().take(BESIDE).enumerate() {
+        for (l, &first) in first[from..].iter().take(LANES).enumerate() {
             some.weights[l] = params.weights[from + l];
             some.delays[l] = params.delays[from + l] - R::count(first);
             some.sigmas[l] = params.sigma(from + l);
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn windows_hold_all_that_is_not_negligible() {
-        let synapses = Synapses { count: 2, ..Synapses::new(3, 4, 40) };
+        let synapses = Synapses { kernel_count: 2, ..Synapses::new(3, 4, 40) };
         let scratch = Scratch::default();
         let delays: Vec<f32> = (0..24).map(|e| [-3.0, 45.0][e % 2] + 1.5 * e as f32).collect();
         let weights = [0.5; 24];

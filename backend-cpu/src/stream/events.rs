@@ -1,4 +1,4 @@
-use super::BESIDE;
+use super::LANES;
 use polychron_core::num::Real;
 
 /// Delivery of one input at a time: every synapse adds to the sum of the step in which it arrives.
@@ -85,9 +85,9 @@ impl<R: Real> Events<R> {
         }
     }
 
-    /// The sums `[n][BESIDE]` of the outputs from `first` on.
-    pub(super) fn read(&self, first: usize, rows: &mut [[R; BESIDE]]) {
-        let width = BESIDE.min(self.outputs - first);
+    /// The sums `[n][LANES]` of the outputs from `first` on.
+    pub(super) fn read(&self, first: usize, rows: &mut [[R; LANES]]) {
+        let width = LANES.min(self.outputs - first);
         for (row, sums) in rows.iter_mut().zip(self.sums.chunks_exact(self.outputs)) {
             row[..width].copy_from_slice(&sums[first..first + width]);
         }

@@ -18,14 +18,14 @@ use projection::{Projection, VECTORS};
 use readout::Readout;
 
 /// Neurons that are computed side by side.
-const BESIDE: usize = 16;
+const LANES: usize = 16;
 
 /// A trained network at work on one sample, on the calling thread.
 ///
 /// It holds the network with rounded delays and running statistics, which scale and shift what the synapses add up to, and
 /// what it remembers of the utterance. Input comes in blocks of any number of steps; a spike passes through all layers in its
 /// own step. After [`finish`](Self::finish) the scores are those of
-/// [`Model::evaluate`] with [`Kernel::Discrete`](polychron_core::train::Kernel::Discrete) for this sample alone, up to rounding;
+/// [`Model::evaluate`] with [`Delays::Rounded`](polychron_core::train::Delays::Rounded) for this sample alone, up to rounding;
 /// another cut into blocks may round otherwise, too.
 ///
 /// Cost: a layer delivers a block spike by spike, an addition for every synapse behind one, or by vectors of 4, 8 or 16 steps, a
@@ -41,14 +41,14 @@ const BESIDE: usize = 16;
 /// use polychron_core::norm::BatchNorm;
 /// use polychron_core::shape::Synapses;
 /// use polychron_core::surrogate::Atan;
-/// use polychron_core::train::{Hidden, Model, Network, Output};
+/// use polychron_core::train::{HiddenLayer, Model, Network, ReadoutLayer};
 /// use polychron_cpu::{Cpu, Stream};
 /// # let (norm, surrogate) = (Some(BatchNorm::default()), Atan { alpha: 5.0f32 });
 /// # let (synapses, neuron) = (Synapses::new(4, 8, 5), Lif::new(1.5));
-/// # let hidden = vec![Hidden { synapses, kernel: Gauss, norm, neuron, surrogate, dropout: 0.0 }];
+/// # let hidden = vec![HiddenLayer { synapses, kernel: Gauss, norm, neuron, surrogate, dropout: 0.0 }];
 /// # let synapses = Synapses::new(8, 3, 5);
-/// # let output = Output { synapses, kernel: Gauss, readout: Li::new(2.0) };
-/// # let network = Network { hidden, output, loss: Loss::Sum };
+/// # let output = ReadoutLayer { synapses, kernel: Gauss, readout: Li::new(2.0) };
+/// # let network = Network { hidden, output, loss: Loss::SoftmaxSum };
 /// let model = Model::new(Cpu::new(1)?, network, DelayInit::Uniform, 0)?;
 /// let mut stream = Stream::new(&model)?;
 /// stream.step(&[(0, 1.0), (3, 2.0)])?;
@@ -60,7 +60,7 @@ const BESIDE: usize = 16;
 /// ```
 #[derive(Debug)]
 pub struct Stream<R> {
-    hidden: Vec<Hidden<R>>,
+    hidden: Vec<HiddenLayer<R>>,
     output: Projection<R>,
     readout: Readout<R>,
     /// Most steps to a block.
@@ -72,11 +72,11 @@ pub struct Stream<R> {
 }
 
 #[derive(Debug)]
-struct Hidden<R> {
+struct HiddenLayer<R> {
     projection: Projection<R>,
     neurons: Box<dyn Neurons<R>>,
-    /// Steps by which the utterance has grown behind this layer.
-    grown: usize,
+    /// Steps by which the utterance has padding behind this layer.
+    padding: usize,
 }
 
 impl<R: Lanes> Stream<R> {
@@ -95,15 +95,15 @@ impl<R: Lanes> Stream<R> {
         let tensors = model.tensors()?;
         let of = |layer: &str| Parameters { tensors: &tensors, prefix: format!("{layer}.") };
         let network = model.network();
-        let mut grown = 0;
+        let mut padding = 0;
         let mut hidden = Vec::new();
         for (l, from) in network.hidden.iter().enumerate() {
             let parameters = of(&format!("hidden.{l}"));
-            grown += from.synapses.tail;
-            hidden.push(Hidden {
+            padding += from.synapses.padding;
+            hidden.push(HiddenLayer {
                 projection: Projection::new(&from.synapses, &parameters, block)?,
                 neurons: neurons::neurons(from, &parameters)?,
-                grown,
+                padding,
             });
         }
         let output = &network.output;
@@ -116,7 +116,7 @@ impl<R: Lanes> Stream<R> {
                 network.loss,
                 output.synapses.outputs,
                 block,
-                grown + output.synapses.tail,
+                padding + output.synapses.padding,
             ),
             block,
             steps: 0,
@@ -173,7 +173,7 @@ impl<R: Lanes> Stream<R> {
     /// Ends the utterance: runs the steps by which the layers' tails grow it, and returns its scores.
     pub fn finish(&mut self) -> &[R] {
         if !self.finished {
-            let tail = self.readout.grown();
+            let tail = self.readout.padding();
             for past in (0..tail).step_by(self.block) {
                 self.advance(self.block.min(tail - past), Some(past));
             }
@@ -217,19 +217,19 @@ impl<R: Lanes> Stream<R> {
 
     /// Passes a block of steps through all layers, `past` of them behind the end of the input where it has ended.
     fn advance(&mut self, n: usize, past: Option<usize>) {
-        let live = |grown: usize| past.map_or(n, |past| grown.saturating_sub(past).min(n));
+        let live = |padding: usize| past.map_or(n, |past| padding.saturating_sub(past).min(n));
         for l in 0..self.hidden.len() {
             let (below, above) = self.hidden.split_at_mut(l + 1);
-            let Hidden { projection, neurons, grown } = &mut below[l];
+            let HiddenLayer { projection, neurons, padding } = &mut below[l];
             let next = above.first_mut().map_or(&mut self.output, |hidden| &mut hidden.projection);
             let spikes = &mut self.spikes[l];
-            projection.project(live(*grown), |first, rows| {
+            projection.project(live(*padding), |first, rows| {
                 neurons.advance(first, rows);
                 *spikes += next.write(first, rows);
             });
             projection.shift(n);
         }
-        let live = live(self.readout.grown());
+        let live = live(self.readout.padding());
         let readout = &mut self.readout;
         self.output.project(live, |first, rows| readout.write(first, rows));
         self.output.shift(n);

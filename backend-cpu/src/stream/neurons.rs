@@ -1,28 +1,27 @@
-use super::{BESIDE, Parameters};
+use super::{LANES, Parameters};
 use crate::lanes::vectorize;
 use core::fmt::Debug;
 use polychron_core::neuron::{Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::num::Real;
 use polychron_core::shape::{ShapeError, expect};
 use polychron_core::surrogate::step;
-use polychron_core::train::Hidden;
+use polychron_core::train::HiddenLayer;
 
 /// The neurons of a layer, with their normalisation.
 pub(super) trait Neurons<R>: Debug + Send + Sync {
     /// Puts all neurons at rest.
     fn reset(&mut self);
-    /// Runs [`BESIDE`] neurons from `first` on over steps `[n][BESIDE]`: projections become spikes.
-    fn advance(&mut self, first: usize, rows: &mut [[R; BESIDE]]);
+    /// Runs [`LANES`] neurons from `first` on over steps `[n][LANES]`: projections become spikes.
+    fn advance(&mut self, first: usize, rows: &mut [[R; LANES]]);
 }
 
 /// The neurons of a hidden layer.
 pub(super) fn neurons<R: Real, K, N: NeuronModel<R>, S>(
-    hidden: &Hidden<R, K, N, S>,
+    hidden: &HiddenLayer<R, K, N, S>,
     parameters: &Parameters<'_, R>,
 ) -> Result<Box<dyn Neurons<R>>, ShapeError> {
-    let groups = hidden.synapses.outputs.div_ceil(BESIDE);
-    let mut normals =
-        vec![Normal { scale: [R::one(); BESIDE], shift: [R::zero(); BESIDE] }; groups];
+    let groups = hidden.synapses.outputs.div_ceil(LANES);
+    let mut normals = vec![Normal { scale: [R::one(); LANES], shift: [R::zero(); LANES] }; groups];
     if let Some(norm) = &hidden.norm {
         let names = ["gamma", "beta", "running_mean", "running_var"];
         let [gamma, beta, mean, var] = names.map(|name| parameters.get(name));
@@ -30,8 +29,8 @@ pub(super) fn neurons<R: Real, K, N: NeuronModel<R>, S>(
             expect("norm's parameters", hidden.synapses.outputs, block.len())?;
         }
         for o in 0..hidden.synapses.outputs {
-            let Normal { scale, shift } = &mut normals[o / BESIDE];
-            let (scale, shift) = (&mut scale[o % BESIDE], &mut shift[o % BESIDE]);
+            let Normal { scale, shift } = &mut normals[o / LANES];
+            let (scale, shift) = (&mut scale[o % LANES], &mut shift[o % LANES]);
             *scale = gamma[o] * norm.inverse_deviation(var[o]);
             *shift = beta[o] - mean[o] * *scale;
         }
@@ -42,8 +41,8 @@ pub(super) fn neurons<R: Real, K, N: NeuronModel<R>, S>(
 /// `z = scale y + shift`
 #[derive(Clone, Copy, Debug)]
 struct Normal<R> {
-    scale: [R; BESIDE],
-    shift: [R; BESIDE],
+    scale: [R; LANES],
+    shift: [R; LANES],
 }
 
 struct Build<'a, R> {
@@ -59,7 +58,7 @@ impl<R: Real> NeuronVisitor<R> for Build<'_, R> {
         expect("neurons' parameters", raw.as_ref().len(), self.raw.len())?;
         raw.as_mut().copy_from_slice(self.raw);
         let neuron = neuron.with_params(raw);
-        let states = vec![[neuron.rest(); BESIDE]; self.normals.len()];
+        let states = vec![[neuron.rest(); LANES]; self.normals.len()];
         Ok(Box::new(Layer { neuron, states, normals: self.normals }))
     }
 }
@@ -67,18 +66,18 @@ impl<R: Real> NeuronVisitor<R> for Build<'_, R> {
 #[derive(Debug)]
 struct Layer<N: Neuron> {
     neuron: N,
-    states: Vec<[N::State; BESIDE]>,
+    states: Vec<[N::State; LANES]>,
     normals: Vec<Normal<N::Real>>,
 }
 
 impl<N: Neuron> Neurons<N::Real> for Layer<N> {
     fn reset(&mut self) {
-        self.states.fill([self.neuron.rest(); BESIDE]);
+        self.states.fill([self.neuron.rest(); LANES]);
     }
 
-    fn advance(&mut self, first: usize, rows: &mut [[N::Real; BESIDE]]) {
+    fn advance(&mut self, first: usize, rows: &mut [[N::Real; LANES]]) {
         let Self { neuron, states, normals } = self;
-        let group = first / BESIDE;
+        let group = first / LANES;
         vectorize(
             #[inline(always)]
             || run(neuron, &normals[group], &mut states[group], rows),
@@ -90,15 +89,15 @@ impl<N: Neuron> Neurons<N::Real> for Layer<N> {
 fn run<R: Real, N: Neuron<Real = R>>(
     neuron: &N,
     normal: &Normal<R>,
-    states: &mut [N::State; BESIDE],
-    rows: &mut [[R; BESIDE]],
+    states: &mut [N::State; LANES],
+    rows: &mut [[R; LANES]],
 ) {
     let fires = if neuron.fires() { R::one() } else { R::zero() };
     let mut now = *states;
     for row in rows {
-        for l in 0..BESIDE {
+        for l in 0..LANES {
             let charged = neuron.charge(now[l], normal.scale[l] * row[l] + normal.shift[l]);
-            let spike = fires * step(neuron.drive(charged));
+            let spike = fires * step(neuron.excess(charged));
             now[l] = neuron.reset(charged, spike);
             row[l] = spike;
         }

@@ -1,5 +1,5 @@
 use super::events::Events;
-use super::{BESIDE, Parameters};
+use super::{LANES, Parameters};
 use crate::lanes::{Lanes, vectorize};
 use polychron_core::delay::round_delay;
 use polychron_core::shape::{ShapeError, Synapses, expect};
@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 pub(super) const VECTORS: usize = 14;
 
 /// Outputs whose sums go through all inputs together.
-const OUTPUTS: usize = 4 * BESIDE;
+const OUTPUTS: usize = 4 * LANES;
 
 /// Inputs whose past stays in the first cache while all outputs read it.
 const INPUTS: usize = 32;
@@ -31,8 +31,8 @@ pub(super) struct Projection<R> {
     stride: usize,
     /// `[OUTPUTS][block]`
     sums: Vec<R>,
-    /// `[block][BESIDE]`
-    rows: Vec<[R; BESIDE]>,
+    /// `[block][LANES]`
+    rows: Vec<[R; LANES]>,
 }
 
 /// The synapses of some inputs; kernel elements count as inputs of their own.
@@ -53,7 +53,7 @@ impl<R: Lanes> Projection<R> {
         parameters: &Parameters<'_, R>,
         block: usize,
     ) -> Result<Self, ShapeError> {
-        let Synapses { inputs, outputs, count, taps, .. } = *synapses;
+        let Synapses { inputs, outputs, kernel_count: count, taps, .. } = *synapses;
         let (weights, delays) = (parameters.get("weight"), parameters.get("delay"));
         expect("projection's weights", synapses.weights(), weights.len())?;
         expect("projection's delays", synapses.weights(), delays.len())?;
@@ -82,7 +82,7 @@ impl<R: Lanes> Projection<R> {
             values: vec![R::zero(); inputs * (past + block)],
             stride: past + block,
             sums: vec![R::zero(); OUTPUTS * block],
-            rows: vec![[R::zero(); BESIDE]; block],
+            rows: vec![[R::zero(); LANES]; block],
         })
     }
 
@@ -100,10 +100,10 @@ impl<R: Lanes> Projection<R> {
         self.synapses.taps - 1
     }
 
-    /// Writes the spikes `[n][BESIDE]` of the layer before from neuron `first` on; returns how many there are.
-    pub(super) fn write(&mut self, first: usize, rows: &[[R; BESIDE]]) -> u64 {
+    /// Writes the spikes `[n][LANES]` of the layer before from neuron `first` on; returns how many there are.
+    pub(super) fn write(&mut self, first: usize, rows: &[[R; LANES]]) -> u64 {
         let mut spikes = R::zero();
-        for l in 0..BESIDE.min(self.inputs() - first) {
+        for l in 0..LANES.min(self.inputs() - first) {
             for (to, row) in self.window(first + l).iter_mut().zip(rows) {
                 *to = row[l];
                 spikes += row[l];
@@ -128,8 +128,8 @@ impl<R: Lanes> Projection<R> {
         self.events.shift(n);
     }
 
-    /// Projects the first `n` steps of the window: `each` takes the first output and the sums `[n][BESIDE]` from it on.
-    pub(super) fn project(&mut self, n: usize, mut each: impl FnMut(usize, &mut [[R; BESIDE]])) {
+    /// Projects the first `n` steps of the window: `each` takes the first output and the sums `[n][LANES]` from it on.
+    pub(super) fn project(&mut self, n: usize, mut each: impl FnMut(usize, &mut [[R; LANES]])) {
         if n == 0 {
             return;
         }
@@ -140,7 +140,7 @@ impl<R: Lanes> Projection<R> {
         } else {
             self.events.forget();
         }
-        for first in (0..self.synapses.outputs).step_by(BESIDE) {
+        for first in (0..self.synapses.outputs).step_by(LANES) {
             if by_events {
                 self.events.read(first, &mut self.rows[..n]);
             } else {
@@ -169,7 +169,7 @@ impl<R: Lanes> Projection<R> {
     /// Finds the inputs that are not silent. Returns how many values would have to be sent, and how many inputs are active.
     #[inline(always)]
     fn find_active(&mut self, n: usize) -> (usize, usize) {
-        let (past, count) = (self.past(), self.synapses.count);
+        let (past, count) = (self.past(), self.synapses.kernel_count);
         let (mut sent, mut active) = (0, 0);
         for group in &mut self.groups {
             group.active.clear();
@@ -202,7 +202,7 @@ impl<R: Lanes> Projection<R> {
         });
     }
 
-    /// The sums `[n][BESIDE]` of the outputs from `first` on.
+    /// The sums `[n][LANES]` of the outputs from `first` on.
     fn read(&mut self, first: usize, n: usize) {
         let block = self.rows.len();
         for (t, row) in self.rows[..n].iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-use super::BESIDE;
+use super::LANES;
 use crate::lanes::vectorize;
 use polychron_core::loss::{Loss, softmax};
 use polychron_core::neuron::{Li, Neuron};
@@ -10,8 +10,8 @@ pub(super) struct Readout<R> {
     li: Li<R>,
     loss: Loss,
     classes: usize,
-    /// Steps by which the utterance has grown at the readout.
-    grown: usize,
+    /// Steps by which the utterance has padding at the readout.
+    padding: usize,
     /// Projections `[block][classes]`, then what a step adds to the scores.
     values: Vec<R>,
     membrane: Vec<R>,
@@ -22,7 +22,7 @@ pub(super) struct Readout<R> {
 }
 
 impl<R: Real> Readout<R> {
-    pub(super) fn new(li: Li<R>, loss: Loss, classes: usize, block: usize, grown: usize) -> Self {
+    pub(super) fn new(li: Li<R>, loss: Loss, classes: usize, block: usize, padding: usize) -> Self {
         let zeros = |n| vec![R::zero(); n];
         Self {
             values: zeros(block * classes),
@@ -33,12 +33,12 @@ impl<R: Real> Readout<R> {
             li,
             loss,
             classes,
-            grown,
+            padding,
         }
     }
 
-    pub(super) fn grown(&self) -> usize {
-        self.grown
+    pub(super) fn padding(&self) -> usize {
+        self.padding
     }
 
     pub(super) fn scores(&self) -> &[R] {
@@ -52,9 +52,9 @@ impl<R: Real> Readout<R> {
         self.steps = 0;
     }
 
-    /// Takes projections `[n][BESIDE]` of the classes from `first` on.
-    pub(super) fn write(&mut self, first: usize, rows: &[[R; BESIDE]]) {
-        let width = BESIDE.min(self.classes - first);
+    /// Takes projections `[n][LANES]` of the classes from `first` on.
+    pub(super) fn write(&mut self, first: usize, rows: &[[R; LANES]]) {
+        let width = LANES.min(self.classes - first);
         for (to, row) in self.values.chunks_exact_mut(self.classes).zip(rows) {
             to[first..first + width].copy_from_slice(&row[..width]);
         }
@@ -76,7 +76,7 @@ impl<R: Real> Readout<R> {
                 [*v] = li.charge([*v], *x);
                 *x = *v;
             }
-            if *loss == Loss::Sum {
+            if *loss == Loss::SoftmaxSum {
                 softmax(x);
             }
             self.steps += 1;

@@ -8,7 +8,7 @@ use polychron_core::neuron::{Li, Lif};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{Batch, Hidden, Network, Output, Recipe, Tensor, Trainer};
+use polychron_core::train::{Batch, HiddenLayer, Network, ReadoutLayer, Recipe, Tensor, Trainer};
 use polychron_cpu::{Algorithm, Cpu};
 use polychron_datasets::digits;
 use safetensors::SafeTensors;
@@ -23,7 +23,7 @@ fn f64s(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
 
 fn network() -> Network<f64, AnyKernel, Lif<f64>, AnySurrogate<f64>> {
     let tau = (10.05 + 1e-9) / 10.0;
-    let hidden = [(48, 64), (64, 64)].map(|(i, o)| Hidden {
+    let hidden = [(48, 64), (64, 64)].map(|(i, o)| HiddenLayer {
         synapses: Synapses::new(i, o, TAPS),
         kernel: AnyKernel::Gauss,
         norm: Some(BatchNorm::default()),
@@ -33,12 +33,12 @@ fn network() -> Network<f64, AnyKernel, Lif<f64>, AnySurrogate<f64>> {
     });
     Network {
         hidden: hidden.to_vec(),
-        output: Output {
+        output: ReadoutLayer {
             synapses: Synapses::new(64, 10, TAPS),
             kernel: AnyKernel::Gauss,
             readout: Li::new(tau),
         },
-        loss: Loss::Sum,
+        loss: Loss::SoftmaxSum,
     }
 }
 
@@ -81,7 +81,7 @@ fn follow(bytes: &[u8], algorithm: Algorithm) {
     let mut worst = 0.0f64;
     for (n, (batch, &expected)) in items.chunks_exact(64).zip(&losses).enumerate() {
         let batch: Vec<usize> = batch.iter().filter_map(|&i| usize::try_from(i).ok()).collect();
-        let dense = polychron_datasets::Batch::assemble(&data, &batch, Some(STEPS)).unwrap();
+        let dense = polychron_datasets::DenseBatch::assemble(&data, &batch, Some(STEPS)).unwrap();
         let x: Vec<f64> = dense.x.iter().map(|&x| x.into()).collect();
         let mut targets = vec![0.0; 10 * batch.len()];
         dense.labels.iter().enumerate().for_each(|(b, &label)| targets[10 * b + label] = 1.0);

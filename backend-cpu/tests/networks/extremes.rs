@@ -13,7 +13,8 @@ use polychron_core::reference::Reference;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Hidden, Kernel, Network, Output, Recipe, Sigma, State, Tensor, TrainError, Trainer,
+    Batch, Delays, HiddenLayer, Network, ReadoutLayer, Recipe, Sigma, State, Tensor, TrainError,
+    Trainer,
 };
 use polychron_cpu::{Algorithm, Cpu, Lanes, Stream};
 use proptest::prelude::*;
@@ -140,10 +141,10 @@ impl Extreme {
 
     fn network<R: Real>(&self) -> Net<R> {
         let synapses = |n: usize| Synapses {
-            count: self.count,
+            kernel_count: self.count,
             ..Synapses::new(self.widths[n], self.widths[n + 1], self.taps)
         };
-        let hidden = (0..2).map(|n| Hidden {
+        let hidden = (0..2).map(|n| HiddenLayer {
             synapses: synapses(n),
             kernel: self.kernel,
             norm: self.norm.then(BatchNorm::default),
@@ -152,7 +153,7 @@ impl Extreme {
             dropout: 0.25,
         });
         let readout = Li::new(R::of(f64::from(self.tau[0])));
-        let output = Output { synapses: synapses(2), kernel: self.kernel, readout };
+        let output = ReadoutLayer { synapses: synapses(2), kernel: self.kernel, readout };
         Network { hidden: hidden.collect(), output, loss: self.loss }
     }
 
@@ -181,7 +182,7 @@ impl Extreme {
 
     /// Steps of the last hidden layer, each layer adding its tail.
     fn spike_steps(&self) -> usize {
-        self.steps + 2 * Synapses::new(1, 1, self.taps).tail
+        self.steps + 2 * Synapses::new(1, 1, self.taps).padding
     }
 
     /// Two evaluations and two steps. Where a step diverges, it says so and leaves the parameters as they were, unless it was the
@@ -196,7 +197,7 @@ impl Extreme {
         let lengths: Vec<_> = (0..self.batch).map(|b| [0, 1, self.steps][b % 3]).collect();
         let lengths = self.lengths.then_some(&lengths[..]);
         let batch = Batch { shape, x: &x, targets: &targets, lengths };
-        for kernel in [Kernel::Training, Kernel::Discrete] {
+        for kernel in [Delays::AsTrained, Delays::Rounded] {
             let (scores, loss) = trainer.model().evaluate(&batch, kernel).ok().unwrap();
             prop_assert!(loss.is_finite(), "loss {loss}");
             prop_assert!(scores.iter().all(|score| score.is_finite()), "{scores:?}");
@@ -286,7 +287,7 @@ fn streaming(neuron: usize, tau: f32, norm: bool) -> Extreme {
         kernel: AnyKernel::Gauss,
         neuron,
         surrogate: "atan",
-        loss: Loss::SpikeCount,
+        loss: Loss::MembraneSum,
         norm,
         detach: true,
         tau: [tau; 2],
@@ -347,7 +348,7 @@ impl<R: Real> NeuronVisitor<R> for Rest {
             std::iter::repeat_n(R::of(1e4), LONG).chain(std::iter::repeat_n(R::zero(), LONG));
         for x in drives {
             let charged = neuron.charge(state, x);
-            let fires = neuron.fires() && neuron.drive(charged) >= R::zero();
+            let fires = neuron.fires() && neuron.excess(charged) >= R::zero();
             state = neuron.reset(charged, if fires { R::one() } else { R::zero() });
             if !state.as_ref().iter().all(|x| x.is_finite()) {
                 return false;

@@ -9,7 +9,7 @@ use polychron_core::num::Real;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{Batch, Hidden, Kernel, Model, Network, Output, State};
+use polychron_core::train::{Batch, Delays, HiddenLayer, Model, Network, ReadoutLayer, State};
 use polychron_cpu::{Cpu, Lanes, Stream};
 use polychron_datasets::digits;
 
@@ -34,13 +34,17 @@ fn model<R: Lanes>(seed: u64, channels: usize) -> Trained<R> {
     let synapses = |l: usize, inputs, outputs| {
         let taps = 1 + draw(10 + l as u64, 20);
         let tail = [0, (taps - 1) / 2, taps + 1][draw(20 + l as u64, 3)];
-        Synapses { count: 1 + draw(30 + l as u64, 2), tail, ..Synapses::new(inputs, outputs, taps) }
+        Synapses {
+            kernel_count: 1 + draw(30 + l as u64, 2),
+            padding: tail,
+            ..Synapses::new(inputs, outputs, taps)
+        }
     };
     let mut inputs = channels;
     let mut hidden = Vec::new();
     for l in 0..draw(0, 4) {
         let outputs = 1 + draw(40 + l as u64, 60);
-        hidden.push(Hidden {
+        hidden.push(HiddenLayer {
             synapses: synapses(l, inputs, outputs),
             kernel: AnyKernel::Gauss,
             norm: (draw(50 + l as u64, 4) > 0).then(BatchNorm::default),
@@ -50,7 +54,7 @@ fn model<R: Lanes>(seed: u64, channels: usize) -> Trained<R> {
         });
         inputs = outputs;
     }
-    let output = Output {
+    let output = ReadoutLayer {
         synapses: synapses(hidden.len(), inputs, 2 + draw(1, 20)),
         kernel: AnyKernel::Gauss,
         readout: Li::new(R::of(2.0)),
@@ -96,7 +100,7 @@ fn evaluate<R: Lanes>(model: &Trained<R>, x: &[R], padding: usize) -> Vec<R> {
         targets: &vec![R::zero(); network.output.synapses.outputs],
         lengths: (padding > 0).then_some(&lengths),
     };
-    model.evaluate(&batch, Kernel::Discrete).unwrap().0
+    model.evaluate(&batch, Delays::Rounded).unwrap().0
 }
 
 /// Compares the scores; returns whether every hidden layer spikes.
@@ -193,7 +197,7 @@ fn spikes_are_counted_to_the_end_of_the_tail() {
         let shape = Shape::new(40, 1, channels);
         let targets = vec![0.0; model.network().output.synapses.outputs];
         let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
-        let layers = model.spikes(&batch, Kernel::Discrete).unwrap();
+        let layers = model.spikes(&batch, Delays::Rounded).unwrap();
         let counts = layers.iter().map(|layer| layer.values.iter().sum::<f64>() as u64);
         let counts: Vec<_> = counts.take(layers.len() - 1).collect();
         assert_eq!(stream.spikes(), counts, "seed {seed}");
@@ -218,7 +222,7 @@ fn digits_are_decided_as_in_the_batch() {
     let model = model::<f32>(7, data.channels);
     let mut stream = Stream::new(&model).unwrap();
     for i in 0..50 {
-        let batch = polychron_datasets::Batch::assemble(&data, &[i * 60], None).unwrap();
+        let batch = polychron_datasets::DenseBatch::assemble(&data, &[i * 60], None).unwrap();
         stream.feed(&batch.x).unwrap();
         let expected = evaluate(&model, &batch.x, 0);
         assert_eq!(decide(stream.finish()), decide(&expected), "item {i}");

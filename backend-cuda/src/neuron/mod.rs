@@ -1,5 +1,5 @@
 use crate::arguments::{self, NeuronModel};
-use crate::backend::{Cuda, Sequence, grown, lengths, same, size};
+use crate::backend::{Cuda, Sequence, lengths, padding, same, size};
 use crate::device::{Buffer, Device, In, Launch, Number, kernels};
 use crate::error::Error;
 use crate::readout::sum_rows;
@@ -145,7 +145,7 @@ struct Checked<'a, R> {
     neuron: AnyNeuron<R>,
     shape: Shape,
     samples: Option<Rc<Buffer<u32>>>,
-    grown: u32,
+    padding: u32,
     params: In<'a, R>,
     held: In<'a, R>,
     mask: In<'a, R>,
@@ -187,7 +187,7 @@ impl<'a, R: Number> Checked<'a, R> {
             neuron: stage.neuron.known(),
             shape,
             samples: cuda.lengths(stage.valid, shape)?,
-            grown: grown(stage.valid),
+            padding: padding(stage.valid),
             params: stage.params.buffer.part(&stage.params.range)?,
             held: held.map_or_else(In::default, |held| held.values.get()),
             mask: stage.mask.map_or_else(In::default, Buffer::get),
@@ -224,7 +224,7 @@ impl<'a, R: Number> Checked<'a, R> {
             surrogate: parameters.map(|p| p.map_or(R::zero(), |(_, value)| value)),
             kind: kind.unwrap_or(0) as u32,
             firing: self.firing,
-            grown: self.grown,
+            padding: self.padding,
             steps: size("steps", self.shape.steps)?,
             batch: size("batch", self.shape.batch)?,
             width: size("width", self.shape.width)?,

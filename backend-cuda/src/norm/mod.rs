@@ -1,9 +1,9 @@
 use crate::arguments::{NormApply, NormBackward, NormFinish, NormStatistics};
-use crate::backend::{Cuda, Sequence, grown, lengths, same, size};
+use crate::backend::{Cuda, Sequence, lengths, padding, same, size};
 use crate::device::{Buffer, Launch, Number, kernels};
 use crate::error::Error;
 use polychron_core::backend::{NormMode, View, ViewMut};
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::shape::{Shape, expect};
 
 /// Neurons and rows of a block, as in `norm.cu`.
@@ -32,7 +32,7 @@ pub(crate) fn statistics<R: Number>(
     cuda: &Cuda,
     norm: &BatchNorm<R>,
     mode: NormMode<'_, Buffer<R>>,
-    valid: Valid<'_>,
+    valid: ValidSteps<'_>,
     y: &Sequence<R>,
     saved: &mut Buffer<R>,
 ) -> Result<(), Error> {
@@ -67,7 +67,7 @@ pub(crate) fn statistics<R: Number>(
         valid: lengths(&samples),
         sums: sums.get_mut(),
         squares: squares.get_mut(),
-        grown: grown(valid),
+        padding: padding(valid),
         steps: size("steps", shape.steps)?,
         batch: size("batch", shape.batch)?,
         width,
@@ -115,7 +115,7 @@ pub(crate) fn backward<R: Number>(
     cuda: &Cuda,
     params: View<'_, Buffer<R>>,
     saved: &Buffer<R>,
-    valid: Valid<'_>,
+    valid: ValidSteps<'_>,
     y: &Sequence<R>,
     d_z: Option<&Sequence<R>>,
     d_y: &mut Sequence<R>,
@@ -141,7 +141,7 @@ pub(crate) fn backward<R: Number>(
         gammas: gammas.get_mut(),
         betas: betas.get_mut(),
         d_params: d_params.buffer.part_mut(&d_params.range)?,
-        grown: grown(valid),
+        padding: padding(valid),
         steps: size("steps", shape.steps)?,
         batch: size("batch", shape.batch)?,
         width: size("width", shape.width)?,

@@ -8,7 +8,7 @@ use crate::device::{Buffer, In, Launch, Number, Out, kernels};
 use crate::error::Error;
 use crate::readout::sum_rows;
 use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
-use polychron_core::delay::{AnyKernel, DelayKernel, Discrete, Gauss, Max, Triangle};
+use polychron_core::delay::{AnyKernel, DelayKernel, Discrete, Gauss, Linear, Max};
 use polychron_core::shape::{Shape, Synapses, expect};
 
 /// How a projection is computed.
@@ -37,7 +37,7 @@ pub fn work<R: Number>(
     input: Shape,
     algorithm: Option<Algorithm>,
 ) -> [Work; 3] {
-    let Synapses { inputs, outputs, count, taps, .. } = *synapses;
+    let Synapses { inputs, outputs, kernel_count: count, taps, .. } = *synapses;
     let output = synapses.output(input);
     let (pairs, batch) = ((inputs * outputs) as f64, input.batch as f64);
     let ends = (input.len() + output.len()) as f64;
@@ -88,7 +88,7 @@ macro_rules! known {
     };
 }
 
-known! { Gauss Max Triangle Discrete }
+known! { Gauss Max Linear Discrete }
 
 /// A projection whose sizes have been checked, with its parameters on the device.
 struct Projection<'a, R> {
@@ -115,7 +115,7 @@ impl<'a, R: Number> Projection<'a, R> {
         let SynapseParams { weights, delays, sigma } = params;
         check_sizes(synapses, [weights.range.len(), delays.range.len(), sigma.range.len()])?;
         size("taps of a kernel", synapses.taps)?;
-        size("kernel elements", synapses.count)?;
+        size("kernel elements", synapses.kernel_count)?;
         Ok(Self {
             synapses: *synapses,
             kernel,
@@ -130,7 +130,7 @@ impl<'a, R: Number> Projection<'a, R> {
 
     /// The parameters as kernels take them, without a block to read from or write to.
     fn taps(&self) -> Taps<'a, R> {
-        let Synapses { inputs, outputs, count, taps, .. } = self.synapses;
+        let Synapses { inputs, outputs, kernel_count: count, taps, .. } = self.synapses;
         Taps {
             weights: self.weights,
             delays: self.delays,
@@ -142,7 +142,7 @@ impl<'a, R: Number> Projection<'a, R> {
             kernel: match self.kernel {
                 AnyKernel::Gauss => 0,
                 AnyKernel::Max => 1,
-                AnyKernel::Triangle => 2,
+                AnyKernel::Linear => 2,
                 AnyKernel::Discrete => 3,
             },
             ..Taps::default()

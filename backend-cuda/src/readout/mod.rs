@@ -1,10 +1,10 @@
 use crate::arguments::{Readout, SumRows};
-use crate::backend::{Cuda, Sequence, grown, lengths, same, size};
+use crate::backend::{Cuda, Sequence, lengths, padding, same, size};
 use crate::device::{Buffer, In, Launch, Number, Out, kernels};
 use crate::error::Error;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
-use polychron_core::norm::Valid;
+use polychron_core::norm::ValidSteps;
 use polychron_core::shape::expect;
 
 const THREADS: u32 = 128;
@@ -13,7 +13,7 @@ pub(crate) fn readout<R: Number>(
     cuda: &Cuda,
     readout: &Li<R>,
     loss: Loss,
-    valid: Valid<'_>,
+    valid: ValidSteps<'_>,
     x: &Sequence<R>,
     targets: Option<&Buffer<R>>,
     scores: &mut Buffer<R>,
@@ -44,15 +44,15 @@ pub(crate) fn readout<R: Number>(
         d_x: d_x
             .filter(|_| targets.is_some())
             .map_or_else(Out::default, |d_x| d_x.values.get_mut()),
-        grown: grown(valid),
+        padding: padding(valid),
         steps: size("steps", shape.steps)?,
         batch: size("batch", batch)?,
         classes: size("classes", classes)?,
         loss: match loss {
-            Loss::Sum => 0,
+            Loss::SoftmaxSum => 0,
             Loss::Mean => 1,
             Loss::Max => 2,
-            Loss::SpikeCount => 3,
+            Loss::MembraneSum => 3,
         },
         rate: readout.rate,
         gain: if readout.decay_input { readout.rate } else { R::one() },

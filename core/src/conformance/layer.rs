@@ -110,7 +110,7 @@ impl Case {
         let mut stage = StageCase::draw(&mut draw, neuron, ATAN, mode, shape);
         stage.lengths =
             plan.lengths.then(|| (0..size.1).map(|b| size.0 * (3 - b % 3) / 3).collect());
-        stage.grown = synapses.tail;
+        stage.padding = synapses.padding;
         if !plan.mask {
             stage.mask = None;
         }
@@ -373,7 +373,7 @@ fn clearance(case: &Case) -> Result<f64, Failure> {
 fn cases<R: Real>() -> Result<Vec<Case>, Failure> {
     let sizes = [
         (Synapses::new(5, 4, 7), (8, 3)),
-        (Synapses { count: 2, tail: 0, ..Synapses::new(3, 5, 6) }, (9, 2)),
+        (Synapses { kernel_count: 2, padding: 0, ..Synapses::new(3, 5, 6) }, (9, 2)),
         (Synapses::new(6, 3, 25), (5, 1)),
         (Synapses::new(19, 17, 9), (21, 3)),
     ];
@@ -392,7 +392,7 @@ fn cases<R: Real>() -> Result<Vec<Case>, Failure> {
         (15, Mode::Step),
         (17, Mode::SmoothHeld),
     ];
-    let kernels = [AnyKernel::Gauss, AnyKernel::Max, AnyKernel::Triangle, AnyKernel::Discrete];
+    let kernels = [AnyKernel::Gauss, AnyKernel::Max, AnyKernel::Linear, AnyKernel::Discrete];
     let mut cases = Vec::new();
     for (s, &(synapses, size)) in sizes.iter().enumerate() {
         for (p, &plan) in plans.iter().enumerate() {

@@ -81,7 +81,7 @@ pub fn what_is_not_finite_is_found<R: Real, B: Conforming<R>>(backend: &B) -> Ve
 /// [`Failure`] where the backend breaks it.
 pub fn new_values_replace_old<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
-    let synapses = Synapses { tail: 0, ..Synapses::new(4, 4, 5) };
+    let synapses = Synapses { padding: 0, ..Synapses::new(4, 4, 5) };
     let mut draw = Draw::<R>::new(6100);
     let mut case = || Case::draw(&mut draw, AnyKernel::Gauss, synapses, (9, 2), Some(0.23), 0);
     let (old, new) = (case(), case());

@@ -139,7 +139,7 @@ fn neuron_cases<R: Real>() -> Result<Vec<Case>, Failure> {
     for neuron in 0..neurons::<R>().len() {
         let mut case = Case::draw::<R>(2, neuron, ATAN, Mode::Step, SHAPE, true)?;
         case.stage.lengths = Some(vec![0, 4, 12]);
-        case.stage.grown = 3;
+        case.stage.padding = 3;
         cases.push(case);
     }
     Ok(cases)

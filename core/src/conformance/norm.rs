@@ -2,7 +2,7 @@ use super::host::{Draw, Host, Output, Part, Problem, agree};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict};
 use crate::backend::NormMode;
-use crate::norm::{BatchNorm, Valid};
+use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
 use crate::shape::Shape;
 use alloc::format;
@@ -63,7 +63,7 @@ struct Case {
     name: String,
     shape: Shape,
     lengths: Option<Vec<usize>>,
-    grown: usize,
+    padding: usize,
     params: Vec<f64>,
     running: Vec<f64>,
     y: Vec<f64>,
@@ -71,8 +71,8 @@ struct Case {
 }
 
 impl Case {
-    fn valid(&self) -> Valid<'_> {
-        Valid { lengths: self.lengths.as_deref(), grown: self.grown }
+    fn valid(&self) -> ValidSteps<'_> {
+        ValidSteps { lengths: self.lengths.as_deref(), padding: self.padding }
     }
 }
 
@@ -87,7 +87,7 @@ fn cases<R: Real>() -> Vec<Case> {
         (Shape::new(51, 7, 67), Some(vec![51, 40, 13, 51, 2, 30, 44]), 1),
     ];
     let mut cases = Vec::new();
-    for ((shape, lengths, grown), seed) in sizes.into_iter().zip(3000..) {
+    for ((shape, lengths, padding), seed) in sizes.into_iter().zip(3000..) {
         for silent in [false, true] {
             let mut draw = Draw::<R>::new(seed);
             let mut y = draw.uniform(shape.len(), -0.5, 2.5);
@@ -97,10 +97,12 @@ fn cases<R: Real>() -> Vec<Case> {
             let running =
                 [draw.uniform(shape.width, -1.0, 1.0), draw.uniform(shape.width, 0.5, 2.0)];
             cases.push(Case {
-                name: format!("{shape:?}, lengths {lengths:?} + {grown}, silent neuron: {silent}"),
+                name: format!(
+                    "{shape:?}, lengths {lengths:?} + {padding}, silent neuron: {silent}"
+                ),
                 shape,
                 lengths: lengths.clone(),
-                grown,
+                padding,
                 params: draw.uniform(2 * shape.width, -1.0, 1.5),
                 running: running.concat(),
                 y,

@@ -3,7 +3,7 @@ use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict};
 use crate::loss::Loss;
 use crate::neuron::Li;
-use crate::norm::Valid;
+use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::shape::Shape;
 use alloc::format;
@@ -123,7 +123,7 @@ impl Problem for Readout<'_> {
     fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let (case, host) = (self.case, Host::<Q, B>::new(backend));
         let li = Li { rate: Q::of(case.rate), decay_input: case.decay_input };
-        let valid = Valid { lengths: case.lengths.as_deref(), grown: 0 };
+        let valid = ValidSteps { lengths: case.lengths.as_deref(), padding: 0 };
         let x = host.sequence(case.shape, &case.x)?;
         let targets = host.buffer(&case.targets)?;
         let mut scores = host.blank(case.targets.len())?;

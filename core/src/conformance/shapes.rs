@@ -7,7 +7,7 @@ use crate::backend::{
 use crate::delay::AnyKernel;
 use crate::loss::Loss;
 use crate::neuron::{AnyNeuron, CubaLif, Li, Lif};
-use crate::norm::{BatchNorm, Valid};
+use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
 use crate::optim::Adam;
 use crate::shape::{Shape, Synapses};
@@ -38,7 +38,7 @@ pub fn memory_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Ver
     Ok(Report::default())
 }
 
-const SYNAPSES: Synapses = Synapses { inputs: 3, outputs: 4, count: 2, taps: 5, tail: 2 };
+const SYNAPSES: Synapses = Synapses { inputs: 3, outputs: 4, kernel_count: 2, taps: 5, padding: 2 };
 const X: Shape = Shape::new(6, 2, 3);
 const Y: Shape = Shape::new(8, 2, 4);
 /// Y with something wrong.
@@ -117,7 +117,7 @@ pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) ->
 /// [`Failure`] where the backend breaks it.
 pub fn norm_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
-    let (norm, valid) = (BatchNorm::default(), Valid::default());
+    let (norm, valid) = (BatchNorm::default(), ValidSteps::default());
     let apply = |[p, saved]: [usize; 2], z: Shape| -> Result<(), Failure> {
         let (p, saved) = (zero_part(&host, p)?, backend.buffer(saved)?);
         let (y, mut z) = (backend.sequence(Y)?, backend.sequence(z)?);
@@ -188,7 +188,7 @@ pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Ver
             surrogate: &surrogate,
             firing: if frozen { Firing::Frozen(&held) } else { Firing::SmoothHeld(&held) },
             mask: Some(&mask),
-            valid: Valid::default(),
+            valid: ValidSteps::default(),
         };
         if back {
             backend.neuron_backward(&stage, &x, &out, &mut d_x, d_params.view_mut())?;
@@ -246,7 +246,7 @@ pub fn layer_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verd
             surrogate: &surrogate,
             firing: Firing::Step,
             mask: None,
-            valid: Valid::default(),
+            valid: ValidSteps::default(),
         };
         let layer = Layer {
             synapses: &SYNAPSES,
@@ -301,8 +301,8 @@ pub fn readout_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Ve
         let (mut scores, targets) = (backend.buffer(scores)?, backend.buffer(targets)?);
         let (x, mut d_x) = (backend.sequence(Y)?, backend.sequence(d_x)?);
         let li = Li::new(R::of(2.0));
-        let (valid, targets, d_x) = (Valid::default(), Some(&targets), Some(&mut d_x));
-        Ok(backend.readout(&li, Loss::Sum, valid, &x, targets, &mut scores, d_x)?)
+        let (valid, targets, d_x) = (ValidSteps::default(), Some(&targets), Some(&mut d_x));
+        Ok(backend.readout(&li, Loss::SoftmaxSum, valid, &x, targets, &mut scores, d_x)?)
     };
     run([8, 8], Y)?;
     for wrong in [[7, 8], [9, 8], [8, 7], [8, 9]] {

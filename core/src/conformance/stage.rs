@@ -6,7 +6,7 @@ use crate::backend::{Firing, NeuronStage};
 use crate::neuron::{
     AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
 };
-use crate::norm::Valid;
+use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::reference::Reference;
 use crate::shape::Shape;
@@ -80,7 +80,7 @@ pub(super) struct StageCase {
     pub(super) held: Vec<f64>,
     pub(super) mask: Option<Vec<f64>>,
     pub(super) lengths: Option<Vec<usize>>,
-    pub(super) grown: usize,
+    pub(super) padding: usize,
 }
 
 impl StageCase {
@@ -105,12 +105,12 @@ impl StageCase {
             held: draw.spikes(shape.len(), 0.3),
             mask: Some(draw.mask(shape.batch * shape.width)),
             lengths: Some((0..shape.batch).map(|b| shape.steps * (3 - b % 3) / 3).collect()),
-            grown: 0,
+            padding: 0,
         }
     }
 
-    pub(super) fn valid(&self) -> Valid<'_> {
-        Valid { lengths: self.lengths.as_deref(), grown: self.grown }
+    pub(super) fn valid(&self) -> ValidSteps<'_> {
+        ValidSteps { lengths: self.lengths.as_deref(), padding: self.padding }
     }
 
     pub(super) fn upload<Q: Real, B: Conforming<Q>>(
@@ -201,7 +201,7 @@ impl NeuronVisitor<f64> for Clearance<'_> {
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);
                 let charged = neuron.charge(state, self.x[at]);
-                let u = neuron.drive(charged);
+                let u = neuron.excess(charged);
                 nearest = edges.clone().map(|edge| (u - edge).abs()).fold(nearest, f64::min);
                 let resets = match case.mode {
                     Mode::Step => step(u),

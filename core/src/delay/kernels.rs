@@ -1,4 +1,4 @@
-use super::{BESIDE, DelayKernel, SynapseGradient, Tap, distance, gather, round_delay, spread};
+use super::{DelayKernel, LANES, SynapseGradient, Tap, distance, gather, round_delay, spread};
 use crate::num::Real;
 
 /// A Gaussian of standard deviation `s = |sigma| + 0.27` steps: the paper's training kernel
@@ -20,7 +20,7 @@ pub struct Max;
 ///
 /// `g = max(0, 1 - |u|)`; the gradient of a whole delay is 0, so one that is clamped to an end stays there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Triangle;
+pub struct Linear;
 
 /// One tap of exactly the weight at the rounded delay: what is evaluated and put in firmware. The delay
 /// has no gradient.
@@ -98,7 +98,7 @@ impl<R: Real> DelayKernel<R> for Max {
     }
 }
 
-impl<R: Real> DelayKernel<R> for Triangle {
+impl<R: Real> DelayKernel<R> for Linear {
     #[inline]
     fn width(&self, _sigma: R) -> (R, R) {
         (R::one(), R::zero())
@@ -142,8 +142,8 @@ impl<R: Real> DelayKernel<R> for Discrete {
         SynapseGradient { weight, delay: R::zero(), sigma: R::zero() }
     }
 
-    fn taps_beside(&self, delays: &[R; BESIDE], _sigmas: &[R; BESIDE], out: &mut [[R; BESIDE]]) {
-        out.fill([R::zero(); BESIDE]);
+    fn taps_lanes(&self, delays: &[R; LANES], _sigmas: &[R; LANES], out: &mut [[R; LANES]]) {
+        out.fill([R::zero(); LANES]);
         let taps = out.len();
         for (l, &delay) in delays.iter().enumerate() {
             if let Some(row) = out.get_mut(round_delay(delay, taps)) {
@@ -152,14 +152,14 @@ impl<R: Real> DelayKernel<R> for Discrete {
         }
     }
 
-    fn backward_beside(
+    fn backward_lanes(
         &self,
-        _weights: &[R; BESIDE],
-        delays: &[R; BESIDE],
-        _sigmas: &[R; BESIDE],
-        upstream: &[[R; BESIDE]],
-    ) -> SynapseGradient<[R; BESIDE]> {
-        let zero = [R::zero(); BESIDE];
+        _weights: &[R; LANES],
+        delays: &[R; LANES],
+        _sigmas: &[R; LANES],
+        upstream: &[[R; LANES]],
+    ) -> SynapseGradient<[R; LANES]> {
+        let zero = [R::zero(); LANES];
         let mut weight = zero;
         for (l, &delay) in delays.iter().enumerate() {
             weight[l] =
@@ -176,8 +176,8 @@ pub enum AnyKernel {
     Gauss,
     /// [`Max`]
     Max,
-    /// [`Triangle`]
-    Triangle,
+    /// [`Linear`]
+    Linear,
     /// [`Discrete`]
     Discrete,
 }
@@ -187,12 +187,15 @@ impl AnyKernel {
     pub const ALL: [(&'static str, Self); 4] = [
         ("gauss", Self::Gauss),
         ("max", Self::Max),
-        ("triangle", Self::Triangle),
+        ("linear", Self::Linear),
         ("discrete", Self::Discrete),
     ];
 
     /// The kernel of a name; `None` for an unknown one.
+    ///
+    /// `triangle` means [`AnyKernel::Linear`].
     pub fn from_name(name: &str) -> Option<Self> {
+        let name = if name == "triangle" { "linear" } else { name };
         Self::ALL.iter().find(|(n, _)| *n == name).map(|&(_, kernel)| kernel)
     }
 
@@ -208,7 +211,7 @@ impl<R: Real> DelayKernel<R> for AnyKernel {
         match self {
             Self::Gauss => Gauss.width(sigma),
             Self::Max => Max.width(sigma),
-            Self::Triangle => Triangle.width(sigma),
+            Self::Linear => Linear.width(sigma),
             Self::Discrete => Discrete.width(sigma),
         }
     }
@@ -217,7 +220,7 @@ impl<R: Real> DelayKernel<R> for AnyKernel {
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
         match self {
             Self::Gauss => Gauss.tap(j, delay, width),
-            Self::Max | Self::Triangle => tent(j, delay, width),
+            Self::Max | Self::Linear => tent(j, delay, width),
             Self::Discrete => Discrete.tap(j, delay, width),
         }
     }
@@ -225,7 +228,7 @@ impl<R: Real> DelayKernel<R> for AnyKernel {
     fn reach(&self, width: R) -> R {
         match self {
             Self::Gauss => Gauss.reach(width),
-            Self::Max | Self::Triangle => width,
+            Self::Max | Self::Linear => width,
             Self::Discrete => Discrete.reach(width),
         }
     }
@@ -234,7 +237,7 @@ impl<R: Real> DelayKernel<R> for AnyKernel {
         let width = self.width(sigma).0;
         match self {
             Self::Gauss => spread(|j, d, s| Gauss.tap(j, d, s), width, delay, out),
-            Self::Max | Self::Triangle => spread(tent, width, delay, out),
+            Self::Max | Self::Linear => spread(tent, width, delay, out),
             Self::Discrete => Discrete.taps(delay, sigma, out),
         }
     }
@@ -243,34 +246,34 @@ impl<R: Real> DelayKernel<R> for AnyKernel {
         let width = self.width(sigma);
         match self {
             Self::Gauss => gather(|j, d, s| Gauss.tap(j, d, s), width, weight, delay, upstream),
-            Self::Max | Self::Triangle => gather(tent, width, weight, delay, upstream),
+            Self::Max | Self::Linear => gather(tent, width, weight, delay, upstream),
             Self::Discrete => Discrete.backward(weight, delay, sigma, upstream),
         }
     }
 
     #[inline(always)]
-    fn taps_beside(&self, delays: &[R; BESIDE], sigmas: &[R; BESIDE], out: &mut [[R; BESIDE]]) {
+    fn taps_lanes(&self, delays: &[R; LANES], sigmas: &[R; LANES], out: &mut [[R; LANES]]) {
         match self {
-            Self::Gauss => Gauss.taps_beside(delays, sigmas, out),
-            Self::Max => Max.taps_beside(delays, sigmas, out),
-            Self::Triangle => Triangle.taps_beside(delays, sigmas, out),
-            Self::Discrete => Discrete.taps_beside(delays, sigmas, out),
+            Self::Gauss => Gauss.taps_lanes(delays, sigmas, out),
+            Self::Max => Max.taps_lanes(delays, sigmas, out),
+            Self::Linear => Linear.taps_lanes(delays, sigmas, out),
+            Self::Discrete => Discrete.taps_lanes(delays, sigmas, out),
         }
     }
 
     #[inline(always)]
-    fn backward_beside(
+    fn backward_lanes(
         &self,
-        weights: &[R; BESIDE],
-        delays: &[R; BESIDE],
-        sigmas: &[R; BESIDE],
-        upstream: &[[R; BESIDE]],
-    ) -> SynapseGradient<[R; BESIDE]> {
+        weights: &[R; LANES],
+        delays: &[R; LANES],
+        sigmas: &[R; LANES],
+        upstream: &[[R; LANES]],
+    ) -> SynapseGradient<[R; LANES]> {
         match self {
-            Self::Gauss => Gauss.backward_beside(weights, delays, sigmas, upstream),
-            Self::Max => Max.backward_beside(weights, delays, sigmas, upstream),
-            Self::Triangle => Triangle.backward_beside(weights, delays, sigmas, upstream),
-            Self::Discrete => Discrete.backward_beside(weights, delays, sigmas, upstream),
+            Self::Gauss => Gauss.backward_lanes(weights, delays, sigmas, upstream),
+            Self::Max => Max.backward_lanes(weights, delays, sigmas, upstream),
+            Self::Linear => Linear.backward_lanes(weights, delays, sigmas, upstream),
+            Self::Discrete => Discrete.backward_lanes(weights, delays, sigmas, upstream),
         }
     }
 }

@@ -18,7 +18,7 @@
 
 mod kernels;
 
-pub use kernels::{AnyKernel, Discrete, Gauss, Max, Triangle};
+pub use kernels::{AnyKernel, Discrete, Gauss, Linear, Max};
 
 use crate::num::Real;
 use core::fmt::Debug;
@@ -27,7 +27,7 @@ use core::fmt::Debug;
 const FLOOR: f64 = 1e-7;
 
 /// Synapses that are computed side by side.
-pub const BESIDE: usize = 16;
+pub const LANES: usize = 16;
 
 /// Taps whose bump the backward pass keeps on the stack instead of computing it twice.
 const CACHED: usize = 64;
@@ -87,13 +87,13 @@ pub trait DelayKernel<R: Real>: Debug + Send + Sync {
         gather(|j, d, s| self.tap(j, d, s), self.width(sigma), weight, delay, upstream)
     }
 
-    /// [`taps`](Self::taps) of [`BESIDE`] synapses side by side: `out` is `[K][BESIDE]`. The same numbers, in loops over
+    /// [`taps`](Self::taps) of [`LANES`] synapses side by side: `out` is `[K][LANES]`. The same numbers, in loops over
     /// the synapses, which vectorise.
     #[inline(always)]
-    fn taps_beside(&self, delays: &[R; BESIDE], sigmas: &[R; BESIDE], out: &mut [[R; BESIDE]]) {
-        let mut sums = [R::zero(); BESIDE];
+    fn taps_lanes(&self, delays: &[R; LANES], sigmas: &[R; LANES], out: &mut [[R; LANES]]) {
+        let mut sums = [R::zero(); LANES];
         for (j, row) in out.iter_mut().enumerate() {
-            for l in 0..BESIDE {
+            for l in 0..LANES {
                 row[l] = self.tap(j, delays[l], self.width(sigmas[l]).0).value;
                 sums[l] += row[l];
             }
@@ -102,43 +102,43 @@ pub trait DelayKernel<R: Real>: Debug + Send + Sync {
             *sum = R::one() / (*sum + R::of(FLOOR));
         }
         for row in out {
-            for l in 0..BESIDE {
+            for l in 0..LANES {
                 row[l] *= sums[l];
             }
         }
     }
 
-    /// [`backward`](Self::backward) of [`BESIDE`] synapses side by side: `upstream` is `[K][BESIDE]`. The same numbers.
+    /// [`backward`](Self::backward) of [`LANES`] synapses side by side: `upstream` is `[K][LANES]`. The same numbers.
     #[inline(always)]
-    fn backward_beside(
+    fn backward_lanes(
         &self,
-        weights: &[R; BESIDE],
-        delays: &[R; BESIDE],
-        sigmas: &[R; BESIDE],
-        upstream: &[[R; BESIDE]],
-    ) -> SynapseGradient<[R; BESIDE]> {
-        let zero = [R::zero(); BESIDE];
+        weights: &[R; LANES],
+        delays: &[R; LANES],
+        sigmas: &[R; LANES],
+        upstream: &[[R; LANES]],
+    ) -> SynapseGradient<[R; LANES]> {
+        let zero = [R::zero(); LANES];
         let (mut mass, mut value) = (zero, zero);
         for (j, g) in upstream.iter().enumerate() {
-            for l in 0..BESIDE {
+            for l in 0..LANES {
                 let bump = self.tap(j, delays[l], self.width(sigmas[l]).0).value;
                 mass[l] += bump;
                 value[l] += g[l] * bump;
             }
         }
         let mut found = SynapseGradient { weight: zero, delay: zero, sigma: zero };
-        for l in 0..BESIDE {
+        for l in 0..LANES {
             mass[l] = R::one() / (mass[l] + R::of(FLOOR));
             found.weight[l] = value[l] * mass[l];
         }
         for (j, g) in upstream.iter().enumerate() {
-            for l in 0..BESIDE {
+            for l in 0..LANES {
                 let bump = self.tap(j, delays[l], self.width(sigmas[l]).0);
                 found.delay[l] += (g[l] - found.weight[l]) * bump.d_delay;
                 found.sigma[l] += (g[l] - found.weight[l]) * bump.d_width;
             }
         }
-        for l in 0..BESIDE {
+        for l in 0..LANES {
             let outer = weights[l] * mass[l];
             found.delay[l] *= outer;
             found.sigma[l] *= outer * self.width(sigmas[l]).1;
@@ -242,12 +242,12 @@ pub fn dense_kernel<R: Real>(
         synapses.inputs * synapses.outputs * synapses.taps,
         out.len(),
     )?;
-    if synapses.taps == 0 || synapses.count == 0 {
+    if synapses.taps == 0 || synapses.kernel_count == 0 {
         return Ok(());
     }
     for (n, dense) in out.chunks_exact_mut(synapses.taps).enumerate() {
         dense.fill(R::zero());
-        for e in n * synapses.count..(n + 1) * synapses.count {
+        for e in n * synapses.kernel_count..(n + 1) * synapses.kernel_count {
             kernel.taps(delays[e], sigma[e % sigma.len()], scratch);
             for (to, &x) in dense.iter_mut().zip(scratch.iter()) {
                 *to += weights[e] * x;

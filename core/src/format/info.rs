@@ -1,6 +1,6 @@
 use super::layer::{Block, Layer};
 use super::read::{byte_size, size};
-use super::{LAYERS, Model, PARTS, Weight, section};
+use super::{LAYERS, ModelFile, PARTS, Weight, section};
 
 /// How spikes are delivered. The results are the same, in the integer engine to the bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct LayerInfo {
     pub ram: [usize; 3],
 }
 
-impl<W: Weight> Model<'_, W> {
+impl<W: Weight> ModelFile<'_, W> {
     /// What a layer consists of. Cost: looks at every group.
     pub fn layer(&self, l: usize) -> Option<LayerInfo> {
         let layer = self.layers().get(l)?;

@@ -38,7 +38,7 @@ pub struct Layer<'a> {
     pub(crate) gain: u32,
     pub(crate) gain_shift: u32,
     /// Ticks in which it is still heard after an utterance, the layers before it included.
-    pub(crate) grown: usize,
+    pub(crate) padding: usize,
     pub(crate) blocks: &'a [[u8; BLOCK]],
     pub(crate) neurons: &'a [u8],
     /// From the first table and the first row to the end of the file.
@@ -113,7 +113,7 @@ impl<'a> Layer<'a> {
         keep: 0.0,
         gain: 0,
         gain_shift: 0,
-        grown: 0,
+        padding: 0,
         blocks: &[],
         neurons: &[],
         tables: &[],
@@ -157,7 +157,7 @@ impl<'a> Layer<'a> {
         self.keep = f32::from_bits(word(fields, 16));
         self.gain = word(fields, 20);
         self.gain_shift = u32::from_le_bytes([byte(fields, 24), 0, 0, 0]);
-        self.grown = half_size(fields, 26);
+        self.padding = half_size(fields, 26);
         let unused = if last { reset == 0 } else { self.gain | self.gain_shift == 0 };
         let leaks = if W::CODE == f32::CODE {
             self.keep >= 0.0 && self.keep <= 1.0 && self.leak == 0 && shifts == 0

@@ -1,6 +1,6 @@
 //! The model file: a trained network as firmware reads it, in place.
 //!
-//! The layout is specified in `core/FORMAT.md`. [`Model::parse`] checks a file once and whole: sizes, ranges, every synapse's
+//! The layout is specified in `core/FORMAT.md`. [`ModelFile::parse`] checks a file once and whole: sizes, ranges, every synapse's
 //! target, and that no input can drive an accumulator out of its range. An [`Engine`](crate::infer::Engine) made of the
 //! model then neither indexes out of bounds nor overflows.
 #![deny(
@@ -129,9 +129,9 @@ pub enum Input {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The sum over ticks of the softmax.
-    Softmax,
+    SoftmaxSum,
     /// The sum over ticks.
-    Sum,
+    MembraneSum,
     /// The largest.
     Max,
 }
@@ -139,11 +139,11 @@ pub enum Decision {
 /// A checked model file.
 ///
 /// ```
-/// use polychron_core::format::{Fault, Model};
-/// assert_eq!(<Model>::parse(b"PCN").unwrap_err().fault, Fault::Length);
+/// use polychron_core::format::{Fault, ModelFile};
+/// assert_eq!(<ModelFile>::parse(b"PCN").unwrap_err().fault, Fault::Length);
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Model<'a, W = i8> {
+pub struct ModelFile<'a, W = i8> {
     file: &'a [u8],
     input: Input,
     decision: Decision,
@@ -153,15 +153,15 @@ pub struct Model<'a, W = i8> {
     weights: PhantomData<W>,
 }
 
-impl<'a, W: Weight> Model<'a, W> {
+impl<'a, W: Weight> ModelFile<'a, W> {
     /// Checks a file: a `const` of it turns a bad one into a compile error.
     ///
     /// The check of a few hundred kilobytes takes the compiler some seconds, which it is told to accept:
     /// ```
-    /// # use polychron_core::format::Model;
+    /// # use polychron_core::format::ModelFile;
     /// # const FILE: &[u8] = include_bytes!("../../tests/golden/small.pcn");
     /// #[allow(long_running_const_eval)]
-    /// const MODEL: Model = Model::parse_static(FILE);
+    /// const MODEL: ModelFile = ModelFile::parse_static(FILE);
     /// const RAM: usize = MODEL.ram();
     /// # assert!(RAM > 0);
     /// ```
@@ -169,10 +169,10 @@ impl<'a, W: Weight> Model<'a, W> {
     /// # Panics
     /// For bytes that are no model.
     #[expect(clippy::panic, reason = "a compile error where it is used as it should be")]
-    pub const fn parse_static(file: &'static [u8]) -> Model<'static, W> {
-        match Model::parse(file) {
+    pub const fn parse_static(file: &'static [u8]) -> ModelFile<'static, W> {
+        match ModelFile::parse(file) {
             Ok(model) => model,
-            Err(_) => panic!("not a model file; Model::parse says where and why"),
+            Err(_) => panic!("not a model file; ModelFile::parse says where and why"),
         }
     }
 
@@ -185,7 +185,7 @@ impl<'a, W: Weight> Model<'a, W> {
         let mut model = Self {
             file,
             input: Input::Spikes,
-            decision: Decision::Softmax,
+            decision: Decision::SoftmaxSum,
             layers: [Layer::NONE; LAYERS],
             count: 0,
             memory: Memory::NONE,
@@ -215,8 +215,8 @@ impl<'a, W: Weight> Model<'a, W> {
             _ => return Err(FormatError { offset: 7, fault: Fault::Reserved }),
         };
         self.decision = match byte(header, 27) {
-            0 => Decision::Softmax,
-            1 => Decision::Sum,
+            0 => Decision::SoftmaxSum,
+            1 => Decision::MembraneSum,
             2 => Decision::Max,
             _ => return Err(FormatError { offset: 27, fault: Fault::Reserved }),
         };
@@ -230,20 +230,20 @@ impl<'a, W: Weight> Model<'a, W> {
         ensure!(size(word(header, 28)) == count && !layers.is_empty(), 26, Size);
         let rest = from(entries, count.wrapping_mul(SECTION));
         let mut sections = Sections { entries, rest, len: file.len(), at: 0 };
-        let (mut code, mut grown) = (0u32, 0usize);
+        let (mut code, mut padding) = (0u32, 0usize);
         while let [layer, others @ ..] = layers {
             layer.values = code == 0 && matches!(self.input, Input::Values);
             if let Err(fault) = layer.read::<W>(&mut sections, code, width, others.is_empty()) {
                 return Err(FormatError { offset: sections.at, fault });
             }
             self.memory.place::<W>(layer, others.is_empty());
-            grown = grown.wrapping_add(layer.grown);
-            layer.grown = grown;
+            padding = padding.wrapping_add(layer.padding);
+            layer.padding = padding;
             width = layer.outputs;
             layers = others;
             code = code.wrapping_add(1 << 8);
         }
-        ensure!(half_size(header, 22) == width && half_size(header, 24) == grown, 22, Size);
+        ensure!(half_size(header, 22) == width && half_size(header, 24) == padding, 22, Size);
         match sections.end(width) {
             Ok(()) => Ok(()),
             Err(fault) => Err(FormatError { offset: sections.at, fault }),

@@ -87,15 +87,15 @@ impl Arithmetic for f32 {
 
     fn read_out(layer: &Layer<'_>, decision: Decision, v: &mut [i32], scores: &mut [i32]) {
         let membranes = || v.iter().map(|&v| Self::number(v));
-        let softmax = decision == Decision::Softmax;
+        let softmax = decision == Decision::SoftmaxSum;
         let top = membranes().fold(f32::NEG_INFINITY, f32::max);
         let power = |v: f32| if softmax { Real::exp(v - top) } else { 0.0 };
         let sum = membranes().fold(0.0, |sum, v| sum + power(v));
         for (word, v) in scores.iter_mut().zip(membranes()) {
             let score = Self::number(*word);
             *word = word_of(match decision {
-                Decision::Softmax => score + power(v) / sum,
-                Decision::Sum => score + v,
+                Decision::SoftmaxSum => score + power(v) / sum,
+                Decision::MembraneSum => score + v,
                 Decision::Max => f32::max(score, v),
             });
         }

@@ -102,8 +102,8 @@ impl Arithmetic for i8 {
     #[inline(never)]
     fn read_out(layer: &Layer<'_>, decision: Decision, v: &mut [i32], scores: &mut [i32]) {
         match decision {
-            Decision::Softmax => softmax(layer, v, scores),
-            Decision::Sum => {
+            Decision::SoftmaxSum => softmax(layer, v, scores),
+            Decision::MembraneSum => {
                 scores.iter_mut().zip(&*v).for_each(|(sum, &v)| *sum = sum.saturating_add(v));
             }
             Decision::Max => {

@@ -1,15 +1,17 @@
 use core::fmt;
 
-/// The state of a network, of the sizes that its [`Model`](crate::format::Model) names: membranes and scores, sums that are yet
+/// The state of a network, of the sizes that its [`ModelFile`](crate::format::ModelFile) names: membranes and scores, sums that are yet
 /// to arrive, and past spikes.
 #[derive(Clone, Copy, Debug)]
-pub struct State<const WORDS: usize, const HALVES: usize, const BYTES: usize> {
+pub struct EngineState<const WORDS: usize, const HALVES: usize, const BYTES: usize> {
     words: [i32; WORDS],
     halves: [i16; HALVES],
     bytes: [u8; BYTES],
 }
 
-impl<const WORDS: usize, const HALVES: usize, const BYTES: usize> State<WORDS, HALVES, BYTES> {
+impl<const WORDS: usize, const HALVES: usize, const BYTES: usize>
+    EngineState<WORDS, HALVES, BYTES>
+{
     /// An empty state.
     pub const fn new() -> Self {
         Self { words: [0; WORDS], halves: [0; HALVES], bytes: [0; BYTES] }
@@ -17,7 +19,7 @@ impl<const WORDS: usize, const HALVES: usize, const BYTES: usize> State<WORDS, H
 }
 
 impl<const WORDS: usize, const HALVES: usize, const BYTES: usize> Default
-    for State<WORDS, HALVES, BYTES>
+    for EngineState<WORDS, HALVES, BYTES>
 {
     fn default() -> Self {
         Self::new()
@@ -26,11 +28,11 @@ impl<const WORDS: usize, const HALVES: usize, const BYTES: usize> Default
 
 /// A state in memory of one's own.
 pub struct Memory<'s> {
-    /// [`Model::words`](crate::format::Model::words) numbers, or more.
+    /// [`ModelFile::words`](crate::format::ModelFile::words) numbers, or more.
     pub words: &'s mut [i32],
-    /// [`Model::halves`](crate::format::Model::halves) numbers, or more.
+    /// [`ModelFile::halves`](crate::format::ModelFile::halves) numbers, or more.
     pub halves: &'s mut [i16],
-    /// [`Model::bytes`](crate::format::Model::bytes), or more.
+    /// [`ModelFile::bytes`](crate::format::ModelFile::bytes), or more.
     pub bytes: &'s mut [u8],
 }
 
@@ -50,9 +52,9 @@ impl fmt::Debug for Memory<'_> {
 }
 
 impl<'s, const WORDS: usize, const HALVES: usize, const BYTES: usize>
-    From<&'s mut State<WORDS, HALVES, BYTES>> for Memory<'s>
+    From<&'s mut EngineState<WORDS, HALVES, BYTES>> for Memory<'s>
 {
-    fn from(state: &'s mut State<WORDS, HALVES, BYTES>) -> Self {
+    fn from(state: &'s mut EngineState<WORDS, HALVES, BYTES>) -> Self {
         Self { words: &mut state.words, halves: &mut state.halves, bytes: &mut state.bytes }
     }
 }
@@ -69,7 +71,7 @@ pub struct HeapState {
 #[cfg(feature = "alloc")]
 impl HeapState {
     /// An empty state for a model.
-    pub fn new<W: crate::format::Weight>(model: &crate::format::Model<'_, W>) -> Self {
+    pub fn new<W: crate::format::Weight>(model: &crate::format::ModelFile<'_, W>) -> Self {
         Self {
             words: alloc::vec![0; model.words()],
             halves: alloc::vec![0; model.halves()],

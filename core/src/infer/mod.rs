@@ -1,6 +1,6 @@
 //! Inference tick by tick, without an allocator: what firmware runs.
 //!
-//! An [`Engine`] walks a checked [`Model`] file in place. Past spikes of a layer are remembered, as bitmaps and short lists, for
+//! An [`Engine`] walks a checked [`ModelFile`] file in place. Past spikes of a layer are remembered, as bitmaps and short lists, for
 //! as long as the longest delay behind them, and delivered straight into the membranes when they are due; a narrow layer, a readout
 //! say, instead adds them to the sums of the tick in which they arrive. There is no window: utterances may last for ever.
 //!
@@ -24,14 +24,14 @@ mod history;
 mod integer;
 mod memory;
 
-use crate::format::{Block, Decision, GROUP, Input, LAYERS, Layer, Model, WORD, Weight};
+use crate::format::{Block, Decision, GROUP, Input, LAYERS, Layer, ModelFile, WORD, Weight};
 use core::fmt;
 #[doc(hidden)]
 pub use history::Slot;
 use history::{Past, places};
 #[cfg(feature = "alloc")]
 pub use memory::HeapState;
-pub use memory::{Memory, State};
+pub use memory::{EngineState, Memory};
 
 /// What an engine cannot do. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,11 +140,11 @@ pub struct Due<'a> {
 /// A network at work.
 ///
 /// ```
-/// use polychron_core::format::Model;
-/// use polychron_core::infer::{Engine, State};
+/// use polychron_core::format::ModelFile;
+/// use polychron_core::infer::{Engine, EngineState};
 ///
 /// #[allow(long_running_const_eval)]
-/// const MODEL: Model = Model::parse_static(include_bytes!("../../tests/golden/small.pcn"));
+/// const MODEL: ModelFile = ModelFile::parse_static(include_bytes!("../../tests/golden/small.pcn"));
 ///
 /// let mut state = State::<{ MODEL.words() }, { MODEL.halves() }, { MODEL.bytes() }>::new();
 /// let mut engine = Engine::new(&MODEL, &mut state)?;
@@ -156,7 +156,7 @@ pub struct Due<'a> {
 /// ```
 #[derive(Debug)]
 pub struct Engine<'a, W = i8> {
-    model: &'a Model<'a, W>,
+    model: &'a ModelFile<'a, W>,
     memory: Memory<'a>,
     /// The place of this tick in every layer's history or ring.
     now: [u16; LAYERS],
@@ -169,7 +169,10 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
     ///
     /// # Errors
     /// [`EngineError::Memory`] for a state that is too small.
-    pub fn new(model: &'a Model<'a, W>, state: impl Into<Memory<'a>>) -> Result<Self, EngineError> {
+    pub fn new(
+        model: &'a ModelFile<'a, W>,
+        state: impl Into<Memory<'a>>,
+    ) -> Result<Self, EngineError> {
         let memory: Memory<'_> = state.into();
         for (part, needed, found) in [
             ("words", model.words(), memory.words.len()),
@@ -211,7 +214,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
     /// One tick, in which these channels spike. A channel that is named twice spikes once; in a model of values it has
     /// the value 1. In single precision their order is one of additions.
     ///
-    /// Cost: the synapses of the spikes that arrive, and every neuron. [`Model`]'s file, printed by `inspect`, says how much.
+    /// Cost: the synapses of the spikes that arrive, and every neuron. [`ModelFile`]'s file, printed by `inspect`, says how much.
     ///
     /// # Errors
     /// [`EngineError::Channel`].
@@ -285,7 +288,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         Ok(())
     }
 
-    /// Ends an utterance: [`Model::tail`] silent ticks, in which the layers fall silent one after the other, as they do
+    /// Ends an utterance: [`ModelFile::tail`] silent ticks, in which the layers fall silent one after the other, as they do
     /// behind an utterance in training. [`reset`](Self::reset) comes before the next one.
     pub fn finish(&mut self) {
         for past in 0..self.model.tail() {
@@ -346,7 +349,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
     }
 
     /// The model.
-    pub fn model(&self) -> &'a Model<'a, W> {
+    pub fn model(&self) -> &'a ModelFile<'a, W> {
         self.model
     }
 
@@ -367,7 +370,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
                 *now = u16::try_from(next).unwrap_or(0);
             }
             if l.wrapping_add(1) < layers.len() {
-                let heard = past.is_none_or(|past| past < layer.grown);
+                let heard = past.is_none_or(|past| past < layer.padding);
                 self.fire(layer, l.wrapping_add(1), heard);
             } else if let Some((v, scores)) = self.readout_mut() {
                 W::read_out(layer, decision, v, scores);

@@ -90,7 +90,7 @@ impl<R: Real> Neuron for AdLif<R> {
         }
     }
     #[inline]
-    fn drive(&self, [h, _]: [R; 2]) -> R {
+    fn excess(&self, [h, _]: [R; 2]) -> R {
         h - self.threshold
     }
     #[inline]

@@ -83,8 +83,8 @@ impl<R: Real> Neuron for CubaLif<R> {
         }
     }
     #[inline]
-    fn drive(&self, [h, _]: [R; 2]) -> R {
-        self.lif.drive([h])
+    fn excess(&self, [h, _]: [R; 2]) -> R {
+        self.lif.excess([h])
     }
     #[inline]
     fn reset(&self, [h, i]: [R; 2], s: R) -> [R; 2] {

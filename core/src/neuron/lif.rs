@@ -107,7 +107,7 @@ impl<R: Real> Neuron for Lif<R> {
         }
     }
     #[inline]
-    fn drive(&self, [h]: [R; 1]) -> R {
+    fn excess(&self, [h]: [R; 1]) -> R {
         h - self.threshold
     }
     #[inline]
@@ -183,8 +183,8 @@ impl<R: Real> Neuron for Plif<R> {
         ChargeAdjoint { state: inner.state, params: [d_rate * slope], input: inner.input }
     }
     #[inline]
-    fn drive(&self, charged: [R; 1]) -> R {
-        self.lif.drive(charged)
+    fn excess(&self, charged: [R; 1]) -> R {
+        self.lif.excess(charged)
     }
     #[inline]
     fn reset(&self, charged: [R; 1], s: R) -> [R; 1] {
@@ -263,7 +263,7 @@ impl<R: Real> Neuron for Li<R> {
         }
     }
     #[inline]
-    fn drive(&self, _charged: [R; 1]) -> R {
+    fn excess(&self, _charged: [R; 1]) -> R {
         -R::one()
     }
     #[inline]

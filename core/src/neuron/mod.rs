@@ -121,7 +121,7 @@ pub trait Neuron: Copy + Debug + Send + Sync + 'static {
     ) -> ChargeAdjoint<Self::State, Self::Params, Self::Real>;
     /// Membrane minus a constant threshold: the neuron spikes where this is 0 or more. Its derivative by the membrane is
     /// 1, by everything else 0.
-    fn drive(&self, charged: Self::State) -> Self::Real;
+    fn excess(&self, charged: Self::State) -> Self::Real;
     /// Takes the spike back.
     fn reset(&self, charged: Self::State, spike: Self::Real) -> Self::State;
     /// The adjoint of [`reset`](Self::reset).

@@ -1,4 +1,4 @@
-use super::write::{LayerSpec, Leak, NeuronSpec, Spec, SynapseSpec};
+use super::write::{Decay, LayerSpec, NeuronSpec, Spec, SynapseSpec};
 use crate::backend::LayerOps;
 use crate::delay::{DelayKernel, Discrete, round_delay};
 use crate::format::{Decision, Input, Scheme};
@@ -96,8 +96,8 @@ where
         input: about.input,
         channels: network.synapses().next().map_or(0, |s| s.inputs),
         decision: match network.loss {
-            Loss::Sum => Decision::Softmax,
-            Loss::Mean | Loss::SpikeCount => Decision::Sum,
+            Loss::SoftmaxSum => Decision::SoftmaxSum,
+            Loss::Mean | Loss::MembraneSum => Decision::MembraneSum,
             Loss::Max => Decision::Max,
         },
         labels: about.labels,
@@ -116,7 +116,7 @@ fn layer<'a>(
     keep: f64,
     factor: impl Fn(usize) -> f64,
 ) -> LayerSpec<f32> {
-    let Synapses { inputs, outputs, count, taps, tail } = *synapses;
+    let Synapses { inputs, outputs, kernel_count: count, taps, padding: tail } = *synapses;
     let elements = of("weight").iter().zip(of("delay")).enumerate();
     let synapse = |(e, (&w, &d)): (usize, (&f32, &f32))| {
         let target = e / count / inputs;
@@ -129,7 +129,7 @@ fn layer<'a>(
         tail,
         synapses: elements.map(synapse).collect(),
         neurons: Vec::new(),
-        leak: Leak::Float(keep as f32),
+        leak: Decay::Float(keep as f32),
         soft: false,
         gain: (0, 0),
         scheme: Scheme::Groups { list: 31 },
@@ -174,7 +174,7 @@ impl NeuronVisitor<f32> for Probe<'_> {
         let rest = first(rest);
         let charge = |v: f64, x: f32| first(neuron.charge(state((rest + v) as f32), x)) - rest;
         let (keep, gain) = (charge(1.0, 0.0), charge(0.0, 1.0));
-        let threshold = -f64::from(neuron.drive(state(rest as f32)));
+        let threshold = -f64::from(neuron.excess(state(rest as f32)));
         let near = |a: f64, b: f64| (a - b).abs() < 1e-4 * (1.0 + a.abs());
         let linear = near(charge(0.0, 0.0), 0.0)
             && near(charge(-3.0, 5.0), 5.0 * gain - 3.0 * keep)

@@ -15,4 +15,4 @@ mod write;
 
 pub use fold::{About, FoldError, fold};
 pub use quantize::quantize;
-pub use write::{LayerSpec, Leak, NeuronSpec, Spec, SpecError, SynapseSpec, write};
+pub use write::{Decay, LayerSpec, NeuronSpec, Spec, SpecError, SynapseSpec, write};

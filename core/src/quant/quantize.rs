@@ -1,4 +1,4 @@
-use super::write::{LayerSpec, Leak, NeuronSpec, Spec, SpecError, SynapseSpec};
+use super::write::{Decay, LayerSpec, NeuronSpec, Spec, SpecError, SynapseSpec};
 use crate::format::{Input, RING, ROOM, Scheme, fits};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -77,7 +77,7 @@ fn quantize_layer(
         SynapseSpec { source: s.source, target: s.target, delay: s.delay, weight }
     };
     let synapses = layer.synapses.iter().map(synapse).collect();
-    let Leak::Float(keep) = layer.leak else {
+    let Decay::Float(keep) = layer.leak else {
         return Err(error("leak is quantized already", 0.0));
     };
     let keep = f64::from(keep);
@@ -117,7 +117,7 @@ fn quantize_layer(
         tail: layer.tail,
         synapses,
         neurons: neurons.collect(),
-        leak: Leak::Fixed { factor, shift, bias_shift },
+        leak: Decay::Fixed { factor, shift, bias_shift },
         soft: layer.soft,
         gain,
         scheme,

@@ -1,6 +1,6 @@
 use crate::format::{
-    AHEAD, BLOCK, Decision, FIELDS, FormatError, GROUP, HEADER, Input, LAYERS, MAGIC, Model, PARTS,
-    SECTION, Scheme, TAPS, VERSION, WIDTH, Weight, crc32,
+    AHEAD, BLOCK, Decision, FIELDS, FormatError, GROUP, HEADER, Input, LAYERS, MAGIC, ModelFile,
+    PARTS, SECTION, Scheme, TAPS, VERSION, WIDTH, Weight, crc32,
 };
 use alloc::string::String;
 use alloc::vec;
@@ -38,7 +38,7 @@ pub struct LayerSpec<W> {
     /// One a neuron; none in the readout.
     pub neurons: Vec<NeuronSpec>,
     /// What a membrane keeps from one tick to the next.
-    pub leak: Leak,
+    pub leak: Decay,
     /// Whether a spike subtracts the threshold; otherwise the membrane becomes 0.
     pub soft: bool,
     /// In the integer readout: a membrane times `gain / 2^gain_shift` is in units of 1/32 octave of the softmax.
@@ -71,7 +71,7 @@ pub struct NeuronSpec {
 
 /// What a membrane keeps of itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Leak {
+pub enum Decay {
     /// `v <- (v factor + bias 2^bias_shift) >> shift`
     Fixed {
         /// Below `2^shift`.
@@ -149,7 +149,7 @@ pub fn write<W: Weight>(spec: &Spec<W>) -> Result<Vec<u8>, SpecError> {
     let behind = behind(&sections);
     sections.push((0, vec![0; behind]));
     let file = assemble(spec, inputs, sections);
-    Model::<W>::parse(&file).map_err(SpecError::Format)?;
+    ModelFile::<W>::parse(&file).map_err(SpecError::Format)?;
     Ok(file)
 }
 
@@ -265,8 +265,8 @@ impl<W: Weight> LayerSpec<W> {
             Scheme::Ring { list } => (1, list),
         };
         let (factor, shift, bias_shift, keep) = match self.leak {
-            Leak::Fixed { factor, shift, bias_shift } => (factor, shift, bias_shift, 0.0),
-            Leak::Float(keep) => (0, 0, 0, keep),
+            Decay::Fixed { factor, shift, bias_shift } => (factor, shift, bias_shift, 0.0),
+            Decay::Float(keep) => (0, 0, 0, keep),
         };
         let half = |x: usize| (x as u16).to_le_bytes();
         let mut fields = [half(inputs), half(self.outputs), half(self.taps)].concat();

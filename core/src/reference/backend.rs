@@ -9,7 +9,7 @@ use crate::backend::{
 use crate::delay::{DelayKernel, dense_kernel};
 use crate::loss::Loss;
 use crate::neuron::{Li, Neuron, NeuronModel, NeuronVisitor};
-use crate::norm::{BatchNorm, Valid};
+use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
 use crate::optim::Adam;
 use crate::shape::{Shape, ShapeError, Synapses, expect};
@@ -81,7 +81,7 @@ impl<R: Real> Backend<R> for Reference {
         norm: &BatchNorm<R>,
         params: View<'_, Vec<R>>,
         mode: NormMode<'_, Vec<R>>,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         y: &Block<R>,
         saved: &mut Vec<R>,
         z: &mut Block<R>,
@@ -121,7 +121,7 @@ impl<R: Real> Backend<R> for Reference {
         &self,
         params: View<'_, Vec<R>>,
         saved: &Vec<R>,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         y: &Block<R>,
         d_z: &Block<R>,
         d_y: &mut Block<R>,
@@ -136,7 +136,7 @@ impl<R: Real> Backend<R> for Reference {
         &self,
         li: &Li<R>,
         loss: Loss,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         x: &Block<R>,
         targets: Option<&Vec<R>>,
         scores: &mut Vec<R>,

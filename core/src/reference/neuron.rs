@@ -1,6 +1,6 @@
 use crate::backend::Firing;
 use crate::neuron::Neuron;
-use crate::norm::Valid;
+use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::shape::{Shape, ShapeError, expect};
 use crate::surrogate::{Surrogate, step};
@@ -18,7 +18,7 @@ pub struct NeuronArgs<'a, R, N> {
     /// Dropout mask `[B, N]`.
     pub mask: Option<&'a [R]>,
     /// Steps that count.
-    pub valid: Valid<'a>,
+    pub valid: ValidSteps<'a>,
     /// Shape of the input.
     pub shape: Shape,
 }
@@ -85,7 +85,7 @@ pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);
                 let charged = args.neuron.charge(state, x[at]);
-                let (put_out, resets) = args.fire(at, args.neuron.drive(charged));
+                let (put_out, resets) = args.fire(at, args.neuron.excess(charged));
                 state = args.neuron.reset(charged, resets);
                 spikes[at] = put_out * args.pass(t, b, o);
                 if let Some(v) = membrane.as_mut().and_then(|membrane| membrane.get_mut(at)) {
@@ -123,7 +123,7 @@ pub fn neuron_backward<R: Real, N: Neuron<Real = R>>(
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);
                 let charged = neuron.charge(state, x[at]);
-                let (_, resets) = args.fire(at, neuron.drive(charged));
+                let (_, resets) = args.fire(at, neuron.excess(charged));
                 states.push((state, charged, resets));
                 state = neuron.reset(charged, resets);
             }
@@ -139,7 +139,7 @@ pub fn neuron_backward<R: Real, N: Neuron<Real = R>>(
                 let through_reset = if held { R::zero() } else { reset.spike };
                 let d_spike = d_spikes[at] * args.pass(t, b, o) + through_reset;
                 // The drive is the membrane less a constant.
-                d_charged.as_mut()[0] += d_spike * args.slope(neuron.drive(charged));
+                d_charged.as_mut()[0] += d_spike * args.slope(neuron.excess(charged));
                 let charge = neuron.charge_adjoint(before, x[at], d_charged);
                 d_x[at] = charge.input;
                 d_state = charge.state;

@@ -1,4 +1,4 @@
-use crate::norm::{BatchNorm, Valid};
+use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
 use crate::shape::{Shape, ShapeError, expect};
 
@@ -7,7 +7,7 @@ use crate::shape::{Shape, ShapeError, expect};
 /// # Errors
 /// [`ShapeError`] when a block's size does not fit.
 pub fn norm_statistics<R: Real>(
-    valid: Valid<'_>,
+    valid: ValidSteps<'_>,
     y: &[R],
     shape: Shape,
     mean: &mut [R],
@@ -60,7 +60,7 @@ pub fn norm_apply<R: Real>(
 pub fn norm_backward<R: Real>(
     params: &[R],
     saved: &[R],
-    valid: Valid<'_>,
+    valid: ValidSteps<'_>,
     y: &[R],
     d_z: &[R],
     shape: Shape,
@@ -104,7 +104,7 @@ impl<R: Real> BatchNorm<R> {
     }
 }
 
-fn for_each_valid(valid: Valid<'_>, shape: Shape, o: usize, mut f: impl FnMut(usize)) {
+fn for_each_valid(valid: ValidSteps<'_>, shape: Shape, o: usize, mut f: impl FnMut(usize)) {
     for t in 0..shape.steps {
         for b in 0..shape.batch {
             if t < valid.steps(b, shape.steps) {

@@ -93,7 +93,7 @@ pub fn project_backward<R: Real>(
     }
     d_sigma.fill(R::zero());
     for e in 0..synapses.weights() {
-        let synapse = e / synapses.count;
+        let synapse = e / synapses.kernel_count;
         let upstream = &d_dense[synapse * synapses.taps..(synapse + 1) * synapses.taps];
         let g = kernel.backward(weights[e], delays[e], sigma[e % sigma.len()], upstream);
         d_weights[e] = g.weight;

@@ -1,6 +1,6 @@
 use crate::loss::{Loss, cross_entropy, softmax};
 use crate::neuron::{Li, Neuron};
-use crate::norm::Valid;
+use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::shape::{Shape, ShapeError, expect};
 use alloc::vec;
@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 pub fn readout<R: Real>(
     readout: &Li<R>,
     loss: Loss,
-    valid: Valid<'_>,
+    valid: ValidSteps<'_>,
     (x, shape): (&[R], Shape),
     targets: Option<&[R]>,
     scores: &mut [R],
@@ -36,7 +36,7 @@ pub fn readout<R: Real>(
     for b in 0..shape.batch {
         let steps = valid.steps(b, shape.steps);
         let mut v = membrane(readout, x, shape, b, steps);
-        if loss == Loss::Sum {
+        if loss == Loss::SoftmaxSum {
             v.chunks_exact_mut(classes).for_each(softmax);
         }
         let score = &mut scores[b * classes..(b + 1) * classes];
@@ -74,7 +74,7 @@ fn membrane<R: Real>(readout: &Li<R>, x: &[R], shape: Shape, b: usize, steps: us
     v
 }
 
-/// The scores for the membrane `[steps, C]`, of which [`Loss::Sum`] takes the softmax of every step.
+/// The scores for the membrane `[steps, C]`, of which [`Loss::SoftmaxSum`] takes the softmax of every step.
 fn score_of<R: Real>(loss: Loss, v: &[R], score: &mut [R]) {
     let classes = score.len();
     let start = if loss == Loss::Max && !v.is_empty() { R::neg_infinity() } else { R::zero() };
@@ -96,7 +96,7 @@ fn score_adjoint<R: Real>(loss: Loss, v: &[R], d_score: &[R]) -> Vec<R> {
     let steps = v.len() / classes;
     let mut d_v = vec![R::zero(); v.len()];
     match loss {
-        Loss::Sum => {
+        Loss::SoftmaxSum => {
             for (q, d_row) in v.chunks_exact(classes).zip(d_v.chunks_exact_mut(classes)) {
                 let mean: R = q.iter().zip(d_score).map(|(&q, &d)| q * d).sum();
                 for ((d_v, &q), &d) in d_row.iter_mut().zip(q).zip(d_score) {
@@ -104,7 +104,7 @@ fn score_adjoint<R: Real>(loss: Loss, v: &[R], d_score: &[R]) -> Vec<R> {
                 }
             }
         }
-        Loss::Mean | Loss::SpikeCount => {
+        Loss::Mean | Loss::MembraneSum => {
             let scale =
                 if loss == Loss::Mean { R::one() / R::count(steps.max(1)) } else { R::one() };
             for (at, d) in d_v.iter_mut().enumerate() {

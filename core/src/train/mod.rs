@@ -11,7 +11,7 @@ mod state;
 mod trainer;
 
 pub use error::TrainError;
-pub use model::{Batch, Groups, Kernel, Model, Spikes};
-pub use network::{Hidden, Network, NetworkError, Output};
+pub use model::{Batch, Delays, Groups, Model, Spikes};
+pub use network::{HiddenLayer, Network, NetworkError, ReadoutLayer};
 pub use state::{State, StateError, Tensor};
 pub use trainer::{Recipe, Sigma, StepReport, Trainer};

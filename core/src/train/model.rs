@@ -7,7 +7,7 @@ use crate::backend::{
 use crate::delay::{DelayKernel, Discrete};
 use crate::init::{self, DelayInit};
 use crate::neuron::NeuronModel;
-use crate::norm::Valid;
+use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::rng::Rng;
 use crate::shape::{Shape, ShapeError, expect};
@@ -50,11 +50,11 @@ pub struct Groups<B> {
 
 /// Which kernel spreads the delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kernel {
+pub enum Delays {
     /// The layer's own, as in training.
-    Training,
+    AsTrained,
     /// One tap at the rounded delay.
-    Discrete,
+    Rounded,
 }
 
 /// What one layer put out: spikes `[T, B, N]`, or the readout's projection in the last.
@@ -129,17 +129,17 @@ where
     ///
     /// # Errors
     /// What the backend reports, a [`ShapeError`] for a batch that does not fit among it.
-    pub fn evaluate(&self, batch: &Batch<'_, R>, kernel: Kernel) -> Result<(Vec<R>, R), B::Error> {
-        self.forward(batch, kernel, |_, _| Ok(()))
+    pub fn evaluate(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<(Vec<R>, R), B::Error> {
+        self.forward(batch, delays, |_, _| Ok(()))
     }
 
     /// What every layer puts out for a batch, the readout's projection last; as [`Model::evaluate`].
     ///
     /// # Errors
     /// As [`Model::evaluate`].
-    pub fn spikes(&self, batch: &Batch<'_, R>, kernel: Kernel) -> Result<Vec<Spikes<R>>, B::Error> {
+    pub fn spikes(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<Vec<Spikes<R>>, B::Error> {
         let mut all = Vec::new();
-        self.forward(batch, kernel, |backend, sequence| {
+        self.forward(batch, delays, |backend, sequence| {
             let shape = backend.shape(sequence);
             let mut values = vec![R::zero(); shape.len()];
             backend.download_sequence(sequence, &mut values)?;
@@ -152,28 +152,28 @@ where
     fn forward(
         &self,
         batch: &Batch<'_, R>,
-        kernel: Kernel,
+        delays: Delays,
         mut look: impl FnMut(&B, &B::Sequence) -> Result<(), B::Error>,
     ) -> Result<(Vec<R>, R), B::Error> {
         self.check(batch)?;
         let Self { backend, network, layout, values, .. } = self;
         let mut x = backend.sequence(batch.shape)?;
         backend.upload_sequence(batch.x, &mut x)?;
-        let mut valid = Valid { lengths: batch.lengths, grown: 0 };
+        let mut valid = ValidSteps { lengths: batch.lengths, padding: 0 };
         for (l, hidden) in network.hidden.iter().enumerate() {
-            valid = valid.grow(hidden.synapses.tail);
+            valid = valid.grow(hidden.synapses.padding);
             let shape = hidden.synapses.output(backend.shape(&x));
             let mut tape = LayerOps::<R, K, N, S>::tape(backend, shape)?;
             let mut spikes = backend.sequence(shape)?;
             let mode =
                 || NormMode::Running(View::new(&self.running, layout.layers[l].norm.clone()));
-            match kernel {
-                Kernel::Training => {
+            match delays {
+                Delays::AsTrained => {
                     let kernel = &hidden.kernel;
                     let layer = layer(network, layout, values, l, kernel, None, valid);
                     backend.layer_forward(&layer, mode(), &x, &mut tape, &mut spikes)?;
                 }
-                Kernel::Discrete => {
+                Delays::Rounded => {
                     let layer = layer(network, layout, values, l, &Discrete, None, valid);
                     backend.layer_forward(&layer, mode(), &x, &mut tape, &mut spikes)?;
                 }
@@ -182,14 +182,14 @@ where
             x = spikes;
         }
         let output = &network.output;
-        valid = valid.grow(output.synapses.tail);
+        valid = valid.grow(output.synapses.padding);
         let mut y = backend.sequence(output.synapses.output(backend.shape(&x)))?;
         let params = self.output_params();
-        match kernel {
-            Kernel::Training => {
+        match delays {
+            Delays::AsTrained => {
                 backend.project(&output.synapses, &output.kernel, params, &x, &mut y)?
             }
-            Kernel::Discrete => backend.project(&output.synapses, &Discrete, params, &x, &mut y)?,
+            Delays::Rounded => backend.project(&output.synapses, &Discrete, params, &x, &mut y)?,
         }
         look(backend, &y)?;
         let mut targets = backend.buffer(batch.targets.len())?;
@@ -251,7 +251,7 @@ where
         let mut tensors = Vec::new();
         for (l, (synapses, parts)) in self.network.synapses().zip(&self.layout.layers).enumerate() {
             let layer = layer_name(l, self.network.hidden.len());
-            let shape = [synapses.outputs, synapses.inputs, synapses.count];
+            let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
             let mut push = |name: &str, shape: &[usize], block: &[R]| {
                 if !block.is_empty() {
                     tensors.push(Tensor {
@@ -288,7 +288,7 @@ where
         let hidden = self.network.hidden.len();
         for (l, (synapses, parts)) in self.network.synapses().zip(&self.layout.layers).enumerate() {
             let from = TensorReader { state, layer: layer_name(l, hidden) };
-            let shape = [synapses.outputs, synapses.inputs, synapses.count];
+            let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
             from.read("weight", &shape, &mut host.weights[parts.synapses.clone()])?;
             let delays = &mut host.delays[parts.synapses.clone()];
             from.read("delay", &shape, delays)?;
@@ -316,7 +316,7 @@ pub(super) fn layer<'a, R: Real, K, K2, N, S, Buf, Q>(
     l: usize,
     kernel: &'a K2,
     mask: Option<&'a Buf>,
-    valid: Valid<'a>,
+    valid: ValidSteps<'a>,
 ) -> Layer<'a, R, K2, N, S, Buf, Q> {
     let hidden = &network.hidden[l];
     let parts = &layout.layers[l];

@@ -10,7 +10,7 @@ use core::ops::Range;
 
 /// A hidden layer: delayed projection, batch norm, neurons, dropout.
 #[derive(Clone, Debug)]
-pub struct Hidden<R, K, N, S> {
+pub struct HiddenLayer<R, K, N, S> {
     /// Dimensions of the projection.
     pub synapses: Synapses,
     /// Delay kernel used in training.
@@ -27,7 +27,7 @@ pub struct Hidden<R, K, N, S> {
 
 /// The last layer: delayed projection and leaky integrators, one a class.
 #[derive(Clone, Debug)]
-pub struct Output<R, K> {
+pub struct ReadoutLayer<R, K> {
     /// Dimensions of the projection.
     pub synapses: Synapses,
     /// Delay kernel used in training.
@@ -39,10 +39,10 @@ pub struct Output<R, K> {
 /// A feed-forward network.
 #[derive(Clone, Debug)]
 pub struct Network<R, K, N, S> {
-    /// Hidden layers, the first one next to the input.
-    pub hidden: Vec<Hidden<R, K, N, S>>,
+    /// HiddenLayer layers, the first one next to the input.
+    pub hidden: Vec<HiddenLayer<R, K, N, S>>,
     /// The readout.
-    pub output: Output<R, K>,
+    pub output: ReadoutLayer<R, K>,
     /// The loss over the readout's membrane.
     pub loss: Loss,
 }
@@ -132,9 +132,12 @@ impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
     pub fn check(&self) -> Result<(), NetworkError> {
         let mut before = None;
         for (layer, s) in self.synapses().enumerate() {
-            for (field, value) in
-                [("inputs", s.inputs), ("outputs", s.outputs), ("taps", s.taps), ("count", s.count)]
-            {
+            for (field, value) in [
+                ("inputs", s.inputs),
+                ("outputs", s.outputs),
+                ("taps", s.taps),
+                ("kernel_count", s.kernel_count),
+            ] {
                 if value == 0 {
                     return Err(NetworkError::Empty { layer, field });
                 }
@@ -144,7 +147,7 @@ impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
                 let all = pairs.and_then(|pairs| pairs.checked_mul(per_pair));
                 all.is_some_and(|all| all <= Self::LARGEST)
             };
-            if !fits(s.count) || !fits(s.taps) {
+            if !fits(s.kernel_count) || !fits(s.taps) {
                 return Err(NetworkError::TooLarge { layer });
             }
             if let Some(expected) = before.filter(|&expected| expected != s.inputs) {

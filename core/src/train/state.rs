@@ -43,7 +43,7 @@ impl<R: Real> State<R> {
         let hidden = network.hidden.len();
         for (l, synapses) in network.synapses().enumerate() {
             let from = TensorReader { state: self, layer: layer_name(l, hidden) };
-            let shape = [synapses.outputs, synapses.inputs, synapses.count];
+            let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
             from.find("weight", &shape, shape.iter().fold(1, |n, &m| n.saturating_mul(m)))?;
         }
         Ok(())

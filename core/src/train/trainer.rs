@@ -1,6 +1,6 @@
 use super::error::TrainError;
 use super::model::{
-    Batch, Groups, Kernel, Model, Spikes, device_groups, host_groups, layer, synapse_params,
+    Batch, Delays, Groups, Model, Spikes, device_groups, host_groups, layer, synapse_params,
 };
 use super::network::Network;
 use super::state::{State, StateError, Tensor, TensorReader};
@@ -11,7 +11,7 @@ use crate::delay::{DelayKernel, Discrete};
 use crate::init::DelayInit;
 use crate::loss::decide;
 use crate::neuron::NeuronModel;
-use crate::norm::Valid;
+use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::optim::Adam;
 use crate::rng::Rng;
@@ -208,7 +208,7 @@ where
     /// # Errors
     /// What the backend reports.
     pub fn evaluate(&self, batch: &Batch<'_, R>) -> Result<(Vec<R>, R), B::Error> {
-        self.model.evaluate(batch, Kernel::Discrete)
+        self.model.evaluate(batch, Delays::Rounded)
     }
 
     /// As [`Model::spikes`] with rounded delays.
@@ -216,7 +216,7 @@ where
     /// # Errors
     /// What the backend reports.
     pub fn spikes(&self, batch: &Batch<'_, R>) -> Result<Vec<Spikes<R>>, B::Error> {
-        self.model.spikes(batch, Kernel::Discrete)
+        self.model.spikes(batch, Delays::Rounded)
     }
 
     /// Everything needed to go on later, bit for bit: the model's tensors, and Adam's moments as `adam.first.GROUP` and
@@ -351,11 +351,11 @@ where
         backend.upload_sequence(batch.x, &mut space.x)?;
         backend.upload(batch.targets, &mut space.targets)?;
         let rng = Rng::new(self.seed, DROPOUT).fork(self.step);
-        let mut valid = Valid { lengths: batch.lengths, grown: 0 };
+        let mut valid = ValidSteps { lengths: batch.lengths, padding: 0 };
         let mut x = &space.x;
         for (l, at) in space.hidden.iter_mut().enumerate() {
             let hidden = &network.hidden[l];
-            valid = valid.grow(hidden.synapses.tail);
+            valid = valid.grow(hidden.synapses.padding);
             at.mask = None;
             if hidden.dropout > 0.0 {
                 let len = batch.shape.batch * hidden.synapses.outputs;
@@ -373,7 +373,7 @@ where
         backend.readout(
             &output.readout,
             network.loss,
-            valid.grow(output.synapses.tail),
+            valid.grow(output.synapses.padding),
             &space.y,
             Some(&space.targets),
             &mut space.scores,
@@ -388,7 +388,7 @@ where
     ) -> Result<(), B::Error> {
         let Model { backend, network, layout, values, .. } = &self.model;
         let gradients = &mut self.gradients;
-        let mut grown: usize = network.hidden.iter().map(|h| h.synapses.tail).sum();
+        let mut padding: usize = network.hidden.iter().map(|h| h.synapses.padding).sum();
         let Workspace { x: input, hidden, d_y, .. } = space;
         let output = &network.output;
         let params = self.model.output_params();
@@ -411,7 +411,7 @@ where
         for l in (0..hidden.len()).rev() {
             let (before, from) = hidden.split_at_mut(l);
             let at = &mut from[0];
-            let valid = Valid { lengths: batch.lengths, grown };
+            let valid = ValidSteps { lengths: batch.lengths, padding };
             let kernel = &network.hidden[l].kernel;
             let layer = layer(network, layout, values, l, kernel, at.mask.as_ref(), valid);
             let parts = &layout.layers[l];
@@ -429,7 +429,7 @@ where
                 None => (&*input, None),
             };
             backend.layer_backward(&layer, x, &at.tape, &mut at.d_spikes, into, d_x)?;
-            grown -= network.hidden[l].synapses.tail;
+            padding -= network.hidden[l].synapses.padding;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use polychron_core::backend::{
 use polychron_core::delay::{AnyKernel, round_delay};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, Li, Lif};
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::{AnySurrogate, Atan};
@@ -254,9 +254,16 @@ where
         let targets = upload(backend, &case.targets)?;
         let mut scores = backend.buffer(case.targets.len())?;
         let mut d_y = if case.train { Some(backend.sequence(shape)?) } else { None };
-        let (li, valid, wanted) = (Li::new(case.tau), Valid::default(), d_y.as_mut());
-        let loss =
-            backend.readout(&li, Loss::Sum, valid, &y, Some(&targets), &mut scores, wanted)?;
+        let (li, valid, wanted) = (Li::new(case.tau), ValidSteps::default(), d_y.as_mut());
+        let loss = backend.readout(
+            &li,
+            Loss::SoftmaxSum,
+            valid,
+            &y,
+            Some(&targets),
+            &mut scores,
+            wanted,
+        )?;
         self.tensors.insert(format!("l{l}.conv"), sequence(backend, &y)?);
         self.tensors.insert("score".into(), buffer(backend, &scores, case.targets.len())?);
         self.tensors.insert("loss".into(), vec![loss]);
@@ -336,7 +343,7 @@ where
                 surrogate: &self.surrogate,
                 firing: Firing::Step,
                 mask: self.blocks[l].mask.as_ref(),
-                valid: Valid::default(),
+                valid: ValidSteps::default(),
             },
         }
     }

@@ -5,7 +5,7 @@ use polychron_core::backend::{
 use polychron_core::delay::DelayKernel;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{Li, NeuronModel};
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Adam;
 use polychron_core::reference::{Block, Reference};
 use polychron_core::rng::Rng;
@@ -81,8 +81,8 @@ impl Wrong {
         self.fault == fault
     }
 
-    fn valid<'a>(&self, valid: Valid<'a>) -> Valid<'a> {
-        if self.is(Fault::NoLengths) { Valid::default() } else { valid }
+    fn valid<'a>(&self, valid: ValidSteps<'a>) -> ValidSteps<'a> {
+        if self.is(Fault::NoLengths) { ValidSteps::default() } else { valid }
     }
 }
 
@@ -152,7 +152,7 @@ impl Backend<f64> for Wrong {
         norm: &BatchNorm<f64>,
         params: View<'_, Vec<f64>>,
         mode: NormMode<'_, Vec<f64>>,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         y: &Block<f64>,
         saved: &mut Vec<f64>,
         z: &mut Block<f64>,
@@ -176,7 +176,7 @@ impl Backend<f64> for Wrong {
         &self,
         params: View<'_, Vec<f64>>,
         saved: &Vec<f64>,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         y: &Block<f64>,
         d_z: &Block<f64>,
         d_y: &mut Block<f64>,
@@ -196,7 +196,7 @@ impl Backend<f64> for Wrong {
         &self,
         li: &Li<f64>,
         loss: Loss,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         x: &Block<f64>,
         targets: Option<&Vec<f64>>,
         scores: &mut Vec<f64>,

@@ -8,7 +8,7 @@ use polychron_core::backend::{
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, Li, NeuronModel};
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::reference::{Block, Reference};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
@@ -17,7 +17,7 @@ use std::ops::Range;
 
 /// A hidden layer with its parameters.
 #[derive(Clone)]
-struct Hidden {
+struct HiddenLayer {
     synapses: Synapses,
     kernel: AnyKernel,
     blocks: [Vec<f64>; 3],
@@ -36,10 +36,10 @@ fn all(block: &[f64]) -> Range<usize> {
     0..block.len()
 }
 
-impl Hidden {
+impl HiddenLayer {
     fn with_layer<T>(
         &self,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         f: impl FnOnce(Layer<'_, f64, AnyKernel, AnyNeuron<f64>, Atan<f64>, Vec<f64>, Block<f64>>) -> T,
     ) -> T {
         let mut params = vec![0.0; self.neuron.param_count()];
@@ -65,7 +65,7 @@ impl Hidden {
     }
 
     /// `running` statistics normalise where they are given, else the batch's.
-    fn forward(&self, valid: Valid<'_>, x: &Block<f64>, running: Option<&Vec<f64>>) -> Pass {
+    fn forward(&self, valid: ValidSteps<'_>, x: &Block<f64>, running: Option<&Vec<f64>>) -> Pass {
         let shape = self.synapses.output(x.shape);
         let mut tracked = vec![0.0; 2 * shape.width];
         let range = all(&tracked);
@@ -87,7 +87,7 @@ impl Hidden {
     /// The gradients by weights, delays, sigma, `[gamma | beta]` and neuron one after the other, and by the input.
     fn backward(
         &self,
-        valid: Valid<'_>,
+        valid: ValidSteps<'_>,
         x: &Block<f64>,
         pass: &Pass,
         d: &Block<f64>,
@@ -121,8 +121,8 @@ fn two_layers_add_their_delays() {
     for (name, neuron) in spiking() {
         for (_, kernel) in AnyKernel::ALL {
             for (first, second, t0) in places(Shape::new(taps, taps, STEPS)).collect::<Vec<_>>() {
-                let layer = |delay: usize| Hidden {
-                    synapses: Synapses { tail: 1, ..Synapses::new(1, 1, taps) },
+                let layer = |delay: usize| HiddenLayer {
+                    synapses: Synapses { padding: 1, ..Synapses::new(1, 1, taps) },
                     kernel,
                     blocks: [vec![WEIGHT], vec![delay as f64], vec![0.0]],
                     norm: None,
@@ -131,7 +131,7 @@ fn two_layers_add_their_delays() {
                 let (one, two) = (layer(first), layer(second));
                 let shape = Shape::new(STEPS, 1, 1);
                 let x = Block { shape, values: impulse(shape, t0, 0, 0) };
-                let valid = Valid::default();
+                let valid = ValidSteps::default();
                 let middle = one.forward(valid, &x, None);
                 let last = two.forward(valid, &middle.spikes, None);
                 let spiked = |block: &Block<f64>| -> Vec<usize> {
@@ -172,12 +172,12 @@ fn busy(
     outputs: usize,
     kernel: AnyKernel,
     neuron: AnyNeuron<f64>,
-) -> Hidden {
-    let synapses = Synapses { count: 2, ..Synapses::new(inputs, outputs, 5) };
+) -> HiddenLayer {
+    let synapses = Synapses { kernel_count: 2, ..Synapses::new(inputs, outputs, 5) };
     let n = synapses.weights();
     let mut norm = vec![1.0; outputs];
     norm.extend(vec![0.4; outputs]);
-    Hidden {
+    HiddenLayer {
         synapses,
         kernel,
         blocks: [
@@ -207,7 +207,7 @@ fn a_change_of_the_input_changes_nothing_before() {
             let run = |x: Vec<f64>| {
                 layers.iter().fold(Block { shape, values: x }, |x, layer| {
                     let running = running(layer.synapses.outputs);
-                    layer.forward(Valid::default(), &x, Some(&running)).spikes
+                    layer.forward(ValidSteps::default(), &x, Some(&running)).spikes
                 })
             };
             let x = random(rng.fork(4), shape.len(), 0.0, 1.0);
@@ -234,7 +234,7 @@ fn a_change_of_the_input_changes_nothing_before() {
 /// Two layers and a readout in batch mode: everything they compute for a batch of samples of these lengths, padded to
 /// `steps`.
 fn train(
-    layers: &[Hidden; 2],
+    layers: &[HiddenLayer; 2],
     samples: &[Vec<f64>],
     width: usize,
     steps: usize,
@@ -249,12 +249,12 @@ fn train(
         }
     }
     let [one, two] = layers;
-    let at = |grown| Valid { lengths: Some(&lengths), grown };
-    let (grown, all) = (one.synapses.tail, one.synapses.tail + two.synapses.tail);
-    let first = one.forward(at(grown), &x, None);
+    let at = |padding| ValidSteps { lengths: Some(&lengths), padding };
+    let (padding, all) = (one.synapses.padding, one.synapses.padding + two.synapses.padding);
+    let first = one.forward(at(padding), &x, None);
     let second = two.forward(at(all), &first.spikes, None);
-    for (pass, grown) in [(&first, grown), (&second, all)] {
-        for (t, b, o) in places(pass.spikes.shape).filter(|&(t, b, _)| t >= lengths[b] + grown) {
+    for (pass, padding) in [(&first, padding), (&second, all)] {
+        for (t, b, o) in places(pass.spikes.shape).filter(|&(t, b, _)| t >= lengths[b] + padding) {
             let spike = pass.spikes.values[pass.spikes.shape.at(t, b, o)];
             assert_eq!(spike, 0.0, "a masked step spikes at {t}, {b}, {o}");
         }
@@ -267,7 +267,7 @@ fn train(
         .readout(&li, loss, at(all), &second.spikes, Some(&targets), &mut scores, Some(&mut d))
         .unwrap();
     let (gradient, d_first) = two.backward(at(all), &first.spikes, &second, &d);
-    let (first_gradient, _) = one.backward(at(grown), &x, &first, &d_first);
+    let (first_gradient, _) = one.backward(at(padding), &x, &first, &d_first);
     [scores, vec![value], first.running, second.running, gradient, first_gradient].concat()
 }
 
@@ -294,12 +294,12 @@ fn a_sample_ends_with_its_tail() {
     let (lengths, shape) = ([STEPS, 3], Shape::new(STEPS, 2, 1));
     for (name, neuron) in spiking() {
         for (tail, delay) in [(0, 0), (0, 1), (2, 2), (2, 3)] {
-            let synapses = Synapses { tail, ..Synapses::new(1, 1, 4) };
+            let synapses = Synapses { padding: tail, ..Synapses::new(1, 1, 4) };
             let blocks = [vec![WEIGHT], vec![delay as f64], vec![0.0]];
             let kernel = AnyKernel::Discrete;
-            let layer = Hidden { synapses, kernel, blocks, norm: None, neuron };
+            let layer = HiddenLayer { synapses, kernel, blocks, norm: None, neuron };
             let x = Block { shape, values: impulse(shape, lengths[1] - 1, 1, 0) };
-            let valid = Valid { lengths: Some(&lengths), grown: tail };
+            let valid = ValidSteps { lengths: Some(&lengths), padding: tail };
             let spikes = layer.forward(valid, &x, None).spikes;
             let mut expected = vec![0.0; spikes.shape.len()];
             if delay <= tail {
@@ -328,7 +328,7 @@ fn a_sample_alone_scores_as_in_its_batch() {
                         x.values[shape.at(n / 3, b, n % 3)] = value;
                     }
                 }
-                let valid = Valid { lengths: Some(&lengths), grown: layer.synapses.tail };
+                let valid = ValidSteps { lengths: Some(&lengths), padding: layer.synapses.padding };
                 let spikes = layer.forward(valid, &x, Some(&running)).spikes;
                 let mut scores = vec![0.0; 4 * samples.len()];
                 let li = Li::new(2.0);

@@ -55,7 +55,11 @@ impl Draw {
     pub(crate) fn synapses(&mut self, inputs: usize, outputs: usize) -> Synapses {
         let taps = 2 + self.below(7);
         let tail = self.pick(&[(taps - 1) / 2, 0, taps - 1]);
-        Synapses { count: 1 + self.below(2), tail, ..Synapses::new(inputs, outputs, taps) }
+        Synapses {
+            kernel_count: 1 + self.below(2),
+            padding: tail,
+            ..Synapses::new(inputs, outputs, taps)
+        }
     }
 
     /// Delays and sigmas of a kernel, as many as the counts say: delays at both edges, at whole and half steps and between;
@@ -139,7 +143,7 @@ fn smooth_at(kernel: AnyKernel, taps: usize, delay: f64, sigma: f64) -> bool {
 pub(crate) const NEURONS: [&str; 6] =
     ["lif", "integrate and fire", "plif", "leaky integrator", "cuba lif", "adlif"];
 
-pub(crate) const KERNELS: [AnyKernel; 3] = [AnyKernel::Gauss, AnyKernel::Triangle, AnyKernel::Max];
+pub(crate) const KERNELS: [AnyKernel; 3] = [AnyKernel::Gauss, AnyKernel::Linear, AnyKernel::Max];
 
 pub(crate) fn neuron(
     kind: usize,

@@ -2,7 +2,7 @@
 
 use crate::check::{Errors, bound, hold};
 use crate::draw::{Draw, KERNELS, all_neurons, all_surrogates};
-use polychron_core::delay::{AnyKernel, Gauss, Max, Triangle};
+use polychron_core::delay::{AnyKernel, Gauss, Linear, Max};
 use polychron_core::gradcheck::{STEP, charge_error, kernel_error, reset_error, surrogate_error};
 use polychron_core::neuron::{
     ChargeAdjoint, Lif, Neuron, NeuronModel, NeuronVisitor, ResetAdjoint,
@@ -36,7 +36,7 @@ pub(crate) fn kernels() -> f64 {
             let concrete = match kernel {
                 AnyKernel::Gauss => kernel_error(&Gauss, element, &upstream, scratch),
                 AnyKernel::Max => kernel_error(&Max, element, &upstream, scratch),
-                _ => kernel_error(&Triangle, element, &upstream, scratch),
+                _ => kernel_error(&Linear, element, &upstream, scratch),
             };
             let error = kernel_error(&kernel, element, &upstream, scratch).max(concrete);
             errors.add(error, || format!("{kernel:?} {element:?} {taps} taps"));
@@ -99,7 +99,7 @@ fn a_neuron_with_its_own_parameters_is_unchanged() {
             let (mut a, mut b) = (neuron.rest(), again.rest());
             for x in [0.7, -0.4, 1.9, 2.5, 0.1] {
                 (a, b) = (neuron.charge(a, x), again.charge(b, x));
-                worst = worst.max((neuron.drive(a) - again.drive(b)).abs());
+                worst = worst.max((neuron.excess(a) - again.excess(b)).abs());
                 (a, b) = (neuron.reset(a, 0.3), again.reset(b, 0.3));
                 let pairs = a.as_ref().iter().zip(b.as_ref());
                 worst = pairs.fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
@@ -124,7 +124,7 @@ struct Wrong {
 enum Mistake {
     None,
     /// The leak's sign.
-    Leak,
+    Decay,
     /// The input counts as undecayed.
     Gain,
     /// The membrane after the spike in place of the one before it.
@@ -166,15 +166,15 @@ impl Neuron for Wrong {
     ) -> ChargeAdjoint<[f64; 1], [f64; 0], f64> {
         let mut adjoint = self.lif.charge_adjoint(state, x, d);
         match self.mistake {
-            Mistake::Leak => adjoint.state = [d[0] * (1.0 + self.lif.rate)],
+            Mistake::Decay => adjoint.state = [d[0] * (1.0 + self.lif.rate)],
             Mistake::Gain => adjoint.input = d[0],
             _ => {}
         }
         adjoint
     }
-    fn drive(&self, charged: [f64; 1]) -> f64 {
+    fn excess(&self, charged: [f64; 1]) -> f64 {
         let factor = if self.mistake == Mistake::Drive { 2.0 } else { 1.0 };
-        factor * self.lif.drive(charged)
+        factor * self.lif.excess(charged)
     }
     fn reset(&self, charged: [f64; 1], s: f64) -> [f64; 1] {
         self.lif.reset(charged, s)
@@ -201,7 +201,7 @@ impl Neuron for Wrong {
 fn wrong_adjoints_are_rejected() {
     for mistake in [
         Mistake::None,
-        Mistake::Leak,
+        Mistake::Decay,
         Mistake::Gain,
         Mistake::AfterReset,
         Mistake::Detach,

@@ -10,7 +10,7 @@ use polychron_core::backend::{
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, Li, Neuron, NeuronModel, NeuronVisitor};
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::reference::{Block, NeuronArgs, Reference, neuron_backward, neuron_forward};
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::{AnySurrogate, Scaled};
@@ -27,7 +27,7 @@ pub(crate) struct Projection {
     sigma: Range<usize>,
 }
 
-struct Hidden {
+struct HiddenLayer {
     projection: Projection,
     norm: Option<(BatchNorm<f64>, Range<usize>)>,
     neuron: AnyNeuron<f64>,
@@ -38,9 +38,9 @@ struct Hidden {
     recorded: Option<Block<f64>>,
     /// With frozen spikes: what the loss takes of the membrane at every step, as the spikes say nothing.
     d_membrane: Option<Vec<f64>>,
-    /// Shape of the output, and the steps by which it has grown.
+    /// Shape of the output, and the steps by which it has padding.
     shape: Shape,
-    grown: usize,
+    padding: usize,
 }
 
 /// What becomes of the last hidden layer's spikes.
@@ -52,13 +52,13 @@ pub(crate) enum End {
         li: Li<f64>,
         loss: Loss,
         targets: Vec<f64>,
-        grown: usize,
+        padding: usize,
     },
 }
 
 /// A network with all that its loss depends on in one vector: the parameters layer by layer, then the input.
 pub(crate) struct Net {
-    hidden: Vec<Hidden>,
+    hidden: Vec<HiddenLayer>,
     end: End,
     lengths: Option<Vec<usize>>,
     shape: Shape,
@@ -72,8 +72,8 @@ pub(crate) struct Builder {
     parts: Vec<Part>,
     point: Vec<f64>,
     pub(crate) shape: Shape,
-    pub(crate) grown: usize,
-    hidden: Vec<Hidden>,
+    pub(crate) padding: usize,
+    hidden: Vec<HiddenLayer>,
 }
 
 impl Builder {
@@ -94,7 +94,7 @@ impl Builder {
         let shared = draw.coin();
         let (delays, sigma) = draw.delays_and_sigma(kernel, synapses.taps, n, shared);
         self.shape = synapses.output(self.shape);
-        self.grown += synapses.tail;
+        self.padding += synapses.padding;
         let bound = 3.0 / (synapses.inputs as f64).sqrt();
         Projection {
             synapses,
@@ -123,7 +123,7 @@ impl Builder {
         let mut params = vec![0.0; neuron.param_count()];
         neuron.write_params(&mut params);
         let params = self.push("neuron", params);
-        self.hidden.push(Hidden {
+        self.hidden.push(HiddenLayer {
             projection,
             norm,
             neuron,
@@ -133,7 +133,7 @@ impl Builder {
             recorded: None,
             d_membrane: None,
             shape: self.shape,
-            grown: self.grown,
+            padding: self.padding,
         });
     }
 
@@ -153,7 +153,7 @@ impl Builder {
 }
 
 pub(crate) fn builder(shape: Shape) -> Builder {
-    Builder { parts: Vec::new(), point: Vec::new(), shape, grown: 0, hidden: Vec::new() }
+    Builder { parts: Vec::new(), point: Vec::new(), shape, padding: 0, hidden: Vec::new() }
 }
 
 impl Projection {
@@ -166,7 +166,7 @@ impl Projection {
     }
 }
 
-impl Hidden {
+impl HiddenLayer {
     fn stage<'a>(
         &'a self,
         at: &'a Vec<f64>,
@@ -182,7 +182,7 @@ impl Hidden {
                 (Some(spikes), Some(_)) => Firing::Frozen(spikes),
             },
             mask: self.mask.as_ref(),
-            valid: Valid { lengths, grown: self.grown },
+            valid: ValidSteps { lengths, padding: self.padding },
         }
     }
 
@@ -232,7 +232,7 @@ impl Hidden {
     /// Spikes before the mask at every step.
     fn record(&self, at: &Vec<f64>, lengths: Option<&[usize]>, tape: &Tape) -> Block<f64> {
         let z = self.normalised(at, tape);
-        let valid = Valid::default();
+        let valid = ValidSteps::default();
         let stage =
             NeuronStage { firing: Firing::Step, mask: None, valid, ..self.stage(at, lengths) };
         let mut spikes = zeros(self.shape);
@@ -248,7 +248,7 @@ impl Hidden {
 }
 
 struct Membranes<'a> {
-    hidden: &'a Hidden,
+    hidden: &'a HiddenLayer,
     params: &'a [f64],
     z: &'a Block<f64>,
     gradients: Option<[&'a mut Vec<f64>; 2]>,
@@ -258,7 +258,7 @@ impl NeuronVisitor<f64> for Membranes<'_> {
     type Output = f64;
 
     fn visit<N: Neuron<Real = f64>>(self, neuron: &N) -> f64 {
-        let Hidden { recorded: Some(spikes), d_membrane: Some(d_membrane), .. } = self.hidden
+        let HiddenLayer { recorded: Some(spikes), d_membrane: Some(d_membrane), .. } = self.hidden
         else {
             return 0.0;
         };
@@ -269,7 +269,7 @@ impl NeuronVisitor<f64> for Membranes<'_> {
             surrogate: &self.hidden.surrogate,
             firing: Firing::Frozen(spikes.values.as_slice()),
             mask: None,
-            valid: Valid::default(),
+            valid: ValidSteps::default(),
             shape: self.z.shape,
         };
         let z = &self.z.values;
@@ -315,7 +315,7 @@ impl Net {
     pub(crate) fn freeze(&mut self, draw: &mut Draw) {
         let lengths = self.lengths.as_deref();
         for hidden in &mut self.hidden {
-            let (shape, valid) = (hidden.shape, Valid { lengths, grown: hidden.grown });
+            let (shape, valid) = (hidden.shape, ValidSteps { lengths, padding: hidden.padding });
             let mut d = draw.block(shape.len(), -1.0, 1.0);
             for (n, d) in d.iter_mut().enumerate() {
                 let (t, b) = (n / shape.width / shape.batch, n / shape.width % shape.batch);
@@ -327,7 +327,7 @@ impl Net {
     }
 
     fn readout(&self, at: &Vec<f64>, spikes: &Block<f64>, d_x: Option<&mut Block<f64>>) -> Value {
-        let End::Readout { projection, li, loss, targets, grown } = &self.end else {
+        let End::Readout { projection, li, loss, targets, padding } = &self.end else {
             unreachable!()
         };
         let mut y = zeros(projection.synapses.output(spikes.shape));
@@ -335,7 +335,7 @@ impl Net {
         Reference
             .project(&projection.synapses, &projection.kernel, params, spikes, &mut y)
             .unwrap();
-        let valid = Valid { lengths: self.lengths(), grown: *grown };
+        let valid = ValidSteps { lengths: self.lengths(), padding: *padding };
         let scores = &mut vec![0.0; targets.len()];
         let value = Reference.readout(li, *loss, valid, &y, Some(targets), scores, d_x).unwrap();
         let max = *loss == Loss::Max;
@@ -403,7 +403,7 @@ impl Net {
     /// The stages that a layer is made of, for the gradient that comes through its membranes.
     fn membranes_backward(
         &self,
-        hidden: &Hidden,
+        hidden: &HiddenLayer,
         tape: &Tape,
         x: &Block<f64>,
         gradient: &mut [f64],
@@ -437,7 +437,7 @@ impl Net {
 
     fn layer_backward(
         &self,
-        hidden: &Hidden,
+        hidden: &HiddenLayer,
         tape: &Tape,
         x: &Block<f64>,
         d_spikes: &Block<f64>,

@@ -75,7 +75,7 @@ fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], loss: Loss, mode: 
         li: Li { decay_input: draw.coin(), ..Li::new(draw.uniform(1.01, 5.0)) },
         loss,
         targets: targets(draw, input.batch, widths[2]),
-        grown: b.grown,
+        padding: b.padding,
     };
     let net = b.finish(draw, input, end);
     recorded(net, draw, mode)

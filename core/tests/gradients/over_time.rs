@@ -5,7 +5,7 @@ use crate::draw::{Draw, all_neurons, all_surrogates};
 use polychron_core::backend::Firing;
 use polychron_core::gradcheck::relative_error;
 use polychron_core::neuron::{Neuron, NeuronModel, NeuronVisitor};
-use polychron_core::norm::Valid;
+use polychron_core::norm::ValidSteps;
 use polychron_core::reference::{NeuronArgs, neuron_backward, neuron_forward};
 use polychron_core::shape::Shape;
 use polychron_core::surrogate::{Surrogate, step};
@@ -25,7 +25,7 @@ struct Stage<'a> {
     mode: Mode,
     surrogate: &'a Watched,
     mask: Option<&'a [f64]>,
-    valid: Valid<'a>,
+    valid: ValidSteps<'a>,
     shape: Shape,
     x: &'a [f64],
     d_spikes: &'a [f64],
@@ -39,8 +39,11 @@ impl Stage<'_> {
     }
 
     fn recorded<N: Neuron<Real = f64>>(&self, neuron: &N) -> Vec<f64> {
-        let all =
-            NeuronArgs { mask: None, valid: Valid::default(), ..self.args(neuron, Firing::Step) };
+        let all = NeuronArgs {
+            mask: None,
+            valid: ValidSteps::default(),
+            ..self.args(neuron, Firing::Step)
+        };
         let mut spikes = vec![0.0; self.x.len()];
         neuron_forward(&all, self.x, &mut spikes, None).unwrap();
         spikes
@@ -85,7 +88,7 @@ impl Stage<'_> {
                     let i = shape.at(t, b, o);
                     let (home_charged, charged) =
                         (at.charge(home, self.x[i]), neuron.charge(state, x[i]));
-                    let (u0, u) = (at.drive(home_charged), neuron.drive(charged));
+                    let (u0, u) = (at.excess(home_charged), neuron.excess(charged));
                     let s0 = if at.fires() { step(u0) } else { 0.0 };
                     let s = if at.fires() { s0 + f(u) - f(u0) } else { 0.0 };
                     home = at.reset(home_charged, s0);
@@ -167,7 +170,7 @@ fn over_time(mode: Mode, name: &str, cases: u32) -> f64 {
                     mode,
                     surrogate: &surrogate,
                     mask: mask.as_deref(),
-                    valid: Valid { lengths: lengths.as_deref(), grown: draw.below(2) },
+                    valid: ValidSteps { lengths: lengths.as_deref(), padding: draw.below(2) },
                     shape,
                     x: &x,
                     d_spikes: &d_spikes,
@@ -234,7 +237,7 @@ fn detached_training_gradient_is_the_held_one() {
             mode: Mode::Held,
             surrogate: &surrogate,
             mask: None,
-            valid: Valid::default(),
+            valid: ValidSteps::default(),
             shape,
             x: &x,
             d_spikes: &d_spikes,

@@ -6,7 +6,7 @@ use polychron_core::backend::Firing;
 use polychron_core::delay::{AnyKernel, dense_kernel};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::reference::{
     NeuronArgs, neuron_forward, norm_apply, norm_backward, norm_statistics, project,
     project_backward, project_input, readout,
@@ -119,7 +119,7 @@ pub(crate) fn projection_along_directions() -> f64 {
         for kernel in KERNELS {
             let mut draw = Draw::new(seed);
             let shape = Shape::new(30, 4, 20);
-            let synapses = Synapses { count: 2, ..Synapses::new(20, 15, 25) };
+            let synapses = Synapses { kernel_count: 2, ..Synapses::new(20, 15, 25) };
             let p = Projection::draw(&mut draw, kernel, shape, synapses);
             let upstream = draw.block(p.synapses.output(p.shape).len(), -1.0, 1.0);
             let mut direction = draw.block(p.point.len(), -1.0, 1.0);
@@ -161,7 +161,7 @@ fn norm_errors(draw: &mut Draw, shape: Shape, whole: bool) -> Errors {
     let norm = BatchNorm::<f64>::default();
     let (n, width) = (shape.len(), shape.width);
     let lengths = draw.lengths(shape);
-    let valid = Valid { lengths: lengths.as_deref(), grown: 0 };
+    let valid = ValidSteps { lengths: lengths.as_deref(), padding: 0 };
     let mut point = draw.block(n, -1.0, 2.0);
     point.extend(draw.block(2 * width, 0.5, 1.5));
     let mut upstream = draw.block(n, -1.0, 1.0);
@@ -209,7 +209,7 @@ pub(crate) fn norm_along_directions() -> f64 {
 }
 
 /// A digest of the steps at which each readout neuron is highest, on which the loss over the maximum depends.
-pub(crate) fn highest_steps(li: &Li<f64>, valid: Valid<'_>, x: &[f64], shape: Shape) -> u64 {
+pub(crate) fn highest_steps(li: &Li<f64>, valid: ValidSteps<'_>, x: &[f64], shape: Shape) -> u64 {
     let mut membrane = vec![0.0; shape.len()];
     let args = NeuronArgs {
         neuron: li,
@@ -255,7 +255,7 @@ pub(crate) fn readouts() -> f64 {
             let mut draw = Draw::new(seed);
             let li = Li { decay_input: draw.coin(), ..Li::new(draw.uniform(1.01, 8.0)) };
             let lengths = draw.lengths(shape);
-            let valid = Valid { lengths: lengths.as_deref(), grown: 0 };
+            let valid = ValidSteps { lengths: lengths.as_deref(), padding: 0 };
             let targets = targets(&mut draw, batch, classes);
             let x = draw.block(shape.len(), -1.0, 1.0);
             let run = |x: &[f64], d_x: Option<&mut [f64]>| {

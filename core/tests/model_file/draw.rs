@@ -1,7 +1,7 @@
 //! Networks drawn from a seed, and the plain loops that say what an engine has to do with them.
 
 use polychron_core::format::{Decision, Input, Scheme};
-use polychron_core::quant::{LayerSpec, Leak, NeuronSpec, Spec, SynapseSpec};
+use polychron_core::quant::{Decay, LayerSpec, NeuronSpec, Spec, SynapseSpec};
 use polychron_core::rng::Rng;
 
 /// A source of small whole numbers.
@@ -74,14 +74,14 @@ pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
             tail: draws.below(4),
             synapses,
             neurons: (0..neurons).map(|_| neuron(&mut draws)).collect(),
-            leak: Leak::Fixed { factor: draws.below(220) as u16, shift: 8, bias_shift },
+            leak: Decay::Fixed { factor: draws.below(220) as u16, shift: 8, bias_shift },
             soft: !last && draws.happens(400),
             gain: if last { (1 + draws.below(50) as u32, 4) } else { (0, 0) },
             scheme: Scheme::Groups { list: 31 },
         });
         inputs = outputs;
     }
-    let decision = draws.pick(&[Decision::Softmax, Decision::Sum, Decision::Max]);
+    let decision = draws.pick(&[Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max]);
     let labels = (0..inputs).map(|class| format!("class {class}")).collect();
     Spec { tick_us: 10_000, input, channels, decision, labels, layers }
 }
@@ -89,7 +89,7 @@ pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
 /// The same network in single precision.
 pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
     let layer = |layer: &LayerSpec<i8>| {
-        let Leak::Fixed { factor, shift, bias_shift } = layer.leak else { unreachable!() };
+        let Decay::Fixed { factor, shift, bias_shift } = layer.leak else { unreachable!() };
         let one = f64::from(1u32 << shift);
         let neuron = |n: &NeuronSpec| NeuronSpec {
             bias: n.bias * f64::from(1u32 << bias_shift) / one,
@@ -107,7 +107,7 @@ pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
             tail: layer.tail,
             synapses: layer.synapses.iter().map(synapse).collect(),
             neurons: layer.neurons.iter().map(neuron).collect(),
-            leak: Leak::Float((f64::from(factor) / one) as f32),
+            leak: Decay::Float((f64::from(factor) / one) as f32),
             soft: layer.soft,
             gain: (0, 0),
             scheme: layer.scheme,
@@ -157,8 +157,8 @@ pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
             if l + 1 == spec.layers.len() {
                 score(spec, layer, v, &mut scores);
                 let half = match layer.leak {
-                    Leak::Fixed { shift, .. } => (1 << shift) >> 1,
-                    Leak::Float(_) => unreachable!(),
+                    Decay::Fixed { shift, .. } => (1 << shift) >> 1,
+                    Decay::Float(_) => unreachable!(),
                 };
                 v.iter_mut().for_each(|v| *v = leak_of(layer, *v, half));
                 continue;
@@ -184,12 +184,12 @@ pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
 }
 
 fn leak(layer: &LayerSpec<i8>, v: i64, bias: i64) -> i64 {
-    let Leak::Fixed { bias_shift, .. } = layer.leak else { unreachable!() };
+    let Decay::Fixed { bias_shift, .. } = layer.leak else { unreachable!() };
     leak_of(layer, v, bias << bias_shift)
 }
 
 fn leak_of(layer: &LayerSpec<i8>, v: i64, plus: i64) -> i64 {
-    let Leak::Fixed { factor, shift, .. } = layer.leak else { unreachable!() };
+    let Decay::Fixed { factor, shift, .. } = layer.leak else { unreachable!() };
     (v * i64::from(factor) + plus) >> shift
 }
 
@@ -203,8 +203,8 @@ fn score(spec: &Spec<i8>, layer: &LayerSpec<i8>, v: &[i64], scores: &mut [i64]) 
     let sum: u64 = v.iter().map(|&v| power(v)).sum();
     for (score, &v) in scores.iter_mut().zip(v) {
         *score = match spec.decision {
-            Decision::Softmax => *score + ((power(v) * ((1 << 31) / sum)) >> 16) as i64,
-            Decision::Sum => *score + v,
+            Decision::SoftmaxSum => *score + ((power(v) * ((1 << 31) / sum)) >> 16) as i64,
+            Decision::MembraneSum => *score + v,
             Decision::Max => v.max(*score),
         };
     }

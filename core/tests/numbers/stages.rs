@@ -4,7 +4,7 @@ use crate::measure::{Case, Draw, Part, Row, all, largest, measure, of};
 use polychron_core::delay::{AnyKernel, dense_kernel};
 use polychron_core::loss::{Loss, cross_entropy, softmax};
 use polychron_core::neuron::Li;
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::optim::Adam;
 use polychron_core::reference;
@@ -66,7 +66,8 @@ fn projections() -> Vec<Row> {
         let (taps, count) = (draw.pick(&[1, 2, 8, 25]), 1 + draw.below(2));
         let (inputs, outputs) = (1 + draw.below(12), 1 + draw.below(6));
         let tail = draw.pick(&[0, (taps - 1) / 2]);
-        let synapses = Synapses { count, tail, ..Synapses::new(inputs, outputs, taps) };
+        let synapses =
+            Synapses { kernel_count: count, padding: tail, ..Synapses::new(inputs, outputs, taps) };
         let shape = Shape::new(draw.pick(&[1, 2, 40]), 1 + draw.below(3), inputs);
         let (n, last) = (synapses.weights(), (taps - 1) as f32);
         let weight = draw.pick(&[1e-3, 1.0, 1e4]);
@@ -98,7 +99,7 @@ struct Norm {
 
 impl Case for Norm {
     fn run<R: Real>(&self) -> Vec<Part<R>> {
-        let (shape, valid) = (self.shape, Valid::default());
+        let (shape, valid) = (self.shape, ValidSteps::default());
         let [y, d_z, params] = [&self.y, &self.d_z, &self.params].map(|x| all::<R>(x));
         let mut saved = vec![R::zero(); 2 * shape.width];
         let (mean, var) = saved.split_at_mut(shape.width);
@@ -153,7 +154,7 @@ impl Case for Readout {
         let (x, targets) = (all::<R>(&self.x), all::<R>(&self.targets));
         let mut scores = vec![R::zero(); targets.len()];
         let mut d_x = vec![R::zero(); x.len()];
-        let (valid, given) = (Valid::default(), Some(&targets[..]));
+        let (valid, given) = (ValidSteps::default(), Some(&targets[..]));
         let into = Some(&mut d_x[..]);
         let found =
             reference::readout(&li, self.loss, valid, (&x, shape), given, &mut scores, into);

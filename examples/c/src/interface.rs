@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_int};
 use core::mem::MaybeUninit;
 use core::{ptr, slice};
-use polychron_core::format::Model;
+use polychron_core::format::ModelFile;
 use polychron_core::infer::{Engine, EngineError, Memory};
 
 type Network = Engine<'static>;
@@ -12,10 +12,10 @@ type Network = Engine<'static>;
 const ALIGNMENT: usize = 8;
 /// In it: the network, its model, then the words, halves and bytes of its state.
 const MODEL_AT: usize = size_of::<Network>();
-const STATE_AT: usize = MODEL_AT + size_of::<Model<'static>>();
+const STATE_AT: usize = MODEL_AT + size_of::<ModelFile<'static>>();
 const _: () = {
-    assert!(align_of::<Network>() <= ALIGNMENT && align_of::<Model>() <= ALIGNMENT);
-    assert!(MODEL_AT.is_multiple_of(align_of::<Model>()));
+    assert!(align_of::<Network>() <= ALIGNMENT && align_of::<ModelFile>() <= ALIGNMENT);
+    assert!(MODEL_AT.is_multiple_of(align_of::<ModelFile>()));
     assert!(STATE_AT.is_multiple_of(align_of::<i32>()));
 };
 
@@ -61,13 +61,13 @@ unsafe fn array<'a, T>(start: *const T, count: usize) -> Result<&'a [T], Error> 
     Ok(unsafe { slice::from_raw_parts(start, count) })
 }
 
-fn needed(model: &Model<'_>) -> usize {
+fn needed(model: &ModelFile<'_>) -> usize {
     STATE_AT.saturating_add(model.ram())
 }
 
 /// # Safety
 /// `memory` is aligned to [`ALIGNMENT`] and begins [`needed`] bytes, which nothing else uses until the network is no longer used.
-unsafe fn place(model: Model<'static>, memory: *mut u8) -> Result<*mut Network, Error> {
+unsafe fn place(model: ModelFile<'static>, memory: *mut u8) -> Result<*mut Network, Error> {
     let (words, halves, bytes) = (model.words(), model.halves(), model.bytes());
     // SAFETY: bytes of the caller's, and 0 is a number whatever its size.
     unsafe { memory.write_bytes(0, needed(&model)) };
@@ -80,7 +80,7 @@ unsafe fn place(model: Model<'static>, memory: *mut u8) -> Result<*mut Network, 
     let halves = unsafe { slice::from_raw_parts_mut(at(halves_at).cast(), halves) };
     // SAFETY: the same, up to the last byte needed.
     let bytes = unsafe { slice::from_raw_parts_mut(at(bytes_at), bytes) };
-    let slot = at(MODEL_AT).cast::<MaybeUninit<Model<'static>>>();
+    let slot = at(MODEL_AT).cast::<MaybeUninit<ModelFile<'static>>>();
     // SAFETY: MODEL_AT fits the alignment; the bytes up to STATE_AT are the model's alone, as long as the network is used.
     let model = unsafe { &mut *slot }.write(model);
     let engine = Engine::new(model, Memory { words, halves, bytes })?;
@@ -96,7 +96,7 @@ unsafe fn place(model: Model<'static>, memory: *mut u8) -> Result<*mut Network, 
 pub unsafe extern "C" fn polychron_memory(file: *const u8, length: usize) -> usize {
     // SAFETY: the file is the caller's to keep.
     let Ok(file) = (unsafe { array(file, length) }) else { return 0 };
-    Model::parse(file).map_or(0, |model| needed(&model))
+    ModelFile::parse(file).map_or(0, |model| needed(&model))
 }
 
 /// # Safety
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn polychron_memory(file: *const u8, length: usize) -> usi
 pub unsafe extern "C" fn polychron_fault(file: *const u8, length: usize) -> usize {
     // SAFETY: the file is the caller's to keep.
     let Ok(file) = (unsafe { array(file, length) }) else { return 0 };
-    <Model>::parse(file).map_or_else(|error| error.offset, |_| usize::MAX)
+    <ModelFile>::parse(file).map_or_else(|error| error.offset, |_| usize::MAX)
 }
 
 /// # Safety
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn polychron_open(
     let open = || {
         // SAFETY: the caller keeps the file for as long as the network is used.
         let file = unsafe { array(file, length) }?;
-        let model = Model::parse(file).map_err(|_| Error::File)?;
+        let model = ModelFile::parse(file).map_err(|_| Error::File)?;
         if memory.is_null() {
             return Err(Error::Null);
         } else if !memory.addr().is_multiple_of(ALIGNMENT) {

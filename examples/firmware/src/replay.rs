@@ -2,7 +2,7 @@
 
 use crate::probe::{region_begin, region_end, stack_depth};
 use crate::recording::Reader;
-use polychron_core::format::Model;
+use polychron_core::format::ModelFile;
 use polychron_core::infer::Engine;
 use semihosting::println;
 
@@ -43,7 +43,7 @@ impl Hash {
 /// For a recording that ends too early.
 pub fn replay(
     name: &str,
-    model: &Model,
+    model: &ModelFile,
     engine: &mut Engine,
     file: &[u8],
     counted: fn(u32, u32) -> bool,

@@ -8,7 +8,7 @@ use crate::network::{self};
 use crate::report::{median, name, neuron_steps, say};
 use polychron_core::rng::Rng;
 use polychron_core::shape::Shape;
-use polychron_core::train::{Batch, Kernel};
+use polychron_core::train::{self, Batch};
 use polychron_cpu::Stream;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -79,7 +79,8 @@ pub(crate) fn infer(args: &Args) -> Result<()> {
     let mut trainer = Trainer::new(machine::cpu(&config)?, network, recipe, config.seed)?;
     trainer.step(&batch)?;
     let model = trainer.model();
-    let evaluate = || milliseconds(|| Ok(model.evaluate(&batch, Kernel::Discrete).map(|_| ())?));
+    let evaluate =
+        || milliseconds(|| Ok(model.evaluate(&batch, train::Delays::Rounded).map(|_| ())?));
     evaluate()?;
     let whole = (0..args.repeats).map(|_| evaluate()).collect::<Result<Vec<_>>>()?;
 
@@ -114,14 +115,14 @@ pub(crate) fn infer(args: &Args) -> Result<()> {
         inputs += x.iter().filter(|&&x| x != 0.0).count();
     }
     let samples = streamed.len() as f64;
-    let behind = network.synapses().map(|s| (s.outputs * s.count) as f64);
+    let behind = network.synapses().map(|s| (s.outputs * s.kernel_count) as f64);
     let sources = [inputs as f64].into_iter().chain(spikes.iter().copied());
     let events = sources.zip(behind).map(|(n, behind)| n * behind).sum::<f64>() / samples;
     let neuron_steps: Vec<_> = neuron_steps(network, shape.steps).collect();
     let rates = spikes.iter().zip(&neuron_steps).map(|(n, places)| n / places / samples);
     let mut steps = shape.steps;
     let operations = network.synapses().map(|s| {
-        steps += s.tail;
+        steps += s.padding;
         2.0 * (s.weights() * steps) as f64
     });
     let stream_ms = median(at_once.iter().copied());

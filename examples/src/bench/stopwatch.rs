@@ -5,7 +5,7 @@ use polychron_core::backend::{
 use polychron_core::delay::DelayKernel;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{Li, NeuronModel};
-use polychron_core::norm::{BatchNorm, Valid};
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Adam;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
@@ -157,18 +157,18 @@ impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
         Stage::Named("download") => download_sequence(from: &B::Sequence, to: &mut [f32]) -> ();
         Stage::Named("finite") => are_finite(buffers: &[(&B::Buffer, usize)]) -> bool;
         Stage::Named("norm") => norm_forward(
-            norm: &BatchNorm<f32>, params: View<'_, B::Buffer>, mode: NormMode<'_, B::Buffer>, valid: Valid<'_>,
+            norm: &BatchNorm<f32>, params: View<'_, B::Buffer>, mode: NormMode<'_, B::Buffer>, valid: ValidSteps<'_>,
             y: &B::Sequence, saved: &mut B::Buffer, z: &mut B::Sequence
         ) -> ();
         Stage::Named("norm") => norm_apply(
             params: View<'_, B::Buffer>, saved: &B::Buffer, y: &B::Sequence, z: &mut B::Sequence
         ) -> ();
         Stage::Named("norm") => norm_backward(
-            params: View<'_, B::Buffer>, saved: &B::Buffer, valid: Valid<'_>, y: &B::Sequence, d_z: &B::Sequence,
+            params: View<'_, B::Buffer>, saved: &B::Buffer, valid: ValidSteps<'_>, y: &B::Sequence, d_z: &B::Sequence,
             d_y: &mut B::Sequence, d_params: ViewMut<'_, B::Buffer>
         ) -> ();
         Stage::Named("readout") => readout(
-            readout: &Li<f32>, loss: Loss, valid: Valid<'_>, x: &B::Sequence, targets: Option<&B::Buffer>,
+            readout: &Li<f32>, loss: Loss, valid: ValidSteps<'_>, x: &B::Sequence, targets: Option<&B::Buffer>,
             scores: &mut B::Buffer, d_x: Option<&mut B::Sequence>
         ) -> f32;
         Stage::Named("adam") => adam(

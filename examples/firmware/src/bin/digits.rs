@@ -7,18 +7,18 @@ use cortex_m_rt::entry;
 #[cfg(target_arch = "riscv32")]
 use riscv_rt::entry;
 
-use polychron_core::format::Model;
-use polychron_core::infer::{Engine, State};
+use polychron_core::format::ModelFile;
+use polychron_core::infer::{Engine, EngineState};
 use polychron_firmware::replay::replay;
 
 static FILE: &[u8] = include_bytes!("../../data/digits.pcn");
 static UTTERANCES: &[u8] = include_bytes!("../../data/utterances.bin");
 #[allow(long_running_const_eval)]
-const MODEL: Model = Model::parse_static(FILE);
+const MODEL: ModelFile = ModelFile::parse_static(FILE);
 
 #[entry]
 fn main() -> ! {
-    let mut state = State::<{ MODEL.words() }, { MODEL.halves() }, { MODEL.bytes() }>::new();
+    let mut state = EngineState::<{ MODEL.words() }, { MODEL.halves() }, { MODEL.bytes() }>::new();
     let mut engine = Engine::new(&MODEL, &mut state).expect("a state of the model's size");
     replay("digits", &MODEL, &mut engine, UTTERANCES, |_, _| true);
     semihosting::process::exit(0)

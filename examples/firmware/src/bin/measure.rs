@@ -8,8 +8,8 @@ use cortex_m_rt::entry;
 #[cfg(target_arch = "riscv32")]
 use riscv_rt::entry;
 
-use polychron_core::format::Model;
-use polychron_core::infer::{Engine, State};
+use polychron_core::format::ModelFile;
+use polychron_core::infer::{Engine, EngineState};
 use polychron_firmware::{probe::region_next, replay::replay};
 
 /// Ticks until spikes of every delay arrive.
@@ -30,9 +30,9 @@ static CASES: [(&str, &[u8], &[u8]); 6] =
 
 #[entry]
 fn main() -> ! {
-    let mut state = State::<4096, 2048, 8192>::new();
+    let mut state = EngineState::<4096, 2048, 8192>::new();
     for (name, file, recording) in &CASES {
-        let model = Model::parse(file).expect("a model");
+        let model = ModelFile::parse(file).expect("a model");
         let mut engine = Engine::new(&model, &mut state).expect("enough state");
         replay(name, &model, &mut engine, recording, |tick, ticks| (WARM..ticks).contains(&tick));
         region_next();

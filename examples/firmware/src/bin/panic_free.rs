@@ -10,10 +10,10 @@ use riscv_rt::entry;
 use core::hint::black_box;
 use core::panic::PanicInfo;
 use core::slice;
-use polychron_core::format::Model;
+use polychron_core::format::ModelFile;
 #[cfg(feature = "whole")]
 use polychron_core::infer::Arithmetic;
-use polychron_core::infer::{Engine, State};
+use polychron_core::infer::{Engine, EngineState};
 
 #[cfg(target_arch = "arm")]
 #[path = "../interrupts.rs"]
@@ -34,8 +34,8 @@ fn run() -> Option<usize> {
     // SAFETY: never executed; a device would have its model there.
     let file =
         unsafe { slice::from_raw_parts(black_box(0x0010_0000 as *const u8), black_box(1 << 18)) };
-    let mut state = State::<4096, 2048, 8192>::new();
-    let model: Model = Model::parse(file).ok()?;
+    let mut state = EngineState::<4096, 2048, 8192>::new();
+    let model: ModelFile = ModelFile::parse(file).ok()?;
     let mut engine = Engine::new(&model, &mut state).ok()?;
     for _ in 0..black_box(100) {
         engine.step(black_box(&[3, 17])).ok()?;
@@ -43,8 +43,8 @@ fn run() -> Option<usize> {
     #[cfg(feature = "whole")]
     {
         whole(file, &mut engine)?;
-        let model: Model<f32> = Model::parse(file).ok()?;
-        let mut state = State::<4096, 2048, 8192>::new();
+        let model: ModelFile<f32> = ModelFile::parse(file).ok()?;
+        let mut state = EngineState::<4096, 2048, 8192>::new();
         whole(file, &mut Engine::new(&model, &mut state).ok()?)?;
     }
     #[cfg(feature = "control")]
