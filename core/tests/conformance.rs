@@ -1,7 +1,5 @@
 //! The suite on the reference itself, and on backends that are wrong on purpose.
-#![cfg(feature = "conformance")]
 
-#[path = "conformance/wrong.rs"]
 mod wrong;
 
 use polychron_core::conformance::{Verdict, laws};

@@ -1,21 +1,13 @@
 //! Backpropagation against difference quotients, in `f64`: every stage, every model, whole networks.
 //!
 //! The modes are those of [`polychron_core::gradcheck`]. All draws come from fixed seeds.
-#![cfg(feature = "alloc")]
 
-#[path = "gradients/check.rs"]
 mod check;
-#[path = "gradients/draw.rs"]
 mod draw;
-#[path = "gradients/models.rs"]
 mod models;
-#[path = "gradients/net.rs"]
 mod net;
-#[path = "gradients/network.rs"]
 mod network;
-#[path = "gradients/over_time.rs"]
 mod over_time;
-#[path = "gradients/stages.rs"]
 mod stages;
 
 use polychron_core::gradcheck::TOLERANCES;

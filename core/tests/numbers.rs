@@ -1,12 +1,8 @@
 //! Single precision against double precision: the worst error of every operation, over seeded draws and the edges of what is
 //! allowed.
-#![cfg(feature = "alloc")]
 
-#[path = "numbers/measure.rs"]
 mod measure;
-#[path = "numbers/models.rs"]
 mod models;
-#[path = "numbers/stages.rs"]
 mod stages;
 
 use measure::{Row, Worst};

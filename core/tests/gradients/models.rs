@@ -1,7 +1,7 @@
 //! One surrogate, one kernel element, one neuron for one step.
 
-use crate::check::{Errors, bound, hold};
-use crate::draw::{Draw, KERNELS, all_neurons, all_surrogates};
+use super::check::{Errors, bound, hold};
+use super::draw::{Draw, KERNELS, all_neurons, all_surrogates};
 use polychron_core::delay::{AnyKernel, Gauss, Linear, Max};
 use polychron_core::gradcheck::{STEP, charge_error, kernel_error, reset_error, surrogate_error};
 use polychron_core::neuron::{
