@@ -4,6 +4,8 @@
 //! surrogates that it has, and [`LayerOps`], whose methods compose the parts unless it has a fused pass. The
 //! conformance suite says whether it is right. Gradients are written, not added to.
 
+pub use crate::neuron::Firing;
+
 use crate::delay::DelayKernel;
 use crate::loss::Loss;
 use crate::neuron::{Li, NeuronModel};
@@ -79,29 +81,6 @@ impl<'a, R> ViewMut<'a, Vec<R>> {
         self.buffer.get_mut(self.range).ok_or(error)
     }
 }
-
-/// How spikes come about.
-#[derive(Debug)]
-pub enum Firing<'a, Q: ?Sized> {
-    /// Spikes are the step of the drive; gradients go through the surrogate. Training and inference.
-    Step,
-    /// Spikes are the surrogate's smooth primitive, in the output and in the reset. Difference quotients of a
-    /// network whose reset is not detached equal its gradient.
-    Smooth,
-    /// The output is the smooth primitive, the reset uses recorded spikes: the function whose gradient a
-    /// detached reset computes.
-    SmoothHeld(&'a Q),
-    /// Recorded spikes everywhere; the surrogate has no part.
-    Frozen(&'a Q),
-}
-
-impl<Q: ?Sized> Clone for Firing<'_, Q> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<Q: ?Sized> Copy for Firing<'_, Q> {}
 
 /// Which statistics normalise, and what becomes of them.
 #[derive(Debug)]

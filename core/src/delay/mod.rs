@@ -237,11 +237,7 @@ pub fn dense_kernel<R: Real>(
 ) -> Result<(), crate::shape::ShapeError> {
     check_parameters(synapses, weights, delays, sigma)?;
     crate::shape::expect("kernel's scratch", synapses.taps, scratch.len())?;
-    crate::shape::expect(
-        "dense kernel",
-        synapses.inputs * synapses.outputs * synapses.taps,
-        out.len(),
-    )?;
+    crate::shape::expect("dense kernel", synapses.dense_len(), out.len())?;
     if synapses.taps == 0 || synapses.kernel_count == 0 {
         return Ok(());
     }

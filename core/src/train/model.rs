@@ -161,7 +161,7 @@ where
         backend.upload_sequence(batch.x, &mut x)?;
         let mut valid = ValidSteps { lengths: batch.lengths, padding: 0 };
         for (l, hidden) in network.hidden.iter().enumerate() {
-            valid = valid.grow(hidden.synapses.padding);
+            valid = valid.extended(hidden.synapses.padding);
             let shape = hidden.synapses.output(backend.shape(&x));
             let mut tape = LayerOps::<R, K, N, S>::tape(backend, shape)?;
             let mut spikes = backend.sequence(shape)?;
@@ -182,7 +182,7 @@ where
             x = spikes;
         }
         let output = &network.output;
-        valid = valid.grow(output.synapses.padding);
+        valid = valid.extended(output.synapses.padding);
         let mut y = backend.sequence(output.synapses.output(backend.shape(&x)))?;
         let params = self.output_params();
         match delays {

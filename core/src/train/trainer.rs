@@ -355,7 +355,7 @@ where
         let mut x = &space.x;
         for (l, at) in space.hidden.iter_mut().enumerate() {
             let hidden = &network.hidden[l];
-            valid = valid.grow(hidden.synapses.padding);
+            valid = valid.extended(hidden.synapses.padding);
             at.mask = None;
             if hidden.dropout > 0.0 {
                 let len = batch.shape.batch * hidden.synapses.outputs;
@@ -373,7 +373,7 @@ where
         backend.readout(
             &output.readout,
             network.loss,
-            valid.grow(output.synapses.padding),
+            valid.extended(output.synapses.padding),
             &space.y,
             Some(&space.targets),
             &mut space.scores,
