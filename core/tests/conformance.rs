@@ -1,6 +1,8 @@
 //! The suite on the reference itself, and on backends that are wrong on purpose.
 
+pub(crate) mod models;
 mod wrong;
+mod wrong_models;
 
 use polychron_core::conformance::{Verdict, laws};
 use polychron_core::reference::Reference;

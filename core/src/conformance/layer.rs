@@ -384,14 +384,14 @@ fn cases<R: Real>() -> Result<Vec<Case>, Failure> {
         Plan { norm: true, running: true, lengths: true, ..Plan::default() },
         Plan { mask: true, lengths: true, ..Plan::default() },
     ];
-    // Places in the list of neurons: the paper's LIF, one with a soft reset, PLIF, CuBa-LIF, adLIF.
     let neurons = [
-        (0, Mode::Step),
-        (3, Mode::Step),
-        (9, Mode::Smooth),
-        (15, Mode::Step),
-        (17, Mode::SmoothHeld),
-    ];
+        ("lif, hard, detached", Mode::Step),
+        ("lif, soft", Mode::Step),
+        ("plif, hard, detached", Mode::Smooth),
+        ("cuba, soft", Mode::Step),
+        ("adlif", Mode::SmoothHeld),
+    ]
+    .map(|(name, mode)| (stage::neuron_index(name), mode));
     let kernels = [AnyKernel::Gauss, AnyKernel::Max, AnyKernel::Linear, AnyKernel::Discrete];
     let mut cases = Vec::new();
     for (s, &(synapses, size)) in sizes.iter().enumerate() {

@@ -1,5 +1,5 @@
 use super::host::{Draw, Host, Output, Problem, agree, error, largest};
-use super::stage::{ATAN, MARGIN, MODES, Mode, Pick, StageCase, neurons};
+use super::stage::{ATAN, MARGIN, MODES, Mode, Pick, StageCase, neuron_index, neurons};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict, Worst};
 use crate::num::Real;
@@ -46,7 +46,8 @@ pub fn surrogates<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for (&name, seed) in AnySurrogate::<f64>::NAMES.iter().zip(500..) {
         for mode in MODES {
-            let case = Case::draw::<R>(seed, SOFT, (name, &[]), mode, SHAPE, true)?;
+            let case =
+                Case::draw::<R>(seed, neuron_index("lif, soft"), (name, &[]), mode, SHAPE, true)?;
             agree(backend, &mut report, &case.name, &Forward(&case))?;
             agree(backend, &mut report, &case.name, &Backward(&case))?;
         }
@@ -81,11 +82,6 @@ pub fn spikes_come_in_the_step_of_their_charge<R: Real, B: Conforming<R>>(backen
     report.measure(Worst { stage, what, error, tolerance: stage.tolerance::<R>() }, &case.name)?;
     Ok(report)
 }
-
-/// LIF with a soft reset that is not detached, in the list of neurons.
-const SOFT: usize = 3;
-/// The adaptive LIF there.
-const ADLIF: usize = 17;
 
 pub(super) struct Case {
     pub(super) name: String,
@@ -133,7 +129,7 @@ fn neuron_cases<R: Real>() -> Result<Vec<Case>, Failure> {
         }
         cases.push(Case::draw::<R>(0, neuron, ATAN, Mode::Step, SINGLE, false)?);
     }
-    for neuron in [0, SOFT, ADLIF] {
+    for neuron in ["lif, hard, detached", "lif, soft", "adlif"].map(neuron_index) {
         cases.push(Case::draw::<R>(1, neuron, ATAN, Mode::Step, LARGER, true)?);
     }
     for neuron in 0..neurons::<R>().len() {

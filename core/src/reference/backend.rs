@@ -1,5 +1,5 @@
-use super::zeros::zeros;
 use super::neuron::{NeuronArgs, neuron_backward, neuron_forward};
+use super::zeros::zeros;
 use super::{
     norm_apply, norm_backward, norm_statistics, project, project_backward, project_input, readout,
 };
