@@ -6,12 +6,12 @@ mod draw;
 
 use draw::{Draws, SCHEMES, Tick, in_floats, inputs, network, simulate};
 use polychron_core::format::{Decision, Fault, Input, LayerInfo, ModelFile, Scheme};
-use polychron_core::infer::{Arithmetic, Engine, EngineError, HeapState, Memory};
-use polychron_core::quant::{Decay, LayerSpec, NeuronSpec, Spec, SynapseSpec, write};
+use polychron_core::infer::{Arithmetic, Engine, EngineError, HeapState, StateBuffers};
+use polychron_core::quant::{Decay, LayerSpec, ModelSpec, NeuronSpec, SpecError, SynapseSpec};
 use proptest::prelude::*;
 
 /// The smallest network with everything in it; its file of every version is kept.
-fn small() -> Spec<i8> {
+fn small() -> ModelSpec<i8> {
     let synapse = |n: usize, outputs: usize, taps: usize| SynapseSpec {
         source: n / outputs,
         target: n % outputs,
@@ -21,12 +21,12 @@ fn small() -> Spec<i8> {
     let hidden = LayerSpec {
         outputs: 5,
         taps: 6,
-        tail: 3,
+        padding: 3,
         synapses: (0..20).map(|n| synapse(n, 5, 6)).collect(),
         neurons: (0..5)
             .map(|n| NeuronSpec { threshold: 60.0 + f64::from(n), bias: f64::from(n) })
             .collect(),
-        leak: Decay::Fixed { factor: 29491, shift: 15, bias_shift: 11 },
+        decay: Decay::Fixed { factor: 29491, shift: 15, bias_shift: 11 },
         soft: false,
         gain: (0, 0),
         scheme: Scheme::Groups { list: 2 },
@@ -34,14 +34,14 @@ fn small() -> Spec<i8> {
     let output = LayerSpec {
         outputs: 3,
         taps: 4,
-        tail: 1,
+        padding: 1,
         synapses: (0..15).map(|n| synapse(n, 3, 4)).collect(),
         neurons: Vec::new(),
         gain: (5, 3),
         scheme: Scheme::Ring { list: 0 },
         ..hidden.clone()
     };
-    Spec {
+    ModelSpec {
         tick_us: 10_000,
         input: Input::Spikes,
         channels: 4,
@@ -55,16 +55,16 @@ const GOLDEN: &[u8] = include_bytes!("golden/small.pcn");
 
 #[test]
 fn files_of_version_1_stay_as_they_are() {
-    assert_eq!(write(&small()).unwrap(), GOLDEN);
+    assert_eq!(small().to_bytes().unwrap(), GOLDEN);
     #[allow(long_running_const_eval)]
     const MODEL: ModelFile = ModelFile::parse_static(GOLDEN);
     assert_eq!(
-        (MODEL.channels(), MODEL.classes(), MODEL.tick_us(), MODEL.tail()),
+        (MODEL.channels(), MODEL.classes(), MODEL.tick_us(), MODEL.padding()),
         (4, 3, 10_000, 4)
     );
     assert_eq!(["one", "two", "three"].map(Some), [0, 1, 2].map(|class| MODEL.label(class)));
     assert_eq!(MODEL.label(3), None);
-    let bare = write(&Spec { labels: Vec::new(), ..small() }).unwrap();
+    let bare = ModelSpec { labels: Vec::new(), ..small() }.to_bytes().unwrap();
     assert_eq!(<ModelFile>::parse(&bare).unwrap().label(0), None);
 }
 
@@ -125,10 +125,10 @@ fn run<W: Arithmetic>(file: &[u8], inputs: &[Vec<i8>], number: impl Fn(i32) -> i
 }
 
 /// The spec with other schemes; a ring holds one synapse a pair and sums of 16 bits.
-fn with_schemes(spec: &Spec<i8>, mut pick: impl FnMut() -> Scheme) -> Option<Spec<i8>> {
+fn with_schemes(spec: &ModelSpec<i8>, mut pick: impl FnMut() -> Scheme) -> Option<ModelSpec<i8>> {
     let mut spec = spec.clone();
     spec.layers.iter_mut().for_each(|layer| layer.scheme = pick());
-    write(&spec).is_ok().then_some(spec)
+    spec.to_bytes().is_ok().then_some(spec)
 }
 
 proptest! {
@@ -144,7 +144,7 @@ proptest! {
         for n in 0..2 * SCHEMES.len() {
             let pick = || if n < SCHEMES.len() { SCHEMES[n] } else { draws.pick(&SCHEMES) };
             let Some(spec) = with_schemes(&spec, pick) else { continue };
-            let found = run::<i8>(&write(&spec).unwrap(), &inputs, i64::from);
+            let found = run::<i8>(&spec.to_bytes().unwrap(), &inputs, i64::from);
             prop_assert!(found == expected, "{:?}", SCHEMES.get(n));
         }
     }
@@ -152,7 +152,7 @@ proptest! {
     #[test]
     fn changed_bytes_are_refused_or_run(seed in any::<u64>(), at in any::<usize>(), byte in any::<u8>()) {
         let spec = network(seed, 20, 1);
-        let mut file = write(&spec).unwrap();
+        let mut file = spec.to_bytes().unwrap();
         let at = at % file.len();
         // The checksum begins behind the kind of input.
         if file[at] == byte || at == 7 {
@@ -219,7 +219,7 @@ fn wide_layers_are_several_groups_and_blocks() {
         let expected = simulate(&spec, &inputs);
         for scheme in SCHEMES {
             let Some(spec) = with_schemes(&spec, || scheme) else { continue };
-            assert!(run::<i8>(&write(&spec).unwrap(), &inputs, i64::from) == expected);
+            assert!(run::<i8>(&spec.to_bytes().unwrap(), &inputs, i64::from) == expected);
         }
     }
 }
@@ -233,7 +233,7 @@ fn a_row_of_one_delay_onto_256_targets_is_split() {
     only.scheme = Scheme::Groups { list: 1 };
     (spec.layers, spec.labels) = (vec![only], Vec::new());
     let expected = simulate(&spec, &[vec![1, 0, 0, 0]]);
-    assert_eq!(run::<i8>(&write(&spec).unwrap(), &[vec![1, 0, 0, 0]], i64::from), expected);
+    assert_eq!(run::<i8>(&spec.to_bytes().unwrap(), &[vec![1, 0, 0, 0]], i64::from), expected);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn floats_do_what_the_integers_do_where_both_are_exact() {
         let mut spec = network(seed, 40, 1);
         for layer in &mut spec.layers {
             // Leaks that are whole numbers: nothing is rounded.
-            layer.leak = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
+            layer.decay = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
         }
         if spec.decision == Decision::SoftmaxSum {
             spec.decision = Decision::MembraneSum;
@@ -251,7 +251,7 @@ fn floats_do_what_the_integers_do_where_both_are_exact() {
         let inputs = inputs(&spec, seed, 40, 200);
         for scheme in SCHEMES {
             let Some(spec) = with_schemes(&spec, || scheme) else { continue };
-            let floats = run::<f32>(&write(&in_floats(&spec)).unwrap(), &inputs, |word| {
+            let floats = run::<f32>(&in_floats(&spec).to_bytes().unwrap(), &inputs, |word| {
                 let x = f32::number(word);
                 assert_eq!(x, x.trunc());
                 if x == f32::NEG_INFINITY { i64::from(i32::MIN) } else { x as i64 }
@@ -306,13 +306,13 @@ fn bad_inputs_are_errors_that_change_nothing() {
 #[test]
 fn a_state_that_is_too_small_is_an_error_before_the_first_step() {
     let model = <ModelFile>::parse(GOLDEN).unwrap();
-    let sizes = [model.words(), model.halves(), model.bytes()];
+    let sizes = [model.state_words(), model.state_halves(), model.state_bytes()];
     for (n, part) in ["words", "halves", "bytes"].into_iter().enumerate() {
         let mut found = sizes;
         found[n] -= 1;
         let (mut words, mut halves, mut bytes) =
             (vec![0; found[0]], vec![0; found[1]], vec![0; found[2]]);
-        let memory = Memory { words: &mut words, halves: &mut halves, bytes: &mut bytes };
+        let memory = StateBuffers { words: &mut words, halves: &mut halves, bytes: &mut bytes };
         let error = Engine::new(&model, memory).unwrap_err();
         assert_eq!(error, EngineError::Memory { part, needed: sizes[n], found: found[n] });
     }
@@ -346,7 +346,7 @@ fn sums_at_their_limit_are_exact() {
             outputs: 1,
             taps: 1,
             synapses: (0..259).map(synapse).collect(),
-            leak: Decay::Fixed { factor: 0, shift: 15, bias_shift: 0 },
+            decay: Decay::Fixed { factor: 0, shift: 15, bias_shift: 0 },
             gain: (0, 0),
             ..small().layers[1].clone()
         }
@@ -354,16 +354,16 @@ fn sums_at_their_limit_are_exact() {
     (spec.channels, spec.labels) = (259, Vec::new());
     for (sum, fits) in [(32767, true), (32768, false)] {
         spec.layers = vec![layer(sum)];
-        assert_eq!(write(&spec).is_ok(), fits, "a ring's sum of {sum}");
+        assert_eq!(spec.to_bytes().is_ok(), fits, "a ring's sum of {sum}");
     }
     spec.layers = vec![layer(32767)];
     let inputs = vec![vec![1; 259]; 40];
     let expected = simulate(&spec, &inputs);
-    assert!(run::<i8>(&write(&spec).unwrap(), &inputs, i64::from) == expected);
+    assert!(run::<i8>(&spec.to_bytes().unwrap(), &inputs, i64::from) == expected);
     let accepted = |factor: u16| {
         let mut spec = spec.clone();
-        spec.layers[0].leak = Decay::Fixed { factor, shift: 15, bias_shift: 0 };
-        write(&spec).ok().map(|file| (spec, file))
+        spec.layers[0].decay = Decay::Fixed { factor, shift: 15, bias_shift: 0 };
+        spec.to_bytes().ok().map(|file| (spec, file))
     };
     let (mut low, mut high) = (0, 32767);
     while high - low > 1 {
@@ -379,7 +379,7 @@ fn sums_at_their_limit_are_exact() {
 #[test]
 fn reset_is_a_new_engine() {
     let spec = network(21, 50, 1);
-    let file = write(&spec).unwrap();
+    let file = spec.to_bytes().unwrap();
     let inputs = inputs(&spec, 2, 30, 200);
     let model = ModelFile::<i8>::parse(&file).unwrap();
     let mut state = HeapState::new(&model);
@@ -393,19 +393,67 @@ fn reset_is_a_new_engine() {
     assert_eq!(scores(), scores());
 }
 
+/// Sizes that are all allowed, but not together: the error comes before the memory is taken.
+#[test]
+fn a_file_that_would_be_too_long_is_refused_before_it_is_written() {
+    let synapse = |source, target, delay| SynapseSpec { source, target, delay, weight: 1i8 };
+    let wide = |scheme, synapses| {
+        let mut spec = small();
+        let layer =
+            LayerSpec { outputs: 4096, taps: 256, synapses, scheme, ..spec.layers.remove(1) };
+        ModelSpec { channels: 4096, labels: Vec::new(), layers: vec![layer], ..spec }
+    };
+    // Every target needs a block of its own: tables of 4 GiB.
+    let dense = (0..4096 * 255).map(|n| synapse(0, n / 255, n % 255)).collect();
+    for spec in [
+        wide(Scheme::Ring { list: 0 }, Vec::new()),
+        wide(Scheme::Groups { list: 0 }, Vec::new()),
+        wide(Scheme::Groups { list: 0 }, dense),
+    ] {
+        let error = spec.to_bytes().unwrap_err();
+        assert_eq!(error, SpecError::Length { layer: 0 });
+        assert_eq!(
+            error.to_string(),
+            "layer 0: the model file would be longer than 16777216 bytes"
+        );
+    }
+    let names = ModelSpec { labels: vec!["x".repeat(6 << 20); 3], ..small() };
+    assert_eq!(names.to_bytes(), Err(SpecError::Length { layer: 2 }));
+}
+
+#[cfg(feature = "heapless")]
+#[test]
+fn lists_of_spikes_need_no_allocator() {
+    let model = <ModelFile>::parse(GOLDEN).unwrap();
+    let mut state = HeapState::new(&model);
+    let mut engine = Engine::new(&model, &mut state).unwrap();
+    let mut input = heapless::Vec::<u16, 4>::new();
+    let mut most = 0;
+    for tick in 0..40u16 {
+        input.clear();
+        input.extend((0..4).filter(|channel| (tick + channel) % 3 == 0));
+        engine.step(&input).unwrap();
+        let all: Vec<_> = engine.spiking(0).map(|neuron| neuron as u16).collect();
+        assert_eq!(engine.spike_list::<5>(0), all[..]);
+        assert_eq!(engine.spike_list::<1>(0), all[..all.len().min(1)]);
+        most = most.max(all.len());
+    }
+    assert!(most > 1, "some list is longer than the shortest");
+}
+
 #[test]
 fn sums_that_could_overflow_are_refused() {
     let mut spec = small();
-    spec.layers[0].leak = Decay::Fixed { factor: 32767, shift: 15, bias_shift: 0 };
-    let error = write(&spec).unwrap_err();
+    spec.layers[0].decay = Decay::Fixed { factor: 32767, shift: 15, bias_shift: 0 };
+    let error = spec.to_bytes().unwrap_err();
     assert!(format!("{error}").contains("overflow"), "{error}");
     let mut floats = in_floats(&small());
     floats.layers[0].neurons[2].threshold = 0.0;
-    assert!(write(&floats).is_err());
+    assert!(floats.to_bytes().is_err());
     for labels in [vec!["a\nb".into(), "c".into(), "d".into()], vec!["a".into()]] {
-        assert!(write(&Spec { labels, ..small() }).is_err());
+        assert!(ModelSpec { labels, ..small() }.to_bytes().is_err());
     }
-    assert!(write(&Spec { channels: usize::MAX, ..small() }).is_err());
+    assert!(ModelSpec { channels: usize::MAX, ..small() }.to_bytes().is_err());
     let parse = ModelFile::<f32>::parse(GOLDEN).unwrap_err();
     assert_eq!((parse.offset, parse.fault), (6, Fault::Weights));
 }

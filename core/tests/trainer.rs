@@ -341,63 +341,6 @@ fn numbers_that_cannot_be_are_refused_whole() {
     }
 }
 
-/// Puts the checksum behind the bytes again.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    bytes.extend(sum.to_le_bytes());
-    bytes
-}
-
-fn trained() -> State<f64> {
-    let mut trainer = small(1);
-    trainer.step(&Data::new(3).batch()).unwrap();
-    trainer.state().unwrap()
-}
-
-#[test]
-fn a_state_returns_from_its_bytes() {
-    let state = trained();
-    let bytes = state.to_bytes();
-    assert_eq!(State::from_bytes(&bytes), Ok(state.clone()));
-    let single = State::<f32>::from_bytes(&bytes).unwrap_err();
-    assert_eq!(single.to_string(), "byte 16 of the state: numbers of another size");
-    let odd = Tensor { name: "é".into(), shape: vec![0, usize::MAX], values: vec![-0.0f32] };
-    let odd = State { tensors: vec![odd], epoch: u64::MAX, step: 0, seed: 1 };
-    let again = State::<f32>::from_bytes(&odd.to_bytes()).unwrap();
-    assert_eq!(format!("{again:?}"), format!("{odd:?}"));
-}
-
-#[test]
-fn damaged_bytes_are_no_state() {
-    let mut state = trained();
-    state.tensors.truncate(3);
-    let bytes = state.to_bytes();
-    let end = bytes.len() - 8;
-    assert_eq!(sealed(bytes[..end].to_vec()), bytes);
-    for n in 0..bytes.len() {
-        assert!(State::<f64>::from_bytes(&bytes[..n]).is_err(), "cut off at {n}");
-        let mut flipped = bytes.clone();
-        flipped[n] ^= 0x10;
-        assert!(State::<f64>::from_bytes(&flipped).is_err(), "flipped at {n}");
-    }
-    for n in 0..end {
-        assert!(State::<f64>::from_bytes(&sealed(bytes[..n].to_vec())).is_err(), "sealed at {n}");
-        // Lengths of any size: no panic, no allocation of what they claim.
-        for length in [1, 0x1_0000, u64::MAX / 8, u64::MAX] {
-            let mut claimed = bytes[..end].to_vec();
-            claimed.splice(n..(n + 8).min(end), length.to_le_bytes());
-            let _ = State::<f64>::from_bytes(&sealed(claimed));
-        }
-    }
-    let longer = sealed([&bytes[..end], &[0]].concat());
-    assert_eq!(
-        State::<f64>::from_bytes(&longer),
-        Err(StateError::Bytes { offset: end, what: "bytes after the last tensor" })
-    );
-}
-
 #[test]
 fn initial_delays_lie_within_reach() {
     for init in [DelayInit::Uniform, DelayInit::Paper, DelayInit::Zero] {

@@ -6,7 +6,7 @@ mod recording;
 
 use polychron_core::format::{Decision, Input, ModelFile, Scheme};
 use polychron_core::infer::{Engine, HeapState};
-use polychron_core::quant::{Decay, LayerSpec, NeuronSpec, Spec, SynapseSpec, write};
+use polychron_core::quant::{Decay, LayerSpec, NeuronSpec, ModelSpec, SynapseSpec};
 use polychron_core::rng::Rng;
 use std::error::Error;
 use std::path::PathBuf;
@@ -40,13 +40,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut worst = network(25, LIST);
     for layer in &mut worst.layers[..2] {
         // The bias alone, above the sum of all weights, is more than the threshold.
-        layer.leak = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
+        layer.decay = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
         layer.neurons.fill(NeuronSpec { threshold: 1.0, bias: 32767.0 });
     }
     save(&folder, "worst", &worst, &self::input(1.0))
 }
 
-fn network(taps: usize, list: u8) -> Spec<i8> {
+fn network(taps: usize, list: u8) -> ModelSpec<i8> {
     let layer = |l: usize| {
         let (inputs, outputs) = (WIDTHS[l], WIDTHS[l + 1]);
         let rng = Rng::new(5, l as u64);
@@ -60,16 +60,16 @@ fn network(taps: usize, list: u8) -> Spec<i8> {
         LayerSpec {
             outputs,
             taps,
-            tail: (taps - 1) / 2,
+            padding: (taps - 1) / 2,
             synapses: (0..inputs * outputs).map(synapse).collect(),
             neurons: vec![NeuronSpec { threshold: 1.0, bias: 0.0 }; if last { 0 } else { outputs }],
-            leak: Decay::Fixed { factor: 1024, shift: 12, bias_shift: 0 },
+            decay: Decay::Fixed { factor: 1024, shift: 12, bias_shift: 0 },
             soft: false,
             gain: if last { (1, 3) } else { (0, 0) },
             scheme: if last { Scheme::Ring { list } } else { Scheme::Groups { list } },
         }
     };
-    Spec {
+    ModelSpec {
         tick_us: 10_000,
         input: Input::Spikes,
         channels: WIDTHS[0],
@@ -96,7 +96,7 @@ fn input(share: f64) -> Vec<Vec<u16>> {
 
 /// Looks for the threshold at which a layer's neurons fire that often.
 fn set_rate(
-    spec: &mut Spec<i8>,
+    spec: &mut ModelSpec<i8>,
     layer: usize,
     rate: f64,
     input: &[Vec<u16>],
@@ -105,7 +105,7 @@ fn set_rate(
     while high - low > 1.0 {
         let threshold = f64::floor((low + high) / 2.0);
         spec.layers[layer].neurons.fill(NeuronSpec { threshold, bias: 0.0 });
-        let file = write(spec)?;
+        let file = spec.to_bytes()?;
         let model = ModelFile::parse(&file)?;
         let mut state = HeapState::new(&model);
         let mut engine = Engine::<i8>::new(&model, &mut state)?;
@@ -123,10 +123,10 @@ fn set_rate(
 fn save(
     folder: &std::path::Path,
     name: &str,
-    spec: &Spec<i8>,
+    spec: &ModelSpec<i8>,
     input: &[Vec<u16>],
 ) -> Result<(), Box<dyn Error>> {
-    let file = write(spec)?;
+    let file = spec.to_bytes()?;
     let model = ModelFile::parse(&file)?;
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state)?;

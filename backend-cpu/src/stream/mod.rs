@@ -244,9 +244,30 @@ struct Parameters<'a, R> {
 }
 
 impl<'a, R> Parameters<'a, R> {
-    /// A tensor's numbers; none where the layer has no such tensor.
-    fn get(&self, name: &str) -> &'a [R] {
+    /// The `len` values of a tensor. A tensor without values need not exist.
+    ///
+    /// # Errors
+    /// [`ShapeError`] names the tensor if it is missing or has another length.
+    fn get(&self, name: &'static str, len: usize) -> Result<&'a [R], ShapeError> {
         let named = |t: &&Tensor<R>| t.name.strip_prefix(&self.prefix) == Some(name);
-        self.tensors.iter().find(named).map_or(&[], |t| &t.values)
+        let values = self.tensors.iter().find(named).map_or(&[][..], |t| &t.values);
+        expect(name, len, values.len())?;
+        Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_that_is_missing_is_named() {
+        let tensors =
+            [Tensor { name: "hidden.0.gamma".into(), shape: vec![3], values: vec![1.0f32; 3] }];
+        let parameters = Parameters { tensors: &tensors, prefix: "hidden.0.".into() };
+        assert_eq!(parameters.get("gamma", 3), Ok(&[1.0; 3][..]));
+        assert_eq!(parameters.get("neuron", 0), Ok(&[][..]));
+        let error = parameters.get("running_var", 3).unwrap_err();
+        assert_eq!(error.to_string(), "running_var: expected 3, found 0");
     }
 }

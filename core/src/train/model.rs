@@ -1,5 +1,5 @@
 use super::error::TrainError;
-use super::network::{Layout, Network};
+use super::network::{Network, ParameterLayout};
 use super::state::{State, StateError, Tensor, TensorReader};
 use crate::backend::{
     Backend, Firing, Layer, LayerOps, NeuronStage, NormMode, SynapseParams, View,
@@ -35,7 +35,7 @@ pub struct Batch<'a, R> {
 
 /// One flat block a parameter group, the layers one after the other.
 #[derive(Clone, Debug)]
-pub struct Groups<B> {
+pub(super) struct ParameterBlocks<B> {
     /// Weights `[out, in, count]`.
     pub weights: B,
     /// Delays in steps, as the weights.
@@ -70,8 +70,8 @@ pub struct Spikes<R> {
 pub struct Model<R: Real, B: Backend<R>, K, N, S> {
     pub(super) backend: B,
     pub(super) network: Network<R, K, N, S>,
-    pub(super) layout: Layout,
-    pub(super) values: Groups<B::Buffer>,
+    pub(super) layout: ParameterLayout,
+    pub(super) values: ParameterBlocks<B::Buffer>,
     pub(super) running: B::Buffer,
 }
 
@@ -95,18 +95,18 @@ where
     ) -> Result<Self, TrainError<B::Error>> {
         network.check().map_err(TrainError::Network)?;
         let layout = network.layout();
-        let mut host = host_groups(&layout);
+        let mut host = host_blocks(&layout);
         let mut running = vec![R::zero(); layout.total.norm.len()];
-        for (l, (synapses, parts)) in network.synapses().zip(&layout.layers).enumerate() {
+        for (l, (synapses, ranges)) in network.synapses().zip(&layout.layers).enumerate() {
             let rng = |stream| Rng::new(seed, stream).fork(l as u64);
-            init::weights(synapses, rng(WEIGHTS), &mut host.weights[parts.synapses.clone()]);
-            let block = &mut host.delays[parts.synapses.clone()];
+            init::weights(synapses, rng(WEIGHTS), &mut host.weights[ranges.synapses.clone()]);
+            let block = &mut host.delays[ranges.synapses.clone()];
             init::delays(synapses, delays, rng(DELAYS), block);
-            let half = parts.norm.len() / 2;
-            host.norms[parts.norm.clone()][..half].fill(R::one());
-            running[parts.norm.clone()][half..].fill(R::one());
+            let half = ranges.norm.len() / 2;
+            host.norms[ranges.norm.clone()][..half].fill(R::one());
+            running[ranges.norm.clone()][half..].fill(R::one());
             if let Some(hidden) = network.hidden.get(l) {
-                hidden.neuron.write_params(&mut host.neurons[parts.neuron.clone()]);
+                hidden.neuron.write_params(&mut host.neurons[ranges.neuron.clone()]);
             }
         }
         let values = upload(&backend, &host)?;
@@ -225,31 +225,32 @@ where
     /// # Errors
     /// What the backend reports.
     pub fn tensors(&self) -> Result<Vec<Tensor<R>>, B::Error> {
-        let mut tensors = self.group_tensors(&self.values)?;
+        let mut tensors = self.block_tensors(&self.values)?;
         let mut running = vec![R::zero(); self.layout.total.norm.len()];
         self.backend.download(&self.running, &mut running)?;
-        for (l, parts) in self.layout.layers.iter().enumerate() {
+        for (l, ranges) in self.layout.layers.iter().enumerate() {
             push_halves(
                 &mut tensors,
                 l,
                 ["running_mean", "running_var"],
-                &running[parts.norm.clone()],
+                &running[ranges.norm.clone()],
             );
         }
         Ok(tensors)
     }
 
     /// The tensors of buffers grouped as the parameters are, gradients say.
-    pub(super) fn group_tensors(
+    pub(super) fn block_tensors(
         &self,
-        groups: &Groups<B::Buffer>,
+        groups: &ParameterBlocks<B::Buffer>,
     ) -> Result<Vec<Tensor<R>>, B::Error> {
-        let mut host = host_groups::<R>(&self.layout);
+        let mut host = host_blocks::<R>(&self.layout);
         for (from, to) in groups.list().into_iter().zip(host.list_mut()) {
             self.backend.download(from, to)?;
         }
         let mut tensors = Vec::new();
-        for (l, (synapses, parts)) in self.network.synapses().zip(&self.layout.layers).enumerate() {
+        for (l, (synapses, ranges)) in self.network.synapses().zip(&self.layout.layers).enumerate()
+        {
             let layer = layer_name(l, self.network.hidden.len());
             let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
             let mut push = |name: &str, shape: &[usize], block: &[R]| {
@@ -261,11 +262,11 @@ where
                     });
                 }
             };
-            push("weight", &shape, &host.weights[parts.synapses.clone()]);
-            push("delay", &shape, &host.delays[parts.synapses.clone()]);
-            push("sigma", &[1], &host.sigma[parts.sigma.clone()]);
-            push("neuron", &[parts.neuron.len()], &host.neurons[parts.neuron.clone()]);
-            push_halves(&mut tensors, l, ["gamma", "beta"], &host.norms[parts.norm.clone()]);
+            push("weight", &shape, &host.weights[ranges.synapses.clone()]);
+            push("delay", &shape, &host.delays[ranges.synapses.clone()]);
+            push("sigma", &[1], &host.sigma[ranges.sigma.clone()]);
+            push("neuron", &[ranges.neuron.len()], &host.neurons[ranges.neuron.clone()]);
+            push_halves(&mut tensors, l, ["gamma", "beta"], &host.norms[ranges.norm.clone()]);
         }
         Ok(tensors)
     }
@@ -282,25 +283,26 @@ where
         Ok(())
     }
 
-    fn read(&self, state: &State<R>) -> Result<(Groups<Vec<R>>, Vec<R>), StateError> {
-        let mut host = host_groups::<R>(&self.layout);
+    fn read(&self, state: &State<R>) -> Result<(ParameterBlocks<Vec<R>>, Vec<R>), StateError> {
+        let mut host = host_blocks::<R>(&self.layout);
         let mut running = vec![R::zero(); self.layout.total.norm.len()];
         let hidden = self.network.hidden.len();
-        for (l, (synapses, parts)) in self.network.synapses().zip(&self.layout.layers).enumerate() {
+        for (l, (synapses, ranges)) in self.network.synapses().zip(&self.layout.layers).enumerate()
+        {
             let from = TensorReader { state, layer: layer_name(l, hidden) };
             let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
-            from.read("weight", &shape, &mut host.weights[parts.synapses.clone()])?;
-            let delays = &mut host.delays[parts.synapses.clone()];
+            from.read("weight", &shape, &mut host.weights[ranges.synapses.clone()])?;
+            let delays = &mut host.delays[ranges.synapses.clone()];
             from.read("delay", &shape, delays)?;
             from.within("delay", delays, R::count(synapses.taps - 1))?;
-            from.read("sigma", &[1], &mut host.sigma[parts.sigma.clone()])?;
-            let neuron = &mut host.neurons[parts.neuron.clone()];
+            from.read("sigma", &[1], &mut host.sigma[ranges.sigma.clone()])?;
+            let neuron = &mut host.neurons[ranges.neuron.clone()];
             from.read("neuron", &[neuron.len()], neuron)?;
-            let width = [parts.norm.len() / 2];
-            let (gamma, beta) = host.norms[parts.norm.clone()].split_at_mut(width[0]);
+            let width = [ranges.norm.len() / 2];
+            let (gamma, beta) = host.norms[ranges.norm.clone()].split_at_mut(width[0]);
             from.read("gamma", &width, gamma)?;
             from.read("beta", &width, beta)?;
-            let (mean, var) = running[parts.norm.clone()].split_at_mut(width[0]);
+            let (mean, var) = running[ranges.norm.clone()].split_at_mut(width[0]);
             from.read("running_mean", &width, mean)?;
             from.read("running_var", &width, var)?;
             from.within("running_var", var, R::infinity())?;
@@ -311,15 +313,15 @@ where
 
 pub(super) fn layer<'a, R: Real, K, K2, N, S, Buf, Q>(
     network: &'a Network<R, K, N, S>,
-    layout: &Layout,
-    values: &'a Groups<Buf>,
+    layout: &ParameterLayout,
+    values: &'a ParameterBlocks<Buf>,
     l: usize,
     kernel: &'a K2,
     mask: Option<&'a Buf>,
     valid: ValidSteps<'a>,
 ) -> Layer<'a, R, K2, N, S, Buf, Q> {
     let hidden = &network.hidden[l];
-    let parts = &layout.layers[l];
+    let ranges = &layout.layers[l];
     let SynapseParams { weights, delays, sigma } = synapse_params(values, layout, l);
     Layer {
         synapses: &hidden.synapses,
@@ -327,10 +329,10 @@ pub(super) fn layer<'a, R: Real, K, K2, N, S, Buf, Q>(
         weights,
         delays,
         sigma,
-        norm: hidden.norm.as_ref().map(|n| (n, View::new(&values.norms, parts.norm.clone()))),
+        norm: hidden.norm.as_ref().map(|n| (n, View::new(&values.norms, ranges.norm.clone()))),
         stage: NeuronStage {
             neuron: &hidden.neuron,
-            params: View::new(&values.neurons, parts.neuron.clone()),
+            params: View::new(&values.neurons, ranges.neuron.clone()),
             surrogate: &hidden.surrogate,
             firing: Firing::Step,
             mask,
@@ -340,19 +342,19 @@ pub(super) fn layer<'a, R: Real, K, K2, N, S, Buf, Q>(
 }
 
 pub(super) fn synapse_params<'a, B>(
-    values: &'a Groups<B>,
-    layout: &Layout,
+    values: &'a ParameterBlocks<B>,
+    layout: &ParameterLayout,
     l: usize,
 ) -> SynapseParams<'a, B> {
-    let parts = &layout.layers[l];
+    let ranges = &layout.layers[l];
     SynapseParams {
-        weights: View::new(&values.weights, parts.synapses.clone()),
-        delays: View::new(&values.delays, parts.synapses.clone()),
-        sigma: View::new(&values.sigma, parts.sigma.clone()),
+        weights: View::new(&values.weights, ranges.synapses.clone()),
+        delays: View::new(&values.delays, ranges.synapses.clone()),
+        sigma: View::new(&values.sigma, ranges.sigma.clone()),
     }
 }
 
-impl<B> Groups<B> {
+impl<B> ParameterBlocks<B> {
     pub(super) fn list(&self) -> [&B; 5] {
         [&self.weights, &self.delays, &self.sigma, &self.norms, &self.neurons]
     }
@@ -364,17 +366,17 @@ impl<B> Groups<B> {
 }
 
 /// Buffers of zeros in the sizes of a network's parameter groups.
-pub(super) fn device_groups<R: Real, B: Backend<R>>(
+pub(super) fn device_blocks<R: Real, B: Backend<R>>(
     backend: &B,
-    layout: &Layout,
-) -> Result<Groups<B::Buffer>, B::Error> {
-    upload(backend, &host_groups::<R>(layout))
+    layout: &ParameterLayout,
+) -> Result<ParameterBlocks<B::Buffer>, B::Error> {
+    upload(backend, &host_blocks::<R>(layout))
 }
 
-pub(super) fn host_groups<R: Real>(layout: &Layout) -> Groups<Vec<R>> {
+pub(super) fn host_blocks<R: Real>(layout: &ParameterLayout) -> ParameterBlocks<Vec<R>> {
     let zeros = |range: &Range<usize>| vec![R::zero(); range.len()];
     let total = &layout.total;
-    Groups {
+    ParameterBlocks {
         weights: zeros(&total.synapses),
         delays: zeros(&total.synapses),
         sigma: zeros(&total.sigma),
@@ -385,14 +387,14 @@ pub(super) fn host_groups<R: Real>(layout: &Layout) -> Groups<Vec<R>> {
 
 fn upload<R: Real, B: Backend<R>>(
     backend: &B,
-    host: &Groups<Vec<R>>,
-) -> Result<Groups<B::Buffer>, B::Error> {
+    host: &ParameterBlocks<Vec<R>>,
+) -> Result<ParameterBlocks<B::Buffer>, B::Error> {
     let buffer = |from: &Vec<R>| -> Result<B::Buffer, B::Error> {
         let mut to = backend.buffer(from.len())?;
         backend.upload(from, &mut to)?;
         Ok(to)
     };
-    Ok(Groups {
+    Ok(ParameterBlocks {
         weights: buffer(&host.weights)?,
         delays: buffer(&host.delays)?,
         sigma: buffer(&host.sigma)?,

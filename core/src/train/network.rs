@@ -39,7 +39,7 @@ pub struct ReadoutLayer<R, K> {
 /// A feed-forward network.
 #[derive(Clone, Debug)]
 pub struct Network<R, K, N, S> {
-    /// HiddenLayer layers, the first one next to the input.
+    /// Hidden layers, the first one next to the input.
     pub hidden: Vec<HiddenLayer<R, K, N, S>>,
     /// The readout.
     pub output: ReadoutLayer<R, K>,
@@ -168,13 +168,13 @@ impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
         Ok(())
     }
 
-    pub(super) fn layout(&self) -> Layout {
-        let mut layout = Layout { layers: Vec::new(), total: Parts::default() };
+    pub(super) fn layout(&self) -> ParameterLayout {
+        let mut layout = ParameterLayout { layers: Vec::new(), total: LayerRanges::default() };
         for (l, synapses) in self.synapses().enumerate() {
             let hidden = self.hidden.get(l);
             let normed = hidden.is_some_and(|h| h.norm.is_some());
             let total = &mut layout.total;
-            layout.layers.push(Parts {
+            layout.layers.push(LayerRanges {
                 synapses: take(&mut total.synapses, synapses.weights()),
                 sigma: take(&mut total.sigma, 1),
                 norm: take(&mut total.norm, if normed { 2 * synapses.outputs } else { 0 }),
@@ -187,15 +187,15 @@ impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
 
 /// Where each layer's parameters lie in the flat buffers.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
-    pub(super) layers: Vec<Parts>,
+pub(super) struct ParameterLayout {
+    pub(super) layers: Vec<LayerRanges>,
     /// The whole buffers.
-    pub(super) total: Parts,
+    pub(super) total: LayerRanges,
 }
 
 /// A layer's ranges: weights and delays share one, `[gamma | beta]` and the running `[mean | var]` another.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct LayerRanges {
     pub(super) synapses: Range<usize>,
     pub(super) sigma: Range<usize>,
     pub(super) norm: Range<usize>,

@@ -75,13 +75,6 @@ pub enum StateError {
         /// The first such place.
         index: usize,
     },
-    /// Bytes that are no state of these numbers.
-    Bytes {
-        /// Where they stop to be one.
-        offset: usize,
-        /// What is wrong there.
-        what: &'static str,
-    },
     /// A tensor holds a number that is too small or too large for what it stands for.
     Outside {
         /// Its name.
@@ -103,7 +96,6 @@ impl fmt::Display for StateError {
                 write!(f, "tensor {name} has shape {found:?}, this network needs {expected:?}")
             }
             Self::NotFinite { name, index } => write!(f, "tensor {name}[{index}] is not finite"),
-            Self::Bytes { offset, what } => write!(f, "byte {offset} of the state: {what}"),
             Self::Outside { name, index, found, most } => {
                 write!(f, "tensor {name}[{index}] is {found}, not between 0 and {most}")
             }

@@ -1,6 +1,7 @@
 use super::error::TrainError;
 use super::model::{
-    Batch, Delays, Groups, Model, Spikes, device_groups, host_groups, layer, synapse_params,
+    Batch, Delays, Model, ParameterBlocks, Spikes, device_blocks, host_blocks, layer,
+    synapse_params,
 };
 use super::network::Network;
 use super::state::{State, StateError, Tensor, TensorReader};
@@ -84,9 +85,9 @@ pub struct StepReport<R> {
 pub struct Trainer<R: Real, B: Backend<R>, K, N, S> {
     model: Model<R, B, K, N, S>,
     recipe: Recipe,
-    gradients: Groups<B::Buffer>,
-    first: Groups<B::Buffer>,
-    second: Groups<B::Buffer>,
+    gradients: ParameterBlocks<B::Buffer>,
+    first: ParameterBlocks<B::Buffer>,
+    second: ParameterBlocks<B::Buffer>,
     workspace: Option<Workspace<B::Buffer, B::Sequence>>,
     epoch: u64,
     step: u64,
@@ -130,9 +131,9 @@ where
         seed: u64,
     ) -> Result<Self, TrainError<B::Error>> {
         let model = Model::new(backend, network, recipe.delays, seed)?;
-        let gradients = device_groups(&model.backend, &model.layout)?;
-        let first = device_groups(&model.backend, &model.layout)?;
-        let second = device_groups(&model.backend, &model.layout)?;
+        let gradients = device_blocks(&model.backend, &model.layout)?;
+        let first = device_blocks(&model.backend, &model.layout)?;
+        let second = device_blocks(&model.backend, &model.layout)?;
         let (epoch, step, workspace) = (0, 0, None);
         let mut trainer =
             Self { model, recipe, gradients, first, second, workspace, epoch, step, seed };
@@ -200,7 +201,7 @@ where
     /// # Errors
     /// What the backend reports.
     pub fn gradients(&self) -> Result<Vec<Tensor<R>>, B::Error> {
-        self.model.group_tensors(&self.gradients)
+        self.model.block_tensors(&self.gradients)
     }
 
     /// As [`Model::evaluate`] with rounded delays.
@@ -227,7 +228,7 @@ where
     pub fn state(&self) -> Result<State<R>, B::Error> {
         let mut tensors = self.model.tensors()?;
         for (order, moments) in [("first", &self.first), ("second", &self.second)] {
-            let mut host = host_groups::<R>(&self.model.layout);
+            let mut host = host_blocks::<R>(&self.model.layout);
             let blocks = moments.list().into_iter().zip(host.list_mut()).zip(GROUPS);
             for ((from, to), group) in blocks {
                 self.model.backend.download(from, to)?;
@@ -248,7 +249,7 @@ where
     /// # Errors
     /// [`TrainError::State`] names a tensor that does not fit; then nothing has changed.
     pub fn restore(&mut self, state: &State<R>) -> Result<(), TrainError<B::Error>> {
-        let mut moments = [host_groups::<R>(&self.model.layout), host_groups(&self.model.layout)];
+        let mut moments = [host_blocks::<R>(&self.model.layout), host_blocks(&self.model.layout)];
         for (order, host) in ["first", "second"].into_iter().zip(&mut moments) {
             let from = TensorReader { state, layer: alloc::format!("adam.{order}") };
             for (group, block) in GROUPS.into_iter().zip(host.list_mut()) {
@@ -307,7 +308,7 @@ where
     /// Buffers with their lengths, to be looked at for numbers that are not finite: a step function hides a membrane that is no
     /// number, such a neuron is silent and the loss stays finite; a gradient whose square is infinite moves nothing, its second
     /// moment is. First moments are finite where the second ones are.
-    fn sized<'a>(&self, groups: &'a Groups<B::Buffer>) -> [(&'a B::Buffer, usize); 5] {
+    fn sized<'a>(&self, groups: &'a ParameterBlocks<B::Buffer>) -> [(&'a B::Buffer, usize); 5] {
         let total = &self.model.layout.total;
         let sizes = [&total.synapses, &total.synapses, &total.sigma, &total.norm, &total.neuron];
         let groups = groups.list();
@@ -392,11 +393,11 @@ where
         let Workspace { x: input, hidden, d_y, .. } = space;
         let output = &network.output;
         let params = self.model.output_params();
-        let parts = &layout.layers[hidden.len()];
+        let ranges = &layout.layers[hidden.len()];
         let into = SynapseGradients {
-            weights: ViewMut::new(&mut gradients.weights, parts.synapses.clone()),
-            delays: ViewMut::new(&mut gradients.delays, parts.synapses.clone()),
-            sigma: ViewMut::new(&mut gradients.sigma, parts.sigma.clone()),
+            weights: ViewMut::new(&mut gradients.weights, ranges.synapses.clone()),
+            delays: ViewMut::new(&mut gradients.delays, ranges.synapses.clone()),
+            sigma: ViewMut::new(&mut gradients.sigma, ranges.sigma.clone()),
         };
         let (synapses, kernel) = (&output.synapses, &output.kernel);
         match hidden.last_mut() {
@@ -414,15 +415,15 @@ where
             let valid = ValidSteps { lengths: batch.lengths, padding };
             let kernel = &network.hidden[l].kernel;
             let layer = layer(network, layout, values, l, kernel, at.mask.as_ref(), valid);
-            let parts = &layout.layers[l];
+            let ranges = &layout.layers[l];
             let into = LayerGradients {
                 synapses: SynapseGradients {
-                    weights: ViewMut::new(&mut gradients.weights, parts.synapses.clone()),
-                    delays: ViewMut::new(&mut gradients.delays, parts.synapses.clone()),
-                    sigma: ViewMut::new(&mut gradients.sigma, parts.sigma.clone()),
+                    weights: ViewMut::new(&mut gradients.weights, ranges.synapses.clone()),
+                    delays: ViewMut::new(&mut gradients.delays, ranges.synapses.clone()),
+                    sigma: ViewMut::new(&mut gradients.sigma, ranges.sigma.clone()),
                 },
-                norm: ViewMut::new(&mut gradients.norms, parts.norm.clone()),
-                neuron: ViewMut::new(&mut gradients.neurons, parts.neuron.clone()),
+                norm: ViewMut::new(&mut gradients.norms, ranges.norm.clone()),
+                neuron: ViewMut::new(&mut gradients.neurons, ranges.neuron.clone()),
             };
             let (x, d_x) = match before.last_mut() {
                 Some(below) => (&below.spikes, Some(&mut below.d_spikes)),
@@ -456,12 +457,12 @@ where
         }
         if let Some(base) = self.recipe.delay_rate {
             let rate = Cosine { base, epochs: self.recipe.epochs }.at(epoch);
-            for (synapses, parts) in network.synapses().zip(&layout.layers) {
+            for (synapses, ranges) in network.synapses().zip(&layout.layers) {
                 let last = R::count(synapses.taps - 1);
                 let bounds = Some((R::zero(), last));
                 let adam = Adam { bounds, ..Adam::new(R::of(rate), step) };
                 let (g, p) = (&gradients.delays, &mut values.delays);
-                let part = parts.synapses.clone();
+                let part = ranges.synapses.clone();
                 backend.adam(&adam, part, g, p, &mut first.delays, &mut second.delays)?;
             }
         }

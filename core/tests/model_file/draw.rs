@@ -1,7 +1,7 @@
 //! Networks drawn from a seed, and the plain loops that say what an engine has to do with them.
 
 use polychron_core::format::{Decision, Input, Scheme};
-use polychron_core::quant::{Decay, LayerSpec, NeuronSpec, Spec, SynapseSpec};
+use polychron_core::quant::{Decay, LayerSpec, ModelSpec, NeuronSpec, SynapseSpec};
 use polychron_core::rng::Rng;
 
 /// A source of small whole numbers.
@@ -39,7 +39,7 @@ pub(crate) const SCHEMES: [Scheme; 5] = [
 ];
 
 /// A network of one to three layers; `widths` bounds them, `elements` are the synapses of a pair at most.
-pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
+pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> ModelSpec<i8> {
     let mut draws = Draws::new(seed);
     let input = draws.pick(&[Input::Spikes, Input::Values]);
     let channels = 1 + draws.below(widths);
@@ -71,10 +71,10 @@ pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
         layers.push(LayerSpec {
             outputs,
             taps,
-            tail: draws.below(4),
+            padding: draws.below(4),
             synapses,
             neurons: (0..neurons).map(|_| neuron(&mut draws)).collect(),
-            leak: Decay::Fixed { factor: draws.below(220) as u16, shift: 8, bias_shift },
+            decay: Decay::Fixed { factor: draws.below(220) as u16, shift: 8, bias_shift },
             soft: !last && draws.happens(400),
             gain: if last { (1 + draws.below(50) as u32, 4) } else { (0, 0) },
             scheme: Scheme::Groups { list: 31 },
@@ -83,13 +83,13 @@ pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
     }
     let decision = draws.pick(&[Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max]);
     let labels = (0..inputs).map(|class| format!("class {class}")).collect();
-    Spec { tick_us: 10_000, input, channels, decision, labels, layers }
+    ModelSpec { tick_us: 10_000, input, channels, decision, labels, layers }
 }
 
 /// The same network in single precision.
-pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
+pub(crate) fn in_floats(spec: &ModelSpec<i8>) -> ModelSpec<f32> {
     let layer = |layer: &LayerSpec<i8>| {
-        let Decay::Fixed { factor, shift, bias_shift } = layer.leak else { unreachable!() };
+        let Decay::Fixed { factor, shift, bias_shift } = layer.decay else { unreachable!() };
         let one = f64::from(1u32 << shift);
         let neuron = |n: &NeuronSpec| NeuronSpec {
             bias: n.bias * f64::from(1u32 << bias_shift) / one,
@@ -104,16 +104,16 @@ pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
         LayerSpec {
             outputs: layer.outputs,
             taps: layer.taps,
-            tail: layer.tail,
+            padding: layer.padding,
             synapses: layer.synapses.iter().map(synapse).collect(),
             neurons: layer.neurons.iter().map(neuron).collect(),
-            leak: Decay::Float((f64::from(factor) / one) as f32),
+            decay: Decay::Float((f64::from(factor) / one) as f32),
             soft: layer.soft,
             gain: (0, 0),
             scheme: layer.scheme,
         }
     };
-    Spec {
+    ModelSpec {
         tick_us: spec.tick_us,
         input: spec.input,
         channels: spec.channels,
@@ -134,12 +134,12 @@ pub(crate) struct Tick {
 }
 
 /// Runs a network from its definition: every synapse looks up its source's past.
-pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
+pub(crate) fn simulate(spec: &ModelSpec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
     let mut past: Vec<Vec<Vec<i64>>> = vec![Vec::new(); spec.layers.len() + 1];
     let mut membranes: Vec<Vec<i64>> = spec.layers.iter().map(|l| vec![0; l.outputs]).collect();
     for (v, layer) in membranes.iter_mut().zip(&spec.layers) {
         for (v, neuron) in v.iter_mut().zip(&layer.neurons) {
-            *v = leak(layer, 0, neuron.bias as i64);
+            *v = decay(layer, 0, neuron.bias as i64);
         }
     }
     let classes = spec.layers.last().unwrap().outputs;
@@ -156,11 +156,11 @@ pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
             }
             if l + 1 == spec.layers.len() {
                 score(spec, layer, v, &mut scores);
-                let half = match layer.leak {
+                let half = match layer.decay {
                     Decay::Fixed { shift, .. } => (1 << shift) >> 1,
                     Decay::Float(_) => unreachable!(),
                 };
-                v.iter_mut().for_each(|v| *v = leak_of(layer, *v, half));
+                v.iter_mut().for_each(|v| *v = decay_of(layer, *v, half));
                 continue;
             }
             let mut fired = Vec::new();
@@ -173,7 +173,7 @@ pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
                     (true, true) => *v - threshold,
                     (true, false) => 0,
                 };
-                *v = leak(layer, left, neuron.bias as i64);
+                *v = decay(layer, left, neuron.bias as i64);
             }
             spikes.push((0..fired.len()).filter(|&n| fired[n] == 1).collect());
             past[l + 1].push(fired);
@@ -183,17 +183,17 @@ pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
     ticks
 }
 
-fn leak(layer: &LayerSpec<i8>, v: i64, bias: i64) -> i64 {
-    let Decay::Fixed { bias_shift, .. } = layer.leak else { unreachable!() };
-    leak_of(layer, v, bias << bias_shift)
+fn decay(layer: &LayerSpec<i8>, v: i64, bias: i64) -> i64 {
+    let Decay::Fixed { bias_shift, .. } = layer.decay else { unreachable!() };
+    decay_of(layer, v, bias << bias_shift)
 }
 
-fn leak_of(layer: &LayerSpec<i8>, v: i64, plus: i64) -> i64 {
-    let Decay::Fixed { factor, shift, .. } = layer.leak else { unreachable!() };
+fn decay_of(layer: &LayerSpec<i8>, v: i64, plus: i64) -> i64 {
+    let Decay::Fixed { factor, shift, .. } = layer.decay else { unreachable!() };
     (v * i64::from(factor) + plus) >> shift
 }
 
-fn score(spec: &Spec<i8>, layer: &LayerSpec<i8>, v: &[i64], scores: &mut [i64]) {
+fn score(spec: &ModelSpec<i8>, layer: &LayerSpec<i8>, v: &[i64], scores: &mut [i64]) {
     let top = *v.iter().max().unwrap();
     let power = |v: i64| {
         let octaves = ((top - v) as u64 * u64::from(layer.gain.0)) >> layer.gain.1;
@@ -211,7 +211,7 @@ fn score(spec: &Spec<i8>, layer: &LayerSpec<i8>, v: &[i64], scores: &mut [i64]) 
 }
 
 /// Ticks of input of which `share` in 1000 are not 0.
-pub(crate) fn inputs(spec: &Spec<i8>, seed: u64, ticks: usize, share: usize) -> Vec<Vec<i8>> {
+pub(crate) fn inputs(spec: &ModelSpec<i8>, seed: u64, ticks: usize, share: usize) -> Vec<Vec<i8>> {
     let mut draws = Draws::new(seed ^ 0xabcd);
     let mut value = || match (draws.happens(share), spec.input) {
         (false, _) => 0,

@@ -18,7 +18,7 @@ const MODEL: ModelFile = ModelFile::parse_static(FILE);
 
 #[entry]
 fn main() -> ! {
-    let mut state = EngineState::<{ MODEL.words() }, { MODEL.halves() }, { MODEL.bytes() }>::new();
+    let mut state = EngineState::<{ MODEL.state_words() }, { MODEL.state_halves() }, { MODEL.state_bytes() }>::new();
     let mut engine = Engine::new(&MODEL, &mut state).expect("a state of the model's size");
     replay("digits", &MODEL, &mut engine, UTTERANCES, |_, _| true);
     semihosting::process::exit(0)
