@@ -279,11 +279,15 @@ fn array_error<A: Copy + AsMut<[f64]>>(
     worst
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// The scalar product of two blocks.
+#[must_use]
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn largest(x: &[f64]) -> f64 {
+/// The largest magnitude in a block.
+#[must_use]
+pub fn largest(x: &[f64]) -> f64 {
     x.iter().fold(0.0, |top, x| top.max(x.abs()))
 }
 

@@ -1,4 +1,4 @@
-//! The suite on the reference itself, and on backends that are wrong on purpose.
+//! The laws of backends: for the reference, and violated by backends that are wrong on purpose.
 
 pub(crate) mod models;
 mod wrong;
@@ -13,7 +13,7 @@ polychron_core::conformance!(f64, try Some(Reference));
 
 type Law = fn(&Wrong) -> Verdict;
 
-/// Each fault with a law that has to see it and a word of what that law says.
+/// Each fault with a law that it violates and a part of the message.
 const CONTROLS: [(Fault, Law, &str); 30] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),

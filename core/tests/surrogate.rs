@@ -1,4 +1,4 @@
-//! Laws of the surrogate derivatives, and the published packages' values.
+//! Properties of the surrogate derivatives, and the values of the published packages.
 
 use crate::conformance::models::any_surrogate;
 use approx::{assert_relative_eq, relative_eq};
@@ -209,7 +209,7 @@ fn names_are_distinct_and_known() {
 }
 
 #[test]
-fn bad_names_and_parameters_are_refused() {
+fn bad_names_and_parameters_are_rejected() {
     let refused = |name, parameters: &[(&'static str, f64)]| {
         AnySurrogate::<f32>::from_name(name, parameters).unwrap_err()
     };
@@ -220,10 +220,10 @@ fn bad_names_and_parameters_are_refused() {
     assert_eq!(error, r#"surrogate atan has no parameter "beta"; it has ["alpha"]"#);
     for (value, shown) in [(0.0, "0"), (-1.0, "-1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
         let error = refused("atan", &[("alpha", value)]).to_string();
-        assert_eq!(error, format!("surrogate atan: alpha = {shown} has to be positive"));
+        assert_eq!(error, format!("surrogate atan: alpha = {shown} must be positive"));
     }
     let error = refused("leaky_rect", &[("leak", f64::NAN)]).to_string();
-    assert_eq!(error, "surrogate leaky_rect: leak = NaN has to be finite");
+    assert_eq!(error, "surrogate leaky_rect: leak = NaN must be finite");
 }
 
 #[test]

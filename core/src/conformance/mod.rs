@@ -95,7 +95,7 @@ laws! { $
         neuron_rejects_wrong_sizes, layer_rejects_wrong_sizes, readout_rejects_wrong_sizes;
 }
 
-/// A backend with every kernel, neuron and surrogate that configurations can name.
+/// A backend with every kernel, neuron and surrogate that has a name in configurations.
 pub trait Conforming<R: Real>: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>> {}
 
 impl<R: Real, B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>> Conforming<R> for B {}

@@ -69,7 +69,7 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
 /// receives the membrane after the reset. All blocks are `[T, B, N]`.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
     args: &NeuronArgs<'_, R, N>,
     x: &[R],
@@ -100,7 +100,7 @@ pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
 /// membrane after the reset, to the gradients by the input and by the raw parameters.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn neuron_backward<R: Real, N: Neuron<Real = R>>(
     args: &NeuronArgs<'_, R, N>,
     x: &[R],

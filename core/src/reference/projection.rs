@@ -9,7 +9,7 @@ use crate::shape::{Shape, ShapeError, Synapses, expect};
 /// multiply-adds.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn project<R: Real>(
     synapses: &Synapses,
     dense: &[R],
@@ -36,7 +36,7 @@ pub fn project<R: Real>(
 /// The adjoint of [`project`] by its input: writes `d_x` for the upstream gradient `d_y`.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn project_input<R: Real>(
     synapses: &Synapses,
     dense: &[R],
@@ -66,7 +66,7 @@ pub fn project_input<R: Real>(
 /// receives the sum.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn project_backward<R: Real>(
     synapses: &Synapses,
     kernel: &dyn DelayKernel<R>,
