@@ -1,16 +1,15 @@
-//! ModelFile files and the engines that run them: written, checked, and bit for bit what their definition says.
-#![cfg(feature = "alloc")]
+//! Model files are written, read and checked, and engines match their definition bit for bit.
+#![cfg(feature = "conformance")]
 
-#[path = "model_file/draw.rs"]
-mod draw;
-
-use draw::{Draws, SCHEMES, Tick, in_floats, inputs, network, simulate};
 use polychron_core::format::{Decision, Fault, Input, LayerInfo, ModelFile, Scheme};
 use polychron_core::infer::{Arithmetic, Engine, EngineError, HeapState, StateBuffers};
+use polychron_core::quant::reference::{
+    Draws, SCHEMES, Tick, in_floats, inputs, network, simulate,
+};
 use polychron_core::quant::{Decay, LayerSpec, ModelSpec, NeuronSpec, SpecError, SynapseSpec};
 use proptest::prelude::*;
 
-/// The smallest network with everything in it; its file of every version is kept.
+/// A small network with every feature. `tests/golden` keeps its file in every version.
 fn small() -> ModelSpec<i8> {
     let synapse = |n: usize, outputs: usize, taps: usize| SynapseSpec {
         source: n / outputs,
@@ -54,7 +53,7 @@ fn small() -> ModelSpec<i8> {
 const GOLDEN: &[u8] = include_bytes!("golden/small.pcn");
 
 #[test]
-fn files_of_version_1_stay_as_they_are() {
+fn files_of_version_1_never_change() {
     assert_eq!(small().to_bytes().unwrap(), GOLDEN);
     #[allow(long_running_const_eval)]
     const MODEL: ModelFile = ModelFile::parse_static(GOLDEN);
@@ -69,12 +68,12 @@ fn files_of_version_1_stay_as_they_are() {
 }
 
 #[test]
-fn a_layer_is_described_as_it_is() {
+fn layer_info_matches_the_layer() {
     let model = <ModelFile>::parse(GOLDEN).unwrap();
     let hidden = &small().layers[0];
     let present = hidden.synapses.iter().filter(|s| s.weight != 0);
     let due: std::collections::BTreeSet<_> = present.clone().map(|s| (s.source, s.delay)).collect();
-    // Own fields and a block, 5 neurons, 7 lines of 4 inputs, 4 rows.
+    // Fields and one block, 5 neurons, 7 lines of 4 inputs, 4 rows.
     let rows = (0..4).map(|i| present.clone().filter(|s| s.source == i).count()).max().unwrap();
     let hidden = LayerInfo {
         inputs: 4,
@@ -105,7 +104,7 @@ fn a_layer_is_described_as_it_is() {
     assert_eq!((model.depth(), model.flash()), (2, GOLDEN.len()));
 }
 
-/// Runs a file and says what happened.
+/// Runs a file and returns the state after every tick.
 fn run<W: Arithmetic>(file: &[u8], inputs: &[Vec<i8>], number: impl Fn(i32) -> i64) -> Vec<Tick> {
     let model = ModelFile::<W>::parse(file).unwrap();
     let mut state = HeapState::new(&model);
@@ -124,7 +123,7 @@ fn run<W: Arithmetic>(file: &[u8], inputs: &[Vec<i8>], number: impl Fn(i32) -> i
     ticks
 }
 
-/// The spec with other schemes; a ring holds one synapse a pair and sums of 16 bits.
+/// The spec with other schemes, if they fit: a ring holds one synapse per pair and sums of 16 bits.
 fn with_schemes(spec: &ModelSpec<i8>, mut pick: impl FnMut() -> Scheme) -> Option<ModelSpec<i8>> {
     let mut spec = spec.clone();
     spec.layers.iter_mut().for_each(|layer| layer.scheme = pick());
@@ -135,7 +134,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn engines_do_what_the_definition_says(seed in any::<u64>(), share in 0usize..=1000) {
+    fn engines_match_the_definition(seed in any::<u64>(), share in 0usize..=1000) {
         let elements = 1 + (seed % 2) as usize;
         let spec = network(seed, 60, elements);
         let inputs = inputs(&spec, seed, 60, share);
@@ -150,11 +149,11 @@ proptest! {
     }
 
     #[test]
-    fn changed_bytes_are_refused_or_run(seed in any::<u64>(), at in any::<usize>(), byte in any::<u8>()) {
+    fn damaged_files_are_refused_or_run_safely(seed in any::<u64>(), at in any::<usize>(), byte in any::<u8>()) {
         let spec = network(seed, 20, 1);
         let mut file = spec.to_bytes().unwrap();
         let at = at % file.len();
-        // The checksum begins behind the kind of input.
+        // The checksum does not cover the input type at byte 7.
         if file[at] == byte || at == 7 {
             return Ok(());
         }
@@ -173,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 1..400), whole in any::<bool>()) {
+    fn random_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 1..400), whole in any::<bool>()) {
         let mut file = if whole { GOLDEN.to_vec() } else { Vec::new() };
         file.extend(&bytes);
         prop_assert!(ModelFile::<i8>::parse(&file).is_err());
@@ -181,7 +180,7 @@ proptest! {
     }
 }
 
-/// Makes the checksum fit.
+/// Corrects the checksum.
 fn seal(file: &mut [u8]) {
     let mut crc = u32::MAX;
     for &byte in &file[16..] {
@@ -193,9 +192,9 @@ fn seal(file: &mut [u8]) {
     file[12..16].copy_from_slice(&(!crc).to_le_bytes());
 }
 
-/// What the laws above are about does happen in the networks that are drawn.
+/// The random networks do spike, and fit every scheme, so that the laws above are not empty.
 #[test]
-fn networks_that_are_drawn_spike_and_fit_every_scheme() {
+fn random_networks_spike_and_fit_every_scheme() {
     let (mut hidden, mut spiking, mut rings) = (0, 0, 0);
     for seed in 0..40 {
         let spec = network(seed, 60, 1);
@@ -212,7 +211,7 @@ fn networks_that_are_drawn_spike_and_fit_every_scheme() {
 }
 
 #[test]
-fn wide_layers_are_several_groups_and_blocks() {
+fn wide_layers_match_the_definition() {
     for (seed, elements) in [(3, 1), (4, 2), (5, 1), (10, 1)] {
         let spec = network(seed, 700, elements);
         let inputs = inputs(&spec, seed, 12, 100);
@@ -225,7 +224,7 @@ fn wide_layers_are_several_groups_and_blocks() {
 }
 
 #[test]
-fn a_row_of_one_delay_onto_256_targets_is_split() {
+fn a_group_of_256_synapses_is_split() {
     let synapses = (0..256).map(|target| SynapseSpec { source: 0, target, delay: 0, weight: 1 });
     let mut spec = small();
     let mut only =
@@ -237,12 +236,12 @@ fn a_row_of_one_delay_onto_256_targets_is_split() {
 }
 
 #[test]
-fn floats_do_what_the_integers_do_where_both_are_exact() {
+fn both_engines_agree_if_nothing_is_rounded() {
     let mut same = 0;
     for seed in 0..60 {
         let mut spec = network(seed, 40, 1);
         for layer in &mut spec.layers {
-            // Leaks that are whole numbers: nothing is rounded.
+            // A decay of zero rounds nothing.
             layer.decay = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
         }
         if spec.decision == Decision::SoftmaxSum {
@@ -264,7 +263,7 @@ fn floats_do_what_the_integers_do_where_both_are_exact() {
 }
 
 #[test]
-fn inputs_of_all_kinds_are_the_same_tick() {
+fn all_forms_of_input_run_the_same_tick() {
     let model = <ModelFile>::parse(GOLDEN).unwrap();
     let mut states = [(); 3].map(|()| HeapState::new(&model));
     let [a, b, c] = &mut states;
@@ -283,7 +282,7 @@ fn inputs_of_all_kinds_are_the_same_tick() {
 }
 
 #[test]
-fn bad_inputs_are_errors_that_change_nothing() {
+fn invalid_inputs_are_errors_and_change_nothing() {
     let model = <ModelFile>::parse(GOLDEN).unwrap();
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state).unwrap();
@@ -304,7 +303,7 @@ fn bad_inputs_are_errors_that_change_nothing() {
 }
 
 #[test]
-fn a_state_that_is_too_small_is_an_error_before_the_first_step() {
+fn a_state_that_is_too_small_is_refused() {
     let model = <ModelFile>::parse(GOLDEN).unwrap();
     let sizes = [model.state_words(), model.state_halves(), model.state_bytes()];
     for (n, part) in ["words", "halves", "bytes"].into_iter().enumerate() {
@@ -319,7 +318,7 @@ fn a_state_that_is_too_small_is_an_error_before_the_first_step() {
 }
 
 #[test]
-fn scores_begin_anew_and_all_else_stays() {
+fn forgetting_scores_keeps_membranes_and_spikes() {
     let model = <ModelFile>::parse(GOLDEN).unwrap();
     let mut states = [(); 2].map(|()| HeapState::new(&model));
     let [a, b] = &mut states;
@@ -335,7 +334,7 @@ fn scores_begin_anew_and_all_else_stays() {
     assert!(sums.eq(engines[0].scores().iter().copied()));
 }
 
-/// The largest sums that are accepted are run: the definition counts in 64 bits.
+/// The largest accepted sums do not overflow: the definition computes in 64 bits.
 #[test]
 fn sums_at_their_limit_are_exact() {
     let mut spec = small();
@@ -377,7 +376,7 @@ fn sums_at_their_limit_are_exact() {
 }
 
 #[test]
-fn reset_is_a_new_engine() {
+fn a_reset_engine_repeats_its_results() {
     let spec = network(21, 50, 1);
     let file = spec.to_bytes().unwrap();
     let inputs = inputs(&spec, 2, 30, 200);

@@ -4,10 +4,10 @@ use crate::checkpoint::{self, write_atomic};
 use crate::error::{Failure, Result, at, fail};
 use crate::machine;
 use crate::model_file::{self, Description};
-use crate::recording;
 use crate::report::{percent, say};
 use crate::task::{Decisions, Task};
 use polychron_core::format::{self, Input, RING_MAX, Scheme, Weight};
+use polychron_core::infer::recording::Writer;
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::quant::{Metadata, ModelSpec, SynapseSpec, fold, quantize};
 use polychron_core::train::Delays;
@@ -134,7 +134,7 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
     let model = format::ModelFile::<i8>::parse(file)?;
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state)?;
-    let mut bytes = recording::head(items.len()).map_err(Failure)?;
+    let mut recording = Writer::new();
     for &item in items {
         let spikes = |values: Vec<i8>| {
             let places = (0..).zip(values).filter(|(_, value)| *value != 0);
@@ -142,10 +142,10 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
         };
         let ticks: Vec<Vec<u16>> = model_file::ticks(task, item)?.into_iter().map(spikes).collect();
         let label = task.data.samples[item].label.into();
-        let utterance = recording::utterance(&mut engine, &ticks, label);
-        bytes.extend(utterance.map_err(|error| Failure(format!("item {item}: {error}")))?);
+        let recorded = recording.record(&mut engine, &ticks, label);
+        recorded.map_err(|error| Failure(format!("item {item}: {error}")))?;
     }
-    Ok(bytes)
+    Ok(recording.to_bytes())
 }
 
 /// Whether channels spike or have counts.

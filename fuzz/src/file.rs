@@ -52,7 +52,8 @@ pub fn decode<W: Kind>(file: &[u8]) -> ModelSpec<W> {
         tick_us: word(file, 16) as u32,
         input: if file[7] == 0 { Input::Spikes } else { Input::Values },
         channels: half(file, 20),
-        decision: [Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max][usize::from(file[27])],
+        decision: [Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max]
+            [usize::from(file[27])],
         labels: labels.collect(),
         layers,
     }

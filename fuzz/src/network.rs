@@ -3,7 +3,7 @@
 use crate::kind::Kind;
 use arbitrary::{Result, Unstructured};
 use polychron_core::format::{Decision, Input, Scheme};
-use polychron_core::quant::{LayerSpec, Decay, ModelSpec, SynapseSpec};
+use polychron_core::quant::{Decay, LayerSpec, ModelSpec, SynapseSpec};
 
 /// Most pairs of a layer that is connected throughout, and most pairs of a source and a delay.
 const PAIRS: usize = 1024;
@@ -22,7 +22,14 @@ pub fn draw<W: Kind>(u: &mut Unstructured) -> Result<ModelSpec<W>> {
     }
     let label = |class| format!("class {class}");
     let labels = if u.arbitrary()? { (0..inputs).map(label).collect() } else { Vec::new() };
-    Ok(ModelSpec { tick_us: u.int_in_range(1..=u32::MAX)?, input, channels, decision, labels, layers })
+    Ok(ModelSpec {
+        tick_us: u.int_in_range(1..=u32::MAX)?,
+        input,
+        channels,
+        decision,
+        labels,
+        layers,
+    })
 }
 
 fn width(u: &mut Unstructured) -> Result<usize> {

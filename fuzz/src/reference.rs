@@ -1,11 +1,7 @@
-#[allow(dead_code, reason = "networks are drawn from bytes here")]
-#[path = "../../core/tests/model_file/draw.rs"]
-mod draw;
-
-use draw::{Tick, in_floats, simulate};
 use polychron_core::format::{Decision, ModelFile};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
-use polychron_core::quant::{LayerSpec, Decay, ModelSpec};
+use polychron_core::quant::reference::{Tick, in_floats, simulate};
+use polychron_core::quant::{Decay, LayerSpec, ModelSpec};
 
 /// Whole numbers below this are exact in single precision.
 const EXACT: i64 = 1 << 24;

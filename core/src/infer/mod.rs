@@ -29,6 +29,7 @@ mod float;
 mod history;
 mod integer;
 mod memory;
+pub mod recording;
 
 use crate::format::{Block, Decision, GROUP, Input, Layer, MAX_LAYERS, ModelFile, WORD, Weight};
 use core::fmt;

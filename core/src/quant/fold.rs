@@ -63,7 +63,7 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
     }
 }
 
-impl<E: core::error::Error + 'static> core::error::Error for FoldError<E> {
+impl<E: core::error::Error> core::error::Error for FoldError<E> {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Backend(error) => error.source(),

@@ -16,14 +16,14 @@ const TOLERANCE: f64 = 0.05;
 /// A factor of e in 1/32 octaves.
 const OCTAVES: f64 = 32.0 * core::f64::consts::LOG2_E;
 
-/// Rounds weights to eight bits. Every neuron has its own unit; its weights, threshold and bias become
-/// multiples of it.
+/// Rounds weights to eight bits. Every neuron has its own unit; its weights, threshold and bias
+/// become multiples of it.
 ///
 /// A ring whose sums do not fit 16 bits becomes groups.
 ///
 /// # Errors
-/// [`SpecError::Layer`] if the membranes of a layer do not fit 32 bits with any decay factor close to
-/// the given one: its decay is too slow. Also if a threshold, bias or weight is out of range.
+/// [`SpecError::Layer`] if the membranes of a layer do not fit 32 bits with any decay factor close
+/// to the given one: its decay is too slow. Also if a threshold, bias or weight is out of range.
 pub fn quantize(spec: &ModelSpec<f32>) -> Result<ModelSpec<i8>, SpecError> {
     spec.check()?;
     let mut layers = Vec::new();

@@ -39,8 +39,8 @@ pub struct LayerSpec<W> {
     pub decay: Decay,
     /// Whether a spike subtracts the threshold; otherwise it sets the membrane to 0.
     pub soft: bool,
-    /// For the softmax of the integer readout: a membrane times `gain / 2^gain_shift` is in units of
-    /// 1/32 octave. `(gain, gain_shift)`.
+    /// For the softmax of the integer readout: a membrane times `gain / 2^gain_shift` is in units
+    /// of 1/32 octave. `(gain, gain_shift)`.
     pub gain: (u32, u8),
     /// How the spikes of the inputs are delivered.
     pub scheme: Scheme,

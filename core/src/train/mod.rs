@@ -1,7 +1,8 @@
-//! Networks and their training, generic over the backend. No files, no clock, no threads here.
+//! Networks and their training, generic over the backend. This module uses no files, clocks or
+//! threads.
 //!
-//! A [`Network`] says what there is, a [`Recipe`] how it learns. A [`Model`] is a network with parameters on a
-//! backend: it evaluates. A [`Trainer`] adds gradients and optimizer state.
+//! A [`Network`] describes the layers, a [`Recipe`] how they learn. A [`Model`] is a network with
+//! parameters on a backend; it evaluates batches. A [`Trainer`] adds gradients and optimizer state.
 
 mod error;
 mod model;

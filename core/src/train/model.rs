@@ -20,27 +20,28 @@ use core::ops::Range;
 const WEIGHTS: u64 = 1;
 const DELAYS: u64 = 2;
 
-/// Samples to learn from or to decide on.
+/// A batch of samples to train on or to evaluate.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a, R> {
-    /// Shape of `x`.
+    /// The shape of `x`.
     pub shape: Shape,
-    /// Input `[T, B, N]`, time-major.
+    /// The input `[T, B, N]`, time-major.
     pub x: &'a [R],
-    /// Target distributions `[B, classes]`.
+    /// The target distributions `[B, classes]`.
     pub targets: &'a [R],
-    /// Valid steps of every sample; `None`: all, padding included, count in norm and loss.
+    /// The number of valid steps of every sample. With `None` all steps, including padding, count
+    /// in the norms and the loss.
     pub lengths: Option<&'a [usize]>,
 }
 
-/// One flat block a parameter group, the layers one after the other.
+/// One flat block per parameter group, with one layer after the other.
 #[derive(Clone, Debug)]
 pub(super) struct ParameterBlocks<B> {
     /// Weights `[out, in, count]`.
     pub weights: B,
-    /// Delays in steps, as the weights.
+    /// Delays in steps, in the layout of the weights.
     pub delays: B,
-    /// One raw sigma a layer.
+    /// One raw sigma per layer.
     pub sigma: B,
     /// `[gamma | beta]` of the hidden layers with a norm.
     pub norms: B,
@@ -48,21 +49,21 @@ pub(super) struct ParameterBlocks<B> {
     pub neurons: B,
 }
 
-/// Which kernel spreads the delays.
+/// How delays are applied in an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delays {
-    /// The layer's own, as in training.
+    /// Spread by the kernel of the layer, as in training.
     AsTrained,
-    /// One tap at the rounded delay.
+    /// Rounded to whole steps: one tap per synapse.
     Rounded,
 }
 
-/// What one layer put out: spikes `[T, B, N]`, or the readout's projection in the last.
+/// The output of one layer: spikes `[T, B, N]`, or the projection of the readout.
 #[derive(Clone, Debug)]
 pub struct Spikes<R> {
-    /// Shape of `values`.
+    /// The shape of `values`.
     pub shape: Shape,
-    /// Time-major.
+    /// The values, time-major.
     pub values: Vec<R>,
 }
 
@@ -83,10 +84,11 @@ where
     N: NeuronModel<R>,
     S: Surrogate<R>,
 {
-    /// A network with initial parameters drawn from a seed. The draws depend on seed and layer alone.
+    /// Creates a model with random initial parameters, which depend on the seed and the layer only.
     ///
     /// # Errors
-    /// [`TrainError`] for a network that cannot be, or what the backend reports.
+    /// [`TrainError::Network`] if the network is invalid; [`TrainError::Backend`] if the backend
+    /// fails.
     pub fn new(
         backend: B,
         network: Network<R, K, N, S>,
@@ -116,27 +118,32 @@ where
     }
 
     /// The network.
+    #[must_use]
     pub fn network(&self) -> &Network<R, K, N, S> {
         &self.network
     }
 
     /// The backend.
+    #[must_use]
     pub fn backend(&self) -> &B {
         &self.backend
     }
 
-    /// Scores `[B, classes]` and mean loss of a batch, with running statistics, without dropout.
+    /// The scores `[B, classes]` and the mean loss of a batch, with running statistics and without
+    /// dropout.
     ///
     /// # Errors
-    /// What the backend reports, a [`ShapeError`] for a batch that does not fit among it.
+    /// The error of the backend, which includes a [`ShapeError`] if the batch does not fit the
+    /// network.
     pub fn evaluate(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<(Vec<R>, R), B::Error> {
         self.forward(batch, delays, |_, _| Ok(()))
     }
 
-    /// What every layer puts out for a batch, the readout's projection last; as [`Model::evaluate`].
+    /// The output of every layer for a batch, the projection of the readout last; otherwise as
+    /// [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// As [`Model::evaluate`].
+    /// As [`evaluate`](Self::evaluate).
     pub fn spikes(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<Vec<Spikes<R>>, B::Error> {
         let mut all = Vec::new();
         self.forward(batch, delays, |backend, sequence| {
@@ -205,12 +212,12 @@ where
     pub(super) fn check(&self, batch: &Batch<'_, R>) -> Result<(), ShapeError> {
         let shape = batch.shape;
         let first = self.network.synapses().next().map_or(0, |s| s.inputs);
-        expect("batch's channels", first, shape.width)?;
-        expect("batch's input", shape.len(), batch.x.len())?;
+        expect("channels of the batch", first, shape.width)?;
+        expect("input of the batch", shape.len(), batch.x.len())?;
         let classes = self.network.output.synapses.outputs;
-        expect("batch's targets", shape.batch * classes, batch.targets.len())?;
+        expect("targets of the batch", shape.batch * classes, batch.targets.len())?;
         match batch.lengths {
-            Some(lengths) => expect("batch's lengths", shape.batch, lengths.len()),
+            Some(lengths) => expect("lengths of the batch", shape.batch, lengths.len()),
             None => Ok(()),
         }
     }
@@ -219,11 +226,12 @@ where
         synapse_params(&self.values, &self.layout, self.network.hidden.len())
     }
 
-    /// The parameters and running statistics, by name: `hidden.0.weight` `[out, in, count]`, `.delay`, `.sigma`, `.gamma`,
-    /// `.beta`, `.running_mean`, `.running_var`, `.neuron`; `output.weight`, `.delay`, `.sigma`.
+    /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
+    /// `.delay`, `.sigma`, `.neuron`, `.gamma`, `.beta`, `.running_mean`, `.running_var`;
+    /// `output.weight`, `.delay`, `.sigma`. Tensors without values are left out.
     ///
     /// # Errors
-    /// What the backend reports.
+    /// The error of the backend.
     pub fn tensors(&self) -> Result<Vec<Tensor<R>>, B::Error> {
         let mut tensors = self.block_tensors(&self.values)?;
         let mut running = vec![R::zero(); self.layout.total.norm.len()];
@@ -239,7 +247,7 @@ where
         Ok(tensors)
     }
 
-    /// The tensors of buffers grouped as the parameters are, gradients say.
+    /// The tensors of buffers in the layout of the parameters, such as gradients.
     pub(super) fn block_tensors(
         &self,
         groups: &ParameterBlocks<B::Buffer>,
@@ -271,11 +279,12 @@ where
         Ok(tensors)
     }
 
-    /// Takes over the parameters and running statistics of a state.
+    /// Copies the parameters and running statistics of a state.
     ///
     /// # Errors
-    /// [`TrainError::State`] names a tensor that is missing, of another shape, or not finite, a delay that the kernel
-    /// does not hold, or a negative variance; then nothing has changed.
+    /// [`TrainError::State`] names a tensor that is missing, has another shape, or holds a value
+    /// that is not finite, a delay beyond the kernel, or a negative variance. The model has not
+    /// changed then.
     pub fn restore(&mut self, state: &State<R>) -> Result<(), TrainError<B::Error>> {
         let (host, running) = self.read(state).map_err(TrainError::State)?;
         self.values = upload(&self.backend, &host)?;
@@ -365,7 +374,7 @@ impl<B> ParameterBlocks<B> {
     }
 }
 
-/// Buffers of zeros in the sizes of a network's parameter groups.
+/// Buffers of zeros in the sizes of the parameters.
 pub(super) fn device_blocks<R: Real, B: Backend<R>>(
     backend: &B,
     layout: &ParameterLayout,
