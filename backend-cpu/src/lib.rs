@@ -30,6 +30,7 @@ mod raw;
 mod readout;
 mod scratch;
 mod sequence;
+mod stages;
 mod stream;
 mod vectors;
 
