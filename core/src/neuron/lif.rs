@@ -1,4 +1,4 @@
-use super::{ChargeAdjoint, Neuron, Reset, ResetAdjoint};
+use super::{ChargeAdjoint, LinearMembrane, Neuron, Reset, ResetAdjoint};
 use crate::num::{Real, logistic};
 
 /// The leaky integrate-and-fire neuron of the paper.
@@ -125,6 +125,14 @@ impl<R: Real> Neuron for Lif<R> {
     fn detached(&self) -> bool {
         self.detach
     }
+    fn linear_membrane(&self) -> Option<LinearMembrane<R>> {
+        Some(LinearMembrane {
+            decay: R::one() - self.rate,
+            input_gain: self.gain(),
+            threshold: self.threshold - self.reset.rest(),
+            reset: self.reset,
+        })
+    }
 }
 
 /// A LIF whose rate is learned (PLIF): `1 / tau = logistic(w)`, one `w` per layer.
@@ -202,6 +210,9 @@ impl<R: Real> Neuron for Plif<R> {
     }
     fn detached(&self) -> bool {
         self.lif.detach
+    }
+    fn linear_membrane(&self) -> Option<LinearMembrane<R>> {
+        self.lif.linear_membrane()
     }
 }
 

@@ -88,6 +88,24 @@ pub struct ResetAdjoint<S, P, R> {
     pub spike: R,
 }
 
+/// The dynamics of a neuron whose state is one linear membrane, with `v` counted from its rest:
+///
+/// ```text
+/// h = decay v + input_gain x        it spikes if h >= threshold
+/// v = h, or after a spike: 0 (hard reset), h - threshold (soft reset)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinearMembrane<R> {
+    /// The factor by which the membrane decays in a step.
+    pub decay: R,
+    /// The factor of the input.
+    pub input_gain: R,
+    /// The threshold, counted from the rest.
+    pub threshold: R,
+    /// What a spike does; the value of a hard reset is the rest.
+    pub reset: Reset<R>,
+}
+
 /// A neuron model with its fixed configuration.
 ///
 /// The learnable part is an array of raw parameters, shared by all neurons of a layer. The trainer
@@ -144,5 +162,10 @@ pub trait Neuron: Copy + Debug + Send + Sync + 'static {
     /// Whether the neuron can spike; a leaky integrator cannot.
     fn fires(&self) -> bool {
         true
+    }
+    /// The linear membrane that this neuron is, exactly and for every input; `None` for all other
+    /// dynamics, which is the default. Model files hold linear membranes only.
+    fn linear_membrane(&self) -> Option<LinearMembrane<Self::Real>> {
+        None
     }
 }
