@@ -4,12 +4,12 @@ use crate::checkpoint::{self, write_atomic};
 use crate::error::{Failure, Result, at, fail};
 use crate::machine;
 use crate::model_file::{self, Description};
-use crate::recording;
 use crate::report::{percent, say};
 use crate::task::{Decisions, Task};
-use polychron_core::format::{self, Input, RING, Scheme, Weight};
+use polychron_core::format::{self, Input, RING_MAX, Scheme, Weight};
+use polychron_core::infer::recording::Writer;
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
-use polychron_core::quant::{About, Spec, SynapseSpec, fold, quantize, write};
+use polychron_core::quant::{Metadata, ModelSpec, SynapseSpec, fold, quantize};
 use polychron_core::train::Delays;
 use polychron_cpu::Cpu;
 use polychron_datasets::Dataset;
@@ -115,8 +115,8 @@ pub(crate) fn export(args: &Args) -> Result<()> {
     let Some(tick_us) = config.data.dt_ms.checked_mul(1000) else {
         fail!("data.dt_ms = {}: a model file holds ticks of up to 4294967 ms", config.data.dt_ms)
     };
-    let about = About { tick_us, input, labels: task.data.class_names.clone() };
-    let spec = fold(&model, about).map_err(at(path.display()))?;
+    let metadata = Metadata { tick_us, input, labels: task.data.class_names.clone() };
+    let spec = fold(&model, metadata).map_err(at(path.display()))?;
     match args.weights {
         Weights::I8 => {
             let spec = quantize(&spec).map_err(at(path.display()))?;
@@ -134,7 +134,7 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
     let model = format::ModelFile::<i8>::parse(file)?;
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state)?;
-    let mut bytes = recording::head(items.len()).map_err(Failure)?;
+    let mut recording = Writer::new();
     for &item in items {
         let spikes = |values: Vec<i8>| {
             let places = (0..).zip(values).filter(|(_, value)| *value != 0);
@@ -142,10 +142,10 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
         };
         let ticks: Vec<Vec<u16>> = model_file::ticks(task, item)?.into_iter().map(spikes).collect();
         let label = task.data.samples[item].label.into();
-        let utterance = recording::utterance(&mut engine, &ticks, label);
-        bytes.extend(utterance.map_err(|error| Failure(format!("item {item}: {error}")))?);
+        let recorded = recording.record(&mut engine, &ticks, label);
+        recorded.map_err(|error| Failure(format!("item {item}: {error}")))?;
     }
-    Ok(bytes)
+    Ok(recording.to_bytes())
 }
 
 /// Whether channels spike or have counts.
@@ -170,13 +170,13 @@ fn finish<'a, W: Arithmetic + Into<f64>>(
     args: &Args,
     task: &Task,
     model: &machine::Model<Cpu<f32>>,
-    mut spec: Spec<W>,
+    mut spec: ModelSpec<W>,
     record: impl FnOnce(&[u8], &[usize]) -> Result<Option<(&'a PathBuf, Vec<u8>)>>,
 ) -> Result<()> {
     let shown = args.output.display();
     let items = &task.split.test;
     let schemes = choose(&mut spec, args.scheme);
-    let file = write(&spec).map_err(at(shown.to_string()))?;
+    let file = spec.to_bytes().map_err(at(shown.to_string()))?;
     let parsed = format::ModelFile::<W>::parse(&file).map_err(at(shown.to_string()))?;
     let engine = decide_by_engine(&parsed, task, items)?;
     let float = task.decide(model, Delays::AsTrained, items, |_| Ok(()))?;
@@ -207,7 +207,7 @@ fn finish<'a, W: Arithmetic + Into<f64>>(
 }
 
 /// Gives every layer its scheme, and says why.
-fn choose<W: Arithmetic + Into<f64>>(spec: &mut Spec<W>, saving: Saving) -> Vec<String> {
+fn choose<W: Arithmetic + Into<f64>>(spec: &mut ModelSpec<W>, saving: Saving) -> Vec<String> {
     let list = match saving {
         Saving::Fast => LIST,
         Saving::Small => 0,
@@ -226,7 +226,7 @@ fn choose<W: Arithmetic + Into<f64>>(spec: &mut Spec<W>, saving: Saving) -> Vec<
         let largest = if spec.input == Input::Values && l == 0 { 127.0 } else { 1.0 };
         let mut sums = vec![0.0; layer.outputs];
         present().for_each(|s| sums[s.target] += largest * s.weight.into().abs());
-        let narrow = W::CODE == i8::CODE && sums.iter().any(|&sum| sum > RING.into());
+        let narrow = W::CODE == i8::CODE && sums.iter().any(|&sum| sum > RING_MAX.into());
         let groups = match mean {
             _ if mean >= WORTH => Some("groups: many synapses are due at once"),
             _ if layer.outputs > NARROW => Some("groups: a ring's sums would take much memory"),

@@ -19,7 +19,6 @@ mod model_file;
 mod network;
 mod plot;
 mod presets;
-mod recording;
 mod report;
 mod reproduce;
 mod run;

@@ -256,7 +256,7 @@ fn spectra_that_cannot_be_kept_are_told() {
 fn what_another_process_is_writing_stays_and_what_a_killed_one_left_goes() {
     let commands = Commands::new("others");
     let [held, left, notes] = ["full.levels.1.tmp", "full.levels.2.tmp", "full.notes.tmp"]
-        .map(|name| commands.0.join(format!("polychron-{name}")));
+        .map(|name| commands.0.join(format!(".polychron-{name}")));
     for file in [&held, &left, &notes] {
         fs::write(file, "half of it").unwrap();
     }
