@@ -1,5 +1,5 @@
-//! Spike trains with what an engine made of them, to be replayed on a device: the layout is told in
-//! `examples/firmware/src/recording.rs`.
+//! Recordings: spike trains with the results of the integer engine, to be replayed on a device.
+//! `examples/firmware/src/recording.rs` documents the layout.
 
 use polychron_core::infer::Engine;
 use std::error::Error;
