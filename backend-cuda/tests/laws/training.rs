@@ -194,7 +194,12 @@ fn a_launch_beyond_the_shared_memory_is_refused() {
     let (targets, mut scores) = (cuda.buffer(20_000).unwrap(), cuda.buffer(20_000).unwrap());
     let (li, valid) = (Li::new(2.0), ValidSteps::default());
     let result = cuda.readout(&li, Loss::SoftmaxSum, valid, &x, Some(&targets), &mut scores, None);
-    assert!(result.unwrap_err().to_string().contains("readout: the launch needs more blocks or shared memory"));
+    assert!(
+        result
+            .unwrap_err()
+            .to_string()
+            .contains("readout: the launch needs more blocks or shared memory")
+    );
 }
 
 /// Released blocks of other sizes are freed when memory runs short.

@@ -190,8 +190,7 @@ fn more_filters_than_the_format_allows_are_refused() {
     let write = |filters| {
         let labels = DatasetBuilder::typed_data("labels", [4], &[0u16, 1, 0, 1]).unwrap();
         let shuffle = || FilterDescription { id: 2, name: None, client_data: vec![2] };
-        let labels =
-            (0..filters).fold(labels.chunked([4]), |labels, _| labels.filter(shuffle()));
+        let labels = (0..filters).fold(labels.chunked([4]), |labels, _| labels.filter(shuffle()));
         let plan = Hdf5Builder::new().dataset(labels).into_plan().unwrap();
         plan.encode(WriteOptions::default()).unwrap()
     };

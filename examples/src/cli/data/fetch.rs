@@ -1,7 +1,7 @@
 //! `polychron data fetch`: the published files of a data set.
 
+use crate::cli::print::say;
 use crate::error::Result;
-use crate::report::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polychron_datasets::fetch::{self, Archive, Outcome, Patience, Progress, Sources, Stage};
 use serde::Serialize;
