@@ -8,7 +8,7 @@ use polychron_core::loss::decide;
 use polychron_core::shape::Shape;
 use polychron_core::train;
 use polychron_datasets::{
-    Augment, BinOptions, Binning, Dataset, Mixed, Pool, Split, batches, digits, gsc, shd, synthetic,
+    Augment, BinOptions, Binning, Dataset, MixedLabel, Pool, Split, batches, digits, gsc, shd, synthetic,
 };
 use std::path::{Path, PathBuf};
 
@@ -106,7 +106,7 @@ impl Task {
         let changed = Dataset { name, class_names, samples, ..*data };
         let mut block = self.assemble(&changed, &(0..indices.len()).collect::<Vec<_>>())?;
         for (target, mixed) in block.targets.chunks_exact_mut(data.classes).zip(mixed) {
-            if let Some(Mixed { label, share }) = mixed {
+            if let Some(MixedLabel { label, share }) = mixed {
                 target.iter_mut().for_each(|own| *own *= 1.0 - share);
                 target[usize::from(label)] += share;
             }
@@ -304,8 +304,8 @@ fn read_gsc(options: &Data, folder: Option<&Path>, threads: usize) -> Result<(Da
         Bands::Full => gsc::Bands::Full,
         Bands::Paper => gsc::Bands::Paper,
     };
-    let gsc::Commands { data, train, valid, test, unsaved } = gsc::read(folder, bands, threads)?;
-    if let Some(error) = unsaved {
+    let gsc::Commands { data, train, valid, test, cache_error } = gsc::read(folder, bands, threads)?;
+    if let Some(error) = cache_error {
         note(&format!("the spectra could not be kept for the next run: {error}"));
     }
     Ok((data, Parts { train, valid, test }))
