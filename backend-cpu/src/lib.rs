@@ -30,10 +30,13 @@ mod raw;
 mod readout;
 mod scratch;
 mod sequence;
+mod stages;
 mod stream;
+mod vectors;
 
 pub use algorithm::{Algorithm, Choice, Plan, Work};
 pub use backend::{Cpu, Error};
 pub use lanes::Lanes;
 pub use sequence::Sequence;
 pub use stream::Stream;
+pub use vectors::Vectors;

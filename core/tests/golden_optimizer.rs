@@ -1,10 +1,8 @@
-//! Eight training steps of the small network are the packages': losses, gradients, parameters, running statistics, moments.
-#![cfg(feature = "alloc")]
+//! Eight training steps of the small network equal those of the packages: losses, gradients,
+//! parameters, running statistics, moments.
 
-mod common;
-
-use common::network::{Case, Parameters, Tensors, compare, layers, run};
-use common::{Golden, Stage, check, tolerance};
+use crate::common::network::{Case, Parameters, Tensors, compare, layers, run};
+use crate::common::{Golden, Stage, check, tolerance};
 use polychron_core::delay::AnyKernel;
 use polychron_core::num::Real;
 use polychron_core::optim::Adam;
@@ -12,10 +10,10 @@ use polychron_core::reference::Reference;
 use polychron_core::schedule::{Cosine, OneCycle, SigmaSchedule};
 use polychron_core::shape::Shape;
 
-/// Adam's moments under the parameters' names.
+/// The moments of Adam, with the names of the parameters.
 type Moments<R> = [Tensors<R>; 2];
 
-/// The rules of one step.
+/// The optimizers of one step.
 struct Rules<R> {
     weights: Adam<R>,
     norms: Adam<R>,
@@ -34,7 +32,7 @@ impl<R: Real> Rules<R> {
         }
     }
 
-    /// Updates a layer; the parameters are returned under their golden names.
+    /// Updates a layer and returns the parameters with their golden names.
     fn update(
         &self,
         l: usize,

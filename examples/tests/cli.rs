@@ -722,12 +722,12 @@ fn a_model_file_says_what_every_step_costs() {
     damaged[100] ^= 1;
     fs::write(folder.0.join("damaged.pcn"), damaged).unwrap();
     let line = folder.fail(&["inspect", "damaged.pcn"]);
-    assert!(line.contains("damaged.pcn: byte 12: the checksum does not fit"), "{line}");
+    assert!(line.contains("damaged.pcn: byte 12: the checksum does not match"), "{line}");
     let mut damaged = folder.bytes("f32.pcn");
     damaged[100] ^= 1;
     fs::write(folder.0.join("damaged.pcn"), damaged).unwrap();
     let line = folder.fail(&["inspect", "damaged.pcn"]);
-    assert!(line.contains("damaged.pcn: byte 12: the checksum does not fit"), "{line}");
+    assert!(line.contains("damaged.pcn: byte 12: the checksum does not match"), "{line}");
     let line = folder.fail(&["inspect", "nosuch.pcn"]);
     assert!(line.contains("nosuch.pcn: No such file"), "{line}");
     let args = ["export", "run", "-o", "new.pcn", "--weights", "f32", "--recording", "new.bin"];

@@ -1,15 +1,16 @@
-//! ModelFile files by their layout in `core/FORMAT.md`, without the crate that checks them.
+//! Reads model files by the layout in `core/FORMAT.md`, independently of the crate that checks
+//! them.
 
 use crate::kind::Kind;
 use polychron_core::format::{Decision, Input, Scheme};
-use polychron_core::quant::{LayerSpec, Spec, SynapseSpec};
+use polychron_core::quant::{LayerSpec, ModelSpec, SynapseSpec};
 
 const HEADER: usize = 32;
 const SECTION: usize = 12;
 const FIELDS: usize = 32;
 const BLOCK: usize = 20;
 
-/// Makes length and checksum fit.
+/// Corrects length and checksum.
 pub fn seal(file: &mut [u8]) {
     if file.len() >= HEADER {
         let length = file.len() as u32;
@@ -19,7 +20,8 @@ pub fn seal(file: &mut [u8]) {
     }
 }
 
-/// Makes sections follow one another, each as long as it says, the last to the end of the file.
+/// Corrects the offsets of the sections, so that each follows the previous one in its stated
+/// length. The last one ends with the file.
 pub fn lay_out(file: &mut [u8]) {
     let sections = 4 * usize::from(*file.get(26).unwrap_or(&0)) + 2;
     let mut offset = HEADER + sections * SECTION;
@@ -37,8 +39,8 @@ pub fn lay_out(file: &mut [u8]) {
     }
 }
 
-/// The network in a file that has been checked.
-pub fn decode<W: Kind>(file: &[u8]) -> Spec<W> {
+/// The network in a valid file.
+pub fn decode<W: Kind>(file: &[u8]) -> ModelSpec<W> {
     let section = |n: usize| {
         let at = HEADER + n * SECTION;
         &file[word(file, at + 4)..][..word(file, at + 8)]
@@ -48,11 +50,12 @@ pub fn decode<W: Kind>(file: &[u8]) -> Spec<W> {
     let layers: Vec<_> = (0..count).map(layer).collect();
     let labels = String::from_utf8_lossy(section(4 * count));
     let labels = labels.split_terminator('\n').take(half(file, 22)).map(String::from);
-    Spec {
+    ModelSpec {
         tick_us: word(file, 16) as u32,
         input: if file[7] == 0 { Input::Spikes } else { Input::Values },
         channels: half(file, 20),
-        decision: [Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max][usize::from(file[27])],
+        decision: [Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max]
+            [usize::from(file[27])],
         labels: labels.collect(),
         layers,
     }
@@ -86,10 +89,10 @@ fn layer<W: Kind>([own, neurons, tables, rows]: [&[u8]; 4]) -> LayerSpec<W> {
     LayerSpec {
         outputs,
         taps,
-        tail: half(own, 26),
+        padding: half(own, 26),
         synapses,
         neurons: neurons.chunks_exact(W::NEURON).map(W::read_neuron).collect(),
-        leak: W::read_leak(own),
+        decay: W::read_decay(own),
         soft: own[8] == 1,
         gain: (word(own, 20) as u32, own[24]),
         scheme: if own[6] == 1 { Scheme::Ring { list } } else { Scheme::Groups { list } },

@@ -34,6 +34,17 @@ impl<R: Lanes> Cpu<R> {
         input: Shape,
         density: f64,
     ) -> Plan {
+        self.width().scope(|| self.plan_here(synapses, kernel, sigma, input, density))
+    }
+
+    fn plan_here(
+        &self,
+        synapses: &Synapses,
+        kernel: &dyn DelayKernel<R>,
+        sigma: &[R],
+        input: Shape,
+        density: f64,
+    ) -> Plan {
         let window = longest(kernel, sigma, synapses.taps);
         let cut = Cut::new::<R>(synapses.taps.max(1), input);
         let pairs = synapses.inputs as f64 * synapses.outputs as f64;
@@ -76,14 +87,14 @@ impl<R: Lanes> Cpu<R> {
     }
 
     /// The plan for an input, whose spikes are counted where few of them would change it.
-    pub(super) fn plan_for<K: DelayKernel<R>>(
+    pub(super) fn plan_for(
         &self,
         synapses: &Synapses,
-        kernel: &K,
+        kernel: &dyn DelayKernel<R>,
         sigma: &[R],
         x: &Sequence<R>,
     ) -> Plan {
-        let of = |density| self.plan(synapses, kernel, sigma, x.shape(), density);
+        let of = |density| self.plan_here(synapses, kernel, sigma, x.shape(), density);
         let plan = of(SPARSE);
         let choices = [plan.forward, plan.by_kernel];
         let sparse = choices.iter().any(|choice| choice.algorithm == Algorithm::Windows);

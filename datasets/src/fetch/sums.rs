@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use md5::{Digest, Md5};
 
 use super::{Archive, Form, Reporter, Stage, failed, paths};
-use crate::Error;
+use crate::{Error, bytes};
 
 /// Bytes read or written at once.
 pub(super) const BLOCK: usize = 1 << 16;
@@ -171,20 +171,10 @@ impl List {
         self.text += &format!("{}  {path}\n", sum.hex());
     }
 
-    /// Writes the list, whole or not at all.
+    /// Writes the list, complete or not at all.
     pub(super) fn write(&self) -> Result<(), Error> {
-        let name = self.path.file_name().unwrap_or_default().display();
-        let temporary = self.path.with_file_name(format!(".{name}.tmp"));
-        let written =
-            remove(&temporary).and_then(|()| File::create_new(&temporary)).and_then(|mut file| {
-                file.write_all(self.text.as_bytes())?;
-                file.sync_all()
-            });
-        written.and_then(|()| fs::rename(&temporary, &self.path)).map_err(|e| {
-            // The first error is the one to report.
-            let _ = fs::remove_file(&temporary);
-            failed(&self.path)(e)
-        })
+        bytes::replace(&self.path, |out| out.write_all(self.text.as_bytes()))
+            .map_err(failed(&self.path))
     }
 
     /// The list that an unpacking of this archive left; `None` where there is none.

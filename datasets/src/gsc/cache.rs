@@ -2,7 +2,7 @@
 //! levels (u16); CRC-32 of what comes before (u32). Everything is little-endian.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use crc32fast::Hasher;
@@ -41,57 +41,24 @@ pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Optio
     (u32::from_le_bytes(stored) == sum).then_some(all)
 }
 
-/// Writes samples under a temporary name, this process's own, then in the place of an older file. What a killed process has
-/// left half written goes.
+/// Replaces the cache file.
 pub(super) fn store(path: &Path, key: &str, samples: &[Levels]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    remove_abandoned(path, folder)?;
-    let temporary = path.with_extension(format!("levels.{}.tmp", std::process::id()));
-    // Where there are no locks, an earlier process of the same number may have left it.
-    let _ = std::fs::remove_file(&temporary);
-    let file = File::create_new(&temporary)?;
-    // Where there are no locks, another process may remove this file, which then is not kept.
-    let _ = file.try_lock();
-    let written = write(file, key, samples);
-    let renamed = written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(&temporary);
-    });
-    renamed.and_then(|()| bytes::flush(folder))
-}
-
-/// Removes the temporary files of `path` that no process holds.
-fn remove_abandoned(path: &Path, folder: &Path) -> io::Result<()> {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned() + ".levels.";
-    for entry in folder.read_dir()? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let abandoned = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-        if name.starts_with(&stem) && name.ends_with(".tmp") && abandoned() {
-            std::fs::remove_file(entry.path())?;
+    bytes::replace(path, |sink| {
+        let mut sum = Hasher::new();
+        let mut put = |bytes: &[u8]| {
+            sum.update(bytes);
+            sink.write_all(bytes)
+        };
+        put(&head(key))?;
+        let mut row = Vec::new();
+        for Levels { low, unit, levels } in samples {
+            row.clear();
+            row.extend([low, unit].into_iter().flat_map(|x| x.to_le_bytes()));
+            row.extend(levels.iter().flat_map(|level| level.to_le_bytes()));
+            put(&row)?;
         }
-    }
-    Ok(())
-}
-
-fn write(file: File, key: &str, samples: &[Levels]) -> io::Result<()> {
-    let mut sink = BufWriter::with_capacity(1 << 16, file);
-    let mut sum = Hasher::new();
-    let mut put = |bytes: &[u8]| {
-        sum.update(bytes);
-        sink.write_all(bytes)
-    };
-    put(&head(key))?;
-    let mut row = Vec::new();
-    for Levels { low, unit, levels } in samples {
-        row.clear();
-        row.extend([low, unit].into_iter().flat_map(|x| x.to_le_bytes()));
-        row.extend(levels.iter().flat_map(|level| level.to_le_bytes()));
-        put(&row)?;
-    }
-    sink.write_all(&sum.finalize().to_le_bytes())?;
-    sink.into_inner()?.sync_all()
+        sink.write_all(&sum.finalize().to_le_bytes())
+    })
 }
 
 fn head(key: &str) -> Vec<u8> {

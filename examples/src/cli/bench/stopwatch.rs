@@ -1,0 +1,240 @@
+use polychron_core::backend::{
+    Backend, Layer, LayerGradients, LayerOps, LayerTape, NeuronOps, NeuronStage, NormMode,
+    SynapseGradients, SynapseOps, SynapseParams, View, ViewMut,
+};
+use polychron_core::delay::DelayKernel;
+use polychron_core::loss::Loss;
+use polychron_core::neuron::{Li, NeuronModel};
+use polychron_core::norm::{BatchNorm, ValidSteps};
+use polychron_core::optim::Adam;
+use polychron_core::rng::Rng;
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::Surrogate;
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+use std::time::Instant;
+
+/// A backend that hands every operation on to another one and keeps the time.
+pub(super) struct Stopwatch<B> {
+    backend: B,
+    laps: RefCell<Laps>,
+    watching: Cell<Watching>,
+}
+
+/// What the stopwatch does besides handing operations on.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Watching {
+    /// Waits for the end of every operation and keeps its time.
+    Stages,
+    /// Nothing.
+    Steps,
+    /// Leaves the input where it is: it was uploaded before.
+    ResidentSteps,
+}
+
+/// What was seen since the last look.
+#[derive(Default)]
+pub(super) struct Laps {
+    /// Milliseconds by stage, in the order in which they began.
+    pub(super) stages: Vec<(String, f64)>,
+    /// Mean spikes a neuron and step of every hidden layer.
+    pub(super) rates: Vec<f64>,
+    /// The layer at work, from 1.
+    layer: usize,
+    counting: bool,
+}
+
+/// A part of a training step.
+enum Stage {
+    Named(&'static str),
+    /// The next layer up.
+    Forward,
+    /// The next layer down.
+    Backward,
+}
+
+impl<B: Backend<f32>> Stopwatch<B> {
+    pub(super) fn new(backend: B) -> Self {
+        Self { backend, laps: RefCell::default(), watching: Cell::new(Watching::Stages) }
+    }
+
+    /// From now on.
+    pub(super) fn watch(&self, watching: Watching) {
+        self.watching.set(watching);
+    }
+
+    /// Interface the current laps and starts new ones. Counting spikes takes time outside of the stages.
+    pub(super) fn restart(&self, counting: bool) -> Laps {
+        self.laps.replace(Laps { counting, ..Laps::default() })
+    }
+
+    fn time<T>(
+        &self,
+        stage: Stage,
+        work: impl FnOnce() -> Result<T, B::Error>,
+    ) -> Result<T, B::Error> {
+        if self.watching.get() != Watching::Stages {
+            return work();
+        }
+        let start = Instant::now();
+        let result = work()?;
+        self.backend.synchronize()?;
+        self.laps.borrow_mut().add(stage, start.elapsed().as_secs_f64() * 1e3);
+        Ok(result)
+    }
+
+    /// Dropout scales what it lets through, so the mask's sum counts the neurons that may spike.
+    fn rate(&self, mask: Option<&B::Buffer>, spikes: &B::Sequence) -> Result<f64, B::Error> {
+        let Shape { steps, batch, width } = self.backend.shape(spikes);
+        let (mut kept, mut host) = (vec![1.0; batch * width], vec![0.0; steps * batch * width]);
+        if let Some(mask) = mask {
+            self.backend.download(mask, &mut kept)?;
+        }
+        self.backend.download_sequence(spikes, &mut host)?;
+        let sum = |values: &[f32]| values.iter().map(|&v| f64::from(v)).sum::<f64>();
+        Ok(sum(&host) / (steps as f64 * sum(&kept)))
+    }
+}
+
+impl Laps {
+    fn add(&mut self, stage: Stage, ms: f64) {
+        let name = match stage {
+            Stage::Named(name) => name.into(),
+            Stage::Forward => {
+                self.layer += 1;
+                format!("forward_{}", self.layer)
+            }
+            Stage::Backward => {
+                self.layer = self.layer.saturating_sub(1);
+                format!("backward_{}", self.layer + 1)
+            }
+        };
+        match self.stages.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += ms,
+            None => self.stages.push((name, ms)),
+        }
+    }
+}
+
+macro_rules! timed {
+    ($($stage:expr => $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {$(
+        fn $name(&self, $($arg: $type),*) -> Result<$result, Self::Error> {
+            self.time($stage, || self.backend.$name($($arg),*))
+        }
+    )*};
+}
+
+impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
+    type Buffer = B::Buffer;
+    type Sequence = B::Sequence;
+    type Error = B::Error;
+
+    fn name(&self) -> &'static str {
+        self.backend.name()
+    }
+    fn shape(&self, sequence: &B::Sequence) -> Shape {
+        self.backend.shape(sequence)
+    }
+
+    fn synchronize(&self) -> Result<(), B::Error> {
+        self.backend.synchronize()
+    }
+    fn device_bytes(&self) -> Option<usize> {
+        self.backend.device_bytes()
+    }
+    fn upload_sequence(&self, from: &[f32], to: &mut B::Sequence) -> Result<(), B::Error> {
+        if self.watching.get() == Watching::ResidentSteps {
+            return Ok(());
+        }
+        self.time(Stage::Named("upload"), || self.backend.upload_sequence(from, to))
+    }
+
+    timed! {
+        Stage::Named("memory") => buffer(len: usize) -> B::Buffer;
+        Stage::Named("memory") => sequence(shape: Shape) -> B::Sequence;
+        Stage::Named("upload") => upload(from: &[f32], to: &mut B::Buffer) -> ();
+        Stage::Named("download") => download(from: &B::Buffer, to: &mut [f32]) -> ();
+        Stage::Named("download") => download_sequence(from: &B::Sequence, to: &mut [f32]) -> ();
+        Stage::Named("finite") => are_finite(buffers: &[(&B::Buffer, usize)]) -> bool;
+        Stage::Named("norm") => norm_forward(
+            norm: &BatchNorm<f32>, params: View<'_, B::Buffer>, mode: NormMode<'_, B::Buffer>, valid: ValidSteps<'_>,
+            y: &B::Sequence, saved: &mut B::Buffer, z: &mut B::Sequence
+        ) -> ();
+        Stage::Named("norm") => norm_apply(
+            params: View<'_, B::Buffer>, saved: &B::Buffer, y: &B::Sequence, z: &mut B::Sequence
+        ) -> ();
+        Stage::Named("norm") => norm_backward(
+            params: View<'_, B::Buffer>, saved: &B::Buffer, valid: ValidSteps<'_>, y: &B::Sequence, d_z: &B::Sequence,
+            d_y: &mut B::Sequence, d_params: ViewMut<'_, B::Buffer>
+        ) -> ();
+        Stage::Named("readout") => readout(
+            readout: &Li<f32>, loss: Loss, valid: ValidSteps<'_>, x: &B::Sequence, targets: Option<&B::Buffer>,
+            scores: &mut B::Buffer, d_x: Option<&mut B::Sequence>
+        ) -> f32;
+        Stage::Named("adam") => adam(
+            adam: &Adam<f32>, range: Range<usize>, gradient: &B::Buffer, params: &mut B::Buffer,
+            first: &mut B::Buffer, second: &mut B::Buffer
+        ) -> ();
+        Stage::Named("dropout") => dropout(rng: Rng, p: f64, len: usize) -> B::Buffer;
+    }
+}
+
+impl<K: DelayKernel<f32>, B: SynapseOps<f32, K>> SynapseOps<f32, K> for Stopwatch<B> {
+    timed! {
+        Stage::Forward => project(
+            synapses: &Synapses, kernel: &K, params: SynapseParams<'_, B::Buffer>, x: &B::Sequence,
+            y: &mut B::Sequence
+        ) -> ();
+        Stage::Backward => project_backward(
+            synapses: &Synapses, kernel: &K, params: SynapseParams<'_, B::Buffer>, x: &B::Sequence,
+            d_y: &B::Sequence, gradients: SynapseGradients<'_, B::Buffer>, d_x: Option<&mut B::Sequence>
+        ) -> ();
+    }
+}
+
+impl<N: NeuronModel<f32>, S: Surrogate<f32>, B: NeuronOps<f32, N, S>> NeuronOps<f32, N, S>
+    for Stopwatch<B>
+{
+    timed! {
+        Stage::Named("neuron") => neuron_forward(
+            stage: &NeuronStage<'_, N, S, B::Buffer, B::Sequence>, x: &B::Sequence, spikes: &mut B::Sequence
+        ) -> ();
+        Stage::Named("neuron") => neuron_backward(
+            stage: &NeuronStage<'_, N, S, B::Buffer, B::Sequence>, x: &B::Sequence, d_spikes: &B::Sequence,
+            d_x: &mut B::Sequence, d_params: ViewMut<'_, B::Buffer>
+        ) -> ();
+    }
+}
+
+impl<K, N, S, B> LayerOps<f32, K, N, S> for Stopwatch<B>
+where
+    K: DelayKernel<f32>,
+    N: NeuronModel<f32>,
+    S: Surrogate<f32>,
+    B: LayerOps<f32, K, N, S>,
+{
+    fn layer_forward(
+        &self,
+        layer: &Layer<'_, f32, K, N, S, B::Buffer, B::Sequence>,
+        mode: NormMode<'_, B::Buffer>,
+        x: &B::Sequence,
+        tape: &mut LayerTape<B::Buffer, B::Sequence>,
+        spikes: &mut B::Sequence,
+    ) -> Result<(), B::Error> {
+        self.time(Stage::Forward, || self.backend.layer_forward(layer, mode, x, tape, spikes))?;
+        if self.laps.borrow().counting {
+            let rate = self.rate(layer.stage.mask, spikes)?;
+            self.laps.borrow_mut().rates.push(rate);
+        }
+        Ok(())
+    }
+
+    timed! {
+        Stage::Named("memory") => tape(shape: Shape) -> LayerTape<B::Buffer, B::Sequence>;
+        Stage::Backward => layer_backward(
+            layer: &Layer<'_, f32, K, N, S, B::Buffer, B::Sequence>, x: &B::Sequence,
+            tape: &LayerTape<B::Buffer, B::Sequence>, d_spikes: &mut B::Sequence,
+            gradients: LayerGradients<'_, B::Buffer>, d_x: Option<&mut B::Sequence>
+        ) -> ();
+    }
+}

@@ -1,0 +1,73 @@
+//! `polychron data show`: a picture of one item.
+
+use super::Source;
+use crate::cli::print::say;
+use crate::error::{Result, fail};
+use crate::plot;
+use polychron_datasets::Dataset;
+use std::path::PathBuf;
+
+/// Options of `data show`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// The item, from 0
+    #[arg(long)]
+    index: usize,
+    /// File to write; SOURCE-INDEX.svg by default
+    #[arg(long, value_name = "FILE.svg")]
+    out: Option<PathBuf>,
+    /// Overwrite it
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `data show`.
+pub(crate) fn show(args: &Args) -> Result<()> {
+    let out = args.out.clone().unwrap_or_else(|| default_name(args));
+    let shown = out.display();
+    if out.exists() && !args.force {
+        fail!("{shown}: exists; --force overwrites it")
+    }
+    let data = args.source.open()?;
+    let index = args.index;
+    let Some(sample) = data.samples.get(index) else {
+        fail!("{}: --index {index} is not below its {} items", data.name, data.samples.len())
+    };
+    let title = title(&data, index);
+    plot::sample(&out, &data, &title, sample)?;
+    let Dataset { channels, dt_ms, .. } = data;
+    let spikes: f64 = sample.entries.iter().map(|e| f64::from(e.count)).sum();
+    let (steps, speaker) = (sample.steps, sample.speaker);
+    if args.json {
+        let class = &data.class_names[usize::from(sample.label)];
+        let object = serde_json::json!({
+            "file": shown.to_string(), "index": index, "class": class, "speaker": speaker,
+            "steps": steps, "channels": channels, "dt_ms": dt_ms, "spikes": spikes,
+        });
+        return say(&format!("{object}\n"));
+    }
+    say(&format!(
+        "{shown}: {title}; {spikes} spikes, {channels} channels, {steps} steps of {dt_ms} ms\n"
+    ))
+}
+
+/// Class, and speaker where the data knows more than one.
+fn title(data: &Dataset, index: usize) -> String {
+    let sample = &data.samples[index];
+    let word = &data.class_names[usize::from(sample.label)];
+    match data.speakers().len() {
+        0 | 1 => format!("Item {index}: {word}"),
+        _ => format!("Item {index}: {word}, speaker {}", sample.speaker),
+    }
+}
+
+fn default_name(args: &Args) -> PathBuf {
+    let name = args.source.path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.split('.').next().unwrap_or_default();
+    format!("{stem}-{}.svg", args.index).into()
+}
