@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use polychron_datasets::{Augment, Dataset, Entry, Mixed, Pool, SpikeTrain, digits};
+use polychron_datasets::{Augment, Dataset, Entry, MixedLabel, Pool, SpikeTrain, digits};
 
-type Changed = Vec<(SpikeTrain, Option<Mixed>)>;
+type Changed = Vec<(SpikeTrain, Option<MixedLabel>)>;
 
 fn everything() -> Augment {
     Augment {
@@ -334,7 +334,7 @@ fn a_stretch_of_another_item_takes_its_share() {
     let mut from = BTreeSet::new();
     for seed in 0..100 {
         let (cut, mixed) = samples(&cutmix, &data, &[0], seed, 0).remove(0);
-        let Mixed { label, share } = mixed.unwrap();
+        let MixedLabel { label, share } = mixed.unwrap();
         let foreign: Vec<&Entry> = cut.entries.iter().filter(|e| e.channel != 0).collect();
         let other = usize::from(foreign[0].channel);
         from.insert(other);
@@ -385,10 +385,10 @@ fn strengths_out_of_range_are_named() {
         ),
         (Augment { time_masks: 1, time_mask: 65, ..none }, "time_mask = 65 is above the 64 steps"),
         (Augment { channel_masks: 49, channel_mask: 1, ..none }, "channel_masks = 49 is above"),
-        (Augment { time_masks: 1, ..none }, "time_masks = 1 masks nothing where time_mask = 0"),
+        (Augment { time_masks: 1, ..none }, "time_masks = 1 has no effect while time_mask = 0"),
         (
             Augment { channel_mask: 3, ..none },
-            "channel_mask = 3 masks nothing where channel_masks = 0",
+            "channel_mask = 3 has no effect while channel_masks = 0",
         ),
     ] {
         let message = refused(augment);

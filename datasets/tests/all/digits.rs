@@ -60,9 +60,12 @@ fn a_bad_value_is_named() {
     assert_eq!(set(12, 2), "x: spikes[0].step = 2 is not below its length, 2 steps");
     assert_eq!(set(13, 0), "x: lengths[1] = 0 is not between 1 and 3 steps");
     assert_eq!(set(13, 4), "x: lengths[1] = 4 is not between 1 and 3 steps");
-    assert_eq!(set(5, 255), "x: bytes = 17 is not 228497, the size of 65282 x 3 x 4 bits");
+    assert_eq!(set(5, 255), "x: bytes = 17 is not 228497, the size of 65282 samples of 3 x 4 bits");
     assert_eq!(set(0, b'T'), "x: does not begin with an SPK1 header");
-    assert_eq!(error(b"SPK1\0\0\0\0\0\0".to_vec()), "x: samples = 0 holds no sample");
+    assert_eq!(
+        error(b"SPK1\0\0\0\0\0\0".to_vec()),
+        "x: samples = 0 is not a number of samples; a file holds at least one"
+    );
 }
 
 #[test]

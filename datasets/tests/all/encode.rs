@@ -81,7 +81,7 @@ fn every_wav_file_counts_and_no_class_is_lost_in_silence() {
     fs::write(root.join("songs/0.mp3"), "no wav").unwrap();
     let encoded = encode::folder(&root, Encoder::Delta, 0, 1);
     let error = encoded.map(drop).unwrap_err().to_string();
-    assert!(error.ends_with("case/songs: holds no wav file; a folder is a class"), "{error}");
+    assert!(error.ends_with("case/songs: holds no wav file; every folder is a class"), "{error}");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn recordings_that_cannot_be_encoded_are_named() {
     let root = folder("errors");
     write(&root.join("tones/none.wav"), &[0.0; 400]);
     let error = encode::folder(&root, Encoder::Cochlea, 0, 2).unwrap_err().to_string();
-    assert!(error.contains("tones/none.wav: holds no sound"), "{error}");
+    assert!(error.contains("tones/none.wav: is silent"), "{error}");
     fs::write(root.join("a speech/happy.wav"), "RIFF").unwrap();
     let error = encode::folder(&root, Encoder::Cochlea, 0, 2).unwrap_err().to_string();
     assert!(error.contains("a speech/happy.wav") && !error.contains('\n'), "{error}");

@@ -112,11 +112,17 @@ fn a_bad_value_is_named_with_its_file_and_place() {
         ("nan.h5.gz", "x.h5: spikes/times[1][2] = NaN s is not finite"),
         ("infinite.h5.gz", "x.h5: spikes/times[1][2] = inf s is not finite"),
         ("negative.h5.gz", "x.h5: spikes/times[1][0] = -0.5 s is negative"),
-        ("late.h5.gz", "x.h5: spikes/times[1][2] = 10000 s is beyond 3600 s"),
-        ("unsorted.h5.gz", "x.h5: spikes/times[3][2] = 0.005001068 s comes after 0.020004272 s"),
-        ("silent.h5.gz", "x.h5: spikes/times[3] = [] is an utterance without spikes"),
-        ("uneven.h5.gz", "x.h5: spikes/units[3] = 3 spikes, but spikes/times[3] has 4"),
-        ("no_utterance.h5.gz", "x.h5: labels = [] holds no utterance"),
+        ("late.h5.gz", "x.h5: spikes/times[1][2] = 10000 s is above 3600 s; times are in seconds"),
+        (
+            "unsorted.h5.gz",
+            "x.h5: spikes/times[3][2] = 0.005001068 s comes after 0.020004272 s; times must ascend",
+        ),
+        (
+            "silent.h5.gz",
+            "x.h5: spikes/times[3] = [] is empty; an utterance needs at least one spike",
+        ),
+        ("uneven.h5.gz", "x.h5: spikes/units[3] = 3 spikes do not match the 4 of spikes/times[3]"),
+        ("no_utterance.h5.gz", "x.h5: labels = [] is empty; a file needs at least one utterance"),
         ("short_labels.h5.gz", "x.h5: spikes/times has 4 rows, but labels has 3"),
         ("short_units.h5.gz", "x.h5: spikes/units has 3 rows, but labels has 4"),
         ("short_speakers.h5.gz", "x.h5: extra/speaker has 3 rows, but labels has 4"),
@@ -151,7 +157,7 @@ fn one_class_reads_but_does_not_train() {
     let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
     data.check_samples().unwrap();
     let error = data.validate().unwrap_err().to_string();
-    assert!(error.ends_with("one_class.h5.gz: label = 1 is the only class present"), "{error}");
+    assert!(error.ends_with("one_class.h5.gz: label = 1 is the only class in the data"), "{error}");
 }
 
 #[test]
