@@ -31,6 +31,10 @@
 //! All random numbers come from [`polychron_core::rng::Rng`] or from a generator that it seeds, so a
 //! seed gives the same results on every machine.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod augment;
 mod batch;
 pub mod binning;

@@ -1,4 +1,4 @@
-//! Laws of binning, and the bins of other loaders.
+//! Binning, compared with the results of other loaders.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -207,7 +207,7 @@ fn a_later_time_is_in_no_earlier_step() {
     }
 }
 
-/// Utterances enough for several threads.
+/// Enough utterances for several threads.
 fn many() -> Recordings {
     let item = |n: u64| {
         let rng = Rng::new(n, 0);

@@ -1,4 +1,4 @@
-//! Laws of the embedded digits and their layout.
+//! The embedded digits and their layout.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn every_corruption_is_read_or_refused() {
+fn corruption_never_panics() {
     let bytes = small();
     for at in 0..bytes.len() {
         for value in 0..=255 {
@@ -69,7 +69,7 @@ fn a_bad_value_is_named() {
 }
 
 #[test]
-fn the_embedded_digits_are_whole() {
+fn the_embedded_digits_are_complete() {
     let data = digits::embedded();
     data.validate().unwrap();
     assert_eq!((data.samples.len(), data.channels, data.classes), (3000, 48, 10));

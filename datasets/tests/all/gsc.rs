@@ -1,4 +1,4 @@
-//! Laws of the front-end of Google Speech Commands and of what it keeps on disk.
+//! Google Speech Commands: the front-end and its cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use polychron_datasets::gsc::{self, Bands, FrontEnd};
 use polychron_datasets::{Augment, DenseBatch, Entry, Error, Pool, SpikeTrain};
 use safetensors::SafeTensors;
 
-/// Every recording carries this time of change, so that a copy does too.
+/// Modification time of every recording, in s since 1970, so that copies agree.
 const CHANGED: Duration = Duration::from_secs(1_700_000_000);
 const CACHE: &str = "polychron-full.levels";
 
@@ -26,7 +26,7 @@ fn samples(word: &str) -> Vec<f32> {
     wav.samples::<i16>().map(|s| f32::from(s.unwrap()) / 32768.0).collect()
 }
 
-/// A data folder of two words with five recordings, one of them to validate and one to test on.
+/// A data folder with five recordings of two words, one to validate and one to test on.
 struct Commands(PathBuf);
 
 impl Commands {
@@ -56,7 +56,7 @@ impl Commands {
         file.set_modified(SystemTime::UNIX_EPOCH + CHANGED).unwrap();
     }
 
-    /// Silences a recording; neither its size nor its time of change tells.
+    /// Damages a recording, but keeps its size and modification time.
     fn damage(&self, name: &str) {
         let len = fs::metadata(self.0.join(name)).unwrap().len() as usize;
         self.put(name, &vec![0; len]);
@@ -182,7 +182,7 @@ fn dense_samples_are_checked_and_not_augmented() {
 }
 
 #[test]
-fn what_is_kept_is_what_was_made_by_any_number_of_threads() {
+fn cached_spectra_are_those_computed_by_any_number_of_threads() {
     let commands = Commands::new("kept");
     let made = commands.read(Bands::Full).unwrap();
     commands.damage("happy/c_nohash_0.wav");
@@ -192,7 +192,7 @@ fn what_is_kept_is_what_was_made_by_any_number_of_threads() {
 }
 
 #[test]
-fn spectra_are_made_anew_when_anything_changed() {
+fn spectra_are_computed_again_after_any_change() {
     let damaged = "happy/c_nohash_0.wav";
     type Change<'a> = (&'a str, &'a dyn Fn(&Commands));
     let changes: [Change<'_>; 10] = [
@@ -247,7 +247,7 @@ fn spectra_are_made_anew_when_anything_changed() {
 }
 
 #[test]
-fn spectra_that_cannot_be_kept_are_told() {
+fn a_failed_write_of_the_cache_is_reported() {
     let commands = Commands::new("unsaved");
     fs::create_dir(commands.0.join(CACHE)).unwrap();
     let read = commands.read(Bands::Full).unwrap();
@@ -259,7 +259,7 @@ fn spectra_that_cannot_be_kept_are_told() {
 }
 
 #[test]
-fn what_another_process_is_writing_stays_and_what_a_killed_one_left_goes() {
+fn abandoned_temporary_files_are_removed_and_those_in_use_are_kept() {
     let commands = Commands::new("others");
     let [held, left, notes] = ["full.levels.1.tmp", "full.levels.2.tmp", "full.notes.tmp"]
         .map(|name| commands.0.join(format!(".polychron-{name}")));
@@ -274,7 +274,7 @@ fn what_another_process_is_writing_stays_and_what_a_killed_one_left_goes() {
 }
 
 #[test]
-fn recordings_of_another_kind_are_named() {
+fn invalid_recordings_are_named() {
     let commands = Commands::new("kinds");
     let name = "happy/b_nohash_0.wav";
     let wav = |rate, channels, samples: &[f32]| {
@@ -309,7 +309,7 @@ fn recordings_of_another_kind_are_named() {
 }
 
 #[test]
-fn lists_and_folders_that_do_not_fit_are_named() {
+fn invalid_lists_and_folders_are_named() {
     let commands = Commands::new("lists");
     for (list, named) in [
         (

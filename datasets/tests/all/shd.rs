@@ -1,4 +1,4 @@
-//! Laws of the reader of SHD and SSC files.
+//! Reader of SHD and SSC files.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ fn contents_are_what_h5py_and_pytables_wrote() {
 }
 
 #[test]
-fn a_file_says_how_many_channels_it_has() {
+fn a_file_states_its_number_of_channels() {
     let read = |name, asked| shd::from_bytes(bytes(name), "x.h5", asked);
     for asked in [None, Some(800)] {
         let said = read("channels.h5.gz", asked).unwrap();
@@ -81,7 +81,7 @@ fn a_file_says_how_many_channels_it_has() {
 }
 
 #[test]
-fn a_group_divides_the_channels_a_file_says() {
+fn a_group_divides_the_stated_number_of_channels() {
     let read = shd::read(fixture("channels.h5.gz"), None).unwrap();
     let bin = |group| Dataset::from_recordings(&read, &BinOptions { group, ..Default::default() });
     assert_eq!(bin(8).unwrap().channels, 100);
@@ -90,7 +90,7 @@ fn a_group_divides_the_channels_a_file_says() {
 }
 
 #[test]
-fn extra_may_be_absent() {
+fn extra_data_sets_are_optional() {
     let read = shd::read(fixture("ssc.h5.gz"), None).unwrap();
     check(&read, TimeFormat::F16, 4);
     assert_eq!(read.keys, ["0", "1", "2"]);
@@ -152,7 +152,7 @@ fn a_wrong_type_is_named() {
 }
 
 #[test]
-fn one_class_reads_but_does_not_train() {
+fn a_file_of_one_class_is_read_but_not_valid_for_training() {
     let read = shd::read(fixture("one_class.h5.gz"), None).unwrap();
     let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
     data.check_samples().unwrap();
@@ -167,14 +167,14 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn other_bytes_are_refused() {
+fn bytes_of_another_format_are_refused() {
     for bytes in [&b""[..], b"\x1f", b"\x1f\x8b", b"not a file", &[0; 4096]] {
         assert!(shd::from_bytes(bytes.to_vec(), "x", None).is_err());
     }
 }
 
 #[test]
-fn gzip_that_ends_early_is_refused() {
+fn truncated_gzip_is_refused() {
     let packed = gzip(&bytes("small.h5"));
     for end in 0..packed.len() {
         assert!(shd::from_bytes(packed[..end].to_vec(), "x", None).is_err(), "{end}");
@@ -190,7 +190,7 @@ fn a_decompression_bomb_is_refused() {
     assert_eq!(error, "x: gzip stream holds more than 1048576 bytes");
 }
 
-/// A decoder that shifts a mask by the index of a filter overflows here.
+/// The decoder shifts a 32-bit mask by the index of a filter.
 #[test]
 fn more_filters_than_the_format_allows_are_refused() {
     let write = |filters| {
@@ -205,7 +205,7 @@ fn more_filters_than_the_format_allows_are_refused() {
     assert!(error(32).contains("spikes"), "{}", error(32));
 }
 
-/// A truncated file gives an error or, where only trailing slack is gone, what is in it.
+/// A truncated file gives an error, or the whole contents if only unused bytes are missing.
 #[test]
 fn truncation_never_panics() {
     for name in ["small.h5", "float32.h5"] {
@@ -219,7 +219,7 @@ fn truncation_never_panics() {
     }
 }
 
-/// Whatever a damaged file says, what is read keeps the reader's promises.
+/// What is read from a damaged file is valid.
 #[test]
 fn corruption_never_panics() {
     for name in ["small.h5", "float32.h5"] {

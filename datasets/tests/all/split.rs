@@ -1,4 +1,4 @@
-//! Laws of splits, batches and data sets.
+//! Splits, batches and data sets.
 
 use std::path::Path;
 
@@ -53,7 +53,7 @@ fn a_fraction_out_of_range_is_named() {
 }
 
 #[test]
-fn the_speaker_left_out_is_tested_alone() {
+fn the_test_samples_are_those_of_the_speaker_left_out() {
     let data = data(&[4, 1, 4, 2, 1, 2, 2, 1]);
     assert_eq!(data.speakers(), [1, 2, 4]);
     let split = Split::leave_speaker_out(&data, 4, 0.5, 0).unwrap();
