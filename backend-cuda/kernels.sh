@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Compiles every kernel into the PTX beside it, with NVIDIA's compiler from PyPI (or NVCC=...); --check only compares with what is there,
-# and assembles it for the devices in use.
+# Compiles every kernel to a .ptx file next to its source, with NVIDIA's compiler from PyPI or
+# $NVCC, and assembles it for three generations of devices. With --check the files stay unchanged,
+# and a difference is an error.
 set -euo pipefail
 cd "$(dirname "$0")/src"
 target="$(cd ../.. && pwd)/target/cuda"
@@ -19,7 +20,7 @@ for kernel in */*.cu; do
     if [ "${1:-}" != --check ]; then
         cp "$made" "$ptx"
     elif ! cmp --silent "$made" "$ptx"; then
-        echo "backend-cuda/src/$ptx is not what $kernel compiles to: run backend-cuda/kernels.sh" >&2
+        echo "backend-cuda/src/$ptx is out of date with $kernel: run backend-cuda/kernels.sh" >&2
         exit 1
     fi
     for device in 75 90 120; do

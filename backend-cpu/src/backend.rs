@@ -1,8 +1,10 @@
 use crate::algorithm::Algorithm;
+use crate::lanes::Lanes;
 use crate::norm::{Lengths, Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
 use crate::raw::gemm;
 use crate::scratch::{Scratch, zeros};
 use crate::sequence::{Sequence, same};
+use crate::vectors::{Vectors, Width};
 use core::ops::Range;
 use ndarray::{Array2, ArrayViewMut2, Axis};
 use polychron_core::backend::{Backend, NormMode, View, ViewMut};
@@ -21,6 +23,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Cpu<R> {
     pool: ThreadPool,
+    width: Width,
     scratch: Scratch<R>,
     algorithm: Option<Algorithm>,
 }
@@ -47,19 +50,49 @@ pub enum Error {
         /// What the system says.
         source: ThreadPoolBuildError,
     },
+    /// The environment variable [`Vectors::VARIABLE`] has an unknown value.
+    #[error("{} is `{name}`; set it to native, avx512, avx2 or portable", Vectors::VARIABLE)]
+    UnknownVectors {
+        /// The value.
+        name: String,
+    },
+    /// The machine lacks the vector instructions that were asked for.
+    #[error(
+        "this machine has no {vectors} instructions; choose native or portable (`{}`)",
+        Vectors::VARIABLE
+    )]
+    MissingVectors {
+        /// The instructions.
+        vectors: Vectors,
+    },
 }
 
 impl<R: Real> Cpu<R> {
-    /// A backend with that many threads; 0 is one per core.
+    /// A backend with its own `threads`, or one per core for 0. It computes with the vector
+    /// instructions that [`Vectors::VARIABLE`] names, or with the widest that the machine has.
     ///
     /// # Errors
-    /// [`Error::Threads`] when they can't be started.
+    /// [`Error::Threads`] when the threads can't be started, [`Error::UnknownVectors`] or
+    /// [`Error::MissingVectors`] when the variable's value is no choice on this machine.
     pub fn new(threads: usize) -> Result<Self, Error> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .map_err(|source| Error::Threads { threads, source })?;
-        Ok(Self { pool, scratch: Scratch::default(), algorithm: None })
+        let (pool, width) = start(threads, Vectors::from_env()?)?;
+        Ok(Self { pool, width, scratch: Scratch::default(), algorithm: None })
+    }
+
+    /// The same backend with other vector instructions, whatever [`Vectors::VARIABLE`] says.
+    ///
+    /// ```
+    /// use polychron_cpu::{Cpu, Vectors};
+    /// let portable = Cpu::<f32>::new(2)?.with_vectors(Vectors::Portable)?;
+    /// # Ok::<(), polychron_cpu::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::MissingVectors`] when the machine lacks them, [`Error::Threads`] when their threads
+    /// can't be started.
+    pub fn with_vectors(self, vectors: Vectors) -> Result<Self, Error> {
+        let (pool, width) = start(self.pool.current_num_threads(), vectors)?;
+        Ok(Self { pool, width, ..self })
     }
 
     /// The same backend with one algorithm for all projections; `None` takes the cheaper one for each.
@@ -67,6 +100,26 @@ impl<R: Real> Cpu<R> {
         Self { algorithm, ..self }
     }
 
+    /// What this backend's threads compute with.
+    pub(crate) fn width(&self) -> Width {
+        self.width
+    }
+
+    pub(crate) fn scratch(&self) -> &Scratch<R> {
+        &self.scratch
+    }
+
+    pub(crate) fn forced(&self) -> Option<Algorithm> {
+        self.algorithm
+    }
+
+    /// Runs work on this backend's threads.
+    pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(work)
+    }
+}
+
+impl<R: Lanes> Cpu<R> {
     /// Floating-point operations a second of the matrix product that projections are made of, while every thread
     /// multiplies matrices of its own that are large: what a projection's rate is held against. Takes a few products' time.
     pub fn gemm_rate(&self) -> f64 {
@@ -86,19 +139,17 @@ impl<R: Real> Cpu<R> {
         let best = seconds.fold(f64::INFINITY, f64::min);
         2.0 * SIZE.pow(3) as f64 * products.len() as f64 / best
     }
+}
 
-    pub(crate) fn scratch(&self) -> &Scratch<R> {
-        &self.scratch
-    }
-
-    pub(crate) fn forced(&self) -> Option<Algorithm> {
-        self.algorithm
-    }
-
-    /// Runs work on this backend's threads.
-    pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.pool.install(work)
-    }
+/// Starts threads that compute with the given vector instructions.
+fn start(threads: usize, vectors: Vectors) -> Result<(ThreadPool, Width), Error> {
+    let width = Width::new(vectors).ok_or(Error::MissingVectors { vectors })?;
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .start_handler(move |_| width.set())
+        .build()
+        .map_err(|source| Error::Threads { threads, source })?;
+    Ok((pool, width))
 }
 
 /// Numbers to a task of an elementwise operation.

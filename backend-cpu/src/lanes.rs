@@ -1,11 +1,13 @@
 use crate::projection::{Analyse, Correlate, Gather, Multiply, Scatter, Sum, Synthesise};
+use crate::raw::Gemm;
 use crate::stream::Sums;
+use crate::vectors::arch;
 use polychron_core::num::Real;
-use pulp::{Arch, Simd};
+use pulp::Simd;
 
 /// Numbers with vectors of several lanes, `f32` and `f64`. The vectors are those of the machine the program runs on: AVX-512,
 /// AVX2, NEON, or a single number.
-pub trait Lanes: Real + Tasks {
+pub trait Lanes: Real + Gemm + Tasks {
     /// A vector.
     type Vector<S: Simd>: Copy + Send + Sync;
 
@@ -295,7 +297,7 @@ macro_rules! tasks {
             $(
                 #[inline(never)]
                 fn $name(task: $task<'_, Self>) {
-                    Arch::new().dispatch(task);
+                    arch().dispatch(task);
                 }
             )*
         }
@@ -323,13 +325,13 @@ pub(crate) fn whole_vectors<R: Lanes>(n: usize) -> usize {
             R::lanes::<S>()
         }
     }
-    n.next_multiple_of(Arch::new().dispatch(Width::<R>(core::marker::PhantomData)))
+    n.next_multiple_of(arch().dispatch(Width::<R>(core::marker::PhantomData)))
 }
 
 /// Runs a plain loop with the machine's vectors: the compiler vectorises what is inlined into it.
 #[inline(always)]
 pub(crate) fn vectorize<T>(work: impl FnOnce() -> T) -> T {
-    Arch::new().dispatch(work)
+    arch().dispatch(work)
 }
 
 /// Brings numbers near in the order in which memory gives them fastest, before they are used in another.

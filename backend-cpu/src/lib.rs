@@ -31,9 +31,11 @@ mod readout;
 mod scratch;
 mod sequence;
 mod stream;
+mod vectors;
 
 pub use algorithm::{Algorithm, Choice, Plan, Work};
 pub use backend::{Cpu, Error};
 pub use lanes::Lanes;
 pub use sequence::Sequence;
 pub use stream::Stream;
+pub use vectors::Vectors;

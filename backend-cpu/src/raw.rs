@@ -1,58 +1,127 @@
 //! What the compiler cannot check: calls into a crate of matrix products and into the system.
 #![allow(unsafe_code)]
 
+use crate::vectors::Width;
+use gemm_common::Parallelism;
+use gemm_common::gemm::gemm_basic_generic;
+use gemm_common::simd::{self, MixedSimd};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use polychron_core::num::Real;
 
-/// `to = keep to + scale a b` on the calling thread; the views' strides are arbitrary.
+/// Matrix products of one kind of number.
+#[doc(hidden)]
+pub trait Gemm: Real {
+    fn gemm(product: Product<'_, Self>);
+}
+
+/// `to = keep to + scale a b`, where the operands fit together.
+#[doc(hidden)]
+pub struct Product<'a, R> {
+    to: ArrayViewMut2<'a, R>,
+    keep: R,
+    scale: R,
+    a: ArrayView2<'a, R>,
+    b: ArrayView2<'a, R>,
+}
+
+/// `to = keep to + scale a b` on the calling thread, with the instructions of [`Width::current`].
 ///
 /// # Panics
-/// When the shapes do not fit or `R` is neither `f32` nor `f64`.
-pub(crate) fn gemm<R: Real>(
-    mut to: ArrayViewMut2<'_, R>,
+/// When the shapes do not fit or a stride is negative.
+pub(crate) fn gemm<R: Gemm>(
+    to: ArrayViewMut2<'_, R>,
     keep: R,
     scale: R,
     a: ArrayView2<'_, R>,
     b: ArrayView2<'_, R>,
 ) {
-    let (rows, columns, inner) = (a.nrows(), b.ncols(), a.ncols());
-    assert_eq!((inner, (rows, columns)), (b.nrows(), to.dim()), "product of matrices");
+    let (rows, columns) = (a.nrows(), b.ncols());
+    assert_eq!((a.ncols(), (rows, columns)), (b.nrows(), to.dim()), "product of matrices");
+    let strides = [to.strides(), a.strides(), b.strides()];
+    assert!(strides.iter().all(|both| both.iter().all(|&n| n >= 0)), "product of matrices");
     if to.is_empty() {
         return;
     }
-    let read = keep != R::zero();
-    let (to_strides, a_strides, b_strides) = (
-        [to.strides()[0], to.strides()[1]],
-        [a.strides()[0], a.strides()[1]],
-        [b.strides()[0], b.strides()[1]],
-    );
-    // SAFETY: a view's pointer, dimensions and strides address memory that is valid for its lifetime, to read and for
-    // `to` to write; the shapes fit together by the assertion. `to` is borrowed mutably, so it overlaps neither operand.
-    // The element type is one of the crate's, otherwise it panics.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            inner,
-            to.as_mut_ptr(),
-            to_strides[1],
-            to_strides[0],
-            read,
-            a.as_ptr(),
-            a_strides[1],
-            a_strides[0],
-            b.as_ptr(),
-            b_strides[1],
-            b_strides[0],
-            keep,
-            scale,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
+    // The kernels prefer columns.
+    R::gemm(if to.strides()[1] < to.strides()[0] {
+        let (a, b) = (b.reversed_axes(), a.reversed_axes());
+        Product { to: to.reversed_axes(), keep, scale, a, b }
+    } else {
+        Product { to, keep, scale, a, b }
+    });
 }
+
+/// Calls `$multiply` with `$before`, the product and `$after`.
+macro_rules! call {
+    ($product:ident, $multiply:expr, [$($before:expr),*], [$($after:expr),*]) => {
+        $multiply(
+            $($before,)*
+            $product.a.nrows(),
+            $product.b.ncols(),
+            $product.a.ncols(),
+            $product.to.as_mut_ptr(),
+            $product.to.strides()[1],
+            $product.to.strides()[0],
+            $product.keep != 0.0,
+            $product.a.as_ptr(),
+            $product.a.strides()[1],
+            $product.a.strides()[0],
+            $product.b.as_ptr(),
+            $product.b.strides()[1],
+            $product.b.strides()[0],
+            $product.keep,
+            $product.scale,
+            false,
+            false,
+            false,
+            $($after),*
+        )
+    };
+}
+
+/// Calls the product of the kernels in `$module`, whose vectors hold `$lanes` numbers.
+macro_rules! limited {
+    ($product:ident, $t:ident, $package:ident, $module:ident, $simd:expr, $lanes:literal) => {{
+        use $package::microkernel::$module::$t::{H_M, H_N, H_UKR, MR_DIV_N, NR, UKR};
+        const MR: usize = $lanes * MR_DIV_N;
+        let multiply = gemm_basic_generic::<_, $t, $lanes, MR, NR, MR_DIV_N, H_M, H_N>;
+        let add = |a, b, c| a * b + c;
+        call!($product, multiply, [$simd], [add, &UKR, &H_UKR, false, Parallelism::None])
+    }};
+}
+
+macro_rules! gemm {
+    ($t:ident, $package:ident, $avx2_lanes:literal) => {
+        impl Gemm for $t {
+            fn gemm(product: Product<'_, Self>) {
+                let (mut product, width) = (product, Width::current());
+                // SAFETY: a view's pointer, dimensions and strides address memory that is valid for its
+                // lifetime, to read and for `to` to write. `gemm` above has checked that the shapes fit
+                // together, that `to` is not empty and that no stride is negative. `to` is borrowed
+                // mutably, so it overlaps neither operand. The kernels are those of this type of number,
+                // and the machine was found to have their instructions.
+                unsafe {
+                    match width.arch {
+                        _ if width.native => {
+                            let multiply = $package::gemm::$t::get_gemm_fn();
+                            call!(product, multiply, [], [Parallelism::None]);
+                        }
+                        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                        pulp::Arch::V3(_) => {
+                            let simd = <simd::V3 as MixedSimd<$t, $t, $t, $t>>::try_new();
+                            let simd = simd.expect("a part of what was found");
+                            limited!(product, $t, $package, fma, simd, $avx2_lanes);
+                        }
+                        _ => limited!(product, $t, $package, scalar, simd::Scalar, 1),
+                    }
+                }
+            }
+        }
+    };
+}
+
+gemm!(f32, gemm_f32, 8);
+gemm!(f64, gemm_f64, 4);
 
 /// Asks for the cache lines of numbers that are read soon; a hint that changes nothing else.
 #[inline(always)]
@@ -89,6 +158,7 @@ pub(crate) fn advise_large_pages<R: Real>(values: &mut [R]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::Vectors;
     use ndarray::Array2;
 
     fn matrix(rows: usize, columns: usize) -> Array2<f64> {
@@ -97,11 +167,13 @@ mod tests {
 
     #[test]
     fn products_equal_the_sums_for_any_strides_and_sizes() {
-        for (rows, columns, inner) in [(1, 1, 1), (3, 5, 2), (17, 9, 33), (4, 4, 0)] {
+        let sizes = [(1, 1, 1), (3, 5, 2), (17, 9, 33), (4, 4, 0)];
+        let widths = Vectors::ALL.iter().filter_map(|&(_, vectors)| Width::new(vectors));
+        for (width, (rows, columns, inner)) in widths.flat_map(|w| sizes.map(|size| (w, size))) {
             let (a, b) = (matrix(inner, rows), matrix(columns, inner));
             let start = matrix(columns, rows);
             let mut to = start.clone();
-            gemm(to.view_mut().reversed_axes(), 2.0, -1.0, a.t(), b.t());
+            width.scope(|| gemm(to.view_mut().reversed_axes(), 2.0, -1.0, a.t(), b.t()));
             for r in 0..rows {
                 for c in 0..columns {
                     let sum: f64 = (0..inner).map(|k| a[(k, r)] * b[(c, k)]).sum();

@@ -113,7 +113,7 @@ impl Case {
                     Firing::Frozen(&held),
                 ][self.firing],
                 mask: self.mask.then_some(&mask),
-                valid: input.grow(self.synapses.padding),
+                valid: input.extended(self.synapses.padding),
             },
         };
         let mut running: Vec<R> = numbers(rng.fork(8), 2 * width, 0.5, 1.5);

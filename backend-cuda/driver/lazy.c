@@ -1,5 +1,5 @@
-// Stands in for libcuda at link time: each function of the driver is a jump through a table that polychron_load_driver fills. Until
-// then a call gives 34, CUDA_ERROR_STUB_LIBRARY.
+// Replaces libcuda at link time. Each driver function is a jump through a table that
+// polychron_load_driver fills; until then a call returns 34, CUDA_ERROR_STUB_LIBRARY.
 #define _GNU_SOURCE
 #include "functions.h"
 #include <dlfcn.h>
@@ -23,11 +23,11 @@ static const char *const names[COUNT] = {NAMES};
             "\tldr x16, [x16, :lo12:polychron_driver_table+8*" #place "]\n"       \
             "\tbr x16\n.size " #name ",.-" #name "\n");
 #else
-#error "the driver's table knows x86-64 and aarch64"
+#error "the driver table supports x86-64 and aarch64"
 #endif
 JUMPS
 
-// 0: the driver is there; 1: it is not.
+// Returns 0 if the driver was found, 1 otherwise.
 int polychron_load_driver(void) {
     static const char *const places[] = {"libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1"};
     static void *driver = NULL;

@@ -1,4 +1,5 @@
-// What kernels take, as arguments.rs has it; the test `the_header_has_the_same_structures` of that file writes it with UPDATE=1.
+// The arguments of the kernels, generated from arguments.rs by its test
+// `the_header_declares_the_same_structures` with UPDATE=1.
 #pragma once
 
 template <class R>
@@ -53,7 +54,7 @@ struct NormStatistics {
     const unsigned *valid;
     R *sums;
     R *squares;
-    unsigned grown;
+    unsigned padding;
     unsigned steps;
     unsigned batch;
     unsigned width;
@@ -96,7 +97,7 @@ struct NormBackward {
     R *gammas;
     R *betas;
     R *d_params;
-    unsigned grown;
+    unsigned padding;
     unsigned steps;
     unsigned batch;
     unsigned width;
@@ -113,7 +114,7 @@ struct Readout {
     R *scores;
     R *losses;
     R *d_x;
-    unsigned grown;
+    unsigned padding;
     unsigned steps;
     unsigned batch;
     unsigned classes;
@@ -150,7 +151,7 @@ struct NeuronStage {
     R surrogate[3];
     unsigned kind;
     unsigned firing;
-    unsigned grown;
+    unsigned padding;
     unsigned steps;
     unsigned batch;
     unsigned width;

@@ -1,8 +1,9 @@
-//! What kernels take: each structure once, here. `arguments.h` is the same in C++, which a test holds against this file.
+//! The arguments of the kernels: each structure is declared once, here. `arguments.h` declares the
+//! same structures in C++; a test compares the two.
 
 use crate::device::{In, Number, Out};
 
-/// A complex number as kernels have it.
+/// A complex number, laid out as in the kernels.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Complex<R> {
@@ -10,49 +11,108 @@ pub(crate) struct Complex<R> {
     pub(crate) im: R,
 }
 
-/// A field of what a kernel takes.
+/// A field of an argument structure.
 pub trait Field {
-    /// Where it points to; 0 for nowhere.
+    /// What the kernel receives: the number itself, or the address of a block.
+    type Raw;
+
+    /// The value that the kernel receives.
+    fn raw(&self) -> Self::Raw;
+
+    /// The address, or 0 if the field is a number or no block.
     fn address(&self) -> u64 {
         0
     }
 }
 
-impl Field for u32 {}
-impl Field for u64 {}
-impl Field for f32 {}
-impl Field for f64 {}
-impl<R> Field for Complex<R> {}
-impl<T, const N: usize> Field for [T; N] {}
+macro_rules! numbers {
+    ($($number:ty)*) => {
+        $(impl Field for $number {
+            type Raw = Self;
+
+            fn raw(&self) -> Self {
+                *self
+            }
+        })*
+    };
+}
+
+numbers! { u32 u64 f32 f64 }
+
+impl<R: Copy> Field for Complex<R> {
+    type Raw = Self;
+
+    fn raw(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Copy, const N: usize> Field for [T; N] {
+    type Raw = Self;
+
+    fn raw(&self) -> Self {
+        *self
+    }
+}
 
 impl<T> Field for In<'_, T> {
+    type Raw = u64;
+
+    fn raw(&self) -> u64 {
+        In::address(self)
+    }
+
     fn address(&self) -> u64 {
         In::address(self)
     }
 }
 
 impl<T> Field for Out<'_, T> {
+    type Raw = u64;
+
+    fn raw(&self) -> u64 {
+        Out::address(self)
+    }
+
     fn address(&self) -> u64 {
         Out::address(self)
     }
 }
 
-/// A structure that a kernel takes.
-pub(crate) trait Arguments {
-    /// Calls `f` with the address behind every field.
+/// The argument structure of a kernel. [`Field::raw`] lays it out as the kernel expects it.
+pub(crate) trait Arguments: Field {
+    /// Calls `f` with the address in every field.
     fn addresses(&self, f: impl FnMut(u64));
 }
 
 macro_rules! arguments {
     ($($name:ident<$($life:lifetime,)? R> { $($field:ident: $kind:ty,)* })*) => {
+        /// The structures in memory, as `arguments.h` declares them.
+        #[allow(unreachable_pub)]
+        mod raw {
+            use super::{Complex, Field, In, Model, Number, Out};
+
+            $(
+                #[repr(C)]
+                pub struct $name<$($life,)? R: Number> {
+                    $(pub(super) $field: <$kind as Field>::Raw,)*
+                }
+            )*
+        }
+
         $(
-            #[repr(C)]
             #[derive(Debug, Default)]
             pub(crate) struct $name<$($life,)? R> {
                 $(pub(crate) $field: $kind,)*
             }
 
-            impl<$($life,)? R: Number> Field for $name<$($life,)? R> {}
+            impl<$($life,)? R: Number> Field for $name<$($life,)? R> {
+                type Raw = raw::$name<$($life,)? R>;
+
+                fn raw(&self) -> Self::Raw {
+                    raw::$name { $($field: Field::raw(&self.$field),)* }
+                }
+            }
 
             impl<$($life,)? R: Number> Arguments for $name<$($life,)? R> {
                 fn addresses(&self, mut f: impl FnMut(u64)) {
@@ -68,6 +128,9 @@ macro_rules! arguments {
         )),*];
     };
 }
+
+/// [`NeuronModel`] as a field, under a name that differs from that of its layout.
+type Model<R> = NeuronModel<R>;
 
 arguments! {
     Dropout<'a, R> {
@@ -194,7 +257,7 @@ arguments! {
         d_spikes: In<'a, R>,
         d_x: Out<'a, R>,
         d_params: Out<'a, R>,
-        model: NeuronModel<R>,
+        model: Model<R>,
         surrogate: [R; 3],
         kind: u32,
         firing: u32,
@@ -286,6 +349,7 @@ mod tests {
             "u32" => "unsigned",
             "u64" => "unsigned long long",
             "f64" => "double",
+            "Model<R>" => "NeuronModel<R>",
             other => other,
         }
     }
@@ -308,7 +372,11 @@ mod tests {
     }
 
     fn header() -> String {
-        let mut text = "// What kernels take, as arguments.rs has it; the test `the_header_has_the_same_structures` of that file writes it with UPDATE=1.\n#pragma once\n".to_owned();
+        let mut text = concat!(
+            "// The arguments of the kernels, generated from arguments.rs by its test\n",
+            "// `the_header_declares_the_same_structures` with UPDATE=1.\n#pragma once\n"
+        )
+        .to_owned();
         for (name, fields) in STRUCTURES {
             write!(text, "\ntemplate <class R>\nstruct {name} {{\n").unwrap();
             for (field, kind) in *fields {
@@ -320,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_has_the_same_structures() {
+    fn the_header_declares_the_same_structures() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/arguments.h");
         if std::env::var_os("UPDATE").is_some_and(|v| v == "1") {
             std::fs::write(path, header()).unwrap();
@@ -328,7 +396,7 @@ mod tests {
         let found = std::fs::read_to_string(path).unwrap();
         assert!(
             found == header(),
-            "arguments.h is not what arguments.rs has: run this test with UPDATE=1"
+            "arguments.h differs from arguments.rs: run this test with UPDATE=1"
         );
     }
 }

@@ -1,5 +1,6 @@
-// What every kernel includes: numbers, indices, and how a template becomes a pair of kernels. All shared memory is dynamic, and
-// threads speak only through memory, across barriers, so that the same text also runs on a processor (device/emulator.h).
+// Included by every kernel: numbers, indices, and the macros that turn a template into a pair of
+// kernels. All shared memory is dynamic, and threads communicate only through memory and barriers,
+// so that the same source also runs on the host (device/emulator.h).
 #pragma once
 
 #ifdef POLYCHRON_EMULATOR
@@ -34,12 +35,13 @@ typedef unsigned long long Wide;
 __device__ inline Wide thread_index() { return (Wide)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ inline Wide thread_count() { return (Wide)gridDim.x * blockDim.x; }
 
-// Steps of sample b that count: its length, grown by the tails of the layers before; no list: all.
+// The valid steps of sample b: its length plus the padding of the layers before; all steps if there
+// is no list of lengths.
 template <class Args>
 __device__ inline unsigned valid_steps(const Args &a, unsigned b) {
     if (!a.valid) return a.steps;
     unsigned length = a.valid[b];
-    return length < a.steps && a.grown < a.steps - length ? length + a.grown : a.steps;
+    return length < a.steps && a.padding < a.steps - length ? length + a.padding : a.steps;
 }
 
 template <class R>

@@ -1,8 +1,10 @@
-//! The boundary between model and machine: coarse operations over whole `[time, batch, width]` blocks.
+//! The boundary between models and machines: coarse operations on whole `[time, batch, width]` blocks.
 //!
-//! A backend implements [`Backend`], [`SynapseOps`] for the delay kernels and [`NeuronOps`] for the neurons and
-//! surrogates that it has, and [`LayerOps`], whose methods compose the parts unless it has a fused pass. The
-//! conformance suite says whether it is right. Gradients are written, not added to.
+//! A backend implements [`Backend`], [`SynapseOps`] for its delay kernels, [`NeuronOps`] for its neurons
+//! and surrogates, and [`LayerOps`], whose default methods compose the other two. The feature
+//! `conformance` has the laws of a backend. Operations overwrite gradients.
+
+pub use crate::neuron::Firing;
 
 use crate::delay::DelayKernel;
 use crate::loss::Loss;
@@ -23,22 +25,23 @@ use core::ops::Range;
 pub struct View<'a, B> {
     /// The whole buffer.
     pub buffer: &'a B,
-    /// The part that is meant.
+    /// The indices of the part.
     pub range: Range<usize>,
 }
 
 impl<'a, B> View<'a, B> {
-    /// A part of `buffer`.
+    /// The part `range` of `buffer`.
+    #[must_use]
     pub fn new(buffer: &'a B, range: Range<usize>) -> Self {
         Self { buffer, range }
     }
 }
 
 impl<'a, R> View<'a, Vec<R>> {
-    /// The part, of a buffer in host memory.
+    /// The values of a part of a buffer in host memory.
     ///
     /// # Errors
-    /// [`ShapeError`] where the buffer ends before the part.
+    /// [`ShapeError`] if the range exceeds the buffer.
     pub fn slice(&self) -> Result<&'a [R], ShapeError> {
         let (expected, found) = (self.range.end, self.buffer.len());
         let error = ShapeError { what: "part of a buffer", expected, found };
@@ -52,27 +55,28 @@ impl<B> Clone for View<'_, B> {
     }
 }
 
-/// A part of a flat buffer, to be written.
+/// A writable part of a flat buffer.
 #[derive(Debug)]
 pub struct ViewMut<'a, B> {
     /// The whole buffer.
     pub buffer: &'a mut B,
-    /// The part that is meant.
+    /// The indices of the part.
     pub range: Range<usize>,
 }
 
 impl<'a, B> ViewMut<'a, B> {
-    /// A part of `buffer`.
+    /// The part `range` of `buffer`.
+    #[must_use]
     pub fn new(buffer: &'a mut B, range: Range<usize>) -> Self {
         Self { buffer, range }
     }
 }
 
 impl<'a, R> ViewMut<'a, Vec<R>> {
-    /// The part, of a buffer in host memory.
+    /// The values of a part of a buffer in host memory.
     ///
     /// # Errors
-    /// [`ShapeError`] where the buffer ends before the part.
+    /// [`ShapeError`] if the range exceeds the buffer.
     pub fn slice(self) -> Result<&'a mut [R], ShapeError> {
         let (expected, found) = (self.range.end, self.buffer.len());
         let error = ShapeError { what: "part of a buffer", expected, found };
@@ -80,42 +84,20 @@ impl<'a, R> ViewMut<'a, Vec<R>> {
     }
 }
 
-/// How spikes come about.
-#[derive(Debug)]
-pub enum Firing<'a, Q: ?Sized> {
-    /// Spikes are the step of the drive; gradients go through the surrogate. Training and inference.
-    Step,
-    /// Spikes are the surrogate's smooth primitive, in the output and in the reset. Difference quotients of a
-    /// network whose reset is not detached equal its gradient.
-    Smooth,
-    /// The output is the smooth primitive, the reset uses recorded spikes: the function whose gradient a
-    /// detached reset computes.
-    SmoothHeld(&'a Q),
-    /// Recorded spikes everywhere; the surrogate has no part.
-    Frozen(&'a Q),
-}
-
-impl<Q: ?Sized> Clone for Firing<'_, Q> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<Q: ?Sized> Copy for Firing<'_, Q> {}
-
-/// Which statistics normalise, and what becomes of them.
+/// The statistics of a normalisation.
 #[derive(Debug)]
 pub enum NormMode<'a, B> {
-    /// Statistics of this batch; the running ones follow.
+    /// The statistics of this batch, which also update the running statistics.
     Batch {
-        /// `[mean | var]` of the layer, updated.
+        /// `[mean | var]` of the layer.
         running: ViewMut<'a, B>,
     },
     /// The running statistics `[mean | var]`.
     Running(View<'a, B>),
 }
 
-/// A projection's parameters: weights and delays `[out, in, count]`, sigma one number or as many.
+/// The parameters of a projection: weights and delays `[out, in, count]`; sigma has one value in all or
+/// one per weight.
 #[derive(Debug)]
 pub struct SynapseParams<'a, B> {
     /// Weights.
@@ -126,7 +108,7 @@ pub struct SynapseParams<'a, B> {
     pub sigma: View<'a, B>,
 }
 
-/// Where a projection's gradients go; shapes as in [`SynapseParams`].
+/// The gradients of a projection, with the shapes of [`SynapseParams`].
 #[derive(Debug)]
 pub struct SynapseGradients<'a, B> {
     /// By the weights.
@@ -137,27 +119,27 @@ pub struct SynapseGradients<'a, B> {
     pub sigma: ViewMut<'a, B>,
 }
 
-/// Memory, the stages without a model choice, and the optimizer.
+/// Memory, the stages that do not depend on a model type, and the optimizer.
 ///
-/// Buffers and sequences are opaque: the host's side is a slice in time-major order; how a device lays data out
-/// is its own business. Operations check shapes at the door and may run asynchronously until a download or
+/// Buffers and sequences are opaque. On the host a block is a slice in time-major order; a device may
+/// use another layout. Operations check shapes first. They may run asynchronously until a download or
 /// [`synchronize`](Self::synchronize).
 ///
 /// # Errors
-/// Every operation fails with [`ShapeError`] (as [`Backend::Error`]) for a block of the wrong size, and with what the
-/// device reports otherwise.
+/// Every operation fails with a [`ShapeError`] (as [`Backend::Error`]) if the size of a block does not
+/// match or exceeds the address space. Other errors are those of the device.
 pub trait Backend<R: Real> {
     /// A flat block of numbers: parameters, gradients, masks.
     type Buffer;
     /// A block `[time, batch, width]`.
     type Sequence;
-    /// What can go wrong.
+    /// The error type.
     type Error: Error + From<ShapeError> + Send + Sync + 'static;
 
-    /// A name for reports, `"cpu"` say.
+    /// A name for reports, such as `"cpu"`.
     fn name(&self) -> &'static str;
 
-    /// Bytes of device memory that the backend holds; `None` where its memory is the host's.
+    /// The device memory in use, in bytes; `None` if the backend uses host memory.
     fn device_bytes(&self) -> Option<usize> {
         None
     }
@@ -168,15 +150,15 @@ pub trait Backend<R: Real> {
     fn sequence(&self, shape: Shape) -> Result<Self::Sequence, Self::Error>;
     /// The shape of a sequence.
     fn shape(&self, sequence: &Self::Sequence) -> Shape;
-    /// Copies a host block of the buffer's length into the buffer.
+    /// Copies a host block to a buffer of the same length.
     fn upload(&self, from: &[R], to: &mut Self::Buffer) -> Result<(), Self::Error>;
-    /// Copies the buffer to the host.
+    /// Copies a buffer to a host block of the same length.
     fn download(&self, from: &Self::Buffer, to: &mut [R]) -> Result<(), Self::Error>;
-    /// Copies a host block, time-major, into the sequence.
+    /// Copies a time-major host block to a sequence.
     fn upload_sequence(&self, from: &[R], to: &mut Self::Sequence) -> Result<(), Self::Error>;
-    /// Copies the sequence to the host, time-major.
+    /// Copies a sequence to a time-major host block.
     fn download_sequence(&self, from: &Self::Sequence, to: &mut [R]) -> Result<(), Self::Error>;
-    /// Waits until everything asked for is done.
+    /// Waits until all operations have finished.
     fn synchronize(&self) -> Result<(), Self::Error>;
 
     /// Normalises `y` into `z` (equation at [`BatchNorm`]). `params` is `[gamma | beta]`; `saved` receives
@@ -201,7 +183,8 @@ pub trait Backend<R: Real> {
         z: &mut Self::Sequence,
     ) -> Result<(), Self::Error>;
 
-    /// The backward pass of [`norm_forward`](Self::norm_forward) with the batch's statistics; `d_params` is `[gamma | beta]`.
+    /// The backward pass of [`norm_forward`](Self::norm_forward) with the statistics of the batch.
+    /// `d_params` is `[gamma | beta]`.
     fn norm_backward(
         &self,
         params: View<'_, Self::Buffer>,
@@ -213,9 +196,9 @@ pub trait Backend<R: Real> {
         d_params: ViewMut<'_, Self::Buffer>,
     ) -> Result<(), Self::Error>;
 
-    /// Integrates `x` in the readout and scores it: `scores` receives `[batch, classes]`; with `targets`
-    /// (distributions `[batch, classes]`) the mean loss is returned, and `d_x` receives its gradient. Without
-    /// targets the loss is 0 and `d_x` is not touched.
+    /// Integrates `x` in the readout and writes the scores `[batch, classes]`. With `targets`
+    /// (distributions `[batch, classes]`) it returns the mean loss and writes its gradient to `d_x`.
+    /// Without targets the loss is 0 and `d_x` does not change.
     fn readout(
         &self,
         readout: &Li<R>,
@@ -227,7 +210,7 @@ pub trait Backend<R: Real> {
         d_x: Option<&mut Self::Sequence>,
     ) -> Result<R, Self::Error>;
 
-    /// One optimizer step over the same range of four flat buffers.
+    /// One optimizer step on the same range of four flat buffers.
     fn adam(
         &self,
         adam: &Adam<R>,
@@ -238,7 +221,7 @@ pub trait Backend<R: Real> {
         second: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// Whether every number in the buffers, each given with its length, is finite.
+    /// Whether all values of the buffers are finite. Each buffer is given with its length.
     fn are_finite(&self, buffers: &[(&Self::Buffer, usize)]) -> Result<bool, Self::Error> {
         for &(buffer, len) in buffers {
             let mut host = vec![R::zero(); len];
@@ -250,8 +233,8 @@ pub trait Backend<R: Real> {
         Ok(true)
     }
 
-    /// A dropout mask `[batch, width]` of zeros (with probability `p`) and `1 / (1 - p)`, the draw of each place being
-    /// `rng.uniform(place) < p`: the same mask on every backend.
+    /// A dropout mask `[batch, width]`: value `n` is 0 if `rng.uniform(n) < p`, else `1 / (1 - p)`. The
+    /// mask is the same on every backend.
     fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Self::Buffer, Self::Error> {
         let keep = R::of(1.0 / (1.0 - p));
         let mut mask = vec![R::zero(); len];
@@ -270,7 +253,8 @@ pub trait Backend<R: Real> {
     note = "the CPU and the reference backend take every type that implements `DelayKernel`"
 )]
 pub trait SynapseOps<R: Real, K: DelayKernel<R>>: Backend<R> {
-    /// `y[t, b, o] = sum over i, j of kernel_j[o, i] x[t - j, b, i]`, the kernel built as in [`crate::delay`].
+    /// `y[t, b, o] = sum over i, j of kernel_j[o, i] x[t - j, b, i]`, with the kernel of
+    /// [`crate::delay`].
     fn project(
         &self,
         synapses: &Synapses,
@@ -280,7 +264,8 @@ pub trait SynapseOps<R: Real, K: DelayKernel<R>>: Backend<R> {
         y: &mut Self::Sequence,
     ) -> Result<(), Self::Error>;
 
-    /// The backward pass of [`project`](Self::project) for an upstream gradient `d_y`; the input's gradient only where asked for.
+    /// The backward pass of [`project`](Self::project) for the upstream gradient `d_y`. The gradient of
+    /// the input is computed only if `d_x` is given.
     fn project_backward(
         &self,
         synapses: &Synapses,
@@ -293,20 +278,20 @@ pub trait SynapseOps<R: Real, K: DelayKernel<R>>: Backend<R> {
     ) -> Result<(), Self::Error>;
 }
 
-/// What a neuron stage reads besides its input.
+/// The arguments of a neuron stage, except its input.
 #[derive(Debug)]
 pub struct NeuronStage<'a, N, S, B, Q> {
     /// The model.
     pub neuron: &'a N,
-    /// Its raw learnable parameters.
+    /// The raw learnable parameters.
     pub params: View<'a, B>,
     /// The surrogate derivative.
     pub surrogate: &'a S,
-    /// How spikes come about.
+    /// How neurons spike.
     pub firing: Firing<'a, Q>,
-    /// Dropout mask `[batch, width]`, held over time.
+    /// Dropout mask `[batch, width]`, constant over time.
     pub mask: Option<&'a B>,
-    /// Steps that count.
+    /// The valid steps.
     pub valid: ValidSteps<'a>,
 }
 
@@ -316,7 +301,8 @@ pub struct NeuronStage<'a, N, S, B, Q> {
     note = "the CPU and the reference backend take every type that implements `Neuron` and `Surrogate`"
 )]
 pub trait NeuronOps<R: Real, N: NeuronModel<R>, S: Surrogate<R>>: Backend<R> {
-    /// Spikes of input `x`: `mask[b, o] s[t, b, o]` at valid steps, 0 elsewhere. States start at rest.
+    /// The spikes for input `x`: `mask[b, o] s[t, b, o]` at valid steps, 0 elsewhere. States start at
+    /// rest.
     fn neuron_forward(
         &self,
         stage: &NeuronStage<'_, N, S, Self::Buffer, Self::Sequence>,
@@ -324,8 +310,8 @@ pub trait NeuronOps<R: Real, N: NeuronModel<R>, S: Surrogate<R>>: Backend<R> {
         spikes: &mut Self::Sequence,
     ) -> Result<(), Self::Error>;
 
-    /// Backpropagation through time, from the gradient by [`neuron_forward`](Self::neuron_forward)'s output. States are
-    /// computed again from `x`.
+    /// Backpropagation through time for the upstream gradient `d_spikes` of
+    /// [`neuron_forward`](Self::neuron_forward). States are recomputed from `x`.
     fn neuron_backward(
         &self,
         stage: &NeuronStage<'_, N, S, Self::Buffer, Self::Sequence>,
@@ -336,7 +322,7 @@ pub trait NeuronOps<R: Real, N: NeuronModel<R>, S: Surrogate<R>>: Backend<R> {
     ) -> Result<(), Self::Error>;
 }
 
-/// A hidden layer at work: delayed projection, normalisation, neurons, dropout.
+/// The arguments of a hidden layer: delayed projection, normalisation, neurons, dropout.
 #[derive(Debug)]
 pub struct Layer<'a, R, K, N, S, B, Q> {
     /// Dimensions of the projection.
@@ -351,12 +337,13 @@ pub struct Layer<'a, R, K, N, S, B, Q> {
     pub sigma: View<'a, B>,
     /// Normalisation and its `[gamma | beta]`.
     pub norm: Option<(&'a BatchNorm<R>, View<'a, B>)>,
-    /// The neurons. `valid` is at the layer's output.
+    /// The neurons. `valid` applies to the output of the layer.
     pub stage: NeuronStage<'a, N, S, B, Q>,
 }
 
 impl<'a, R, K, N, S, B, Q> Layer<'a, R, K, N, S, B, Q> {
-    /// The projection's parameters.
+    /// The parameters of the projection.
+    #[must_use]
     pub fn synapse_params(&self) -> SynapseParams<'a, B> {
         SynapseParams {
             weights: self.weights.clone(),
@@ -366,27 +353,27 @@ impl<'a, R, K, N, S, B, Q> Layer<'a, R, K, N, S, B, Q> {
     }
 }
 
-/// Where a hidden layer's gradients go.
+/// The gradients of a hidden layer.
 #[derive(Debug)]
 pub struct LayerGradients<'a, B> {
     /// By weights, delays, sigma.
     pub synapses: SynapseGradients<'a, B>,
     /// By `[gamma | beta]`.
     pub norm: ViewMut<'a, B>,
-    /// By the neuron's raw parameters.
+    /// By the raw parameters of the neuron.
     pub neuron: ViewMut<'a, B>,
 }
 
-/// What the forward pass of a layer keeps for the backward pass: 4 or 8 bytes a neuron and step.
+/// The results of a forward pass that the backward pass needs: 4 or 8 bytes per neuron and step.
 #[derive(Debug)]
 pub struct LayerTape<B, Q> {
-    /// The projection's output.
+    /// The output of the projection.
     pub projected: Q,
     /// `[mean | 1 / deviation]`.
     pub statistics: B,
 }
 
-/// Whole hidden layers. The provided methods compose the parts; a backend with a fused pass overrides them.
+/// Whole hidden layers. The default methods compose the stages; a backend may fuse them.
 pub trait LayerOps<R, K, N, S>: SynapseOps<R, K> + NeuronOps<R, N, S>
 where
     R: Real,
@@ -394,7 +381,7 @@ where
     N: NeuronModel<R>,
     S: Surrogate<R>,
 {
-    /// A tape for a layer whose output has this shape.
+    /// A tape for a layer whose output has the given shape.
     fn tape(&self, shape: Shape) -> Result<LayerTape<Self::Buffer, Self::Sequence>, Self::Error> {
         Ok(LayerTape {
             projected: self.sequence(shape)?,
@@ -402,7 +389,7 @@ where
         })
     }
 
-    /// Spikes of the layer for input `x`. `mode` is needed where the layer has a norm.
+    /// The spikes of the layer for input `x`. Without a norm, `mode` is ignored.
     fn layer_forward(
         &self,
         layer: &Layer<'_, R, K, N, S, Self::Buffer, Self::Sequence>,
@@ -430,8 +417,8 @@ where
         self.neuron_forward(&layer.stage, &z, spikes)
     }
 
-    /// The backward pass of [`layer_forward`](Self::layer_forward) in batch mode; the input's gradient only where asked for.
-    /// What `d_spikes` holds afterwards is not specified.
+    /// The backward pass of [`layer_forward`](Self::layer_forward) in batch mode. The gradient of the
+    /// input is computed only if `d_x` is given. `d_spikes` is scratch afterwards.
     fn layer_backward(
         &self,
         layer: &Layer<'_, R, K, N, S, Self::Buffer, Self::Sequence>,

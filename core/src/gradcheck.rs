@@ -1,8 +1,9 @@
-//! Difference quotients to hold gradients against.
+//! Difference quotients, to test gradients.
 //!
-//! A backward pass is right where it equals the slope of its own forward pass. This module holds what such a proof
-//! needs: difference quotients, one rule for relative errors, the allowed error of every stage, and checks of
-//! one [`Neuron`], [`DelayKernel`] or [`Surrogate`] that a new model passes before it trains.
+//! A backward pass is correct if it equals the slope of its forward pass. This module provides
+//! difference quotients, one definition of the relative error, the allowed error of every stage, and
+//! tests of one [`Neuron`], [`DelayKernel`] or [`Surrogate`] at one point. The feature `conformance`
+//! turns the tests into laws over random points.
 //!
 #![doc = include_str!("../GRADIENTS.md")]
 
@@ -11,21 +12,22 @@ use crate::neuron::Neuron;
 use crate::shape::Synapses;
 use crate::surrogate::Surrogate;
 
-/// The step h of a difference quotient of numbers around 1: a power of two, so that `x + h` is nearly exact.
+/// The step h of a difference quotient of numbers around 1; a power of two, so that `x + h` is nearly
+/// exact.
 pub const STEP: f64 = 1.0 / 1024.0;
 
-/// The share of the scale below which an error counts as absolute: rounding of the loss leaves some 1e-12 of it in every
-/// quotient.
+/// The fraction of the scale below which errors are absolute: rounding of the loss leaves about 1e-12
+/// of it in every quotient.
 pub const FLOOR: f64 = 1e-2;
 
-/// The largest relative error that a stage may show in a mode.
+/// The largest relative error allowed for a stage in a mode.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     /// The stage.
     pub stage: &'static str,
-    /// How it is checked.
+    /// The test.
     pub mode: &'static str,
-    /// Bound of [`relative_error`].
+    /// Largest [`relative_error`].
     pub bound: f64,
 }
 
@@ -65,8 +67,8 @@ pub fn central(mut f: impl FnMut(f64) -> f64, h: f64) -> f64 {
     (f(h) - f(-h)) / (2.0 * h)
 }
 
-/// The slope of `f` at 0, from central differences of steps h, h/2, h/4 and so on, extrapolated to step 0 as far as their
-/// disagreement falls.
+/// The slope of `f` at 0: central differences of steps h, h/2, h/4 and so on, extrapolated to step 0
+/// for as long as their disagreement falls.
 ///
 /// Source: Ridders, *Accurate computation of F'(x) and F'(x) F''(x)* (Advances in Engineering Software, 1982).
 ///
@@ -104,7 +106,8 @@ pub fn extrapolated(mut f: impl FnMut(f64) -> f64, h: f64) -> f64 {
     best
 }
 
-/// The slope of `f` by `x[i]`, [`extrapolated`] from step `h`; 0 where there is no place `i`. Leaves `x` as it was.
+/// The slope of `f` by `x[i]`, [`extrapolated`] from step `h`; 0 if `i` is out of range. `x` is
+/// restored.
 pub fn partial(mut f: impl FnMut(&[f64]) -> f64, x: &mut [f64], i: usize, h: f64) -> f64 {
     let Some(&centre) = x.get(i) else { return 0.0 };
     let slope = extrapolated(
@@ -118,7 +121,8 @@ pub fn partial(mut f: impl FnMut(&[f64]) -> f64, x: &mut [f64], i: usize, h: f64
     slope
 }
 
-/// The slope of `f` at `x` along `direction`, [`extrapolated`] from step `h`. `at` is scratch of the size of `x`.
+/// The slope of `f` at `x` along `direction`, [`extrapolated`] from step `h`. `at` is scratch of the
+/// size of `x`.
 pub fn directional(
     mut f: impl FnMut(&[f64]) -> f64,
     x: &[f64],
@@ -137,8 +141,9 @@ pub fn directional(
     )
 }
 
-/// `|a - b| / max(|a|, |b|, FLOOR scale)`, `scale` being the size of the loss or of the largest gradient beside them; 0
-/// where they are equal, infinite where one is no number.
+/// `|a - b| / max(|a|, |b|, FLOOR scale)`, where `scale` is the magnitude of the loss or of the largest
+/// gradient; 0 if `a` equals `b`, infinite if one is NaN.
+#[must_use]
 pub fn relative_error(a: f64, b: f64, scale: f64) -> f64 {
     if a == b {
         0.0
@@ -148,15 +153,17 @@ pub fn relative_error(a: f64, b: f64, scale: f64) -> f64 {
     }
 }
 
-/// The error of a surrogate's derivative at `u` against its primitive's slope. The kinks stay further away than
-/// [`STEP`].
+/// The error of a surrogate's derivative at `u` against the slope of its primitive. No kink lies
+/// within [`STEP`] of `u`.
+#[must_use]
 pub fn surrogate_error<S: Surrogate<f64>>(surrogate: &S, u: f64) -> f64 {
     let slope = extrapolated(|step| surrogate.primitive(u + step), STEP);
     relative_error(surrogate.derivative(u), slope, 1.0)
 }
 
-/// The worst error of a kernel's gradient by weight, delay and sigma for an upstream gradient `upstream` of K taps.
-/// `scratch` has twice their number. The kernel's kinks stay further away than [`STEP`].
+/// The worst error of a kernel's gradient by weight, delay and sigma, for an upstream gradient of K
+/// taps. `scratch` has room for 2 K numbers. No kink of the kernel lies within [`STEP`].
+#[must_use]
 pub fn kernel_error<K: DelayKernel<f64>>(
     kernel: &K,
     [weight, delay, sigma]: [f64; 3],
@@ -187,8 +194,9 @@ pub fn kernel_error<K: DelayKernel<f64>>(
         .max(relative_error(g.sigma, by_sigma, scale * weight.abs()))
 }
 
-/// The worst error of a neuron's charge adjoint by state, input and raw parameters, for an upstream gradient
-/// `d_charged`.
+/// The worst error of a neuron's charge adjoint by state, input and raw parameters, for the upstream
+/// gradient `d_charged`.
+#[must_use]
 pub fn charge_error<N: Neuron<Real = f64>>(
     neuron: &N,
     state: N::State,
@@ -207,10 +215,11 @@ pub fn charge_error<N: Neuron<Real = f64>>(
         .max(array_error(raw, adjoint.params.as_ref(), scale, |raw| value(raw, state, input)))
 }
 
-/// The worst error of a neuron's reset adjoint by charged state, spike and raw parameters, for an upstream gradient
-/// `d_state`, and of its drive, whose slope by the membrane is 1 and by all else 0.
+/// The worst error of a neuron's reset adjoint by charged state, spike and raw parameters, for the
+/// upstream gradient `d_state`, and of the slopes of its excess ([`excess_error`]).
 ///
-/// A detached neuron's adjoint gives the spike exactly 0.
+/// The adjoint of a detached neuron returns a spike gradient of exactly 0.
+#[must_use]
 pub fn reset_error<N: Neuron<Real = f64>>(
     neuron: &N,
     charged: N::State,
@@ -231,15 +240,25 @@ pub fn reset_error<N: Neuron<Real = f64>>(
     let reset = relative_error(adjoint.spike, by_spike, scale)
         .max(array_error(charged, adjoint.charged.as_ref(), scale, |c| value(raw, c, spike)))
         .max(array_error(raw, adjoint.params.as_ref(), scale, |raw| value(raw, charged, spike)));
+    reset.max(excess_error(neuron, charged))
+}
+
+/// The worst error of the slopes of a neuron's excess, which are 1 by the membrane and 0 by every
+/// other component and parameter. The error is 0 for a neuron that cannot spike.
+#[must_use]
+pub fn excess_error<N: Neuron<Real = f64>>(neuron: &N, charged: N::State) -> f64 {
     if !neuron.fires() {
-        return reset;
+        return 0.0;
     }
     let mut slope = N::fill_state(0.0);
     slope.as_mut()[0] = 1.0;
-    let none = N::fill_params(0.0);
-    reset
-        .max(array_error(charged, slope.as_ref(), 1.0, |charged| neuron.excess(charged)))
-        .max(array_error(raw, none.as_ref(), 1.0, |raw| neuron.with_params(raw).excess(charged)))
+    let (raw, none) = (neuron.params(), N::fill_params(0.0));
+    array_error(charged, slope.as_ref(), 1.0, |charged| neuron.excess(charged)).max(array_error(
+        raw,
+        none.as_ref(),
+        1.0,
+        |raw| neuron.with_params(raw).excess(charged),
+    ))
 }
 
 fn array_error<A: Copy + AsMut<[f64]>>(
@@ -260,11 +279,15 @@ fn array_error<A: Copy + AsMut<[f64]>>(
     worst
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// The scalar product of two blocks.
+#[must_use]
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn largest(x: &[f64]) -> f64 {
+/// The largest magnitude in a block.
+#[must_use]
+pub fn largest(x: &[f64]) -> f64 {
     x.iter().fold(0.0, |top, x| top.max(x.abs()))
 }
 
@@ -273,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extrapolation_bears_a_step_that_is_too_large() {
+    fn extrapolation_copes_with_a_large_step() {
         for (h, bound) in [(1.0, 1e-9), (1e-2, 1e-11), (STEP, 1e-11)] {
             let error = (extrapolated(|x| libm::sin(4.0 * x), h) - 4.0).abs();
             assert!(error < bound, "{h}: {error}");
@@ -282,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn partial_leaves_its_point() {
+    fn partial_restores_its_point() {
         let mut x = [0.1, 0.2, 0.3];
         let slope = partial(|x| x[0] * x[1] * x[2], &mut x, 1, STEP);
         assert!((slope - 0.03).abs() < 1e-13);
@@ -291,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_no_agreement() {
+    fn nan_is_an_infinite_error() {
         assert_eq!(relative_error(f64::NAN, 1.0, 1.0), f64::INFINITY);
         assert_eq!(relative_error(0.0, 0.0, 0.0), 0.0);
         assert!(relative_error(1.0, -1.0, 0.0) > 1.0);

@@ -4,21 +4,21 @@ use crate::num::Real;
 use crate::rng::Rng;
 use crate::shape::Synapses;
 
-/// How initial delays are drawn.
+/// The distribution of initial delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DelayInit {
     /// Uniform over `[0, K - 1]`.
     Uniform,
-    /// As the reference: positions uniform in `[-(K+1)/2, (K-1)/2]`, then clamped, so that about one in K
-    /// starts at exactly the longest delay and none at 0.
+    /// As in the reference implementation: positions uniform in `[-(K+1)/2, (K-1)/2]`, then clamped.
+    /// About one delay in K is the longest, and none is 0.
     Paper,
     /// All zero.
     Zero,
 }
 
-/// Fills a weight block uniformly in `+-sqrt(6 / (inputs count))` (Kaiming, for ReLU).
+/// Fills a weight block with uniform numbers in `+-sqrt(6 / (inputs kernel_count))` (Kaiming, for ReLU).
 pub fn weights<R: Real>(synapses: &Synapses, rng: Rng, out: &mut [R]) {
-    let fan_in = (synapses.inputs * synapses.kernel_count).max(1);
+    let fan_in = synapses.inputs.saturating_mul(synapses.kernel_count).max(1);
     let bound = Real::sqrt(6.0 / fan_in as f64);
     for (n, w) in out.iter_mut().enumerate() {
         *w = R::of((2.0 * rng.uniform_f64(n as u64) - 1.0) * bound);

@@ -1,40 +1,111 @@
 #![no_std]
 #![forbid(unsafe_code)]
-//! Spiking neural networks whose synapses have learnable delays.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+//! Spiking neural networks whose synapses have learnable delays: inference on microcontrollers, and
+//! the models, the scalar reference and the trainer behind it.
 //!
-//! A synapse has a weight and a delay; between two layers the weighted, delayed spikes are a convolution over time with
-//! one tap per synapse. To learn the delay by gradient descent the tap is spread into a narrow bump whose width shrinks while
-//! training; afterwards every delay is a whole number of steps again. The method is DCLS-Delays (Hammouamri, Khalfaoui-Hassani,
-//! Masquelier, *Learning delays in spiking neural networks using dilated convolutions with learnable spacings*, ICLR 2024).
+//! A synapse has a weight and a delay. Between two layers, the weighted and delayed spikes are a
+//! convolution over time with one tap per synapse. To learn a delay by gradient descent, its tap
+//! spreads into a narrow bump whose width shrinks during training; afterwards every delay is a whole
+//! number of steps. The method is DCLS-Delays (Hammouamri, Khalfaoui-Hassani, Masquelier, *Learning
+//! delays in spiking neural networks using dilated convolutions with learnable spacings*, ICLR 2024).
 //!
-//! This crate needs neither `std` nor, without features, an allocator. From the ground up:
+//! The crate does not use `std`. Without features it does not allocate.
 //!
-//! * [`num`], [`shape`], [`rng`]: numbers, shapes, a counter-based generator;
-//! * [`delay`], [`surrogate`], [`neuron`]: the three traits a model is made of, with the models of the field;
-//! * [`norm`], [`loss`], [`optim`], [`schedule`], [`init`]: the rest of the recipe;
-//! * [`gradcheck`]: difference quotients to hold gradients against.
+//! # Firmware
+//!
+//! * [`format`](mod@format): model files, checked at compile time or at run time;
+//! * [`infer`]: engines that run a model file, one time step after the other, in fixed memory;
+//! * `quant` (feature `alloc`): quantises a trained network and writes its model file.
+//!
+//! ```
+//! use polychron_core::format::ModelFile;
+//! use polychron_core::infer::{Engine, EngineState};
+//!
+//! // The compiler checks the file and computes the memory that the model needs.
+//! #[allow(long_running_const_eval)]
+//! const MODEL: ModelFile = ModelFile::parse_static(include_bytes!("../tests/golden/small.pcn"));
+//!
+//! let mut state = EngineState::<{ MODEL.words() }, { MODEL.halves() }, { MODEL.bytes() }>::new();
+//! let mut engine = Engine::new(&MODEL, &mut state)?;
+//! for spiking_channels in [&[0u16, 3][..], &[], &[2]] {
+//!     engine.step(spiking_channels)?;
+//! }
+//! assert!(engine.decide() < MODEL.classes());
+//! # Ok::<(), polychron_core::infer::EngineError>(())
+//! ```
+//!
+//! # Models
+//!
+//! * [`delay`], [`surrogate`], [`neuron`]: the three traits of a model, with the models of the field;
+//! * [`norm`], [`loss`], [`optim`], [`schedule`], [`init`]: the other parts of a training recipe;
+//! * [`num`], [`shape`], [`rng`]: numbers, shapes, and a counter-based random generator;
+//! * [`gradcheck`]: difference quotients, to test gradients.
+//!
+//! # Training
 //!
 //! With feature `alloc`:
 //!
-//! * `reference`: every stage as plain loops, the oracle;
-//! * `backend`: the boundary between model and machine;
+//! * `reference`: every stage as plain loops, the oracle for backends;
+//! * `backend`: the boundary between models and machines; `polychron-cpu` and `polychron-cuda`
+//!   implement it;
 //! * `train`: networks and the trainer, generic over the backend.
 //!
-//! With feature `conformance` also the suite of laws that every backend has to keep.
+//! With feature `conformance`:
+//!
+//! * `conformance`: the laws of backends, neurons, delay kernels and surrogates, as macros of tests.
 //!
 //! ```
-//! use polychron_core::delay::{DelayKernel, Gauss};
-//! let mut taps = [0.0f64; 9];
-//! Gauss.taps(3.0, 0.23, &mut taps);
-//! assert!((taps.iter().sum::<f64>() - 1.0).abs() < 1e-6);
-//! assert!(taps[3] > taps[2] && taps[2] == taps[4]);
+//! use polychron_core::delay::Gauss;
+//! use polychron_core::loss::Loss;
+//! use polychron_core::neuron::{Li, Lif};
+//! use polychron_core::reference::Reference;
+//! use polychron_core::shape::{Shape, Synapses};
+//! use polychron_core::surrogate::Atan;
+//! use polychron_core::train::{Batch, HiddenLayer, Network, ReadoutLayer, Recipe, Trainer};
+//!
+//! let network = Network {
+//!     hidden: vec![HiddenLayer {
+//!         synapses: Synapses::new(2, 8, 9),
+//!         kernel: Gauss,
+//!         norm: None,
+//!         neuron: Lif::new(2.0),
+//!         surrogate: Atan { alpha: 5.0f32 },
+//!         dropout: 0.0,
+//!     }],
+//!     output: ReadoutLayer { synapses: Synapses::new(8, 2, 9), kernel: Gauss, readout: Li::new(5.0) },
+//!     loss: Loss::SoftmaxSum,
+//! };
+//! let mut trainer = Trainer::new(Reference, network, Recipe::paper(40), 0)?;
+//!
+//! // Two samples: the channels spike in one order or in the other.
+//! let shape = Shape::new(6, 2, 2);
+//! let mut x = vec![0.0; shape.len()];
+//! for (t, sample, channel) in [(0, 0, 0), (4, 0, 1), (4, 1, 0), (0, 1, 1)] {
+//!     x[shape.at(t, sample, channel)] = 1.0;
+//! }
+//! let batch = Batch { shape, x: &x, targets: &[1.0, 0.0, 0.0, 1.0], lengths: None };
+//!
+//! let before = trainer.step(&batch)?.loss;
+//! for _ in 0..40 {
+//!     trainer.step(&batch)?;
+//!     trainer.finish_epoch()?;
+//! }
+//! assert!(trainer.step(&batch)?.loss < before);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `alloc` | networks, trainer, reference backend, quantisation; needs an allocator |
+//! | `conformance` | tests of the laws, with `proptest`; needs `std` |
+//! | `defmt` | `defmt::Format` for the errors of model files and engines |
+//! | `heapless` | lists of spikes with a fixed capacity |
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
 
 #[cfg(feature = "alloc")]
 pub mod backend;

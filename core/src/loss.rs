@@ -2,13 +2,13 @@
 
 use crate::num::Real;
 
-/// How the membrane `v[t]` of the readout becomes one score a class.
+/// How the membrane `v[t]` of the readout becomes one score per class.
 ///
-/// The loss is the cross entropy of the softmax of the scores with the target distribution, averaged over the
-/// batch.
+/// The loss is the cross entropy between the target distribution and the softmax of the scores,
+/// averaged over the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// `score = sum_t softmax(v[t])`: the paper's.
+    /// `score = sum_t softmax(v[t])`, as in the paper.
     SoftmaxSum,
     /// `score = mean_t v[t]`
     Mean,
@@ -19,7 +19,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// Every loss with the name that configurations use.
+    /// Every loss with its name in configurations.
     pub const ALL: [(&'static str, Self); 4] = [
         ("softmax_sum", Self::SoftmaxSum),
         ("mean", Self::Mean),
@@ -27,9 +27,11 @@ impl Loss {
         ("membrane_sum", Self::MembraneSum),
     ];
 
-    /// The loss of a name; `None` for an unknown one.
+    /// The loss of a name; `None` if the name is unknown.
     ///
-    /// `sum` and `spike_count`, the reference's names, mean [`Loss::SoftmaxSum`] and [`Loss::MembraneSum`].
+    /// `sum` and `spike_count`, the names of the reference implementation, are aliases of
+    /// `softmax_sum` and `membrane_sum`.
+    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let name = match name {
             "sum" => "softmax_sum",
@@ -39,7 +41,8 @@ impl Loss {
         Self::ALL.iter().find(|(n, _)| *n == name).map(|&(_, loss)| loss)
     }
 
-    /// The name that [`Loss::from_name`] takes.
+    /// The name in [`Loss::ALL`].
+    #[must_use]
     pub fn name(&self) -> &'static str {
         Self::ALL.iter().find(|(_, loss)| loss == self).map_or("", |(name, _)| name)
     }
@@ -57,8 +60,8 @@ pub fn softmax<R: Real>(x: &mut [R]) {
     }
 }
 
-/// Cross entropy of the softmax of `scores` with `target`; writes its gradient by the scores, unscaled by
-/// the batch.
+/// The cross entropy between `target` and the softmax of `scores`. Writes the gradient by the scores,
+/// which is not divided by the batch size.
 pub fn cross_entropy<R: Real>(scores: &[R], target: &[R], gradient: &mut [R]) -> R {
     let top = scores.iter().copied().fold(R::neg_infinity(), R::max);
     let total: R = scores.iter().map(|&s| (s - top).exp()).sum();
@@ -71,11 +74,12 @@ pub fn cross_entropy<R: Real>(scores: &[R], target: &[R], gradient: &mut [R]) ->
     loss
 }
 
-/// The class with the highest score; the first of equals.
+/// The class with the highest score; the first one if several are equal.
 ///
 /// ```
 /// assert_eq!(polychron_core::loss::decide(&[0.1, 0.7, 0.7]), 1);
 /// ```
+#[must_use]
 pub fn decide<R: Real>(scores: &[R]) -> usize {
     let mut best = 0;
     for (class, &score) in scores.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use crate::num::Real;
 
-/// Normalises every neuron over all valid (time, sample) pairs of a batch.
+/// Batch normalisation: every neuron is normalised over all valid (time, sample) pairs of a batch.
 ///
 /// ```text
 /// z = gamma (y - mean) / sqrt(var + epsilon) + beta          var biased, over the n valid values
@@ -10,9 +10,9 @@ use crate::num::Real;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNorm<R> {
-    /// Added to the variance.
+    /// Constant added to the variance.
     pub epsilon: R,
-    /// Share of the newest batch in the running statistics.
+    /// Weight of the newest batch in the running statistics.
     pub momentum: R,
 }
 
@@ -23,7 +23,7 @@ impl<R: Real> Default for BatchNorm<R> {
 }
 
 impl<R: Real> BatchNorm<R> {
-    /// Moves one neuron's running mean and variance toward a batch of `n` values.
+    /// Updates the running mean and variance of one neuron with the biased statistics of `n` values.
     pub fn track(&self, running_mean: &mut R, running_var: &mut R, mean: R, var: R, n: usize) {
         let unbiased = if n > 1 { var * R::count(n) / R::count(n - 1) } else { var };
         let keep = R::one() - self.momentum;
@@ -32,38 +32,43 @@ impl<R: Real> BatchNorm<R> {
     }
 
     /// `1 / sqrt(var + epsilon)`.
+    #[must_use]
     pub fn inverse_deviation(&self, var: R) -> R {
         R::one() / (var + self.epsilon).sqrt()
     }
 }
 
-/// Which steps of every sample count: those before its own length, padding by the tails of the layers so far.
+/// The valid steps of every sample: its length at the network's input, plus the padding of the
+/// layers passed so far.
 ///
-/// Steps outside carry no spikes, count in no statistics and in no loss, so a sample's result does not depend
-/// on how far its batch is padded.
+/// Later steps carry no spikes and enter neither statistics nor loss, so a sample's result does not
+/// depend on the length of the longest sample in its batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ValidSteps<'a> {
-    /// Steps of each sample at the network's input; `None`: every step counts.
+    /// Steps of each sample at the network's input; `None` if every step is valid.
     pub lengths: Option<&'a [usize]>,
-    /// Steps that the layers so far have added.
+    /// Steps added by the layers so far; see [`Synapses::padding`](crate::shape::Synapses::padding).
     pub padding: usize,
 }
 
 impl ValidSteps<'_> {
-    /// The valid steps of sample `b` in a sequence of `steps` steps.
+    /// The number of valid steps of sample `b` in a sequence of `steps` steps.
+    #[must_use]
     pub fn steps(&self, b: usize, steps: usize) -> usize {
         self.lengths
             .and_then(|lengths| lengths.get(b))
             .map_or(steps, |&length| length.saturating_add(self.padding).min(steps))
     }
 
-    /// The valid (time, sample) pairs of a sequence.
+    /// The number of valid (time, sample) pairs of a sequence.
+    #[must_use]
     pub fn count(&self, steps: usize, batch: usize) -> usize {
         (0..batch).map(|b| self.steps(b, steps)).sum()
     }
 
-    /// The same lengths after `tail` more steps.
-    pub fn grow(&self, tail: usize) -> Self {
-        Self { lengths: self.lengths, padding: self.padding + tail }
+    /// The valid steps after a layer that adds `padding` steps.
+    #[must_use]
+    pub fn extended(&self, padding: usize) -> Self {
+        Self { lengths: self.lengths, padding: self.padding.saturating_add(padding) }
     }
 }

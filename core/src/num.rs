@@ -5,19 +5,35 @@ use core::iter::Sum;
 use num_traits::float::FloatCore;
 use num_traits::{FromPrimitive, NumAssign};
 
-/// A floating-point number, `f32` or `f64`.
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A floating-point number: `f32` or `f64`. The trait is sealed.
 ///
-/// The transcendental functions come from `libm` in every build, so a number does not change when
-/// some other crate switches on `std`; only e^x of an `f32` is our own, for loops over it are vectorised.
+/// Transcendental functions come from `libm` in every build, so results do not depend on whether
+/// another crate enables `std`. The exponential of an `f32` is our own, because loops over it
+/// vectorise.
 pub trait Real:
-    FloatCore + NumAssign + FromPrimitive + Sum + Default + Debug + Display + Send + Sync + 'static
+    sealed::Sealed
+    + FloatCore
+    + NumAssign
+    + FromPrimitive
+    + Sum
+    + Default
+    + Debug
+    + Display
+    + Send
+    + Sync
+    + 'static
 {
-    /// `"f32"` or `"f64"`, as configuration and checkpoints name it.
+    /// `"f32"` or `"f64"`, the name in configurations and checkpoints.
     const NAME: &'static str;
-    /// Bytes of one number.
+    /// Size of a number in bytes.
     const BYTES: usize;
 
-    /// The nearest representable number to `x`.
+    /// The representable number nearest to `x`.
+    #[must_use]
     fn of(x: f64) -> Self;
     /// This number as `f64`, exactly.
     fn as_f64(self) -> f64;
@@ -37,12 +53,12 @@ pub trait Real:
     fn round_even(self) -> Self;
     /// x^y.
     fn powf(self, y: Self) -> Self;
-    /// Appends the little-endian bytes to `out`, which holds at least [`Real::BYTES`] bytes.
+    /// Writes the number to `out` in little-endian order, [`Real::BYTES`] bytes at most.
     fn write_le(self, out: &mut [u8]);
-    /// The number that [`Real::write_le`] wrote; zero where `bytes` is too short.
+    /// Reads a number that [`Real::write_le`] wrote; zero if `bytes` is too short.
     fn read_le(bytes: &[u8]) -> Self;
 
-    /// A count as a number.
+    /// Converts a count.
     fn count(n: usize) -> Self {
         Self::of(n as f64)
     }
@@ -50,6 +66,8 @@ pub trait Real:
 
 macro_rules! real {
     ($t:ident, $bytes:literal, $exp:path, $ln:ident, $sqrt:ident, $cos:ident, $atan:ident, $erf:ident, $rint:ident, $pow:ident) => {
+        impl sealed::Sealed for $t {}
+
         impl Real for $t {
             const NAME: &'static str = stringify!($t);
             const BYTES: usize = $bytes;
@@ -109,9 +127,9 @@ macro_rules! real {
 real!(f32, 4, exp, logf, sqrtf, cosf, atanf, erff, rintf, powf);
 real!(f64, 8, libm::exp, log, sqrt, cos, atan, erf, rint, pow);
 
-/// e^x within 2 units in the last place, without branches; 0 below 2.4e-38.
+/// Computes e^x to 2 units in the last place, without branches; results below 2.4e-38 are 0.
 ///
-/// The polynomial is that of Cephes' `expf` (S. Moshier).
+/// The polynomial is that of `expf` in Cephes (S. Moshier).
 #[inline]
 fn exp(x: f32) -> f32 {
     /// 1.5 * 2^23: adding it leaves the nearest integer in the low bits.
@@ -123,7 +141,7 @@ fn exp(x: f32) -> f32 {
     for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p * r + c;
     }
-    // 2^(n - 1), so that the largest results have a power of two.
+    // 2^(n - 1): 2^n of the largest results overflows.
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(126 << 23));
     let y = (p * r * r + r + 1.0) * power * 2.0;
     if x > 88.722_83 {

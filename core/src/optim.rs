@@ -1,4 +1,4 @@
-//! Adam, and what keeps a parameter within its bounds.
+//! The optimizer: Adam with weight decay and bounds.
 
 use crate::num::Real;
 
@@ -14,24 +14,25 @@ use crate::num::Real;
 pub struct Adam<R> {
     /// Learning rate.
     pub rate: R,
-    /// Decay of the first moment, in this step and inside `b1^n`.
+    /// Decay of the first moment, also the base of `b1^n`.
     pub beta1: R,
     /// Decay of the second moment.
     pub beta2: R,
-    /// Keeps the quotient finite.
+    /// Added to the denominator.
     pub epsilon: R,
     /// Weight decay.
     pub l2: R,
-    /// Whether the decay acts on the parameter itself instead of its gradient.
+    /// Whether weight decay acts on the parameter instead of its gradient.
     pub decoupled: bool,
-    /// This step's number n, from 1.
+    /// The number n of this step, counted from 1.
     pub step: u64,
-    /// Lowest and highest value allowed after the step; the moments are left alone.
+    /// Lowest and highest value after the step. The moments are not changed.
     pub bounds: Option<(R, R)>,
 }
 
 impl<R: Real> Adam<R> {
-    /// beta1 0.9, beta2 0.999, epsilon 1e-8, no decay, no bounds.
+    /// beta1 0.9, beta2 0.999, epsilon 1e-8, no weight decay, no bounds.
+    #[must_use]
     pub fn new(rate: R, step: u64) -> Self {
         Self {
             rate,
@@ -46,12 +47,13 @@ impl<R: Real> Adam<R> {
     }
 
     /// `rate / (1 - b1^n)` and `1 / (1 - b2^n)`.
+    #[must_use]
     pub fn corrections(&self) -> (R, R) {
         let (one, n) = (R::one(), R::of(self.step as f64));
         (self.rate / (one - self.beta1.powf(n)), one / (one - self.beta2.powf(n)))
     }
 
-    /// Updates `params` and both moments; blocks of different length are updated up to the shortest.
+    /// Updates `params` and both moments, up to the length of the shortest block.
     pub fn update(&self, gradient: &[R], params: &mut [R], first: &mut [R], second: &mut [R]) {
         let one = R::one();
         let (scale, root) = self.corrections();

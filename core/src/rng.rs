@@ -1,11 +1,11 @@
-//! A counter-based random generator: the draw at a place depends on the place alone, so a mask or an
-//! initial weight is the same on every backend and for every number of threads.
+//! A counter-based random generator. A draw depends only on its index, so a mask or an initial weight
+//! is the same on every backend and for every number of threads.
 
 use crate::num::Real;
 
 /// Philox4x32-10 of Salmon et al., *Parallel random numbers: as easy as 1, 2, 3* (SC 2011).
 ///
-/// A generator is a seed and a stream; the draws of different streams are independent.
+/// A generator is a seed and a stream. The draws of different streams are independent.
 ///
 /// ```
 /// use polychron_core::rng::Rng;
@@ -20,12 +20,14 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// The generator of a stream of a seed.
+    /// The generator of one stream of a seed.
+    #[must_use]
     pub const fn new(seed: u64, stream: u64) -> Self {
         Self { seed, stream }
     }
 
-    /// A generator for a part of this one's work, a layer or an epoch say.
+    /// A generator for one part of the work, such as a layer or an epoch.
+    #[must_use]
     pub const fn fork(self, part: u64) -> Self {
         let b = philox(
             [part as u32, (part >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32],
@@ -34,17 +36,19 @@ impl Rng {
         Self { seed: self.seed, stream: b[0] as u64 | (b[1] as u64) << 32 }
     }
 
-    /// Seed and stream, for a backend that draws on a device of its own.
+    /// Seed and stream, for a backend that draws on its device.
+    #[must_use]
     pub const fn key(&self) -> (u64, u64) {
         (self.seed, self.stream)
     }
 
-    /// The 32 random bits at a place.
+    /// The 32 random bits at an index.
+    #[must_use]
     pub const fn bits(&self, index: u64) -> u32 {
         self.four(index >> 2)[(index & 3) as usize]
     }
 
-    /// The bits at places `4 n` to `4 n + 3`, for the cost of one.
+    /// The bits at indices `4 n` to `4 n + 3`, for the cost of one.
     const fn four(&self, n: u64) -> [u32; 4] {
         philox(
             [n as u32, (n >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32],
@@ -52,29 +56,33 @@ impl Rng {
         )
     }
 
-    /// A number in [0, 1), a multiple of 2^-24, at a place.
+    /// A number in [0, 1), a multiple of 2^-24, at an index.
+    #[must_use]
     pub fn uniform<R: Real>(&self, index: u64) -> R {
         unit(self.bits(index))
     }
 
-    /// [`uniform`](Self::uniform) at places `4 n` to `4 n + 3`, for the cost of one.
+    /// [`uniform`](Self::uniform) at indices `4 n` to `4 n + 3`, for the cost of one.
+    #[must_use]
     pub fn four_uniform<R: Real>(&self, n: u64) -> [R; 4] {
         self.four(n).map(unit)
     }
 
-    /// A number in [0, 1), a multiple of 2^-53, at a place; takes the bits of places `2 index` and
+    /// A number in [0, 1), a multiple of 2^-53, at an index. It uses the bits at `2 index` and
     /// `2 index + 1`.
+    #[must_use]
     pub fn uniform_f64(&self, index: u64) -> f64 {
         let (low, high) = (self.bits(2 * index), self.bits(2 * index + 1));
         ((high as u64) << 21 | low as u64 >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
-    /// An integer in `0..n` at a place; 0 for `n = 0`. The bias is at most `n / 2^32`.
+    /// An integer in `0..n` at an index; 0 for `n = 0`. The bias is at most `n / 2^32`.
+    #[must_use]
     pub const fn below(&self, index: u64, n: u32) -> u32 {
         ((self.bits(index) as u64 * n as u64) >> 32) as u32
     }
 
-    /// Shuffles in place (Fisher and Yates), drawing from places `0..len`.
+    /// Shuffles a slice in place (Fisher and Yates) with the draws at indices `0..len`.
     pub fn shuffle<T>(&self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             let j = self.below(i as u64, i as u32 + 1) as usize;
@@ -119,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn four_draws_are_those_of_their_places() {
+    fn four_draws_equal_single_draws() {
         let rng = Rng::new(11, 2);
         for n in [0, 1, 1 << 40] {
             let places = core::array::from_fn(|k| rng.uniform::<f64>(4 * n + k as u64));

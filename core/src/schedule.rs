@@ -1,18 +1,19 @@
-//! Schedules: one value an epoch, counted from 0.
+//! Schedules: one value per epoch, counted from 0.
 
 use crate::num::Real;
 use num_traits::float::FloatCore;
 
 const PI: f64 = core::f64::consts::PI;
 
-/// From `a` to `b` along half a cosine, `q` from 0 to 1.
+/// Half a cosine from `a` at `q = 0` to `b` at `q = 1`.
 fn half_cosine(a: f64, b: f64, q: f64) -> f64 {
     b + (a - b) / 2.0 * (1.0 + Real::cos(PI * q))
 }
 
-/// The one-cycle schedule of learning rate and beta1: up to the peak in three tenths of the epochs, then down.
+/// The one-cycle schedule of learning rate and beta1: the rate rises to its peak in three tenths of the
+/// epochs, then falls.
 ///
-/// Source: Smith and Topin, *Super-convergence* (2018), as PyTorch computes it with its defaults.
+/// Source: Smith and Topin, *Super-convergence* (2018), with the defaults of PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OneCycle {
     /// Highest learning rate.
@@ -23,6 +24,7 @@ pub struct OneCycle {
 
 impl OneCycle {
     /// The learning rate and Adam's beta1 in `epoch`.
+    #[must_use]
     pub fn at(&self, epoch: usize) -> (f64, f64) {
         let (start, end) = (self.peak / 25.0, self.peak / 25.0 / 1e4);
         let (up, last) = (0.3 * self.epochs as f64 - 1.0, self.epochs as f64 - 1.0);
@@ -37,41 +39,45 @@ impl OneCycle {
     }
 }
 
-/// Half a cosine from the base rate to zero, which stays.
+/// Half a cosine from the base rate to zero, then zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cosine {
     /// Learning rate of the first epoch.
     pub base: f64,
-    /// Epochs until zero.
+    /// Epochs until the rate is zero.
     pub epochs: usize,
 }
 
 impl Cosine {
     /// The learning rate in `epoch`.
+    #[must_use]
     pub fn at(&self, epoch: usize) -> f64 {
         let last = self.epochs.max(1);
         half_cosine(self.base, 0.0, epoch.min(last) as f64 / last as f64)
     }
 }
 
-/// The raw sigma: shrinks by a constant factor an epoch, from `start` to `end` over the first `epochs` epochs.
+/// The raw sigma, which shrinks by a constant factor per epoch, from `start` to `end` over the first
+/// `epochs` epochs. It is constant if `start` is not above `end`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SigmaSchedule {
-    /// Sigma in the first epoch; half the kernel's length in the paper.
+    /// Sigma in the first epoch; half the kernel length in the paper.
     pub start: f64,
-    /// Sigma from epoch `epochs` on, where it is below `start`, which else stays; 0.23 in the paper, so that the Gaussian's width is 0.5 steps.
+    /// Sigma from epoch `epochs` on; 0.23 in the paper, a Gaussian of width 0.5 steps.
     pub end: f64,
-    /// Epochs of shrinking; a quarter of all in the paper.
+    /// Epochs until sigma is `end`; a quarter of the training in the paper.
     pub epochs: usize,
 }
 
 impl SigmaSchedule {
-    /// The paper's schedule for kernels of `taps` taps in a training of `epochs` epochs.
+    /// The schedule of the paper for kernels of `taps` taps and a training of `epochs` epochs.
+    #[must_use]
     pub fn paper(taps: usize, epochs: usize) -> Self {
         Self { start: (taps / 2) as f64, end: 0.23, epochs: (epochs / 4).max(1) }
     }
 
     /// Sigma in `epoch`.
+    #[must_use]
     pub fn at(&self, epoch: usize) -> f64 {
         if self.start <= self.end || self.epochs == 0 {
             return if self.epochs == 0 { self.end } else { self.start };

@@ -1,4 +1,4 @@
-//! Shapes, checked once at the door of every operation.
+//! Shapes of blocks, checked once at the start of every operation.
 
 use core::fmt;
 
@@ -15,30 +15,47 @@ pub struct Shape {
 
 impl Shape {
     /// The shape `[steps, batch, width]`.
+    #[must_use]
     pub const fn new(steps: usize, batch: usize, width: usize) -> Self {
         Self { steps, batch, width }
     }
 
-    /// Numbers in a block of this shape.
+    /// The number of values in a block of this shape; `usize::MAX` if the product overflows.
+    ///
+    /// No slice of numbers is that long, so [`expect`] rejects an overflowing shape. Code that
+    /// allocates calls [`try_len`](Self::try_len).
+    #[must_use]
     pub const fn len(&self) -> usize {
-        self.steps * self.batch * self.width
+        product([self.steps, self.batch, self.width])
     }
 
-    /// Whether a block of this shape holds nothing.
+    /// The number of values in a block of this shape.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the product overflows.
+    pub const fn try_len(&self) -> Result<usize, ShapeError> {
+        try_size("sequence", self.len())
+    }
+
+    /// Whether a block of this shape has no values.
+    #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.steps == 0 || self.batch == 0 || self.width == 0
     }
 
-    /// The place of (time `t`, sample `b`, neuron `n`) in host memory.
+    /// The index of (time `t`, sample `b`, neuron `n`) in host memory. Saturates, so that an
+    /// overflowing index lies outside every slice.
+    #[must_use]
     pub const fn at(&self, t: usize, b: usize, n: usize) -> usize {
-        (t * self.batch + b) * self.width + n
+        t.saturating_mul(self.batch).saturating_add(b).saturating_mul(self.width).saturating_add(n)
     }
 }
 
-/// A delayed projection's dimensions: `inputs` neurons onto `outputs` neurons, with `kernel_count` kernel
-/// elements per synapse, each delaying by 0 to `taps - 1` steps.
+/// The dimensions of a delayed projection from `inputs` neurons to `outputs` neurons.
 ///
-/// Weights, delays and (where it is one per synapse) sigma are blocks `[outputs, inputs, kernel_count]`.
+/// Every pair of neurons has `kernel_count` kernel elements, each with a weight and a delay of 0 to
+/// `taps - 1` steps. Weights, delays and, if it is not shared, sigma are blocks
+/// `[outputs, inputs, kernel_count]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Synapses {
     /// Presynaptic neurons.
@@ -54,46 +71,66 @@ pub struct Synapses {
 }
 
 impl Synapses {
-    /// One kernel element per synapse and the paper's tail of `(taps - 1) / 2` steps.
+    /// One kernel element per synapse and the paper's padding of `(taps - 1) / 2` steps.
+    #[must_use]
     pub const fn new(inputs: usize, outputs: usize, taps: usize) -> Self {
         Self { inputs, outputs, kernel_count: 1, taps, padding: taps.saturating_sub(1) / 2 }
     }
 
-    /// Numbers in the weight block.
+    /// The number of weights; `usize::MAX` if the product overflows.
+    #[must_use]
     pub const fn weights(&self) -> usize {
-        self.inputs * self.outputs * self.kernel_count
+        product([self.inputs, self.outputs, self.kernel_count])
     }
 
-    /// The shape of the output for an input of shape `x`.
+    /// The number of values in the dense kernel `[outputs, inputs, taps]`; `usize::MAX` if the
+    /// product overflows.
+    #[must_use]
+    pub const fn dense_len(&self) -> usize {
+        product([self.inputs, self.outputs, self.taps])
+    }
+
+    /// The shape of the output for an input of shape `x`. The number of steps saturates.
+    #[must_use]
     pub const fn output(&self, x: Shape) -> Shape {
-        Shape::new(x.steps + self.padding, x.batch, self.outputs)
+        Shape::new(x.steps.saturating_add(self.padding), x.batch, self.outputs)
     }
 
-    /// Checks the input's and the output's shapes.
+    /// Checks the shapes of input and output, and that no block of the projection overflows.
     ///
     /// # Errors
-    /// [`ShapeError`] when a width or the number of steps or samples does not fit.
+    /// [`ShapeError`] if a width, the number of steps or the number of samples does not match, or if
+    /// the size of a block exceeds `usize`.
     pub fn check(&self, x: Shape, y: Shape) -> Result<(), ShapeError> {
         expect("projection's input width", self.inputs, x.width)?;
         expect("projection's output width", self.outputs, y.width)?;
-        expect("projection's output steps", x.steps + self.padding, y.steps)?;
-        expect("projection's batch", x.batch, y.batch)
+        let steps = try_size("projection's output steps", self.output(x).steps)?;
+        expect("projection's output steps", steps, y.steps)?;
+        expect("projection's batch", x.batch, y.batch)?;
+        try_size("projection's weights", self.weights())?;
+        try_size("dense kernel", self.dense_len())?;
+        try_size("projection's input", x.len())?;
+        try_size("projection's output", y.len())?;
+        Ok(())
     }
 }
 
-/// A block that is not of the size its operation needs.
+/// A block whose size does not match its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShapeError {
     /// The operation and the block.
     pub what: &'static str,
-    /// The size it should have.
+    /// The required size.
     pub expected: usize,
-    /// The size it has.
+    /// The actual size; `usize::MAX` if it overflows.
     pub found: usize,
 }
 
 impl fmt::Display for ShapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.expected == usize::MAX || self.found == usize::MAX {
+            return write!(f, "{}: the size exceeds the address space", self.what);
+        }
         write!(f, "{}: expected {}, found {}", self.what, self.expected, self.found)
     }
 }
@@ -103,7 +140,53 @@ impl core::error::Error for ShapeError {}
 /// Checks one size.
 ///
 /// # Errors
-/// [`ShapeError`] with `what` when `found` is not `expected`.
+/// [`ShapeError`] with `what` if `found` differs from `expected`.
 pub fn expect(what: &'static str, expected: usize, found: usize) -> Result<(), ShapeError> {
     if expected == found { Ok(()) } else { Err(ShapeError { what, expected, found }) }
+}
+
+/// The product, or `usize::MAX` if it overflows. A product with a factor 0 is 0.
+const fn product([a, b, c]: [usize; 3]) -> usize {
+    if a == 0 || b == 0 || c == 0 { 0 } else { a.saturating_mul(b).saturating_mul(c) }
+}
+
+/// Rejects a saturated size.
+const fn try_size(what: &'static str, size: usize) -> Result<usize, ShapeError> {
+    if size == usize::MAX {
+        return Err(ShapeError { what, expected: usize::MAX, found: size });
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_saturate() {
+        let large = Shape::new(usize::MAX, 3, 2);
+        assert_eq!(large.len(), usize::MAX);
+        assert!(large.try_len().is_err());
+        assert_eq!(large.at(usize::MAX, 0, 1), usize::MAX);
+        assert_eq!(Shape::new(usize::MAX, usize::MAX, 0).try_len(), Ok(0));
+        assert_eq!(Shape::new(4, 3, 2).at(1, 2, 1), 11);
+        assert_eq!(Synapses::new(usize::MAX, 2, 1).weights(), usize::MAX);
+        assert_eq!(Synapses::new(2, 2, usize::MAX).dense_len(), usize::MAX);
+    }
+
+    #[test]
+    fn overflowing_projections_are_rejected() {
+        let x = Shape::new(6, 2, 4);
+        let synapses = Synapses { padding: 0, ..Synapses::new(4, 4, 3) };
+        assert_eq!(synapses.check(x, x), Ok(()));
+        for wrong in [
+            Synapses { taps: usize::MAX, ..synapses },
+            Synapses { kernel_count: usize::MAX, ..synapses },
+            Synapses { padding: usize::MAX, ..synapses },
+        ] {
+            let y = wrong.output(x);
+            let error = wrong.check(x, y).unwrap_err();
+            assert!(error.found == usize::MAX, "{error}");
+        }
+    }
 }

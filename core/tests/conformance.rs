@@ -1,8 +1,8 @@
-//! The suite on the reference itself, and on backends that are wrong on purpose.
-#![cfg(feature = "conformance")]
+//! The laws of backends: for the reference, and violated by backends that are wrong on purpose.
 
-#[path = "conformance/wrong.rs"]
+pub(crate) mod models;
 mod wrong;
+mod wrong_models;
 
 use polychron_core::conformance::{Verdict, laws};
 use polychron_core::reference::Reference;
@@ -13,7 +13,7 @@ polychron_core::conformance!(f64, try Some(Reference));
 
 type Law = fn(&Wrong) -> Verdict;
 
-/// Each fault with a law that has to see it and a word of what that law says.
+/// Each fault with a law that it violates and a part of the message.
 const CONTROLS: [(Fault, Law, &str); 30] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),

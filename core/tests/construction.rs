@@ -1,7 +1,5 @@
 //! One impulse, one synapse, one known arrival step: errors of one step or one place, which a tolerance would hide.
-#![cfg(feature = "alloc")]
 
-#[path = "construction/layers.rs"]
 mod layers;
 
 use polychron_core::backend::{Backend, Firing};

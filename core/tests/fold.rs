@@ -1,4 +1,4 @@
-//! A folded network in an engine gives the scores of the network it was made of.
+//! A folded network gives the same scores in an engine as in its backend.
 #![cfg(feature = "alloc")]
 
 use polychron_core::delay::AnyKernel;
@@ -6,17 +6,19 @@ use polychron_core::format::{Input, ModelFile, Scheme};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, decide};
-use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::neuron::{
+    AdLif, AnyNeuron, ChargeAdjoint, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif,
+    Reset, ResetAdjoint,
+};
 use polychron_core::norm::BatchNorm;
-use polychron_core::quant::{About, FoldError, fold, quantize, write};
+use polychron_core::quant::{FoldError, Metadata, fold, quantize};
 use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{Batch, Delays, HiddenLayer, Network, ReadoutLayer, State};
 
-type Trained =
-    polychron_core::train::Model<f32, Reference, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+type Trained<N> = polychron_core::train::Model<f32, Reference, AnyKernel, N, AnySurrogate<f32>>;
 
 fn neurons() -> [AnyNeuron<f32>; 6] {
     let lif = Lif::new(1.6);
@@ -31,8 +33,8 @@ fn neurons() -> [AnyNeuron<f32>; 6] {
     ]
 }
 
-/// Two hidden layers with drawn weights and statistics.
-fn trained(seed: u64, neuron: AnyNeuron<f32>, loss: Loss) -> Trained {
+/// Two hidden layers with random weights and statistics.
+fn trained<N: NeuronModel<f32> + Copy>(seed: u64, neuron: N, loss: Loss) -> Trained<N> {
     let rng = Rng::new(seed, 3);
     let mut inputs = 12;
     let mut synapses = |outputs, count| {
@@ -72,8 +74,8 @@ fn trained(seed: u64, neuron: AnyNeuron<f32>, loss: Loss) -> Trained {
     model
 }
 
-fn about(input: Input) -> About {
-    About { tick_us: 1000, input, labels: Vec::new() }
+fn metadata(input: Input) -> Metadata {
+    Metadata { tick_us: 1000, input, labels: Vec::new() }
 }
 
 /// Input `[T, 1, 12]` of small counts.
@@ -107,18 +109,18 @@ fn an_engine_gives_the_scores_of_the_network() {
         let batch =
             Batch { shape: Shape::new(steps, 1, 12), x: &x, targets: &targets, lengths: None };
         let (expected, _) = model.evaluate(&batch, Delays::Rounded).unwrap();
-        let mut spec = fold(&model, about(kind)).unwrap();
+        let mut spec = fold(&model, metadata(kind)).unwrap();
         for scheme in [Scheme::Groups { list: 3 }, Scheme::Ring { list: 3 }] {
             spec.layers[0].scheme = scheme;
             spec.layers[2].scheme = scheme;
-            let found = scores::<f32>(&write(&spec).unwrap(), &x);
+            let found = scores::<f32>(&spec.to_bytes().unwrap(), &x);
             for (found, &expected) in found.iter().zip(&expected) {
                 let steps = if loss == Loss::Mean { (steps + 12) as f32 } else { 1.0 };
                 let error = (found - f64::from(expected * steps)).abs();
                 assert!(error < 1e-3 * (1.0 + found.abs()), "{seed}: {found} for {expected}");
             }
         }
-        let whole = scores::<i8>(&write(&quantize(&spec).unwrap()).unwrap(), &x);
+        let whole = scores::<i8>(&quantize(&spec).unwrap().to_bytes().unwrap(), &x);
         let best = (0..4).max_by(|&a, &b| whole[a].total_cmp(&whole[b])).unwrap();
         right += usize::from(best == decide(&expected));
         all += 1;
@@ -127,29 +129,130 @@ fn an_engine_gives_the_scores_of_the_network() {
 }
 
 #[test]
-fn neurons_of_more_than_a_leaky_membrane_are_refused() {
+fn neurons_that_are_no_linear_membrane_are_refused() {
     for neuron in [
         AnyNeuron::CubaLif(CubaLif::new(Lif::new(2.0), 4.0)),
         AnyNeuron::AdLif(AdLif::new(3.0, 8.0, 0.2, 0.3)),
         AnyNeuron::Li(Li::new(2.0)),
     ] {
-        let error = fold(&trained(1, neuron, Loss::SoftmaxSum), about(Input::Spikes)).unwrap_err();
+        let error =
+            fold(&trained(1, neuron, Loss::SoftmaxSum), metadata(Input::Spikes)).unwrap_err();
         assert_eq!(error, FoldError::Neuron { layer: 0 });
     }
 }
 
+/// A LIF whose membrane stays above a floor: linear near its rest, but not everywhere.
+#[derive(Clone, Copy, Debug)]
+struct Floored(Lif<f32>);
+
+const FLOOR: f32 = -5.0;
+
+impl Neuron for Floored {
+    type Real = f32;
+    type State = [f32; 1];
+    type Params = [f32; 0];
+
+    fn fill_state(x: f32) -> [f32; 1] {
+        [x]
+    }
+    fn fill_params(_: f32) -> [f32; 0] {
+        []
+    }
+    fn params(&self) -> [f32; 0] {
+        []
+    }
+    fn with_params(&self, _: [f32; 0]) -> Self {
+        *self
+    }
+    fn rest(&self) -> [f32; 1] {
+        self.0.rest()
+    }
+    fn charge(&self, v: [f32; 1], x: f32) -> [f32; 1] {
+        self.0.charge(v, x).map(|v| v.max(FLOOR))
+    }
+    fn charge_adjoint(
+        &self,
+        v: [f32; 1],
+        x: f32,
+        d: [f32; 1],
+    ) -> ChargeAdjoint<[f32; 1], [f32; 0], f32> {
+        let open = if self.0.charge(v, x)[0] > FLOOR { 1.0 } else { 0.0 };
+        self.0.charge_adjoint(v, x, d.map(|d| d * open))
+    }
+    fn excess(&self, charged: [f32; 1]) -> f32 {
+        self.0.excess(charged)
+    }
+    fn reset(&self, charged: [f32; 1], s: f32) -> [f32; 1] {
+        self.0.reset(charged, s)
+    }
+    fn reset_adjoint(
+        &self,
+        charged: [f32; 1],
+        s: f32,
+        d: [f32; 1],
+    ) -> ResetAdjoint<[f32; 1], [f32; 0], f32> {
+        self.0.reset_adjoint(charged, s, d)
+    }
+    fn detached(&self) -> bool {
+        self.0.detached()
+    }
+}
+
 #[test]
-fn neurons_without_leak_fit_single_precision_alone() {
+fn a_neuron_that_is_linear_near_its_rest_only_is_refused() {
+    let model = trained(1, Floored(Lif::new(1.6)), Loss::SoftmaxSum);
+    let error = fold(&model, metadata(Input::Spikes)).unwrap_err();
+    assert_eq!(error, FoldError::Neuron { layer: 0 });
+    assert_eq!(
+        error.to_string(),
+        "layer 0: a model file holds leaky integrate-and-fire neurons, these are others"
+    );
+}
+
+struct LinearLaw;
+
+impl NeuronVisitor<f32> for LinearLaw {
+    type Output = ();
+
+    /// A linear membrane says exactly what `charge`, `excess` and `reset` do.
+    fn visit<N: Neuron<Real = f32>>(self, neuron: &N) {
+        let linear = neuron.linear_membrane().unwrap();
+        let state = |v: f32| N::fill_state(neuron.rest().as_ref()[0] + v);
+        let counted = |state: N::State| state.as_ref()[0] - neuron.rest().as_ref()[0];
+        let near = |a: f32, b: f32| assert!((a - b).abs() < 1e-5 * (1.0 + a.abs()), "{a} {b}");
+        let rng = Rng::new(8, 0);
+        for n in 0..200 {
+            let [v, x] = [2 * n, 2 * n + 1].map(|n| 20.0 * rng.uniform::<f32>(n) - 10.0);
+            let charged = neuron.charge(state(v), x);
+            let h = linear.decay * v + linear.input_gain * x;
+            near(counted(charged), h);
+            near(neuron.excess(charged), h - linear.threshold);
+            let after = if linear.reset == Reset::Soft { h - linear.threshold } else { 0.0 };
+            near(counted(neuron.reset(charged, 1.0)), after);
+        }
+    }
+}
+
+#[test]
+fn a_linear_membrane_is_what_the_neuron_does() {
+    for neuron in neurons().into_iter().chain([AnyNeuron::Lif(Lif::integrate_and_fire())]) {
+        neuron.visit(LinearLaw);
+    }
+}
+
+#[test]
+fn neurons_without_decay_fit_single_precision_only() {
     let model = trained(1, AnyNeuron::Lif(Lif::integrate_and_fire()), Loss::SoftmaxSum);
-    let spec = fold(&model, about(Input::Spikes)).unwrap();
-    write(&spec).unwrap();
+    let spec = fold(&model, metadata(Input::Spikes)).unwrap();
+    spec.to_bytes().unwrap();
     let error = quantize(&spec).unwrap_err().to_string();
     assert!(error.starts_with("layer 0: sums do not fit 32 bits"), "{error}");
 }
 
 #[test]
-fn weights_that_are_out_of_all_proportion_are_named() {
-    let mut spec = fold(&trained(1, neurons()[0], Loss::SoftmaxSum), about(Input::Spikes)).unwrap();
+fn weights_that_are_too_large_are_named() {
+    let mut spec =
+        fold(&trained(1, neurons()[0], Loss::SoftmaxSum), metadata(Input::Spikes)).unwrap();
     spec.layers[2].synapses.iter_mut().for_each(|s| s.weight *= 1e9);
     let error = quantize(&spec).unwrap_err().to_string();
     assert!(error.starts_with("layer 2: scores do not fit 32 bits"), "{error}");

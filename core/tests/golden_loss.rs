@@ -1,9 +1,6 @@
 //! Losses over the readout's membrane are PyTorch's.
-#![cfg(feature = "alloc")]
 
-mod common;
-
-use common::{Golden, Stage, check, tolerance};
+use crate::common::{Golden, Stage, check, tolerance};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
 use polychron_core::norm::ValidSteps;

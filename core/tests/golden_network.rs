@@ -1,10 +1,7 @@
 //! The whole small network is the packages': every activation, the loss, every gradient, and the evaluation.
-#![cfg(feature = "alloc")]
 
-mod common;
-
-use common::network::{Case, Tensors, cases, compare, run};
-use common::{Golden, Stage, Tolerance, tolerance};
+use crate::common::network::{Case, Tensors, cases, compare, run};
+use crate::common::{Golden, Stage, Tolerance, tolerance};
 use polychron_core::backend::Firing;
 use polychron_core::delay::{AnyKernel, dense_kernel};
 use polychron_core::neuron::{Li, Lif, Neuron};

@@ -1,9 +1,6 @@
 //! LIF, PLIF and the readout over time are the packages', with backpropagation through time.
-#![cfg(feature = "alloc")]
 
-mod common;
-
-use common::{Golden, Stage, check, reals, tolerance};
+use crate::common::{Golden, Stage, check, reals, tolerance};
 use polychron_core::backend::Firing;
 use polychron_core::neuron::{Li, Lif, Neuron, Plif, Reset};
 use polychron_core::norm::ValidSteps;

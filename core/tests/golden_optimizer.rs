@@ -1,10 +1,7 @@
 //! Eight training steps of the small network are the packages': losses, gradients, parameters, running statistics, moments.
-#![cfg(feature = "alloc")]
 
-mod common;
-
-use common::network::{Case, Parameters, Tensors, compare, layers, run};
-use common::{Golden, Stage, check, tolerance};
+use crate::common::network::{Case, Parameters, Tensors, compare, layers, run};
+use crate::common::{Golden, Stage, check, tolerance};
 use polychron_core::delay::AnyKernel;
 use polychron_core::num::Real;
 use polychron_core::optim::Adam;

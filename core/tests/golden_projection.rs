@@ -1,9 +1,6 @@
 //! Delayed projections and their gradients are the packages'.
-#![cfg(feature = "alloc")]
 
-mod common;
-
-use common::{Golden, Stage, check, tolerance};
+use crate::common::{Golden, Stage, check, tolerance};
 use polychron_core::delay::{DelayKernel, Gauss, Linear, Max, dense_kernel};
 use polychron_core::num::Real;
 use polychron_core::reference::{project, project_backward, project_input};

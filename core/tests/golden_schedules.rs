@@ -1,9 +1,6 @@
 //! Learning rates, beta1 and sigma of the paper's three configurations, epoch for epoch.
-#![cfg(feature = "alloc")]
 
-mod common;
-
-use common::Golden;
+use crate::common::Golden;
 use polychron_core::schedule::{Cosine, OneCycle, SigmaSchedule};
 use serde_json::Value;
 

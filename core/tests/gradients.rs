@@ -1,21 +1,15 @@
 //! Backpropagation against difference quotients, in `f64`: every stage, every model, whole networks.
 //!
-//! The modes are those of [`polychron_core::gradcheck`]. All draws come from fixed seeds.
-#![cfg(feature = "alloc")]
+//! The modes are those of [`polychron_core::gradcheck`]. Every row of its table is a `proptest` run
+//! from a fixed seed, so that the table is reproducible; failures shrink to the smallest shapes. The
+//! laws of `conformance/models.rs` test single models with random parameters.
 
-#[path = "gradients/check.rs"]
 mod check;
-#[path = "gradients/draw.rs"]
 mod draw;
-#[path = "gradients/models.rs"]
 mod models;
-#[path = "gradients/net.rs"]
 mod net;
-#[path = "gradients/network.rs"]
 mod network;
-#[path = "gradients/over_time.rs"]
 mod over_time;
-#[path = "gradients/stages.rs"]
 mod stages;
 
 use polychron_core::gradcheck::TOLERANCES;
@@ -73,8 +67,8 @@ rows! {
         "network", "directional" => network::networks_along_directions;
 }
 
-/// Prints the worst relative error of every row as `core/GRADIENTS.md` holds it, and checks that file: the same rows, the same
-/// bounds, and no error above the one it states.
+/// Prints the table of `core/GRADIENTS.md`, and checks that file: the same rows and bounds, and no error
+/// above the stated one.
 #[test]
 fn table() {
     let file = include_str!("../GRADIENTS.md");
@@ -94,5 +88,5 @@ fn table() {
             "GRADIENTS.md: {line:?}, not {start}{stated} |"
         );
     }
-    assert_eq!(rows.next(), None, "GRADIENTS.md has a row too many");
+    assert_eq!(rows.next(), None, "GRADIENTS.md has too many rows");
 }

@@ -1,18 +1,14 @@
-//! Single precision against double precision: the worst error of every operation, over seeded draws and the edges of what is
-//! allowed.
-#![cfg(feature = "alloc")]
+//! Single precision against double precision: the worst error of every operation, over seeded draws and
+//! the limits of the allowed values.
 
-#[path = "numbers/measure.rs"]
 mod measure;
-#[path = "numbers/models.rs"]
 mod models;
-#[path = "numbers/stages.rs"]
 mod stages;
 
 use measure::{Row, Worst};
 
-/// Prints the worst errors as `core/NUMBERS.md` holds them, and checks that file: the same rows, and no error above the one it
-/// states.
+/// Prints the table of `core/NUMBERS.md`, and checks that file: the same rows, and no error above the
+/// stated one.
 #[test]
 fn table() {
     let file = include_str!("../NUMBERS.md");
@@ -24,12 +20,12 @@ fn table() {
         let line = lines.next().unwrap_or_default();
         assert!(row.is_within(line), "NUMBERS.md: {line:?}, not {row}");
     }
-    assert_eq!(lines.next(), None, "NUMBERS.md has a row too many");
+    assert_eq!(lines.next(), None, "NUMBERS.md has too many rows");
 }
 
-/// Negative control: a row that states less than was found, or something else, is refused.
+/// Negative control: a row with a smaller error, or of another operation, is rejected.
 #[test]
-fn claims_below_the_error_are_refused() {
+fn claims_below_the_error_are_rejected() {
     let mut worst = Worst::default();
     worst.add(1.0, 1.0, 0.0);
     worst.add(1.0 + 3.0 * f32::EPSILON, 1.0, 0.0);

@@ -1,4 +1,4 @@
-//! The trainer follows the reference's optimizer steps, and its laws.
+//! The trainer reproduces the optimizer steps of the reference, and keeps its own laws.
 #![cfg(feature = "alloc")]
 
 use polychron_core::delay::AnyKernel;
@@ -60,7 +60,7 @@ impl File {
     }
 }
 
-/// Layer, our parameter name, the file's; positions become delays `lim - P`.
+/// Our names of the parameters, and the names in the file. Positions `P` become delays `lim - P`.
 fn names() -> Vec<(String, String)> {
     let mut names = Vec::new();
     for l in 0..3 {
@@ -202,7 +202,7 @@ fn training_lowers_the_loss() {
 }
 
 #[test]
-fn a_number_that_is_none_stops_before_the_step() {
+fn an_input_that_is_not_a_number_stops_before_the_step() {
     let mut data = Data::new(3);
     let mut trainer = small(1);
     let before = trainer.state().unwrap();
@@ -210,7 +210,8 @@ fn a_number_that_is_none_stops_before_the_step() {
     let error = trainer.step(&data.batch()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "loss, statistic, gradient, parameter or moment is not finite in epoch 0, step 0"
+        "the training diverged in epoch 0, step 0: \
+         a loss, statistic, gradient, parameter or moment is not finite"
     );
     let after = trainer.state().unwrap();
     for (b, a) in before.tensors.iter().zip(&after.tensors) {
@@ -221,7 +222,7 @@ fn a_number_that_is_none_stops_before_the_step() {
 }
 
 #[test]
-fn without_a_norm_a_number_that_is_none_stops_too() {
+fn a_network_without_norms_stops_too_when_it_diverges() {
     let mut plain = network(&[6, 7, 3], 5, 0.0);
     plain.hidden[0].norm = None;
     let mut data = Data::new(3);
@@ -235,7 +236,7 @@ fn without_a_norm_a_number_that_is_none_stops_too() {
 }
 
 #[test]
-fn a_square_that_is_infinite_stops_too() {
+fn an_infinite_square_stops_the_training() {
     let mut steep = Data::new(3);
     steep.targets.iter_mut().for_each(|y| *y *= 1e200);
     let mut loud = Data::new(3);
@@ -251,7 +252,7 @@ fn a_square_that_is_infinite_stops_too() {
 }
 
 #[test]
-fn networks_too_large_to_hold_are_refused() {
+fn networks_that_are_too_large_are_refused() {
     let huge = network(&[6, usize::MAX / 2, 3], 5, 0.0);
     assert_eq!(huge.check(), Err(NetworkError::TooLarge { layer: 0 }));
     let wide = network(&[1 << 15, 1 << 15, 3], 5, 0.0);
@@ -259,7 +260,7 @@ fn networks_too_large_to_hold_are_refused() {
 }
 
 #[test]
-fn padding_changes_nothing_where_it_is_masked() {
+fn masked_padding_changes_nothing() {
     let data = Data::new(4);
     let mut long = Data::new(4);
     long.shape.steps += 6;
@@ -271,7 +272,7 @@ fn padding_changes_nothing_where_it_is_masked() {
 }
 
 #[test]
-fn networks_that_cannot_be_are_named() {
+fn invalid_networks_are_named() {
     let mut broken = network(&[6, 7, 3], 5, 0.0);
     broken.output.synapses.inputs = 9;
     assert_eq!(broken.check(), Err(NetworkError::Width { layer: 1, expected: 7, found: 9 }));
@@ -282,7 +283,7 @@ fn networks_that_cannot_be_are_named() {
 }
 
 #[test]
-fn neurons_that_cannot_learn_are_named() {
+fn invalid_neuron_parameters_are_named() {
     let (lif, edge) = (Lif::new(2.0), Lif::new(1.0));
     for (neuron, found) in [
         (AnyNeuron::Plif(Plif::new(edge)), Some("0 is inf")),
@@ -310,7 +311,7 @@ fn neurons_that_cannot_learn_are_named() {
 }
 
 #[test]
-fn a_state_of_another_network_is_refused_whole() {
+fn an_invalid_state_is_refused_and_changes_nothing() {
     let mut trainer = small(1);
     let before = trainer.state().unwrap();
     let mut other = before.clone();
@@ -324,7 +325,7 @@ fn a_state_of_another_network_is_refused_whole() {
 }
 
 #[test]
-fn numbers_that_cannot_be_are_refused_whole() {
+fn values_out_of_range_are_refused_and_change_nothing() {
     let mut trainer = small(1);
     let before = trainer.state().unwrap();
     for (name, value, message) in [
@@ -341,65 +342,8 @@ fn numbers_that_cannot_be_are_refused_whole() {
     }
 }
 
-/// Puts the checksum behind the bytes again.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    bytes.extend(sum.to_le_bytes());
-    bytes
-}
-
-fn trained() -> State<f64> {
-    let mut trainer = small(1);
-    trainer.step(&Data::new(3).batch()).unwrap();
-    trainer.state().unwrap()
-}
-
 #[test]
-fn a_state_returns_from_its_bytes() {
-    let state = trained();
-    let bytes = state.to_bytes();
-    assert_eq!(State::from_bytes(&bytes), Ok(state.clone()));
-    let single = State::<f32>::from_bytes(&bytes).unwrap_err();
-    assert_eq!(single.to_string(), "byte 16 of the state: numbers of another size");
-    let odd = Tensor { name: "é".into(), shape: vec![0, usize::MAX], values: vec![-0.0f32] };
-    let odd = State { tensors: vec![odd], epoch: u64::MAX, step: 0, seed: 1 };
-    let again = State::<f32>::from_bytes(&odd.to_bytes()).unwrap();
-    assert_eq!(format!("{again:?}"), format!("{odd:?}"));
-}
-
-#[test]
-fn damaged_bytes_are_no_state() {
-    let mut state = trained();
-    state.tensors.truncate(3);
-    let bytes = state.to_bytes();
-    let end = bytes.len() - 8;
-    assert_eq!(sealed(bytes[..end].to_vec()), bytes);
-    for n in 0..bytes.len() {
-        assert!(State::<f64>::from_bytes(&bytes[..n]).is_err(), "cut off at {n}");
-        let mut flipped = bytes.clone();
-        flipped[n] ^= 0x10;
-        assert!(State::<f64>::from_bytes(&flipped).is_err(), "flipped at {n}");
-    }
-    for n in 0..end {
-        assert!(State::<f64>::from_bytes(&sealed(bytes[..n].to_vec())).is_err(), "sealed at {n}");
-        // Lengths of any size: no panic, no allocation of what they claim.
-        for length in [1, 0x1_0000, u64::MAX / 8, u64::MAX] {
-            let mut claimed = bytes[..end].to_vec();
-            claimed.splice(n..(n + 8).min(end), length.to_le_bytes());
-            let _ = State::<f64>::from_bytes(&sealed(claimed));
-        }
-    }
-    let longer = sealed([&bytes[..end], &[0]].concat());
-    assert_eq!(
-        State::<f64>::from_bytes(&longer),
-        Err(StateError::Bytes { offset: end, what: "bytes after the last tensor" })
-    );
-}
-
-#[test]
-fn initial_delays_lie_within_reach() {
+fn initial_delays_are_within_the_kernel() {
     for init in [DelayInit::Uniform, DelayInit::Paper, DelayInit::Zero] {
         let recipe = Recipe { delays: init, ..Recipe::paper(4) };
         let trainer: Golden =

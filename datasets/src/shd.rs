@@ -2,85 +2,93 @@
 //! (SSC): Cramer et al., *The Heidelberg Spiking Data Sets for the Systematic Evaluation of Spiking
 //! Neural Networks* (2020).
 //!
+//! A file of n utterances holds:
+//!
 //! | data set | type | meaning |
 //! | --- | --- | --- |
-//! | `spikes/times` | n x variable-length float16 or float32 | seconds, ascending |
-//! | `spikes/units` | n x variable-length integer | channel |
-//! | `labels` | n integers | class |
-//! | `extra/speaker` | n integers, may be absent | speaker |
-//! | `extra/keys` | a string a class, may be absent | word of a class |
-//! | `extra/channels` | an integer, may be absent | channels; the published files have none |
+//! | `spikes/times` | n sequences of float16 or float32 | times of the spikes in seconds, ascending |
+//! | `spikes/units` | n sequences of integers | channels of the spikes |
+//! | `labels` | n integers | classes |
+//! | `extra/speaker` | n integers, optional | speakers |
+//! | `extra/keys` | one string per class, optional | names of the classes |
+//! | `extra/channels` | one integer, optional | number of channels; absent in the published files |
+//!
+//! A malformed file gives an error, never a panic. The HDF5 decoder checks the ranges that it reads;
+//! the structures that it does not check itself are checked here before it reads them: those that
+//! would take many times the memory of the file, and the filters of a data set. The fuzz target
+//! `read_h5`, which stops at any panic, holds the reader to that with overflow checks on.
 
 mod bounds;
+mod filters;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt as _;
+use hdf5_reader::messages::HdfMessage;
 use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions, StringSize, VarLenKind};
 use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 
 use crate::{Error, Recording, Recordings, TimeFormat, bytes, parallel};
 use bounds::Bounded;
 
-/// Channels of the published files, which do not say how many they have.
+/// Number of channels of the published files, which do not state it.
 pub const CHANNELS: usize = 700;
 
-/// Most channels: units are 16 bits wide.
+/// Units are 16 bits wide.
 const MAX_CHANNELS: usize = 1 << 16;
-/// Most classes: labels are 16 bits wide.
+/// Labels are 16 bits wide.
 const MAX_KEYS: usize = 1 << 16;
-/// Most bytes of what the file says about a group or data set; all of them are kept, many times as large.
+/// Largest header of a group or data set in bytes. The decoder keeps every header, and takes many
+/// times its size.
 const MAX_HEADER: usize = 8 << 10;
-/// Slack for chunks that are larger than their contents.
+/// Allowance for chunks that are larger than their contents.
 const CHUNK_SLACK: usize = 4 << 20;
 
-/// Reads a `.h5` file, or a `.h5.gz` file, of so many channels, on all cores. `None`: as many as the file says, else
+/// Reads a `.h5` or `.h5.gz` file on all cores.
+///
+/// `channels` is the expected number of channels. Without it, the file states the number, or it is
 /// [`CHANNELS`].
 ///
 /// # Errors
-/// The file cannot be read, has another layout, says another number of channels, or fails [`Recordings::validate`].
+/// The file cannot be read, has another layout, states a number of channels other than `channels`,
+/// or fails [`Recordings::validate`].
 pub fn read(path: impl AsRef<Path>, channels: Option<usize>) -> Result<Recordings, Error> {
     let path = path.as_ref();
     from_bytes(bytes::read(path)?, &path.display().to_string(), channels)
 }
 
-/// Reads the bytes of a file, packed by gzip or not; `source` names it in messages.
+/// Reads the bytes of a file, compressed by gzip or not. Error messages name it `source`.
 ///
-/// Without `extra/keys` the classes are the labels up to the largest one present, and their words
-/// its digits.
+/// Without `extra/keys`, the classes are 0 to the largest label, and their names are these numbers.
 ///
 /// # Errors
-/// As [`read`].
+/// The same as for [`read`], except that no file is opened.
 pub fn from_bytes(
     bytes: Vec<u8>,
     source: &str,
     channels: Option<usize>,
 ) -> Result<Recordings, Error> {
     let bytes = bytes::unpack(bytes, source)?;
-    // A damaged file may bring the HDF5 decoder to panic; nothing of it outlives the call.
-    let parsed = catch_unwind(AssertUnwindSafe(|| parse(bytes, source, channels)));
-    let recordings = parsed.unwrap_or_else(|_| {
-        Err(Error::format(source, "the HDF5 decoder gave up on a damaged file"))
-    })?;
+    let recordings = parse(bytes, source, channels)?;
     recordings.validate()?;
     Ok(recordings)
 }
 
-/// The recordings as a file of this layout, times as float32, which [`from_bytes`] reads again; takes a few times the
-/// memory of the file.
+/// Encodes recordings as a file of this layout, with times as float32. [`from_bytes`] reads it again.
+/// The memory needed is a few times the size of the file.
 ///
 /// # Errors
-/// The recordings fail [`Recordings::validate`], have more than 65,536 channels or classes, or a key is longer than HDF5
-/// takes.
+/// The recordings fail [`Recordings::validate`], have more than 65,536 channels or classes, or a
+/// class name is longer than HDF5 allows.
 pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
     recordings.validate()?;
     for (field, value, most) in
         [("channels", recordings.channels, MAX_CHANNELS), ("keys", recordings.keys.len(), MAX_KEYS)]
     {
         if value > most {
-            return Err(Error::value(&recordings.source, field, value, format!("is above {most}")));
+            let problem = format!("is above {most}, the most that this layout can hold");
+            return Err(Error::value(&recordings.source, field, value, problem));
         }
     }
     let items = &recordings.items;
@@ -148,13 +156,14 @@ fn parse(bytes: Vec<u8>, source: &str, channels: Option<usize>) -> Result<Record
     Ok(Recordings { source: source.into(), channels, keys, time_format: times.format, items })
 }
 
-/// A variable-length data set, and where the file has its rows.
+/// A data set of variable-length rows.
 struct Rows<'a> {
     file: &'a File<'a>,
     set: Dataset,
     path: &'static str,
-    /// Bytes of a value.
+    /// Bytes per value.
     size: usize,
+    /// Where the file stores each row.
     references: Vec<u8>,
 }
 
@@ -170,7 +179,7 @@ impl Rows<'_> {
 struct Times<'a> {
     rows: Rows<'a>,
     format: TimeFormat,
-    big: bool,
+    big_endian: bool,
 }
 
 impl Times<'_> {
@@ -178,11 +187,11 @@ impl Times<'_> {
         let bytes = self.rows.bytes(n)?;
         Ok(match self.format {
             TimeFormat::F16 => {
-                let half = |v: &[u8]| half::f16::from_bits(two_bytes(v, self.big));
+                let half = |v: &[u8]| half::f16::from_bits(two_bytes(v, self.big_endian));
                 bytes.chunks_exact(2).map(half).collect::<Vec<_>>().to_f32_vec()
             }
             TimeFormat::F32 => {
-                let single = |v: &[u8]| f32::from_bits(integer(v, false, self.big) as u32);
+                let single = |v: &[u8]| f32::from_bits(integer(v, false, self.big_endian) as u32);
                 bytes.chunks_exact(4).map(single).collect()
             }
         })
@@ -192,19 +201,19 @@ impl Times<'_> {
 struct Units<'a> {
     rows: Rows<'a>,
     signed: bool,
-    big: bool,
+    big_endian: bool,
 }
 
 impl Units<'_> {
     fn row(&self, n: usize) -> Result<Vec<u16>, Error> {
-        let Self { rows, signed, big } = self;
+        let Self { rows, signed, big_endian } = self;
         let bytes = rows.bytes(n)?;
         let values = bytes.chunks_exact(rows.size);
         if (rows.size, *signed) == (2, false) {
-            return Ok(values.map(|v| two_bytes(v, *big)).collect());
+            return Ok(values.map(|v| two_bytes(v, *big_endian)).collect());
         }
         let field = |i| format!("{}[{n}][{i}]", rows.path);
-        let unit = |(i, v)| rows.file.to_u16(integer(v, *signed, *big), || field(i));
+        let unit = |(i, v)| rows.file.to_u16(integer(v, *signed, *big_endian), || field(i));
         values.enumerate().map(unit).collect()
     }
 }
@@ -212,7 +221,7 @@ impl Units<'_> {
 struct File<'a> {
     hdf5: Hdf5File,
     source: &'a str,
-    /// Bytes of the file: every value of a variable-length data set has its own place in it.
+    /// Size of the file in bytes. It bounds what the rows of a variable-length data set can hold.
     limit: usize,
 }
 
@@ -220,23 +229,23 @@ impl File<'_> {
     fn times(&self, n: usize) -> Result<Times<'_>, Error> {
         let path = "spikes/times";
         let set = self.dataset(path)?;
-        let (size, big) = match vlen_base(&set) {
+        let (size, big_endian) = match vlen_base(&set) {
             Some(&Datatype::FloatingPoint { size: size @ (2 | 4), byte_order }) => {
                 (size, byte_order == ByteOrder::BigEndian)
             }
             _ => return Err(self.type_error(&set, path, "variable-length float16 or float32")),
         };
         let format = if size == 2 { TimeFormat::F16 } else { TimeFormat::F32 };
-        Ok(Times { rows: self.rows(set, path, size.into(), n)?, format, big })
+        Ok(Times { rows: self.rows(set, path, size.into(), n)?, format, big_endian })
     }
 
     fn units(&self, n: usize) -> Result<Units<'_>, Error> {
         let path = "spikes/units";
         let set = self.dataset(path)?;
-        let Some((size, signed, big)) = vlen_base(&set).and_then(integer_type) else {
+        let Some((size, signed, big_endian)) = vlen_base(&set).and_then(integer_type) else {
             return Err(self.type_error(&set, path, "variable-length integers"));
         };
-        Ok(Units { rows: self.rows(set, path, size, n)?, signed, big })
+        Ok(Units { rows: self.rows(set, path, size, n)?, signed, big_endian })
     }
 
     fn integers(&self, path: &str) -> Result<Vec<u16>, Error> {
@@ -251,35 +260,35 @@ impl File<'_> {
         path: &str,
         to: impl Fn(usize, i128) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let Some((size, signed, big)) = integer_type(set.dtype()) else {
+        let Some((size, signed, big_endian)) = integer_type(set.dtype()) else {
             return Err(self.type_error(set, path, "integers"));
         };
         let raw = set.read_raw_bytes().map_err(|e| self.format(e))?;
         let values = raw.chunks_exact(size).enumerate();
-        values.map(|(i, v)| to(i, integer(v, signed, big))).collect()
+        values.map(|(i, v)| to(i, integer(v, signed, big_endian))).collect()
     }
 
-    /// The channels: those that the file says, or those asked for, or [`CHANNELS`].
-    fn channels(&self, asked: Option<usize>) -> Result<usize, Error> {
+    /// The number of channels that the file states, else the expected one, else [`CHANNELS`].
+    fn channels(&self, expected: Option<usize>) -> Result<usize, Error> {
         if !self.has_extra("channels")? {
-            return Ok(asked.unwrap_or(CHANNELS));
+            return Ok(expected.unwrap_or(CHANNELS));
         }
         let path = "extra/channels";
         let set = self.dataset(path)?;
         if set.num_elements().map_err(|e| self.format(e))? != 1 {
             return Err(self.format(format!("{path} has shape {:?}, not one value", set.shape())));
         }
-        let said = self.numbers(&set, path, |_, x| {
-            let said = usize::try_from(x).ok().filter(|said| (1..=MAX_CHANNELS).contains(said));
+        let stated = self.numbers(&set, path, |_, x| {
+            let stated = usize::try_from(x).ok().filter(|n| (1..=MAX_CHANNELS).contains(n));
             let problem = format!("is not between 1 and {MAX_CHANNELS}");
-            said.ok_or_else(|| Error::value(self.source, path, x, problem))
+            stated.ok_or_else(|| Error::value(self.source, path, x, problem))
         })?;
-        match (said.first().copied(), asked) {
-            (Some(said), Some(asked)) if said != asked => {
-                let problem = format!("is not {asked}, the channels asked for");
-                Err(Error::value(self.source, path, said, problem))
+        match (stated.first().copied(), expected) {
+            (Some(stated), Some(expected)) if stated != expected => {
+                let problem = format!("is not {expected}, the expected number of channels");
+                Err(Error::value(self.source, path, stated, problem))
             }
-            (Some(said), _) => Ok(said),
+            (Some(stated), _) => Ok(stated),
             (None, _) => Err(self.format(format!("{path} holds no value"))),
         }
     }
@@ -291,12 +300,12 @@ impl File<'_> {
         if n > MAX_KEYS as u64 {
             return Err(self.format(format!("{path} has {n} rows, more than {MAX_KEYS}")));
         }
-        let varies = match set.dtype() {
+        let variable_length = match set.dtype() {
             Datatype::VarLen { kind, .. } => *kind == VarLenKind::String,
             Datatype::String { size, .. } => *size == StringSize::Variable,
             _ => false,
         };
-        if !varies {
+        if !variable_length {
             return set.read_strings().map_err(|e| self.format(e));
         }
         let n = n as usize;
@@ -304,13 +313,13 @@ impl File<'_> {
         (0..n).map(|i| self.text(rows.bytes(i)?, &format!("{path}[{i}]"))).collect()
     }
 
-    /// A string up to its end or its first NUL.
+    /// A string, which ends at the first NUL.
     fn text(&self, mut bytes: Vec<u8>, field: &str) -> Result<String, Error> {
         bytes.truncate(bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len()));
         String::from_utf8(bytes).map_err(|e| self.format(format!("{field}: {e}")))
     }
 
-    /// The rows of a variable-length data set of `n` rows, of values of `size` bytes.
+    /// A variable-length data set of `n` rows, with values of `size` bytes.
     fn rows(
         &self,
         set: Dataset,
@@ -322,12 +331,12 @@ impl File<'_> {
         let references = set.read_raw_bytes().map_err(|e| self.format(e))?;
         let each = references.chunks_exact(set.vlen_reference_size());
         self.check_len(path, each.len(), n)?;
-        let mut room = self.limit;
+        let mut left = self.limit;
         for reference in each {
-            // A reference begins with its number of values; a row takes memory without any, too.
+            // A reference begins with the number of values. An empty row takes memory, too.
             let values = integer(&reference[..4], false, false) as usize;
             let taken = values.checked_mul(size).map(|len| len.max(2));
-            room = taken.and_then(|len| room.checked_sub(len)).ok_or_else(|| {
+            left = taken.and_then(|len| left.checked_sub(len)).ok_or_else(|| {
                 self.format(format!("{path} refers to more values than the file holds"))
             })?;
         }
@@ -346,17 +355,24 @@ impl File<'_> {
 
     fn dataset(&self, path: &str) -> Result<Dataset, Error> {
         let set = self.hdf5.dataset(path).map_err(|e| self.format(e))?;
-        // A chunk takes bytes of the file, and more of memory, whether it holds values or not.
-        let sides = set.chunks().unwrap_or_default();
-        let along = |(&n, side): (&u64, u32)| n.div_ceil(side.max(1).into());
-        let chunks = set.shape().iter().zip(sides).map(along);
+        let header = self.hdf5.get_or_parse_header(set.address()).map_err(|e| self.format(e))?;
+        for message in &header.messages {
+            if let HdfMessage::FilterPipeline(pipeline) = message {
+                filters::check(&pipeline.filters)
+                    .map_err(|reason| self.format(format!("{path} {reason}")))?;
+            }
+        }
+        // Every chunk takes bytes of the file and more of memory, even if it holds no value.
+        let chunk = set.chunks().unwrap_or_default();
+        let count = |(&n, size): (&u64, u32)| n.div_ceil(size.max(1).into());
+        let chunks = set.shape().iter().zip(chunk).map(count);
         if chunks.fold(1, u64::saturating_mul) > (self.limit / 16 + 1024) as u64 {
             return Err(self.format(format!("{path} has more chunks than the file holds")));
         }
         Ok(set)
     }
 
-    /// The rows of a data set that has nothing else.
+    /// The number of rows of a one-dimensional data set.
     fn one_dimensional(&self, set: &Dataset, path: &str) -> Result<u64, Error> {
         match *set.shape() {
             [n] => Ok(n),
@@ -385,6 +401,7 @@ impl File<'_> {
     }
 }
 
+/// The type of the values of a variable-length data set.
 fn vlen_base(set: &Dataset) -> Option<&Datatype> {
     match set.dtype() {
         Datatype::VarLen { base, .. } => Some(base),
@@ -392,7 +409,7 @@ fn vlen_base(set: &Dataset) -> Option<&Datatype> {
     }
 }
 
-/// Bytes, signed, big-endian.
+/// Size in bytes, whether it is signed, whether it is big-endian.
 fn integer_type(datatype: &Datatype) -> Option<(usize, bool, bool)> {
     match *datatype {
         Datatype::FixedPoint { size: size @ 1..=8, signed, byte_order } => {
@@ -402,14 +419,14 @@ fn integer_type(datatype: &Datatype) -> Option<(usize, bool, bool)> {
     }
 }
 
-fn two_bytes(bytes: &[u8], big: bool) -> u16 {
+fn two_bytes(bytes: &[u8], big_endian: bool) -> u16 {
     let bytes = [bytes[0], bytes[1]];
-    if big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
 }
 
-fn integer(bytes: &[u8], signed: bool, big: bool) -> i128 {
+fn integer(bytes: &[u8], signed: bool, big_endian: bool) -> i128 {
     let push = |x: i128, &b: &u8| x << 8 | i128::from(b);
-    let x = if big { bytes.iter().fold(0, push) } else { bytes.iter().rev().fold(0, push) };
+    let x = if big_endian { bytes.iter().fold(0, push) } else { bytes.iter().rev().fold(0, push) };
     let bits = 8 * bytes.len();
     if signed && x >> (bits - 1) != 0 { x - (1 << bits) } else { x }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the library and both programs, with gcc, against its static and its shared form, and runs them. On every recorded
-# utterance main.c has to print what the Rust example `streaming` prints; check.c holds all else to polychron.h.
+# Builds the library, links both C programs to its static and its shared form with gcc, and runs them. main.c has to print the same
+# as the Rust example `streaming` for every recorded utterance; check.c tests everything else in polychron.h.
 set -euo pipefail
 cd "$(dirname "$0")"
 library=${CARGO_TARGET_DIR:-$PWD/target}/release
@@ -11,7 +11,7 @@ trap 'rm -r "$work"' EXIT
 fail() { echo "$*" >&2; exit 1; }
 
 cargo build --quiet --release --locked
-(cd ../.. && cargo build --quiet --release --locked -p polychron --no-default-features --example streaming)
+(cd ../.. && cargo build --quiet --release --locked -p polychron-core --features alloc --example streaming)
 cc=(gcc -std=c11 -O2 -Wall -Wextra -Werror -Wl,--gc-sections)
 for program in main check; do
     "${cc[@]}" -o "$work/$program-static" $program.c "$library/libpolychron.a"
@@ -21,7 +21,7 @@ done
 nm "$work/check-shared" | grep -q 'U polychron_open' || fail "not linked to the shared library"
 if nm "$work/check-static" | grep panic; then fail "a panic can be reached"; fi
 
-# One file of ticks an utterance; examples/firmware/src/recording.rs tells the layout.
+# One file of ticks per utterance; core/src/infer/recording.rs describes the layout.
 od -An -v -tu1 -w1 $data/utterances.bin | awk -v work="$work" '
     function byte() { getline; return $1 }
     function half(low) { low = byte(); return low + 256 * byte() }

@@ -32,7 +32,7 @@ fi >"$work/install.log" 2>&1 || { cat "$work/install.log" >&2; exit 1; }
 cc -O2 -Wall -shared -fPIC -o "$work/count.so" count.c
 if [ -z "${FIRMWARE_MODELS:-}" ]; then
     export FIRMWARE_MODELS=$work/models
-    (cd ../.. && command cargo run --quiet --release --locked -p polychron --no-default-features --example firmware_models -- "$FIRMWARE_MODELS")
+    (cd ../.. && command cargo run --quiet --release --locked -p polychron-core --features alloc --example firmware_models -- "$FIRMWARE_MODELS")
 fi
 
 cargo() { # subcommand target opt-level arguments...
@@ -63,21 +63,21 @@ status=0
 for target in thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
     for opt in s 3; do
         cargo build $target $opt --features measure --bin digits --bin measure || { cat "$work/build.log" >&2; exit 1; }
-        if cargo build $target $opt --features control --bin panic_free; then
+        if cargo build $target $opt --no-default-features --features control --bin panic_free; then
             echo "$target, opt-level $opt: an image with a panic links, so that one links proves nothing" >&2
             status=1
         elif ! grep -q a_panic_is_reachable "$work/build.log"; then
             cat "$work/build.log" >&2
             exit 1
         fi
-        if ! cargo build $target $opt --features whole --bin panic_free; then
-            cargo rustc $target $opt --features whole --bin panic_free -- -C link-arg=--unresolved-symbols=ignore-all
+        if ! cargo build $target $opt --no-default-features --features whole --bin panic_free; then
+            cargo rustc $target $opt --no-default-features --features whole --bin panic_free -- -C link-arg=--unresolved-symbols=ignore-all
             echo "$target, opt-level $opt: a panic is reachable from" >&2
             llvm-objdump-19 -d -C "$(image $target $opt panic_free)" |
                 awk '/^[0-9a-f]+ </ { caller = $0 } /<core::.*(panick|_fail)/ && $0 != caller { print "    " caller }' | sort -u >&2
             status=1
         fi
-        cargo build $target $opt --bin panic_free || status=1
+        cargo build $target $opt --no-default-features --bin panic_free || status=1
         llvm-size-19 -A "$(image $target $opt panic_free)" | awk '
             $1 ~ /^\.(vector_table|text|init|trap)/ { text += $2 }
             $1 ~ /^\.(rodata|data|eh_frame)/ { rodata += $2 }

@@ -4,11 +4,11 @@ use crate::backend::CpuModel;
 use crate::error::{Error, Result, at, fail};
 use crate::model::Model;
 use crate::model_file::{self, Description};
-use crate::recording;
 use crate::task::{Predictions, Task};
-use polychron_core::format::{self, Input, RING, Scheme, Weight};
+use polychron_core::format::{self, Input, RING_MAX, Scheme, Weight};
+use polychron_core::infer::recording::Writer;
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
-use polychron_core::quant::{About, Spec, SynapseSpec, fold, quantize, write};
+use polychron_core::quant::{Metadata, ModelSpec, SynapseSpec, fold, quantize};
 use polychron_core::train::Delays;
 use polychron_datasets::Dataset;
 use serde::Serialize;
@@ -112,10 +112,10 @@ impl Model {
         let Some(tick_us) = dt_ms.checked_mul(1000) else {
             fail!("data.dt_ms = {dt_ms}: a model file holds ticks of up to 4294967 ms")
         };
-        let about = About { tick_us, input, labels: task.data.class_names.clone() };
+        let metadata = Metadata { tick_us, input, labels: task.data.class_names.clone() };
         let model = self.on_cpu()?;
         let place = self.path().display();
-        let spec = fold(&model, about).map_err(at(&place))?;
+        let spec = fold(&model, metadata).map_err(at(&place))?;
         match options.weights {
             Weights::I8 => {
                 let spec = quantize(&spec).map_err(at(&place))?;
@@ -137,12 +137,12 @@ impl Model {
         options: &ExportOptions,
         task: &Task,
         model: &CpuModel,
-        mut spec: Spec<W>,
+        mut spec: ModelSpec<W>,
     ) -> Result<Export> {
         let place = self.path().display();
         let items = &task.split.test;
         let schemes = choose(&mut spec, options.scheme);
-        let file = write(&spec).map_err(at(&place))?;
+        let file = spec.to_bytes().map_err(at(&place))?;
         let parsed = format::ModelFile::<W>::parse(&file).map_err(at(&place))?;
         let engine = predict_by_engine(&parsed, task, items)?;
         let float = task.predict(model, Delays::AsTrained, items)?;
@@ -169,7 +169,7 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
     let model = format::ModelFile::<i8>::parse(file)?;
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state)?;
-    let mut bytes = recording::head(items.len()).map_err(Error::new)?;
+    let mut recording = Writer::new();
     for &item in items {
         let spikes = |values: Vec<i8>| {
             let places = (0..).zip(values).filter(|(_, value)| *value != 0);
@@ -177,10 +177,10 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
         };
         let ticks: Vec<Vec<u16>> = model_file::ticks(task, item)?.into_iter().map(spikes).collect();
         let label = task.data.samples[item].label.into();
-        let utterance = recording::utterance(&mut engine, &ticks, label);
-        bytes.extend(utterance.map_err(|error| Error::new(format!("item {item}: {error}")))?);
+        let recorded = recording.record(&mut engine, &ticks, label);
+        recorded.map_err(|error| Error::wrap(error).at(format!("item {item}")))?;
     }
-    Ok(bytes)
+    Ok(recording.to_bytes())
 }
 
 /// Whether channels spike or have counts.
@@ -201,7 +201,7 @@ fn input(data: &Dataset) -> Result<Input> {
 }
 
 /// Chooses the delivery scheme of every layer; returns the reasons.
-fn choose<W: Arithmetic + Into<f64>>(spec: &mut Spec<W>, saving: Saving) -> Vec<String> {
+fn choose<W: Arithmetic + Into<f64>>(spec: &mut ModelSpec<W>, saving: Saving) -> Vec<String> {
     let list = match saving {
         Saving::Fast => LIST,
         Saving::Small => 0,
@@ -220,7 +220,7 @@ fn choose<W: Arithmetic + Into<f64>>(spec: &mut Spec<W>, saving: Saving) -> Vec<
         let largest = if spec.input == Input::Values && l == 0 { 127.0 } else { 1.0 };
         let mut sums = vec![0.0; layer.outputs];
         present().for_each(|s| sums[s.target] += largest * s.weight.into().abs());
-        let narrow = W::CODE == i8::CODE && sums.iter().any(|&sum| sum > RING.into());
+        let narrow = W::CODE == i8::CODE && sums.iter().any(|&sum| sum > RING_MAX.into());
         let groups = match mean {
             _ if mean >= WORTH => Some("groups: many synapses are due at once"),
             _ if layer.outputs > NARROW => Some("groups: a ring's sums would take much memory"),

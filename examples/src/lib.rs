@@ -28,7 +28,7 @@
 //! * [`Run`], [`Observer`]: training; [`reproduce`]: several seeds and the table of their results
 //! * [`Model`]: a finished run's model; [`eval`], [`export`], [`inspect`], [`model_file`]
 //! * [`Classifier`]: any model, whatever computes it; [`network`]: from configuration to network
-//! * [`Checkpoint`], [`report`], [`plot`], [`recording`]: files
+//! * [`Checkpoint`], [`report`], [`plot`]: files
 //! * `cli`: the command line, with feature `cli`
 
 mod backend;
@@ -51,7 +51,6 @@ mod observer;
 pub mod plot;
 mod prefetch;
 mod presets;
-pub mod recording;
 pub mod report;
 pub mod reproduce;
 mod run;

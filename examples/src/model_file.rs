@@ -90,7 +90,7 @@ impl Description {
             channels: model.channels(),
             classes: model.classes(),
             tick_us: model.tick_us(),
-            tail: model.tail(),
+            tail: model.padding(),
             flash: model.flash(),
             ram: model.ram(),
             layers: (0..model.depth()).filter_map(|l| model.layer(l)).map(layer).collect(),

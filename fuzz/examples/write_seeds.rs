@@ -4,7 +4,7 @@
 use arbitrary::Unstructured;
 use flate2::{Compression, write::GzEncoder};
 use polychron_core::format::{Input, Scheme};
-use polychron_core::quant::{LayerSpec, Spec, write};
+use polychron_core::quant::{LayerSpec, ModelSpec};
 use polychron_core::rng::Rng;
 use polychron_fuzz::kind::Kind;
 use polychron_fuzz::network::draw;
@@ -28,8 +28,8 @@ fn main() -> Result<()> {
         }
     }
     // More than one group of sources, and more targets than a group has synapses.
-    let wide = |of: fn(&Spec<i8>) -> usize| {
-        find(move |spec: &Spec<i8>, _| of(spec) > 256 && spec.layers[0].synapses.len() > 256)
+    let wide = |of: fn(&ModelSpec<i8>) -> usize| {
+        find(move |spec: &ModelSpec<i8>, _| of(spec) > 256 && spec.layers[0].synapses.len() > 256)
     };
     save("engine_vs_reference", "many-inputs", &[&wide(|spec| spec.channels).0])?;
     save("engine_vs_reference", "many-outputs", &[&wide(|spec| spec.layers[0].outputs).0])?;
@@ -94,7 +94,7 @@ fn gzip() -> GzEncoder<Vec<u8>> {
 
 /// The seeds of a kind.
 fn one<W: Kind>(weights: &str, input: Input, ring: bool) -> Result<()> {
-    let (drawn, file) = find(|spec: &Spec<W>, file| {
+    let (drawn, file) = find(|spec: &ModelSpec<W>, file| {
         let is_ring = |layer: &LayerSpec<W>| matches!(layer.scheme, Scheme::Ring { .. });
         file.len() < SMALL
             && spec.input == input
@@ -114,11 +114,11 @@ fn one<W: Kind>(weights: &str, input: Input, ring: bool) -> Result<()> {
 }
 
 /// The first network of its kind that can be written: the bytes it is drawn from, and its file.
-fn find<W: Kind>(wanted: impl Fn(&Spec<W>, &[u8]) -> bool) -> (Vec<u8>, Vec<u8>) {
+fn find<W: Kind>(wanted: impl Fn(&ModelSpec<W>, &[u8]) -> bool) -> (Vec<u8>, Vec<u8>) {
     let network = |seed| {
         let bytes = bytes(seed);
         let spec = draw::<W>(&mut Unstructured::new(&bytes)).ok()?;
-        let file = write(&spec).ok().filter(|file| wanted(&spec, file))?;
+        let file = spec.to_bytes().ok().filter(|file| wanted(&spec, file))?;
         Some((bytes, file))
     };
     (0..).find_map(network).unwrap()

@@ -5,7 +5,7 @@
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use polychron_core::format::{Fault, ModelFile, Scheme};
-use polychron_core::quant::{Decay, Spec, SpecError, write};
+use polychron_core::quant::{Decay, ModelSpec, SpecError};
 use polychron_fuzz::network::{draw, inputs, scheme, tighten};
 use polychron_fuzz::reference::Reference;
 
@@ -24,12 +24,12 @@ fuzz_target!(|data: &[u8]| -> Corpus {
 
 /// Whether there was a network to compare.
 fn compare(u: &mut Unstructured) -> Result<bool> {
-    let mut spec: Spec<i8> = draw(u)?;
+    let mut spec: ModelSpec<i8> = draw(u)?;
     let cost: usize = spec.layers.iter().map(|layer| layer.synapses.len() + layer.outputs).sum();
     match u.int_in_range(0..=3)? {
         0 => {
             let whole = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
-            spec.layers.iter_mut().for_each(|layer| layer.leak = whole);
+            spec.layers.iter_mut().for_each(|layer| layer.decay = whole);
         }
         1 if cost < SMALL => tighten(&mut spec),
         _ => (),
@@ -47,7 +47,7 @@ fn compare(u: &mut Unstructured) -> Result<bool> {
                 _ => scheme(u)?,
             };
         }
-        let file = match write(&spec) {
+        let file = match spec.to_bytes() {
             Ok(file) => file,
             Err(SpecError::Format(error)) if error.fault != Fault::Overflow => panic!("{error}"),
             _ => continue,

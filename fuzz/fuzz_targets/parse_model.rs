@@ -2,7 +2,7 @@
 //! Any bytes are a model file or are refused at a place in them, also where length and checksum are made to fit.
 
 use libfuzzer_sys::fuzz_target;
-use polychron_core::format::{ModelFile, WIDTH, Weight};
+use polychron_core::format::{ModelFile, MAX_WIDTH, Weight};
 use polychron_fuzz::file::seal;
 
 fuzz_target!(|data: &[u8]| {
@@ -24,7 +24,7 @@ fn parse<W: Weight>(file: &[u8]) {
             let layers = (0..).map_while(|l| model.layer(l));
             let ram: usize = layers.map(|layer| layer.ram.iter().sum::<usize>()).sum();
             assert!(ram <= model.ram());
-            let labels = (0..).take_while(|&class| class <= WIDTH && model.label(class).is_some());
+            let labels = (0..).take_while(|&class| class <= MAX_WIDTH && model.label(class).is_some());
             assert!(labels.count() <= model.classes());
         }
     }

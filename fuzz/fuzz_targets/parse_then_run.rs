@@ -63,8 +63,8 @@ fn run<W: Arithmetic>(model: &ModelFile<'_, W>, u: &mut Unstructured) -> Result<
         match u.int_in_range(0..=9)? {
             0 => engine.reset(),
             1 => engine.forget_scores(),
-            2 if model.tail() <= ticks => {
-                ticks -= model.tail();
+            2 if model.padding() <= ticks => {
+                ticks -= model.padding();
                 engine.finish();
             }
             3 | 4 => {

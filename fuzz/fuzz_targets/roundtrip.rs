@@ -4,7 +4,7 @@
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use polychron_core::format::ModelFile;
-use polychron_core::quant::{LayerSpec, Decay, Spec, SynapseSpec, quantize, write};
+use polychron_core::quant::{LayerSpec, Decay, ModelSpec, SynapseSpec, quantize};
 use polychron_fuzz::file::decode;
 use polychron_fuzz::kind::Kind;
 use polychron_fuzz::network::draw;
@@ -22,30 +22,30 @@ fuzz_target!(|data: &[u8]| -> Corpus {
 });
 
 /// A network that can be written can be once it is quantized.
-fn floats(spec: Spec<f32>, u: &mut Unstructured) -> Result<bool> {
+fn floats(spec: ModelSpec<f32>, u: &mut Unstructured) -> Result<bool> {
     if u.ratio(1, 4)?
-        && write(&spec).is_ok()
+        && spec.to_bytes().is_ok()
         && let Ok(quantized) = quantize(&spec)
     {
-        write(&quantized).unwrap();
+        quantized.to_bytes().unwrap();
     }
     round(spec, u)
 }
 
 /// Whether the network could be written.
-fn round<W: Kind>(mut spec: Spec<W>, u: &mut Unstructured) -> Result<bool> {
+fn round<W: Kind>(mut spec: ModelSpec<W>, u: &mut Unstructured) -> Result<bool> {
     if u.arbitrary()? {
         spoil(&mut spec, u)?;
     }
-    let Ok(mut file) = write(&spec) else { return Ok(false) };
-    assert_eq!(write(&spec).as_ref(), Ok(&file));
+    let Ok(mut file) = spec.to_bytes() else { return Ok(false) };
+    assert_eq!(spec.to_bytes().as_ref(), Ok(&file));
     let model = ModelFile::<W>::parse(&file).unwrap();
     assert_eq!((model.channels(), model.depth()), (spec.channels, spec.layers.len()));
     for (class, label) in spec.labels.iter().enumerate() {
         assert_eq!(model.label(class), Some(&label[..]));
     }
     let mut read = decode::<W>(&file);
-    assert_eq!(write(&read).as_ref(), Ok(&file));
+    assert_eq!(read.to_bytes().as_ref(), Ok(&file));
     for (l, layer) in read.layers.iter().enumerate() {
         let info = model.layer(l).unwrap();
         let found = (info.outputs, info.taps, info.scheme, info.synapses);
@@ -68,7 +68,7 @@ fn sort<W: Kind>(layer: &mut LayerSpec<W>) {
 }
 
 /// Gives one number of a network any value.
-fn spoil<W: Kind>(spec: &mut Spec<W>, u: &mut Unstructured) -> Result<()> {
+fn spoil<W: Kind>(spec: &mut ModelSpec<W>, u: &mut Unstructured) -> Result<()> {
     let size = match u.int_in_range(0..=3)? {
         0 => u.int_in_range(0..=5000)?,
         1 => u.int_in_range(0xff00..=0x1_0100)?,
@@ -85,12 +85,12 @@ fn spoil<W: Kind>(spec: &mut Spec<W>, u: &mut Unstructured) -> Result<()> {
         (2, ..) => spec.labels = vec![u.choose(&["", "\n", "two\nlines", "\0", "ß"])?.to_string()],
         (3, ..) => layer.outputs = size,
         (4, ..) => layer.taps = size,
-        (5, ..) => layer.tail = size,
+        (5, ..) => layer.padding = size,
         (6, ..) => layer.gain = (u.arbitrary()?, u.arbitrary()?),
         (7, ..) => layer.soft ^= true,
         (8, ..) => layer.neurons.truncate(size),
         (9, ..) => spec.layers.truncate(size),
-        (10, ..) => layer.leak = spoilt(layer.leak, u)?,
+        (10, ..) => layer.decay = spoilt(layer.decay, u)?,
         (11, Some(synapse), _) => synapse.source = size,
         (12, Some(synapse), _) => synapse.target = size,
         (13, Some(synapse), _) => synapse.delay = size,
@@ -101,7 +101,7 @@ fn spoil<W: Kind>(spec: &mut Spec<W>, u: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-fn spoilt(leak: Decay, u: &mut Unstructured) -> Result<Decay> {
+fn spoilt(decay: Decay, u: &mut Unstructured) -> Result<Decay> {
     Ok(match leak {
         Decay::Float(_) => Decay::Float(u.arbitrary()?),
         Decay::Fixed { .. } => {

@@ -2,7 +2,7 @@
 
 use crate::kind::Kind;
 use polychron_core::format::{Decision, Input, Scheme};
-use polychron_core::quant::{LayerSpec, Spec, SynapseSpec};
+use polychron_core::quant::{LayerSpec, ModelSpec, SynapseSpec};
 
 const HEADER: usize = 32;
 const SECTION: usize = 12;
@@ -38,7 +38,7 @@ pub fn lay_out(file: &mut [u8]) {
 }
 
 /// The network in a file that has been checked.
-pub fn decode<W: Kind>(file: &[u8]) -> Spec<W> {
+pub fn decode<W: Kind>(file: &[u8]) -> ModelSpec<W> {
     let section = |n: usize| {
         let at = HEADER + n * SECTION;
         &file[word(file, at + 4)..][..word(file, at + 8)]
@@ -48,11 +48,12 @@ pub fn decode<W: Kind>(file: &[u8]) -> Spec<W> {
     let layers: Vec<_> = (0..count).map(layer).collect();
     let labels = String::from_utf8_lossy(section(4 * count));
     let labels = labels.split_terminator('\n').take(half(file, 22)).map(String::from);
-    Spec {
+    ModelSpec {
         tick_us: word(file, 16) as u32,
         input: if file[7] == 0 { Input::Spikes } else { Input::Values },
         channels: half(file, 20),
-        decision: [Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max][usize::from(file[27])],
+        decision: [Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max]
+            [usize::from(file[27])],
         labels: labels.collect(),
         layers,
     }
@@ -86,10 +87,10 @@ fn layer<W: Kind>([own, neurons, tables, rows]: [&[u8]; 4]) -> LayerSpec<W> {
     LayerSpec {
         outputs,
         taps,
-        tail: half(own, 26),
+        padding: half(own, 26),
         synapses,
         neurons: neurons.chunks_exact(W::NEURON).map(W::read_neuron).collect(),
-        leak: W::read_leak(own),
+        decay: W::read_decay(own),
         soft: own[8] == 1,
         gain: (word(own, 20) as u32, own[24]),
         scheme: if own[6] == 1 { Scheme::Ring { list } } else { Scheme::Groups { list } },

@@ -5,11 +5,11 @@ use polychron_core::quant::{Decay, NeuronSpec};
 /// A kind of weights, with what a network of it is drawn from and how a file holds it.
 pub trait Kind: Arithmetic + PartialEq + PartialOrd {
     fn weight(u: &mut Unstructured) -> Result<Self>;
-    fn leak(u: &mut Unstructured) -> Result<Decay>;
+    fn decay(u: &mut Unstructured) -> Result<Decay>;
     fn neuron(u: &mut Unstructured) -> Result<NeuronSpec>;
 
     fn read_weight(bytes: &[u8]) -> Self;
-    fn read_leak(fields: &[u8]) -> Decay;
+    fn read_decay(fields: &[u8]) -> Decay;
     fn read_neuron(bytes: &[u8]) -> NeuronSpec;
 }
 
@@ -19,7 +19,7 @@ impl Kind for i8 {
         if u.ratio(1, 30)? { Ok(i8::MIN) } else { u.int_in_range(-largest..=largest) }
     }
 
-    fn leak(u: &mut Unstructured) -> Result<Decay> {
+    fn decay(u: &mut Unstructured) -> Result<Decay> {
         let shift = u.int_in_range(0..=15)?;
         let factor = u.int_in_range(0..=((1u32 << shift) - 1) as u16)?;
         Ok(Decay::Fixed { factor, shift, bias_shift: u.int_in_range(0..=shift)? })
@@ -37,7 +37,7 @@ impl Kind for i8 {
         Self::from_le_bytes([bytes[0]])
     }
 
-    fn read_leak(fields: &[u8]) -> Decay {
+    fn read_decay(fields: &[u8]) -> Decay {
         let factor = u16::from_le_bytes([fields[12], fields[13]]);
         Decay::Fixed { factor, shift: fields[9], bias_shift: fields[10] }
     }
@@ -58,7 +58,7 @@ impl Kind for f32 {
         Ok(Self::from(u.arbitrary::<i16>()?) / 256.0)
     }
 
-    fn leak(u: &mut Unstructured) -> Result<Decay> {
+    fn decay(u: &mut Unstructured) -> Result<Decay> {
         Ok(Decay::Float(Self::from(u.arbitrary::<u8>()?) / 255.0))
     }
 
@@ -71,7 +71,7 @@ impl Kind for f32 {
         number(bytes)
     }
 
-    fn read_leak(fields: &[u8]) -> Decay {
+    fn read_decay(fields: &[u8]) -> Decay {
         Decay::Float(number(&fields[16..]))
     }
 

@@ -3,13 +3,13 @@
 use crate::kind::Kind;
 use arbitrary::{Result, Unstructured};
 use polychron_core::format::{Decision, Input, Scheme};
-use polychron_core::quant::{LayerSpec, Decay, Spec, SynapseSpec, write};
+use polychron_core::quant::{Decay, LayerSpec, ModelSpec, SynapseSpec};
 
 /// Most pairs of a layer that is connected throughout, and most pairs of a source and a delay.
 const PAIRS: usize = 1024;
 
 /// A network of up to eight layers, in which every size and place is allowed; numbers may be too large.
-pub fn draw<W: Kind>(u: &mut Unstructured) -> Result<Spec<W>> {
+pub fn draw<W: Kind>(u: &mut Unstructured) -> Result<ModelSpec<W>> {
     let input = *u.choose(&[Input::Spikes, Input::Values])?;
     let decision = *u.choose(&[Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max])?;
     let most = *u.choose(&[2, 3, 8])?;
@@ -22,7 +22,14 @@ pub fn draw<W: Kind>(u: &mut Unstructured) -> Result<Spec<W>> {
     }
     let label = |class| format!("class {class}");
     let labels = if u.arbitrary()? { (0..inputs).map(label).collect() } else { Vec::new() };
-    Ok(Spec { tick_us: u.int_in_range(1..=u32::MAX)?, input, channels, decision, labels, layers })
+    Ok(ModelSpec {
+        tick_us: u.int_in_range(1..=u32::MAX)?,
+        input,
+        channels,
+        decision,
+        labels,
+        layers,
+    })
 }
 
 fn width(u: &mut Unstructured) -> Result<usize> {
@@ -59,10 +66,10 @@ fn layer<W: Kind>(u: &mut Unstructured, inputs: usize, last: bool) -> Result<Lay
     Ok(LayerSpec {
         outputs,
         taps,
-        tail: u.int_in_range(0..=3)?,
+        padding: u.int_in_range(0..=3)?,
         synapses,
         neurons: neurons.into_iter().cycle().take(outputs).collect(),
-        leak: W::leak(u)?,
+        decay: W::decay(u)?,
         soft: !last && u.arbitrary()?,
         gain: if last { (u.int_in_range(0..=65535)?, u.int_in_range(0..=31)?) } else { (0, 0) },
         scheme: scheme(u)?,
@@ -78,16 +85,16 @@ fn few<'a, T>(
 }
 
 /// Lets membranes keep as much as the file may say.
-pub fn tighten(spec: &mut Spec<i8>) {
+pub fn tighten(spec: &mut ModelSpec<i8>) {
     for l in 0..spec.layers.len() {
-        let Decay::Fixed { shift, bias_shift, .. } = spec.layers[l].leak else { continue };
+        let Decay::Fixed { shift, bias_shift, .. } = spec.layers[l].decay else { continue };
         let mut most = 0;
         for bit in (0..shift).rev() {
             let factor = most | 1 << bit;
-            spec.layers[l].leak = Decay::Fixed { factor, shift, bias_shift };
-            most = if write(spec).is_ok() { factor } else { most };
+            spec.layers[l].decay = Decay::Fixed { factor, shift, bias_shift };
+            most = if spec.to_bytes().is_ok() { factor } else { most };
         }
-        spec.layers[l].leak = Decay::Fixed { factor: most, shift, bias_shift };
+        spec.layers[l].decay = Decay::Fixed { factor: most, shift, bias_shift };
     }
 }
 

@@ -1,11 +1,7 @@
-#[allow(dead_code, reason = "networks are drawn from bytes here")]
-#[path = "../../core/tests/model_file/draw.rs"]
-mod draw;
-
-use draw::{Tick, in_floats, simulate};
 use polychron_core::format::{Decision, ModelFile};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
-use polychron_core::quant::{LayerSpec, Decay, Spec, write};
+use polychron_core::quant::reference::{Tick, in_floats, simulate};
+use polychron_core::quant::{Decay, LayerSpec, ModelSpec};
 
 /// Whole numbers below this are exact in single precision.
 const EXACT: i64 = 1 << 24;
@@ -22,7 +18,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    pub fn new(spec: &Spec<i8>, inputs: Vec<Vec<i8>>) -> Self {
+    pub fn new(spec: &ModelSpec<i8>, inputs: Vec<Vec<i8>>) -> Self {
         let ticks = simulate(spec, &inputs);
         let narrow = |tick: &Tick| tick.scores.iter().all(|&score| i32::try_from(score).is_ok());
         let narrow = ticks.iter().take_while(|tick| narrow(tick)).count();
@@ -35,16 +31,16 @@ impl Reference {
     }
 
     /// The same for the network in single precision, where nothing is rounded.
-    pub fn check_floats(&self, spec: &Spec<i8>) {
+    pub fn check_floats(&self, spec: &ModelSpec<i8>) {
         let numbers = self.ticks.iter().flat_map(|tick| &tick.scores);
         let whole = |leak| matches!(leak, Decay::Fixed { factor: 0, shift: 0, .. });
         let exact = spec.decision != Decision::SoftmaxSum
-            && spec.layers.iter().all(|layer| whole(layer.leak) && most(layer) < EXACT)
+            && spec.layers.iter().all(|layer| whole(layer.decay) && most(layer) < EXACT)
             && numbers.clone().all(|&x| x == i64::from(i32::MIN) || x.abs() < EXACT);
         if !exact {
             return;
         }
-        let file = write(&in_floats(spec)).unwrap();
+        let file = in_floats(spec).to_bytes().unwrap();
         self.run(&ModelFile::<f32>::parse(&file).unwrap(), |word| {
             let x = f32::number(word);
             if x == f32::NEG_INFINITY { i32::MIN.into() } else { x as i64 }

@@ -34,6 +34,17 @@ impl<R: Lanes> Cpu<R> {
         input: Shape,
         density: f64,
     ) -> Plan {
+        self.width().scope(|| self.plan_here(synapses, kernel, sigma, input, density))
+    }
+
+    fn plan_here<K: DelayKernel<R>>(
+        &self,
+        synapses: &Synapses,
+        kernel: &K,
+        sigma: &[R],
+        input: Shape,
+        density: f64,
+    ) -> Plan {
         let window = longest(kernel, sigma, synapses.taps);
         let cut = Cut::new::<R>(synapses.taps.max(1), input);
         let pairs = synapses.inputs as f64 * synapses.outputs as f64;
@@ -83,7 +94,7 @@ impl<R: Lanes> Cpu<R> {
         sigma: &[R],
         x: &Sequence<R>,
     ) -> Plan {
-        let of = |density| self.plan(synapses, kernel, sigma, x.shape(), density);
+        let of = |density| self.plan_here(synapses, kernel, sigma, x.shape(), density);
         let plan = of(SPARSE);
         let choices = [plan.forward, plan.by_kernel];
         let sparse = choices.iter().any(|choice| choice.algorithm == Algorithm::Windows);

@@ -1,10 +1,10 @@
 //! A delayed projection as one matrix product per tap, onto columns shifted by the tap's delay.
 
+use crate::lanes::Lanes;
 use crate::raw::gemm;
 use crate::scratch::Block;
 use crate::sequence::Sequence;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
-use polychron_core::num::Real;
 use polychron_core::shape::Synapses;
 use rayon::prelude::*;
 
@@ -14,7 +14,7 @@ const STEPS: usize = 8;
 const ROWS: usize = 32;
 
 /// `y = sum over j of taps_j x[t - j]`.
-pub(super) fn forward<R: Real>(
+pub(super) fn forward<R: Lanes>(
     synapses: &Synapses,
     taps: &Block<R>,
     x: &Sequence<R>,
@@ -41,7 +41,7 @@ pub(super) fn forward<R: Real>(
 }
 
 /// The gradient by the input: [`forward`] transposed.
-pub(super) fn by_input<R: Real>(
+pub(super) fn by_input<R: Lanes>(
     synapses: &Synapses,
     taps: &Block<R>,
     d_y: &Sequence<R>,
@@ -74,7 +74,7 @@ pub(super) fn by_input<R: Real>(
 }
 
 /// The gradient by the taps.
-pub(super) fn by_taps<R: Real>(x: &Sequence<R>, d_y: &Sequence<R>, d_taps: &mut Block<R>) {
+pub(super) fn by_taps<R: Lanes>(x: &Sequence<R>, d_y: &Sequence<R>, d_taps: &mut Block<R>) {
     let (from, to) = (x.shape(), d_y.shape());
     let batch = from.batch;
     let (x, d_y) = (flat(x), flat(d_y));
@@ -94,12 +94,12 @@ pub(super) fn by_taps<R: Real>(x: &Sequence<R>, d_y: &Sequence<R>, d_taps: &mut 
 }
 
 /// `[neuron][time and batch]`.
-fn flat<R: Real>(x: &Sequence<R>) -> ArrayView2<'_, R> {
+fn flat<R: Lanes>(x: &Sequence<R>) -> ArrayView2<'_, R> {
     let shape = (x.shape().width, x.shape().steps * x.shape().batch);
     x.view().into_shape_with_order(shape).expect("contiguous")
 }
 
-fn flat_mut<R: Real>(x: &mut Sequence<R>) -> ArrayViewMut2<'_, R> {
+fn flat_mut<R: Lanes>(x: &mut Sequence<R>) -> ArrayViewMut2<'_, R> {
     let shape = (x.shape().width, x.shape().steps * x.shape().batch);
     x.view_mut().into_shape_with_order(shape).expect("contiguous")
 }

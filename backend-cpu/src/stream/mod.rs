@@ -6,6 +6,7 @@ mod projection;
 mod readout;
 
 use crate::lanes::{Lanes, whole_vectors};
+use crate::vectors::{Vectors, Width};
 use neurons::Neurons;
 use polychron_core::backend::LayerOps;
 use polychron_core::delay::{DelayKernel, Discrete};
@@ -60,6 +61,7 @@ const LANES: usize = 16;
 /// ```
 #[derive(Debug)]
 pub struct Stream<R> {
+    width: Width,
     hidden: Vec<HiddenLayer<R>>,
     output: Projection<R>,
     readout: Readout<R>,
@@ -80,7 +82,8 @@ struct HiddenLayer<R> {
 }
 
 impl<R: Lanes> Stream<R> {
-    /// A stream of a model's network, before its first step.
+    /// A stream of a model's network, before its first step. It computes with the vector instructions
+    /// that [`Vectors::VARIABLE`] names, or with the widest that the machine has.
     ///
     /// # Errors
     /// What the backend reports.
@@ -91,7 +94,10 @@ impl<R: Lanes> Stream<R> {
         N: NeuronModel<R>,
         S: Surrogate<R>,
     {
-        let block = whole_vectors::<R>(1) * VECTORS;
+        // Only a model of another backend gets here with a value that `Cpu::new` refuses.
+        let width = Vectors::from_env().ok().and_then(Width::new);
+        let width = width.unwrap_or_else(Width::current);
+        let block = width.scope(|| whole_vectors::<R>(1)) * VECTORS;
         let tensors = model.tensors()?;
         let of = |layer: &str| Parameters { tensors: &tensors, prefix: format!("{layer}.") };
         let network = model.network();
@@ -108,6 +114,7 @@ impl<R: Lanes> Stream<R> {
         }
         let output = &network.output;
         Ok(Self {
+            width,
             spikes: vec![0; hidden.len()],
             hidden,
             output: Projection::new(&output.synapses, &of("output"), block)?,
@@ -215,8 +222,12 @@ impl<R: Lanes> Stream<R> {
         self.hidden.first_mut().map_or(&mut self.output, |hidden| &mut hidden.projection)
     }
 
-    /// Passes a block of steps through all layers, `past` of them behind the end of the input where it has ended.
     fn advance(&mut self, n: usize, past: Option<usize>) {
+        self.width.scope(|| self.advance_here(n, past));
+    }
+
+    /// Passes a block of steps through all layers, `past` of them behind the end of the input where it has ended.
+    fn advance_here(&mut self, n: usize, past: Option<usize>) {
         let live = |padding: usize| past.map_or(n, |past| padding.saturating_sub(past).min(n));
         for l in 0..self.hidden.len() {
             let (below, above) = self.hidden.split_at_mut(l + 1);
@@ -244,9 +255,30 @@ struct Parameters<'a, R> {
 }
 
 impl<'a, R> Parameters<'a, R> {
-    /// A tensor's numbers; none where the layer has no such tensor.
-    fn get(&self, name: &str) -> &'a [R] {
+    /// The `len` values of a tensor. A tensor without values need not exist.
+    ///
+    /// # Errors
+    /// [`ShapeError`] names the tensor if it is missing or has another length.
+    fn get(&self, name: &'static str, len: usize) -> Result<&'a [R], ShapeError> {
         let named = |t: &&Tensor<R>| t.name.strip_prefix(&self.prefix) == Some(name);
-        self.tensors.iter().find(named).map_or(&[], |t| &t.values)
+        let values = self.tensors.iter().find(named).map_or(&[][..], |t| &t.values);
+        expect(name, len, values.len())?;
+        Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_that_is_missing_is_named() {
+        let tensors =
+            [Tensor { name: "hidden.0.gamma".into(), shape: vec![3], values: vec![1.0f32; 3] }];
+        let parameters = Parameters { tensors: &tensors, prefix: "hidden.0.".into() };
+        assert_eq!(parameters.get("gamma", 3), Ok(&[1.0; 3][..]));
+        assert_eq!(parameters.get("neuron", 0), Ok(&[][..]));
+        let error = parameters.get("running_var", 3).unwrap_err();
+        assert_eq!(error.to_string(), "running_var: expected 3, found 0");
     }
 }

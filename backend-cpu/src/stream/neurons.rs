@@ -23,11 +23,9 @@ pub(super) fn neurons<R: Real, K, N: NeuronModel<R>, S>(
     let groups = hidden.synapses.outputs.div_ceil(LANES);
     let mut normals = vec![Normal { scale: [R::one(); LANES], shift: [R::zero(); LANES] }; groups];
     if let Some(norm) = &hidden.norm {
-        let names = ["gamma", "beta", "running_mean", "running_var"];
-        let [gamma, beta, mean, var] = names.map(|name| parameters.get(name));
-        for block in [gamma, beta, mean, var] {
-            expect("norm's parameters", hidden.synapses.outputs, block.len())?;
-        }
+        let get = |name| parameters.get(name, hidden.synapses.outputs);
+        let (gamma, beta) = (get("gamma")?, get("beta")?);
+        let (mean, var) = (get("running_mean")?, get("running_var")?);
         for o in 0..hidden.synapses.outputs {
             let Normal { scale, shift } = &mut normals[o / LANES];
             let (scale, shift) = (&mut scale[o % LANES], &mut shift[o % LANES]);
@@ -35,7 +33,8 @@ pub(super) fn neurons<R: Real, K, N: NeuronModel<R>, S>(
             *shift = beta[o] - mean[o] * *scale;
         }
     }
-    hidden.neuron.visit(Build { raw: parameters.get("neuron"), normals })
+    let raw = parameters.get("neuron", hidden.neuron.param_count())?;
+    hidden.neuron.visit(Build { raw, normals })
 }
 
 /// `z = scale y + shift`

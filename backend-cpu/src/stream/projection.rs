@@ -2,7 +2,7 @@ use super::events::Events;
 use super::{LANES, Parameters};
 use crate::lanes::{Lanes, vectorize};
 use polychron_core::delay::round_delay;
-use polychron_core::shape::{ShapeError, Synapses, expect};
+use polychron_core::shape::{ShapeError, Synapses};
 use pulp::{Simd, WithSimd};
 
 /// Most vectors of steps to a block: as many sums as AVX2 holds in registers beside two operands.
@@ -54,9 +54,8 @@ impl<R: Lanes> Projection<R> {
         block: usize,
     ) -> Result<Self, ShapeError> {
         let Synapses { inputs, outputs, kernel_count: count, taps, .. } = *synapses;
-        let (weights, delays) = (parameters.get("weight"), parameters.get("delay"));
-        expect("projection's weights", synapses.weights(), weights.len())?;
-        expect("projection's delays", synapses.weights(), delays.len())?;
+        let weights = parameters.get("weight", synapses.weights())?;
+        let delays = parameters.get("delay", synapses.weights())?;
         let delay = |e: usize| round_delay(delays[e], taps) as u32;
         let group = |first: usize| {
             let len = INPUTS.min(inputs * count - first);

@@ -7,7 +7,8 @@ extern "C" emulator::Kernel polychron_emulated(const char *name) {
     return nullptr;
 }
 
-// polychron_switch_stack(from, to): saves the callee's registers and the stack pointer to *from, and goes on at to.
+// polychron_switch_stack(from, to): saves the callee-saved registers and the stack pointer in
+// *from, and continues at to.
 #if defined(__x86_64__)
 __asm__(".text\n.globl polychron_switch_stack\n.type polychron_switch_stack,@function\n"
         "polychron_switch_stack:\n"

@@ -1,5 +1,6 @@
-// Runs kernels on a processor, for tests: blocks one after the other, and where a kernel has barriers one fiber for each of
-// its threads. Every other launch goes through blocks and threads backwards, so that what depends on their order gives other bits.
+// Runs kernels on the host, for tests. Blocks run one after another; a kernel with barriers gets
+// one fiber per thread. Every other launch runs blocks and threads in reverse order, so that a
+// result that depends on their order changes.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -42,20 +43,20 @@ inline void run_fiber() {
     for (;;) wait();
 }
 
-// Saved registers above the stack pointer that polychron_switch_stack pops, then the entry's address.
+// The registers that polychron_switch_stack pops; the address of the entry follows them.
 #if defined(__x86_64__)
 constexpr size_t SAVED = 6;
 #elif defined(__aarch64__)
 constexpr size_t SAVED = 20;
 #else
-#error "the emulator knows x86-64 and aarch64"
+#error "the emulator supports x86-64 and aarch64"
 #endif
 
 inline void start(Fiber &fiber) {
     if (!fiber.stack) fiber.stack = (char *)malloc(STACK);
     uint64_t *top = (uint64_t *)(((uintptr_t)fiber.stack + STACK) & ~(uintptr_t)15);
 #if defined(__x86_64__)
-    // After the entry's address is popped the stack is as after a call: 8 below a multiple of 16.
+    // Popping the entry's address leaves the stack as after a call: 8 below a multiple of 16.
     uint64_t *at = top - 2 - SAVED;
     memset(at, 0, (SAVED + 2) * sizeof *at);
     at[SAVED] = (uint64_t)(uintptr_t)&run_fiber;
@@ -80,7 +81,7 @@ inline void run_block_with_barriers(unsigned count) {
             polychron_switch_stack(&scheduler, fibers[running].stack_pointer);
             finished += fibers[running].done;
         }
-        // Some threads have ended and others wait at a barrier: a deadlock or worse on a device.
+        // Some threads ended while others wait at a barrier; on a device that is undefined.
         if (finished && finished != left) abort();
         left -= finished;
     }
@@ -124,7 +125,7 @@ inline void *shared_memory() { return emulator::shared; }
 namespace emulator {
 typedef void (*Kernel)(const unsigned *grid, unsigned threads, unsigned shared, const void *arguments);
 
-// The list of kernels, which every file adds to before the program starts.
+// The list of kernels. Every file adds its kernels before the program starts.
 struct Entry {
     const char *name;
     Kernel kernel;

@@ -1,9 +1,10 @@
-//! The machine that kernels run on, its memory, and the only unsafe code of the crate.
+//! The machine that runs the kernels, its memory, and all unsafe code of the crate.
 
 mod driver;
 #[cfg(feature = "emulator")]
 mod emulator;
 pub(crate) mod kernels;
+mod requirements;
 
 use crate::error::Error;
 use polychron_core::num::Real;
@@ -18,7 +19,7 @@ use std::rc::Rc;
 mod plain {
     use crate::arguments::Field;
 
-    /// What may lie in device memory: every pattern of bits is a value.
+    /// A type for device memory: every pattern of bits is a value of it.
     pub trait Plain: Field + Copy + Default + 'static {}
 
     impl Plain for f32 {}
@@ -29,59 +30,69 @@ mod plain {
 
 pub(crate) use plain::Plain;
 
-/// The numbers that kernels exist for: `f32`, and `f64` for gradient checks.
+/// A number type with compiled kernels: `f32`, and `f64` for gradient checks.
 pub trait Number: Real + Plain {}
 
 impl Number for f32 {}
 impl Number for f64 {}
 
-/// The address of numbers that a kernel reads, or of none.
-#[repr(transparent)]
+/// A block of numbers that a kernel reads; empty by default.
 pub(crate) struct In<'a, T> {
     address: u64,
+    len: usize,
     borrowed: PhantomData<&'a T>,
 }
 
-/// The address of numbers that a kernel writes, or of none.
-#[repr(transparent)]
+/// A block of numbers that a kernel writes; empty by default.
 pub(crate) struct Out<'a, T> {
     address: u64,
+    len: usize,
     borrowed: PhantomData<&'a mut T>,
 }
 
 impl<T> Default for In<'_, T> {
     fn default() -> Self {
-        Self { address: 0, borrowed: PhantomData }
+        Self { address: 0, len: 0, borrowed: PhantomData }
     }
 }
 
 impl<T> Default for Out<'_, T> {
     fn default() -> Self {
-        Self { address: 0, borrowed: PhantomData }
+        Self { address: 0, len: 0, borrowed: PhantomData }
     }
 }
 
 impl<T> In<'_, T> {
+    /// The address on the device; 0 if there is no block.
     pub(crate) fn address(&self) -> u64 {
         self.address
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 }
 
 impl<T> Out<'_, T> {
+    /// The address on the device; 0 if there is no block.
     pub(crate) fn address(&self) -> u64 {
         self.address
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 }
 
 impl<'a, T> Out<'a, T> {
-    /// The same numbers to read, where a kernel reads each before it writes it.
-    pub(crate) fn before(&self) -> In<'a, T> {
-        In { address: self.address, borrowed: PhantomData }
+    /// The same block as an input, for a kernel that reads each number before it writes it.
+    pub(crate) fn as_input(&self) -> In<'a, T> {
+        In { address: self.address, len: self.len, borrowed: PhantomData }
     }
 
-    /// The same numbers for the next kernel.
-    pub(crate) fn again(&self) -> Out<'a, T> {
-        Out { address: self.address, borrowed: PhantomData }
+    /// The same block for the next kernel.
+    pub(crate) fn reborrow(&self) -> Out<'a, T> {
+        Out { address: self.address, len: self.len, borrowed: PhantomData }
     }
 }
 
@@ -105,28 +116,28 @@ impl<T> fmt::Debug for Out<'_, T> {
     }
 }
 
-/// Bytes of shared memory that every device of compute capability 7.5 gives a block that asks for it.
+/// The shared memory, in bytes, that a block can have on every device of compute capability 7.5.
 pub(crate) const SHARED: usize = 64 * 1024;
 
-/// How many threads run a kernel.
+/// The threads that run a kernel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Launch {
     pub(crate) grid: [u32; 3],
     pub(crate) threads: u32,
-    /// Bytes of shared memory a block.
+    /// Bytes of shared memory per block.
     pub(crate) shared: usize,
 }
 
 impl Launch {
-    /// A thread for each of `len` results, or for every so many.
+    /// One thread for each of `len` results, up to a limit; beyond it a thread computes several.
     pub(crate) fn each(len: usize, threads: u32) -> Self {
-        /// Blocks enough for any device.
+        /// Enough blocks for any device.
         const MOST: usize = 1 << 16;
         let blocks = len.div_ceil(threads as usize).clamp(1, MOST) as u32;
         Self { grid: [blocks, 1, 1], threads, shared: 0 }
     }
 
-    /// Whether every device of the kernels' compute capability can.
+    /// Whether every device of compute capability 7.5 supports this launch.
     fn fits(&self) -> bool {
         let [x, y, z] = self.grid;
         x <= i32::MAX as u32 && y.max(z) <= 65_535 && self.threads <= 1024 && self.shared <= SHARED
@@ -139,7 +150,7 @@ enum Machine {
     Emulator(emulator::Emulator),
 }
 
-/// Calls a method of whichever machine there is.
+/// Calls a method of the machine.
 macro_rules! on {
     ($machine:expr, $($call:tt)*) => {
         match $machine {
@@ -150,33 +161,35 @@ macro_rules! on {
     };
 }
 
-/// Why a machine did not do something.
+/// Why a machine refused a call.
 pub(crate) enum Refusal {
     OutOfMemory,
     Other(Error),
 }
 
-/// A machine and its memory. Work is done in the order in which it is asked for.
+/// A machine and its memory. Work runs in the order of the calls.
 pub(crate) struct Device {
     machine: Machine,
     memory: RefCell<Ledger>,
 }
 
-/// Blocks that were given back, by size, for the next to ask: a driver's own allocation waits for the device.
+/// The blocks of a device. Released blocks are kept for reuse, since an allocation by the driver
+/// waits for the device.
 #[derive(Default)]
 struct Ledger {
+    /// Released blocks by size.
     idle: HashMap<usize, Vec<u64>>,
-    /// Sizes of all blocks by address.
+    /// The size of every block by address.
     blocks: BTreeMap<u64, usize>,
 }
 
 impl Device {
-    /// The GPU of that number.
+    /// The GPU with this number.
     pub(crate) fn new(ordinal: u32) -> Result<Self, Error> {
         Ok(Self::of(Machine::Driver(driver::Driver::new(ordinal)?)))
     }
 
-    /// This processor.
+    /// The emulator.
     #[cfg(feature = "emulator")]
     pub(crate) fn emulated(limits: crate::Emulated) -> Self {
         Self::of(Machine::Emulator(emulator::Emulator::new(limits)))
@@ -190,12 +203,12 @@ impl Device {
         on!(&self.machine, name())
     }
 
-    /// Bytes of this backend's blocks, those that wait for reuse included.
+    /// Bytes of all blocks, including those kept for reuse.
     pub(crate) fn used(&self) -> usize {
         self.memory.borrow().blocks.values().sum()
     }
 
-    /// Waits for everything asked for.
+    /// Waits for all work to finish.
     pub(crate) fn synchronize(&self) -> Result<(), Error> {
         on!(&self.machine, synchronize())
     }
@@ -222,7 +235,7 @@ impl Device {
         }
     }
 
-    /// Whether that address, or none, lies in a block of this device.
+    /// Whether the address is 0 or inside a block of this device.
     fn owns(&self, address: u64) -> bool {
         let memory = self.memory.borrow();
         let block = memory.blocks.range(..=address).next_back();
@@ -253,7 +266,7 @@ impl fmt::Debug for Device {
     }
 }
 
-/// Numbers in device memory; given back to the device's idle blocks when dropped.
+/// A block of numbers in device memory. Dropping it releases the block for reuse.
 pub struct Buffer<T> {
     device: Rc<Device>,
     address: u64,
@@ -277,7 +290,7 @@ impl<T> Drop for Buffer<T> {
 }
 
 impl<T: Plain> Buffer<T> {
-    /// `len` numbers of any value; `what` names the block in an error.
+    /// `len` uninitialised numbers; `what` names the block in an error.
     pub(crate) fn new(
         device: &Rc<Device>,
         len: usize,
@@ -307,19 +320,21 @@ impl<T: Plain> Buffer<T> {
         Ok(buffer)
     }
 
-    /// The numbers of a slice.
+    /// A copy of a slice.
     pub(crate) fn of(device: &Rc<Device>, from: &[T], what: &str) -> Result<Self, Error> {
         let mut buffer = Self::new(device, from.len(), || what.to_owned())?;
         buffer.upload(from)?;
         Ok(buffer)
     }
 
-    /// Numbers.
+    /// The number of elements.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// `true` if the buffer has no elements.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -342,22 +357,22 @@ impl<T: Plain> Buffer<T> {
 
     /// All numbers, for a kernel to read.
     pub(crate) fn get(&self) -> In<'_, T> {
-        In { address: self.address, borrowed: PhantomData }
+        In { address: self.address, len: self.len, borrowed: PhantomData }
     }
 
     /// All numbers, for a kernel to write.
     pub(crate) fn get_mut(&mut self) -> Out<'_, T> {
-        Out { address: self.address, borrowed: PhantomData }
+        Out { address: self.address, len: self.len, borrowed: PhantomData }
     }
 
     /// A part, for a kernel to read.
     pub(crate) fn part(&self, range: &Range<usize>) -> Result<In<'_, T>, Error> {
-        Ok(In { address: self.offset(range)?, borrowed: PhantomData })
+        Ok(In { address: self.offset(range)?, len: range.len(), borrowed: PhantomData })
     }
 
     /// A part, for a kernel to write.
     pub(crate) fn part_mut(&mut self, range: &Range<usize>) -> Result<Out<'_, T>, Error> {
-        Ok(Out { address: self.offset(range)?, borrowed: PhantomData })
+        Ok(Out { address: self.offset(range)?, len: range.len(), borrowed: PhantomData })
     }
 
     fn offset(&self, range: &Range<usize>) -> Result<u64, ShapeError> {

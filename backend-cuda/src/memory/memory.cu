@@ -1,6 +1,6 @@
 #include "../kernel.h"
 
-// Philox4x32-10, word for word that of core's rng.rs.
+// Philox4x32-10, with the same words as rng.rs of polychron-core.
 __device__ inline unsigned philox(Wide place, Wide seed, Wide stream) {
     unsigned c[4] = {(unsigned)(place >> 2), (unsigned)(place >> 34), (unsigned)stream, (unsigned)(stream >> 32)};
     unsigned k[2] = {(unsigned)seed, (unsigned)(seed >> 32)};
@@ -31,7 +31,8 @@ __device__ void find_not_finite(const Finite<R> &a) {
 }
 EXPORT(find_not_finite, Finite, 256)
 
-// out = scale * sum of `rows` rows of a `[rows][columns]` block, in an order that does not depend on the device.
+// out = scale * the sum over the rows of a block [rows][columns]. The order of the sum does not
+// depend on the device.
 template <class R>
 __device__ void sum_rows(const SumRows<R> &a) {
     R *partial = (R *)shared_memory();

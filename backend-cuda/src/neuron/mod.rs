@@ -65,9 +65,57 @@ mod surrogates {
         Atan, Circ, Erf, Gaussian, LeakyKRelu, LeakyRect, MultiGaussian, PiecewiseExp, Rect, S2nn,
         Sigmoid, Softsign, SparseFastSigmoid, SpikeRateEscape, Triangle,
     };
+
     known! {
-        DeviceSurrogate, AnySurrogate: Atan Circ Erf Gaussian LeakyKRelu LeakyRect MultiGaussian PiecewiseExp Rect S2nn
-            Sigmoid Softsign SparseFastSigmoid SpikeRateEscape Triangle
+        DeviceSurrogate, AnySurrogate:
+            Atan Sigmoid Softsign Triangle PiecewiseExp Erf Rect LeakyRect LeakyKRelu S2nn Gaussian
+            MultiGaussian SpikeRateEscape Circ SparseFastSigmoid
+    }
+
+    macro_rules! codes {
+        ($($surrogate:ident = $name:ident)*) => {
+            /// The surrogates in the order of the enumeration in `surrogates.h`.
+            #[derive(Clone, Copy)]
+            enum Code {
+                $($surrogate),*
+            }
+
+            /// The surrogate's value in the enumeration in `surrogates.h`.
+            pub(super) fn code<R>(surrogate: &AnySurrogate<R>) -> u32 {
+                let code = match surrogate {
+                    $(AnySurrogate::$surrogate(_) => Code::$surrogate),*
+                };
+                code as u32
+            }
+
+            #[test]
+            fn the_header_enumerates_the_same_surrogates() {
+                let header = include_str!("surrogates.h");
+                let (_, from) = header.split_once("enum {").unwrap();
+                let (names, _) = from.split_once('}').unwrap();
+                let names: Vec<_> = names.split(',').map(str::trim).collect();
+                assert_eq!(names, [$(stringify!($name)),*]);
+            }
+        };
+    }
+
+    codes! {
+        Atan = ATAN
+        Sigmoid = SIGMOID
+        Softsign = SOFTSIGN
+        Triangle = TRIANGLE
+        PiecewiseExp = PIECEWISE_EXP
+        Erf = ERF
+        Rect = RECT
+        LeakyRect = LEAKY_RECT
+        LeakyKRelu = LEAKY_K_RELU
+        S2nn = S2NN
+        StraightThrough = STRAIGHT_THROUGH
+        Gaussian = GAUSSIAN
+        MultiGaussian = MULTI_GAUSSIAN
+        SpikeRateEscape = SPIKE_RATE_ESCAPE
+        Circ = CIRC
+        SparseFastSigmoid = SPARSE_FAST_SIGMOID
     }
 }
 
@@ -209,8 +257,6 @@ impl<'a, R: Number> Checked<'a, R> {
 
     /// What both ways take, without a block to write to.
     fn arguments<'b>(&'b self, x: &'b Sequence<R>) -> Result<arguments::NeuronStage<'b, R>, Error> {
-        let name = self.surrogate.name();
-        let kind = AnySurrogate::<R>::NAMES.iter().position(|known| *known == name);
         let parameters = self.surrogate.parameters();
         Ok(arguments::NeuronStage {
             x: x.values.get(),
@@ -222,7 +268,7 @@ impl<'a, R: Number> Checked<'a, R> {
             saved: self.saved,
             model: model(&self.neuron),
             surrogate: parameters.map(|p| p.map_or(R::zero(), |(_, value)| value)),
-            kind: kind.unwrap_or(0) as u32,
+            kind: surrogates::code(&self.surrogate),
             firing: self.firing,
             padding: self.padding,
             steps: size("steps", self.shape.steps)?,

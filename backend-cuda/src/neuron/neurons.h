@@ -1,4 +1,5 @@
-// core's neurons: charge, drive, reset and their adjoints, for one neuron and one step. State component 0 is the membrane.
+// The neurons of polychron-core: charge, drive, reset and their adjoints, for one neuron and one
+// step. State component 0 is the membrane.
 #pragma once
 #include "../kernel.h"
 
@@ -13,7 +14,7 @@ struct Reset {
     unsigned soft, detach;
 
     __device__ R apply(R h, R s) const { return soft ? h - s * threshold : (R(1) - s) * h + s * rest; }
-    // The gradient by h; by_spike receives that by s, 0 where the reset is detached.
+    // Returns the gradient by h. by_spike receives the gradient by s, 0 if the reset is detached.
     __device__ R adjoint(R h, R s, R d_v, R &by_spike) const {
         R d_s = soft ? -d_v * threshold : d_v * (rest - h);
         by_spike = detach ? R(0) : d_s;
@@ -21,7 +22,7 @@ struct Reset {
     }
 };
 
-// What Lif, Plif, Li and CubaLif share: h = v - rate (v - rest) + gain x.
+// Shared by Lif, Plif, Li and CubaLif: h = v - rate (v - rest) + gain x.
 template <class R>
 struct Leak {
     R rate, rest;

@@ -1,19 +1,20 @@
-// Neurons over time. Each model's kernels are a file of their own, for a device's compiler takes seconds for all of them.
+// Neurons over time. The kernels of each model are in a separate file, since the driver takes
+// seconds to compile all of them.
 #pragma once
 #include "neurons.h"
 #include "surrogates.h"
 
 enum { STEP, SMOOTH, SMOOTH_HELD, FROZEN };
 
-// How spikes come about and what slope stands for theirs: any of both, chosen at run time.
+// The spike and its slope, for every firing mode and surrogate, chosen at run time.
 template <class R>
 struct AnyFiring {
-    static const unsigned AT_ONCE = 4; // steps whose loads are under way together
+    static const unsigned AT_ONCE = 4; // steps loaded together
     const NeuronStage<R> &a;
     const R p, q, r;
 
     __device__ AnyFiring(const NeuronStage<R> &a) : a(a), p(a.surrogate[0]), q(a.surrogate[1]), r(a.surrogate[2]) {}
-    // The spike that is put out; resets receives the one that resets.
+    // Returns the output spike; resets receives the spike that resets the neuron.
     __device__ R fire(Wide at, R drive, R &resets) const {
         R step = drive >= R(0) ? R(1) : R(0);
         if (a.firing == STEP) return resets = step;
@@ -26,7 +27,7 @@ struct AnyFiring {
     __device__ bool spike_is_held() const { return a.firing == SMOOTH_HELD; }
 };
 
-// Training as in the paper: steps, with the slope of the arc tangent.
+// Training as in the paper: step spikes with the slope of the arc tangent.
 template <class R>
 struct AtanFiring {
     static const unsigned AT_ONCE = 8;
@@ -38,7 +39,7 @@ struct AtanFiring {
     __device__ bool spike_is_held() const { return false; }
 };
 
-// The input of a column, normalised where the stage has a norm.
+// The input of a column, normalised if the stage has a norm.
 template <class R>
 struct Input {
     const R *x;
@@ -53,7 +54,7 @@ struct Input {
             scale = a.saved[a.width + o];
         }
     }
-    // The inputs from step `first` on, before `end`.
+    // Loads N inputs from step `first`; 0 from step `end` on.
     template <unsigned N>
     __device__ void load(R (&into)[N], unsigned first, unsigned end, Wide columns, Wide column) const {
         UNROLL(8)
@@ -63,7 +64,7 @@ struct Input {
     }
 };
 
-// A thread a column: sample b, neuron o.
+// One thread per column (sample b, neuron o).
 template <class R, class Neuron, class Firing>
 __device__ inline void forward(const NeuronStage<R> &a) {
     Wide columns = (Wide)a.batch * a.width;
@@ -90,7 +91,7 @@ __device__ inline void forward(const NeuronStage<R> &a) {
     }
 }
 
-// The states before every step, [T][S][columns], for the way back.
+// Records the state before every step, [T][S][columns], for the backward pass.
 template <class R, class Neuron, class Firing>
 __device__ inline void record(const NeuronStage<R> &a, const Neuron &neuron, const Firing &firing, const Input<R> &input,
                               Wide column, Wide columns) {

@@ -1,4 +1,5 @@
-// core's surrogates: f(u) and its primitive F(u). The order of the names is that of AnySurrogate::NAMES.
+// The surrogates of polychron-core: f(u) and its primitive F(u). neuron/mod.rs lists the same
+// surrogates in the same order; a test compares the two.
 #pragma once
 #include "../kernel.h"
 

@@ -136,7 +136,7 @@ pub(crate) fn backward<R: Number>(
         saved: saved.get(),
         valid: lengths(&samples),
         y: y.values.get(),
-        d_z: d_z.map_or_else(|| into.before(), |d_z| d_z.values.get()),
+        d_z: d_z.map_or_else(|| into.as_input(), |d_z| d_z.values.get()),
         d_y: into,
         gammas: gammas.get_mut(),
         betas: betas.get_mut(),

@@ -1,6 +1,6 @@
 #include "../kernel.h"
 
-// Blocks of 32 neurons by 8 rows; a row is one (t, b), and grid.y slices share the rows out.
+// Blocks of 32 neurons x 8 rows. A row is one (t, b); the rows are divided into grid.y slices.
 constexpr unsigned LANES = 32, ROWS = 8;
 
 struct Place {
@@ -11,7 +11,7 @@ __device__ inline Place place() {
     return {blockIdx.x * LANES + threadIdx.x % LANES, threadIdx.x / LANES, blockIdx.y, gridDim.y};
 }
 
-// Calls f(index) for the thread's share of the valid values of its neuron.
+// Calls f(index) for this thread's part of the valid values of its neuron.
 template <class Args, class F>
 __device__ inline void each_valid(const Args &a, F f) {
     Place p = place();
@@ -22,7 +22,7 @@ __device__ inline void each_valid(const Args &a, F f) {
     }
 }
 
-// partial[slice][o] = the block's sum over its rows.
+// partial[slice][o] = the sum over the rows of the block.
 template <class R>
 __device__ inline void store_sum(R sum, R *partial, unsigned width) {
     R *rows = (R *)shared_memory();
@@ -60,7 +60,7 @@ __device__ void norm_squares(const NormStatistics<R> &a) {
 }
 EXPORT_BARRIERS(norm_squares, NormStatistics, 256)
 
-// saved = [mean | 1 / deviation] and the running statistics; core's norm.rs.
+// saved = [mean | 1 / deviation], and the running statistics; see norm.rs of polychron-core.
 template <class R>
 __device__ void norm_finish(const NormFinish<R> &a) {
     for (Wide o = thread_index(); o < a.width; o += thread_count()) {
@@ -116,7 +116,7 @@ __device__ void norm_gradient_finish(const NormBackward<R> &a) {
 }
 EXPORT(norm_gradient_finish, NormBackward, 256)
 
-// d_y may be d_z.
+// d_y and d_z may be the same block.
 template <class R>
 __device__ void norm_backward(const NormBackward<R> &a) {
     Wide len = (Wide)a.steps * a.batch * a.width;

@@ -1,6 +1,6 @@
 #include "../kernel.h"
 
-// core's optim.rs: one step of Adam.
+// One step of Adam; see optim.rs of polychron-core.
 template <class R>
 __device__ void adam(const AdamStep<R> &a) {
     for (Wide n = thread_index(); n < a.len; n += thread_count()) {

@@ -1,6 +1,7 @@
 #include "../kernel.h"
 
-// Tap by tap, for sequences too long to be transformed in shared memory: kernels [out][in][taps], a thread a result.
+// Projection tap by tap, for sequences too long to transform in shared memory. Kernels are
+// [out][in][taps]; one thread per result.
 
 template <class R>
 __device__ void direct_forward(const Direct<R> &a) {

@@ -1,5 +1,6 @@
-// Transforms of real columns in shared memory, two columns in one complex one: decimation in frequency forward, in time backward,
-// so that bins lie in the order of their digits and nothing is sorted.
+// Transforms of real columns in shared memory, two real columns as one complex column. Forward by
+// decimation in frequency, inverse by decimation in time: the bins stay in digit-reversed order and
+// need no sorting.
 #pragma once
 #include "../kernel.h"
 
@@ -24,12 +25,13 @@ __device__ inline Complex<R> times_minus_i(Complex<R> a) {
     return {a.im, -a.re};
 }
 
-// The columns of a block: length steps of complex[step][pairs]. Column q of a pair is the real part, column q + pairs the imaginary one.
+// The columns of a block: complex[length][pairs]. Column q is the real part of pair q, column q +
+// pairs its imaginary part.
 template <class R>
 struct Columns {
     Complex<R> *at;
     const Complex<R> *roots; // exp(-2 pi i k / length)
-    const unsigned *places;  // where the forward transform leaves bin k
+    const unsigned *places;  // the place of bin k after the forward transform
     unsigned length, log_pairs, pairs;
 
     template <class Args>
@@ -48,7 +50,7 @@ struct Columns {
     }
 };
 
-// A discrete Fourier transform of `radix` numbers in place.
+// A discrete Fourier transform of 2, 3, 4 or 5 numbers in place.
 template <class R>
 __device__ inline void small_transform(Complex<R> (&a)[2]) {
     Complex<R> sum = a[0] + a[1];
@@ -92,7 +94,8 @@ __device__ inline void small_transform(Complex<R> (&a)[5]) {
     a[4] = near - near_turn;
 }
 
-// One stage over blocks of n steps. The inverse is the same network with conjugate roots, run from the other end.
+// One stage over blocks of n steps. The inverse runs the same stages in reverse with conjugate
+// roots.
 template <int RADIX, bool INVERSE, class R>
 __device__ inline void stage(const Columns<R> &z, unsigned n) {
     // A part is a power of two: 3 and 5 divide only the first block.
@@ -118,7 +121,7 @@ __device__ inline void stage(const Columns<R> &z, unsigned n) {
     __syncthreads();
 }
 
-// The radix of the stage over blocks of n: first 3 or 5, then 4, at last 2.
+// The radix of the stage over blocks of n: first 3 or 5, then 4, finally 2.
 __device__ inline unsigned radix_of(unsigned n) { return n % 5 == 0 ? 5 : n % 3 == 0 ? 3 : n % 4 == 0 ? 4 : 2; }
 
 template <bool INVERSE, class R>
@@ -140,12 +143,12 @@ __device__ inline void transform(const Columns<R> &z) {
     for (unsigned n = z.length; n > 1; n /= radix_of(n)) stage_of<false>(z, n);
 }
 
-// Not divided by the length.
+// The inverse transform times the length.
 template <class R>
 __device__ inline void inverse_transform(const Columns<R> &z) {
     unsigned n = 1;
     while (n < z.length) {
-        // The smallest block above n that divides the length as the forward stages do.
+        // The next larger block of the forward stages.
         unsigned block = z.length;
         while (block / radix_of(block) > n) block /= radix_of(block);
         stage_of<true>(z, block);
@@ -153,7 +156,8 @@ __device__ inline void inverse_transform(const Columns<R> &z) {
     }
 }
 
-// Splits the transformed pairs into the spectra of their columns, spectrum[bin][stride], from column `first` on.
+// Splits the transformed pairs into the spectra of their columns, spectrum[bin][stride], starting
+// at column `first`.
 template <class R>
 __device__ inline void store_spectra(const Columns<R> &z, Complex<R> *spectrum, Wide stride, Wide first, Wide columns) {
     unsigned bins = z.length / 2 + 1, lanes = 2 * z.pairs;
@@ -167,7 +171,7 @@ __device__ inline void store_spectra(const Columns<R> &z, Complex<R> *spectrum, 
     }
 }
 
-// The way back: pairs from the spectra of their columns.
+// The inverse of store_spectra: pairs from the spectra of their columns.
 template <class R>
 __device__ inline void load_spectra(const Columns<R> &z, const Complex<R> *spectrum, Wide stride, Wide first, Wide columns) {
     unsigned bins = z.length / 2 + 1;

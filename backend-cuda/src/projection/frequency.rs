@@ -287,9 +287,9 @@ pub(super) fn backward<R: Number>(
             roots: tables.roots.get(),
             places: tables.places.get(),
             d_spectrum: d_kernels.get(),
-            d_weights: weights.again(),
-            d_delays: delays.again(),
-            d_sigma: sigma.again(),
+            d_weights: weights.reborrow(),
+            d_delays: delays.reborrow(),
+            d_sigma: sigma.reborrow(),
             ..taps(plan, projection, &part)
         };
         kernels::taps_from_spectrum(&cuda.device, plan.launch::<R>(synapses)?, &arguments)?;

@@ -1,13 +1,14 @@
 #include "fourier.h"
 
-// c = a b in every bin, complex, in single or double precision throughout. A block computes a tile of ROWS x COLUMNS, a thread
-// EACH x 4 of it, DEPTH of the inner dimension at a time through two buffers in shared memory.
+// The complex product c = a b in every bin, in the same precision throughout. A block computes a
+// tile of ROWS x COLUMNS and a thread EACH x 4 results. The inner dimension passes through two
+// buffers in shared memory, DEPTH at a time.
 constexpr unsigned DEPTH = 8;
 
-// Where an operand's elements lie, by outer index and depth.
+// The layout of an operand: the place of an element by its outer index and depth.
 struct ByDepth { // [outer][depth]
     static __device__ Wide at(unsigned outer, unsigned depth, unsigned leading) { return (Wide)outer * leading + depth; }
-    // The n-th element of a tile in the order of memory.
+    // The n-th element of a tile in memory order.
     static __device__ void split(unsigned n, unsigned, unsigned &outer, unsigned &depth) {
         outer = n / DEPTH;
         depth = n % DEPTH;
@@ -21,7 +22,7 @@ struct ByOuter { // [depth][outer]
     }
 };
 
-// One operand on its way from memory through registers to shared memory, [DEPTH][SIZE + 1].
+// One operand, loaded from memory through registers into shared memory [DEPTH][SIZE + 1].
 template <class R, unsigned SIZE, unsigned THREADS, class Layout>
 struct Operand {
     static const unsigned PART = SIZE * DEPTH / THREADS;

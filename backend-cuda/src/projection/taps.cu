@@ -1,7 +1,8 @@
 #include "fourier.h"
 #include "taps.h"
 
-// A block has twice its pairs of synapses. A thread has one synapse, its lane, and every rows-th tap of it.
+// A block handles two synapses per pair of columns. A thread handles one synapse, its lane, and
+// every rows-th tap of it.
 template <class R>
 struct Lanes {
     R *partial;
@@ -13,7 +14,7 @@ struct Lanes {
           lane(threadIdx.x & (lanes - 1)),
           row(threadIdx.x >> (z.log_pairs + 1)),
           rows(blockDim.x >> (z.log_pairs + 1)) {}
-    // The sum over the threads of a lane, for each of them.
+    // The sum over the threads of a lane; every thread of the lane receives it.
     __device__ R sum(R x) const {
         partial[threadIdx.x] = x;
         __syncthreads();
@@ -24,7 +25,7 @@ struct Lanes {
     }
 };
 
-// One element of a synapse.
+// One kernel element of a synapse.
 template <class R>
 struct Element {
     R weight, delay, width, by_sigma;
@@ -34,7 +35,7 @@ struct Element {
     }
 };
 
-// The spectra [bin][synapse] of the kernels of synapses first to first + synapses.
+// The kernel spectra [bin][synapse] of synapses first to first + synapses.
 template <class R>
 __device__ void taps_to_spectrum(const Taps<R> &a) {
     Columns<R> z(a);
@@ -58,7 +59,7 @@ __device__ void taps_to_spectrum(const Taps<R> &a) {
 }
 EXPORT_BARRIERS(taps_to_spectrum, Taps, 256)
 
-// The gradients of a synapse's elements from the kernels' gradient; core's `gather`.
+// The gradients of a synapse's elements from the kernel's gradient; see `gather` of polychron-core.
 template <class R, class At, class Sum>
 __device__ inline void gather(const Taps<R> &a, Wide place, unsigned row, unsigned rows, bool writes, At upstream, Sum sum) {
     Element<R> e(a, place);
@@ -101,7 +102,7 @@ __device__ void taps_from_spectrum(const Taps<R> &a) {
 }
 EXPORT_BARRIERS(taps_from_spectrum, Taps, 256)
 
-// The kernels themselves, [synapse][taps], a thread a synapse.
+// The dense kernels [synapse][taps]; one thread per synapse.
 template <class R>
 __device__ void taps_to_dense(const Taps<R> &a) {
     for (Wide s = thread_index(); s < a.synapses; s += thread_count()) {

@@ -1,4 +1,4 @@
-// core's delay kernels: one tap of a bump of a width around a delay, with its derivatives.
+// The delay kernels of polychron-core: one tap of a bump around a delay, with its derivatives.
 #pragma once
 #include "../kernel.h"
 
@@ -25,7 +25,7 @@ __device__ inline R width_of(unsigned kernel, R sigma, R &by_sigma) {
     return size > flat ? flat : size + R(1);
 }
 
-// The tap at which a discrete kernel has its weight.
+// The tap that holds the weight of a discrete kernel.
 template <class R>
 __device__ inline unsigned rounded(R delay, unsigned taps) {
     R last = R(taps - 1);
@@ -48,7 +48,7 @@ __device__ inline Bump<R> bump(unsigned kernel, unsigned j, R delay, R width, un
     return {R(0), R(0), R(0)};
 }
 
-// 1 / (the sum of a kernel's taps + 1e-7); a discrete tap is its weight exactly.
+// 1 / (the sum of a kernel's taps + 1e-7). A discrete tap is exactly its weight.
 template <class R>
 __device__ inline R scale_of(unsigned kernel, R mass) {
     return kernel == DISCRETE ? R(1) : R(1) / (mass + R(1e-7));

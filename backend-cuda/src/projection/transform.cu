@@ -1,6 +1,6 @@
 #include "fourier.h"
 
-// Sequences [steps][columns] to spectra [bin][columns]; a block takes twice its pairs of columns.
+// Sequences [steps][columns] to spectra [bin][columns]; a block transforms two columns per pair.
 template <class R>
 __device__ void sequence_to_spectrum(const ToSpectrum<R> &a) {
     Columns<R> z(a);
@@ -17,7 +17,7 @@ __device__ void sequence_to_spectrum(const ToSpectrum<R> &a) {
 }
 EXPORT_BARRIERS(sequence_to_spectrum, ToSpectrum, 256)
 
-// And back, for the first `steps` steps.
+// Spectra [bin][columns] to the first `steps` steps of sequences [steps][columns].
 template <class R>
 __device__ void spectrum_to_sequence(const ToSequence<R> &a) {
     Columns<R> z(a);

@@ -2,10 +2,10 @@
 
 enum { SUM, MEAN, MAX, SPIKE_COUNT };
 
-// Steps whose loads are under way together.
+// Steps loaded together.
 constexpr unsigned AT_ONCE = 8;
 
-// The membrane [steps][C] of the block's sample, a thread a class.
+// The membrane [steps][C] of the block's sample; one thread per class.
 template <class R>
 __device__ inline void integrate(const Readout<R> &a, R *v, unsigned b, unsigned steps) {
     for (unsigned c = threadIdx.x; c < a.classes; c += blockDim.x) {
@@ -48,7 +48,7 @@ __device__ inline R score(const Readout<R> &a, const R *v, unsigned c, unsigned 
     return a.loss == MEAN ? score / R(steps) : score;
 }
 
-// The cross entropy of a sample; d receives its gradient by the scores over the batch.
+// The cross entropy of a sample; d receives its gradient by the scores, divided by the batch size.
 template <class R>
 __device__ inline R cross_entropy(const R *scores, const R *target, R *d, unsigned classes, unsigned batch) {
     R top = scores[0], all = R(0), mass = R(0), loss = R(0);
@@ -64,7 +64,7 @@ __device__ inline R cross_entropy(const R *scores, const R *target, R *d, unsign
     return loss;
 }
 
-// Puts the gradient by the membrane, [steps][C], in its place.
+// Replaces the membrane [steps][C] by its gradient.
 template <class R>
 __device__ inline void by_membrane(const Readout<R> &a, R *v, const R *d, unsigned steps) {
     if (a.loss == SUM) {
@@ -109,7 +109,7 @@ __device__ inline void back_through_time(const Readout<R> &a, const R *d_v, unsi
     }
 }
 
-// A block a sample.
+// One block per sample.
 template <class R>
 __device__ void readout(const Readout<R> &a) {
     R *d = (R *)shared_memory();

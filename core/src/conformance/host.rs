@@ -1,8 +1,9 @@
-//! The host's side of a problem: draws, transfers, comparisons.
+//! The host side of a problem: draws, transfers, comparisons.
 
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Worst};
 use crate::backend::{View, ViewMut};
+use crate::gradcheck::largest;
 use crate::num::Real;
 use crate::reference::Reference;
 use crate::rng::Rng;
@@ -13,7 +14,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ops::Range;
 
-/// Something to compute, on any backend, from inputs that are exact in its numbers.
+/// A computation on any backend, with inputs that its number type represents exactly.
 pub(super) trait Problem {
     fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure>;
 }
@@ -33,7 +34,7 @@ impl Output {
     }
 }
 
-/// Holds a backend against the reference in `f64`, and against itself on a second call.
+/// Compares a backend with the reference in `f64`, and with itself on a second call.
 pub(super) fn agree<R: Real, B: Conforming<R>>(
     backend: &B,
     report: &mut Report,
@@ -67,7 +68,8 @@ pub(super) fn compare<R: Real>(
     Ok(())
 }
 
-/// The largest difference, relative to `scale` where that is not 0; infinite where a value is not finite or missing.
+/// The largest difference, relative to `scale` unless it is 0; infinite if a value is missing or not
+/// finite.
 pub(super) fn error(found: &[f64], expected: &[f64], scale: f64) -> f64 {
     if found.len() != expected.len() || found.iter().any(|x| !x.is_finite()) {
         return f64::INFINITY;
@@ -76,33 +78,25 @@ pub(super) fn error(found: &[f64], expected: &[f64], scale: f64) -> f64 {
     if scale > 0.0 { worst / scale } else { worst }
 }
 
-pub(super) fn largest(values: &[f64]) -> f64 {
-    values.iter().map(|x| x.abs()).fold(0.0, f64::max)
-}
-
 pub(super) fn same_bits(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
 
-pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// Draws numbers that `R` holds exactly.
+/// Draws numbers that `R` represents exactly.
 pub(super) struct Draw<R> {
     rng: Rng,
-    place: u64,
+    index: u64,
     real: PhantomData<R>,
 }
 
 impl<R: Real> Draw<R> {
     pub(super) fn new(problem: u64) -> Self {
-        Self { rng: Rng::new(20, problem), place: 0, real: PhantomData }
+        Self { rng: Rng::new(20, problem), index: 0, real: PhantomData }
     }
 
     pub(super) fn unit(&mut self) -> f64 {
-        self.place += 1;
-        self.rng.uniform_f64(self.place)
+        self.index += 1;
+        self.rng.uniform_f64(self.index)
     }
 
     pub(super) fn uniform(&mut self, len: usize, low: f64, high: f64) -> Vec<f64> {
@@ -121,7 +115,7 @@ impl<R: Real> Draw<R> {
     }
 }
 
-/// A view inside a larger buffer, whose rest is NaN and must stay so.
+/// A view inside a larger buffer, whose other values are NaN and must not change.
 pub(super) struct Part<B> {
     pub(super) buffer: B,
     pub(super) range: Range<usize>,
@@ -212,7 +206,7 @@ impl<'a, Q: Real, B: Conforming<Q>> Host<'a, Q, B> {
         Ok(values.into_iter().map(Real::as_f64).collect())
     }
 
-    /// The values inside, after a look at the rest of the buffer.
+    /// The values of the view, after a check that the rest of the buffer has not changed.
     pub(super) fn read_part(&self, part: &Part<B::Buffer>) -> Result<Vec<f64>, Failure> {
         let mut values = self.read(&part.buffer, part.range.end + AFTER)?;
         let after = values.split_off(part.range.end);

@@ -17,26 +17,28 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Spikes and tape are the reference's and those of the same backend's parts, with and without norm.
+/// Spikes and tape equal those of the reference, and those that the backend's single stages compute,
+/// with and without norm.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn layer_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     every_case::<R, B>(backend, false)
 }
 
-/// Gradients are the reference's and those of the same backend's parts, whether or not the input's is asked for.
+/// Gradients equal those of the reference, and those that the backend's single stages compute, with and
+/// without the gradient of the input.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn layer_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     every_case::<R, B>(backend, true)
 }
 
-/// Through one-tap kernels a strong synapse makes its target spike exactly its delay after its source.
+/// With one-tap kernels, a strong synapse makes its target spike exactly one delay after its source.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn spikes_cross_a_layer_at_their_delay<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for kernel in [AnyKernel::Max, AnyKernel::Discrete] {
@@ -68,17 +70,17 @@ fn every_case<R: Real, B: Conforming<R>>(backend: &B, backward: bool) -> Verdict
         let whole = Whole { case, backward };
         agree(backend, &mut report, &case.name, &whole)?;
         let parts = Parts { case, backward }.run::<R, B>(backend)?;
-        let name = format!("against the parts, {}", case.name);
+        let name = format!("against the single stages, {}", case.name);
         compare::<R>(&mut report, &name, &whole.run::<R, B>(backend)?, &parts)?;
     }
     Ok(report)
 }
 
-/// What a layer has and is asked for.
+/// The optional parts and results of a layer.
 #[derive(Clone, Copy, Default)]
 struct Plan {
     norm: bool,
-    /// Whether the running statistics normalise.
+    /// Whether the norm uses the running statistics.
     running: bool,
     mask: bool,
     lengths: bool,
@@ -191,7 +193,7 @@ impl<Q: Real, B, S> Inputs<Q, B, S> {
     }
 }
 
-/// The statistics that normalise. The running ones are not among the [`Inputs`], since they change.
+/// The statistics of the norm. The running statistics change, so they are not in [`Inputs`].
 fn mode<'a, B>(plan: Plan, running: &'a mut Part<B>) -> NormMode<'a, B> {
     if plan.norm && !plan.running {
         NormMode::Batch { running: running.view_mut() }
@@ -200,7 +202,7 @@ fn mode<'a, B>(plan: Plan, running: &'a mut Part<B>) -> NormMode<'a, B> {
     }
 }
 
-/// Buffers of NaN for a layer's gradients.
+/// Buffers of NaN for the gradients of a layer.
 struct Gradients<B, S> {
     projection: [Part<B>; 3],
     norm: Part<B>,
@@ -234,7 +236,7 @@ impl<B, S> Gradients<B, S> {
         let [weights, delays, sigma] = &self.projection;
         let stage = Stage::LayerBackward;
         let read = [host.read_part(weights)?, host.read_part(delays)?, host.read_part(sigma)?];
-        let floor = super::host::largest(&read[0]);
+        let floor = crate::gradcheck::largest(&read[0]);
         let mut outputs = case.projection.outputs(stage, read);
         let neuron = Output::new(stage, "d_neuron", host.read_part(&self.neuron)?);
         outputs.push(Output { floor, ..neuron });
@@ -248,7 +250,7 @@ impl<B, S> Gradients<B, S> {
     }
 }
 
-/// What a forward pass leaves behind, in the order that both problems keep.
+/// The results of a forward pass, in the same order for both problems.
 fn forward_outputs<Q: Real, B: Conforming<Q>>(
     case: &Case,
     host: &Host<'_, Q, B>,
@@ -308,7 +310,7 @@ impl Problem for Whole<'_> {
     }
 }
 
-/// The same from the parts of the boundary.
+/// The same layer, computed by the single stages of the backend.
 struct Parts<'a> {
     case: &'a Case,
     backward: bool,
@@ -355,7 +357,7 @@ impl Problem for Parts<'_> {
     }
 }
 
-/// How near the reference's neurons come to where a rounding error would matter.
+/// The least distance of an excess from 0 or a kink, in the reference.
 fn clearance(case: &Case) -> Result<f64, Failure> {
     let host = Host::<f64, Reference>::new(&Reference);
     let outputs = Parts { case, backward: false }.run::<f64, Reference>(&Reference)?;
@@ -384,14 +386,14 @@ fn cases<R: Real>() -> Result<Vec<Case>, Failure> {
         Plan { norm: true, running: true, lengths: true, ..Plan::default() },
         Plan { mask: true, lengths: true, ..Plan::default() },
     ];
-    // Places in the list of neurons: the paper's LIF, one with a soft reset, PLIF, CuBa-LIF, adLIF.
     let neurons = [
-        (0, Mode::Step),
-        (3, Mode::Step),
-        (9, Mode::Smooth),
-        (15, Mode::Step),
-        (17, Mode::SmoothHeld),
-    ];
+        ("lif, hard, detached", Mode::Step),
+        ("lif, soft", Mode::Step),
+        ("plif, hard, detached", Mode::Smooth),
+        ("cuba, soft", Mode::Step),
+        ("adlif", Mode::SmoothHeld),
+    ]
+    .map(|(name, mode)| (stage::neuron_index(name), mode));
     let kernels = [AnyKernel::Gauss, AnyKernel::Max, AnyKernel::Linear, AnyKernel::Discrete];
     let mut cases = Vec::new();
     for (s, &(synapses, size)) in sizes.iter().enumerate() {
@@ -414,5 +416,5 @@ fn first_clear(drawn: impl Iterator<Item = Case>) -> Result<Case, Failure> {
             return Ok(case);
         }
     }
-    Err(Failure(format!("no layer found that keeps a margin of {MARGIN}")))
+    Err(Failure(format!("no layer found with a margin of {MARGIN}")))
 }

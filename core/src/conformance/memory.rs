@@ -7,10 +7,10 @@ use crate::shape::{Shape, Synapses};
 use alloc::format;
 use alloc::vec;
 
-/// Buffers and sequences, empty ones too, hold zeros, and a sequence knows its shape.
+/// New buffers and sequences hold zeros, also empty ones, and a sequence reports its shape.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn memory_starts_at_zero<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     for len in [0, 1, 5, 1000] {
@@ -26,10 +26,10 @@ pub fn memory_starts_at_zero<R: Real, B: Conforming<R>>(backend: &B) -> Verdict 
     Ok(Report::default())
 }
 
-/// What was uploaded comes back bit for bit, sequences in time-major order.
+/// A download returns the bits of the upload, sequences in time-major order.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn memory_round_trip<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     for (len, seed) in [(1, 1), (37, 2), (4099, 3)] {
@@ -46,10 +46,11 @@ pub fn memory_round_trip<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(Report::default())
 }
 
-/// A number that is not finite is found at either end and in the middle of a buffer, and none where there is none.
+/// `are_finite` finds a NaN or an infinity at both ends and in the middle of a buffer, and nothing in
+/// finite buffers.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn what_is_not_finite_is_found<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     for len in [1, 37, 4099] {
@@ -70,15 +71,15 @@ pub fn what_is_not_finite_is_found<R: Real, B: Conforming<R>>(backend: &B) -> Ve
         }
     }
     if !backend.are_finite(&[(&backend.buffer(0)?, 0)])? || !backend.are_finite(&[])? {
-        return Err(Failure("are_finite finds something where nothing is".into()));
+        return Err(Failure("are_finite is false for no numbers".into()));
     }
     Ok(Report::default())
 }
 
-/// After an upload or an operation has replaced a block's values, nothing remembers the old ones.
+/// Operations use the current values of a block after an upload or an operation has replaced them.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn new_values_replace_old<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let synapses = Synapses { padding: 0, ..Synapses::new(4, 4, 5) };
@@ -106,6 +107,6 @@ pub fn new_values_replace_old<R: Real, B: Conforming<R>>(backend: &B) -> Verdict
     if same_bits(&found, &host.read_sequence(&z)?) {
         Ok(Report::default())
     } else {
-        Err(Failure("a projection still sees values that were replaced".into()))
+        Err(Failure("a projection uses values that were replaced".into()))
     }
 }

@@ -1,18 +1,45 @@
-//! The laws that every backend has to keep, as one macro: [`conformance!`](crate::conformance!).
+//! Laws that implementations must satisfy, as macros that expand to tests.
 //!
-//! Each law draws small problems, rounds their inputs to the backend's numbers, and holds the backend against
-//! the [`Reference`] in `f64` on the same inputs, or against an identity: adjoint, linearity, causality, the step at
-//! which an impulse arrives. Errors are relative to the largest magnitude in the block; [`tolerance::Stage`] is the table
-//! of what is allowed. In every problem the outputs are full of NaN beforehand, views lie inside a larger buffer whose
-//! rest must stay as it was, inputs must not change, and a second call must give the same bits.
+//! | macro | implementation of | laws |
+//! |---|---|---|
+//! | [`conformance!`](crate::conformance!) | [`Backend`] and its extensions | [`laws`] |
+//! | [`neuron_laws!`](crate::neuron_laws!) | [`Neuron`] | [`models::neuron`] |
+//! | [`delay_kernel_laws!`](crate::delay_kernel_laws!) | [`DelayKernel`] | [`models::delay_kernel`] |
+//! | [`surrogate_laws!`](crate::surrogate_laws!) | [`Surrogate`] | [`models::surrogate`] |
 //!
-//! A law is a function of [`laws`] from a backend to a [`Report`] or a [`Failure`].
+//! # Backends
 //!
+//! A law is a function from a backend to a [`Report`] or a [`Failure`]. It draws small problems,
+//! rounds their inputs to the backend's number type, and compares the backend with the
+//! [`Reference`] in `f64` on the same inputs, or tests an identity: adjoint, linearity, causality,
+//! the step at which an impulse arrives. Errors are relative to the largest magnitude in the block;
+//! [`tolerance::Stage`] is the table of what is allowed. In every problem the outputs are filled
+//! with NaN beforehand, views lie inside a larger buffer whose other values must not change, inputs
+//! must not change, and a second call must return the same bits.
+//!
+//! The CPU backend computes the readout with [`reference::readout`], and both the CPU and the
+//! reference backend compute Adam with [`optim::Adam`]. There the laws `readout`,
+//! `readout_without_targets` and `adam` compare the oracle with itself; golden vectors from PyTorch
+//! test these two operations.
+//!
+//! # Models
+//!
+//! A law of a model takes a `proptest` strategy of models and draws models, states and gradients in
+//! `f64`. A failure reports a minimal case. The random seed is fixed; the environment variables
+//! `PROPTEST_CASES` and `PROPTEST_RNG_SEED` change the number of cases and the seed.
+//!
+//! [`Backend`]: crate::backend::Backend
+//! [`Neuron`]: crate::neuron::Neuron
+//! [`DelayKernel`]: crate::delay::DelayKernel
+//! [`Surrogate`]: crate::surrogate::Surrogate
 //! [`Reference`]: crate::reference::Reference
+//! [`reference::readout`]: crate::reference::readout
+//! [`optim::Adam`]: crate::optim::Adam
 
 mod host;
 mod layer;
 mod memory;
+pub mod models;
 mod neuron;
 mod norm;
 mod optim;
@@ -33,38 +60,50 @@ use alloc::vec::Vec;
 use core::fmt;
 use tolerance::Stage;
 
-/// The laws, one function each.
-pub mod laws {
-    pub use super::layer::{layer_backward, layer_forward, spikes_cross_a_layer_at_their_delay};
-    pub use super::memory::{
-        memory_round_trip, memory_starts_at_zero, new_values_replace_old,
-        what_is_not_finite_is_found,
-    };
-    pub use super::neuron::{
-        neuron_backward, neuron_forward, spikes_come_in_the_step_of_their_charge, surrogates,
-    };
-    pub use super::norm::{norm_apply, norm_backward, norm_forward};
-    pub use super::optim::{adam, dropout};
-    pub use super::projection::{
-        projection_adjoint, projection_backward, projection_forward, projection_is_causal,
-        projection_is_linear, projection_of_an_impulse,
-    };
-    pub use super::readout::{readout, readout_without_targets};
-    pub use super::shapes::{
-        layer_rejects_wrong_sizes, memory_rejects_wrong_sizes, neuron_rejects_wrong_sizes,
-        norm_rejects_wrong_sizes, projection_rejects_wrong_sizes, readout_rejects_wrong_sizes,
+pub use proptest;
+
+/// The table of laws: defines [`laws`] and the macro that lists them for `conformance!`.
+macro_rules! laws {
+    ($d:tt $($module:ident: $($law:ident),+;)+) => {
+        /// The laws of backends, one function each.
+        pub mod laws {
+            $(pub use super::$module::{$($law),+};)+
+        }
+
+        /// Calls `conformance!` with the given tokens, followed by the name of every law.
+        #[doc(hidden)]
+        #[macro_export]
+        macro_rules! __with_every_law {
+            ($d($d head:tt)*) => {
+                $crate::conformance!($d($d head)* $($($law,)+)+);
+            };
+        }
     };
 }
 
-/// A backend with every kernel, neuron and surrogate that configurations can name.
+laws! { $
+    memory: memory_starts_at_zero, memory_round_trip, new_values_replace_old,
+        what_is_not_finite_is_found;
+    projection: projection_forward, projection_backward, projection_adjoint, projection_is_linear,
+        projection_is_causal, projection_of_an_impulse;
+    norm: norm_forward, norm_backward, norm_apply;
+    neuron: neuron_forward, neuron_backward, surrogates, spikes_come_in_the_step_of_their_charge;
+    layer: layer_forward, layer_backward, spikes_cross_a_layer_at_their_delay;
+    readout: readout, readout_without_targets;
+    optim: adam, dropout;
+    shapes: memory_rejects_wrong_sizes, projection_rejects_wrong_sizes, norm_rejects_wrong_sizes,
+        neuron_rejects_wrong_sizes, layer_rejects_wrong_sizes, readout_rejects_wrong_sizes;
+}
+
+/// A backend with every kernel, neuron and surrogate that has a name in configurations.
 pub trait Conforming<R: Real>: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>> {}
 
 impl<R: Real, B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>> Conforming<R> for B {}
 
-/// What a law says of a backend.
+/// The result of a law.
 pub type Verdict = Result<Report, Failure>;
 
-/// A broken law: what was compared, on which problem, and how far it is off; or the backend's own error.
+/// A violated law: the block, the problem and the error; or the error that the backend returned.
 pub struct Failure(String);
 
 impl fmt::Display for Failure {
@@ -85,32 +124,33 @@ impl<E: core::error::Error> From<E> for Failure {
     }
 }
 
-/// The worst error of one block over a law's problems.
+/// The worst error of one block over the problems of a law.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Worst {
-    /// What was compared.
+    /// The operation.
     pub stage: Stage,
     /// The block.
     pub what: &'static str,
     /// The error, relative to the largest magnitude in the reference's block.
     pub error: f64,
-    /// What is allowed.
+    /// The largest error allowed.
     pub tolerance: f64,
 }
 
-/// The worst errors that a law found; its text is a table.
+/// The worst errors that a law found; displays as a table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     rows: Vec<Worst>,
 }
 
 impl Report {
-    /// One row for each block that was compared.
+    /// One row per compared block.
+    #[must_use]
     pub fn rows(&self) -> &[Worst] {
         &self.rows
     }
 
-    /// Keeps the worst error, and fails where it is beyond the tolerance or no number.
+    /// Keeps the worst error. Fails if it exceeds the tolerance or is NaN.
     fn measure(&mut self, worst: Worst, problem: &str) -> Result<(), Failure> {
         let Worst { stage, what, error, tolerance } = worst;
         if error.is_nan() || error > tolerance {
@@ -135,14 +175,14 @@ impl fmt::Display for Report {
     }
 }
 
-/// A backend that may be absent, as [`conformance!`](crate::conformance!) takes after `try`.
+/// An optional backend: the argument of [`conformance!`](crate::conformance!) after `try`.
 pub trait Attempt {
     /// The backend.
     type Backend;
-    /// The backend, or why there is none.
+    /// Returns the backend.
     ///
     /// # Errors
-    /// The reason, for people.
+    /// The reason why there is none.
     fn attempt(self) -> Result<Self::Backend, String>;
 }
 
@@ -160,11 +200,12 @@ impl<B, E: fmt::Display> Attempt for Result<B, E> {
     }
 }
 
-/// A module of tests, `conformance_f32` or `conformance_f64`, that hold a backend to every law of
-/// [`laws`](crate::conformance::laws). The expression is evaluated once a test.
+/// Defines a module of tests, `conformance_f32` or `conformance_f64`: every law of
+/// [`laws`](crate::conformance::laws) for one backend. Each test evaluates the expression once.
 ///
-/// `conformance!(f32, try expression)` takes an `Option` or a `Result` and skips where there is no backend; with
-/// `REQUIRE_DEVICE=1` in the environment that is a failure. `cargo test -- --nocapture` prints the worst errors.
+/// `conformance!(f32, try expression)` takes an `Option` or a `Result`. Without a backend the tests
+/// are skipped, or fail if the environment has `REQUIRE_DEVICE=1`. `cargo test -- --nocapture` prints
+/// the worst errors.
 ///
 /// ```
 /// mod mine {
@@ -190,19 +231,10 @@ macro_rules! conformance {
         mod $module {
             #[allow(unused_imports)]
             use super::*;
-            $crate::conformance!(@tests $real, $backend,
-                memory_starts_at_zero, memory_round_trip, new_values_replace_old, what_is_not_finite_is_found,
-                projection_forward, projection_backward, projection_adjoint, projection_is_linear,
-                projection_is_causal, projection_of_an_impulse,
-                norm_forward, norm_backward, norm_apply,
-                neuron_forward, neuron_backward, surrogates, spikes_come_in_the_step_of_their_charge,
-                layer_forward, layer_backward, spikes_cross_a_layer_at_their_delay,
-                readout, readout_without_targets, adam, dropout,
-                memory_rejects_wrong_sizes, projection_rejects_wrong_sizes, norm_rejects_wrong_sizes,
-                neuron_rejects_wrong_sizes, layer_rejects_wrong_sizes, readout_rejects_wrong_sizes);
+            $crate::__with_every_law!(@tests $real, ($backend),);
         }
     };
-    (@tests $real:ty, $backend:expr, $($law:ident),*) => {
+    (@tests $real:ty, ($backend:expr), $($law:ident,)*) => {
         $(#[test]
         fn $law() {
             match $crate::conformance::Attempt::attempt($backend) {

@@ -1,7 +1,8 @@
-use super::host::{Draw, Host, Output, Problem, agree, error, largest};
-use super::stage::{ATAN, MARGIN, MODES, Mode, Pick, StageCase, neurons};
+use super::host::{Draw, Host, Output, Problem, agree, error};
+use super::stage::{ATAN, MARGIN, MODES, Mode, Pick, StageCase, neuron_index, neurons};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict, Worst};
+use crate::gradcheck::largest;
 use crate::num::Real;
 use crate::shape::Shape;
 use crate::surrogate::{AnySurrogate, Surrogate};
@@ -14,10 +15,11 @@ const SHAPE: Shape = Shape::new(12, 3, 5);
 const LARGER: Shape = Shape::new(37, 2, 67);
 const SINGLE: Shape = Shape::new(1, 1, 1);
 
-/// Spikes are the reference's for every neuron and way of firing, with and without mask and lengths.
+/// Spikes equal those of the reference, for every neuron and firing mode, with and without mask and
+/// lengths.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn neuron_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in neuron_cases::<R>()? {
@@ -26,10 +28,10 @@ pub fn neuron_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// The gradients of input and raw parameters are the reference's.
+/// The gradients of input and raw parameters equal those of the reference.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn neuron_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in neuron_cases::<R>()? {
@@ -38,15 +40,17 @@ pub fn neuron_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// Primitive and derivative of every surrogate, in the output, in the gradient and in a reset that is not detached, are the reference's.
+/// Primitive and derivative of every surrogate equal those of the reference: in the output, in the
+/// gradient, and in a reset that is not detached.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn surrogates<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for (&name, seed) in AnySurrogate::<f64>::NAMES.iter().zip(500..) {
         for mode in MODES {
-            let case = Case::draw::<R>(seed, SOFT, (name, &[]), mode, SHAPE, true)?;
+            let case =
+                Case::draw::<R>(seed, neuron_index("lif, soft"), (name, &[]), mode, SHAPE, true)?;
             agree(backend, &mut report, &case.name, &Forward(&case))?;
             agree(backend, &mut report, &case.name, &Backward(&case))?;
         }
@@ -54,15 +58,15 @@ pub fn surrogates<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// A neuron spikes in the very step whose input lifts it to the threshold or above, starts anew from the reset, and the gradient goes to that step and
-/// those before it.
+/// A neuron spikes in the step whose input takes it to the threshold or above, and restarts from its
+/// reset. Gradients reach that step and earlier steps only.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn spikes_come_in_the_step_of_their_charge<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     let mut case = Case::draw::<R>(0, 0, ATAN, Mode::Step, Shape::new(8, 1, 1), false)?;
-    // With rate 1/4 the charged membranes are 0.5, 0.875, 1.0: a spike at t = 2 exactly at threshold, then from 0 again.
+    // With a rate of 1/4 the charged membranes are 0.5, 0.875, 1.0: a spike exactly at the threshold.
     case.x = vec![0.5, 0.5, 0.34375, 0.5, 0.0, 1.5, 0.9375, 0.0];
     let mut found = Forward(&case).run::<R, B>(backend)?;
     let spikes = [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
@@ -73,7 +77,7 @@ pub fn spikes_come_in_the_step_of_their_charge<R: Real, B: Conforming<R>>(backen
 
     case.d_spikes = vec![0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
     let d_x = Backward(&case).run::<R, B>(backend)?.remove(0).values;
-    // h[4] = 0.375; the detached reset at t = 2 lets nothing through.
+    // h[4] = 0.375; no gradient passes the detached reset at t = 2.
     let slope = AnySurrogate::<f64>::from_name(ATAN.0, ATAN.1)?.derivative(0.375 - 1.0);
     let expected = [0.0, 0.0, 0.0, 0.75 * slope, slope, 0.0, 0.0, 0.0];
     let (stage, what) = (Stage::NeuronBackward, "gradient times");
@@ -81,11 +85,6 @@ pub fn spikes_come_in_the_step_of_their_charge<R: Real, B: Conforming<R>>(backen
     report.measure(Worst { stage, what, error, tolerance: stage.tolerance::<R>() }, &case.name)?;
     Ok(report)
 }
-
-/// LIF with a soft reset that is not detached, in the list of neurons.
-const SOFT: usize = 3;
-/// The adaptive LIF there.
-const ADLIF: usize = 17;
 
 pub(super) struct Case {
     pub(super) name: String,
@@ -95,7 +94,7 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// Draws again until every drive keeps its margin. A plain case has neither mask nor lengths.
+    /// Draws inputs until every excess keeps its margin. Mask and lengths are present if `full`.
     pub(super) fn draw<R: Real>(
         seed: u64,
         neuron: usize,
@@ -118,7 +117,7 @@ impl Case {
                 return Ok(Self { name, stage, x, d_spikes });
             }
         }
-        Err(Failure(format!("no input found that keeps a margin of {MARGIN} ({name})")))
+        Err(Failure(format!("no input found with a margin of {MARGIN} ({name})")))
     }
 }
 
@@ -133,7 +132,7 @@ fn neuron_cases<R: Real>() -> Result<Vec<Case>, Failure> {
         }
         cases.push(Case::draw::<R>(0, neuron, ATAN, Mode::Step, SINGLE, false)?);
     }
-    for neuron in [0, SOFT, ADLIF] {
+    for neuron in ["lif, hard, detached", "lif, soft", "adlif"].map(neuron_index) {
         cases.push(Case::draw::<R>(1, neuron, ATAN, Mode::Step, LARGER, true)?);
     }
     for neuron in 0..neurons::<R>().len() {
@@ -177,7 +176,7 @@ impl Problem for Backward<'_> {
         host.same_sequence(&x, &case.x)?;
         host.same_sequence(&d_spikes, &case.d_spikes)?;
         let d_x = host.read_sequence(&d_x)?;
-        // A parameter's gradient is a sum over the layer, whose terms may cancel.
+        // The gradient of a parameter is a sum over the layer, whose terms may cancel.
         let floor = largest(&d_x);
         let d_params = Output::new(Stage::NeuronBackward, "d_params", host.read_part(&d_params)?);
         Ok(vec![Output::new(Stage::NeuronBackward, "d_x", d_x), Output { floor, ..d_params }])

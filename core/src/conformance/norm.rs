@@ -10,10 +10,11 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Normalised values, saved and running statistics are the reference's, with the batch's and with the running statistics.
+/// Normalised values, saved statistics and running statistics equal those of the reference, in batch mode
+/// and in running mode.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn norm_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
@@ -24,10 +25,10 @@ pub fn norm_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// The gradients of input, gamma and beta are the reference's.
+/// The gradients of input, gamma and beta equal those of the reference.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn norm_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
@@ -36,10 +37,10 @@ pub fn norm_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// Applying the saved statistics again gives the forward pass's values.
+/// The saved statistics reproduce the values of the forward pass.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn norm_apply<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
@@ -115,7 +116,7 @@ fn cases<R: Real>() -> Vec<Case> {
 
 struct Forward<'a> {
     case: &'a Case,
-    /// Whether the batch's statistics normalise.
+    /// Whether the statistics are those of the batch.
     batch: bool,
 }
 

@@ -9,11 +9,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Parameters and moments after several steps are the reference's, for both kinds of decay, with and without bounds; outside
-/// the range nothing changes.
+/// Parameters and moments after several steps equal those of the reference, for both kinds of weight
+/// decay, with and without bounds. Values outside the range do not change.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn adam<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for decoupled in [false, true] {
@@ -34,10 +34,10 @@ pub fn adam<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// The mask is, bit for bit, 0 where `rng.uniform(place) < p` and `1 / (1 - p)` elsewhere.
+/// Value `n` of the mask is 0 if `rng.uniform(n) < p`, else `1 / (1 - p)`, bit for bit.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn dropout<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let rng = Rng::new(11, 3);
@@ -47,7 +47,7 @@ pub fn dropout<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
             let draw = |place| if rng.uniform::<f64>(place) < p { 0.0 } else { keep };
             let mask: Vec<f64> = (0..len).map(draw).collect();
             let found = backend.dropout(rng, p, mask.len())?;
-            let named = |_| Failure(format!("dropout: not the mask of p = {p}, {len} places"));
+            let named = |_| Failure(format!("dropout: not the mask of p = {p}, {len} values"));
             host.same_buffer(&found, &mask).map_err(named)?;
         }
     }
@@ -59,7 +59,7 @@ struct Case {
     l2: f64,
     bounds: Option<(f64, f64)>,
     range: Range<usize>,
-    /// One for each step.
+    /// One block per step.
     gradients: Vec<Vec<f64>>,
     params: Vec<f64>,
 }

@@ -1,8 +1,9 @@
-use super::host::{Draw, Host, Output, Part, Problem, agree, dot, error, largest};
+use super::host::{Draw, Host, Output, Part, Problem, agree, error};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict, Worst};
 use crate::backend::{SynapseGradients, SynapseParams};
 use crate::delay::AnyKernel;
+use crate::gradcheck::{dot, largest};
 use crate::num::Real;
 use crate::shape::{Shape, Synapses};
 use alloc::format;
@@ -10,10 +11,10 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// `y` is the reference's for every kernel, shape, sigma and kind of input.
+/// The output equals that of the reference, for every kernel, shape, sigma and kind of input.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn projection_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
@@ -22,10 +23,10 @@ pub fn projection_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// The gradients of weights, delays, sigma and, where asked for, the input are the reference's.
+/// The gradients of weights, delays, sigma and, if requested, the input equal those of the reference.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn projection_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for (n, case) in cases::<R>().iter().enumerate() {
@@ -34,11 +35,11 @@ pub fn projection_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// `<d_y, y> = <d_x, x> = <d_weights, weights>`: the projection is linear in its input and in its weights, and the backward
-/// pass is its adjoint.
+/// `<d_y, y> = <d_x, x> = <d_weights, weights>`: the projection is linear in its input and in its
+/// weights, and the backward pass is its adjoint.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn projection_adjoint<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
@@ -58,10 +59,11 @@ pub fn projection_adjoint<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// Half of one projection less a quarter of another is the projection with the weights, or of the inputs, so combined.
+/// A linear combination of two projections is the projection with the combined weights, or of the
+/// combined inputs.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn projection_is_linear<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for (mut case, seed) in cases::<R>().into_iter().zip(1000..) {
@@ -92,10 +94,10 @@ pub fn projection_is_linear<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// Input from step `t` on leaves the output before `t` as it is.
+/// A change of the input from step `t` on does not change the output before `t`.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn projection_is_causal<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for mut case in cases::<R>() {
@@ -114,10 +116,11 @@ pub fn projection_is_causal<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// One impulse arrives through one-tap kernels after exactly each synapse's delay, and a gradient goes the same way back.
+/// With one-tap kernels, an impulse arrives after exactly the delay of each synapse, and a gradient
+/// takes the same way back.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn projection_of_an_impulse<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for kernel in [AnyKernel::Max, AnyKernel::Discrete, AnyKernel::Linear] {
@@ -169,7 +172,7 @@ pub fn projection_of_an_impulse<R: Real, B: Conforming<R>>(backend: &B) -> Verdi
     Ok(report)
 }
 
-/// A projection's inputs; parameters and blocks as at the boundary.
+/// The inputs of a projection; parameters and blocks have the layout of the boundary.
 pub(super) struct Case {
     pub(super) name: String,
     pub(super) synapses: Synapses,
@@ -207,9 +210,9 @@ impl Case {
             Some(sigma) => vec![R::of(sigma).as_f64()],
             None => (0..n).map(|e| R::of(mixed[e % 5]).as_f64()).collect(),
         };
-        let Synapses { inputs, outputs, kernel_count: count, taps, padding: tail } = synapses;
+        let Synapses { inputs, outputs, kernel_count: count, taps, padding } = synapses;
         let name = format!(
-            "{}, {inputs} to {outputs}, count {count}, {taps} taps, tail {tail}, {steps} steps, batch {batch}, sigma {:?}, input kind {kind}",
+            "{}, {inputs} to {outputs}, count {count}, {taps} taps, padding {padding}, {steps} steps, batch {batch}, sigma {:?}, input kind {kind}",
             kernel.name(),
             &sigma[..1]
         );
@@ -254,8 +257,8 @@ impl Case {
         host.same_sequence(x, &self.x)
     }
 
-    /// The gradients of the parameters. Where a gradient nearly cancels, in a kernel of one tap say, its error is
-    /// relative to a hundredth of the terms that cancel.
+    /// The gradients of the parameters. The error of a gradient that nearly cancels, as in a kernel of
+    /// one tap, is relative to a hundredth of the terms that cancel.
     pub(super) fn outputs(
         &self,
         stage: Stage,
@@ -297,7 +300,7 @@ impl Problem for Forward<'_> {
     }
 }
 
-/// The second field says whether the input's gradient is asked for.
+/// The second field says whether the gradient of the input is requested.
 struct Backward<'a>(&'a Case, bool);
 
 impl Problem for Backward<'_> {
@@ -333,7 +336,7 @@ impl Problem for Backward<'_> {
     }
 }
 
-/// Every kernel and sigma on small shapes, and one shape larger than a tile of a fast backend.
+/// Every kernel and sigma in small shapes, and one shape that exceeds the tiles of fast backends.
 pub(super) fn cases<R: Real>() -> Vec<Case> {
     let paper = Synapses::new;
     let small = [
@@ -361,7 +364,7 @@ pub(super) fn cases<R: Real>() -> Vec<Case> {
     cases
 }
 
-/// Both ends, whole and half steps first, then anywhere between.
+/// Delays at both ends, at whole and at half steps first, then uniform ones.
 fn delays<R: Real>(draw: &mut Draw<R>, n: usize, taps: usize) -> Vec<f64> {
     let last = (taps - 1) as f64;
     let mut delays = draw.uniform(n, 0.0, last);

@@ -11,10 +11,11 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Scores, loss and gradient are the reference's for every loss, with and without lengths; of equal maxima the first counts.
+/// Scores, loss and gradient equal those of the reference, for every loss, with and without lengths. Of
+/// several equal maxima the first one receives the gradient.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn readout<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
@@ -34,10 +35,10 @@ pub fn readout<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// Without targets the scores are the same, the loss is 0 and the gradient is not touched.
+/// Without targets the scores are the same, the loss is 0 and the gradient does not change.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn readout_without_targets<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
@@ -80,7 +81,7 @@ fn cases<R: Real>() -> Vec<Case> {
                 let mut draw = Draw::<R>::new(5000 + cases.len() as u64);
                 let mut x = draw.uniform(shape.len(), -1.0, 1.0);
                 if rate == 1.0 {
-                    // The membrane is the input: on a grid, so that maxima tie exactly.
+                    // The membrane is the input. A grid makes maxima tie exactly.
                     x.iter_mut().for_each(|x| *x = R::of(*x * 2.0).round_even().as_f64() / 2.0);
                 }
                 let mut targets = draw.uniform(shape.batch * shape.width, 0.0, 1.0);
@@ -103,7 +104,7 @@ fn cases<R: Real>() -> Vec<Case> {
     cases
 }
 
-/// One class for every other sample, a spread over all for the rest.
+/// One class for even samples, a distribution over all classes for odd ones.
 fn distribution<R: Real>(row: &mut [f64], b: usize) {
     let (sum, classes) = (row.iter().sum::<f64>(), row.len());
     for (c, y) in row.iter_mut().enumerate() {
@@ -115,7 +116,7 @@ fn distribution<R: Real>(row: &mut [f64], b: usize) {
 struct Readout<'a> {
     case: &'a Case,
     targets: bool,
-    /// Whether the gradient is asked for.
+    /// Whether the gradient is requested.
     asked: bool,
 }
 
@@ -140,7 +141,7 @@ impl Problem for Readout<'_> {
         if self.targets && self.asked {
             outputs.push(Output::new(Stage::ReadoutBackward, "d_x", d_x));
         } else if !d_x.iter().all(|d| d.is_nan()) {
-            return Err(Failure("readout: touched a gradient that it has not computed".into()));
+            return Err(Failure("readout: touched a gradient without targets or a request".into()));
         }
         Ok(outputs)
     }

@@ -15,10 +15,10 @@ use crate::surrogate::{AnySurrogate, Atan};
 use alloc::format;
 use alloc::vec;
 
-/// Copies of the wrong size are errors that change nothing on either side.
+/// Copies of the wrong size and sequences whose size overflows are errors, and change nothing.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn memory_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let (shape, values) = (Shape::new(3, 2, 2), [0.5; 12]);
@@ -35,20 +35,24 @@ pub fn memory_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Ver
     }
     host.same_buffer(&buffer, &values)?;
     host.same_sequence(&sequence, &values)?;
+    for shape in [Shape::new(usize::MAX, 2, 2), Shape::new(2, 2, usize::MAX)] {
+        rejected("sequence", backend.sequence(shape))?;
+    }
     Ok(Report::default())
 }
 
 const SYNAPSES: Synapses = Synapses { inputs: 3, outputs: 4, kernel_count: 2, taps: 5, padding: 2 };
 const X: Shape = Shape::new(6, 2, 3);
 const Y: Shape = Shape::new(8, 2, 4);
-/// Y with something wrong.
+/// Shapes that differ from Y in one dimension.
 const NOT_Y: [Shape; 3] = [Shape::new(7, 2, 4), Shape::new(8, 3, 4), Shape::new(8, 2, 5)];
 const N: usize = 24;
 
-/// Wrong sizes of parameters, gradients, input or output, and views beyond their buffers, are errors.
+/// Wrong sizes of parameters, gradients, input or output, views beyond their buffers, and dimensions
+/// whose products overflow are errors.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let forward = |sizes: [usize; 3], x: Shape, y: Shape| -> Result<(), Failure> {
@@ -108,13 +112,24 @@ pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) ->
         rejected("project_backward, input", backward(right, right, x, Y, X))?;
         rejected("project_backward, input's gradient", backward(right, right, X, Y, x))?;
     }
+    for overflowing in [
+        Synapses { taps: usize::MAX, ..SYNAPSES },
+        Synapses { kernel_count: usize::MAX, ..SYNAPSES },
+        Synapses { padding: usize::MAX, ..SYNAPSES },
+    ] {
+        let [w, d, s] = zero_parts(&host, right)?;
+        let params = SynapseParams { weights: w.view(), delays: d.view(), sigma: s.view() };
+        let (x, mut y) = (backend.sequence(X)?, backend.sequence(Y)?);
+        let result = backend.project(&overflowing, &AnyKernel::Gauss, params, &x, &mut y);
+        rejected("project, dimensions", result)?;
+    }
     Ok(Report::default())
 }
 
 /// Wrong sizes of parameters, statistics, input or output are errors.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn norm_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let (norm, valid) = (BatchNorm::default(), ValidSteps::default());
@@ -166,7 +181,7 @@ pub fn norm_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdi
 /// Wrong sizes of parameters, mask, recorded spikes, input or output are errors.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let neuron = AnyNeuron::CubaLif(CubaLif::new(Lif::new(R::of(2.0)), R::of(2.0)));
@@ -221,7 +236,7 @@ pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Ver
 /// Wrong sizes of input, output, tape, parameters or gradients are errors.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn layer_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let neuron = AnyNeuron::CubaLif(CubaLif::new(Lif::new(R::of(2.0)), R::of(2.0)));
@@ -291,10 +306,10 @@ pub fn layer_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verd
     Ok(Report::default())
 }
 
-/// Wrong sizes in the readout and in the optimizer are errors, and an optimizer step that is rejected changes nothing.
+/// Wrong sizes in the readout and in the optimizer are errors. A rejected optimizer step changes nothing.
 ///
 /// # Errors
-/// [`Failure`] where the backend breaks it.
+/// [`Failure`] if the backend violates the law.
 pub fn readout_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let run = |[scores, targets]: [usize; 2], d_x: Shape| -> Result<R, Failure> {
@@ -333,12 +348,12 @@ pub fn readout_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Ve
 
 fn rejected<T, E>(what: &str, result: Result<T, E>) -> Result<(), Failure> {
     match result {
-        Ok(_) => Err(Failure(format!("{what}: a wrong size is no error"))),
+        Ok(_) => Err(Failure(format!("{what}: accepted a wrong size"))),
         Err(_) => Ok(()),
     }
 }
 
-/// Added to a length: a view of that length that reaches beyond its buffer.
+/// Added to a length, it requests a view that exceeds its buffer.
 const BEYOND: usize = 1 << 20;
 
 fn zero_part<R: Real, B: Conforming<R>>(

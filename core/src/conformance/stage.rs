@@ -1,4 +1,4 @@
-//! Neuron stages to compute with, and how far their membranes keep from where a rounding error would matter.
+//! Neuron stages, and the distance of their membranes from points where rounding errors matter.
 
 use super::host::{Draw, Host, Part};
 use super::{Conforming, Failure};
@@ -14,7 +14,7 @@ use crate::surrogate::{AnySurrogate, Surrogate, step};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Drives keep this far from the threshold and from the surrogate's kinks, in units of the membrane.
+/// The least distance of an excess from 0 and from the surrogate's kinks, in units of the membrane.
 pub(super) const MARGIN: f64 = 1e-4;
 
 /// [`Firing`] without the recorded spikes.
@@ -28,7 +28,7 @@ pub(super) enum Mode {
 
 pub(super) const MODES: [Mode; 4] = [Mode::Step, Mode::Smooth, Mode::SmoothHeld, Mode::Frozen];
 
-/// The neurons of the suite. All configured numbers are exact in `f32`.
+/// The neurons of the suite, with their names. All configured numbers are exact in `f32`.
 pub(super) fn neurons<R: Real>() -> Vec<(&'static str, AnyNeuron<R>)> {
     let (r, one) = (R::of, R::one());
     let (hard, offset) = (Reset::Hard(R::zero()), Reset::Hard(r(-0.25)));
@@ -63,6 +63,12 @@ pub(super) fn neurons<R: Real>() -> Vec<(&'static str, AnyNeuron<R>)> {
     ]
 }
 
+/// The index of a neuron in [`neurons`].
+pub(super) fn neuron_index(name: &str) -> usize {
+    let found = neurons::<f64>().iter().position(|(n, _)| *n == name);
+    found.unwrap_or_else(|| panic!("the suite has no neuron {name:?}"))
+}
+
 /// A surrogate's name and its parameters.
 pub(super) type Pick = (&'static str, &'static [(&'static str, f64)]);
 
@@ -71,7 +77,7 @@ pub(super) const ATAN: Pick = ("atan", &[("alpha", 5.0)]);
 
 /// A neuron stage's configuration and inputs.
 pub(super) struct StageCase {
-    /// Place in [`neurons`].
+    /// Index in [`neurons`].
     pub(super) neuron: usize,
     pub(super) surrogate: Pick,
     pub(super) mode: Mode,
@@ -84,7 +90,7 @@ pub(super) struct StageCase {
 }
 
 impl StageCase {
-    /// With parameters other than the configured ones, a mask and lengths.
+    /// A case with a dropout mask, lengths, and parameters near the configured ones.
     pub(super) fn draw<R: Real>(
         draw: &mut Draw<R>,
         neuron: usize,
@@ -140,7 +146,7 @@ impl StageCase {
         }
     }
 
-    /// How near the drives for input `x` come to the threshold or to a kink of the surrogate.
+    /// The least distance of an excess from 0 or from a kink of the surrogate, for input `x`.
     pub(super) fn clearance(&self, x: &[f64]) -> Result<f64, Failure> {
         let stage = self.upload(&Host::<f64, _>::new(&Reference))?;
         Ok(stage.neuron.visit(Clearance { case: self, surrogate: &stage.surrogate, x }))
@@ -203,12 +209,12 @@ impl NeuronVisitor<f64> for Clearance<'_> {
                 let charged = neuron.charge(state, self.x[at]);
                 let u = neuron.excess(charged);
                 nearest = edges.clone().map(|edge| (u - edge).abs()).fold(nearest, f64::min);
-                let resets = match case.mode {
+                let reset_spike = match case.mode {
                     Mode::Step => step(u),
                     Mode::Smooth => self.surrogate.primitive(u),
                     Mode::SmoothHeld | Mode::Frozen => case.held[at],
                 };
-                state = neuron.reset(charged, resets);
+                state = neuron.reset(charged, reset_spike);
             }
         }
         nearest

@@ -1,36 +1,36 @@
-//! How far a backend may be from the reference, in one table.
+//! The allowed errors of a backend against the reference, in one table.
 
 use crate::num::Real;
 
-/// What is compared.
+/// The operation that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The delayed projection's output.
+    /// The output of the delayed projection.
     Projection,
-    /// Its gradients.
+    /// The gradients of the delayed projection.
     ProjectionBackward,
     /// Normalised values and statistics.
     Norm,
-    /// The normalisation's gradients.
+    /// The gradients of the normalisation.
     NormBackward,
-    /// Spikes, or the smooth primitive in their place.
+    /// Spikes, or the smooth primitive instead.
     Neuron,
     /// Backpropagation through time.
     NeuronBackward,
-    /// A whole layer's spikes and tape.
+    /// Spikes and tape of a whole layer.
     Layer,
-    /// A whole layer's gradients.
+    /// The gradients of a whole layer.
     LayerBackward,
     /// Scores and loss.
     Readout,
-    /// The loss's gradient.
+    /// The gradient of the loss.
     ReadoutBackward,
     /// Parameters and moments after optimizer steps.
     Adam,
 }
 
 impl Stage {
-    /// Name and largest error in `f32` and `f64`.
+    /// Name, and largest errors in `f32` and `f64`.
     const fn row(self) -> (&'static str, f64, f64) {
         match self {
             Self::Projection => ("projection", 5e-6, 1e-12),
@@ -47,12 +47,14 @@ impl Stage {
         }
     }
 
-    /// The name that reports use.
+    /// The name in reports.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         self.row().0
     }
 
     /// The largest error allowed, relative to the largest magnitude in the block.
+    #[must_use]
     pub fn tolerance<R: Real>(self) -> f64 {
         let (_, single, double) = self.row();
         if R::BYTES == 4 { single } else { double }

@@ -4,37 +4,39 @@ use crate::num::Real;
 /// A Gaussian of standard deviation `s = |sigma| + 0.27` steps: the paper's training kernel
 /// (`gauss` of the DCLS packages).
 ///
-/// `g = exp(-u^2 / 2 s^2)`, and 0 where that is below 1e-30: smaller taps would make subnormal products, which processors
-/// compute a hundred times slower.
+/// `g = exp(-u^2 / 2 s^2)`. Values below 1e-30 become 0: their products would be subnormal, which
+/// processors compute a hundred times slower.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauss;
 
 /// A triangle of half width `s = |sigma| + 1` steps (`max` of the DCLS packages).
 ///
-/// `g = max(0, s - |u|)`; with sigma 0 and a whole delay it is one tap, whose delay has no gradient. From a sigma of 2^60 on,
-/// where all taps are equal, the width stays.
+/// `g = max(0, s - |u|)`. With sigma 0 and a whole delay the kernel is a single tap, and the gradient
+/// by the delay is 0. The width of sigmas above 2^60, whose taps are all equal, is 2^60.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Max;
 
-/// Linear interpolation between two taps (DCLS version 1); sigma is not used.
+/// Linear interpolation between two taps (DCLS version 1). Sigma is not used.
 ///
-/// `g = max(0, 1 - |u|)`; the gradient of a whole delay is 0, so one that is clamped to an end stays there.
+/// `g = max(0, 1 - |u|)`. The gradient by a whole delay is 0, so a delay that is clamped to an end
+/// stays there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Linear;
 
-/// One tap of exactly the weight at the rounded delay: what is evaluated and put in firmware. The delay
-/// has no gradient.
+/// One tap of exactly the weight at the rounded delay, as evaluation and firmware use it. The gradient
+/// by the delay is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Discrete;
 
 /// -ln(1e-30).
 const NEGLIGIBLE: f64 = 69.07755278982137;
 
-/// A sigma of [`Max`] whose triangle is flat even in `f64`, while sums of heights times gradients are far from overflow in
-/// `f32`: 2^60.
+/// A sigma of [`Max`] at which the triangle is flat even in `f64`, and sums of heights times gradients
+/// are far from overflow in `f32`.
 const FLAT: f64 = (1u64 << 60) as f64;
 
-/// A tap counts down to this share of the rounding of the largest: derivatives weigh far taps more.
+/// Taps below this fraction of the rounding of the largest are negligible, also in derivatives, whose
+/// weights grow with the distance.
 const MARGIN: f64 = 1.0 / 256.0;
 
 #[inline]
@@ -64,7 +66,8 @@ impl<R: Real> DelayKernel<R> for Gauss {
         Tap { value, d_delay: slope, d_width: slope * z }
     }
 
-    /// Where the bump falls below the rounding of 1, with a margin for derivatives and for delays between two taps.
+    /// The distance at which the bump falls below the rounding of 1, with a margin for derivatives and
+    /// for delays between two taps.
     fn reach(&self, width: R) -> R {
         width * (R::of(-2.0) * (R::epsilon() * R::of(MARGIN)).ln()).sqrt()
     }
@@ -169,7 +172,7 @@ impl<R: Real> DelayKernel<R> for Discrete {
     }
 }
 
-/// A delay kernel chosen at run time, by a configuration file say.
+/// A delay kernel chosen at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnyKernel {
     /// [`Gauss`]
@@ -183,7 +186,7 @@ pub enum AnyKernel {
 }
 
 impl AnyKernel {
-    /// Every kernel with the name that configurations use.
+    /// Every kernel with its name in configurations.
     pub const ALL: [(&'static str, Self); 4] = [
         ("gauss", Self::Gauss),
         ("max", Self::Max),
@@ -191,15 +194,15 @@ impl AnyKernel {
         ("discrete", Self::Discrete),
     ];
 
-    /// The kernel of a name; `None` for an unknown one.
-    ///
-    /// `triangle` means [`AnyKernel::Linear`].
+    /// The kernel of a name; `None` if the name is unknown. `triangle` is an alias of `linear`.
+    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let name = if name == "triangle" { "linear" } else { name };
         Self::ALL.iter().find(|(n, _)| *n == name).map(|&(_, kernel)| kernel)
     }
 
-    /// The name that [`AnyKernel::from_name`] takes.
+    /// The name in [`AnyKernel::ALL`].
+    #[must_use]
     pub fn name(&self) -> &'static str {
         Self::ALL.iter().find(|(_, kernel)| kernel == self).map_or("", |(name, _)| name)
     }

@@ -1,17 +1,17 @@
-//! Delay kernels: how one weight at one delay spreads over the taps of a dense kernel.
+//! Delay kernels: how a weight at a delay spreads over the taps of a dense kernel.
 //!
-//! A synapse delays by `d` steps, `0 <= d <= K - 1`; tap `j` of its dense kernel delays by `j` steps:
+//! A synapse delays by `d` steps, `0 <= d <= K - 1`. Tap `j` of its dense kernel delays by `j` steps.
 //!
 //! ```text
-//! g_j      = g(j - d, s)                       the kernel's bump of width s around the delay
+//! g_j      = g(j - d, s)                       a bump of width s around the delay
 //! X_j      = g_j / (sum_j g_j + 1e-7)
 //! kernel_j = sum over the synapse's elements of w X_j
 //! y[t]     = sum_j kernel_j x[t - j]
 //! ```
 //!
-//! The DCLS packages count positions from the other end: their position `P`, relative to the centre
-//! of a kernel of K taps, is the delay `(K - 1) - K / 2 - P` (integer division), and
-//! their tap `k` is tap `K - 1 - k` here.
+//! The DCLS packages count positions from the other end. Their position `P`, relative to the centre of
+//! a kernel of K taps, is the delay `(K - 1) - K / 2 - P` (integer division); their tap `k` is tap
+//! `K - 1 - k` here.
 //!
 //! Source: Khalfaoui-Hassani et al., *Dilated convolution with learnable spacings* (ICLR 2023) and
 //! *beyond bilinear interpolation* (2023); Hammouamri et al. (ICLR 2024).
@@ -23,21 +23,21 @@ pub use kernels::{AnyKernel, Discrete, Gauss, Linear, Max};
 use crate::num::Real;
 use core::fmt::Debug;
 
-/// Keeps a kernel without mass within reach from dividing by zero.
+/// Added to the sum of the taps, which is 0 if no tap lies near the delay.
 const FLOOR: f64 = 1e-7;
 
-/// Synapses that are computed side by side.
+/// The number of synapses that [`DelayKernel::taps_lanes`] computes at once.
 pub const LANES: usize = 16;
 
-/// Taps whose bump the backward pass keeps on the stack instead of computing it twice.
+/// The number of taps that the backward pass keeps on the stack instead of computing them twice.
 const CACHED: usize = 64;
 
-/// One tap of an unnormalised bump: its value and derivatives.
+/// One tap of an unnormalised bump, with its derivatives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tap<R> {
     /// g(u, s).
     pub value: R,
-    /// The derivative by the delay d, that is minus the one by u = j - d.
+    /// The derivative by the delay d, the negative of the derivative by u = j - d.
     pub d_delay: R,
     /// The derivative by the width s.
     pub d_width: R,
@@ -54,28 +54,29 @@ pub struct SynapseGradient<R> {
     pub sigma: R,
 }
 
-/// A bump around a delay. An implementation writes [`width`](Self::width) and [`tap`](Self::tap); the
-/// rest follows.
+/// A bump around a delay. An implementation provides [`width`](Self::width) and [`tap`](Self::tap).
 ///
-/// Laws, held by the conformance suite: taps sum to one where the bump lies within reach;
-/// [`backward`](Self::backward) is the gradient of [`taps`](Self::taps).
+/// `delay_kernel_laws!` (feature `conformance`) tests the laws of an implementation: the taps of a
+/// delay from 0 to K - 1 sum to one, [`backward`](Self::backward) is the gradient of
+/// [`taps`](Self::taps), the methods for lanes return the numbers of the scalar methods, and taps
+/// beyond [`reach`](Self::reach) are negligible.
 pub trait DelayKernel<R: Real>: Debug + Send + Sync {
-    /// The bump's width s for a raw sigma, and ds/dsigma.
+    /// The width s of the bump for a raw sigma, and ds/dsigma.
     fn width(&self, sigma: R) -> (R, R);
 
-    /// The bump around `delay` at tap `j`, that is at distance `u = j - d` steps.
+    /// The bump around `delay` at tap `j`, a distance of `u = j - d` steps.
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R>;
 
-    /// Steps from the delay beyond which taps are lost in the rounding of the largest; infinite where no such distance is
-    /// known.
+    /// The distance from the delay, in steps, beyond which taps are below the rounding of the largest
+    /// tap; infinite if none is known. Distances below half a step count as half a step.
     ///
-    /// Of the taps within reach, [`taps`](Self::taps) and [`backward`](Self::backward) give the same numbers to rounding
-    /// when the delay is counted from the first of them and the others are left out.
+    /// For the taps within reach alone, with the delay counted from the first of them,
+    /// [`taps`](Self::taps) and [`backward`](Self::backward) return the same numbers up to rounding.
     fn reach(&self, _width: R) -> R {
         R::infinity()
     }
 
-    /// Writes the normalised taps X_j of a delay into `out`, whose length is K.
+    /// Writes the normalised taps X_j of a delay to `out`, whose length is K.
     ///
     /// Cost: K evaluations of the bump.
     fn taps(&self, delay: R, sigma: R, out: &mut [R]) {
@@ -87,8 +88,8 @@ pub trait DelayKernel<R: Real>: Debug + Send + Sync {
         gather(|j, d, s| self.tap(j, d, s), self.width(sigma), weight, delay, upstream)
     }
 
-    /// [`taps`](Self::taps) of [`LANES`] synapses side by side: `out` is `[K][LANES]`. The same numbers, in loops over
-    /// the synapses, which vectorise.
+    /// [`taps`](Self::taps) of [`LANES`] synapses; `out` is `[K][LANES]`. Returns the same numbers. Its
+    /// inner loops run over the synapses, so that they vectorise.
     #[inline(always)]
     fn taps_lanes(&self, delays: &[R; LANES], sigmas: &[R; LANES], out: &mut [[R; LANES]]) {
         let mut sums = [R::zero(); LANES];
@@ -108,7 +109,8 @@ pub trait DelayKernel<R: Real>: Debug + Send + Sync {
         }
     }
 
-    /// [`backward`](Self::backward) of [`LANES`] synapses side by side: `upstream` is `[K][LANES]`. The same numbers.
+    /// [`backward`](Self::backward) of [`LANES`] synapses; `upstream` is `[K][LANES]`. Returns the same
+    /// numbers.
     #[inline(always)]
     fn backward_lanes(
         &self,
@@ -205,7 +207,7 @@ fn distance<R: Real>(j: usize, delay: R) -> R {
     R::from_i32(j as i32).unwrap_or_else(R::infinity) - delay
 }
 
-/// The nearest whole delay that a kernel of `taps` taps holds; halves go to the even one, NaN to 0.
+/// Rounds a delay to the nearest tap of a kernel of `taps` taps; halves to even, NaN to 0.
 ///
 /// ```
 /// use polychron_core::delay::round_delay;
@@ -214,6 +216,7 @@ fn distance<R: Real>(j: usize, delay: R) -> R {
 /// assert_eq!(round_delay(99.0, 25), 24);
 /// assert_eq!(round_delay(f64::INFINITY, 25), 24);
 /// ```
+#[must_use]
 pub fn round_delay<R: Real>(delay: R, taps: usize) -> usize {
     let last = taps.saturating_sub(1);
     if delay > R::count(last) { last } else { delay.round_even().to_usize().unwrap_or(0) }
@@ -221,11 +224,11 @@ pub fn round_delay<R: Real>(delay: R, taps: usize) -> usize {
 
 /// Writes the dense kernel `[out, in, K]` of a whole projection.
 ///
-/// `weights` and `delays` are `[out, in, count]`; `sigma` is one number for all or one each.
-/// Tap `j` delays by `j` steps.
+/// `weights` and `delays` are `[out, in, count]`; `sigma` has one value in all or one per weight.
+/// `scratch` has K values. Tap `j` delays by `j` steps.
 ///
 /// # Errors
-/// [`ShapeError`](crate::shape::ShapeError) when a block's size does not fit.
+/// [`ShapeError`](crate::shape::ShapeError) if the size of a block does not match.
 pub fn dense_kernel<R: Real>(
     kernel: &dyn DelayKernel<R>,
     synapses: &crate::shape::Synapses,
@@ -237,11 +240,7 @@ pub fn dense_kernel<R: Real>(
 ) -> Result<(), crate::shape::ShapeError> {
     check_parameters(synapses, weights, delays, sigma)?;
     crate::shape::expect("kernel's scratch", synapses.taps, scratch.len())?;
-    crate::shape::expect(
-        "dense kernel",
-        synapses.inputs * synapses.outputs * synapses.taps,
-        out.len(),
-    )?;
+    crate::shape::expect("dense kernel", synapses.dense_len(), out.len())?;
     if synapses.taps == 0 || synapses.kernel_count == 0 {
         return Ok(());
     }
@@ -260,7 +259,7 @@ pub fn dense_kernel<R: Real>(
 /// Checks the sizes of a projection's parameter blocks.
 ///
 /// # Errors
-/// [`ShapeError`](crate::shape::ShapeError) with the block's name.
+/// [`ShapeError`](crate::shape::ShapeError) if the size of a block does not match.
 pub fn check_parameters<R>(
     synapses: &crate::shape::Synapses,
     weights: &[R],

@@ -1,61 +1,61 @@
 use core::fmt;
 
-/// Bytes that are no model, and where.
+/// Why a file is not a valid model, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FormatError {
-    /// Where the field of the header, or the section, begins that is at fault.
+    /// The offset of the invalid header field, or of the section with the invalid contents.
     pub offset: usize,
     /// What is wrong there.
     pub fault: Fault,
 }
 
-/// What can be wrong with a file.
+/// The ways in which a file can be invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Fault {
-    /// It does not begin as a model does.
+    /// The file does not begin with the bytes of a model file.
     Magic,
-    /// A version that this crate does not read.
+    /// This crate cannot read the version of the file.
     Version,
-    /// Weights of another kind than asked for.
+    /// The weights have another type than the caller asked for.
     Weights,
-    /// The file ends too early or too late.
+    /// The file, or a section, is shorter or longer than it states.
     Length,
-    /// The bytes are not those that were written.
+    /// The checksum does not match: the file is damaged.
     Checksum,
-    /// A section that is not where, or not as long as, it has to be.
+    /// A section, or a block of synapses, is not where it has to be.
     Section,
-    /// A size of 0, beyond its limit, or unlike the layer before.
+    /// A size is zero, beyond its limit, or different from that of the previous layer.
     Size,
-    /// A code without a meaning, or a byte that has to be 0 and is not.
+    /// A code has no meaning, or a reserved byte is not zero.
     Reserved,
-    /// A number out of its range.
+    /// A number is out of range.
     Range,
-    /// A synapse onto a target that is not there.
+    /// A synapse refers to a neuron or a delay that does not exist.
     Target,
-    /// Inputs could drive an accumulator out of its range.
+    /// Some input could overflow an accumulator.
     Overflow,
-    /// Names that are not one a class.
+    /// The number of labels is not the number of classes.
     Labels,
 }
 
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.fault {
-            Fault::Magic => "not a model file",
-            Fault::Version => "a version that is not known",
-            Fault::Weights => "weights of another kind",
-            Fault::Length => "the file is not as long as it says",
-            Fault::Checksum => "the checksum does not fit",
+            Fault::Magic => "this is not a model file",
+            Fault::Version => "the file has a version that this program cannot read",
+            Fault::Weights => "the weights have another type than expected",
+            Fault::Length => "the length does not match; the file may be incomplete",
+            Fault::Checksum => "the checksum does not match; the file is damaged",
             Fault::Section => "a section is not where it has to be",
-            Fault::Size => "a size is out of its limits",
-            Fault::Reserved => "an unknown code or a byte that is not 0",
-            Fault::Range => "a number is out of its range",
-            Fault::Target => "a synapse without a target",
-            Fault::Overflow => "an accumulator could overflow",
-            Fault::Labels => "labels are not one a class",
+            Fault::Size => "a size is out of range",
+            Fault::Reserved => "a code is unknown, or a reserved byte is not zero",
+            Fault::Range => "a number is out of range",
+            Fault::Target => "a synapse refers to a neuron or a delay that does not exist",
+            Fault::Overflow => "some input could overflow an accumulator",
+            Fault::Labels => "the number of labels is not the number of classes",
         };
         write!(f, "byte {}: {what}", self.offset)
     }

@@ -1,48 +1,53 @@
 use super::layer::{Block, Layer};
 use super::read::{byte_size, size};
-use super::{LAYERS, ModelFile, PARTS, Weight, section};
+use super::{MAX_LAYERS, ModelFile, PARTS, Weight, section};
 
-/// How spikes are delivered. The results are the same, in the integer engine to the bit.
+/// How the spikes of a layer's inputs are delivered. Every scheme gives the same results, in the
+/// integer engine bit for bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// Past spikes are remembered and delivered when they are due; a list of up to `list` of them beside every tick's bitmap
-    /// is faster and takes more memory.
+    /// Past spikes are stored, and delivered when they are due. Every tick has a bitmap and, for
+    /// every 256 inputs, a list of up to `list` spikes. Lists take more memory and are faster.
     Groups {
-        /// 0 for bitmaps alone, at most 254.
+        /// Entries of a list: 0 to 254; 0 stores bitmaps only.
         list: u8,
     },
-    /// Spikes are added at once to the sums of the ticks in which they arrive: for few targets.
+    /// A spike is added at once to the sums of the ticks in which it arrives. This suits few
+    /// targets.
     Ring {
-        /// As above, for the one tick that is remembered.
+        /// Entries of a list, as above, for the one tick that is stored.
         list: u8,
     },
 }
 
-/// What a layer consists of.
+/// The sizes of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerInfo {
-    /// Neurons or channels in front of it.
+    /// The number of neurons of the previous layer, or of channels.
     pub inputs: usize,
-    /// Its neurons, or classes.
+    /// The number of neurons, or of classes.
     pub outputs: usize,
-    /// One more than its longest delay.
+    /// One more than the longest delay.
     pub taps: usize,
-    /// How its spikes are delivered.
+    /// How the spikes of its inputs are delivered.
     pub scheme: Scheme,
-    /// Its synapses; a ring's count all pairs.
+    /// The number of synapses; in a ring, of all pairs of an input and an output.
     pub synapses: usize,
-    /// Pairs of a source and a delay that have synapses: what is delivered at once. A ring's are its sources.
+    /// The number of groups: pairs of a source and a delay that have synapses. In a ring, the
+    /// number of sources.
     pub groups: usize,
-    /// Blocks of up to 256 sources and 256 targets; a ring has none.
+    /// The number of blocks of up to 256 sources and 256 targets; a ring has none.
     pub blocks: usize,
-    /// Bytes in the file.
+    /// The size in the file in bytes.
     pub flash: usize,
-    /// Bytes of membranes, of sums yet to arrive and of its inputs' history.
+    /// The sizes in memory in bytes: membranes, sums that are still to arrive, and the history of
+    /// the inputs.
     pub ram: [usize; 3],
 }
 
 impl<W: Weight> ModelFile<'_, W> {
-    /// What a layer consists of. Cost: looks at every group.
+    /// The sizes of layer `l`; `None` if there is no such layer. Cost: reads every group.
+    #[must_use]
     pub fn layer(&self, l: usize) -> Option<LayerInfo> {
         let layer = self.layers().get(l)?;
         let last = l.saturating_add(1) == self.layers().len();
@@ -67,23 +72,29 @@ impl<W: Weight> ModelFile<'_, W> {
             groups,
             blocks: layer.blocks.len(),
             flash,
-            ram: [words, cells.saturating_mul(cell), layer.slots.saturating_mul(layer.slot)],
+            ram: [
+                words,
+                cells.saturating_mul(cell),
+                layer.records.saturating_mul(layer.record_len),
+            ],
         })
     }
 
-    /// Bytes of the file.
+    /// The size of the file in bytes.
+    #[must_use]
     pub const fn flash(&self) -> usize {
         self.file.len()
     }
 
-    /// How many layers there are, the readout included; at most [`LAYERS`].
+    /// The number of layers including the readout: 1 to [`MAX_LAYERS`].
+    #[must_use]
     pub fn depth(&self) -> usize {
-        self.layers().len().min(LAYERS)
+        self.layers().len().min(MAX_LAYERS)
     }
 }
 
 impl Layer<'_> {
-    /// Synapses, and groups that are not empty.
+    /// The number of synapses, and of groups that have any.
     fn count_groups(&self) -> (usize, usize) {
         let (mut synapses, mut groups) = (0usize, 0usize);
         for block in self.blocks.iter().map(Block::read) {

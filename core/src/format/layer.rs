@@ -1,74 +1,78 @@
 use super::read::{byte, byte_size, half, half_size, is_size, is_zero, size, split, word};
-use super::{Fault, Sections, TAPS, WIDTH, Weight};
+use super::{Fault, MAX_TAPS, MAX_WIDTH, Sections, Weight};
 
-/// Neurons to a list, a bitmap and a block at most.
+/// The largest number of neurons that share a list, a bitmap or a block.
 pub(crate) const GROUP: usize = 256;
-/// Neurons to a word of a bitmap.
+/// The number of neurons in a word of a bitmap.
 pub(crate) const WORD: usize = 32;
-/// Readable bytes from the start of a row of eight-bit weights on: twice where a group can begin, and twice its length.
+/// The number of readable bytes from the start of a row of `i8` weights on: a group begins up to
+/// 255 synapses behind it, has up to 255 synapses, and a synapse takes 2 bytes.
 pub(crate) const AHEAD: usize = 1020;
-/// Bytes of a layer's own fields.
+/// The number of bytes of a layer's fields.
 pub(crate) const FIELDS: usize = 32;
-/// Bytes of a block's.
+/// The number of bytes of a block's fields.
 pub(crate) const BLOCK: usize = 20;
 
-/// A projection and the neurons behind it, read and checked.
+/// A checked layer: synapses and the neurons behind them.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer<'a> {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     /// One more than the longest delay.
     pub(crate) taps: usize,
-    /// Whether spikes are written ahead to their time of arrival; otherwise past spikes are remembered and delivered when due.
+    /// Whether spikes are added at once to the sums of their ticks of arrival; otherwise past
+    /// spikes are stored, and delivered when they are due.
     pub(crate) ring: bool,
-    /// Whether a spike subtracts the threshold; otherwise the membrane becomes 0.
+    /// Whether a spike subtracts the threshold; otherwise it sets the membrane to 0.
     pub(crate) soft: bool,
-    /// Whether the input is one of values.
+    /// Whether the inputs are values.
     pub(crate) values: bool,
-    /// Most spikes of a tick and group that are listed.
+    /// The number of entries in a list of spikes.
     pub(crate) list: usize,
-    /// What a membrane keeps of itself from one tick to the next, times 2^shift.
-    pub(crate) leak: i32,
+    /// The factor by which a membrane decays in a tick, times 2^shift.
+    pub(crate) decay: i32,
     pub(crate) shift: u32,
-    /// A neuron's bias times 2^bias_shift is in units of 2^-shift.
+    /// The bias of a neuron times 2^bias_shift is in units of 2^-shift.
     pub(crate) bias_shift: u32,
-    /// The leak of an f32 model.
-    pub(crate) keep: f32,
-    /// Membrane to octaves of the softmax.
+    /// The decay factor of an f32 model.
+    pub(crate) decay_f32: f32,
+    /// The factor from membranes to 1/32 octaves of the softmax, times 2^gain_shift.
     pub(crate) gain: u32,
     pub(crate) gain_shift: u32,
-    /// Ticks in which it is still heard after an utterance, the layers before it included.
+    /// The number of ticks after an utterance in which its spikes still count: its padding plus
+    /// that of all layers before it.
     pub(crate) padding: usize,
     pub(crate) blocks: &'a [[u8; BLOCK]],
     pub(crate) neurons: &'a [u8],
-    /// From the first table and the first row to the end of the file.
+    /// The bytes from the first table, and from the first row, to the end of the file.
     pub(crate) tables: &'a [u8],
     pub(crate) rows: &'a [u8],
-    /// Where its membranes begin among the words.
+    /// The offset of its membranes in the words of the state.
     pub(crate) membranes: usize,
-    /// Where its inputs' history begins among the bytes.
+    /// The offset of the history of its inputs in the bytes of the state.
     pub(crate) history: usize,
-    /// Where the sums yet to arrive begin.
-    pub(crate) arriving: usize,
-    /// The first word behind what a delivery can reach, counted from its membranes.
+    /// The offset of the sums that are still to arrive.
+    pub(crate) cells: usize,
+    /// The end of the words that a delivery can touch, counted from its membranes.
     pub(crate) reach: usize,
-    /// Ticks that are remembered.
-    pub(crate) slots: usize,
-    /// Bytes of one of them, and of its bitmap or values.
-    pub(crate) slot: usize,
-    pub(crate) truth: usize,
+    /// The number of ticks that the history stores.
+    pub(crate) records: usize,
+    /// The number of bytes of a tick: its bitmap or values, then its lists.
+    pub(crate) record_len: usize,
+    /// The number of bytes of its bitmap or values.
+    pub(crate) bitmap_len: usize,
 }
 
-/// Synapses from up to 256 neighbours to up to 256.
+/// The synapses from up to 256 adjacent sources to up to 256 adjacent targets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub(crate) source: usize,
     pub(crate) sources: usize,
     pub(crate) target: usize,
     pub(crate) targets: usize,
-    /// Synapses of a row.
+    /// The number of synapses in a row.
     pub(crate) row: usize,
-    /// Where its table and its rows begin.
+    /// The offsets of its table and its rows in their sections.
     pub(crate) table: usize,
     pub(crate) rows: usize,
 }
@@ -90,13 +94,14 @@ impl Block {
 }
 
 impl<'a> Layer<'a> {
-    /// Where the list of a group of sources begins in a slot; behind all slots where there is none.
+    /// The offset of a list in the record of a tick, for the 256 sources from `source` on; beyond
+    /// every record if there are no lists.
     pub(crate) const fn list_of(&self, source: usize) -> usize {
         if self.list == 0 {
             return usize::MAX;
         }
         let before = source.wrapping_div(GROUP).wrapping_mul(self.list.wrapping_add(1));
-        self.truth.wrapping_add(before)
+        self.bitmap_len.wrapping_add(before)
     }
 
     pub(super) const NONE: Self = Self {
@@ -107,10 +112,10 @@ impl<'a> Layer<'a> {
         soft: false,
         values: false,
         list: 0,
-        leak: 0,
+        decay: 0,
         shift: 0,
         bias_shift: 0,
-        keep: 0.0,
+        decay_f32: 0.0,
         gain: 0,
         gain_shift: 0,
         padding: 0,
@@ -120,14 +125,15 @@ impl<'a> Layer<'a> {
         rows: &[],
         membranes: 0,
         history: 0,
-        arriving: 0,
+        cells: 0,
         reach: 0,
-        slots: 0,
-        slot: 0,
-        truth: 0,
+        records: 0,
+        record_len: 0,
+        bitmap_len: 0,
     };
 
-    /// Reads and checks the next layer's four sections; `inputs` is what the layer before puts out.
+    /// Reads and checks the four sections of the next layer; `inputs` is the width of the previous
+    /// one.
     pub(super) const fn read<W: Weight>(
         &mut self,
         sections: &mut Sections<'a>,
@@ -142,8 +148,8 @@ impl<'a> Layer<'a> {
         self.inputs = half_size(fields, 0);
         self.outputs = half_size(fields, 2);
         self.taps = half_size(fields, 4);
-        let fit = self.inputs == inputs && is_size(self.outputs, WIDTH);
-        ensure!(fit && is_size(self.taps, TAPS), Size);
+        let fit = self.inputs == inputs && is_size(self.outputs, MAX_WIDTH);
+        ensure!(fit && is_size(self.taps, MAX_TAPS), Size);
         let (scheme, reset) = (byte(fields, 6), byte(fields, 8));
         let zero = byte(fields, 11) | byte(fields, 25) == 0 && word(fields, 28) == 0;
         ensure!(zero && scheme | reset <= 1, Reserved);
@@ -153,26 +159,29 @@ impl<'a> Layer<'a> {
         let shifts = byte(fields, 9) | byte(fields, 10);
         self.shift = u32::from_le_bytes([byte(fields, 9), 0, 0, 0]);
         self.bias_shift = u32::from_le_bytes([byte(fields, 10), 0, 0, 0]);
-        self.leak = i32::from_le_bytes([byte(fields, 12), byte(fields, 13), 0, 0]);
-        self.keep = f32::from_bits(word(fields, 16));
+        self.decay = i32::from_le_bytes([byte(fields, 12), byte(fields, 13), 0, 0]);
+        self.decay_f32 = f32::from_bits(word(fields, 16));
         self.gain = word(fields, 20);
         self.gain_shift = u32::from_le_bytes([byte(fields, 24), 0, 0, 0]);
         self.padding = half_size(fields, 26);
         let unused = if last { reset == 0 } else { self.gain | self.gain_shift == 0 };
-        let leaks = if W::CODE == f32::CODE {
-            self.keep >= 0.0 && self.keep <= 1.0 && self.leak == 0 && shifts == 0
+        let decays = if W::CODE == f32::CODE {
+            self.decay_f32 >= 0.0 && self.decay_f32 <= 1.0 && self.decay == 0 && shifts == 0
         } else {
             word(fields, 16) == 0 && self.gain <= 65535
         };
-        ensure!(unused && leaks && self.list < 255 && shifts <= 15 && self.gain_shift <= 31, Range);
+        ensure!(
+            unused && decays && self.list < 255 && shifts <= 15 && self.gain_shift <= 31,
+            Range
+        );
         ensure!(blocks.len() == half_size(fields, 14).wrapping_mul(BLOCK), Length);
         (self.blocks, _) = blocks.as_chunks();
-        self.slots = if self.ring { 1 } else { self.taps };
+        self.records = if self.ring { 1 } else { self.taps };
         let words = inputs.wrapping_add(WORD - 1).wrapping_div(WORD);
         let groups = inputs.wrapping_add(GROUP - 1).wrapping_div(GROUP);
-        self.truth = if self.values { inputs } else { words.wrapping_mul(4) };
+        self.bitmap_len = if self.values { inputs } else { words.wrapping_mul(4) };
         let listed = if self.list > 0 { self.list.wrapping_add(1) } else { 0 };
-        self.slot = self.truth.wrapping_add(groups.wrapping_mul(listed));
+        self.record_len = self.bitmap_len.wrapping_add(groups.wrapping_mul(listed));
         let Some(neurons) = sections.next(code | 1) else { return Err(Fault::Section) };
         self.neurons = neurons;
         let parameters = if last { 0 } else { self.outputs.wrapping_mul(W::NEURON) };
@@ -184,8 +193,9 @@ impl<'a> Layer<'a> {
         self.check::<W>(tables, rows)
     }
 
-    /// Blocks divide sources by 256 and targets at will, sources running fastest; tables and rows follow one another.
-    /// A ring's rows are read again for every 256 of its targets.
+    /// Checks the blocks: each takes the next 256 sources and any number of targets up to 256;
+    /// sources run fastest; tables and rows follow one another. The rows of a ring are read once
+    /// for every 256 of its targets.
     const fn check<W: Weight>(&mut self, tables: &[u8], rows: &[u8]) -> Result<(), Fault> {
         let (mut blocks, mut tables_left, mut rows_left) = (self.blocks, tables, rows);
         let (mut source, mut target, mut targets) = (0, 0usize, 0);
@@ -243,7 +253,7 @@ impl<'a> Layer<'a> {
         let (rest, section, left, ahead) = if W::CODE == f32::CODE {
             (self.tables, tables, tables_left, 2 * GROUP)
         } else {
-            // Rows follow tables: theirs are further.
+            // Rows follow tables, so rows are the ones close to the end of the file.
             (self.rows, rows, rows_left, AHEAD)
         };
         let behind = rest.len().wrapping_sub(section.len()).wrapping_add(left.len());
@@ -251,7 +261,7 @@ impl<'a> Layer<'a> {
         Ok(())
     }
 
-    /// Groups of a row add up to its synapses; what follows them is 0.
+    /// Checks the rows of a block: the groups of a row are its synapses; zeros follow them.
     const fn check_block<W: Weight>(
         &self,
         block: &Block,
@@ -278,7 +288,8 @@ impl<'a> Layer<'a> {
         Ok(())
     }
 
-    /// No input drives a membrane or what arrives at it out of range, and the neuron has a threshold that can be.
+    /// Checks that no input drives a membrane, or a sum that arrives at it, out of range, and that
+    /// the threshold is positive.
     #[inline(never)]
     const fn check_neuron<W: Weight>(&self, n: usize, sum: u32) -> Result<(), Fault> {
         let place = n.wrapping_mul(W::NEURON);
@@ -290,18 +301,19 @@ impl<'a> Layer<'a> {
             return Ok(());
         }
         let largest = if self.values { 127 } else { 1 };
-        let most = product(if self.ring { RING } else { ROOM }, 1);
+        let most = product(if self.ring { RING_MAX } else { SUM_MAX }, 1);
         ensure!(product(sum, largest) <= most, Overflow);
         let bias =
             half_word(half(self.neurons, place.wrapping_add(2)).cast_signed().unsigned_abs());
-        let (bias, leak) = (bias.wrapping_shl(self.bias_shift), self.leak.cast_unsigned());
+        let (bias, decay) = (bias.wrapping_shl(self.bias_shift), self.decay.cast_unsigned());
         let arriving = sum.wrapping_mul(largest);
-        ensure!(fits(arriving, bias, leak, self.shift, self.gain), Overflow);
+        ensure!(fits(arriving, bias, decay, self.shift, self.gain), Overflow);
         Ok(())
     }
 }
 
-/// Synapses of a block's source: what lies between the lines of its column, the first of which is 0.
+/// The number of synapses of a source of a block: the sum of the differences of its column, whose
+/// first entry has to be 0.
 #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "checked; a byte is below 256")]
 const fn count(table: &[u8], mut at: usize, sources: usize) -> Result<usize, Fault> {
     ensure!(byte(table, at) == 0, Range);
@@ -314,8 +326,9 @@ const fn count(table: &[u8], mut at: usize, sources: usize) -> Result<usize, Fau
     Ok(used)
 }
 
-/// Adds the sizes of a row's weights to its targets' sums; floats only have to be in range. The first byte of a synapse is
-/// below `limit`; it is the target, or the row has one synapse a target.
+/// Adds the magnitudes of a row's weights to the sums of their targets; `f32` weights only have to
+/// be in range. The first byte of a synapse is below `limit`. It is the target, except `in_order`,
+/// where the row has one synapse per target.
 #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "a byte is below 256")]
 const fn add_row<W: Weight>(
     mut row: &[u8],
@@ -343,27 +356,27 @@ const fn add_row<W: Weight>(
     }
 }
 
-/// The largest sum that a ring of the integer engine holds.
-pub const RING: u32 = 32_767;
+/// The largest sum of weights that a [ring](super::Scheme::Ring) of the integer engine holds.
+pub const RING_MAX: u32 = 32_767;
 
-/// The largest sum of weights that can arrive anywhere.
-pub(crate) const ROOM: u32 = (1 << 30) - 1;
+/// The largest sum of weights that may arrive at a neuron.
+pub(crate) const SUM_MAX: u32 = (1 << 30) - 1;
 
-/// Whether a membrane and its products stay in 32 bits, and its distance to another times `gain`, too.
+/// Whether a membrane, its products, and its distance to another membrane times `gain` fit 32 bits.
 ///
-/// Where `arriving` and a bias of `bias / 2^shift`, both up to 2^30, come in at most, a membrane stays below their sum times
-/// `2^shift / (2^shift - leak)`. `shift` is up to 15.
-pub(crate) const fn fits(arriving: u32, bias: u32, leak: u32, shift: u32, gain: u32) -> bool {
+/// If at most `arriving` and a bias of `bias / 2^shift`, both up to 2^30, are added in a tick, a
+/// membrane stays below their sum times `2^shift / (2^shift - decay)`. `shift` is up to 15.
+pub(crate) const fn fits(arriving: u32, bias: u32, decay: u32, shift: u32, gain: u32) -> bool {
     let shift = shift & 15;
     let one = 1u32.wrapping_shl(shift);
-    let rest = one.wrapping_sub(leak);
+    let rest = one.wrapping_sub(decay);
     // The largest membrane times `rest / 2^shift`.
     let most = arriving.wrapping_add(bias.wrapping_shr(shift)).wrapping_add(3);
     let limit = rest.wrapping_shl(30u32.wrapping_sub(shift));
     let above = (1u32 << 31).wrapping_sub(one).wrapping_sub(bias);
-    leak < one
+    decay < one
         && most < limit
-        && product(most, leak.wrapping_shl(shift)) < product(rest, above)
+        && product(most, decay.wrapping_shl(shift)) < product(rest, above)
         && product(most, gain) < product(limit, 2)
 }
 
@@ -373,7 +386,7 @@ const fn product(a: u32, b: u32) -> u64 {
     (a as u64).wrapping_mul(b as u64)
 }
 
-/// A `u16` of two bytes as a size.
+/// Two little-endian bytes as a size.
 const fn pair(a: u8, b: u8) -> usize {
     size(u32::from_le_bytes([a, b, 0, 0]))
 }
@@ -383,7 +396,7 @@ const fn half_word(x: u16) -> u32 {
     u32::from_le_bytes([a, b, 0, 0])
 }
 
-/// Whether sums of such numbers stay finite.
+/// Whether sums of numbers of this size stay finite.
 const fn is_in_range(x: f32) -> bool {
     x >= -1e6 && x <= 1e6
 }

@@ -1,14 +1,14 @@
-//! Reading bytes in `const` functions.
+//! Byte readers for `const` functions.
 
 use super::Fault;
 
-/// `usize` of a `u32`; the conversion that traits offer is not `const`.
+/// Converts `u32` to `usize`; the standard trait is not `const`.
 #[expect(clippy::as_conversions, reason = "lossless: pointers have 32 bits or more")]
 pub(super) const fn size(x: u32) -> usize {
     x as usize
 }
 
-/// What comes before a place, and the rest.
+/// The bytes before an offset, and the rest.
 pub(super) const fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), Fault> {
     match bytes.split_at_checked(at) {
         Some(parts) => Ok(parts),
@@ -16,12 +16,12 @@ pub(super) const fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), Fau
     }
 }
 
-/// Whether a size is not 0 and has no more than its most.
-pub(super) const fn is_size(size: usize, most: usize) -> bool {
-    size >= 1 && size <= most
+/// Whether a size is at least 1 and at most `limit`.
+pub(super) const fn is_size(size: usize, limit: usize) -> bool {
+    size >= 1 && size <= limit
 }
 
-/// Some bytes; none where the file is too short.
+/// `len` bytes from an offset; `None` if the file is too short.
 pub(super) const fn part(bytes: &[u8], at: usize, len: usize) -> Option<&[u8]> {
     match bytes.split_at_checked(at) {
         Some((_, rest)) => match rest.split_at_checked(len) {
@@ -32,7 +32,7 @@ pub(super) const fn part(bytes: &[u8], at: usize, len: usize) -> Option<&[u8]> {
     }
 }
 
-/// All bytes from a place on; none where the file is too short.
+/// All bytes from an offset on; none if the file is too short.
 pub(super) const fn from(bytes: &[u8], at: usize) -> &[u8] {
     match bytes.split_at_checked(at) {
         Some((_, rest)) => rest,
@@ -40,7 +40,7 @@ pub(super) const fn from(bytes: &[u8], at: usize) -> &[u8] {
     }
 }
 
-/// A byte; 0 where the file is too short.
+/// A byte; 0 if the file is too short.
 pub(super) const fn byte(bytes: &[u8], at: usize) -> u8 {
     match bytes.split_at_checked(at) {
         Some((_, [x, ..])) => *x,
@@ -48,7 +48,7 @@ pub(super) const fn byte(bytes: &[u8], at: usize) -> u8 {
     }
 }
 
-/// A `u16`; 0 where the file is too short.
+/// A `u16`; 0 if the file is too short.
 pub(super) const fn half(bytes: &[u8], at: usize) -> u16 {
     match bytes.split_at_checked(at) {
         Some((_, [a, b, ..])) => u16::from_le_bytes([*a, *b]),
@@ -56,7 +56,7 @@ pub(super) const fn half(bytes: &[u8], at: usize) -> u16 {
     }
 }
 
-/// A `u32`; 0 where the file is too short.
+/// A `u32`; 0 if the file is too short.
 pub(super) const fn word(bytes: &[u8], at: usize) -> u32 {
     match bytes.split_at_checked(at) {
         Some((_, [a, b, c, d, ..])) => u32::from_le_bytes([*a, *b, *c, *d]),
@@ -75,17 +75,17 @@ pub(super) const fn byte_size(bytes: &[u8], at: usize) -> usize {
     size(u32::from_le_bytes([byte(bytes, at), 0, 0, 0]))
 }
 
-/// Whether all bytes are 0.
+/// Whether all bytes are zero.
 pub(super) const fn is_zero(bytes: &[u8]) -> bool {
-    others(bytes, 0) == 0
+    count_except(bytes, 0) == 0
 }
 
-/// How many bytes are other than this.
+/// The number of bytes that differ from `value`.
 #[inline(never)]
-pub(super) const fn others(mut bytes: &[u8], than: u8) -> usize {
+pub(super) const fn count_except(mut bytes: &[u8], value: u8) -> usize {
     let mut found = 0usize;
     while let [x, rest @ ..] = bytes {
-        if *x != than {
+        if *x != value {
             found = found.wrapping_add(1);
         }
         bytes = rest;
@@ -93,7 +93,7 @@ pub(super) const fn others(mut bytes: &[u8], than: u8) -> usize {
     found
 }
 
-/// The CRC-32 of IEEE 802.3, four bits at a time.
+/// The CRC-32 of IEEE 802.3, computed four bits at a time.
 #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "indices below 16")]
 #[inline(never)]
 pub(crate) const fn crc32(mut bytes: &[u8]) -> u32 {
@@ -126,7 +126,7 @@ const NIBBLES: [u32; 16] = {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn checksum_is_that_of_the_standard() {
+    fn checksum_matches_the_standard() {
         assert_eq!(super::crc32(b"123456789"), 0xcbf4_3926);
     }
 }

@@ -1,5 +1,5 @@
-use super::history::Slot;
-use super::{Arithmetic, Due, Memory, part};
+use super::history::TickRecord;
+use super::{Arithmetic, Due, StateBuffers, part};
 use crate::format::{Decision, GROUP, Layer, WORD, Weight};
 use crate::num::Real;
 
@@ -12,9 +12,12 @@ impl Arithmetic for f32 {
         f32::from_bits(word.cast_unsigned())
     }
 
-    fn cells<'a>(memory: &'a mut Memory<'_>, layer: &Layer<'_>) -> (&'a mut [i32], &'a mut [i32]) {
+    fn cells<'a>(
+        memory: &'a mut StateBuffers<'_>,
+        layer: &Layer<'_>,
+    ) -> (&'a mut [i32], &'a mut [i32]) {
         let len = layer.outputs.wrapping_mul(layer.taps);
-        let Some((before, after)) = memory.words.split_at_mut_checked(layer.arriving) else {
+        let Some((before, after)) = memory.words.split_at_mut_checked(layer.cells) else {
             return Default::default();
         };
         (
@@ -61,7 +64,7 @@ impl Arithmetic for f32 {
         }
     }
 
-    fn advance(layer: &Layer<'_>, v: &mut [i32], mut slot: Option<&mut Slot<'_>>) {
+    fn advance(layer: &Layer<'_>, v: &mut [i32], mut record: Option<&mut TickRecord<'_>>) {
         let neurons = layer.neurons.as_chunks::<{ f32::NEURON }>().0;
         for (n, (v, neurons)) in v.chunks_mut(WORD).zip(neurons.chunks(WORD)).enumerate() {
             let (mut word, mut unused) = (0u32, 32u32);
@@ -77,10 +80,10 @@ impl Arithmetic for f32 {
                     (true, true) => charged - threshold,
                     (true, false) => 0.0,
                 };
-                *v = word_of(left * layer.keep + bias);
+                *v = word_of(left * layer.decay_f32 + bias);
             }
-            if let Some(slot) = &mut slot {
-                slot.set_word(n, word.wrapping_shr(unused));
+            if let Some(record) = &mut record {
+                record.set_word(n, word.wrapping_shr(unused));
             }
         }
     }
@@ -100,15 +103,15 @@ impl Arithmetic for f32 {
             });
         }
         for v in v {
-            *v = word_of(Self::number(*v) * layer.keep);
+            *v = word_of(Self::number(*v) * layer.decay_f32);
         }
     }
 }
 
-/// The synapses of a source that are due.
+/// The group of a source that is due.
 fn group<'a>(i: u8, due: &Due<'a>) -> &'a [[u8; f32::SYNAPSE]] {
     let i = usize::from(i);
-    let end = due.table.get(i.wrapping_add(due.beyond.into()).wrapping_add(1));
+    let end = due.table.get(i.wrapping_add(due.last_source.into()).wrapping_add(1));
     let (Some(&start), Some(end)) = (due.table.get(i), end) else { return &[] };
     let (len, start) = (usize::from(end.wrapping_sub(start)), usize::from(start));
     let row = due.rows.get(i.wrapping_mul(due.row)..).unwrap_or(&[]);

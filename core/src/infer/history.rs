@@ -1,51 +1,52 @@
-//! What a layer's inputs did in a tick: a bitmap or a value a channel, which are the truth, and short lists of those that
-//! were not 0, a group of 256 each.
+//! The inputs of a layer in one tick: a complete bitmap, or one byte per value, and short lists of
+//! the inputs that are not zero, one list per 256 inputs.
 
 use crate::format::{GROUP, Layer, WORD};
 
-/// The count of a list that holds not all.
-pub(super) const FULL: u8 = 255;
+/// The count of a list that is too short for its spikes.
+pub(super) const INCOMPLETE: u8 = 255;
 
-/// A tick that is being written.
+/// The record of one tick, while it is written.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Slot<'a> {
-    truth: &'a mut [u8],
+pub struct TickRecord<'a> {
+    /// A bit per spike, or a byte per value.
+    bitmap: &'a mut [u8],
     lists: &'a mut [u8],
-    /// Most entries of a list.
+    /// The number of entries in a list.
     list: usize,
     values: bool,
-    /// Inputs that are not 0.
+    /// The number of inputs that are not zero.
     pub(super) active: u16,
 }
 
-impl<'a> Slot<'a> {
+impl<'a> TickRecord<'a> {
     pub(super) fn clear(bytes: &'a mut [u8], layer: &Layer<'_>) -> Option<Self> {
         bytes.fill(0);
-        let (truth, lists) = bytes.split_at_mut_checked(layer.truth)?;
-        Some(Self { truth, lists, list: layer.list, values: layer.values, active: 0 })
+        let (bitmap, lists) = bytes.split_at_mut_checked(layer.bitmap_len)?;
+        Some(Self { bitmap, lists, list: layer.list, values: layer.values, active: 0 })
     }
 
-    /// Gives an input that has none yet a value that is not 0; a spike is 1.
+    /// Sets an input that is zero to a value that is not; a spike is 1.
     pub(super) fn set(&mut self, input: usize, value: i8) {
         let (at, value) = if self.values {
             (input, value.cast_unsigned())
         } else {
             (input >> 3, 1u8.wrapping_shl(u32::try_from(input & 7).unwrap_or(0)))
         };
-        let Some(truth) = self.truth.get_mut(at) else { return };
-        if *truth & if self.values { 255 } else { value } == 0 {
-            *truth |= value;
+        let Some(byte) = self.bitmap.get_mut(at) else { return };
+        if *byte & if self.values { 255 } else { value } == 0 {
+            *byte |= value;
             self.push(input);
         }
     }
 
-    /// Writes the spikes of 32 neighbours.
+    /// Writes the spikes of 32 adjacent inputs.
     #[inline(always)]
     pub(super) fn set_word(&mut self, n: usize, word: u32) {
-        let truth = self.truth.get_mut(n.wrapping_mul(4)..).and_then(|t| t.first_chunk_mut());
-        if let Some(truth) = truth {
-            *truth = word.to_le_bytes();
+        let bytes = self.bitmap.get_mut(n.wrapping_mul(4)..).and_then(|b| b.first_chunk_mut());
+        if let Some(bytes) = bytes {
+            *bytes = word.to_le_bytes();
         }
         let mut left = word;
         while left != 0 {
@@ -68,47 +69,49 @@ impl<'a> Slot<'a> {
                 [*entry, ..] = input.to_le_bytes();
                 *count = count.wrapping_add(1);
             }
-            None => *count = FULL,
+            None => *count = INCOMPLETE,
         }
     }
 }
 
-/// One group of sources in a past tick.
-pub(super) struct Past<'a> {
-    /// A bit or a byte an input.
-    pub(super) truth: &'a [u8],
+/// Up to 256 sources in a past tick.
+pub(super) struct PastTick<'a> {
+    /// A bit per spike, or a byte per value.
+    pub(super) bitmap: &'a [u8],
     pub(super) values: bool,
-    /// Places in the group that are not 0, where they are known and have not been given.
+    /// The sources that are not zero, if they are listed and `next` has not returned them.
     listed: Option<&'a [u8]>,
-    /// Where the bitmap or the values are read on, and bits of the last word that was read.
+    /// The next byte of the bitmap to read, and the remaining bits of the last word.
     place: usize,
     word: u32,
 }
 
-impl<'a> Past<'a> {
-    /// The group that begins at a source, a multiple of 256.
+impl<'a> PastTick<'a> {
+    /// The sources that begin at `source`, a multiple of 256.
     #[inline(never)]
-    pub(super) fn new(slot: &'a [u8], layer: &Layer<'_>, source: usize) -> Self {
+    pub(super) fn new(record: &'a [u8], layer: &Layer<'_>, source: usize) -> Self {
         let (first, most) = if layer.values { (source, GROUP) } else { (source >> 3, GROUP >> 3) };
-        let truth = slot.get(..layer.truth).and_then(|t| t.get(first..)).unwrap_or(&[]);
-        let truth = truth.get(..most).unwrap_or(truth);
-        let listed = match slot.get(layer.list_of(source)..) {
-            Some([count, entries @ ..]) if *count != FULL => entries.get(..usize::from(*count)),
+        let bitmap = record.get(..layer.bitmap_len).and_then(|b| b.get(first..)).unwrap_or(&[]);
+        let bitmap = bitmap.get(..most).unwrap_or(bitmap);
+        let listed = match record.get(layer.list_of(source)..) {
+            Some([count, entries @ ..]) if *count != INCOMPLETE => {
+                entries.get(..usize::from(*count))
+            }
             _ => None,
         };
-        let place = if listed.is_some() { truth.len() } else { 0 };
-        Self { truth, values: layer.values, listed, place, word: 0 }
+        let place = if listed.is_some() { bitmap.len() } else { 0 };
+        Self { bitmap, values: layer.values, listed, place, word: 0 }
     }
 
-    /// The value of a place that is not 0.
+    /// The value of a source.
     pub(super) fn value(&self, place: u8) -> i8 {
         if !self.values {
             return 1;
         }
-        self.truth.get(usize::from(place)).map_or(0, |value| value.cast_signed())
+        self.bitmap.get(usize::from(place)).map_or(0, |value| value.cast_signed())
     }
 
-    /// Some more places that are not 0, while there are any.
+    /// The next sources that are not zero; `None` after the last.
     #[inline(never)]
     pub(super) fn next<'b>(&mut self, room: &'b mut [u8; WORD]) -> Option<&'b [u8]>
     where
@@ -129,14 +132,14 @@ impl<'a> Past<'a> {
     #[inline(always)]
     fn next_place(&mut self) -> Option<usize> {
         if self.values {
-            let rest = self.truth.get(self.place..)?;
+            let rest = self.bitmap.get(self.place..)?;
             let zeros = rest.iter().position(|&value| value != 0)?;
             let place = self.place.wrapping_add(zeros);
             self.place = place.wrapping_add(1);
             return Some(place);
         }
         while self.word == 0 {
-            let word = self.truth.get(self.place..)?.first_chunk()?;
+            let word = self.bitmap.get(self.place..)?.first_chunk()?;
             self.word = u32::from_le_bytes(*word);
             self.place = self.place.wrapping_add(4);
         }
@@ -146,7 +149,7 @@ impl<'a> Past<'a> {
     }
 }
 
-/// The set bits of a byte.
-pub(super) fn places(byte: u8) -> impl Iterator<Item = usize> {
+/// The positions of the set bits of a byte.
+pub(super) fn set_bits(byte: u8) -> impl Iterator<Item = usize> {
     (0..8usize).filter(move |&bit| byte >> bit & 1 == 1)
 }

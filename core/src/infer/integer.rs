@@ -1,5 +1,5 @@
-use super::history::Slot;
-use super::{Arithmetic, Due, Memory, part};
+use super::history::TickRecord;
+use super::{Arithmetic, Due, StateBuffers, part};
 use crate::format::{AHEAD, Decision, GROUP, Layer, WORD};
 
 /// `2^(15 - n / 32)`, rounded.
@@ -18,17 +18,20 @@ impl Arithmetic for i8 {
         word
     }
 
-    fn cells<'a>(memory: &'a mut Memory<'_>, layer: &Layer<'_>) -> (&'a mut [i32], &'a mut [i16]) {
+    fn cells<'a>(
+        memory: &'a mut StateBuffers<'_>,
+        layer: &Layer<'_>,
+    ) -> (&'a mut [i32], &'a mut [i16]) {
         let cells = layer.outputs.wrapping_mul(layer.taps);
         (
             part(memory.words, layer.membranes, layer.outputs).unwrap_or(&mut []),
-            part(memory.halves, layer.arriving, cells).unwrap_or(&mut []),
+            part(memory.halves, layer.cells, cells).unwrap_or(&mut []),
         )
     }
 
     #[inline(never)]
     fn deliver_spikes(v: &mut [i32; GROUP], pre: &[u8], due: &Due<'_>) {
-        let Due { table, beyond, rows, row } = *due;
+        let Due { table, last_source, rows, row } = *due;
         let Some(last) = rows.len().checked_sub(AHEAD) else { return };
         for &i in pre {
             let i = usize::from(i);
@@ -39,7 +42,7 @@ impl Arithmetic for i8 {
             let Some(row) = rows.get(at..).and_then(|row| row.first_chunk::<AHEAD>()) else {
                 break;
             };
-            let Some((pairs, odd)) = group(i, table, beyond, row) else { break };
+            let Some((pairs, odd)) = group(i, table, last_source, row) else { break };
             for [t, w, u, x] in pairs {
                 add(v, *t, *w);
                 add(v, *u, *x);
@@ -56,7 +59,9 @@ impl Arithmetic for i8 {
             let place = usize::from(i).wrapping_mul(due.row);
             let row = due.rows.get(place..).and_then(|row| row.first_chunk::<AHEAD>());
             let Some(row) = row else { continue };
-            let Some((pairs, odd)) = group(i.into(), due.table, due.beyond, row) else { continue };
+            let Some((pairs, odd)) = group(i.into(), due.table, due.last_source, row) else {
+                continue;
+            };
             let value = i32::from(values.get(usize::from(i)).map_or(0, |x| x.cast_signed()));
             let odd = odd.first_chunk::<2>();
             for &[t, w] in pairs.as_flattened().as_chunks().0.iter().chain(odd) {
@@ -91,11 +96,11 @@ impl Arithmetic for i8 {
         }
     }
 
-    fn advance(layer: &Layer<'_>, v: &mut [i32], slot: Option<&mut Slot<'_>>) {
+    fn advance(layer: &Layer<'_>, v: &mut [i32], record: Option<&mut TickRecord<'_>>) {
         if layer.soft {
-            advance::<true>(layer, v, slot);
+            advance::<true>(layer, v, record);
         } else {
-            advance::<false>(layer, v, slot);
+            advance::<false>(layer, v, record);
         }
     }
 
@@ -112,21 +117,22 @@ impl Arithmetic for i8 {
         }
         let half = 1i32.wrapping_shl(layer.shift) >> 1;
         for v in v {
-            *v = v.wrapping_mul(layer.leak).wrapping_add(half).wrapping_shr(layer.shift);
+            *v = v.wrapping_mul(layer.decay).wrapping_add(half).wrapping_shr(layer.shift);
         }
     }
 }
 
-/// The synapses of a source that are due, two by two, and a last one, with what follows it, where they are odd.
+/// The group of a source that is due: its synapses in pairs and, if their number is odd, the bytes
+/// from the last one on.
 #[inline(always)]
 fn group<'a>(
     i: usize,
     table: &[u8; 2 * GROUP],
-    beyond: u8,
+    last_source: u8,
     row: &'a [u8; AHEAD],
 ) -> Option<(&'a [[u8; 4]], &'a [u8])> {
     let start = *table.get(i)?;
-    let end = table.get(i.wrapping_add(beyond.into()).wrapping_add(1))?;
+    let end = table.get(i.wrapping_add(last_source.into()).wrapping_add(1))?;
     let len = end.wrapping_sub(start);
     let row = row.get(usize::from(start).wrapping_mul(2)..)?;
     let (pairs, odd) = row.split_at_checked(usize::from(len >> 1).wrapping_mul(4))?;
@@ -141,8 +147,12 @@ fn add(v: &mut [i32; GROUP], target: u8, weight: u8) {
 }
 
 #[inline(never)]
-fn advance<const SOFT: bool>(layer: &Layer<'_>, v: &mut [i32], mut slot: Option<&mut Slot<'_>>) {
-    let Layer { leak, shift, bias_shift, .. } = *layer;
+fn advance<const SOFT: bool>(
+    layer: &Layer<'_>,
+    v: &mut [i32],
+    mut record: Option<&mut TickRecord<'_>>,
+) {
+    let Layer { decay, shift, bias_shift, .. } = *layer;
     let neurons = layer.neurons.as_chunks::<4>().0;
     for (n, (v, neurons)) in v.chunks_mut(WORD).zip(neurons.chunks(WORD)).enumerate() {
         let (mut word, mut unused) = (0u32, 32u32);
@@ -157,16 +167,16 @@ fn advance<const SOFT: bool>(layer: &Layer<'_>, v: &mut [i32], mut slot: Option<
                 (true, true) => !short,
                 (true, false) => 0,
             };
-            let next = left.wrapping_mul(leak).wrapping_add(bias.wrapping_shl(bias_shift));
+            let next = left.wrapping_mul(decay).wrapping_add(bias.wrapping_shl(bias_shift));
             *v = next.wrapping_shr(shift);
         }
-        if let Some(slot) = &mut slot {
-            slot.set_word(n, word.wrapping_shr(unused));
+        if let Some(record) = &mut record {
+            record.set_word(n, word.wrapping_shr(unused));
         }
     }
 }
 
-/// Adds the softmax, in 1 / 32768, to the scores.
+/// Adds the softmax to the scores, in units of 1 / 32768.
 fn softmax(layer: &Layer<'_>, v: &[i32], scores: &mut [i32]) {
     let top = v.iter().copied().max().unwrap_or(0);
     let power = |v: i32| {

@@ -1,7 +1,9 @@
 use core::fmt;
 
-/// The state of a network, of the sizes that its [`ModelFile`](crate::format::ModelFile) names: membranes and scores, sums that are yet
-/// to arrive, and past spikes.
+/// The state of an engine in arrays whose lengths the model states: membranes and scores, sums that
+/// are still to arrive, and past spikes.
+///
+/// With a model in a constant, the compiler checks the lengths: see [`Engine`](super::Engine).
 #[derive(Clone, Copy, Debug)]
 pub struct EngineState<const WORDS: usize, const HALVES: usize, const BYTES: usize> {
     words: [i32; WORDS],
@@ -12,7 +14,8 @@ pub struct EngineState<const WORDS: usize, const HALVES: usize, const BYTES: usi
 impl<const WORDS: usize, const HALVES: usize, const BYTES: usize>
     EngineState<WORDS, HALVES, BYTES>
 {
-    /// An empty state.
+    /// A state of zeros.
+    #[must_use]
     pub const fn new() -> Self {
         Self { words: [0; WORDS], halves: [0; HALVES], bytes: [0; BYTES] }
     }
@@ -26,18 +29,20 @@ impl<const WORDS: usize, const HALVES: usize, const BYTES: usize> Default
     }
 }
 
-/// A state in memory of one's own.
-pub struct Memory<'s> {
-    /// [`ModelFile::words`](crate::format::ModelFile::words) numbers, or more.
+/// The state of an engine in buffers that the caller owns, for example from a linker section.
+///
+/// The contents do not matter: [`Engine::new`](super::Engine::new) erases them.
+pub struct StateBuffers<'s> {
+    /// At least [`state_words`](crate::format::ModelFile::state_words) numbers.
     pub words: &'s mut [i32],
-    /// [`ModelFile::halves`](crate::format::ModelFile::halves) numbers, or more.
+    /// At least [`state_halves`](crate::format::ModelFile::state_halves) numbers.
     pub halves: &'s mut [i16],
-    /// [`ModelFile::bytes`](crate::format::ModelFile::bytes), or more.
+    /// At least [`state_bytes`](crate::format::ModelFile::state_bytes) bytes.
     pub bytes: &'s mut [u8],
 }
 
-impl Memory<'_> {
-    /// Bytes of all parts.
+impl StateBuffers<'_> {
+    /// The size of all buffers in bytes.
     pub(super) fn len(&self) -> usize {
         size_of_val(self.words)
             .saturating_add(size_of_val(self.halves))
@@ -45,21 +50,21 @@ impl Memory<'_> {
     }
 }
 
-impl fmt::Debug for Memory<'_> {
+impl fmt::Debug for StateBuffers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Memory({} bytes)", self.len())
+        write!(f, "StateBuffers({} bytes)", self.len())
     }
 }
 
 impl<'s, const WORDS: usize, const HALVES: usize, const BYTES: usize>
-    From<&'s mut EngineState<WORDS, HALVES, BYTES>> for Memory<'s>
+    From<&'s mut EngineState<WORDS, HALVES, BYTES>> for StateBuffers<'s>
 {
     fn from(state: &'s mut EngineState<WORDS, HALVES, BYTES>) -> Self {
         Self { words: &mut state.words, halves: &mut state.halves, bytes: &mut state.bytes }
     }
 }
 
-/// The state of a model that is known only at run time.
+/// The state of an engine on the heap, for a model that is known only at run time.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Debug)]
 pub struct HeapState {
@@ -70,18 +75,19 @@ pub struct HeapState {
 
 #[cfg(feature = "alloc")]
 impl HeapState {
-    /// An empty state for a model.
+    /// A state of zeros in the sizes that the model states.
+    #[must_use]
     pub fn new<W: crate::format::Weight>(model: &crate::format::ModelFile<'_, W>) -> Self {
         Self {
-            words: alloc::vec![0; model.words()],
-            halves: alloc::vec![0; model.halves()],
-            bytes: alloc::vec![0; model.bytes()],
+            words: alloc::vec![0; model.state_words()],
+            halves: alloc::vec![0; model.state_halves()],
+            bytes: alloc::vec![0; model.state_bytes()],
         }
     }
 }
 
 #[cfg(feature = "alloc")]
-impl<'s> From<&'s mut HeapState> for Memory<'s> {
+impl<'s> From<&'s mut HeapState> for StateBuffers<'s> {
     fn from(state: &'s mut HeapState) -> Self {
         Self { words: &mut state.words, halves: &mut state.halves, bytes: &mut state.bytes }
     }

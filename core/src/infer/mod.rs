@@ -1,15 +1,21 @@
-//! Inference tick by tick, without an allocator: what firmware runs.
+//! Inference tick by tick, without an allocator: the part of this crate that firmware runs.
 //!
-//! An [`Engine`] walks a checked [`ModelFile`] file in place. Past spikes of a layer are remembered, as bitmaps and short lists, for
-//! as long as the longest delay behind them, and delivered straight into the membranes when they are due; a narrow layer, a readout
-//! say, instead adds them to the sums of the tick in which they arrive. There is no window: utterances may last for ever.
+//! An [`Engine`] runs a checked [`ModelFile`] in place. It stores the past spikes of a layer, as
+//! bitmaps and short lists, for as long as the longest delay, and adds them to the membranes when
+//! they are due. A layer with few neurons, such as a readout, adds them at once to the sums of the
+//! ticks in which they arrive. There is no window: an utterance may have any length.
 //!
 //! ```text
-//! v[t]  = leak (v[t-1] after its reset) + bias + sum of weight x[t - delay]       spike where v >= threshold
+//! v[t]  = decay (v[t-1] after its reset) + bias + sum of weight x[t - delay]
+//! s[t]  = 1 if v[t] >= threshold, else 0
 //! ```
-//! The integer engine (`i8` weights) computes `v <- (v leak + bias 2^bias_shift) >> shift` in 32 bits, which the model's check has
-//! shown to be enough, and adds weights as they are. It uses no floating-point instruction. The `f32` engine uses additions and
-//! multiplications alone, in a fixed order, and the crate's own e^x. Both give the same bits on every machine.
+//! The integer engine (`i8` weights) computes `v <- (v decay + bias 2^bias_shift) >> shift` in 32
+//! bits. [`ModelFile::parse`] has checked that 32 bits are enough. The engine executes no
+//! floating-point instruction. The `f32` engine executes additions and multiplications in a fixed
+//! order, and its own e^x. Both give the same bits on every machine.
+//!
+//! An engine has no locks and no globals: it is [`Send`] and [`Sync`]. One thread or interrupt
+//! handler at a time calls [`step`](Engine::step), which takes `&mut self`.
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -23,45 +29,47 @@ mod float;
 mod history;
 mod integer;
 mod memory;
+pub mod recording;
 
-use crate::format::{Block, Decision, GROUP, Input, LAYERS, Layer, ModelFile, WORD, Weight};
+use crate::format::{Block, Decision, GROUP, Input, Layer, MAX_LAYERS, ModelFile, WORD, Weight};
 use core::fmt;
 #[doc(hidden)]
-pub use history::Slot;
-use history::{Past, places};
+pub use history::TickRecord;
+use history::{PastTick, set_bits};
 #[cfg(feature = "alloc")]
 pub use memory::HeapState;
-pub use memory::{EngineState, Memory};
+pub use memory::{EngineState, StateBuffers};
 
-/// What an engine cannot do. Nothing has changed then.
+/// Why an engine refuses a call. The engine has not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EngineError {
-    /// A part of the state that is too small for the model.
+    /// A buffer of the state is too small for the model.
     Memory {
         /// `words`, `halves` or `bytes`.
         part: &'static str,
-        /// Numbers that the model needs.
+        /// The length that the model needs.
         needed: usize,
-        /// Numbers that there are.
+        /// The length of the buffer.
         found: usize,
     },
-    /// A channel that the model does not have.
+    /// The model does not have this channel.
     Channel {
         /// The channel.
         found: usize,
-        /// The model's channels.
+        /// The number of channels of the model.
         channels: usize,
     },
-    /// An input of another length.
+    /// The input has the wrong length.
     Length {
-        /// The length it should have.
+        /// The length that the model needs.
         expected: usize,
-        /// The length it has.
+        /// The length of the input.
         found: usize,
     },
-    /// A value that the channel cannot have: a model of spikes takes 0 and 1, one of values -127 to 127.
+    /// A value is out of range: a model of spikes takes 0 and 1, a model of values takes -127 to
+    /// 127.
     Value {
         /// The channel.
         channel: usize,
@@ -72,81 +80,94 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Memory { part, needed, found } => {
-                write!(f, "the model needs {needed} {part} of state, here are {found}")
+                write!(f, "the model needs a state of {needed} {part}, but there are {found}")
             }
             Self::Channel { found, channels } => {
-                write!(f, "channel {found} of a model with {channels}")
+                write!(f, "channel {found} does not exist: the model has {channels} channels")
             }
-            Self::Length { expected, found } => write!(f, "an input of {found}, not {expected}"),
-            Self::Value { channel } => write!(f, "channel {channel}: a value out of range"),
+            Self::Length { expected, found } => {
+                write!(f, "the input has length {found}; the model needs {expected}")
+            }
+            Self::Value { channel } => write!(f, "the value of channel {channel} is out of range"),
         }
     }
 }
 
 impl core::error::Error for EngineError {}
 
-/// The arithmetic behind a kind of weight.
+/// The arithmetic of an engine, chosen by its type of weights: `i8` or `f32`.
 pub trait Arithmetic: Weight {
-    /// A membrane or a score.
+    /// The type of a membrane or a score: `i32` for `i8` weights, `f32` for `f32` weights.
     type Number: Copy + PartialOrd + fmt::Debug;
-    /// A sum that is yet to arrive.
+    /// A sum that is still to arrive.
     #[doc(hidden)]
     type Cell: Copy;
-    /// The word of the lowest number.
+    /// The word of the smallest number.
     #[doc(hidden)]
     const LOWEST: i32;
 
-    /// The number that a word of the state stands for.
+    /// Converts a word of [`Engine::scores`] or [`Engine::membranes`] to a number.
     fn number(word: i32) -> Self::Number;
 
     /// The sums of a ring.
     #[doc(hidden)]
     fn cells<'a>(
-        memory: &'a mut Memory<'_>,
+        memory: &'a mut StateBuffers<'_>,
         layer: &Layer<'_>,
     ) -> (&'a mut [i32], &'a mut [Self::Cell]);
-    /// Adds the groups of spikes to membranes.
+    /// Adds the groups of spikes to the membranes.
     #[doc(hidden)]
     fn deliver_spikes(v: &mut [i32; GROUP], pre: &[u8], due: &Due<'_>);
     /// The same, times the values of the sources.
     #[doc(hidden)]
     fn deliver_values(v: &mut [i32; GROUP], pre: &[u8], values: &[u8], due: &Due<'_>);
-    /// Adds a row, times a value, to the sums of its time.
+    /// Adds a row, times a value, to the sums of the ticks in which it arrives.
     #[doc(hidden)]
     fn deliver_ahead(cells: &mut [Self::Cell], taps: usize, now: usize, row: &[u8], value: i8);
-    /// Moves what is due from the sums to the membranes.
+    /// Moves the sums that are due to the membranes.
     #[doc(hidden)]
     fn arrive(v: &mut [i32], cells: &mut [Self::Cell], taps: usize, now: usize);
-    /// Fires, resets, leaks and adds the bias of the next tick; writes the spikes where they are heard.
+    /// Fires, resets and decays the membranes and adds the bias of the next tick; writes the spikes
+    /// to the record, if there is one.
     #[doc(hidden)]
-    fn advance(layer: &Layer<'_>, v: &mut [i32], slot: Option<&mut Slot<'_>>);
-    /// Scores the readout's membrane and leaks it.
+    fn advance(layer: &Layer<'_>, v: &mut [i32], record: Option<&mut TickRecord<'_>>);
+    /// Adds the membranes of the readout to the scores and decays them.
     #[doc(hidden)]
     fn read_out(layer: &Layer<'_>, decision: Decision, v: &mut [i32], scores: &mut [i32]);
 }
 
-/// What is due after one delay: where groups begin, and as many places later end, and the rows.
+/// The groups of a block that are due after one delay. A group begins at the table's entry for its
+/// source and ends at the entry one line later.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Due<'a> {
     pub(crate) table: &'a [u8; 2 * GROUP],
-    /// Sources of the block, less 1.
-    pub(crate) beyond: u8,
+    /// The index of the last source in the block.
+    pub(crate) last_source: u8,
     pub(crate) rows: &'a [u8],
-    /// Bytes of a row.
+    /// The number of bytes of a row.
     pub(crate) row: usize,
 }
 
-/// A network at work.
+/// Runs a model on one stream of input.
+///
+/// RAM: the state, of [`ModelFile::ram`] bytes, and about 60 bytes on a 32-bit processor. The stack
+/// takes less than 0.5 KiB per call. Nothing allocates or panics.
 ///
 /// ```
 /// use polychron_core::format::ModelFile;
 /// use polychron_core::infer::{Engine, EngineState};
 ///
+/// const FILE: &[u8] = include_bytes!("../../tests/golden/small.pcn");
 /// #[allow(long_running_const_eval)]
-/// const MODEL: ModelFile = ModelFile::parse_static(include_bytes!("../../tests/golden/small.pcn"));
+/// const MODEL: ModelFile = ModelFile::parse_static(FILE);
 ///
-/// let mut state = State::<{ MODEL.words() }, { MODEL.halves() }, { MODEL.bytes() }>::new();
+/// type State = EngineState<
+///     { MODEL.state_words() },
+///     { MODEL.state_halves() },
+///     { MODEL.state_bytes() },
+/// >;
+/// let mut state = State::new();
 /// let mut engine = Engine::new(&MODEL, &mut state)?;
 /// for tick in [&[0u16, 3][..], &[], &[2]] {
 ///     engine.step(tick)?;
@@ -157,44 +178,44 @@ pub struct Due<'a> {
 #[derive(Debug)]
 pub struct Engine<'a, W = i8> {
     model: &'a ModelFile<'a, W>,
-    memory: Memory<'a>,
-    /// The place of this tick in every layer's history or ring.
-    now: [u16; LAYERS],
-    /// Inputs of every layer in the last tick that were not 0.
-    active: [u16; LAYERS],
+    memory: StateBuffers<'a>,
+    /// The index of this tick in the history or ring of every layer.
+    now: [u16; MAX_LAYERS],
+    /// The number of inputs of every layer that were not zero in the last tick.
+    active: [u16; MAX_LAYERS],
 }
 
 impl<'a, W: Arithmetic> Engine<'a, W> {
-    /// A network before its first tick; what the state held is forgotten.
+    /// An engine before its first tick. The previous contents of the state are erased.
     ///
     /// # Errors
-    /// [`EngineError::Memory`] for a state that is too small.
+    /// [`EngineError::Memory`] if a buffer of the state is too small.
     pub fn new(
         model: &'a ModelFile<'a, W>,
-        state: impl Into<Memory<'a>>,
+        state: impl Into<StateBuffers<'a>>,
     ) -> Result<Self, EngineError> {
-        let memory: Memory<'_> = state.into();
+        let memory: StateBuffers<'_> = state.into();
         for (part, needed, found) in [
-            ("words", model.words(), memory.words.len()),
-            ("halves", model.halves(), memory.halves.len()),
-            ("bytes", model.bytes(), memory.bytes.len()),
+            ("words", model.state_words(), memory.words.len()),
+            ("halves", model.state_halves(), memory.halves.len()),
+            ("bytes", model.state_bytes(), memory.bytes.len()),
         ] {
             if found < needed {
                 return Err(EngineError::Memory { part, needed, found });
             }
         }
-        let mut engine = Self { model, memory, now: [0; LAYERS], active: [0; LAYERS] };
+        let mut engine = Self { model, memory, now: [0; MAX_LAYERS], active: [0; MAX_LAYERS] };
         engine.reset();
         Ok(engine)
     }
 
-    /// Forgets everything: the next tick is the first.
+    /// Returns to the state before the first tick.
     pub fn reset(&mut self) {
         self.memory.words.fill(0);
         self.memory.halves.fill(0);
         self.memory.bytes.fill(0);
-        self.now = [0; LAYERS];
-        self.active = [0; LAYERS];
+        self.now = [0; MAX_LAYERS];
+        self.active = [0; MAX_LAYERS];
         for layer in self.model.layers() {
             if let Some(v) = part(self.memory.words, layer.membranes, layer.outputs) {
                 W::advance(layer, v, None);
@@ -203,7 +224,9 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         self.forget_scores();
     }
 
-    /// Begins the scores anew; spikes on their way and membranes stay.
+    /// Restarts the scores. Membranes and spikes that are still to arrive stay as they are.
+    ///
+    /// In an endless stream, call this at least every 65,535 ticks: see [`scores`](Self::scores).
     pub fn forget_scores(&mut self) {
         let first = if self.model.decision() == Decision::Max { W::LOWEST } else { 0 };
         if let Some((_, scores)) = self.readout_mut() {
@@ -211,51 +234,55 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         }
     }
 
-    /// One tick, in which these channels spike. A channel that is named twice spikes once; in a model of values it has
-    /// the value 1. In single precision their order is one of additions.
+    /// Runs one tick in which these channels spike.
     ///
-    /// Cost: the synapses of the spikes that arrive, and every neuron. [`ModelFile`]'s file, printed by `inspect`, says how much.
+    /// The order does not matter, except to the rounding of the `f32` engine. A channel that occurs
+    /// twice spikes once. In a model of values a spike is the value 1.
+    ///
+    /// Cost: the synapses of the spikes that arrive in this tick, and every neuron. `polychron
+    /// inspect` estimates the instructions of a model.
     ///
     /// # Errors
-    /// [`EngineError::Channel`].
+    /// [`EngineError::Channel`] if a channel does not exist.
     pub fn step(&mut self, channels: &[u16]) -> Result<(), EngineError> {
         let all = self.model.channels();
         if let Some(&found) = channels.iter().find(|&&channel| usize::from(channel) >= all) {
             return Err(EngineError::Channel { found: found.into(), channels: all });
         }
-        self.tick(None, |slot| {
+        self.tick(None, |record| {
             for &channel in channels {
-                slot.set(channel.into(), 1);
+                record.set(channel.into(), 1);
             }
         });
         Ok(())
     }
 
-    /// One tick, in which the channels of set bits spike: bit `i % 8` of byte `i / 8`, counted from the lowest, is channel i.
+    /// Runs one tick in which the channels of the set bits spike. Channel `i` is bit `i % 8`,
+    /// counted from the least significant, of byte `i / 8`.
     ///
     /// # Errors
-    /// [`EngineError::Length`] where the bytes are not as many as the channels need, [`EngineError::Channel`] for a set bit
-    /// without a channel.
+    /// [`EngineError::Length`] if there are not exactly as many bytes as the channels need;
+    /// [`EngineError::Channel`] if a set bit has no channel.
     pub fn step_bits(&mut self, bits: &[u8]) -> Result<(), EngineError> {
         let all = self.model.channels();
         let expected = all.div_ceil(8);
         if bits.len() != expected {
             return Err(EngineError::Length { expected, found: bits.len() });
         }
-        let beyond = match u32::try_from(all & 7) {
+        let excess = match u32::try_from(all & 7) {
             Ok(used @ 1..) => bits.last().map_or(0, |&last| last.wrapping_shr(used)),
             _ => 0,
         };
-        if beyond != 0 {
-            let found = all.saturating_add(usize::try_from(beyond.trailing_zeros()).unwrap_or(0));
+        if excess != 0 {
+            let found = all.saturating_add(usize::try_from(excess.trailing_zeros()).unwrap_or(0));
             return Err(EngineError::Channel { found, channels: all });
         }
-        self.tick(None, |slot| {
+        self.tick(None, |record| {
             for (n, &byte) in bits.iter().enumerate() {
                 let mut left = byte;
                 while left != 0 {
                     let bit = usize::try_from(left.trailing_zeros()).unwrap_or(0);
-                    slot.set(n.wrapping_mul(8).wrapping_add(bit), 1);
+                    record.set(n.wrapping_mul(8).wrapping_add(bit), 1);
                     left &= left.wrapping_sub(1);
                 }
             }
@@ -263,11 +290,11 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         Ok(())
     }
 
-    /// One tick, in which every channel has a value: a count of events, or a graded one. A model of spikes takes 0 and 1.
+    /// Runs one tick with one value per channel, such as a count of events.
     ///
     /// # Errors
-    /// [`EngineError::Length`] for other than one value a channel, [`EngineError::Value`] for -128 or, in a model of
-    /// spikes, other than 0 and 1.
+    /// [`EngineError::Length`] if there is not exactly one value per channel;
+    /// [`EngineError::Value`] if a value is -128 or, in a model of spikes, neither 0 nor 1.
     pub fn step_values(&mut self, values: &[i8]) -> Result<(), EngineError> {
         let expected = self.model.channels();
         if values.len() != expected {
@@ -278,25 +305,27 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         if let Some(channel) = values.iter().position(wrong) {
             return Err(EngineError::Value { channel });
         }
-        self.tick(None, |slot| {
+        self.tick(None, |record| {
             for (channel, &value) in values.iter().enumerate() {
                 if value != 0 {
-                    slot.set(channel, value);
+                    record.set(channel, value);
                 }
             }
         });
         Ok(())
     }
 
-    /// Ends an utterance: [`ModelFile::tail`] silent ticks, in which the layers fall silent one after the other, as they do
-    /// behind an utterance in training. [`reset`](Self::reset) comes before the next one.
+    /// Ends an utterance: runs [`ModelFile::padding`] silent ticks, in which the last spikes
+    /// arrive. As in training, the layers fall silent one after the other. Call
+    /// [`reset`](Self::reset) before the next utterance.
     pub fn finish(&mut self) {
-        for past in 0..self.model.tail() {
+        for past in 0..self.model.padding() {
             self.tick(Some(past), |_| ());
         }
     }
 
-    /// The class with the highest score so far; the first of equals.
+    /// The class with the highest score so far; of equal scores the first.
+    #[must_use]
     pub fn decide(&self) -> usize {
         let mut best = (0, W::LOWEST);
         for (class, &score) in self.scores().iter().enumerate() {
@@ -307,22 +336,35 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         best.0
     }
 
-    /// A score a class, as words that [`Arithmetic::number`] reads. The sums of the integer engine end at the largest and the
-    /// smallest `i32`: [begin anew](Self::forget_scores) after 65535 ticks of a softmax, or 2^31 over the largest membrane.
+    /// One score per class, as words that [`Arithmetic::number`] converts; for `i8` weights a word
+    /// is the score itself.
+    ///
+    /// Units of the integer engine: with [`Decision::SoftmaxSum`], every tick adds 32768 in all,
+    /// divided among the classes, so that `score / (32768 ticks)` is the mean share of a class.
+    /// Otherwise the unit is that of the membrane, which is chosen when a model is quantized. The
+    /// `f32` engine adds shares of 1.
+    ///
+    /// The sums of the integer engine saturate at the largest and the smallest `i32`.
+    /// [Restart](Self::forget_scores) them after at most 65,535 ticks of a softmax, or after `2^31`
+    /// divided by the largest membrane.
+    #[must_use]
     pub fn scores(&self) -> &[i32] {
         let Some(layer) = self.model.layers().last() else { return &[] };
         let first = layer.membranes.saturating_add(layer.outputs);
         self.memory.words.get(first..first.saturating_add(layer.outputs)).unwrap_or(&[])
     }
 
-    /// The membranes of a layer, the readout's last, after their leak: as words that [`Arithmetic::number`] reads.
+    /// The membranes of a layer after their decay, as words that [`Arithmetic::number`] converts.
+    /// Layers count from 0; the readout is the last.
+    #[must_use]
     pub fn membranes(&self, layer: usize) -> &[i32] {
         let Some(layer) = self.model.layers().get(layer) else { return &[] };
         let end = layer.membranes.saturating_add(layer.outputs);
         self.memory.words.get(layer.membranes..end).unwrap_or(&[])
     }
 
-    /// Spikes of a hidden layer in the last tick.
+    /// The number of neurons of a hidden layer that spiked in the last tick.
+    #[must_use]
     pub fn spikes(&self, layer: usize) -> usize {
         self.active.get(layer.saturating_add(1)).map_or(0, |&n| n.into())
     }
@@ -332,29 +374,46 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
         let next = layer.saturating_add(1);
         let history = self.model.layers().get(next).and_then(|layer| {
             let now = self.now.get(next).map_or(0, |&now| usize::from(now));
-            let last = if now == 0 { layer.slots } else { now }.wrapping_sub(1);
-            let slot = if layer.ring { 0 } else { last };
-            let at = layer.history.wrapping_add(slot.wrapping_mul(layer.slot));
-            self.memory.bytes.get(at..)?.get(..layer.truth)
+            let last = if now == 0 { layer.records } else { now }.wrapping_sub(1);
+            let index = if layer.ring { 0 } else { last };
+            let at = layer.history.wrapping_add(index.wrapping_mul(layer.record_len));
+            self.memory.bytes.get(at..)?.get(..layer.bitmap_len)
         });
         let bytes = history.unwrap_or(&[]).iter().enumerate();
-        bytes
-            .flat_map(|(n, &byte)| places(byte).map(move |bit| n.wrapping_mul(8).wrapping_add(bit)))
+        bytes.flat_map(|(n, &byte)| {
+            set_bits(byte).map(move |bit| n.wrapping_mul(8).wrapping_add(bit))
+        })
     }
 
-    /// The same as a list; where more spiked than it holds, the first.
+    /// The neurons of a hidden layer that spiked in the last tick, in ascending order; the first
+    /// `N` if there are more. The list is one of `heapless` 0.9.
+    ///
+    /// A [`heapless::Vec`] also collects the spikes of a tick without an allocator:
+    /// ```
+    /// # use polychron_core::{format::ModelFile, infer::{Engine, EngineState}};
+    /// # let file = include_bytes!("../../tests/golden/small.pcn");
+    /// # let model = <ModelFile>::parse(file).unwrap();
+    /// # let mut state = EngineState::<300, 16, 64>::new();
+    /// # let mut engine = Engine::new(&model, &mut state).unwrap();
+    /// let mut spikes = heapless::Vec::<u16, 4>::new();
+    /// spikes.push(3).unwrap(); // in the interrupt of a sensor
+    /// engine.step(&spikes).unwrap();
+    /// let hidden: heapless::Vec<u16, 8> = engine.spike_list(0);
+    /// assert_eq!(hidden.len(), engine.spikes(0));
+    /// ```
     #[cfg(feature = "heapless")]
     pub fn spike_list<const N: usize>(&self, layer: usize) -> heapless::Vec<u16, N> {
         self.spiking(layer).take(N).filter_map(|neuron| u16::try_from(neuron).ok()).collect()
     }
 
     /// The model.
+    #[must_use]
     pub fn model(&self) -> &'a ModelFile<'a, W> {
         self.model
     }
 
-    /// `past` counts the ticks since the end of an utterance, where it has ended.
-    fn tick(&mut self, past: Option<usize>, input: impl FnOnce(&mut Slot<'_>)) {
+    /// Runs a tick. `past` is the number of ticks since the end of the utterance, if it has ended.
+    fn tick(&mut self, past: Option<usize>, input: impl FnOnce(&mut TickRecord<'_>)) {
         self.write(0, input);
         let (layers, decision) = (self.model.layers(), self.model.decision());
         for (l, layer) in layers.iter().enumerate() {
@@ -370,33 +429,34 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
                 *now = u16::try_from(next).unwrap_or(0);
             }
             if l.wrapping_add(1) < layers.len() {
-                let heard = past.is_none_or(|past| past < layer.padding);
-                self.fire(layer, l.wrapping_add(1), heard);
+                let audible = past.is_none_or(|past| past < layer.padding);
+                self.fire(layer, l.wrapping_add(1), audible);
             } else if let Some((v, scores)) = self.readout_mut() {
                 W::read_out(layer, decision, v, scores);
             }
         }
     }
 
-    /// Writes this tick's inputs of a layer.
-    fn write(&mut self, l: usize, input: impl FnOnce(&mut Slot<'_>)) {
+    /// Records the inputs of a layer in this tick.
+    fn write(&mut self, l: usize, input: impl FnOnce(&mut TickRecord<'_>)) {
         let Some(layer) = self.model.layers().get(l) else { return };
         let now = if layer.ring { 0 } else { self.now.get(l).map_or(0, |&now| usize::from(now)) };
-        let at = layer.history.wrapping_add(now.wrapping_mul(layer.slot));
-        let Some(bytes) = part(self.memory.bytes, at, layer.slot) else { return };
-        let Some(mut slot) = Slot::clear(bytes, layer) else { return };
-        input(&mut slot);
+        let at = layer.history.wrapping_add(now.wrapping_mul(layer.record_len));
+        let Some(bytes) = part(self.memory.bytes, at, layer.record_len) else { return };
+        let Some(mut record) = TickRecord::clear(bytes, layer) else { return };
+        input(&mut record);
         if let Some(active) = self.active.get_mut(l) {
-            *active = slot.active;
+            *active = record.active;
         }
     }
 
-    /// Advances a layer's neurons and writes their spikes to the history of the next one.
-    fn fire(&mut self, layer: &Layer<'_>, next: usize, heard: bool) {
+    /// Advances the neurons of a layer and records their spikes, if audible, as inputs of the next
+    /// one.
+    fn fire(&mut self, layer: &Layer<'_>, next: usize, audible: bool) {
         let words: &mut [i32] = core::mem::take(&mut self.memory.words);
         if let Some(v) = part(words, layer.membranes, layer.outputs) {
-            self.write(next, |slot| {
-                W::advance(layer, v, if heard { Some(slot) } else { None });
+            self.write(next, |record| {
+                W::advance(layer, v, if audible { Some(record) } else { None });
             });
         }
         self.memory.words = words;
@@ -410,11 +470,11 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
 
     #[inline(never)]
     fn deliver_groups(&mut self, layer: &Layer<'_>, now: usize) {
-        let Memory { words, bytes, .. } = &mut self.memory;
+        let StateBuffers { words, bytes, .. } = &mut self.memory;
         let history = bytes.get(layer.history..).unwrap_or(&[]);
-        let len = layer.taps.wrapping_mul(layer.slot);
+        let len = layer.taps.wrapping_mul(layer.record_len);
         let history = history.get(..len).unwrap_or(&[]);
-        let current = now.wrapping_add(1).wrapping_mul(layer.slot);
+        let current = now.wrapping_add(1).wrapping_mul(layer.record_len);
         let (recent, older) = history.split_at_checked(current).unwrap_or((&[], &[]));
         for block in layer.blocks {
             let block = Block::read(block);
@@ -423,16 +483,16 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
             let v = words.get_mut(first..).and_then(|v| v.first_chunk_mut());
             let (Some(v), Some(rows)) = (v, layer.rows.get(block.rows..)) else { continue };
             let row = block.row.wrapping_mul(W::SYNAPSE);
-            let [beyond, ..] = block.sources.wrapping_sub(1).to_le_bytes();
-            let mut due = Due { table: &[0; 2 * GROUP], beyond, rows, row };
+            let [last_source, ..] = block.sources.wrapping_sub(1).to_le_bytes();
+            let mut due = Due { table: &[0; 2 * GROUP], last_source, rows, row };
             let mut at = block.table;
-            for slots in [recent, older] {
-                for slot in slots.rchunks_exact(layer.slot.max(1)) {
+            for records in [recent, older] {
+                for record in records.rchunks_exact(layer.record_len.max(1)) {
                     let here = at;
                     at = at.wrapping_add(block.sources);
-                    let listed = match slot.get(list..) {
+                    let listed = match record.get(list..) {
                         Some([0, ..]) => continue,
-                        Some([count, entries @ ..]) if *count != history::FULL => {
+                        Some([count, entries @ ..]) if *count != history::INCOMPLETE => {
                             entries.get(..usize::from(*count))
                         }
                         _ => None,
@@ -442,7 +502,7 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
                     due.table = table;
                     match listed {
                         Some(pre) => W::deliver_spikes(v, pre, &due),
-                        None => deliver_others::<W>(v, slot, layer, block.source, &due),
+                        None => deliver_unlisted::<W>(v, record, layer, block.source, &due),
                     }
                 }
             }
@@ -451,13 +511,13 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
 
     #[inline(never)]
     fn deliver_ring(&mut self, layer: &Layer<'_>, now: usize) {
-        let end = layer.history.wrapping_add(layer.slot);
+        let end = layer.history.wrapping_add(layer.record_len);
         let bytes: &mut [u8] = core::mem::take(&mut self.memory.bytes);
         let (v, cells) = W::cells(&mut self.memory, layer);
-        if let Some(slot) = bytes.get(layer.history..end) {
+        if let Some(record) = bytes.get(layer.history..end) {
             let len = layer.outputs.wrapping_mul(W::SYNAPSE);
             for source in (0..layer.inputs).step_by(GROUP) {
-                let mut past = Past::new(slot, layer, source);
+                let mut past = PastTick::new(record, layer, source);
                 let mut room = [0; WORD];
                 while let Some(pre) = past.next(&mut room) {
                     for &pre in pre {
@@ -474,20 +534,20 @@ impl<'a, W: Arithmetic> Engine<'a, W> {
     }
 }
 
-/// Delivers a past tick whose inputs are values, or more than are listed.
+/// Delivers a past tick whose inputs are values, or too many for the list.
 #[inline(never)]
-fn deliver_others<W: Arithmetic>(
+fn deliver_unlisted<W: Arithmetic>(
     v: &mut [i32; GROUP],
-    slot: &[u8],
+    record: &[u8],
     layer: &Layer<'_>,
     source: usize,
     due: &Due<'_>,
 ) {
-    let mut past = Past::new(slot, layer, source);
+    let mut past = PastTick::new(record, layer, source);
     let mut room = [0; WORD];
     while let Some(pre) = past.next(&mut room) {
         if past.values {
-            W::deliver_values(v, pre, past.truth, due);
+            W::deliver_values(v, pre, past.bitmap, due);
         } else {
             W::deliver_spikes(v, pre, due);
         }

@@ -1,15 +1,17 @@
 use super::{ChargeAdjoint, Neuron, Reset, ResetAdjoint};
 use crate::num::{Real, logistic};
 
-/// The adaptive LIF (adLIF): a second state couples to the membrane below threshold (`a`) and to the spikes (`b`).
+/// The adaptive LIF (adLIF): a second state, the adaptation `w`, is driven by the membrane (`a`) and by
+/// the spikes (`b`).
 ///
 /// ```text
 /// h[t] = v[t-1] + rate (x[t] - w[t-1] - v[t-1])
 /// v[t] = reset(h[t], s[t])
 /// w[t] = w[t-1] - rate_w w[t-1] + a h[t] + b s[t]
 /// ```
-/// State `[v, w]`. Raw learnable parameters `[r, r_w, a, b]`, `rate = logistic(r)`,
-/// `rate_w = logistic(r_w)`. The membrane starts at the reset's value and leaks toward 0. A detached reset also detaches `b s[t]`'s spike.
+/// The state is `[v, w]`. The raw learnable parameters are `[r, r_w, a, b]`, with `rate = logistic(r)`
+/// and `rate_w = logistic(r_w)`. The membrane starts at the reset value and decays toward 0. A detached
+/// reset also detaches the spike in `b s[t]`.
 ///
 /// Source: Bittar and Garner, *A surrogate gradient spiking baseline for speech command recognition*
 /// (Frontiers in Neuroscience, 2022), eq. 6, with a soft reset.
@@ -24,8 +26,10 @@ pub struct AdLif<R> {
 }
 
 impl<R: Real> AdLif<R> {
-    /// Time constants of membrane and adaptation in steps; couplings `a` and `b`. Both time constants are finite and
-    /// above 1 step, or the raw parameters `-ln(tau - 1)` are not finite; `train::Network::check` refuses that.
+    /// Time constants of membrane and adaptation in steps, and the couplings `a` and `b`. The raw
+    /// parameters `-ln(tau - 1)` are finite if the time constants are finite and above 1 step;
+    /// `train::Network::check` rejects others.
+    #[must_use]
     pub fn new(tau: R, tau_w: R, a: R, b: R) -> Self {
         let raw = |tau: R| -(tau - R::one()).ln();
         Self {
@@ -38,12 +42,14 @@ impl<R: Real> AdLif<R> {
         }
     }
 
-    /// The same neuron with another threshold and reset.
+    /// Sets threshold and reset, and whether the reset is detached.
+    #[must_use]
     pub fn with_reset(self, threshold: R, reset: Reset<R>, detach: bool) -> Self {
         Self { threshold, reset, detach, ..self }
     }
 
-    /// Threshold, reset and whether it is detached, as [`with_reset`](Self::with_reset) takes them.
+    /// Threshold, reset and whether the reset is detached; see [`with_reset`](Self::with_reset).
+    #[must_use]
     pub fn membrane(&self) -> (R, Reset<R>, bool) {
         (self.threshold, self.reset, self.detach)
     }

@@ -2,21 +2,22 @@ use super::{AdLif, CubaLif, Li, Lif, Neuron, Plif};
 use crate::num::Real;
 use core::fmt::Debug;
 
-/// Work to be done with a neuron whose type is known only at run time.
+/// A generic function of a neuron, called through [`NeuronModel::visit`].
 pub trait NeuronVisitor<R: Real> {
-    /// What the work gives.
+    /// The result.
     type Output;
-    /// Does the work with the concrete neuron.
+    /// Calls the function with the concrete neuron.
     fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output;
 }
 
-/// A neuron, or a choice among neurons made at run time. Backends dispatch once a stage, through
-/// [`visit`](Self::visit), never once a step.
+/// A neuron whose type may be chosen at run time: every [`Neuron`], and [`AnyNeuron`].
+///
+/// Backends dispatch once per stage, through [`visit`](Self::visit), not once per step.
 pub trait NeuronModel<R: Real>: Clone + Debug + Send + Sync {
     /// Calls the visitor with the concrete neuron.
     fn visit<V: NeuronVisitor<R>>(&self, visitor: V) -> V::Output;
 
-    /// How many raw learnable parameters the neuron has.
+    /// The number of raw learnable parameters.
     fn param_count(&self) -> usize {
         struct Count;
         impl<R: Real> NeuronVisitor<R> for Count {
@@ -28,7 +29,7 @@ pub trait NeuronModel<R: Real>: Clone + Debug + Send + Sync {
         self.visit(Count)
     }
 
-    /// Copies the raw parameters of the configuration into `out`, as many as fit.
+    /// Copies the raw parameters to `out`, up to its length.
     fn write_params(&self, out: &mut [R]) {
         struct Write<'a, R>(&'a mut [R]);
         impl<R: Real> NeuronVisitor<R> for Write<'_, R> {
@@ -49,10 +50,10 @@ impl<N: Neuron> NeuronModel<N::Real> for N {
     }
 }
 
-/// A neuron model chosen at run time, by a configuration file say.
+/// A neuron model chosen at run time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AnyNeuron<R> {
-    /// [`Lif`], and with rate 0 the integrate-and-fire neuron.
+    /// [`Lif`]; with a rate of 0 the integrate-and-fire neuron.
     Lif(Lif<R>),
     /// [`Plif`]
     Plif(Plif<R>),

@@ -1,18 +1,18 @@
 use super::{ChargeAdjoint, Lif, Neuron, ResetAdjoint};
 use crate::num::{Real, logistic};
 
-/// A current-based LIF: the input passes an exponential synaptic filter before the membrane.
+/// A current-based LIF: an exponential synaptic filter precedes the membrane.
 ///
 /// ```text
 /// i[t] = i[t-1] - rate_syn i[t-1] + x[t]
 /// h[t] = v[t-1] - rate (v[t-1] - v_rest) + gain i[t]
 /// ```
-/// State `[v, i]`, the gain as in [`Lif`]. Both rates are learnable through raw parameters `[w_syn, w]`,
-/// `rate_syn = logistic(w_syn)`, `rate = logistic(w)`.
+/// The state is `[v, i]`; the gain is that of [`Lif`]. The raw learnable parameters are `[w_syn, w]`,
+/// with `rate_syn = logistic(w_syn)` and `rate = logistic(w)`.
 ///
-/// Source: Neftci, Mostafa and Zenke, *Surrogate gradient learning in spiking neural networks* (IEEE Signal Processing
-/// Magazine, 2019), with the membrane taking the current of the same step as in snnTorch's `Synaptic`
-/// (`alpha = 1 - rate_syn`, `beta = 1 - rate`).
+/// Source: Neftci, Mostafa and Zenke, *Surrogate gradient learning in spiking neural networks* (IEEE
+/// Signal Processing Magazine, 2019). The membrane integrates the current of the same step, as in
+/// `Synaptic` of snnTorch (`alpha = 1 - rate_syn`, `beta = 1 - rate`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CubaLif<R> {
     lif: Lif<R>,
@@ -21,15 +21,18 @@ pub struct CubaLif<R> {
 }
 
 impl<R: Real> CubaLif<R> {
-    /// Starts from the membrane of `lif` and a synaptic time constant in steps. Both time constants are finite and
-    /// above 1 step, or the raw parameters `-ln(tau - 1)` are not finite; `train::Network::check` refuses that.
+    /// The membrane of `lif` with a synaptic time constant in steps. The raw parameters
+    /// `-ln(tau - 1)` are finite if both time constants are finite and above 1 step;
+    /// `train::Network::check` rejects others.
+    #[must_use]
     pub fn new(lif: Lif<R>, tau_syn: R) -> Self {
         let raw = |rate: R| -(R::one() / rate - R::one()).ln();
         let rate_syn = R::one() / tau_syn;
         Self { lif, rate_syn, raw: [raw(rate_syn), raw(lif.rate)] }
     }
 
-    /// The membrane with the leak as it is now.
+    /// The membrane with its current rate.
+    #[must_use]
     pub fn lif(&self) -> &Lif<R> {
         &self.lif
     }

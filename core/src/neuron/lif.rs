@@ -1,4 +1,4 @@
-use super::{ChargeAdjoint, Neuron, Reset, ResetAdjoint};
+use super::{ChargeAdjoint, LinearMembrane, Neuron, Reset, ResetAdjoint};
 use crate::num::{Real, logistic};
 
 /// The leaky integrate-and-fire neuron of the paper.
@@ -6,7 +6,7 @@ use crate::num::{Real, logistic};
 /// ```text
 /// h[t] = v[t-1] - rate (v[t-1] - v_rest) + gain x[t]      rate = 1 / tau, gain = 1
 /// ```
-/// With `decay_input` the gain is `rate`. With rate 0 it is the integrate-and-fire neuron (IF).
+/// With `decay_input` the gain is `rate`. With a rate of 0 it is the integrate-and-fire neuron (IF).
 ///
 /// ```
 /// use polychron_core::neuron::{Lif, Neuron};
@@ -18,18 +18,19 @@ use crate::num::{Real, logistic};
 pub struct Lif<R> {
     /// 1 / tau, tau in steps.
     pub rate: R,
-    /// Membrane at which the neuron spikes.
+    /// The membrane at which the neuron spikes.
     pub threshold: R,
-    /// What a spike does.
+    /// The effect of a spike on the membrane.
     pub reset: Reset<R>,
     /// Whether the input is multiplied by the rate.
     pub decay_input: bool,
-    /// Whether the gradient ends at the reset.
+    /// Whether the reset is detached: no gradient passes through it to the spike.
     pub detach: bool,
 }
 
 impl<R: Real> Lif<R> {
-    /// The paper's neuron: threshold 1, hard reset to 0, detached, undecayed input. `tau` is in steps.
+    /// The neuron of the paper: threshold 1, hard reset to 0, detached, gain 1. `tau` is in steps.
+    #[must_use]
     pub fn new(tau: R) -> Self {
         Self {
             rate: R::one() / tau,
@@ -40,7 +41,8 @@ impl<R: Real> Lif<R> {
         }
     }
 
-    /// Integrate-and-fire: no leak, otherwise as [`Lif::new`].
+    /// Integrate-and-fire: no decay, otherwise as [`Lif::new`].
+    #[must_use]
     pub fn integrate_and_fire() -> Self {
         Self { rate: R::zero(), ..Self::new(R::one()) }
     }
@@ -122,9 +124,17 @@ impl<R: Real> Neuron for Lif<R> {
     fn detached(&self) -> bool {
         self.detach
     }
+    fn linear_membrane(&self) -> Option<LinearMembrane<R>> {
+        Some(LinearMembrane {
+            decay: R::one() - self.rate,
+            input_gain: self.gain(),
+            threshold: self.threshold - self.reset.rest(),
+            reset: self.reset,
+        })
+    }
 }
 
-/// A LIF whose leak is learned (PLIF): `1 / tau = logistic(w)`, one `w` for the layer.
+/// A LIF whose rate is learned (PLIF): `1 / tau = logistic(w)`, one `w` per layer.
 ///
 /// Source: Fang et al., *Incorporating learnable membrane time constant* (ICCV 2021).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,13 +144,15 @@ pub struct Plif<R> {
 }
 
 impl<R: Real> Plif<R> {
-    /// Starts from the configuration of `lif`, `w = -ln(tau - 1)`, which is finite where tau is and above 1 step;
-    /// `train::Network::check` refuses others.
+    /// The configuration of `lif` with `w = -ln(tau - 1)`, which is finite if tau is finite and above 1
+    /// step; `train::Network::check` rejects others.
+    #[must_use]
     pub fn new(lif: Lif<R>) -> Self {
         Self { lif, w: -(R::one() / lif.rate - R::one()).ln() }
     }
 
-    /// The neuron with the leak as it is now.
+    /// The neuron with its current rate.
+    #[must_use]
     pub fn lif(&self) -> &Lif<R> {
         &self.lif
     }
@@ -198,13 +210,16 @@ impl<R: Real> Neuron for Plif<R> {
     fn detached(&self) -> bool {
         self.lif.detach
     }
+    fn linear_membrane(&self) -> Option<LinearMembrane<R>> {
+        self.lif.linear_membrane()
+    }
 }
 
 /// A leaky integrator that never spikes: the readout.
 ///
-/// `v[t] = v[t-1] - rate v[t-1] + gain x[t]`, the gain as in [`Lif`].
+/// `v[t] = v[t-1] - rate v[t-1] + gain x[t]`, with the gain of [`Lif`].
 ///
-/// Source: Hammouamri et al. (ICLR 2024), whose readout is a LIF with its threshold out of reach.
+/// Source: Hammouamri et al. (ICLR 2024), whose readout is a LIF with an unreachable threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Li<R> {
     /// 1 / tau, tau in steps.
@@ -214,7 +229,8 @@ pub struct Li<R> {
 }
 
 impl<R: Real> Li<R> {
-    /// A leaky integrator with undecayed input; `tau` is in steps.
+    /// A leaky integrator with a gain of 1; `tau` is in steps.
+    #[must_use]
     pub fn new(tau: R) -> Self {
         Self { rate: R::one() / tau, decay_input: false }
     }

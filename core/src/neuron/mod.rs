@@ -1,11 +1,11 @@
-//! Neuron models: one neuron, one step, and the adjoint of that step.
+//! Neuron models: one neuron, one time step, and the adjoint of that step.
 //!
-//! A step has three parts. *Charge* integrates the input, *compare* holds the membrane against the
-//! threshold, *reset* takes the spike back:
+//! A step has three parts: *charge* integrates the input, *excess* compares the membrane with the
+//! threshold, and *reset* applies the spike to the state.
 //!
 //! ```text
 //! charged[t] = charge(state[t-1], x[t])
-//! s[t]       = step(drive(charged[t]))
+//! s[t]       = step(excess(charged[t]))
 //! state[t]   = reset(charged[t], s[t])
 //! ```
 //!
@@ -14,27 +14,30 @@
 mod adlif;
 mod any;
 mod cuba;
+mod firing;
 mod lif;
 
 pub use adlif::AdLif;
 pub use any::{AnyNeuron, NeuronModel, NeuronVisitor};
 pub use cuba::CubaLif;
+pub use firing::Firing;
 pub use lif::{Li, Lif, Plif};
 
 use crate::num::Real;
 use core::fmt::Debug;
 
-/// What a spike does to the membrane.
+/// The effect of a spike on the membrane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reset<R> {
-    /// `v = v_reset`; the membrane also rests at and leaks toward that value.
+    /// `v = v_reset`; the membrane also starts at and decays toward that value.
     Hard(R),
     /// `v = h - threshold`; the membrane rests at 0.
     Soft,
 }
 
 impl<R: Real> Reset<R> {
-    /// The value at which the membrane starts and toward which it leaks.
+    /// The value at which the membrane starts and toward which it decays.
+    #[must_use]
     pub fn rest(&self) -> R {
         match *self {
             Self::Hard(v) => v,
@@ -42,8 +45,9 @@ impl<R: Real> Reset<R> {
         }
     }
 
-    /// The membrane after a spike `s` (0 or 1; in between where a smooth primitive spikes).
+    /// The membrane after a spike `s`: 0 or 1, or a value between them from a smooth primitive.
     #[inline]
+    #[must_use]
     pub fn apply(&self, h: R, threshold: R, s: R) -> R {
         match *self {
             Self::Hard(v) => (R::one() - s) * h + s * v,
@@ -53,6 +57,7 @@ impl<R: Real> Reset<R> {
 
     /// The adjoint of [`Reset::apply`]: the gradients by `h` and by `s`.
     #[inline]
+    #[must_use]
     pub fn adjoint(&self, h: R, threshold: R, s: R, d_v: R) -> (R, R) {
         match *self {
             Self::Hard(v) => (d_v * (R::one() - s), d_v * (v - h)),
@@ -61,10 +66,10 @@ impl<R: Real> Reset<R> {
     }
 }
 
-/// The adjoint of a charge.
+/// The gradients that [`Neuron::charge_adjoint`] returns.
 #[derive(Clone, Copy, Debug)]
 pub struct ChargeAdjoint<S, P, R> {
-    /// By the state before.
+    /// By the previous state.
     pub state: S,
     /// By the raw parameters.
     pub params: P,
@@ -72,35 +77,55 @@ pub struct ChargeAdjoint<S, P, R> {
     pub input: R,
 }
 
-/// The adjoint of a reset.
+/// The gradients that [`Neuron::reset_adjoint`] returns.
 #[derive(Clone, Copy, Debug)]
 pub struct ResetAdjoint<S, P, R> {
     /// By the charged state.
     pub charged: S,
     /// By the raw parameters.
     pub params: P,
-    /// By the spike; 0 where the reset is detached.
+    /// By the spike; 0 if the reset is detached.
     pub spike: R,
+}
+
+/// The dynamics of a neuron whose state is one linear membrane, with `v` counted from its rest:
+///
+/// ```text
+/// h = decay v + input_gain x        it spikes if h >= threshold
+/// v = h, or after a spike: 0 (hard reset), h - threshold (soft reset)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinearMembrane<R> {
+    /// The factor by which the membrane decays in a step.
+    pub decay: R,
+    /// The factor of the input.
+    pub input_gain: R,
+    /// The threshold, counted from the rest.
+    pub threshold: R,
+    /// What a spike does; the value of a hard reset is the rest.
+    pub reset: Reset<R>,
 }
 
 /// A neuron model with its fixed configuration.
 ///
-/// The learnable part is an array of raw parameters, shared by a layer. They live outside, in the trainer's
-/// flat buffers: [`with_params`](Self::with_params) gives the configured neuron of one step's values.
+/// The learnable part is an array of raw parameters, shared by all neurons of a layer. The trainer
+/// keeps the values in flat buffers and builds the neuron of a step with
+/// [`with_params`](Self::with_params).
 ///
-/// Laws, held by the conformance suite: each adjoint is the transposed Jacobian of its part;
-/// `with_params(params())` changes nothing.
+/// `neuron_laws!` (feature `conformance`) tests the laws of an implementation: each adjoint is the
+/// transposed Jacobian of its part, `with_params(params())` changes nothing, and the slope of
+/// [`excess`](Self::excess) is 1 by component 0 and 0 by everything else.
 pub trait Neuron: Copy + Debug + Send + Sync + 'static {
-    /// The numbers it computes with.
+    /// The number type.
     type Real: Real;
     /// State between steps, `[Real; n]`.
     type State: Copy + AsRef<[Self::Real]> + AsMut<[Self::Real]> + Debug + Send + Sync;
     /// Raw learnable parameters, `[Real; n]`; `[Real; 0]` for none.
     type Params: Copy + AsRef<[Self::Real]> + AsMut<[Self::Real]> + Debug + Send + Sync;
 
-    /// A state whose components all are `x`.
+    /// A state with every component set to `x`.
     fn fill_state(x: Self::Real) -> Self::State;
-    /// Parameters that all are `x`.
+    /// Parameters with every component set to `x`.
     fn fill_params(x: Self::Real) -> Self::Params;
 
     /// The raw parameters of this configuration.
@@ -110,7 +135,7 @@ pub trait Neuron: Copy + Debug + Send + Sync + 'static {
 
     /// The state before the first step.
     fn rest(&self) -> Self::State;
-    /// Integrates the input of one step.
+    /// Integrates the input of one step into the state.
     fn charge(&self, state: Self::State, input: Self::Real) -> Self::State;
     /// The adjoint of [`charge`](Self::charge).
     fn charge_adjoint(
@@ -119,10 +144,9 @@ pub trait Neuron: Copy + Debug + Send + Sync + 'static {
         input: Self::Real,
         d_charged: Self::State,
     ) -> ChargeAdjoint<Self::State, Self::Params, Self::Real>;
-    /// Membrane minus a constant threshold: the neuron spikes where this is 0 or more. Its derivative by the membrane is
-    /// 1, by everything else 0.
+    /// The membrane minus a constant threshold; the neuron spikes if the result is at least 0.
     fn excess(&self, charged: Self::State) -> Self::Real;
-    /// Takes the spike back.
+    /// Applies a spike to the charged state.
     fn reset(&self, charged: Self::State, spike: Self::Real) -> Self::State;
     /// The adjoint of [`reset`](Self::reset).
     fn reset_adjoint(
@@ -132,11 +156,16 @@ pub trait Neuron: Copy + Debug + Send + Sync + 'static {
         d_state: Self::State,
     ) -> ResetAdjoint<Self::State, Self::Params, Self::Real>;
 
-    /// Whether the gradient ends at the reset, so that [`reset_adjoint`](Self::reset_adjoint) gives the
-    /// spike none.
+    /// Whether the reset is detached: [`reset_adjoint`](Self::reset_adjoint) then returns a spike
+    /// gradient of 0.
     fn detached(&self) -> bool;
-    /// Whether the neuron can spike; a leaky integrator can't.
+    /// Whether the neuron can spike; a leaky integrator cannot.
     fn fires(&self) -> bool {
         true
+    }
+    /// The linear membrane that this neuron is, exactly and for every input; `None` for all other
+    /// dynamics, which is the default. Model files hold linear membranes only.
+    fn linear_membrane(&self) -> Option<LinearMembrane<Self::Real>> {
+        None
     }
 }

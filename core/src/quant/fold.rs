@@ -1,40 +1,49 @@
-use super::write::{Decay, LayerSpec, NeuronSpec, Spec, SynapseSpec};
+use super::spec::{Decay, LayerSpec, ModelSpec, NeuronSpec, SynapseSpec};
 use crate::backend::LayerOps;
 use crate::delay::{DelayKernel, Discrete, round_delay};
 use crate::format::{Decision, Input, Scheme};
 use crate::loss::Loss;
-use crate::neuron::{Neuron, NeuronModel, NeuronVisitor};
+use crate::neuron::{LinearMembrane, Neuron, NeuronModel, NeuronVisitor, Reset};
 use crate::norm::BatchNorm;
 use crate::shape::Synapses;
 use crate::surrogate::Surrogate;
-use crate::train::{Model, Tensor};
+use crate::train::{Model, Network, Tensor};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// What a network does not know of itself.
+/// What a model file states about its data. A network does not know it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct About {
-    /// Length of a tick in microseconds.
+pub struct Metadata {
+    /// The length of a tick in microseconds.
     pub tick_us: u32,
-    /// What a channel takes in.
+    /// What a channel receives in every tick.
     pub input: Input,
-    /// A name a class, or none at all.
+    /// One name per class, or none at all.
     pub labels: Vec<String>,
 }
 
-/// A network that no model file holds.
+/// Why a network cannot become a model file.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FoldError<E> {
-    /// The backend's.
+    /// The backend failed.
     Backend(E),
-    /// A hidden layer whose neurons are not of the form `v <- leak v + gain x`, with one threshold and a reset to the rest or
-    /// by the threshold.
+    /// The neurons of a hidden layer are no [linear membrane](Neuron::linear_membrane), their decay
+    /// is not in [0, 1], or their threshold is not above their rest.
     Neuron {
         /// The layer.
         layer: usize,
+    },
+    /// A tensor is missing or has the wrong length.
+    Tensor {
+        /// The name of the tensor.
+        name: String,
+        /// The number of values that the network needs.
+        expected: usize,
+        /// The number of values of the tensor; 0 if it is missing.
+        found: usize,
     },
 }
 
@@ -46,20 +55,32 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
                 f,
                 "layer {layer}: a model file holds leaky integrate-and-fire neurons, these are others"
             ),
+            Self::Tensor { name, found: 0, .. } => write!(f, "tensor {name} is missing"),
+            Self::Tensor { name, expected, found } => {
+                write!(f, "tensor {name} has {found} values; the network needs {expected}")
+            }
         }
     }
 }
 
-impl<E: core::error::Error> core::error::Error for FoldError<E> {}
+impl<E: core::error::Error> core::error::Error for FoldError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Backend(error) => error.source(),
+            _ => None,
+        }
+    }
+}
 
-/// The network with rounded delays and its norms folded into weights and biases.
+/// Rounds the delays of a network and folds its norms into weights and biases.
 ///
 /// # Errors
-/// [`FoldError::Neuron`] for neurons of more than a leaky membrane, or what the backend reports.
+/// [`FoldError::Neuron`] if a layer's neurons are no [linear membrane](Neuron::linear_membrane);
+/// [`FoldError::Backend`] if the backend cannot download the tensors.
 pub fn fold<B, K, N, S>(
     model: &Model<f32, B, K, N, S>,
-    about: About,
-) -> Result<Spec<f32>, FoldError<B::Error>>
+    metadata: Metadata,
+) -> Result<ModelSpec<f32>, FoldError<B::Error>>
 where
     B: LayerOps<f32, K, N, S> + LayerOps<f32, Discrete, N, S>,
     K: DelayKernel<f32>,
@@ -67,123 +88,196 @@ where
     S: Surrogate<f32>,
 {
     let tensors = model.tensors().map_err(FoldError::Backend)?;
-    let network = model.network();
+    fold_tensors(model.network(), &tensors, metadata)
+}
+
+fn fold_tensors<K, N: NeuronModel<f32>, S, E>(
+    network: &Network<f32, K, N, S>,
+    tensors: &[Tensor<f32>],
+    metadata: Metadata,
+) -> Result<ModelSpec<f32>, FoldError<E>> {
     let mut layers = Vec::new();
     for (l, hidden) in network.hidden.iter().enumerate() {
-        let of = |name: &str| find(&tensors, &format!("hidden.{l}.{name}"));
-        let probe = Probe { params: of("neuron") };
-        let linear = hidden.neuron.visit(probe).ok_or(FoldError::Neuron { layer: l })?;
-        let folded = |o: usize| {
-            let (scale, offset) = norm(hidden.norm.as_ref(), of, o);
-            (linear.gain * scale, linear.gain * offset)
+        let from = LayerTensors { tensors, layer: format!("hidden.{l}") };
+        let params = from.find("neuron", hidden.neuron.param_count())?;
+        let membrane =
+            hidden.neuron.visit(Linear { params }).ok_or(FoldError::Neuron { layer: l })?;
+        let norm = Norm::new(hidden.norm.as_ref(), &from, hidden.synapses.outputs)?;
+        let gain = f64::from(membrane.input_gain);
+        let neuron = |o: usize| NeuronSpec {
+            threshold: f64::from(membrane.threshold),
+            bias: gain * norm.scale_and_offset(o).1,
         };
-        let neurons = (0..hidden.synapses.outputs)
-            .map(|o| NeuronSpec { threshold: linear.threshold, bias: folded(o).1 });
         layers.push(LayerSpec {
-            neurons: neurons.collect(),
-            soft: linear.soft,
-            ..layer(&hidden.synapses, of, linear.keep, |o| folded(o).0)
+            neurons: (0..hidden.synapses.outputs).map(neuron).collect(),
+            soft: membrane.reset == Reset::Soft,
+            ..layer(&hidden.synapses, &from, f64::from(membrane.decay), |o| {
+                gain * norm.scale_and_offset(o).0
+            })?
         });
     }
     let output = &network.output;
-    let of = |name: &str| find(&tensors, &format!("output.{name}"));
+    let from = LayerTensors { tensors, layer: "output".into() };
     let readout = output.readout;
-    let keep = f64::from(readout.charge([1.0], 0.0)[0]);
+    let decay = f64::from(readout.charge([1.0], 0.0)[0]);
     let gain = f64::from(readout.charge([0.0], 1.0)[0]);
-    layers.push(layer(&output.synapses, of, keep, |_| gain));
-    Ok(Spec {
-        tick_us: about.tick_us,
-        input: about.input,
+    layers.push(layer(&output.synapses, &from, decay, |_| gain)?);
+    Ok(ModelSpec {
+        tick_us: metadata.tick_us,
+        input: metadata.input,
         channels: network.synapses().next().map_or(0, |s| s.inputs),
         decision: match network.loss {
             Loss::SoftmaxSum => Decision::SoftmaxSum,
             Loss::Mean | Loss::MembraneSum => Decision::MembraneSum,
             Loss::Max => Decision::Max,
         },
-        labels: about.labels,
+        labels: metadata.labels,
         layers,
     })
 }
 
-fn find<'a>(tensors: &'a [Tensor<f32>], name: &str) -> &'a [f32] {
-    tensors.iter().find(|t| t.name == name).map_or(&[], |t| &t.values)
+/// The tensors of one layer.
+struct LayerTensors<'a> {
+    tensors: &'a [Tensor<f32>],
+    layer: String,
 }
 
-/// A projection whose weights are multiplied by a factor an output, without neurons.
-fn layer<'a>(
-    synapses: &Synapses,
-    of: impl Fn(&str) -> &'a [f32],
-    keep: f64,
-    factor: impl Fn(usize) -> f64,
-) -> LayerSpec<f32> {
-    let Synapses { inputs, outputs, kernel_count: count, taps, padding: tail } = *synapses;
-    let elements = of("weight").iter().zip(of("delay")).enumerate();
-    let synapse = |(e, (&w, &d)): (usize, (&f32, &f32))| {
-        let target = e / count / inputs;
-        let weight = (factor(target) * f64::from(w)) as f32;
-        SynapseSpec { source: e / count % inputs, target, delay: round_delay(d, taps), weight }
-    };
-    LayerSpec {
-        outputs,
-        taps,
-        tail,
-        synapses: elements.map(synapse).collect(),
-        neurons: Vec::new(),
-        leak: Decay::Float(keep as f32),
-        soft: false,
-        gain: (0, 0),
-        scheme: Scheme::Groups { list: 31 },
+impl<'a> LayerTensors<'a> {
+    /// The values of a tensor. A tensor without values need not exist.
+    fn find<E>(&self, name: &str, expected: usize) -> Result<&'a [f32], FoldError<E>> {
+        let name = format!("{}.{name}", self.layer);
+        let tensor = self.tensors.iter().find(|t| t.name == name);
+        let values = tensor.map_or(&[][..], |t| &t.values);
+        if values.len() == expected {
+            Ok(values)
+        } else {
+            Err(FoldError::Tensor { name, expected, found: values.len() })
+        }
     }
 }
 
-/// What the norm makes of an output's sum, as factor and summand.
-fn norm<'a>(norm: Option<&BatchNorm<f32>>, of: impl Fn(&str) -> &'a [f32], o: usize) -> (f64, f64) {
-    let Some(norm) = norm else { return (1.0, 0.0) };
-    let at = |name: &str| of(name).get(o).map_or(0.0, |&x| f64::from(x));
-    let deviation = libm::sqrt(at("running_var") + f64::from(norm.epsilon));
-    let scale = at("gamma") / deviation;
-    (scale, at("beta") - at("running_mean") * scale)
+/// The synapses of a layer, without neurons. The weights onto output `o` are multiplied by
+/// `factor(o)`.
+fn layer<E>(
+    synapses: &Synapses,
+    from: &LayerTensors<'_>,
+    decay: f64,
+    factor: impl Fn(usize) -> f64,
+) -> Result<LayerSpec<f32>, FoldError<E>> {
+    let Synapses { inputs, outputs, kernel_count, taps, padding } = *synapses;
+    let weights = from.find("weight", synapses.weights())?;
+    let delays = from.find("delay", synapses.weights())?;
+    let synapse = |(e, (&w, &d)): (usize, (&f32, &f32))| {
+        let target = e / kernel_count / inputs;
+        let source = e / kernel_count % inputs;
+        let weight = (factor(target) * f64::from(w)) as f32;
+        SynapseSpec { source, target, delay: round_delay(d, taps), weight }
+    };
+    Ok(LayerSpec {
+        outputs,
+        taps,
+        padding,
+        synapses: weights.iter().zip(delays).enumerate().map(synapse).collect(),
+        neurons: Vec::new(),
+        decay: Decay::Float(decay as f32),
+        soft: false,
+        gain: (0, 0),
+        scheme: Scheme::Groups { list: 31 },
+    })
 }
 
-/// `v <- keep v + gain x`, counted from the rest.
-struct Linear {
-    keep: f64,
-    gain: f64,
-    threshold: f64,
-    soft: bool,
+/// A norm with running statistics, `scale y + offset` for every output.
+struct Norm<'a> {
+    epsilon: f64,
+    /// Gamma, beta, running mean and running variance.
+    tensors: Option<[&'a [f32]; 4]>,
 }
 
-/// Finds out whether a neuron is linear, by asking it.
-struct Probe<'a> {
+impl<'a> Norm<'a> {
+    fn new<E>(
+        norm: Option<&BatchNorm<f32>>,
+        from: &LayerTensors<'a>,
+        outputs: usize,
+    ) -> Result<Self, FoldError<E>> {
+        let Some(norm) = norm else { return Ok(Self { epsilon: 0.0, tensors: None }) };
+        let find = |name| from.find(name, outputs);
+        let tensors = [find("gamma")?, find("beta")?, find("running_mean")?, find("running_var")?];
+        Ok(Self { epsilon: norm.epsilon.into(), tensors: Some(tensors) })
+    }
+
+    fn scale_and_offset(&self, o: usize) -> (f64, f64) {
+        let Some(tensors) = self.tensors else { return (1.0, 0.0) };
+        let [gamma, beta, mean, var] = tensors.map(|tensor| f64::from(tensor[o]));
+        let scale = gamma / libm::sqrt(var + self.epsilon);
+        (scale, beta - mean * scale)
+    }
+}
+
+/// Finds the linear membrane of a neuron with these raw parameters.
+struct Linear<'a> {
     params: &'a [f32],
 }
 
-impl NeuronVisitor<f32> for Probe<'_> {
-    type Output = Option<Linear>;
+impl NeuronVisitor<f32> for Linear<'_> {
+    type Output = Option<LinearMembrane<f32>>;
 
-    fn visit<N: Neuron<Real = f32>>(self, neuron: &N) -> Option<Linear> {
+    fn visit<N: Neuron<Real = f32>>(self, neuron: &N) -> Self::Output {
         let mut params = neuron.params();
-        let raw = params.as_mut();
-        raw.copy_from_slice(self.params.get(..raw.len())?);
-        let neuron = neuron.with_params(params);
-        let (state, rest) = (N::fill_state, neuron.rest());
-        if rest.as_ref().len() != 1 || !neuron.fires() {
-            return None;
+        params.as_mut().copy_from_slice(self.params);
+        let membrane = neuron.with_params(params).linear_membrane()?;
+        let valid = (0.0..=1.0).contains(&membrane.decay) && membrane.threshold > 0.0;
+        (valid && neuron.fires()).then_some(membrane)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::DelayInit;
+    use crate::neuron::{Li, Lif, Plif};
+    use crate::reference::Reference;
+    use crate::shape::ShapeError;
+    use crate::surrogate::Atan;
+    use crate::train::{HiddenLayer, ReadoutLayer};
+
+    #[test]
+    fn a_tensor_that_is_missing_or_short_is_named() {
+        let hidden = HiddenLayer {
+            synapses: Synapses::new(3, 4, 5),
+            kernel: Discrete,
+            norm: Some(BatchNorm::default()),
+            neuron: Plif::new(Lif::new(2.0)),
+            surrogate: Atan { alpha: 5.0 },
+            dropout: 0.0,
+        };
+        let output = ReadoutLayer {
+            synapses: Synapses::new(4, 2, 5),
+            kernel: Discrete,
+            readout: Li::new(2.0),
+        };
+        let network = Network { hidden: alloc::vec![hidden], output, loss: Loss::SoftmaxSum };
+        let model = Model::new(Reference, network, DelayInit::Uniform, 1).unwrap();
+        let tensors = model.tensors().unwrap();
+        let metadata = Metadata { tick_us: 1, input: Input::Spikes, labels: Vec::new() };
+        let fold = |tensors: &[Tensor<f32>]| {
+            fold_tensors::<_, _, _, ShapeError>(model.network(), tensors, metadata.clone())
+        };
+        fold(&tensors).unwrap();
+        for n in 0..tensors.len() {
+            let name = &tensors[n].name;
+            if name.ends_with(".sigma") {
+                continue;
+            }
+            let mut fewer = tensors.clone();
+            fewer.remove(n);
+            let error = fold(&fewer).unwrap_err();
+            assert_eq!(format!("{error}"), format!("tensor {name} is missing"));
+            let mut longer = tensors.clone();
+            longer[n].values.push(0.0);
+            let FoldError::Tensor { name: found, .. } = fold(&longer).unwrap_err() else {
+                panic!("{name}")
+            };
+            assert_eq!(found, *name);
         }
-        let first = |state: N::State| f64::from(state.as_ref()[0]);
-        let rest = first(rest);
-        let charge = |v: f64, x: f32| first(neuron.charge(state((rest + v) as f32), x)) - rest;
-        let (keep, gain) = (charge(1.0, 0.0), charge(0.0, 1.0));
-        let threshold = -f64::from(neuron.excess(state(rest as f32)));
-        let near = |a: f64, b: f64| (a - b).abs() < 1e-4 * (1.0 + a.abs());
-        let linear = near(charge(0.0, 0.0), 0.0)
-            && near(charge(-3.0, 5.0), 5.0 * gain - 3.0 * keep)
-            && (0.0..=1.0).contains(&keep)
-            && threshold > 0.0;
-        let after = |v: f64| first(neuron.reset(state((rest + v) as f32), 1.0)) - rest;
-        let (low, high) = (after(threshold), after(threshold + 1.0));
-        let hard = near(low, 0.0) && near(high, 0.0);
-        let soft = near(low, 0.0) && near(high, 1.0);
-        (linear && (hard || soft)).then_some(Linear { keep, gain, threshold, soft })
     }
 }

@@ -1,18 +1,22 @@
 //! From a trained network to a model file: fold, quantize, write.
 //!
 //! ```text
-//! fold        weight = gain scale w, bias = gain offset             delays rounded, membranes counted from their rest
+//! fold        weight = gain scale w, bias = gain offset      delays rounded, v counted from rest
 //!             scale = gamma / sqrt(var + epsilon), offset = beta - mean scale
-//! quantize    weight / unit, threshold / unit, bias / unit          a neuron's own unit: its largest weight is 127
-//! write       the layout of core/FORMAT.md
+//! quantize    weight / unit, threshold / unit, bias / unit   per neuron: its largest weight is 127
+//! to_bytes    the layout of FORMAT.md
 //! ```
-//! A hidden neuron's unit costs nothing, for only its own threshold is held against its membrane; the readout, whose membranes are
-//! held against each other, has one unit.
+//! A unit per hidden neuron costs nothing, because a membrane is compared only with the threshold
+//! of its own neuron. The membranes of the readout are compared with each other, so the readout has
+//! one unit.
 
+mod bytes;
 mod fold;
 mod quantize;
-mod write;
+#[cfg(feature = "conformance")]
+pub mod reference;
+mod spec;
 
-pub use fold::{About, FoldError, fold};
+pub use fold::{FoldError, Metadata, fold};
 pub use quantize::quantize;
-pub use write::{Decay, LayerSpec, NeuronSpec, Spec, SpecError, SynapseSpec, write};
+pub use spec::{Decay, LayerSpec, ModelSpec, NeuronSpec, SpecError, SynapseSpec};

@@ -1,5 +1,5 @@
-use super::write::{Decay, LayerSpec, NeuronSpec, Spec, SpecError, SynapseSpec};
-use crate::format::{Input, RING, ROOM, Scheme, fits};
+use super::spec::{Decay, LayerSpec, ModelSpec, NeuronSpec, SpecError, SynapseSpec};
+use crate::format::{Input, RING_MAX, SUM_MAX, Scheme, fits};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -9,27 +9,29 @@ const LARGEST: f64 = 127.0;
 const THRESHOLD: f64 = 65536.0;
 /// The largest bias, before its shift.
 const BIAS: f64 = 32767.0;
-/// The largest threshold or bias in a neuron's unit.
+/// The largest threshold or bias in the unit of a neuron.
 const MOST: f64 = 16384.0;
-/// How far the leak may lie from its own, as a share of what is lost in a tick.
-const NEAR: f64 = 0.05;
-/// 1/32 octaves of a factor e.
+/// The largest error of the decay factor, relative to what a membrane loses in a tick.
+const TOLERANCE: f64 = 0.05;
+/// A factor of e in 1/32 octaves.
 const OCTAVES: f64 = 32.0 * core::f64::consts::LOG2_E;
 
-/// Rounds weights to eight bits, each neuron's in a unit of its own, and everything else to whole numbers of that unit.
+/// Rounds weights to eight bits. Every neuron has its own unit; its weights, threshold and bias
+/// become multiples of it.
 ///
 /// A ring whose sums do not fit 16 bits becomes groups.
 ///
 /// # Errors
-/// [`SpecError::Layer`] for a layer whose sums fit 32 bits with no leak that is near its own: one that hardly leaks.
-pub fn quantize(spec: &Spec<f32>) -> Result<Spec<i8>, SpecError> {
+/// [`SpecError::Layer`] if the membranes of a layer do not fit 32 bits with any decay factor close
+/// to the given one: its decay is too slow. Also if a threshold, bias or weight is out of range.
+pub fn quantize(spec: &ModelSpec<f32>) -> Result<ModelSpec<i8>, SpecError> {
     spec.check()?;
     let mut layers = Vec::new();
     for (l, layer) in spec.layers.iter().enumerate() {
         let largest = if spec.input == Input::Values && l == 0 { 127 } else { 1 };
         layers.push(quantize_layer(layer, l, largest, l + 1 == spec.layers.len())?);
     }
-    Ok(Spec {
+    Ok(ModelSpec {
         tick_us: spec.tick_us,
         input: spec.input,
         channels: spec.channels,
@@ -77,20 +79,20 @@ fn quantize_layer(
         SynapseSpec { source: s.source, target: s.target, delay: s.delay, weight }
     };
     let synapses = layer.synapses.iter().map(synapse).collect();
-    let Decay::Float(keep) = layer.leak else {
-        return Err(error("leak is quantized already", 0.0));
+    let Decay::Float(decay) = layer.decay else {
+        return Err(error("the decay is quantized already", 0.0));
     };
-    let keep = f64::from(keep);
+    let decay = f64::from(decay);
     let biases: Vec<_> = layer.neurons.iter().zip(&units).map(|(n, unit)| n.bias / unit).collect();
     let most_bias = biases.iter().fold(0.0f64, |most, bias| most.max(bias.abs())) + 0.5;
     let fixed = |shift: u8| {
         let one = f64::from(1u32 << shift);
-        let factor = libm::rint(keep * one) as u16;
-        let near = (f64::from(factor) / one - keep).abs() <= NEAR * (1.0 - keep);
+        let factor = libm::rint(decay * one) as u16;
+        let near = (f64::from(factor) / one - decay).abs() <= TOLERANCE * (1.0 - decay);
         let exact = |bias_shift: u8| most_bias * f64::from(1u32 << (shift - bias_shift)) <= BIAS;
         let bias_shift = (0..=shift).find(|&bias_shift| exact(bias_shift))?;
         let bias = (libm::ceil(most_bias) as u32 + 1) << shift;
-        let fit = |&sum: &u32| sum <= ROOM && fits(sum, bias, factor.into(), shift.into(), 0);
+        let fit = |&sum: &u32| sum <= SUM_MAX && fits(sum, bias, factor.into(), shift.into(), 0);
         (near && arriving.iter().all(fit)).then_some((factor, shift, bias_shift))
     };
     let Some((factor, shift, bias_shift)) = (0..=15).rev().find_map(fixed) else {
@@ -98,7 +100,7 @@ fn quantize_layer(
         return Err(error("sums do not fit 32 bits", most));
     };
     let fraction = f64::from(1u32 << (shift - bias_shift));
-    // The engine's shift rounds down: half a unit more makes that rounding to nearest.
+    // The shift of the engine rounds down; half a unit more makes it round to nearest.
     let half = if fraction > 1.0 { 0.5 } else { 0.0 };
     let neurons =
         layer.neurons.iter().zip(&units).zip(&biases).map(|((n, unit), bias)| NeuronSpec {
@@ -106,7 +108,9 @@ fn quantize_layer(
             bias: libm::rint((bias + half) * fraction).clamp(-BIAS, BIAS),
         });
     let scheme = match layer.scheme {
-        Scheme::Ring { list } if arriving.iter().any(|&sum| sum > RING) => Scheme::Groups { list },
+        Scheme::Ring { list } if arriving.iter().any(|&sum| sum > RING_MAX) => {
+            Scheme::Groups { list }
+        }
         scheme => scheme,
     };
     let gain = if last { gain(&arriving, units[0], factor, shift) } else { Some((0, 0)) };
@@ -114,23 +118,23 @@ fn quantize_layer(
     Ok(LayerSpec {
         outputs: layer.outputs,
         taps: layer.taps,
-        tail: layer.tail,
+        padding: layer.padding,
         synapses,
         neurons: neurons.collect(),
-        leak: Decay::Fixed { factor, shift, bias_shift },
+        decay: Decay::Fixed { factor, shift, bias_shift },
         soft: layer.soft,
         gain,
         scheme,
     })
 }
 
-/// The most precise factor from membranes to 1/32 octaves.
+/// The most precise factor from membranes to 1/32 octaves of the softmax.
 fn gain(arriving: &[u32], unit: f64, factor: u16, shift: u8) -> Option<(u32, u8)> {
     let exact = |gain_shift: u8| libm::rint(OCTAVES * unit * f64::from(1u32 << gain_shift));
     let fit = |&gain_shift: &u8| {
         let gain = exact(gain_shift);
         let fit =
-            |&sum: &u32| sum <= ROOM && fits(sum, 0, factor.into(), shift.into(), gain as u32);
+            |&sum: &u32| sum <= SUM_MAX && fits(sum, 0, factor.into(), shift.into(), gain as u32);
         gain <= 65535.0 && arriving.iter().all(fit)
     };
     let gain_shift = (0..32).rev().find(fit)?;

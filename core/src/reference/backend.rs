@@ -1,33 +1,33 @@
 use super::neuron::{NeuronArgs, neuron_backward, neuron_forward};
+use super::zeros::zeros;
 use super::{
     norm_apply, norm_backward, norm_statistics, project, project_backward, project_input, readout,
 };
 use crate::backend::{
-    Backend, Firing, LayerOps, NeuronOps, NeuronStage, NormMode, SynapseGradients, SynapseOps,
+    Backend, LayerOps, NeuronOps, NeuronStage, NormMode, SynapseGradients, SynapseOps,
     SynapseParams, View, ViewMut,
 };
 use crate::delay::{DelayKernel, dense_kernel};
 use crate::loss::Loss;
-use crate::neuron::{Li, Neuron, NeuronModel, NeuronVisitor};
+use crate::neuron::{Firing, Li, Neuron, NeuronModel, NeuronVisitor};
 use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
 use crate::optim::Adam;
 use crate::shape::{Shape, ShapeError, Synapses, expect};
 use crate::surrogate::Surrogate;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 /// A host block `[time, batch, width]`, time-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block<R> {
-    /// Its shape.
+    /// The shape.
     pub shape: Shape,
-    /// Its numbers.
+    /// The values.
     pub values: Vec<R>,
 }
 
-/// The reference behind the backend boundary: slow, single-threaded, the oracle of the conformance suite.
+/// The backend of the scalar reference: slow, single-threaded, the oracle of the conformance suite.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
 
@@ -41,11 +41,11 @@ impl<R: Real> Backend<R> for Reference {
     }
 
     fn buffer(&self, len: usize) -> Result<Vec<R>, ShapeError> {
-        Ok(vec![R::zero(); len])
+        zeros("buffer", len)
     }
 
     fn sequence(&self, shape: Shape) -> Result<Block<R>, ShapeError> {
-        Ok(Block { shape, values: vec![R::zero(); shape.len()] })
+        Ok(Block { shape, values: zeros("sequence", shape.try_len()?)? })
     }
 
     fn shape(&self, sequence: &Block<R>) -> Shape {
@@ -171,8 +171,8 @@ fn dense<R: Real>(
     kernel: &dyn DelayKernel<R>,
     params: &SynapseParams<'_, Vec<R>>,
 ) -> Result<Vec<R>, ShapeError> {
-    let mut scratch = vec![R::zero(); synapses.taps];
-    let mut out = vec![R::zero(); synapses.inputs * synapses.outputs * synapses.taps];
+    let mut scratch = zeros("kernel's scratch", synapses.taps)?;
+    let mut out = zeros("dense kernel", synapses.dense_len())?;
     let (weights, delays) = (params.weights.slice()?, params.delays.slice()?);
     let sigma = params.sigma.slice()?;
     dense_kernel(kernel, synapses, weights, delays, sigma, &mut scratch, &mut out)?;
@@ -218,14 +218,14 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Reference {
 
 type Stage<'a, R, N, S> = NeuronStage<'a, N, S, Vec<R>, Block<R>>;
 
-/// Puts the stage's raw parameters into a concrete neuron and calls the scalar stage.
+/// Sets the raw parameters of a concrete neuron and calls the scalar stage.
 struct Run<'a, R, N, S, F> {
     stage: &'a Stage<'a, R, N, S>,
     shape: Shape,
     call: F,
 }
 
-/// A scalar stage to be called with a concrete neuron.
+/// A call of a scalar stage with a concrete neuron.
 trait Call<R: Real> {
     fn call<N: Neuron<Real = R>>(self, args: &NeuronArgs<'_, R, N>) -> Result<(), ShapeError>;
 }

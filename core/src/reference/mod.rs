@@ -1,11 +1,13 @@
-//! The scalar reference of every stage: plain loops over time-major slices, obviously right, the oracle for every
-//! backend. [`Reference`] puts them behind the backend boundary.
+//! The scalar reference of every stage: plain loops over time-major slices, the oracle for every
+//! backend. Only [`Reference`], which implements [`Backend`](crate::backend::Backend) with them,
+//! depends on the boundary.
 
 mod backend;
 mod neuron;
 mod norm;
 mod projection;
 mod readout;
+mod zeros;
 
 pub use backend::{Block, Reference};
 pub use neuron::{NeuronArgs, neuron_backward, neuron_forward};

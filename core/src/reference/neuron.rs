@@ -1,23 +1,22 @@
-use crate::backend::Firing;
-use crate::neuron::Neuron;
+use crate::neuron::{Firing, Neuron};
 use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::shape::{Shape, ShapeError, expect};
 use crate::surrogate::{Surrogate, step};
 use alloc::vec::Vec;
 
-/// What the neuron stage reads besides its input.
+/// The arguments of the neuron stage, except its input.
 #[derive(Debug)]
 pub struct NeuronArgs<'a, R, N> {
-    /// The neuron, its parameters in place.
+    /// The neuron, with its raw parameters set.
     pub neuron: &'a N,
     /// The surrogate derivative.
     pub surrogate: &'a dyn Surrogate<R>,
-    /// How spikes come about; recorded spikes are a block like the input, before the mask.
+    /// How neurons spike. Recorded spikes are a block like the input, before the dropout mask.
     pub firing: Firing<'a, [R]>,
     /// Dropout mask `[B, N]`.
     pub mask: Option<&'a [R]>,
-    /// Steps that count.
+    /// The valid steps.
     pub valid: ValidSteps<'a>,
     /// Shape of the input.
     pub shape: Shape,
@@ -36,29 +35,29 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
         Ok(())
     }
 
-    /// The spike that is put out and the one that resets.
-    fn fire(&self, at: usize, drive: R) -> (R, R) {
+    /// The output spike and the spike that resets the state.
+    fn fire(&self, at: usize, excess: R) -> (R, R) {
         if !self.neuron.fires() {
             return (R::zero(), R::zero());
         }
         match self.firing {
-            Firing::Step => (step(drive), step(drive)),
-            Firing::Smooth => (self.surrogate.primitive(drive), self.surrogate.primitive(drive)),
-            Firing::SmoothHeld(held) => (self.surrogate.primitive(drive), held[at]),
+            Firing::Step => (step(excess), step(excess)),
+            Firing::Smooth => (self.surrogate.primitive(excess), self.surrogate.primitive(excess)),
+            Firing::SmoothHeld(held) => (self.surrogate.primitive(excess), held[at]),
             Firing::Frozen(held) => (held[at], held[at]),
         }
     }
 
-    fn slope(&self, drive: R) -> R {
+    fn slope(&self, excess: R) -> R {
         match self.firing {
             Firing::Frozen(_) => R::zero(),
             _ if !self.neuron.fires() => R::zero(),
-            _ => self.surrogate.derivative(drive),
+            _ => self.surrogate.derivative(excess),
         }
     }
 
-    /// What the output is multiplied by.
-    fn pass(&self, t: usize, b: usize, o: usize) -> R {
+    /// The factor of the output: the dropout mask at valid steps, else 0.
+    fn gate(&self, t: usize, b: usize, o: usize) -> R {
         if t >= self.valid.steps(b, self.shape.steps) {
             return R::zero();
         }
@@ -66,11 +65,11 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
     }
 }
 
-/// Neurons over time: `spikes` receives the masked spikes, `membrane`, where given, the recorded membrane after the reset. All
-/// blocks are `[T, B, N]`.
+/// Runs neurons over time. `spikes` receives the spikes times the dropout mask; `membrane`, if given,
+/// receives the membrane after the reset. All blocks are `[T, B, N]`.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
     args: &NeuronArgs<'_, R, N>,
     x: &[R],
@@ -85,9 +84,9 @@ pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);
                 let charged = args.neuron.charge(state, x[at]);
-                let (put_out, resets) = args.fire(at, args.neuron.excess(charged));
-                state = args.neuron.reset(charged, resets);
-                spikes[at] = put_out * args.pass(t, b, o);
+                let (spike, reset_spike) = args.fire(at, args.neuron.excess(charged));
+                state = args.neuron.reset(charged, reset_spike);
+                spikes[at] = spike * args.gate(t, b, o);
                 if let Some(v) = membrane.as_mut().and_then(|membrane| membrane.get_mut(at)) {
                     *v = state.as_ref()[0];
                 }
@@ -97,11 +96,11 @@ pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
     Ok(())
 }
 
-/// Backpropagation through time: from the gradients by the masked spikes and, where given, by the recorded membrane, to those by the
-/// input and by the raw parameters.
+/// Backpropagation through time: from the gradients by the output spikes and, if given, by the
+/// membrane after the reset, to the gradients by the input and by the raw parameters.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn neuron_backward<R: Real, N: Neuron<Real = R>>(
     args: &NeuronArgs<'_, R, N>,
     x: &[R],
@@ -123,22 +122,22 @@ pub fn neuron_backward<R: Real, N: Neuron<Real = R>>(
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);
                 let charged = neuron.charge(state, x[at]);
-                let (_, resets) = args.fire(at, neuron.excess(charged));
-                states.push((state, charged, resets));
-                state = neuron.reset(charged, resets);
+                let (_, reset_spike) = args.fire(at, neuron.excess(charged));
+                states.push((state, charged, reset_spike));
+                state = neuron.reset(charged, reset_spike);
             }
             let mut d_state = N::fill_state(R::zero());
-            for (t, &(before, charged, resets)) in states.iter().enumerate().rev() {
+            for (t, &(before, charged, reset_spike)) in states.iter().enumerate().rev() {
                 let at = shape.at(t, b, o);
                 if let Some(d_v) = d_membrane.and_then(|d| d.get(at)) {
                     d_state.as_mut()[0] += *d_v;
                 }
-                let reset = neuron.reset_adjoint(charged, resets, d_state);
+                let reset = neuron.reset_adjoint(charged, reset_spike, d_state);
                 let mut d_charged = reset.charged;
                 let held = matches!(args.firing, Firing::SmoothHeld(_));
                 let through_reset = if held { R::zero() } else { reset.spike };
-                let d_spike = d_spikes[at] * args.pass(t, b, o) + through_reset;
-                // The drive is the membrane less a constant.
+                let d_spike = d_spikes[at] * args.gate(t, b, o) + through_reset;
+                // The excess has slope 1 by the membrane and 0 by everything else.
                 d_charged.as_mut()[0] += d_spike * args.slope(neuron.excess(charged));
                 let charge = neuron.charge_adjoint(before, x[at], d_charged);
                 d_x[at] = charge.input;

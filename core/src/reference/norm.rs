@@ -2,10 +2,10 @@ use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
 use crate::shape::{Shape, ShapeError, expect};
 
-/// Mean and biased variance of every neuron over the valid values of `y` `[T, B, N]`.
+/// The mean and the biased variance of every neuron over the valid values of `y` `[T, B, N]`.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn norm_statistics<R: Real>(
     valid: ValidSteps<'_>,
     y: &[R],
@@ -32,7 +32,7 @@ pub fn norm_statistics<R: Real>(
 /// `saved = [mean | inverse_deviation]`.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn norm_apply<R: Real>(
     params: &[R],
     saved: &[R],
@@ -52,11 +52,13 @@ pub fn norm_apply<R: Real>(
     Ok(())
 }
 
-/// The backward pass through [`norm_statistics`] and [`norm_apply`]:
-/// `d_y = gamma / deviation (d_z - mean(d_z) - normal mean(d_z normal))` over the valid values, 0 elsewhere; `d_params` is `[gamma | beta]`.
+/// The backward pass of [`norm_statistics`] and [`norm_apply`]. `d_params` is `[gamma | beta]`.
+///
+/// `d_y = gamma / deviation (d_z - mean(d_z) - normal mean(d_z normal))` over the valid values, and 0
+/// elsewhere.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn norm_backward<R: Real>(
     params: &[R],
     saved: &[R],
@@ -93,8 +95,8 @@ pub fn norm_backward<R: Real>(
 }
 
 impl<R: Real> BatchNorm<R> {
-    /// Updates `running = [mean | var]` of a whole layer with a batch's statistics over `n` values and turns `var` into the
-    /// inverse deviation.
+    /// Updates `running = [mean | var]` of a layer with the statistics of `n` values, and replaces `var`
+    /// by the inverse deviation.
     pub(super) fn finish(&self, running: &mut [R], mean: &[R], var: &mut [R], n: usize) {
         let (running_mean, running_var) = running.split_at_mut(mean.len());
         for o in 0..mean.len() {

@@ -1,14 +1,15 @@
+use super::zeros::zeros;
 use crate::delay::{DelayKernel, check_parameters};
 use crate::num::Real;
 use crate::shape::{Shape, ShapeError, Synapses, expect};
-use alloc::vec;
 
-/// `y[t, b, o] = sum over i, j of kernel[o, i, j] x[t - j, b, i]`, time outside the input being 0.
+/// `y[t, b, o] = sum over i, j of kernel[o, i, j] x[t - j, b, i]`; the input is 0 at other times.
 ///
-/// `dense` is `[out, in, K]`; `x` is `[T, B, in]`, `y` `[T + tail, B, out]`. Cost: T B out in K multiply-adds.
+/// `dense` is `[out, in, K]`, `x` is `[T, B, in]`, `y` is `[T + padding, B, out]`. Cost: T B out in K
+/// multiply-adds.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn project<R: Real>(
     synapses: &Synapses,
     dense: &[R],
@@ -32,10 +33,10 @@ pub fn project<R: Real>(
     Ok(())
 }
 
-/// The adjoint of [`project`] by its input: writes `d_x` for an upstream gradient `d_y`.
+/// The adjoint of [`project`] by its input: writes `d_x` for the upstream gradient `d_y`.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn project_input<R: Real>(
     synapses: &Synapses,
     dense: &[R],
@@ -61,10 +62,11 @@ pub fn project_input<R: Real>(
 
 /// The gradients of weights, delays and sigma, through the dense kernel's gradient.
 ///
-/// `gradients` are `[weights, delays, sigma]`, of the sizes of their parameters; a shared sigma receives the sum.
+/// `gradients` are `[weights, delays, sigma]`, each of the size of its parameter block. A shared sigma
+/// receives the sum.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn project_backward<R: Real>(
     synapses: &Synapses,
     kernel: &dyn DelayKernel<R>,
@@ -79,7 +81,7 @@ pub fn project_backward<R: Real>(
     check_parameters(synapses, d_weights, d_delays, d_sigma)?;
     expect("projection's sigma gradient", sigma.len(), d_sigma.len())?;
     let y_shape = synapses.output(x_shape);
-    let mut d_dense = vec![R::zero(); synapses.inputs * synapses.outputs * synapses.taps];
+    let mut d_dense = zeros("dense kernel", synapses.dense_len())?;
     check(synapses, &d_dense, x, x_shape, d_y)?;
     for t in 0..y_shape.steps {
         for b in 0..y_shape.batch {
@@ -110,13 +112,14 @@ fn check<R>(
     x_shape: Shape,
     y: &[R],
 ) -> Result<(), ShapeError> {
-    expect("dense kernel", synapses.inputs * synapses.outputs * synapses.taps, dense.len())?;
     synapses.check(x_shape, synapses.output(x_shape))?;
+    expect("dense kernel", synapses.dense_len(), dense.len())?;
     expect("projection's input", x_shape.len(), x.len())?;
     expect("projection's output", synapses.output(x_shape).len(), y.len())
 }
 
-/// Calls `f(input, place in the dense kernel, time of the input)` for every tap that reaches output `o` at `t`.
+/// Calls `f(input, index into the dense kernel, time of the input)` for every tap that contributes to
+/// output `o` at time `t`.
 fn for_each_tap(
     synapses: &Synapses,
     steps: usize,

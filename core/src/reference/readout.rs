@@ -6,11 +6,11 @@ use crate::shape::{Shape, ShapeError, expect};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Integrates `x` `[T, B, C]` in the readout, writes `scores` `[B, C]` and, with `targets` `[B, C]`, returns the mean loss and
-/// writes its gradient into `d_x`.
+/// Integrates `x` `[T, B, C]` in the readout and writes `scores` `[B, C]`. With `targets` `[B, C]` it
+/// also returns the mean loss and writes its gradient to `d_x`.
 ///
 /// # Errors
-/// [`ShapeError`] when a block's size does not fit.
+/// [`ShapeError`] if the size of a block does not match.
 pub fn readout<R: Real>(
     readout: &Li<R>,
     loss: Loss,
@@ -74,7 +74,7 @@ fn membrane<R: Real>(readout: &Li<R>, x: &[R], shape: Shape, b: usize, steps: us
     v
 }
 
-/// The scores for the membrane `[steps, C]`, of which [`Loss::SoftmaxSum`] takes the softmax of every step.
+/// The scores of the membrane `[steps, C]`. For [`Loss::SoftmaxSum`] the rows are already their softmax.
 fn score_of<R: Real>(loss: Loss, v: &[R], score: &mut [R]) {
     let classes = score.len();
     let start = if loss == Loss::Max && !v.is_empty() { R::neg_infinity() } else { R::zero() };
@@ -90,7 +90,7 @@ fn score_of<R: Real>(loss: Loss, v: &[R], score: &mut [R]) {
     }
 }
 
-/// The gradient by the membrane `[steps, C]`, given as [`score_of`] takes it.
+/// The gradient by the membrane `[steps, C]`, where `v` is the argument of [`score_of`].
 fn score_adjoint<R: Real>(loss: Loss, v: &[R], d_score: &[R]) -> Vec<R> {
     let classes = d_score.len();
     let steps = v.len() / classes;

@@ -1,4 +1,4 @@
-//! Every surrogate under its name, as configuration files choose it.
+//! Every surrogate with its name in configurations.
 
 use super::{
     Atan, Circ, Erf, Gaussian, LeakyKRelu, LeakyRect, MultiGaussian, PiecewiseExp, Rect, S2nn,
@@ -8,7 +8,7 @@ use super::{
 use crate::num::Real;
 use core::fmt;
 
-/// What a parameter may be.
+/// The allowed values of a parameter.
 #[derive(Clone, Copy)]
 enum Domain {
     Positive,
@@ -17,7 +17,7 @@ enum Domain {
 
 macro_rules! surrogates {
     ($($family:ident($type:ty) = $name:literal { $($field:ident: $domain:ident = $default:literal),* })*) => {
-        /// Any of the surrogates, chosen at run time; slices are dispatched once.
+        /// A surrogate chosen at run time. Slices are dispatched once.
         #[derive(Clone, Copy, Debug, PartialEq)]
         pub enum AnySurrogate<R> {
             $(
@@ -27,14 +27,14 @@ macro_rules! surrogates {
         }
 
         impl<R: Real> AnySurrogate<R> {
-            /// Every name that [`AnySurrogate::from_name`] knows.
+            /// Every name that [`AnySurrogate::from_name`] accepts.
             pub const NAMES: &'static [&'static str] = &[$($name),*];
 
-            /// The surrogate of that name, with its default where `parameters` do not name a field.
+            /// The surrogate of a name. Parameters that are not given have their defaults.
             ///
             /// # Errors
-            /// An unknown name, a parameter that this surrogate has not, or one out of its domain:
-            /// all finite; steepness, width and sigma positive.
+            /// [`SurrogateError`] if the name or a parameter is unknown, or if a value is not finite,
+            /// or not positive where the parameter is a steepness, a width or a standard deviation.
             pub fn from_name<'a>(
                 name: &'a str,
                 parameters: &[(&'a str, f64)],
@@ -50,14 +50,16 @@ macro_rules! surrogates {
                 }
             }
 
-            /// The name, one of [`AnySurrogate::NAMES`].
+            /// The name in [`AnySurrogate::NAMES`].
+            #[must_use]
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Self::$family(_) => $name),*
                 }
             }
 
-            /// The names and values of the parameters, as [`AnySurrogate::from_name`] takes them.
+            /// The names and values of the parameters, the arguments of [`AnySurrogate::from_name`].
+            #[must_use]
             pub fn parameters(&self) -> [Option<(&'static str, R)>; 3] {
                 match self {
                     $(Self::$family(_s) => up_to_three([$((stringify!($field), _s.$field)),*])),*
@@ -114,34 +116,34 @@ surrogates! {
     SparseFastSigmoid(SparseFastSigmoid<R>) = "sparse_fast_sigmoid" { slope: Positive = 25.0, bound: Finite = 1.0 }
 }
 
-/// Why a name and its parameters are no surrogate.
+/// The reason why [`AnySurrogate::from_name`] failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SurrogateError<'a> {
-    /// There is no surrogate of that name.
+    /// No surrogate has this name.
     UnknownName {
         /// The name given.
         name: &'a str,
-        /// The names there are.
+        /// The known names.
         known: &'static [&'static str],
     },
-    /// The surrogate has no such parameter.
+    /// The surrogate does not have this parameter.
     UnknownParameter {
-        /// The surrogate's name.
+        /// The name of the surrogate.
         surrogate: &'a str,
         /// The parameter given.
         parameter: &'a str,
-        /// The parameters it has.
+        /// The parameters of the surrogate.
         known: &'static [&'static str],
     },
-    /// The parameter is not finite, or not positive where it has to be.
+    /// The value is not finite, or not positive where it must be.
     OutOfDomain {
-        /// The surrogate's name.
+        /// The name of the surrogate.
         surrogate: &'a str,
-        /// The parameter's name.
+        /// The name of the parameter.
         parameter: &'static str,
         /// The value given.
         value: f64,
-        /// What it has to be: `"positive"` or `"finite"`.
+        /// The requirement: `"positive"` or `"finite"`.
         must_be: &'static str,
     },
 }
@@ -156,7 +158,7 @@ impl fmt::Display for SurrogateError<'_> {
                 write!(f, "surrogate {surrogate} has no parameter {parameter:?}; it has {known:?}")
             }
             Self::OutOfDomain { surrogate, parameter, value, must_be } => {
-                write!(f, "surrogate {surrogate}: {parameter} = {value} has to be {must_be}")
+                write!(f, "surrogate {surrogate}: {parameter} = {value} must be {must_be}")
             }
         }
     }

@@ -251,7 +251,7 @@ impl<R: Real> Surrogate<R> for StraightThrough {
 pub struct SparseFastSigmoid<R> {
     /// Steepness, per unit of membrane.
     pub slope: R,
-    /// Up to where the derivative is 0, in units of the membrane above threshold.
+    /// The point below which the derivative is 0, in units of the membrane above threshold.
     pub bound: R,
 }
 
@@ -271,7 +271,7 @@ impl<R: Real> Surrogate<R> for SparseFastSigmoid<R> {
     }
 }
 
-/// F(u) of a symmetric f of area 1, from the area beyond |u| on one side.
+/// F(u) of a symmetric f of area 1, given the area beyond |u| on one side.
 #[inline]
 fn from_tail<R: Real>(u: R, tail: R) -> R {
     if u < R::zero() { tail } else { R::one() - tail }

@@ -9,16 +9,16 @@ use core::fmt;
 pub enum TrainError<E> {
     /// The backend failed.
     Backend(E),
-    /// The network cannot be.
+    /// The network description is invalid.
     Network(NetworkError),
-    /// The state is not of this network.
+    /// The state does not belong to this network.
     State(StateError),
-    /// The loss, a running statistic, a gradient, an updated parameter or its moment is no longer a finite number: go on from an
-    /// earlier state.
+    /// The loss, a running statistic, a gradient, an updated parameter or its moment is not finite.
+    /// Restore an earlier state.
     Diverged {
-        /// Epoch, from 0.
+        /// The epoch, counted from 0.
         epoch: u64,
-        /// Step of the whole training, from 0.
+        /// The step of the whole training, counted from 0.
         step: u64,
     },
 }
@@ -32,14 +32,24 @@ impl<E: fmt::Display> fmt::Display for TrainError<E> {
             Self::Diverged { epoch, step } => {
                 write!(
                     f,
-                    "loss, statistic, gradient, parameter or moment is not finite in epoch {epoch}, step {step}"
+                    "the training diverged in epoch {epoch}, step {step}: \
+                     a loss, statistic, gradient, parameter or moment is not finite"
                 )
             }
         }
     }
 }
 
-impl<E: core::error::Error> core::error::Error for TrainError<E> {}
+impl<E: core::error::Error> core::error::Error for TrainError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Backend(error) => error.source(),
+            Self::Network(error) => error.source(),
+            Self::State(error) => error.source(),
+            Self::Diverged { .. } => None,
+        }
+    }
+}
 
 impl<E: From<ShapeError>> From<E> for TrainError<E> {
     fn from(error: E) -> Self {

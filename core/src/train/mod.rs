@@ -1,9 +1,9 @@
-//! Networks and their training, generic over the backend. No files, no clock, no threads here.
+//! Networks and their training, generic over the backend. This module uses no files, clocks or
+//! threads.
 //!
-//! A [`Network`] says what there is, a [`Recipe`] how it learns. A [`Model`] is a network with parameters on a
-//! backend: it evaluates. A [`Trainer`] adds gradients and optimizer state.
+//! A [`Network`] describes the layers, a [`Recipe`] how they learn. A [`Model`] is a network with
+//! parameters on a backend; it evaluates batches. A [`Trainer`] adds gradients and optimizer state.
 
-mod bytes;
 mod error;
 mod model;
 mod network;
@@ -11,7 +11,7 @@ mod state;
 mod trainer;
 
 pub use error::TrainError;
-pub use model::{Batch, Delays, Groups, Model, Spikes};
+pub use model::{Batch, Delays, Model, Spikes};
 pub use network::{HiddenLayer, Network, NetworkError, ReadoutLayer};
 pub use state::{State, StateError, Tensor};
 pub use trainer::{Recipe, Sigma, StepReport, Trainer};

@@ -1,5 +1,5 @@
 use super::error::TrainError;
-use super::network::{Layout, Network};
+use super::network::{Network, ParameterLayout};
 use super::state::{State, StateError, Tensor, TensorReader};
 use crate::backend::{
     Backend, Firing, Layer, LayerOps, NeuronStage, NormMode, SynapseParams, View,
@@ -20,27 +20,28 @@ use core::ops::Range;
 const WEIGHTS: u64 = 1;
 const DELAYS: u64 = 2;
 
-/// Samples to learn from or to decide on.
+/// A batch of samples to train on or to evaluate.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a, R> {
-    /// Shape of `x`.
+    /// The shape of `x`.
     pub shape: Shape,
-    /// Input `[T, B, N]`, time-major.
+    /// The input `[T, B, N]`, time-major.
     pub x: &'a [R],
-    /// Target distributions `[B, classes]`.
+    /// The target distributions `[B, classes]`.
     pub targets: &'a [R],
-    /// Valid steps of every sample; `None`: all, padding included, count in norm and loss.
+    /// The number of valid steps of every sample. With `None` all steps, including padding, count
+    /// in the norms and the loss.
     pub lengths: Option<&'a [usize]>,
 }
 
-/// One flat block a parameter group, the layers one after the other.
+/// One flat block per parameter group, with one layer after the other.
 #[derive(Clone, Debug)]
-pub struct Groups<B> {
+pub(super) struct ParameterBlocks<B> {
     /// Weights `[out, in, count]`.
     pub weights: B,
-    /// Delays in steps, as the weights.
+    /// Delays in steps, in the layout of the weights.
     pub delays: B,
-    /// One raw sigma a layer.
+    /// One raw sigma per layer.
     pub sigma: B,
     /// `[gamma | beta]` of the hidden layers with a norm.
     pub norms: B,
@@ -48,21 +49,21 @@ pub struct Groups<B> {
     pub neurons: B,
 }
 
-/// Which kernel spreads the delays.
+/// How delays are applied in an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delays {
-    /// The layer's own, as in training.
+    /// Spread by the kernel of the layer, as in training.
     AsTrained,
-    /// One tap at the rounded delay.
+    /// Rounded to whole steps: one tap per synapse.
     Rounded,
 }
 
-/// What one layer put out: spikes `[T, B, N]`, or the readout's projection in the last.
+/// The output of one layer: spikes `[T, B, N]`, or the projection of the readout.
 #[derive(Clone, Debug)]
 pub struct Spikes<R> {
-    /// Shape of `values`.
+    /// The shape of `values`.
     pub shape: Shape,
-    /// Time-major.
+    /// The values, time-major.
     pub values: Vec<R>,
 }
 
@@ -70,8 +71,8 @@ pub struct Spikes<R> {
 pub struct Model<R: Real, B: Backend<R>, K, N, S> {
     pub(super) backend: B,
     pub(super) network: Network<R, K, N, S>,
-    pub(super) layout: Layout,
-    pub(super) values: Groups<B::Buffer>,
+    pub(super) layout: ParameterLayout,
+    pub(super) values: ParameterBlocks<B::Buffer>,
     pub(super) running: B::Buffer,
 }
 
@@ -83,10 +84,11 @@ where
     N: NeuronModel<R>,
     S: Surrogate<R>,
 {
-    /// A network with initial parameters drawn from a seed. The draws depend on seed and layer alone.
+    /// Creates a model with random initial parameters, which depend on the seed and the layer only.
     ///
     /// # Errors
-    /// [`TrainError`] for a network that cannot be, or what the backend reports.
+    /// [`TrainError::Network`] if the network is invalid; [`TrainError::Backend`] if the backend
+    /// fails.
     pub fn new(
         backend: B,
         network: Network<R, K, N, S>,
@@ -95,18 +97,18 @@ where
     ) -> Result<Self, TrainError<B::Error>> {
         network.check().map_err(TrainError::Network)?;
         let layout = network.layout();
-        let mut host = host_groups(&layout);
+        let mut host = host_blocks(&layout);
         let mut running = vec![R::zero(); layout.total.norm.len()];
-        for (l, (synapses, parts)) in network.synapses().zip(&layout.layers).enumerate() {
+        for (l, (synapses, ranges)) in network.synapses().zip(&layout.layers).enumerate() {
             let rng = |stream| Rng::new(seed, stream).fork(l as u64);
-            init::weights(synapses, rng(WEIGHTS), &mut host.weights[parts.synapses.clone()]);
-            let block = &mut host.delays[parts.synapses.clone()];
+            init::weights(synapses, rng(WEIGHTS), &mut host.weights[ranges.synapses.clone()]);
+            let block = &mut host.delays[ranges.synapses.clone()];
             init::delays(synapses, delays, rng(DELAYS), block);
-            let half = parts.norm.len() / 2;
-            host.norms[parts.norm.clone()][..half].fill(R::one());
-            running[parts.norm.clone()][half..].fill(R::one());
+            let half = ranges.norm.len() / 2;
+            host.norms[ranges.norm.clone()][..half].fill(R::one());
+            running[ranges.norm.clone()][half..].fill(R::one());
             if let Some(hidden) = network.hidden.get(l) {
-                hidden.neuron.write_params(&mut host.neurons[parts.neuron.clone()]);
+                hidden.neuron.write_params(&mut host.neurons[ranges.neuron.clone()]);
             }
         }
         let values = upload(&backend, &host)?;
@@ -116,27 +118,32 @@ where
     }
 
     /// The network.
+    #[must_use]
     pub fn network(&self) -> &Network<R, K, N, S> {
         &self.network
     }
 
     /// The backend.
+    #[must_use]
     pub fn backend(&self) -> &B {
         &self.backend
     }
 
-    /// Scores `[B, classes]` and mean loss of a batch, with running statistics, without dropout.
+    /// The scores `[B, classes]` and the mean loss of a batch, with running statistics and without
+    /// dropout.
     ///
     /// # Errors
-    /// What the backend reports, a [`ShapeError`] for a batch that does not fit among it.
+    /// The error of the backend, which includes a [`ShapeError`] if the batch does not fit the
+    /// network.
     pub fn evaluate(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<(Vec<R>, R), B::Error> {
         self.forward(batch, delays, |_, _| Ok(()))
     }
 
-    /// What every layer puts out for a batch, the readout's projection last; as [`Model::evaluate`].
+    /// The output of every layer for a batch, the projection of the readout last; otherwise as
+    /// [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// As [`Model::evaluate`].
+    /// As [`evaluate`](Self::evaluate).
     pub fn spikes(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<Vec<Spikes<R>>, B::Error> {
         Ok(self.trace(batch, delays)?.1)
     }
@@ -173,7 +180,7 @@ where
         backend.upload_sequence(batch.x, &mut x)?;
         let mut valid = ValidSteps { lengths: batch.lengths, padding: 0 };
         for (l, hidden) in network.hidden.iter().enumerate() {
-            valid = valid.grow(hidden.synapses.padding);
+            valid = valid.extended(hidden.synapses.padding);
             let shape = hidden.synapses.output(backend.shape(&x));
             let mut tape = LayerOps::<R, K, N, S>::tape(backend, shape)?;
             let mut spikes = backend.sequence(shape)?;
@@ -194,7 +201,7 @@ where
             x = spikes;
         }
         let output = &network.output;
-        valid = valid.grow(output.synapses.padding);
+        valid = valid.extended(output.synapses.padding);
         let mut y = backend.sequence(output.synapses.output(backend.shape(&x)))?;
         let params = self.output_params();
         match delays {
@@ -217,12 +224,12 @@ where
     pub(super) fn check(&self, batch: &Batch<'_, R>) -> Result<(), ShapeError> {
         let shape = batch.shape;
         let first = self.network.synapses().next().map_or(0, |s| s.inputs);
-        expect("batch's channels", first, shape.width)?;
-        expect("batch's input", shape.len(), batch.x.len())?;
+        expect("channels of the batch", first, shape.width)?;
+        expect("input of the batch", shape.len(), batch.x.len())?;
         let classes = self.network.output.synapses.outputs;
-        expect("batch's targets", shape.batch * classes, batch.targets.len())?;
+        expect("targets of the batch", shape.batch * classes, batch.targets.len())?;
         match batch.lengths {
-            Some(lengths) => expect("batch's lengths", shape.batch, lengths.len()),
+            Some(lengths) => expect("lengths of the batch", shape.batch, lengths.len()),
             None => Ok(()),
         }
     }
@@ -231,37 +238,39 @@ where
         synapse_params(&self.values, &self.layout, self.network.hidden.len())
     }
 
-    /// The parameters and running statistics, by name: `hidden.0.weight` `[out, in, count]`, `.delay`, `.sigma`, `.gamma`,
-    /// `.beta`, `.running_mean`, `.running_var`, `.neuron`; `output.weight`, `.delay`, `.sigma`.
+    /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
+    /// `.delay`, `.sigma`, `.neuron`, `.gamma`, `.beta`, `.running_mean`, `.running_var`;
+    /// `output.weight`, `.delay`, `.sigma`. Tensors without values are left out.
     ///
     /// # Errors
-    /// What the backend reports.
+    /// The error of the backend.
     pub fn tensors(&self) -> Result<Vec<Tensor<R>>, B::Error> {
-        let mut tensors = self.group_tensors(&self.values)?;
+        let mut tensors = self.block_tensors(&self.values)?;
         let mut running = vec![R::zero(); self.layout.total.norm.len()];
         self.backend.download(&self.running, &mut running)?;
-        for (l, parts) in self.layout.layers.iter().enumerate() {
+        for (l, ranges) in self.layout.layers.iter().enumerate() {
             push_halves(
                 &mut tensors,
                 l,
                 ["running_mean", "running_var"],
-                &running[parts.norm.clone()],
+                &running[ranges.norm.clone()],
             );
         }
         Ok(tensors)
     }
 
-    /// The tensors of buffers grouped as the parameters are, gradients say.
-    pub(super) fn group_tensors(
+    /// The tensors of buffers in the layout of the parameters, such as gradients.
+    pub(super) fn block_tensors(
         &self,
-        groups: &Groups<B::Buffer>,
+        groups: &ParameterBlocks<B::Buffer>,
     ) -> Result<Vec<Tensor<R>>, B::Error> {
-        let mut host = host_groups::<R>(&self.layout);
+        let mut host = host_blocks::<R>(&self.layout);
         for (from, to) in groups.list().into_iter().zip(host.list_mut()) {
             self.backend.download(from, to)?;
         }
         let mut tensors = Vec::new();
-        for (l, (synapses, parts)) in self.network.synapses().zip(&self.layout.layers).enumerate() {
+        for (l, (synapses, ranges)) in self.network.synapses().zip(&self.layout.layers).enumerate()
+        {
             let layer = layer_name(l, self.network.hidden.len());
             let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
             let mut push = |name: &str, shape: &[usize], block: &[R]| {
@@ -273,20 +282,21 @@ where
                     });
                 }
             };
-            push("weight", &shape, &host.weights[parts.synapses.clone()]);
-            push("delay", &shape, &host.delays[parts.synapses.clone()]);
-            push("sigma", &[1], &host.sigma[parts.sigma.clone()]);
-            push("neuron", &[parts.neuron.len()], &host.neurons[parts.neuron.clone()]);
-            push_halves(&mut tensors, l, ["gamma", "beta"], &host.norms[parts.norm.clone()]);
+            push("weight", &shape, &host.weights[ranges.synapses.clone()]);
+            push("delay", &shape, &host.delays[ranges.synapses.clone()]);
+            push("sigma", &[1], &host.sigma[ranges.sigma.clone()]);
+            push("neuron", &[ranges.neuron.len()], &host.neurons[ranges.neuron.clone()]);
+            push_halves(&mut tensors, l, ["gamma", "beta"], &host.norms[ranges.norm.clone()]);
         }
         Ok(tensors)
     }
 
-    /// Takes over the parameters and running statistics of a state.
+    /// Copies the parameters and running statistics of a state.
     ///
     /// # Errors
-    /// [`TrainError::State`] names a tensor that is missing, of another shape, or not finite, a delay that the kernel
-    /// does not hold, or a negative variance; then nothing has changed.
+    /// [`TrainError::State`] names a tensor that is missing, has another shape, or holds a value
+    /// that is not finite, a delay beyond the kernel, or a negative variance. The model has not
+    /// changed then.
     pub fn restore(&mut self, state: &State<R>) -> Result<(), TrainError<B::Error>> {
         let (host, running) = self.read(state).map_err(TrainError::State)?;
         self.values = upload(&self.backend, &host)?;
@@ -294,25 +304,26 @@ where
         Ok(())
     }
 
-    fn read(&self, state: &State<R>) -> Result<(Groups<Vec<R>>, Vec<R>), StateError> {
-        let mut host = host_groups::<R>(&self.layout);
+    fn read(&self, state: &State<R>) -> Result<(ParameterBlocks<Vec<R>>, Vec<R>), StateError> {
+        let mut host = host_blocks::<R>(&self.layout);
         let mut running = vec![R::zero(); self.layout.total.norm.len()];
         let hidden = self.network.hidden.len();
-        for (l, (synapses, parts)) in self.network.synapses().zip(&self.layout.layers).enumerate() {
+        for (l, (synapses, ranges)) in self.network.synapses().zip(&self.layout.layers).enumerate()
+        {
             let from = TensorReader { state, layer: layer_name(l, hidden) };
             let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
-            from.read("weight", &shape, &mut host.weights[parts.synapses.clone()])?;
-            let delays = &mut host.delays[parts.synapses.clone()];
+            from.read("weight", &shape, &mut host.weights[ranges.synapses.clone()])?;
+            let delays = &mut host.delays[ranges.synapses.clone()];
             from.read("delay", &shape, delays)?;
             from.within("delay", delays, R::count(synapses.taps - 1))?;
-            from.read("sigma", &[1], &mut host.sigma[parts.sigma.clone()])?;
-            let neuron = &mut host.neurons[parts.neuron.clone()];
+            from.read("sigma", &[1], &mut host.sigma[ranges.sigma.clone()])?;
+            let neuron = &mut host.neurons[ranges.neuron.clone()];
             from.read("neuron", &[neuron.len()], neuron)?;
-            let width = [parts.norm.len() / 2];
-            let (gamma, beta) = host.norms[parts.norm.clone()].split_at_mut(width[0]);
+            let width = [ranges.norm.len() / 2];
+            let (gamma, beta) = host.norms[ranges.norm.clone()].split_at_mut(width[0]);
             from.read("gamma", &width, gamma)?;
             from.read("beta", &width, beta)?;
-            let (mean, var) = running[parts.norm.clone()].split_at_mut(width[0]);
+            let (mean, var) = running[ranges.norm.clone()].split_at_mut(width[0]);
             from.read("running_mean", &width, mean)?;
             from.read("running_var", &width, var)?;
             from.within("running_var", var, R::infinity())?;
@@ -323,15 +334,15 @@ where
 
 pub(super) fn layer<'a, R: Real, K, K2, N, S, Buf, Q>(
     network: &'a Network<R, K, N, S>,
-    layout: &Layout,
-    values: &'a Groups<Buf>,
+    layout: &ParameterLayout,
+    values: &'a ParameterBlocks<Buf>,
     l: usize,
     kernel: &'a K2,
     mask: Option<&'a Buf>,
     valid: ValidSteps<'a>,
 ) -> Layer<'a, R, K2, N, S, Buf, Q> {
     let hidden = &network.hidden[l];
-    let parts = &layout.layers[l];
+    let ranges = &layout.layers[l];
     let SynapseParams { weights, delays, sigma } = synapse_params(values, layout, l);
     Layer {
         synapses: &hidden.synapses,
@@ -339,10 +350,10 @@ pub(super) fn layer<'a, R: Real, K, K2, N, S, Buf, Q>(
         weights,
         delays,
         sigma,
-        norm: hidden.norm.as_ref().map(|n| (n, View::new(&values.norms, parts.norm.clone()))),
+        norm: hidden.norm.as_ref().map(|n| (n, View::new(&values.norms, ranges.norm.clone()))),
         stage: NeuronStage {
             neuron: &hidden.neuron,
-            params: View::new(&values.neurons, parts.neuron.clone()),
+            params: View::new(&values.neurons, ranges.neuron.clone()),
             surrogate: &hidden.surrogate,
             firing: Firing::Step,
             mask,
@@ -352,19 +363,19 @@ pub(super) fn layer<'a, R: Real, K, K2, N, S, Buf, Q>(
 }
 
 pub(super) fn synapse_params<'a, B>(
-    values: &'a Groups<B>,
-    layout: &Layout,
+    values: &'a ParameterBlocks<B>,
+    layout: &ParameterLayout,
     l: usize,
 ) -> SynapseParams<'a, B> {
-    let parts = &layout.layers[l];
+    let ranges = &layout.layers[l];
     SynapseParams {
-        weights: View::new(&values.weights, parts.synapses.clone()),
-        delays: View::new(&values.delays, parts.synapses.clone()),
-        sigma: View::new(&values.sigma, parts.sigma.clone()),
+        weights: View::new(&values.weights, ranges.synapses.clone()),
+        delays: View::new(&values.delays, ranges.synapses.clone()),
+        sigma: View::new(&values.sigma, ranges.sigma.clone()),
     }
 }
 
-impl<B> Groups<B> {
+impl<B> ParameterBlocks<B> {
     pub(super) fn list(&self) -> [&B; 5] {
         [&self.weights, &self.delays, &self.sigma, &self.norms, &self.neurons]
     }
@@ -375,18 +386,18 @@ impl<B> Groups<B> {
     }
 }
 
-/// Buffers of zeros in the sizes of a network's parameter groups.
-pub(super) fn device_groups<R: Real, B: Backend<R>>(
+/// Buffers of zeros in the sizes of the parameters.
+pub(super) fn device_blocks<R: Real, B: Backend<R>>(
     backend: &B,
-    layout: &Layout,
-) -> Result<Groups<B::Buffer>, B::Error> {
-    upload(backend, &host_groups::<R>(layout))
+    layout: &ParameterLayout,
+) -> Result<ParameterBlocks<B::Buffer>, B::Error> {
+    upload(backend, &host_blocks::<R>(layout))
 }
 
-pub(super) fn host_groups<R: Real>(layout: &Layout) -> Groups<Vec<R>> {
+pub(super) fn host_blocks<R: Real>(layout: &ParameterLayout) -> ParameterBlocks<Vec<R>> {
     let zeros = |range: &Range<usize>| vec![R::zero(); range.len()];
     let total = &layout.total;
-    Groups {
+    ParameterBlocks {
         weights: zeros(&total.synapses),
         delays: zeros(&total.synapses),
         sigma: zeros(&total.sigma),
@@ -397,14 +408,14 @@ pub(super) fn host_groups<R: Real>(layout: &Layout) -> Groups<Vec<R>> {
 
 fn upload<R: Real, B: Backend<R>>(
     backend: &B,
-    host: &Groups<Vec<R>>,
-) -> Result<Groups<B::Buffer>, B::Error> {
+    host: &ParameterBlocks<Vec<R>>,
+) -> Result<ParameterBlocks<B::Buffer>, B::Error> {
     let buffer = |from: &Vec<R>| -> Result<B::Buffer, B::Error> {
         let mut to = backend.buffer(from.len())?;
         backend.upload(from, &mut to)?;
         Ok(to)
     };
-    Ok(Groups {
+    Ok(ParameterBlocks {
         weights: buffer(&host.weights)?,
         delays: buffer(&host.delays)?,
         sigma: buffer(&host.sigma)?,

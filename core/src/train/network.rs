@@ -8,29 +8,29 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-/// A hidden layer: delayed projection, batch norm, neurons, dropout.
+/// A hidden layer: synapses with delays, batch norm, neurons and dropout.
 #[derive(Clone, Debug)]
 pub struct HiddenLayer<R, K, N, S> {
-    /// Dimensions of the projection.
+    /// The sizes of the synapses.
     pub synapses: Synapses,
-    /// Delay kernel used in training.
+    /// The delay kernel used in training.
     pub kernel: K,
-    /// Normalisation of the projection's output.
+    /// The norm between synapses and neurons.
     pub norm: Option<BatchNorm<R>>,
-    /// Neuron model.
+    /// The neuron model.
     pub neuron: N,
-    /// Surrogate derivative.
+    /// The surrogate derivative.
     pub surrogate: S,
-    /// Probability that a neuron is silenced for a whole sample.
+    /// The probability that a neuron is silenced for a whole sample.
     pub dropout: f64,
 }
 
-/// The last layer: delayed projection and leaky integrators, one a class.
+/// The last layer: synapses with delays, and one leaky integrator per class.
 #[derive(Clone, Debug)]
 pub struct ReadoutLayer<R, K> {
-    /// Dimensions of the projection.
+    /// The sizes of the synapses.
     pub synapses: Synapses,
-    /// Delay kernel used in training.
+    /// The delay kernel used in training.
     pub kernel: K,
     /// The integrator.
     pub readout: Li<R>,
@@ -39,51 +39,51 @@ pub struct ReadoutLayer<R, K> {
 /// A feed-forward network.
 #[derive(Clone, Debug)]
 pub struct Network<R, K, N, S> {
-    /// HiddenLayer layers, the first one next to the input.
+    /// The hidden layers, from the input on.
     pub hidden: Vec<HiddenLayer<R, K, N, S>>,
     /// The readout.
     pub output: ReadoutLayer<R, K>,
-    /// The loss over the readout's membrane.
+    /// The loss, computed from the membranes of the readout.
     pub loss: Loss,
 }
 
-/// A network that cannot be.
+/// Why a network description is invalid.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// A layer's inputs are not the outputs of the one before.
+    /// A layer has another number of inputs than the previous layer has outputs.
     Width {
-        /// The layer, the readout counted last.
+        /// The layer; the readout is the last.
         layer: usize,
-        /// Outputs of the layer before.
+        /// The number of outputs of the previous layer.
         expected: usize,
-        /// Inputs of this layer.
+        /// The number of inputs of this layer.
         found: usize,
     },
-    /// A layer without inputs, outputs, taps or kernel elements.
+    /// A layer has no inputs, outputs, taps or kernel elements.
     Empty {
         /// The layer.
         layer: usize,
-        /// What is 0.
+        /// The field that is zero.
         field: &'static str,
     },
-    /// A layer of more weights or taps than [`Network::LARGEST`].
+    /// A layer has more weights or taps than [`Network::LARGEST`].
     TooLarge {
         /// The layer.
         layer: usize,
     },
-    /// A dropout probability outside [0, 1).
+    /// A dropout probability is outside [0, 1).
     Dropout {
         /// The layer.
         layer: usize,
         /// The probability.
         found: f64,
     },
-    /// A raw neuron parameter that is not finite: a learned time constant that is not above one step.
+    /// A raw neuron parameter is not finite, because a learned time constant is not above one step.
     Neuron {
         /// The layer.
         layer: usize,
-        /// Its place among the neuron's raw parameters.
+        /// Its index among the raw parameters of the neuron.
         index: usize,
         /// The parameter.
         found: f64,
@@ -96,12 +96,12 @@ impl fmt::Display for NetworkError {
             Self::Width { layer, expected, found } => {
                 write!(
                     f,
-                    "layer {layer}: {found} inputs, but the layer before has {expected} outputs"
+                    "layer {layer}: {found} inputs, but the previous layer has {expected} outputs"
                 )
             }
             Self::Empty { layer, field } => write!(f, "layer {layer}: {field} is 0"),
             Self::TooLarge { layer } => {
-                write!(f, "layer {layer}: more than 2^30 weights or taps")
+                write!(f, "layer {layer}: there are more than 2^30 weights or taps")
             }
             Self::Dropout { layer, found } => {
                 write!(f, "layer {layer}: dropout {found} is not in [0, 1)")
@@ -117,18 +117,18 @@ impl fmt::Display for NetworkError {
 impl core::error::Error for NetworkError {}
 
 impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
-    /// Most weights, and most taps of the dense kernel, that a layer may have.
+    /// The largest number of weights, and of taps of the dense kernel, in a layer.
     pub const LARGEST: usize = 1 << 30;
 
-    /// The projections, the readout's last.
+    /// The synapses of every layer, the readout last.
     pub fn synapses(&self) -> impl Iterator<Item = &Synapses> {
         self.hidden.iter().map(|h| &h.synapses).chain([&self.output.synapses])
     }
 
-    /// Checks that the layers fit and that neurons can learn.
+    /// Checks that sizes are consistent, and that dropout and neuron parameters are in range.
     ///
     /// # Errors
-    /// [`NetworkError`] names the first layer that does not.
+    /// [`NetworkError`] names the first layer that is invalid.
     pub fn check(&self) -> Result<(), NetworkError> {
         let mut before = None;
         for (layer, s) in self.synapses().enumerate() {
@@ -168,13 +168,13 @@ impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
         Ok(())
     }
 
-    pub(super) fn layout(&self) -> Layout {
-        let mut layout = Layout { layers: Vec::new(), total: Parts::default() };
+    pub(super) fn layout(&self) -> ParameterLayout {
+        let mut layout = ParameterLayout { layers: Vec::new(), total: LayerRanges::default() };
         for (l, synapses) in self.synapses().enumerate() {
             let hidden = self.hidden.get(l);
             let normed = hidden.is_some_and(|h| h.norm.is_some());
             let total = &mut layout.total;
-            layout.layers.push(Parts {
+            layout.layers.push(LayerRanges {
                 synapses: take(&mut total.synapses, synapses.weights()),
                 sigma: take(&mut total.sigma, 1),
                 norm: take(&mut total.norm, if normed { 2 * synapses.outputs } else { 0 }),
@@ -185,17 +185,18 @@ impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
     }
 }
 
-/// Where each layer's parameters lie in the flat buffers.
+/// The ranges of all layers in the parameter blocks.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
-    pub(super) layers: Vec<Parts>,
-    /// The whole buffers.
-    pub(super) total: Parts,
+pub(super) struct ParameterLayout {
+    pub(super) layers: Vec<LayerRanges>,
+    /// The whole blocks.
+    pub(super) total: LayerRanges,
 }
 
-/// A layer's ranges: weights and delays share one, `[gamma | beta]` and the running `[mean | var]` another.
+/// The ranges of a layer. Weights and delays share one; `[gamma | beta]` and the running `[mean |
+/// var]` share another.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct LayerRanges {
     pub(super) synapses: Range<usize>,
     pub(super) sigma: Range<usize>,
     pub(super) norm: Range<usize>,

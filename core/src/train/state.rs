@@ -6,33 +6,33 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// A named block of numbers.
+/// A named array of numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor<R> {
-    /// `layer.parameter`, as [`Model::tensors`](super::Model::tensors) lists them.
+    /// `layer.parameter`; [`Model::tensors`](super::Model::tensors) lists the names.
     pub name: String,
-    /// Dimensions, the last innermost.
+    /// The dimensions, the innermost last.
     pub shape: Vec<usize>,
-    /// Numbers.
+    /// The values.
     pub values: Vec<R>,
 }
 
-/// Everything that training has changed: a checkpoint without its file.
+/// Everything that training changes: the contents of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State<R> {
     /// Parameters, running statistics and, for a trainer, Adam's moments.
     pub tensors: Vec<Tensor<R>>,
-    /// Epochs finished.
+    /// The number of finished epochs.
     pub epoch: u64,
-    /// Optimizer steps taken.
+    /// The number of optimizer steps.
     pub step: u64,
-    /// The seed of every draw.
+    /// The seed of all random numbers.
     pub seed: u64,
 }
 
 impl<R: Real> State<R> {
-    /// Checks that every layer's weights are here in a network's shapes: then a model of the network takes memory in
-    /// proportion to this state.
+    /// Checks that the weights of every layer exist in the shapes of a network. A model of the
+    /// network then takes memory in proportion to this state.
     ///
     /// # Errors
     /// [`StateError::Missing`] or [`StateError::Shape`] names the tensor.
@@ -50,11 +50,11 @@ impl<R: Real> State<R> {
     }
 }
 
-/// A state that is not of this network.
+/// Why a state does not belong to a network.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum StateError {
-    /// A tensor is not there.
+    /// A tensor is missing.
     Missing {
         /// Its name.
         name: String,
@@ -63,34 +63,27 @@ pub enum StateError {
     Shape {
         /// Its name.
         name: String,
-        /// The shape this network needs.
+        /// The shape that the network needs.
         expected: Vec<usize>,
-        /// The shape it has.
+        /// The shape of the tensor.
         found: Vec<usize>,
     },
     /// A tensor holds a NaN or an infinity.
     NotFinite {
         /// Its name.
         name: String,
-        /// The first such place.
+        /// The index of the first such value.
         index: usize,
     },
-    /// Bytes that are no state of these numbers.
-    Bytes {
-        /// Where they stop to be one.
-        offset: usize,
-        /// What is wrong there.
-        what: &'static str,
-    },
-    /// A tensor holds a number that is too small or too large for what it stands for.
+    /// A tensor holds a value that is out of range.
     Outside {
         /// Its name.
         name: String,
-        /// The first such place.
+        /// The index of the first such value.
         index: usize,
-        /// The number there; the least is 0.
+        /// The value. The smallest valid one is 0.
         found: f64,
-        /// The greatest that may be.
+        /// The largest valid value.
         most: f64,
     },
 }
@@ -100,10 +93,9 @@ impl fmt::Display for StateError {
         match self {
             Self::Missing { name } => write!(f, "tensor {name} is missing"),
             Self::Shape { name, expected, found } => {
-                write!(f, "tensor {name} has shape {found:?}, this network needs {expected:?}")
+                write!(f, "tensor {name} has shape {found:?}; the network needs {expected:?}")
             }
             Self::NotFinite { name, index } => write!(f, "tensor {name}[{index}] is not finite"),
-            Self::Bytes { offset, what } => write!(f, "byte {offset} of the state: {what}"),
             Self::Outside { name, index, found, most } => {
                 write!(f, "tensor {name}[{index}] is {found}, not between 0 and {most}")
             }
@@ -113,14 +105,14 @@ impl fmt::Display for StateError {
 
 impl core::error::Error for StateError {}
 
-/// Reads one layer's tensors.
+/// Reads the tensors of one layer.
 pub(super) struct TensorReader<'a, R> {
     pub(super) state: &'a State<R>,
     pub(super) layer: String,
 }
 
 impl<'a, R: Real> TensorReader<'a, R> {
-    /// Copies a tensor; one that would be empty need not be there.
+    /// Copies a tensor. A tensor without values need not exist.
     pub(super) fn read(
         &self,
         name: &str,
@@ -138,7 +130,7 @@ impl<'a, R: Real> TensorReader<'a, R> {
         Ok(())
     }
 
-    /// The tensor of that shape, of `len` numbers.
+    /// The tensor with this name, shape and number of values.
     fn find(&self, name: &str, shape: &[usize], len: usize) -> Result<&'a Tensor<R>, StateError> {
         let name = alloc::format!("{}.{name}", self.layer);
         let Some(tensor) = self.state.tensors.iter().find(|t| t.name == name) else {
@@ -151,7 +143,7 @@ impl<'a, R: Real> TensorReader<'a, R> {
         Ok(tensor)
     }
 
-    /// Checks the numbers of a tensor that has been read: from 0 to `most`.
+    /// Checks that the values of a tensor are from 0 to `most`.
     pub(super) fn within(&self, name: &str, values: &[R], most: R) -> Result<(), StateError> {
         let Some(index) = values.iter().position(|&v| v < R::zero() || v > most) else {
             return Ok(());

@@ -1,6 +1,7 @@
 use super::error::TrainError;
 use super::model::{
-    Batch, Delays, Groups, Model, Spikes, device_groups, host_groups, layer, synapse_params,
+    Batch, Delays, Model, ParameterBlocks, Spikes, device_blocks, host_blocks, layer,
+    synapse_params,
 };
 use super::network::Network;
 use super::state::{State, StateError, Tensor, TensorReader};
@@ -23,40 +24,44 @@ use alloc::vec::Vec;
 
 const DROPOUT: u64 = 3;
 
-/// Raw sigma over the epochs. Every layer starts at its own width.
+/// The schedule of the raw sigma, which shrinks from `start` to `end` and then stays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sigma {
-    /// Sigma of the first epoch; `None`: half the layer's kernel length.
+    /// Sigma in the first epoch. With `None` every layer starts at half the length of its kernel.
     pub start: Option<f64>,
-    /// Sigma after the shrinking.
+    /// Sigma after it has shrunk.
     pub end: f64,
-    /// Epochs of shrinking.
+    /// The number of epochs in which sigma shrinks.
     pub epochs: usize,
 }
 
-/// How a network learns.
+/// The hyper-parameters of a training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
-    /// Passes over the training items; schedules end with them.
+    /// The number of epochs; all schedules end with them.
     pub epochs: usize,
-    /// Highest learning rate of weights, norms and neurons in the one-cycle schedule; the cycle starts at a 25th.
+    /// The highest learning rate of weights, norms and neurons in the one-cycle schedule, which
+    /// starts at a 25th of it.
     pub rate: f64,
-    /// Learning rate of the delays in the first epoch, cosine to zero; `None`: delays are fixed.
+    /// The learning rate of the delays in the first epoch; it falls to zero as a cosine. With
+    /// `None` the delays are fixed.
     pub delay_rate: Option<f64>,
-    /// Weight decay of the weights.
+    /// The weight decay of the synaptic weights.
     pub l2: f64,
-    /// Whether the decay is decoupled from the gradient (AdamW).
+    /// Whether the weight decay is decoupled from the gradient (AdamW).
     pub decoupled: bool,
-    /// Whether the neurons' raw parameters are trained.
+    /// Whether the raw parameters of the neurons learn.
     pub train_neurons: bool,
-    /// Sigma over the epochs.
+    /// The schedule of sigma.
     pub sigma: Sigma,
-    /// Initial delays.
+    /// The distribution of the initial delays.
     pub delays: DelayInit,
 }
 
 impl Recipe {
-    /// The paper's: peak rate 5e-3, delays 0.1, L2 1e-5, sigma to 0.23 over the first quarter.
+    /// The recipe of the paper: peak rate 5e-3, rate of the delays 0.1, L2 1e-5, sigma shrinks to
+    /// 0.23 in the first quarter of the epochs.
+    #[must_use]
     pub fn paper(epochs: usize) -> Self {
         Self {
             epochs,
@@ -71,29 +76,29 @@ impl Recipe {
     }
 }
 
-/// What one optimizer step saw, before it was taken.
+/// The loss and hits of a batch before an optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport<R> {
-    /// Mean loss of the batch.
+    /// The mean loss of the batch.
     pub loss: R,
-    /// Samples whose highest score is their target's.
+    /// The number of samples whose highest score is that of their target.
     pub correct: usize,
 }
 
-/// A model that learns.
+/// A model with gradients and optimizer state.
 pub struct Trainer<R: Real, B: Backend<R>, K, N, S> {
     model: Model<R, B, K, N, S>,
     recipe: Recipe,
-    gradients: Groups<B::Buffer>,
-    first: Groups<B::Buffer>,
-    second: Groups<B::Buffer>,
+    gradients: ParameterBlocks<B::Buffer>,
+    first: ParameterBlocks<B::Buffer>,
+    second: ParameterBlocks<B::Buffer>,
     workspace: Option<Workspace<B::Buffer, B::Sequence>>,
     epoch: u64,
     step: u64,
     seed: u64,
 }
 
-/// Blocks of one batch shape, kept from step to step.
+/// The blocks for one batch shape, kept from step to step.
 struct Workspace<Buf, Q> {
     shape: Shape,
     x: Q,
@@ -119,7 +124,7 @@ where
     N: NeuronModel<R>,
     S: Surrogate<R>,
 {
-    /// A trainer at the start: parameters drawn from the seed, moments zero.
+    /// Creates a trainer with random initial parameters and zero moments.
     ///
     /// # Errors
     /// As [`Model::new`].
@@ -130,9 +135,9 @@ where
         seed: u64,
     ) -> Result<Self, TrainError<B::Error>> {
         let model = Model::new(backend, network, recipe.delays, seed)?;
-        let gradients = device_groups(&model.backend, &model.layout)?;
-        let first = device_groups(&model.backend, &model.layout)?;
-        let second = device_groups(&model.backend, &model.layout)?;
+        let gradients = device_blocks(&model.backend, &model.layout)?;
+        let first = device_blocks(&model.backend, &model.layout)?;
+        let second = device_blocks(&model.backend, &model.layout)?;
         let (epoch, step, workspace) = (0, 0, None);
         let mut trainer =
             Self { model, recipe, gradients, first, second, workspace, epoch, step, seed };
@@ -140,22 +145,27 @@ where
         Ok(trainer)
     }
 
-    /// The model as it stands.
+    /// The model with its present parameters.
+    #[must_use]
     pub fn model(&self) -> &Model<R, B, K, N, S> {
         &self.model
     }
 
-    /// Epochs finished.
+    /// The number of finished epochs.
+    #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Optimizer steps taken.
+    /// The number of optimizer steps.
+    #[must_use]
     pub fn step_count(&self) -> u64 {
         self.step
     }
 
-    /// Trained numbers: weights, delays where they learn, norms and neuron parameters.
+    /// The number of trained parameters: weights, norms and, if they learn, delays and neuron
+    /// parameters.
+    #[must_use]
     pub fn parameters(&self) -> usize {
         let total = &self.model.layout.total;
         let delays = if self.recipe.delay_rate.is_some() { total.synapses.len() } else { 0 };
@@ -163,11 +173,12 @@ where
         total.synapses.len() + delays + total.norm.len() + neurons
     }
 
-    /// One step of learning on a batch.
+    /// Runs one optimizer step on a batch.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] for a loss, running statistic or gradient that is not finite, before anything but the running
-    /// statistics has changed, or for a parameter or moment that the step made so; what the backend reports.
+    /// [`TrainError::Diverged`] if the loss, a running statistic or a gradient is not finite,
+    /// before anything except the running statistics changes; or if the step makes a parameter or a
+    /// moment infinite. [`TrainError::Backend`] if the backend fails.
     pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport<R>, TrainError<B::Error>> {
         let report = self.accumulate(batch)?;
         let diverged = TrainError::Diverged { epoch: self.epoch, step: self.step };
@@ -186,48 +197,48 @@ where
         Ok(report)
     }
 
-    /// Ends an epoch: schedules advance.
+    /// Ends an epoch: advances the schedules.
     ///
     /// # Errors
-    /// What the backend reports.
+    /// The error of the backend.
     pub fn finish_epoch(&mut self) -> Result<(), B::Error> {
         self.epoch = self.epoch.saturating_add(1);
         self.set_sigma()
     }
 
-    /// The gradients of the last step, named as the parameters.
+    /// The gradients of the last step, with the names of the parameters.
     ///
     /// # Errors
-    /// What the backend reports.
+    /// The error of the backend.
     pub fn gradients(&self) -> Result<Vec<Tensor<R>>, B::Error> {
-        self.model.group_tensors(&self.gradients)
+        self.model.block_tensors(&self.gradients)
     }
 
-    /// As [`Model::evaluate`] with rounded delays.
+    /// [`Model::evaluate`] with rounded delays.
     ///
     /// # Errors
-    /// What the backend reports.
+    /// The error of the backend.
     pub fn evaluate(&self, batch: &Batch<'_, R>) -> Result<(Vec<R>, R), B::Error> {
         self.model.evaluate(batch, Delays::Rounded)
     }
 
-    /// As [`Model::spikes`] with rounded delays.
+    /// [`Model::spikes`] with rounded delays.
     ///
     /// # Errors
-    /// What the backend reports.
+    /// The error of the backend.
     pub fn spikes(&self, batch: &Batch<'_, R>) -> Result<Vec<Spikes<R>>, B::Error> {
         self.model.spikes(batch, Delays::Rounded)
     }
 
-    /// Everything needed to go on later, bit for bit: the model's tensors, and Adam's moments as `adam.first.GROUP` and
-    /// `adam.second.GROUP`.
+    /// The state from which training can resume bit for bit: the tensors of the model, and the
+    /// moments of Adam as `adam.first.GROUP` and `adam.second.GROUP`.
     ///
     /// # Errors
-    /// What the backend reports.
+    /// The error of the backend.
     pub fn state(&self) -> Result<State<R>, B::Error> {
         let mut tensors = self.model.tensors()?;
         for (order, moments) in [("first", &self.first), ("second", &self.second)] {
-            let mut host = host_groups::<R>(&self.model.layout);
+            let mut host = host_blocks::<R>(&self.model.layout);
             let blocks = moments.list().into_iter().zip(host.list_mut()).zip(GROUPS);
             for ((from, to), group) in blocks {
                 self.model.backend.download(from, to)?;
@@ -243,12 +254,12 @@ where
         Ok(State { tensors, epoch: self.epoch, step: self.step, seed: self.seed })
     }
 
-    /// Goes on from a state; moments that it does not hold are zero.
+    /// Resumes from a state. Moments that the state does not contain become zero.
     ///
     /// # Errors
-    /// [`TrainError::State`] names a tensor that does not fit; then nothing has changed.
+    /// [`TrainError::State`] names a tensor that does not fit. The trainer has not changed then.
     pub fn restore(&mut self, state: &State<R>) -> Result<(), TrainError<B::Error>> {
-        let mut moments = [host_groups::<R>(&self.model.layout), host_groups(&self.model.layout)];
+        let mut moments = [host_blocks::<R>(&self.model.layout), host_blocks(&self.model.layout)];
         for (order, host) in ["first", "second"].into_iter().zip(&mut moments) {
             let from = TensorReader { state, layer: alloc::format!("adam.{order}") };
             for (group, block) in GROUPS.into_iter().zip(host.list_mut()) {
@@ -284,7 +295,7 @@ where
         self.model.backend.upload(&sigma, &mut self.model.values.sigma)
     }
 
-    /// Forward and backward: gradients, loss and hits of a batch.
+    /// Computes the gradients, the loss and the hits of a batch.
     fn accumulate(&mut self, batch: &Batch<'_, R>) -> Result<StepReport<R>, B::Error> {
         self.model.check(batch)?;
         let mut space = match self.workspace.take() {
@@ -304,10 +315,11 @@ where
         Ok(StepReport { loss, correct })
     }
 
-    /// Buffers with their lengths, to be looked at for numbers that are not finite: a step function hides a membrane that is no
-    /// number, such a neuron is silent and the loss stays finite; a gradient whose square is infinite moves nothing, its second
-    /// moment is. First moments are finite where the second ones are.
-    fn sized<'a>(&self, groups: &'a Groups<B::Buffer>) -> [(&'a B::Buffer, usize); 5] {
+    /// The blocks with their lengths, for a check that they are finite. The loss does not suffice:
+    /// a NaN membrane never crosses the threshold, so that the loss stays finite. Neither do
+    /// parameters: a gradient with an infinite square does not move them, but its second moment is
+    /// infinite. First moments are finite if the second ones are.
+    fn sized<'a>(&self, groups: &'a ParameterBlocks<B::Buffer>) -> [(&'a B::Buffer, usize); 5] {
         let total = &self.model.layout.total;
         let sizes = [&total.synapses, &total.synapses, &total.sigma, &total.norm, &total.neuron];
         let groups = groups.list();
@@ -355,7 +367,7 @@ where
         let mut x = &space.x;
         for (l, at) in space.hidden.iter_mut().enumerate() {
             let hidden = &network.hidden[l];
-            valid = valid.grow(hidden.synapses.padding);
+            valid = valid.extended(hidden.synapses.padding);
             at.mask = None;
             if hidden.dropout > 0.0 {
                 let len = batch.shape.batch * hidden.synapses.outputs;
@@ -373,7 +385,7 @@ where
         backend.readout(
             &output.readout,
             network.loss,
-            valid.grow(output.synapses.padding),
+            valid.extended(output.synapses.padding),
             &space.y,
             Some(&space.targets),
             &mut space.scores,
@@ -392,11 +404,11 @@ where
         let Workspace { x: input, hidden, d_y, .. } = space;
         let output = &network.output;
         let params = self.model.output_params();
-        let parts = &layout.layers[hidden.len()];
+        let ranges = &layout.layers[hidden.len()];
         let into = SynapseGradients {
-            weights: ViewMut::new(&mut gradients.weights, parts.synapses.clone()),
-            delays: ViewMut::new(&mut gradients.delays, parts.synapses.clone()),
-            sigma: ViewMut::new(&mut gradients.sigma, parts.sigma.clone()),
+            weights: ViewMut::new(&mut gradients.weights, ranges.synapses.clone()),
+            delays: ViewMut::new(&mut gradients.delays, ranges.synapses.clone()),
+            sigma: ViewMut::new(&mut gradients.sigma, ranges.sigma.clone()),
         };
         let (synapses, kernel) = (&output.synapses, &output.kernel);
         match hidden.last_mut() {
@@ -414,15 +426,15 @@ where
             let valid = ValidSteps { lengths: batch.lengths, padding };
             let kernel = &network.hidden[l].kernel;
             let layer = layer(network, layout, values, l, kernel, at.mask.as_ref(), valid);
-            let parts = &layout.layers[l];
+            let ranges = &layout.layers[l];
             let into = LayerGradients {
                 synapses: SynapseGradients {
-                    weights: ViewMut::new(&mut gradients.weights, parts.synapses.clone()),
-                    delays: ViewMut::new(&mut gradients.delays, parts.synapses.clone()),
-                    sigma: ViewMut::new(&mut gradients.sigma, parts.sigma.clone()),
+                    weights: ViewMut::new(&mut gradients.weights, ranges.synapses.clone()),
+                    delays: ViewMut::new(&mut gradients.delays, ranges.synapses.clone()),
+                    sigma: ViewMut::new(&mut gradients.sigma, ranges.sigma.clone()),
                 },
-                norm: ViewMut::new(&mut gradients.norms, parts.norm.clone()),
-                neuron: ViewMut::new(&mut gradients.neurons, parts.neuron.clone()),
+                norm: ViewMut::new(&mut gradients.norms, ranges.norm.clone()),
+                neuron: ViewMut::new(&mut gradients.neurons, ranges.neuron.clone()),
             };
             let (x, d_x) = match before.last_mut() {
                 Some(below) => (&below.spikes, Some(&mut below.d_spikes)),
@@ -456,12 +468,12 @@ where
         }
         if let Some(base) = self.recipe.delay_rate {
             let rate = Cosine { base, epochs: self.recipe.epochs }.at(epoch);
-            for (synapses, parts) in network.synapses().zip(&layout.layers) {
+            for (synapses, ranges) in network.synapses().zip(&layout.layers) {
                 let last = R::count(synapses.taps - 1);
                 let bounds = Some((R::zero(), last));
                 let adam = Adam { bounds, ..Adam::new(R::of(rate), step) };
                 let (g, p) = (&gradients.delays, &mut values.delays);
-                let part = parts.synapses.clone();
+                let part = ranges.synapses.clone();
                 backend.adam(&adam, part, g, p, &mut first.delays, &mut second.delays)?;
             }
         }

@@ -14,53 +14,53 @@ use polychron_core::surrogate::Surrogate;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// What is wrong.
+/// The fault of a backend.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
     None,
-    /// The projection's forward pass delays by one step more.
+    /// The forward pass of the projection delays by one more step.
     DelaysOneLate,
-    /// The projection's output comes a step early.
+    /// The output of the projection is one step early.
     OutputOneEarly,
-    /// The projection's output is one more.
+    /// The output of the projection is increased by 1.
     OutputPlusOne,
-    /// The last number of the projection's output is not written.
+    /// The last value of the output of the projection is not written.
     OutputFallsShort,
     /// The range of the weights starts at 0.
     ViewsFromZero,
-    /// The weights' gradient is added to what was there.
+    /// The gradient of the weights is added to the previous values.
     GradientsAdded,
-    /// The weights' gradient goes one place too far.
+    /// The gradient of the weights is written one value too far.
     GradientsSpill,
-    /// The delays' gradient has the other sign.
+    /// The gradient of the delays has the wrong sign.
     DelaySign,
-    /// Every projection differs a little from the one before.
+    /// Every projection differs slightly from the previous one.
     NeverTheSame,
-    /// An input sequence is not looked at again.
+    /// An input sequence is cached by its address.
     StaleUpload,
-    /// An upload takes what fits.
+    /// An upload of the wrong size is truncated.
     UploadCutsOff,
-    /// Sequences come back in another order.
+    /// Downloads have another order.
     WidthAfterBatch,
     /// Lengths are ignored.
     NoLengths,
-    /// The running statistics do not follow.
+    /// The running statistics are not updated.
     RunningStands,
-    /// The norm's backward pass takes the statistics for constants.
+    /// The backward pass of the norm treats the statistics as constants.
     StatisticsConstant,
-    /// Spikes come out a step late.
+    /// Spikes are one step late.
     SpikesOneLate,
-    /// The neurons' backward pass forgets the mask.
+    /// The backward pass of the neurons ignores the mask.
     NoMaskInGradient,
-    /// A gradient is written without targets.
+    /// The gradient is written without targets.
     TouchesGradient,
-    /// The optimizer's range is ignored.
+    /// The optimizer ignores its range.
     AdamEverywhere,
-    /// The optimizer counts its steps from 0.
+    /// The optimizer uses the wrong step number.
     AdamFromZero,
-    /// The dropout mask is another's.
+    /// The dropout mask is that of another generator.
     OtherMask,
-    /// Only the first number is looked at.
+    /// Only the first value is tested.
     FirstIsFinite,
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum Fault {
 pub(crate) struct Wrong {
     fault: Fault,
     calls: Cell<u64>,
-    /// The first input that was projected, and its address.
+    /// The first projected input and its address.
     first: Cell<Option<(*const f64, Block<f64>)>>,
 }
 
@@ -86,7 +86,7 @@ impl Wrong {
     }
 }
 
-/// Moves a block by one step, earlier or later; zeros follow.
+/// Moves a block by one step, earlier or later, and fills the gap with zeros.
 fn moved(block: &Block<f64>, later: bool) -> Vec<f64> {
     let row = (block.shape.batch * block.shape.width).min(block.values.len());
     let zeros = vec![0.0; row];

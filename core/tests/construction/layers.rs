@@ -1,6 +1,6 @@
 //! Whole layers: delays add up, nothing comes before its cause, padding does not matter.
 
-use crate::{ATAN, STEPS, WEIGHT, impulse, places, spiking};
+use super::{ATAN, STEPS, WEIGHT, impulse, places, spiking};
 use polychron_core::backend::{
     Backend, Firing, Layer, LayerGradients, LayerOps, LayerTape, NeuronStage, NormMode,
     SynapseGradients, View, ViewMut,

@@ -1,5 +1,6 @@
 //! Gradients against differences, coordinate by coordinate, away from kinks.
 
+pub(crate) use polychron_core::gradcheck::dot;
 use polychron_core::gradcheck::{STEP, TOLERANCES, directional, partial, relative_error};
 use polychron_core::surrogate::{AnySurrogate, Scaled, Surrogate};
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A surrogate that remembers on which side of its kinks each drive has been.
+/// A surrogate that records on which side of its kinks each excess was.
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) surrogate: Scaled<f64, AnySurrogate<f64>>,
@@ -46,7 +47,7 @@ pub(crate) fn digest(before: u64, with: u64) -> u64 {
     (before ^ with).wrapping_mul(0x0000_0100_0000_01b3).wrapping_add(0xcbf2_9ce4_8422_2325)
 }
 
-/// The value of a function, and a digest of the smooth piece on which it has been computed.
+/// The value of a function, and a digest of the smooth piece that contains its argument.
 #[derive(Clone, Copy)]
 pub(crate) struct Value {
     pub(crate) value: f64,
@@ -59,13 +60,13 @@ impl From<f64> for Value {
     }
 }
 
-/// What comparisons found.
+/// The results of comparisons.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Errors {
     pub(crate) worst: f64,
     pub(crate) worst_at: String,
     pub(crate) compared: usize,
-    /// Coordinates along which a kink is closer than the smallest step.
+    /// Coordinates with a kink within the smallest step.
     pub(crate) skipped: usize,
 }
 
@@ -141,7 +142,7 @@ pub(crate) fn compare_directions(
     errors
 }
 
-/// The quotient of the largest step that stays on the smooth piece of `x`; none if there is none.
+/// The quotient of the largest step that stays on the smooth piece of `x`.
 fn on_one_piece(
     f: &impl Fn(&[f64]) -> Value,
     x: &[f64],
@@ -162,8 +163,8 @@ fn on_one_piece(
     })
 }
 
-/// Runs `check` on cases of a strategy, from a fixed seed, and fails where an error is above the table's bound of (stage, mode)
-/// or where kinks hide more than one coordinate in twenty. Returns the worst error.
+/// Runs `check` on cases of a strategy, from a fixed seed, and returns the worst error. Fails if an error
+/// exceeds the bound of (stage, mode), or if kinks hide more than one coordinate in twenty.
 pub(crate) fn hold<S: Strategy>(
     (stage, mode): (&str, &str),
     cases: u32,
@@ -193,8 +194,4 @@ pub(crate) fn hold<S: Strategy>(
 pub(crate) fn bound(stage: &str, mode: &str) -> f64 {
     let row = TOLERANCES.iter().find(|row| (row.stage, row.mode) == (stage, mode));
     row.unwrap_or_else(|| panic!("no tolerance for {stage}, {mode}")).bound
-}
-
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -7,20 +7,20 @@ use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::{AnySurrogate, Scaled};
 
-/// One draw after the other.
+/// A sequence of draws.
 pub(crate) struct Draw {
     rng: Rng,
-    place: u64,
+    index: u64,
 }
 
 impl Draw {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed, 0), place: 0 }
+        Self { rng: Rng::new(seed, 0), index: 0 }
     }
 
     pub(crate) fn uniform(&mut self, low: f64, high: f64) -> f64 {
-        self.place += 1;
-        low + (high - low) * self.rng.uniform_f64(self.place)
+        self.index += 1;
+        low + (high - low) * self.rng.uniform_f64(self.index)
     }
 
     pub(crate) fn below(&mut self, n: usize) -> usize {
@@ -39,14 +39,14 @@ impl Draw {
         (0..len).map(|_| self.uniform(low, high)).collect()
     }
 
-    /// Lengths of samples, the first one full, others down to nothing; often none at all.
+    /// Lengths of samples, of which the first is full; `None` in half of the cases.
     pub(crate) fn lengths(&mut self, shape: Shape) -> Option<Vec<usize>> {
         let mut lengths: Vec<_> = (0..shape.batch).map(|_| self.below(shape.steps + 1)).collect();
         lengths[0] = shape.steps;
         self.coin().then_some(lengths)
     }
 
-    /// A dropout mask `[batch, width]`; often none.
+    /// A dropout mask `[batch, width]`; `None` in half of the cases.
     pub(crate) fn mask(&mut self, shape: Shape) -> Option<Vec<f64>> {
         let mask = (0..shape.batch * shape.width).map(|_| self.pick(&[0.0, 1.25, 1.25])).collect();
         self.coin().then_some(mask)
@@ -54,17 +54,17 @@ impl Draw {
 
     pub(crate) fn synapses(&mut self, inputs: usize, outputs: usize) -> Synapses {
         let taps = 2 + self.below(7);
-        let tail = self.pick(&[(taps - 1) / 2, 0, taps - 1]);
+        let padding = self.pick(&[(taps - 1) / 2, 0, taps - 1]);
         Synapses {
             kernel_count: 1 + self.below(2),
-            padding: tail,
+            padding,
             ..Synapses::new(inputs, outputs, taps)
         }
     }
 
-    /// Delays and sigmas of a kernel, as many as the counts say: delays at both edges, at whole and half steps and between;
-    /// sigmas of 0, near 0 and large, of both signs. Each place where the kernel has a kink is a few steps of
-    /// a difference quotient away.
+    /// Delays and sigmas of `count` kernel elements. Delays lie at both edges, at whole and half steps
+    /// and between them; sigmas are 0, near 0 or large, with both signs. Every kink of the kernel is
+    /// several steps of a difference quotient away.
     pub(crate) fn delays_and_sigma(
         &mut self,
         kernel: AnyKernel,
@@ -78,7 +78,7 @@ impl Draw {
             if !shared {
                 sigma = self.sigma(kernel);
             }
-            // A shared sigma may have no delay in reach of it: a new start.
+            // No delay may be smooth with a shared sigma: start again.
             let Some(delay) = self.delay(kernel, taps, sigma) else {
                 sigma = self.sigma(kernel);
                 (delays, sigmas) = (Vec::new(), Vec::new());
@@ -94,7 +94,7 @@ impl Draw {
     }
 
     fn sigma(&mut self, kernel: AnyKernel) -> f64 {
-        // A quotient around 0 sees an even function of sigma and gives the 0 that sign(0) gives; only exactly there.
+        // The kernel is an even function of sigma, so its quotient at exactly 0 is sign(0) = 0.
         let zero = if kernel == AnyKernel::Gauss { 0.0 } else { 0.0137 };
         let sizes = [zero, 0.0125, self.uniform(0.05, 3.0), self.uniform(3.0, 12.0)];
         self.pick(&[-1.0, 1.0]) * self.pick(&sizes)
@@ -185,8 +185,8 @@ pub(crate) fn neurons(tau: f64) -> Vec<AnyNeuron<f64>> {
     all
 }
 
-/// The surrogate of a name. Those whose primitive is far above 1 are scaled down, because a hard reset
-/// `(1 - s) h + s v` by large smooth spikes grows without bound from step to step.
+/// The surrogate of a name. Primitives far above 1 are scaled down, because a hard reset
+/// `(1 - s) h + s v` with large smooth spikes grows without bound.
 pub(crate) fn surrogate(name: &str) -> Scaled<f64, AnySurrogate<f64>> {
     let factor = match name {
         "straight_through" => 0.01,

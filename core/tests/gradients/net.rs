@@ -1,8 +1,8 @@
 //! A network whose loss is a function of one vector, through the reference backend.
 
-use crate::check::{Part, Value, Watched, digest, dot};
-use crate::draw::Draw;
-use crate::stages::highest_steps;
+use super::check::{Part, Value, Watched, digest, dot};
+use super::draw::Draw;
+use super::stages::highest_steps;
 use polychron_core::backend::{
     Backend, Firing, Layer, LayerGradients, LayerOps, LayerTape, NeuronOps, NeuronStage, NormMode,
     SynapseGradients, SynapseOps, SynapseParams, View, ViewMut,

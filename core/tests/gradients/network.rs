@@ -1,10 +1,10 @@
 //! Whole layers and networks, so that the composition of the stages is proved too.
 
-use crate::check::{Errors, compare, compare_directions, dot, hold};
-use crate::draw::{Draw, KERNELS, all_surrogates, neurons};
-use crate::net::{End, Net, builder};
-use crate::over_time::Detached;
-use crate::stages::targets;
+use super::check::{Errors, compare, compare_directions, dot, hold};
+use super::draw::{Draw, KERNELS, all_surrogates, neurons};
+use super::net::{End, Net, builder};
+use super::over_time::Detached;
+use super::stages::targets;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, Li, NeuronModel};
 use polychron_core::shape::Shape;

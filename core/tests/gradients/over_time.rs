@@ -1,7 +1,7 @@
 //! Neurons over time: backpropagation through charge, spike and reset.
 
-use crate::check::{Errors, Value, Watched, compare, dot, hold};
-use crate::draw::{Draw, all_neurons, all_surrogates};
+use super::check::{Errors, Value, Watched, compare, dot, hold};
+use super::draw::{Draw, all_neurons, all_surrogates};
 use polychron_core::backend::Firing;
 use polychron_core::gradcheck::relative_error;
 use polychron_core::neuron::{Neuron, NeuronModel, NeuronVisitor};

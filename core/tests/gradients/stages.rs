@@ -1,7 +1,7 @@
 //! Projection, norm, readout: one stage at a time.
 
-use crate::check::{Errors, Value, compare, compare_directions, digest, dot, hold};
-use crate::draw::{Draw, KERNELS};
+use super::check::{Errors, Value, compare, compare_directions, digest, dot, hold};
+use super::draw::{Draw, KERNELS};
 use polychron_core::backend::Firing;
 use polychron_core::delay::{AnyKernel, dense_kernel};
 use polychron_core::loss::Loss;
@@ -71,7 +71,7 @@ impl Projection {
         [d_weights, d_delays, d_sigma, d_x].concat()
     }
 
-    fn parts(&self) -> [crate::check::Part; 4] {
+    fn parts(&self) -> [super::check::Part; 4] {
         let n = self.synapses.weights();
         [
             ("weights", 0..n),

@@ -1,6 +1,6 @@
 //! Functions, surrogates, delay kernels, neurons for one step.
 
-use crate::measure::{Case, Draw, Part, Row, all, largest, measure, of};
+use super::measure::{Case, Draw, Part, Row, all, largest, measure, of};
 use polychron_core::delay::{AnyKernel, DelayKernel};
 use polychron_core::neuron::{
     AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,

@@ -1,6 +1,6 @@
 //! Projections, norm, readout and losses, optimizer, schedules.
 
-use crate::measure::{Case, Draw, Part, Row, all, largest, measure, of};
+use super::measure::{Case, Draw, Part, Row, all, largest, measure, of};
 use polychron_core::delay::{AnyKernel, dense_kernel};
 use polychron_core::loss::{Loss, cross_entropy, softmax};
 use polychron_core::neuron::Li;

@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int};
 use core::mem::MaybeUninit;
 use core::{ptr, slice};
 use polychron_core::format::ModelFile;
-use polychron_core::infer::{Engine, EngineError, Memory};
+use polychron_core::infer::{Engine, EngineError, StateBuffers};
 
 type Network = Engine<'static>;
 
@@ -68,7 +68,7 @@ fn needed(model: &ModelFile<'_>) -> usize {
 /// # Safety
 /// `memory` is aligned to [`ALIGNMENT`] and begins [`needed`] bytes, which nothing else uses until the network is no longer used.
 unsafe fn place(model: ModelFile<'static>, memory: *mut u8) -> Result<*mut Network, Error> {
-    let (words, halves, bytes) = (model.words(), model.halves(), model.bytes());
+    let (words, halves, bytes) = (model.state_words(), model.state_halves(), model.state_bytes());
     // SAFETY: bytes of the caller's, and 0 is a number whatever its size.
     unsafe { memory.write_bytes(0, needed(&model)) };
     let halves_at = STATE_AT + words * size_of::<i32>();
@@ -83,7 +83,7 @@ unsafe fn place(model: ModelFile<'static>, memory: *mut u8) -> Result<*mut Netwo
     let slot = at(MODEL_AT).cast::<MaybeUninit<ModelFile<'static>>>();
     // SAFETY: MODEL_AT fits the alignment; the bytes up to STATE_AT are the model's alone, as long as the network is used.
     let model = unsafe { &mut *slot }.write(model);
-    let engine = Engine::new(model, Memory { words, halves, bytes })?;
+    let engine = Engine::new(model, StateBuffers { words, halves, bytes })?;
     let network = memory.cast::<Network>();
     // SAFETY: ALIGNMENT is enough; the bytes up to MODEL_AT are the network's alone.
     unsafe { network.write(engine) };

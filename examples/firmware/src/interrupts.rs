@@ -1,4 +1,4 @@
-/// No device interrupt is used, so the vector table may be as short as it can.
+/// The images use no device interrupt, so the vector table is as short as possible.
 #[unsafe(link_section = ".vector_table.interrupts")]
 #[unsafe(no_mangle)]
 pub static __INTERRUPTS: [usize; 1] = [0];

@@ -1,8 +1,9 @@
-//! What the images share: recorded inputs with their results, and probes of what a tick costs.
+//! Shared by the images: the replay of a recording, and probes of what a tick costs.
 #![no_std]
 
 #[cfg(target_arch = "arm")]
 mod interrupts;
+#[cfg(feature = "replay")]
 pub mod probe;
-pub mod recording;
+#[cfg(feature = "replay")]
 pub mod replay;

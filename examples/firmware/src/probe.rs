@@ -1,35 +1,36 @@
-//! Marks for `count.c` and the depth of the stack.
+//! Marks for `count.c`, and the depth of the stack.
 
 use core::arch::asm;
 use core::hint::black_box;
 use core::ptr;
 
-/// Counting starts.
+/// Starts counting.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn region_begin() {
     black_box(1);
 }
 
-/// Counting stops.
+/// Stops counting.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn region_end() {
     black_box(2);
 }
 
-/// What is counted from here on is another region.
+/// Begins another region of counts.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn region_next() {
     black_box(3);
 }
 
-/// Bytes below the stack pointer that [`stack_depth`] sees.
+/// The number of bytes below the stack pointer that [`stack_depth`] observes.
 const PAINTED: usize = 4096;
 const PAINT: u32 = 0x5aa5_c33c;
 
-/// Calls a function and says how many bytes of stack it used: words below the stack pointer that had to keep their paint.
+/// Calls a function and returns how many bytes of stack it used. Words below the stack pointer are
+/// painted before the call; the deepest one that lost its paint is the answer.
 #[inline(always)]
 pub fn stack_depth<R>(call: impl FnOnce() -> R) -> (R, usize) {
     let top: usize;
@@ -42,7 +43,7 @@ pub fn stack_depth<R>(call: impl FnOnce() -> R) -> (R, usize) {
     }
     let words = (top - PAINTED..top).step_by(4);
     for address in words.clone().rev() {
-        // SAFETY: RAM below the stack pointer, which nothing uses: no interrupt is enabled.
+        // SAFETY: nothing uses RAM below the stack pointer, because no interrupt is enabled.
         unsafe { ptr::with_exposed_provenance_mut::<u32>(address).write_volatile(PAINT) };
     }
     let result = call();

@@ -1,46 +1,19 @@
-//! A network run over a recording, compared with the host tick for tick.
+//! Runs a network on a recording and compares it with the host, tick by tick.
 
 use crate::probe::{region_begin, region_end, stack_depth};
-use crate::recording::Reader;
 use polychron_core::format::ModelFile;
 use polychron_core::infer::Engine;
+use polychron_core::infer::recording::{Reader, StateHash};
 use semihosting::println;
 
-/// FNV-1a, 32 bits: after every tick, and once more in the end, the membranes of each layer, then the number of its spikes where it is hidden, each as
-/// four bytes, little-endian.
-pub struct Hash(u32);
-
-impl Hash {
-    fn new() -> Self {
-        Self(0x811c_9dc5)
-    }
-
-    fn add_state(&mut self, engine: &Engine) {
-        let depth = engine.model().depth();
-        for layer in 0..depth {
-            for membrane in engine.membranes(layer) {
-                self.add(membrane.to_le_bytes());
-            }
-            if layer + 1 < depth {
-                self.add((engine.spikes(layer) as u32).to_le_bytes());
-            }
-        }
-    }
-
-    fn add(&mut self, word: [u8; 4]) {
-        for byte in word {
-            self.0 = (self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-        }
-    }
-}
-
-/// Runs every utterance to its end and prints in one line what came of it.
+/// Runs every utterance to its end and prints the results in one line.
 ///
-/// Instructions and synaptic events are counted where `counted` says so of a tick and the length of its utterance. An event is
-/// one spike at one synapse; every layer is taken to be connected all to all.
+/// Instructions and synaptic events are counted in the ticks for which `counted(tick, ticks)` is true,
+/// `ticks` being the length of the utterance. An event is one spike at one synapse; every layer counts
+/// as fully connected.
 ///
 /// # Panics
-/// For a recording that ends too early.
+/// If the recording ends too early.
 pub fn replay(
     name: &str,
     model: &ModelFile,
@@ -55,11 +28,12 @@ pub fn replay(
     let (mut hidden_events, mut readout_events, mut stack) = (0, 0, 0);
     for _ in 0..count {
         let utterance = reader.utterance().expect("an utterance");
-        let mut hash = Hash::new();
+        let length = u32::from(utterance.ticks);
+        let mut hash = StateHash::new();
         engine.reset();
-        for tick in 0..utterance.ticks {
+        for tick in 0..length {
             let input = reader.tick(&mut channels).expect("a tick");
-            let is_counted = counted(tick, utterance.ticks);
+            let is_counted = counted(tick, length);
             let (_, depth) = stack_depth(|| {
                 if is_counted {
                     region_begin();
@@ -78,14 +52,14 @@ pub fn replay(
                 }
                 ticks += 1;
             }
-            hash.add_state(engine);
+            hash.add(engine);
         }
         engine.finish();
-        hash.add_state(engine);
+        hash.add(engine);
         let class = engine.decide();
-        predicted += u32::from(class == utterance.prediction);
+        predicted += u32::from(class == utterance.decision);
         correct += u32::from(class == utterance.label);
-        exact += u32::from(hash.0 == utterance.hash);
+        exact += u32::from(hash.value() == utterance.hash);
     }
     println!(
         "replay {name} utterances {count} predictions {predicted} correct {correct} exact {exact} ticks {ticks} \

@@ -1,4 +1,4 @@
-//! Spoken digits: a trained network in flash, replaying recorded utterances.
+//! Spoken digits: a trained network in flash, checked by the compiler, replays recorded utterances.
 #![no_std]
 #![no_main]
 
@@ -16,10 +16,13 @@ static UTTERANCES: &[u8] = include_bytes!("../../data/utterances.bin");
 #[allow(long_running_const_eval)]
 const MODEL: ModelFile = ModelFile::parse_static(FILE);
 
+type State =
+    EngineState<{ MODEL.state_words() }, { MODEL.state_halves() }, { MODEL.state_bytes() }>;
+
 #[entry]
 fn main() -> ! {
-    let mut state = EngineState::<{ MODEL.words() }, { MODEL.halves() }, { MODEL.bytes() }>::new();
-    let mut engine = Engine::new(&MODEL, &mut state).expect("a state of the model's size");
+    let mut state = State::new();
+    let mut engine = Engine::new(&MODEL, &mut state).expect("a state of the size of the model");
     replay("digits", &MODEL, &mut engine, UTTERANCES, |_, _| true);
     semihosting::process::exit(0)
 }

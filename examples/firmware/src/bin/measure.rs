@@ -1,5 +1,6 @@
-//! What a tick costs: networks 140-256-256-20 whose hidden neurons fire in 1, 5 and 15 % of the ticks, at 5 % also in the
-//! scheme of small memory and with 64 delays; at worst every channel and every neuron fires on every tick.
+//! Measures a tick of networks 140-256-256-20 whose hidden neurons fire in 1, 5 and 15 % of the ticks,
+//! at 5 % also without lists of spikes and with 64 delays. In the worst case every channel and every
+//! neuron fires in every tick.
 #![no_std]
 #![no_main]
 
@@ -12,7 +13,7 @@ use polychron_core::format::ModelFile;
 use polychron_core::infer::{Engine, EngineState};
 use polychron_firmware::{probe::region_next, replay::replay};
 
-/// Ticks until spikes of every delay arrive.
+/// The number of ticks until spikes of every delay arrive.
 const WARM: u32 = 64;
 
 macro_rules! case {

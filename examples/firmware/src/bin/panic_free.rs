@@ -1,4 +1,4 @@
-//! Reading a model at run time and running it, in an image that links only if nothing in it can panic.
+//! Reads a model at run time and runs it. This image links only if nothing in it can panic.
 #![no_std]
 #![no_main]
 
@@ -14,24 +14,23 @@ use polychron_core::format::ModelFile;
 #[cfg(feature = "whole")]
 use polychron_core::infer::Arithmetic;
 use polychron_core::infer::{Engine, EngineState};
-
+// The vector table.
 #[cfg(target_arch = "arm")]
-#[path = "../interrupts.rs"]
-mod interrupts;
+use polychron_firmware as _;
 
 unsafe extern "C" {
-    /// Defined nowhere.
+    /// Not defined anywhere.
     fn a_panic_is_reachable() -> !;
 }
 
 #[panic_handler]
 fn panic(_: &PanicInfo) -> ! {
-    // SAFETY: an image that could come here does not link.
+    // SAFETY: an image that can reach this call does not link.
     unsafe { a_panic_is_reachable() }
 }
 
 fn run() -> Option<usize> {
-    // SAFETY: never executed; a device would have its model there.
+    // SAFETY: never executed; a device would have its model at this address.
     let file =
         unsafe { slice::from_raw_parts(black_box(0x0010_0000 as *const u8), black_box(1 << 18)) };
     let mut state = EngineState::<4096, 2048, 8192>::new();
@@ -52,7 +51,7 @@ fn run() -> Option<usize> {
     Some(engine.decide())
 }
 
-/// All that an engine does.
+/// Calls everything that an engine does.
 #[cfg(feature = "whole")]
 fn whole<W: Arithmetic>(file: &[u8], engine: &mut Engine<W>) -> Option<()> {
     let values: &[i8; 140] = black_box(&[1; 140]);

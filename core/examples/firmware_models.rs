@@ -1,23 +1,26 @@
-//! Networks 140-256-256-20 of random weights whose neurons fire as often as wanted, each with a recording of its input, for
-//! `examples/firmware/run.sh` to count instructions on: `cargo run --release --example firmware_models -- FOLDER`.
-
-#[path = "../src/recording.rs"]
-mod recording;
+//! Writes the models on which `examples/firmware/run.sh` counts instructions: networks
+//! 140-256-256-20 with random weights whose neurons fire at a given rate, each with a recording of
+//! its input.
+//!
+//! ```sh
+//! cargo run --release -p polychron-core --features alloc --example firmware_models -- FOLDER
+//! ```
 
 use polychron_core::format::{Decision, Input, ModelFile, Scheme};
+use polychron_core::infer::recording::Writer;
 use polychron_core::infer::{Engine, HeapState};
-use polychron_core::quant::{Decay, LayerSpec, NeuronSpec, Spec, SynapseSpec, write};
+use polychron_core::quant::{Decay, LayerSpec, ModelSpec, NeuronSpec, SynapseSpec};
 use polychron_core::rng::Rng;
 use std::error::Error;
 use std::path::PathBuf;
 
 const WIDTHS: [usize; 4] = [140, 256, 256, 20];
 const TICKS: usize = 264;
-/// Ticks before instructions are counted: until spikes of every delay arrive.
+/// The number of ticks before instructions are counted: until spikes of every delay arrive.
 const WARM: usize = 64;
-/// Share of the channels that spike in a tick.
+/// The share of channels that spike in a tick.
 const INPUT: f64 = 0.05;
-/// Entries of a list in the fast scheme.
+/// The number of entries of a list in the fast scheme.
 const LIST: u8 = 31;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -39,14 +42,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut worst = network(25, LIST);
     for layer in &mut worst.layers[..2] {
-        // The bias alone, above the sum of all weights, is more than the threshold.
-        layer.leak = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
+        // The bias exceeds the threshold and the sum of all weights.
+        layer.decay = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
         layer.neurons.fill(NeuronSpec { threshold: 1.0, bias: 32767.0 });
     }
     save(&folder, "worst", &worst, &self::input(1.0))
 }
 
-fn network(taps: usize, list: u8) -> Spec<i8> {
+fn network(taps: usize, list: u8) -> ModelSpec<i8> {
     let layer = |l: usize| {
         let (inputs, outputs) = (WIDTHS[l], WIDTHS[l + 1]);
         let rng = Rng::new(5, l as u64);
@@ -60,16 +63,16 @@ fn network(taps: usize, list: u8) -> Spec<i8> {
         LayerSpec {
             outputs,
             taps,
-            tail: (taps - 1) / 2,
+            padding: (taps - 1) / 2,
             synapses: (0..inputs * outputs).map(synapse).collect(),
             neurons: vec![NeuronSpec { threshold: 1.0, bias: 0.0 }; if last { 0 } else { outputs }],
-            leak: Decay::Fixed { factor: 1024, shift: 12, bias_shift: 0 },
+            decay: Decay::Fixed { factor: 1024, shift: 12, bias_shift: 0 },
             soft: false,
             gain: if last { (1, 3) } else { (0, 0) },
             scheme: if last { Scheme::Ring { list } } else { Scheme::Groups { list } },
         }
     };
-    Spec {
+    ModelSpec {
         tick_us: 10_000,
         input: Input::Spikes,
         channels: WIDTHS[0],
@@ -79,7 +82,7 @@ fn network(taps: usize, list: u8) -> Spec<i8> {
     }
 }
 
-/// -127 to 127 but 0.
+/// -127 to 127 without 0.
 fn weight(draw: u32) -> i8 {
     (if draw < 127 { draw as i32 - 127 } else { draw as i32 - 126 }) as i8
 }
@@ -94,9 +97,9 @@ fn input(share: f64) -> Vec<Vec<u16>> {
     (0..TICKS).map(tick).collect()
 }
 
-/// Looks for the threshold at which a layer's neurons fire that often.
+/// Finds the threshold at which the neurons of a layer fire at this rate.
 fn set_rate(
-    spec: &mut Spec<i8>,
+    spec: &mut ModelSpec<i8>,
     layer: usize,
     rate: f64,
     input: &[Vec<u16>],
@@ -105,7 +108,7 @@ fn set_rate(
     while high - low > 1.0 {
         let threshold = f64::floor((low + high) / 2.0);
         spec.layers[layer].neurons.fill(NeuronSpec { threshold, bias: 0.0 });
-        let file = write(spec)?;
+        let file = spec.to_bytes()?;
         let model = ModelFile::parse(&file)?;
         let mut state = HeapState::new(&model);
         let mut engine = Engine::<i8>::new(&model, &mut state)?;
@@ -123,17 +126,17 @@ fn set_rate(
 fn save(
     folder: &std::path::Path,
     name: &str,
-    spec: &Spec<i8>,
+    spec: &ModelSpec<i8>,
     input: &[Vec<u16>],
 ) -> Result<(), Box<dyn Error>> {
-    let file = write(spec)?;
+    let file = spec.to_bytes()?;
     let model = ModelFile::parse(&file)?;
     let mut state = HeapState::new(&model);
     let mut engine = Engine::new(&model, &mut state)?;
-    let mut recorded = recording::head(1)?;
-    recorded.extend(recording::utterance(&mut engine, input, 0)?);
+    let mut recording = Writer::new();
+    recording.record(&mut engine, input, 0)?;
     std::fs::write(folder.join(name).with_extension("pcn"), &file)?;
-    std::fs::write(folder.join(name).with_extension("bin"), &recorded)?;
+    std::fs::write(folder.join(name).with_extension("bin"), recording.to_bytes())?;
     println!("{name}: {} bytes, {} bytes of RAM", file.len(), model.ram());
     Ok(())
 }

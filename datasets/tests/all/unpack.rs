@@ -1,13 +1,11 @@
 //! Archives that are there already, unpacked: what is left is whole, listed with its sums, and inside the folder, whatever
 //! the archive says.
 
-mod folder;
-
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
-use folder::{Folder, gzip, list, md5};
+use crate::folder::{Folder, gzip, list, md5};
 use polychron_datasets::Error;
 use polychron_datasets::fetch::{Outcome, Patience, Sources, fetch};
 use zip::write::SimpleFileOptions;
@@ -190,7 +188,8 @@ fn what_an_interrupted_unpacking_left_is_in_nobody_s_way() {
 /// Has an archive unpacked to a file and to a folder, and checks that both fail in one line with these words and leave
 /// nothing behind, inside the folder or beside it.
 fn refused(name: &str, archive: &[u8], words: &[&str]) {
-    let outer = Folder::new(&format!("hostile_{}", std::thread::current().name().unwrap()));
+    let test = std::thread::current().name().unwrap().replace("::", "_");
+    let outer = Folder::new(&format!("hostile_{test}"));
     let folder = Folder(outer.0.join("data"));
     fs::create_dir(&folder.0).unwrap();
     outer.write("victim", b"safe");
@@ -385,7 +384,7 @@ fn what_an_archive_is_made_to_say_stays_one_line() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_said_and_leaves_no_half_file() {
-    let Some(disk) = folder::Disk::new("full_unpack", 1) else {
+    let Some(disk) = crate::folder::Disk::new("full_unpack", 1) else {
         eprintln!("skipped: a file system of 1 MiB cannot be mounted here");
         return;
     };

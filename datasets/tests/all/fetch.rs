@@ -1,16 +1,13 @@
 //! Downloads from a server that does what servers do: what lies under a final name is whole and right, what came is not
 //! asked for again, and every failure is one line and an end.
 
-mod folder;
-mod server;
-
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
-use folder::{Folder, md5};
+use crate::folder::{Folder, gzip, md5};
+use crate::server::{Answer, Server};
 use polychron_datasets::Error;
 use polychron_datasets::fetch::{Archive, Outcome, Patience, Sources, Stage, fetch};
-use server::{Answer, Server};
 
 const MIB: usize = 1 << 20;
 const PATIENCE: Patience =
@@ -120,7 +117,7 @@ fn progress_counts_from_where_it_was_begun_again() {
 
 #[test]
 fn a_content_encoding_changes_no_byte() {
-    let packed = folder::gzip(&bytes(3000));
+    let packed = gzip(&bytes(3000));
     whole("encoding", &packed, &[], &[Answer::Unsized], &[None]);
 }
 
@@ -220,7 +217,7 @@ fn two_processes_do_not_write_one_file() {
     drop(held);
     assert_eq!(fetched().unwrap(), Outcome::Fetched);
 
-    let (packed, folder) = (folder::gzip(&file), Folder::new("locked_archive"));
+    let (packed, folder) = (gzip(&file), Folder::new("locked_archive"));
     folder.write("b.h5.gz", &packed);
     let held = File::open(folder.0.join("b.h5.gz")).unwrap();
     held.lock().unwrap();
@@ -257,7 +254,7 @@ fn progress_ends_at_the_whole() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_said_and_leaves_no_half_file() {
-    let Some(disk) = folder::Disk::new("full_disk", 1) else {
+    let Some(disk) = crate::folder::Disk::new("full_disk", 1) else {
         eprintln!("skipped: a file system of 1 MiB cannot be mounted here");
         return;
     };

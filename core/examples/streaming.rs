@@ -1,7 +1,12 @@
-//! A model file at work on spikes as they come: `cargo run --release --example streaming -- MODEL.pcn [SPIKES]`.
+//! Runs a model file on a stream of spikes:
 //!
-//! A line is a tick: the channels that spike, separated by spaces; an empty line is a silent tick. Without a file the ticks come from
-//! standard input. The class is printed whenever another takes the lead, and in the end.
+//! ```sh
+//! cargo run --release -p polychron-core --features alloc --example streaming -- MODEL.pcn [SPIKES]
+//! ```
+//!
+//! Every line is a tick: the channels that spike, separated by spaces. An empty line is a silent
+//! tick. Without a file, the ticks come from standard input. The class is printed whenever the
+//! leader changes, and at the end.
 
 use polychron_core::format::ModelFile;
 use polychron_core::infer::{Engine, HeapState};

@@ -1,36 +1,45 @@
-//! Networks drawn from a seed, and the plain loops that say what an engine has to do with them.
+//! Random models, and the plain loops that define what an engine computes.
 
-use polychron_core::format::{Decision, Input, Scheme};
-use polychron_core::quant::{Decay, LayerSpec, NeuronSpec, Spec, SynapseSpec};
-use polychron_core::rng::Rng;
+use super::{Decay, LayerSpec, ModelSpec, NeuronSpec, SynapseSpec};
+use crate::format::{Decision, Input, Scheme};
+use crate::rng::Rng;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
 
-/// A source of small whole numbers.
-pub(crate) struct Draws {
+/// A sequence of small random numbers.
+#[derive(Clone, Debug)]
+pub struct Draws {
     rng: Rng,
     n: u64,
 }
 
 impl Draws {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The sequence of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self { rng: Rng::new(seed, 77), n: 0 }
     }
 
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
+    /// A number from 0 to `limit - 1`.
+    pub fn below(&mut self, limit: usize) -> usize {
         self.n += 1;
         self.rng.below(self.n, limit as u32) as usize
     }
 
-    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    /// One of the items.
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 
-    /// Whether something happens in `share` of 1000 cases.
-    pub(crate) fn happens(&mut self, share: usize) -> bool {
+    /// `true` in `share` of 1000 cases.
+    pub fn happens(&mut self, share: usize) -> bool {
         self.below(1000) < share
     }
 }
 
-pub(crate) const SCHEMES: [Scheme; 5] = [
+/// Schemes with and without lists.
+pub const SCHEMES: [Scheme; 5] = [
     Scheme::Groups { list: 0 },
     Scheme::Groups { list: 1 },
     Scheme::Groups { list: 31 },
@@ -38,8 +47,10 @@ pub(crate) const SCHEMES: [Scheme; 5] = [
     Scheme::Ring { list: 5 },
 ];
 
-/// A network of one to three layers; `widths` bounds them, `elements` are the synapses of a pair at most.
-pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
+/// A model of one to three layers of up to `widths` neurons, with up to `elements` synapses per
+/// pair of neurons.
+#[must_use]
+pub fn network(seed: u64, widths: usize, elements: usize) -> ModelSpec<i8> {
     let mut draws = Draws::new(seed);
     let input = draws.pick(&[Input::Spikes, Input::Values]);
     let channels = 1 + draws.below(widths);
@@ -71,10 +82,10 @@ pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
         layers.push(LayerSpec {
             outputs,
             taps,
-            tail: draws.below(4),
+            padding: draws.below(4),
             synapses,
             neurons: (0..neurons).map(|_| neuron(&mut draws)).collect(),
-            leak: Decay::Fixed { factor: draws.below(220) as u16, shift: 8, bias_shift },
+            decay: Decay::Fixed { factor: draws.below(220) as u16, shift: 8, bias_shift },
             soft: !last && draws.happens(400),
             gain: if last { (1 + draws.below(50) as u32, 4) } else { (0, 0) },
             scheme: Scheme::Groups { list: 31 },
@@ -83,13 +94,17 @@ pub(crate) fn network(seed: u64, widths: usize, elements: usize) -> Spec<i8> {
     }
     let decision = draws.pick(&[Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max]);
     let labels = (0..inputs).map(|class| format!("class {class}")).collect();
-    Spec { tick_us: 10_000, input, channels, decision, labels, layers }
+    ModelSpec { tick_us: 10_000, input, channels, decision, labels, layers }
 }
 
-/// The same network in single precision.
-pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
+/// The same model in single precision.
+///
+/// # Panics
+/// If a layer has a floating-point decay.
+#[must_use]
+pub fn in_floats(spec: &ModelSpec<i8>) -> ModelSpec<f32> {
     let layer = |layer: &LayerSpec<i8>| {
-        let Decay::Fixed { factor, shift, bias_shift } = layer.leak else { unreachable!() };
+        let Decay::Fixed { factor, shift, bias_shift } = layer.decay else { unreachable!() };
         let one = f64::from(1u32 << shift);
         let neuron = |n: &NeuronSpec| NeuronSpec {
             bias: n.bias * f64::from(1u32 << bias_shift) / one,
@@ -104,16 +119,16 @@ pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
         LayerSpec {
             outputs: layer.outputs,
             taps: layer.taps,
-            tail: layer.tail,
+            padding: layer.padding,
             synapses: layer.synapses.iter().map(synapse).collect(),
             neurons: layer.neurons.iter().map(neuron).collect(),
-            leak: Decay::Float((f64::from(factor) / one) as f32),
+            decay: Decay::Float((f64::from(factor) / one) as f32),
             soft: layer.soft,
             gain: (0, 0),
             scheme: layer.scheme,
         }
     };
-    Spec {
+    ModelSpec {
         tick_us: spec.tick_us,
         input: spec.input,
         channels: spec.channels,
@@ -123,23 +138,28 @@ pub(crate) fn in_floats(spec: &Spec<i8>) -> Spec<f32> {
     }
 }
 
-/// What happened in a tick.
+/// The state after a tick.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Tick {
-    /// Of every layer, after the leak.
-    pub(crate) membranes: Vec<Vec<i64>>,
-    /// The neurons of every hidden layer that spiked.
-    pub(crate) spikes: Vec<Vec<usize>>,
-    pub(crate) scores: Vec<i64>,
+pub struct Tick {
+    /// The membranes of every layer after their decay.
+    pub membranes: Vec<Vec<i64>>,
+    /// The neurons that spiked, for every hidden layer.
+    pub spikes: Vec<Vec<usize>>,
+    /// The scores.
+    pub scores: Vec<i64>,
 }
 
-/// Runs a network from its definition: every synapse looks up its source's past.
-pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
+/// Runs a model by its definition: every synapse looks up the past of its source.
+///
+/// # Panics
+/// If the model is invalid.
+#[must_use]
+pub fn simulate(spec: &ModelSpec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
     let mut past: Vec<Vec<Vec<i64>>> = vec![Vec::new(); spec.layers.len() + 1];
     let mut membranes: Vec<Vec<i64>> = spec.layers.iter().map(|l| vec![0; l.outputs]).collect();
     for (v, layer) in membranes.iter_mut().zip(&spec.layers) {
         for (v, neuron) in v.iter_mut().zip(&layer.neurons) {
-            *v = leak(layer, 0, neuron.bias as i64);
+            *v = decay(layer, 0, neuron.bias as i64);
         }
     }
     let classes = spec.layers.last().unwrap().outputs;
@@ -156,11 +176,11 @@ pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
             }
             if l + 1 == spec.layers.len() {
                 score(spec, layer, v, &mut scores);
-                let half = match layer.leak {
+                let half = match layer.decay {
                     Decay::Fixed { shift, .. } => (1 << shift) >> 1,
                     Decay::Float(_) => unreachable!(),
                 };
-                v.iter_mut().for_each(|v| *v = leak_of(layer, *v, half));
+                v.iter_mut().for_each(|v| *v = decay_of(layer, *v, half));
                 continue;
             }
             let mut fired = Vec::new();
@@ -173,7 +193,7 @@ pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
                     (true, true) => *v - threshold,
                     (true, false) => 0,
                 };
-                *v = leak(layer, left, neuron.bias as i64);
+                *v = decay(layer, left, neuron.bias as i64);
             }
             spikes.push((0..fired.len()).filter(|&n| fired[n] == 1).collect());
             past[l + 1].push(fired);
@@ -183,21 +203,21 @@ pub(crate) fn simulate(spec: &Spec<i8>, inputs: &[Vec<i8>]) -> Vec<Tick> {
     ticks
 }
 
-fn leak(layer: &LayerSpec<i8>, v: i64, bias: i64) -> i64 {
-    let Decay::Fixed { bias_shift, .. } = layer.leak else { unreachable!() };
-    leak_of(layer, v, bias << bias_shift)
+fn decay(layer: &LayerSpec<i8>, v: i64, bias: i64) -> i64 {
+    let Decay::Fixed { bias_shift, .. } = layer.decay else { unreachable!() };
+    decay_of(layer, v, bias << bias_shift)
 }
 
-fn leak_of(layer: &LayerSpec<i8>, v: i64, plus: i64) -> i64 {
-    let Decay::Fixed { factor, shift, .. } = layer.leak else { unreachable!() };
+fn decay_of(layer: &LayerSpec<i8>, v: i64, plus: i64) -> i64 {
+    let Decay::Fixed { factor, shift, .. } = layer.decay else { unreachable!() };
     (v * i64::from(factor) + plus) >> shift
 }
 
-fn score(spec: &Spec<i8>, layer: &LayerSpec<i8>, v: &[i64], scores: &mut [i64]) {
+fn score(spec: &ModelSpec<i8>, layer: &LayerSpec<i8>, v: &[i64], scores: &mut [i64]) {
     let top = *v.iter().max().unwrap();
     let power = |v: i64| {
         let octaves = ((top - v) as u64 * u64::from(layer.gain.0)) >> layer.gain.1;
-        let exact = (15.0 - (octaves % 32) as f64 / 32.0).exp2().round() as u64;
+        let exact = libm::round(libm::exp2(15.0 - (octaves % 32) as f64 / 32.0)) as u64;
         exact.checked_shr((octaves / 32) as u32).unwrap_or(0)
     };
     let sum: u64 = v.iter().map(|&v| power(v)).sum();
@@ -210,8 +230,9 @@ fn score(spec: &Spec<i8>, layer: &LayerSpec<i8>, v: &[i64], scores: &mut [i64]) 
     }
 }
 
-/// Ticks of input of which `share` in 1000 are not 0.
-pub(crate) fn inputs(spec: &Spec<i8>, seed: u64, ticks: usize, share: usize) -> Vec<Vec<i8>> {
+/// Random input: `share` in 1000 values are not zero.
+#[must_use]
+pub fn inputs(spec: &ModelSpec<i8>, seed: u64, ticks: usize, share: usize) -> Vec<Vec<i8>> {
     let mut draws = Draws::new(seed ^ 0xabcd);
     let mut value = || match (draws.happens(share), spec.input) {
         (false, _) => 0,

@@ -1,0 +1,153 @@
+use crate::backend::Error;
+use core::cell::Cell;
+use core::fmt;
+use pulp::Arch;
+
+/// The vector instructions that a backend computes with.
+///
+/// Results of different instructions agree to rounding. On one machine, one choice always gives the
+/// same bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Vectors {
+    /// The widest that the machine has: AVX-512, AVX2 with FMA, NEON, or [`Vectors::Portable`].
+    #[default]
+    Native,
+    /// AVX-512: vectors of 16 `f32` or 8 `f64`.
+    Avx512,
+    /// AVX2 with FMA: vectors of 8 `f32` or 4 `f64`.
+    Avx2,
+    /// Code for every processor of the architecture, with a rounded product in each multiply-add.
+    Portable,
+}
+
+impl Vectors {
+    /// The environment variable that [`Cpu::new`](crate::Cpu::new) and
+    /// [`Stream::new`](crate::Stream::new) read.
+    pub const VARIABLE: &str = "POLYCHRON_VECTORS";
+
+    /// Every choice with its name.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("native", Self::Native),
+        ("avx512", Self::Avx512),
+        ("avx2", Self::Avx2),
+        ("portable", Self::Portable),
+    ];
+
+    /// The choice of a name; `None` for an unknown one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|&(_, vectors)| vectors)
+    }
+
+    /// The name that [`Vectors::from_name`] takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize].0
+    }
+
+    /// Whether the machine has these instructions.
+    #[must_use]
+    pub fn are_available(self) -> bool {
+        Width::new(self).is_some()
+    }
+
+    /// The choice that [`Vectors::VARIABLE`] names: [`Vectors::Native`] where it is not set.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVectors`].
+    pub fn from_env() -> Result<Self, Error> {
+        let Some(value) = std::env::var_os(Self::VARIABLE) else { return Ok(Self::Native) };
+        let name = value.to_string_lossy();
+        Self::from_name(&name).ok_or_else(|| Error::UnknownVectors { name: name.into_owned() })
+    }
+}
+
+impl fmt::Display for Vectors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Vector instructions that the machine has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Width {
+    pub(crate) arch: Arch,
+    /// Whether these are the instructions that the machine would choose.
+    pub(crate) native: bool,
+}
+
+thread_local! {
+    /// What this thread computes with; `None` for the machine's choice.
+    static WIDTH: Cell<Option<Width>> = const { Cell::new(None) };
+}
+
+impl Width {
+    /// `None` where the machine lacks the instructions.
+    pub(crate) fn new(vectors: Vectors) -> Option<Self> {
+        let native = Arch::new();
+        let arch = match vectors {
+            Vectors::Native => native,
+            Vectors::Portable => Arch::Scalar,
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Vectors::Avx512 => Arch::V4(pulp::x86::V4::try_new()?),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Vectors::Avx2 => Arch::V3(pulp::x86::V3::try_new()?),
+            #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+            Vectors::Avx512 | Vectors::Avx2 => return None,
+        };
+        let native = core::mem::discriminant(&arch) == core::mem::discriminant(&native);
+        Some(Self { arch, native })
+    }
+
+    /// What this thread computes with.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        WIDTH.get().unwrap_or_else(|| Self { arch: Arch::new(), native: true })
+    }
+
+    /// Sets what this thread computes with from now on.
+    pub(crate) fn set(self) {
+        WIDTH.set(Some(self));
+    }
+
+    /// Does some work on this thread with these instructions.
+    pub(crate) fn scope<T>(self, work: impl FnOnce() -> T) -> T {
+        struct Restore(Option<Width>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                WIDTH.set(self.0);
+            }
+        }
+        let _restore = Restore(WIDTH.replace(Some(self)));
+        work()
+    }
+}
+
+/// The instructions that this thread computes with.
+#[inline]
+pub(crate) fn arch() -> Arch {
+    Width::current().arch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_the_order_of_the_choices() {
+        for (name, vectors) in Vectors::ALL {
+            assert_eq!((vectors.name(), Vectors::from_name(name)), (name, Some(vectors)));
+        }
+        assert_eq!(Vectors::from_name("avx3"), None);
+    }
+
+    #[test]
+    fn a_scope_ends_with_its_work() {
+        let portable = Width::new(Vectors::Portable).unwrap();
+        let is_portable = || matches!(arch(), Arch::Scalar);
+        let before = is_portable();
+        assert!(portable.scope(is_portable));
+        assert_eq!(is_portable(), before);
+    }
+}

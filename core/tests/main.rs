@@ -1,0 +1,18 @@
+//! Every test of the crate that needs only its public interface, in one executable.
+
+mod common;
+mod conformance;
+mod construction;
+mod fold;
+mod golden_kernels;
+mod golden_loss;
+mod golden_network;
+mod golden_neuron;
+mod golden_optimizer;
+mod golden_projection;
+mod golden_schedules;
+mod gradients;
+mod model_file;
+mod numbers;
+mod surrogate;
+mod trainer;

@@ -1,0 +1,19 @@
+//! Tests of the public interface. `fetch` and `unpack` need the feature `fetch`.
+
+mod augment;
+mod binning;
+mod digits;
+mod encode;
+#[cfg(feature = "fetch")]
+mod fetch;
+#[cfg(feature = "fetch")]
+mod folder;
+mod gsc;
+#[cfg(feature = "fetch")]
+#[path = "../server/mod.rs"]
+mod server;
+mod shd;
+mod split;
+mod synthetic;
+#[cfg(feature = "fetch")]
+mod unpack;
