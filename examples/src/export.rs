@@ -178,7 +178,7 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
         let ticks: Vec<Vec<u16>> = model_file::ticks(task, item)?.into_iter().map(spikes).collect();
         let label = task.data.samples[item].label.into();
         let recorded = recording.record(&mut engine, &ticks, label);
-        recorded.map_err(|error| Error::new(format!("item {item}: {error}")))?;
+        recorded.map_err(|error| Error::wrap(error).at(format!("item {item}")))?;
     }
     Ok(recording.to_bytes())
 }

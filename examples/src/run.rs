@@ -504,6 +504,8 @@ pub(crate) fn lock_folder(folder: &Path) -> Result<File> {
     let beside = beside(folder, ".lock");
     if let Ok(file) = File::open(&beside) {
         files::lock(Ok(file), &beside)?;
+        // A killed process left it.
+        let _ = std::fs::remove_file(&beside);
     }
     files::lock(Ok(opened), &path)
 }

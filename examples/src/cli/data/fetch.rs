@@ -3,7 +3,7 @@
 use crate::cli::print::say;
 use crate::error::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use polychron_datasets::fetch::{self, Archive, Outcome, RetryPolicy, Progress, Sources, Stage};
+use polychron_datasets::fetch::{self, Archive, Outcome, Progress, RetryPolicy, Sources, Stage};
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::PathBuf;
