@@ -64,6 +64,8 @@ pub struct Run {
     /// Whether steps were taken since the last checkpoint.
     unsaved: bool,
     figures: Option<Figures>,
+    /// Whether an error ended a call: what is in memory may differ from what is in the folder.
+    failed: bool,
     /// Holds the lock of the folder.
     _lock: File,
 }
@@ -75,8 +77,8 @@ impl Run {
     /// anything is written.
     ///
     /// # Errors
-    /// If the folder exists or cannot be written, and if network and data do not fit each other or
-    /// memory.
+    /// If the folder exists or cannot be written, if `task` was loaded for another configuration, and
+    /// if network and data do not fit each other or memory.
     pub fn create(config: &Config, task: Task, folder: impl AsRef<Path>) -> Result<Self> {
         let interface = task.interface();
         Self::create_with(&|| backend::learner(config, interface), config, task, folder.as_ref())
@@ -89,7 +91,7 @@ impl Run {
         task: Task,
         folder: &Path,
     ) -> Result<Self> {
-        check_choice(config, &task)?;
+        check(config, &task)?;
         rehearse(learner, config, &task)?;
         let mut learner = learner()?;
         let mask = SparseMask::new(config, learner.model().network());
@@ -108,6 +110,7 @@ impl Run {
             partial: PartialEpoch::default(),
             unsaved: false,
             figures: None,
+            failed: false,
             _lock: lock,
         })
     }
@@ -130,8 +133,12 @@ impl Run {
         task: Task,
         folder: &Path,
     ) -> Result<Self> {
-        check_choice(config, &task)?;
+        check(config, &task)?;
         let lock = lock_folder(folder)?;
+        let report = folder.join(REPORT);
+        if report.exists() && Report::read(&report)?.figures.is_some() {
+            fail!("{}: the run is finished", folder.display())
+        }
         let path = folder.join(CHECKPOINT);
         let checkpoint = Checkpoint::read(&path)?;
         check_same(&checkpoint.config, &path, config, "config.toml")?;
@@ -153,6 +160,7 @@ impl Run {
             partial: checkpoint.partial,
             unsaved: true,
             figures: None,
+            failed: false,
             _lock: lock,
         };
         run.restore(&checkpoint.state)?;
@@ -234,8 +242,23 @@ impl Run {
     ///
     /// # Errors
     /// If the training diverges, a file cannot be written or the backend fails. The last checkpoint
-    /// stays.
+    /// stays; [`Run::resume`] continues from there once this `Run` is dropped.
     pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Outcome> {
+        self.guard(|run| run.train_on(observer))
+    }
+
+    /// Does some work, unless an earlier call has failed.
+    fn guard<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.failed {
+            fail!("{}: has failed before; resume it from its checkpoint", self.folder.display())
+        }
+        self.failed = true;
+        let done = work(self)?;
+        self.failed = false;
+        Ok(done)
+    }
+
+    fn train_on(&mut self, observer: &mut dyn Observer) -> Result<Outcome> {
         let all = self.config.train.epochs as u64;
         let batches = self.task.epoch(0)?.len() as u64;
         observer.run_started(&Start {
@@ -250,7 +273,7 @@ impl Run {
             }
             Outcome::Stopped { epoch: self.learner.epoch(), step: self.learner.step_count() }
         } else {
-            Outcome::Finished(Box::new(self.finish()?))
+            Outcome::Finished(Box::new(self.complete()?))
         };
         observer.run_ended(&self.folder, &outcome);
         Ok(outcome)
@@ -380,15 +403,23 @@ impl Run {
     /// # Errors
     /// If no epoch is finished, an epoch is unfinished, or a file cannot be written.
     pub fn finish(&mut self) -> Result<Figures> {
+        let shown = self.folder.display();
+        if self.batches_done() != Some(0) {
+            let epoch = self.learner.epoch() + 1;
+            fail!("{shown}: epoch {epoch} is unfinished; stop a run between epochs to finish it")
+        }
+        if self.curves.is_empty() {
+            fail!("{shown}: no epoch was trained")
+        }
+        self.guard(Self::complete)
+    }
+
+    fn complete(&mut self) -> Result<Figures> {
         if let Some(figures) = &self.figures {
             return Ok(figures.clone());
         }
-        if self.batches_done() != Some(0) {
-            let (epoch, shown) = (self.learner.epoch() + 1, self.folder.display());
-            fail!("{shown}: epoch {epoch} is unfinished; stop a run between epochs to finish it")
-        }
         let best = self.path(BEST);
-        if self.chooses() && !self.curves.is_empty() {
+        if self.chooses() {
             let Checkpoint { state, .. } = Checkpoint::read(&best)?;
             let (found, chosen) = (state.epoch, self.chosen() + 1);
             if found != chosen as u64 {
@@ -562,6 +593,13 @@ pub(crate) fn check_same(found: &Config, place: &Path, expected: &Config, who: &
     }
 }
 
+/// Fails if the configuration is invalid or the data are not those of it.
+fn check(config: &Config, task: &Task) -> Result<()> {
+    config.check()?;
+    task.check(config)?;
+    check_choice(config, task)
+}
+
 /// Fails if there are no items to choose a model on.
 pub(crate) fn check_choice(config: &Config, task: &Task) -> Result<()> {
     let (choice, items) = match (config.protocol, config.train.select) {
@@ -610,4 +648,66 @@ fn diverged(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Error {
         "epoch {epoch}, batch {batch}: the loss, a gradient or a parameter is not finite at train.rate = {rate:?}; {} keeps the last good state",
         checkpoint.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> (Config, Task, tempfile::TempDir) {
+        let mut config = Config::preset("order").unwrap();
+        (config.train.epochs, config.network.hidden) = (2, vec![4]);
+        (config.network.max_delay, config.data.valid) = (4, 0.9);
+        let task = Task::load(&config, None).unwrap();
+        (config, task, tempfile::tempdir().unwrap())
+    }
+
+    fn failure<T>(result: Result<T>) -> String {
+        result.map(drop).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_run_takes_the_data_of_its_configuration_only() {
+        let (mut config, task, folder) = small();
+        config.data.batch += 1;
+        let path = folder.path().join("run");
+        let text = failure(Run::create(&config, task, &path));
+        assert!(text.contains("was loaded for another seed or another [data]"), "{text}");
+        config.data.batch = 0;
+        let text = failure(Task::load(&config, None));
+        assert_eq!(text, "data.batch = 0 is not at least 2");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_run_that_is_finished_early_is_not_resumed() {
+        let (config, task, folder) = small();
+        let path = folder.path().join("run");
+        let mut run = Run::create(&config, task, &path).unwrap();
+        assert!(failure(run.finish()).ends_with("no epoch was trained"));
+        let outcome = run.train(&mut |_: &EpochEnd<'_>| Flow::Stop).unwrap();
+        assert!(matches!(outcome, Outcome::Stopped { epoch: 1, .. }), "{outcome:?}");
+        assert_eq!(run.finish().unwrap().chosen_epoch, 1);
+        drop(run);
+        let report = std::fs::read(path.join(REPORT)).unwrap();
+        let task = Task::load(&config, None).unwrap();
+        let text = failure(Run::resume(&config, task, &path));
+        assert!(text.ends_with("the run is finished"), "{text}");
+        assert_eq!(std::fs::read(path.join(REPORT)).unwrap(), report);
+    }
+
+    #[test]
+    fn a_run_that_has_failed_does_not_train_on() {
+        let (config, task, folder) = small();
+        let path = folder.path().join("run");
+        let mut run = Run::create(&config, task, &path).unwrap();
+        let remove = &mut |end: &EpochEnd<'_>| {
+            std::fs::remove_dir_all(end.folder).unwrap();
+            Flow::Continue
+        };
+        assert!(failure(run.train(remove)).contains("report.json"));
+        for text in [failure(run.train(&mut ())), failure(run.finish())] {
+            assert!(text.contains("has failed before"), "{text}");
+        }
+    }
 }

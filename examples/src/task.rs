@@ -60,8 +60,10 @@ impl Task {
     /// Loads the data of a configuration; `folder` holds the data files, if the source has any.
     ///
     /// # Errors
-    /// If a file is missing or malformed, or a field of the configuration does not fit the data.
+    /// If a file is missing or malformed, or a field of the configuration is invalid or does not fit
+    /// the data.
     pub fn load(config: &Config, folder: Option<&Path>) -> Result<Self> {
+        config.check()?;
         let options = &config.data;
         let mut warnings = Vec::new();
         let (data, parts) = read(options, folder, config.threads(), &mut warnings)?;
@@ -89,6 +91,14 @@ impl Task {
         }
         let (options, seed) = (options.clone(), config.seed);
         Ok(Self { data, split, warnings, options, augment, pool, seed })
+    }
+
+    /// Fails if the data were loaded for another seed or with other options.
+    pub(crate) fn check(&self, config: &Config) -> Result<()> {
+        if self.seed != config.seed || self.options != config.data {
+            fail!("{}: was loaded for another seed or another [data]", self.data.name)
+        }
+        Ok(())
     }
 
     /// The properties of the data that a network has to fit.
