@@ -2,6 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::{network, presets};
+use polychron_core::delay::AnyKernel;
+use polychron_core::loss::Loss;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -600,10 +602,17 @@ impl Config {
         Ok(pair.collect())
     }
 
-    /// Every field but the threads, by its path.
+    /// Every field but the threads, by its path. Of the names of a kernel or a loss, the first.
     fn fields(&self) -> Result<BTreeMap<String, String>> {
+        let mut config = self.clone();
+        if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {
+            config.network.kernel = kernel.name().into();
+        }
+        if let Some(loss) = Loss::from_name(&config.network.loss) {
+            config.network.loss = loss.name().into();
+        }
         let mut fields = BTreeMap::new();
-        flatten("", &Table::try_from(self)?, &mut fields);
+        flatten("", &Table::try_from(config)?, &mut fields);
         fields.remove("threads");
         Ok(fields)
     }
