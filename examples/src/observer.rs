@@ -91,6 +91,8 @@ pub trait Observer {
     fn run_opened(&mut self, _folder: &Path, _resumed: bool) -> Flow {
         Flow::Continue
     }
+    /// The data of a run of a reproduction were loaded with a [warning](Task::warnings).
+    fn warned(&mut self, _warning: &str) {}
     /// Training begins, or continues.
     fn run_started(&mut self, _start: &Start<'_>) {}
     /// An epoch begins, or continues; `epoch` epochs are finished.

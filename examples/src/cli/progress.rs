@@ -37,6 +37,10 @@ impl Observer for Progress {
         flow()
     }
 
+    fn warned(&mut self, warning: &str) {
+        note(warning);
+    }
+
     fn run_started(&mut self, start: &Start<'_>) {
         interrupt::listen();
         self.bar = bar(start.steps);

@@ -113,6 +113,7 @@ impl Reproduction {
             return Ok(Flow::Stop);
         }
         let task = self.load(&config)?;
+        task.warnings.iter().for_each(|warning| observer.warned(warning));
         let mut run = if resume {
             Run::resume(&config, task, &folder)?
         } else {
