@@ -133,6 +133,7 @@ pub(crate) fn arch() -> Arch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Cpu;
 
     #[test]
     fn names_are_in_the_order_of_the_choices() {
@@ -149,5 +150,24 @@ mod tests {
         let before = is_portable();
         assert!(portable.scope(is_portable));
         assert_eq!(is_portable(), before);
+    }
+
+    #[test]
+    fn all_threads_of_a_backend_compute_with_its_vectors() {
+        let is_portable = || matches!(arch(), Arch::Scalar);
+        let before = is_portable();
+        let cpu = Cpu::<f32>::new(3).unwrap().with_vectors(Vectors::Portable).unwrap();
+        let all = cpu.install(|| rayon::broadcast(|_| is_portable()));
+        assert_eq!((all, is_portable()), (vec![true; 3], before));
+        for (_, vectors) in Vectors::ALL {
+            let found = Cpu::<f32>::new(1).unwrap().with_vectors(vectors);
+            match found {
+                Ok(_) => assert!(vectors.are_available()),
+                Err(Error::MissingVectors { vectors: missing }) => {
+                    assert!(missing == vectors && !vectors.are_available());
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
     }
 }
