@@ -77,7 +77,7 @@ pub struct Stream<R> {
 struct HiddenLayer<R> {
     projection: Projection<R>,
     neurons: Box<dyn Neurons<R>>,
-    /// Steps by which the utterance has padding behind this layer.
+    /// Steps by which the layers up to this one lengthen the utterance.
     padding: usize,
 }
 

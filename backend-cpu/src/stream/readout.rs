@@ -10,7 +10,7 @@ pub(super) struct Readout<R> {
     li: Li<R>,
     loss: Loss,
     classes: usize,
-    /// Steps by which the utterance has padding at the readout.
+    /// Steps by which all layers lengthen the utterance.
     padding: usize,
     /// Projections `[block][classes]`, then what a step adds to the scores.
     values: Vec<R>,
