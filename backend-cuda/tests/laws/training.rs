@@ -1,5 +1,5 @@
-//! Training follows the CPU backend, and failures of the device are errors. The tests run on the emulator
-//! and, if there is one, on the GPU.
+//! Training follows the CPU backend, and failures of the device are errors. The tests run on the
+//! emulator and, if there is one, on the GPU.
 
 use polychron_core::backend::{Backend, LayerOps};
 use polychron_core::delay::{AnyKernel, Discrete};
@@ -194,7 +194,12 @@ fn a_launch_beyond_the_shared_memory_is_refused() {
     let (targets, mut scores) = (cuda.buffer(20_000).unwrap(), cuda.buffer(20_000).unwrap());
     let (li, valid) = (Li::new(2.0), ValidSteps::default());
     let result = cuda.readout(&li, Loss::SoftmaxSum, valid, &x, Some(&targets), &mut scores, None);
-    assert!(result.unwrap_err().to_string().contains("readout: the launch needs more blocks or shared memory"));
+    assert!(
+        result
+            .unwrap_err()
+            .to_string()
+            .contains("readout: the launch needs more blocks or shared memory")
+    );
 }
 
 /// Released blocks of other sizes are freed when memory runs short.
