@@ -40,3 +40,7 @@ pub use lanes::Lanes;
 pub use sequence::Sequence;
 pub use stream::Stream;
 pub use vectors::Vectors;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

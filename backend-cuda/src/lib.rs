@@ -62,3 +62,7 @@ pub struct Emulated {
     /// The number of kernel launches after which the device is lost; `None` for no limit.
     pub launches: Option<usize>,
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

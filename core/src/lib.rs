@@ -27,7 +27,11 @@
 //! #[allow(long_running_const_eval)]
 //! const MODEL: ModelFile = ModelFile::parse_static(include_bytes!("../tests/golden/small.pcn"));
 //!
-//! let mut state = EngineState::<{ MODEL.words() }, { MODEL.halves() }, { MODEL.bytes() }>::new();
+//! let mut state = EngineState::<
+//!     { MODEL.state_words() },
+//!     { MODEL.state_halves() },
+//!     { MODEL.state_bytes() },
+//! >::new();
 //! let mut engine = Engine::new(&MODEL, &mut state)?;
 //! for spiking_channels in [&[0u16, 3][..], &[], &[2]] {
 //!     engine.step(spiking_channels)?;
@@ -138,3 +142,7 @@ pub mod shape;
 pub mod surrogate;
 #[cfg(feature = "alloc")]
 pub mod train;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -17,7 +17,8 @@ enum { CHANNELS = 4096, BEHIND = 64 };
 static uint8_t file[1 << 20];
 static size_t length, needed, n_channels, n_classes;
 
-/* A network in memory of exactly the size it needs. All bits of it, and of the bytes behind it, are one. */
+/* A network in memory of exactly the size it needs. All bits of it, and of the bytes behind it,
+   are one. */
 static polychron *open_network(uint8_t **memory) {
     polychron *network;
     CHECK(*memory = malloc(needed + BEHIND));

@@ -2,9 +2,9 @@
 
        main MODEL.pcn [SPIKES]
 
-   Every line is a tick: the channels that spike, separated by spaces. An empty line is a silent tick.
-   Without a file, the ticks come from standard input. The class and its label are printed whenever the
-   leader changes, and at the end.
+   Every line is a tick: the channels that spike, separated by spaces. An empty line is a silent
+   tick. Without a file, the ticks come from standard input. The class and its label are printed
+   whenever the leader changes, and at the end.
 
    On a device the model is in flash and the spikes come from a sensor; the rest is the same. */
 #include "polychron.h"

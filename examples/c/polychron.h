@@ -1,10 +1,10 @@
-/* Spiking networks with delays, tick by tick, in memory that the caller owns. The library allocates
-   nothing and executes no floating-point instruction. It reads model files with i8 weights (.pcn,
-   version 1: core/FORMAT.md) and refuses models with f32 weights.
+/* Spiking networks with delays, tick by tick, in memory that the caller owns. The library
+   allocates nothing and executes no floating-point instruction. It reads model files with i8
+   weights (.pcn, version 1: core/FORMAT.md) and refuses models with f32 weights.
 
-   One thread or interrupt at a time may use a network; several networks may share a file. Pointers
-   are valid or NULL; NULL is an error. A call that fails does not change the network. Calls take less
-   than 1 KiB of stack where no other size is given. */
+   One thread or interrupt at a time may use a network; several networks may share a file.
+   Pointers are valid or NULL; NULL is an error. A call that fails does not change the network.
+   Calls take less than 1 KiB of stack where no other size is given. */
 #ifndef POLYCHRON_H
 #define POLYCHRON_H
 
@@ -23,26 +23,26 @@ enum {
     POLYCHRON_ALIGNMENT = 3, /* an address is not aligned */
     POLYCHRON_MEMORY = 4,    /* there is less memory than polychron_memory requires */
     POLYCHRON_CHANNEL = 5,   /* the model does not have this channel */
-    POLYCHRON_COUNT = 6,     /* the number of values is not the number of channels, or no array can be this long */
+    POLYCHRON_COUNT = 6,     /* not one value per channel, or longer than an array can be */
     POLYCHRON_VALUE = 7      /* a value is -128 or, in a model of spikes, neither 0 nor 1 */
 };
 
 typedef struct polychron polychron;
 
-/* The memory that a network of this file needs, in bytes: the network, its model and its state, which
-   is more than `inspect` prints as RAM. 0 if the file is invalid. The size depends on the length of
-   pointers: for an array of a fixed size, ask on the device. This function, polychron_fault and
-   polychron_open check the whole file, in time proportional to its length and with about 6 KiB of stack
-   on a 32-bit processor. */
+/* The memory that a network of this file needs, in bytes: the network, its model and its state,
+   which is more than `inspect` prints as RAM. 0 if the file is invalid. The size depends on the
+   length of pointers: for an array of a fixed size, ask on the device. This function,
+   polychron_fault and polychron_open check the whole file, in time proportional to its length
+   and with about 6 KiB of stack on a 32-bit processor. */
 size_t polychron_memory(const uint8_t *file, size_t length);
 
-/* The offset of the first fault of the file in bytes; SIZE_MAX if the file is valid, 0 if it is NULL.
-   4: another version; 6: f32 weights; 8: another length; 12: damaged bytes. */
+/* The offset of the first fault of the file in bytes; SIZE_MAX if the file is valid, 0 if it is
+   NULL. 4: another version; 6: f32 weights; 8: another length; 12: damaged bytes. */
 size_t polychron_fault(const uint8_t *file, size_t length);
 
-/* Opens a network before its first tick; *network is NULL if there is an error. The network uses the
-   file in place. File and memory belong to the network for as long as it is used; there is nothing to
-   close. The address of the memory is a multiple of 8; its contents do not matter. */
+/* Opens a network before its first tick; *network is NULL if there is an error. The network uses
+   the file in place. File and memory belong to the network for as long as it is used; there is
+   nothing to close. The address of the memory is a multiple of 8; its contents do not matter. */
 int polychron_open(const uint8_t *file, size_t length, void *memory, size_t size, polychron **network);
 
 /* Runs one tick in which these channels spike, in any order. If count is 0, channels may be NULL. A
@@ -65,12 +65,13 @@ int polychron_forget_scores(polychron *network);
 /* The class with the highest score so far; of equal scores the first. SIZE_MAX for NULL. */
 size_t polychron_decide(const polychron *network);
 
-/* The score of class n so far. If the model sums a softmax, every tick adds 32768 in all, divided among
-   the classes; otherwise the unit is that of the membrane. INT32_MIN for NULL or if there is no class n. */
+/* The score of class n so far. If the model sums a softmax, every tick adds 32768 in all,
+   divided among the classes; otherwise the unit is that of the membrane. INT32_MIN for NULL or
+   if there is no class n. */
 int32_t polychron_score(const polychron *network, size_t n);
 
-/* The name of class n in the file: UTF-8, length bytes, without a terminating 0. NULL and a length of 0
-   if it has none. */
+/* The name of class n in the file: UTF-8, length bytes, without a terminating 0. NULL and a
+   length of 0 if it has none. */
 const char *polychron_label(const polychron *network, size_t n, size_t *length);
 
 /* The length of a tick in microseconds, the number of channels and of classes; 0 for NULL. */

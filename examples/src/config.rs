@@ -1,53 +1,56 @@
-//! A run's configuration: what `config.toml` holds.
+//! The configuration of a run, as in `config.toml`.
 
-use crate::error::{Failure, Result};
-use crate::network;
+use crate::error::{Error, Result};
+use crate::{network, presets};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::path::Path;
 use toml::{Table, Value};
 
-/// A whole run. `--config` with this in a file repeats it.
+/// The configuration of a run. `config.toml` in the run's folder holds it, and `train --config` with
+/// that file repeats the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Config {
+pub struct Config {
     /// Preset whose values hold where the configuration names none; `custom`: the defaults.
-    pub(crate) preset: String,
+    pub preset: String,
     /// Seed of every draw: split, initial parameters, batch order, dropout.
-    pub(crate) seed: u64,
+    pub seed: u64,
     /// Threads; 0: one per core. Results do not depend on it.
-    pub(crate) threads: usize,
+    pub threads: usize,
     /// What computes. Results agree to rounding.
-    pub(crate) backend: Backend,
+    pub backend: Backend,
     /// How the CPU computes delayed projections. Results agree to rounding.
-    pub(crate) algorithm: Algorithm,
+    pub algorithm: Algorithm,
     /// How a result is chosen.
-    pub(crate) protocol: Protocol,
+    pub protocol: Protocol,
     /// Data, split and batches.
-    pub(crate) data: Data,
+    pub data: Data,
     /// The network.
-    pub(crate) network: Network,
+    pub network: Network,
     /// How it learns.
-    pub(crate) train: Train,
+    pub train: Train,
 }
 
 /// What computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Backend {
+pub enum Backend {
     /// The processor's cores.
     Cpu,
     /// The first NVIDIA GPU.
     Cuda,
     /// The GPU's kernels on the processor: slow, for tests.
-    #[value(hide = true)]
+    #[cfg_attr(feature = "cli", value(hide = true))]
     CudaEmulated,
 }
 
 /// How delayed projections are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Algorithm {
+pub enum Algorithm {
     /// The cheapest for every layer.
     Auto,
     /// A matrix product for every tap.
@@ -61,9 +64,10 @@ pub(crate) enum Algorithm {
 }
 
 /// How a result is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Protocol {
+pub enum Protocol {
     /// The test items are evaluated after every epoch and the best epoch counts.
     Paper,
     /// The test items are evaluated once, after the model has been chosen.
@@ -73,49 +77,49 @@ pub(crate) enum Protocol {
 /// Data, split and batches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Data {
+pub struct Data {
     /// Where the samples come from.
-    pub(crate) source: Source,
+    pub source: Source,
     /// Training file in the data folder (`h5`).
-    pub(crate) train_file: String,
+    pub train_file: String,
     /// Validation file (`h5`); empty: the share `valid` of the training items.
-    pub(crate) valid_file: String,
+    pub valid_file: String,
     /// Test file (`h5`); empty: the share `test` of all items.
-    pub(crate) test_file: String,
+    pub test_file: String,
     /// Channels of the files (`h5`); 0: as many as a file says, else 700.
-    pub(crate) channels: usize,
+    pub channels: usize,
     /// Neighbouring channels summed into one (`h5`).
-    pub(crate) group: usize,
+    pub group: usize,
     /// Length of a step in ms.
-    pub(crate) dt_ms: u32,
+    pub dt_ms: u32,
     /// How events fall into steps (`h5`).
-    pub(crate) binning: Bins,
+    pub binning: Bins,
     /// Where the mel bands lie (`gsc`).
-    pub(crate) bands: Bands,
+    pub bands: Bands,
     /// Every sample is cut or padded to this many steps; 0: padded to the longest of its batch.
-    pub(crate) steps: usize,
+    pub steps: usize,
     /// Whether padded steps are left out of norm, loss and spikes.
-    pub(crate) mask: bool,
+    pub mask: bool,
     /// How items are divided.
-    pub(crate) split: Division,
+    pub split: Division,
     /// JSON file of a given division, in the data folder; where there is one, it is used.
-    pub(crate) split_file: String,
+    pub split_file: String,
     /// The speaker to test on (`leave-speaker-out`).
-    pub(crate) speaker: u16,
+    pub speaker: u16,
     /// Share of the training items set aside for validation.
-    pub(crate) valid: f64,
+    pub valid: f64,
     /// Share of all items to test on, where the source has no test items of its own.
-    pub(crate) test: f64,
+    pub test: f64,
     /// Items of a batch. The last batch of an epoch may be smaller; one of a single item is skipped.
-    pub(crate) batch: usize,
+    pub batch: usize,
     /// Random changes of training items.
-    pub(crate) augment: Augment,
+    pub augment: Augment,
 }
 
 /// Where samples come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Source {
+pub enum Source {
     /// The embedded 3000 spoken digits.
     Digits,
     /// The made task of ten orders of eight spikes; with a split file, `order.bin.gz` beside that.
@@ -129,7 +133,7 @@ pub(crate) enum Source {
 /// Where the mel bands lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Bands {
+pub enum Bands {
     /// Up to half the rate, none empty.
     Full,
     /// As the reference: up to 14 kHz, the upper 53 of 140 always empty.
@@ -138,7 +142,7 @@ pub(crate) enum Bands {
 
 /// How events fall into steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Bins {
+pub enum Bins {
     /// A grid from time 0.
     #[serde(rename = "fixed")]
     Fixed,
@@ -150,7 +154,7 @@ pub(crate) enum Bins {
 /// How items are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Division {
+pub enum Division {
     /// By the shares `valid` and `test`; a test or validation file takes the share's place.
     Fraction,
     /// As `split_file` says.
@@ -162,91 +166,93 @@ pub(crate) enum Division {
 /// Random changes of training items; all 0: none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Augment {
+pub struct Augment {
     /// Largest shift along the channels.
-    pub(crate) shift_channels: u32,
+    pub shift_channels: u32,
     /// Channels of a block that shifts as one; 0: all.
-    pub(crate) block: usize,
+    pub block: usize,
     /// Largest shift in time, in steps.
-    pub(crate) shift_steps: u32,
+    pub shift_steps: u32,
     /// Largest change of tempo, a share.
-    pub(crate) warp: f64,
+    pub warp: f64,
     /// Probability that a spike is dropped.
-    pub(crate) drop: f64,
+    pub drop: f64,
     /// Probability of one more spike in each step of each channel.
-    pub(crate) noise: f64,
-    /// Blocks of steps that are silenced, and the longest.
-    pub(crate) time_masks: u32,
-    pub(crate) time_mask: u32,
-    /// Blocks of channels that are silenced, and the widest.
-    pub(crate) channel_masks: u32,
-    pub(crate) channel_mask: u32,
+    pub noise: f64,
+    /// Blocks of steps that are silenced.
+    pub time_masks: u32,
+    /// Most steps of such a block.
+    pub time_mask: u32,
+    /// Blocks of channels that are silenced.
+    pub channel_masks: u32,
+    /// Most channels of such a block.
+    pub channel_mask: u32,
     /// Probability that an item is blended with another of its class, half the spikes of each.
-    pub(crate) blend: f64,
+    pub blend: f64,
     /// Probability that a stretch of time comes from another item, and a share of the target with it.
-    pub(crate) cutmix: f64,
+    pub cutmix: f64,
 }
 
 /// The network: hidden layers of one kind, and a readout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Network {
+pub struct Network {
     /// Neurons of each hidden layer.
-    pub(crate) hidden: Vec<usize>,
+    pub hidden: Vec<usize>,
     /// Longest delay in steps; kernels have one tap more.
-    pub(crate) max_delay: usize,
+    pub max_delay: usize,
     /// Kernel used in training where delays are learned: gauss, max or linear.
-    pub(crate) kernel: String,
+    pub kernel: String,
     /// Kernel elements a synapse.
-    pub(crate) count: usize,
+    pub count: usize,
     /// Neurons or channels that every neuron hears, drawn from the seed; 0: all.
-    pub(crate) fan_in: usize,
+    pub fan_in: usize,
     /// Probability that a hidden neuron is silenced for a whole sample.
-    pub(crate) dropout: f64,
+    pub dropout: f64,
     /// Whether hidden layers have batch norm.
-    pub(crate) norm: bool,
+    pub norm: bool,
     /// Scores of the loss: softmax_sum, mean, max or membrane_sum.
-    pub(crate) loss: String,
+    pub loss: String,
     /// Time constant of the readout in ms.
-    pub(crate) readout_tau_ms: f64,
-    /// HiddenLayer neurons.
-    pub(crate) neuron: Neuron,
+    pub readout_tau_ms: f64,
+    /// Hidden neurons.
+    pub neuron: Neuron,
     /// Surrogate derivative.
-    pub(crate) surrogate: Surrogate,
+    pub surrogate: Surrogate,
 }
 
-/// HiddenLayer neurons. Fields that a kind has not are not read.
+/// Hidden neurons. Fields that a kind has not are not read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Neuron {
+pub struct Neuron {
     /// The model.
-    pub(crate) kind: NeuronKind,
+    pub kind: NeuronKind,
     /// Time constant of the membrane in ms.
-    pub(crate) tau_ms: f64,
+    pub tau_ms: f64,
     /// Threshold.
-    pub(crate) threshold: f64,
+    pub threshold: f64,
     /// What a spike does.
-    pub(crate) reset: ResetKind,
+    pub reset: ResetKind,
     /// Membrane after a hard reset, and at rest.
-    pub(crate) v_reset: f64,
+    pub v_reset: f64,
     /// Whether the gradient ends at the reset.
-    pub(crate) detach: bool,
+    pub detach: bool,
     /// Whether the input is multiplied by step / tau.
-    pub(crate) decay_input: bool,
+    pub decay_input: bool,
     /// Time constant of the synaptic current in ms (`cuba-lif`).
-    pub(crate) tau_syn_ms: f64,
+    pub tau_syn_ms: f64,
     /// Time constant of the adaptation in ms (`adlif`).
-    pub(crate) tau_w_ms: f64,
+    pub tau_w_ms: f64,
     /// Coupling of the membrane to the adaptation (`adlif`).
-    pub(crate) a: f64,
+    pub a: f64,
     /// Coupling of the spikes to the adaptation (`adlif`).
-    pub(crate) b: f64,
+    pub b: f64,
 }
 
 /// Neuron models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum NeuronKind {
+pub enum NeuronKind {
     /// Leaky integrate-and-fire.
     Lif,
     /// The same with a learned leak.
@@ -262,7 +268,7 @@ pub(crate) enum NeuronKind {
 /// What a spike does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum ResetKind {
+pub enum ResetKind {
     /// Sets the membrane to `v_reset`.
     Hard,
     /// Subtracts the threshold.
@@ -271,51 +277,51 @@ pub(crate) enum ResetKind {
 
 /// Surrogate derivative: a name and the parameters of that surrogate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Surrogate {
+pub struct Surrogate {
     /// Its name.
     #[serde(default = "atan")]
-    pub(crate) kind: String,
+    pub kind: String,
     /// Its parameters; the surrogate's defaults where not named.
     #[serde(flatten)]
-    pub(crate) parameters: BTreeMap<String, f64>,
+    pub parameters: BTreeMap<String, f64>,
 }
 
 /// How the network learns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Train {
+pub struct Train {
     /// Passes over the training items.
-    pub(crate) epochs: usize,
+    pub epochs: usize,
     /// Peak learning rate of weights, norms and neurons.
-    pub(crate) rate: f64,
+    pub rate: f64,
     /// Learning rate of the delays in the first epoch.
-    pub(crate) delay_rate: f64,
+    pub delay_rate: f64,
     /// Weight decay of the weights.
-    pub(crate) l2: f64,
+    pub l2: f64,
     /// Whether the decay is decoupled from the gradient.
-    pub(crate) decoupled: bool,
+    pub decoupled: bool,
     /// What becomes of the delays.
-    pub(crate) delays: Delays,
+    pub delays: Delays,
     /// How initial delays are drawn.
-    pub(crate) delay_init: DelayStart,
+    pub delay_init: DelayStart,
     /// Raw sigma of the first epoch; absent: half the kernel's length.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) sigma_start: Option<f64>,
+    pub sigma_start: Option<f64>,
     /// Raw sigma after the shrinking.
-    pub(crate) sigma_end: f64,
+    pub sigma_end: f64,
     /// Epochs of shrinking; absent: a quarter of all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) sigma_epochs: Option<usize>,
+    pub sigma_epochs: Option<usize>,
     /// Whether the neurons' own parameters are trained.
-    pub(crate) train_neurons: bool,
+    pub train_neurons: bool,
     /// The model that is tested under protocol clean.
-    pub(crate) select: Select,
+    pub select: Select,
 }
 
 /// What becomes of the delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Delays {
+pub enum Delays {
     /// They are trained.
     Learned,
     /// The initial ones, rounded and fixed.
@@ -327,7 +333,7 @@ pub(crate) enum Delays {
 /// How initial delays are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum DelayStart {
+pub enum DelayStart {
     /// Uniform from 0 to the longest.
     Uniform,
     /// As the reference: one in K starts at the longest.
@@ -339,7 +345,7 @@ pub(crate) enum DelayStart {
 /// The model that is tested under protocol clean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Select {
+pub enum Select {
     /// That of the last epoch.
     Last,
     /// That of the epoch with the best validation accuracy, the first of equals.
@@ -447,8 +453,58 @@ fn atan() -> String {
 }
 
 impl Config {
-    /// Checks what can be known without the data; network and task check the rest.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// The configuration of a preset; [`Config::presets`] lists the names.
+    ///
+    /// # Errors
+    /// If there is no such preset.
+    pub fn preset(name: &str) -> Result<Self> {
+        presets::load(Some(name), None, &[])
+    }
+
+    /// The configuration in a TOML file. Fields that are missing are those of its `preset`, or the
+    /// defaults.
+    ///
+    /// # Errors
+    /// Names the line or the field that is invalid.
+    pub fn read(path: &Path) -> Result<Self> {
+        presets::load(None, Some(path), &[])
+    }
+
+    /// A configuration in TOML, on top of the defaults; `name` stands for the file in error messages.
+    ///
+    /// # Errors
+    /// Names the line or the field that is invalid.
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
+        presets::parse(text, name)
+    }
+
+    /// Sets a field by its path: `train.epochs=3`. A value that is not TOML is a string. A new
+    /// `network.surrogate.kind` drops the parameters of the old one.
+    ///
+    /// ```
+    /// let mut config = polychron::Config::preset("order")?;
+    /// config.set("network.hidden=[32, 32]")?;
+    /// assert_eq!(config.network.hidden, [32, 32]);
+    /// # Ok::<(), polychron::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Names the field that does not exist or whose value is invalid; then nothing has changed.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        *self = presets::set(self, assignment)?;
+        Ok(())
+    }
+
+    /// Names of the presets.
+    pub fn presets() -> impl Iterator<Item = &'static str> {
+        presets::names()
+    }
+
+    /// Checks what does not depend on the data.
+    ///
+    /// # Errors
+    /// Names the field that is invalid.
+    pub fn check(&self) -> Result<()> {
         let (data, network, train) = (&self.data, &self.network, &self.train);
         for (field, value) in [
             ("data.valid", data.valid),
@@ -506,8 +562,9 @@ impl Config {
         network::check(self)
     }
 
-    /// The threads that work.
-    pub(crate) fn threads(&self) -> usize {
+    /// The number of threads, with 0 resolved to the number of cores.
+    #[must_use]
+    pub fn threads(&self) -> usize {
         match self.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -515,11 +572,15 @@ impl Config {
     }
 
     /// The configuration as TOML.
-    pub(crate) fn to_toml(&self) -> Result<String> {
+    ///
+    /// # Errors
+    /// If a number does not fit into TOML.
+    pub fn to_toml(&self) -> Result<String> {
         Ok(toml::to_string(self)?)
     }
 
-    /// The first field that differs, as each of the two has it. Threads change no result and do not count.
+    /// The first field that differs, as each of the two has it. Threads do not change results and are
+    /// not compared.
     pub(crate) fn difference(&self, other: &Self) -> Result<Option<(String, String)>> {
         Ok(self.differences(other)?.into_iter().next())
     }
@@ -561,10 +622,10 @@ fn flatten(path: &str, table: &Table, fields: &mut BTreeMap<String, String>) {
 
 /// Fails with `field = value problem` unless the condition holds.
 pub(crate) fn require(holds: bool, field: &str, value: impl Debug, problem: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(Failure(format!("{field} = {value:?} {problem}"))) }
+    if holds { Ok(()) } else { Err(Error::new(format!("{field} = {value:?} {problem}"))) }
 }
 
-/// The number that training computes with.
+/// The value in the precision of training.
 pub(crate) fn single(field: &str, value: f64) -> Result<f32> {
     let single = value as f32;
     require(single.is_finite(), field, value, "is not finite in single precision")?;

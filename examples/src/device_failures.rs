@@ -1,13 +1,19 @@
-//! What becomes of a run when the GPU is too small or is lost, on the emulator.
+//! Runs on a GPU that is too small or is lost, on the emulator.
 
-use crate::checkpoint;
+use crate::backend::{self, Learner};
+use crate::checkpoint::Checkpoint;
 use crate::config::Config;
-use crate::machine::Work;
+use crate::error::Result;
 use crate::presets;
+use crate::run::{Run, rehearse};
 use crate::task::Task;
-use crate::train::{Training, rehearse};
 use polychron_cuda::{Cuda, Emulated};
 use std::path::{Path, PathBuf};
+
+/// A trainer on an emulated device.
+fn learner(config: &Config, task: &Task, device: Emulated) -> Result<Box<dyn Learner>> {
+    Ok(Box::new(backend::trainer(Cuda::emulated(device), config, task.interface())?))
+}
 
 const SMALL: [&str; 8] = [
     "backend=\"cuda-emulated\"",
@@ -24,14 +30,20 @@ fn config() -> Config {
     presets::load(None, None, &SMALL.map(String::from)).unwrap()
 }
 
-/// Trains in a folder, on a device that is lost after so many launches.
-fn train(folder: &Path, launches: Option<usize>, resume: bool) -> Result<(), String> {
+/// Trains in a folder, on a device that is lost after `launches` launches.
+fn train(folder: &Path, launches: Option<usize>, resume: bool) -> Result<()> {
     let config = config();
-    let task = Task::load(&config, None).unwrap();
-    let folder = folder.to_path_buf();
-    let training = Training { config: &config, task, folder, resume, stop_after: None };
-    let device = || Ok(Cuda::emulated(Emulated { launches, ..Emulated::default() }));
-    training.on(device).map(|_| ()).map_err(|failure| failure.to_string())
+    let (task, interface) = (Task::load(&config, None)?, Task::load(&config, None)?.interface());
+    let learner = || -> Result<Box<dyn Learner>> {
+        let device = Cuda::emulated(Emulated { launches, ..Emulated::default() });
+        Ok(Box::new(backend::trainer(device, &config, interface)?))
+    };
+    let mut run = if resume {
+        Run::resume_with(&learner, &config, task, folder)?
+    } else {
+        Run::create_with(&learner, &config, task, folder)?
+    };
+    run.train(&mut ()).map(|_| ())
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -44,8 +56,9 @@ fn folder(name: &str) -> PathBuf {
 fn full_memory_says_which_batch_fits() {
     let (config, memory) = (config(), Some(400_000));
     let task = Task::load(&config, None).unwrap();
-    let device = || Ok(Cuda::emulated(Emulated { memory, ..Emulated::default() }));
-    let text = rehearse(&device, &config, &task).unwrap_err().to_string();
+    let device = || Emulated { memory, ..Emulated::default() };
+    let text =
+        rehearse(&|| learner(&config, &task, device()), &config, &task).unwrap_err().to_string();
     assert!(text.contains("the GPU has no ") && text.contains(" bytes for a "), "{text}");
     let batch = text.rsplit_once("data.batch = ").and_then(|(_, rest)| rest.strip_suffix(" fits"));
     let batch: usize = batch.and_then(|batch| batch.parse().ok()).expect(&text);
@@ -53,16 +66,16 @@ fn full_memory_says_which_batch_fits() {
     let mut smaller = config.clone();
     smaller.data.batch = batch;
     let task = Task::load(&smaller, None).unwrap();
-    rehearse(&device, &smaller, &task).unwrap();
+    rehearse(&|| learner(&smaller, &task, device()), &smaller, &task).unwrap();
 }
 
 #[test]
 fn a_lost_device_leaves_the_last_checkpoint_good() {
     let (whole, broken) = (folder("whole"), folder("broken"));
     train(&whole, None, false).unwrap();
-    let text = train(&broken, Some(200), false).unwrap_err();
+    let text = train(&broken, Some(200), false).unwrap_err().to_string();
     assert!(text.contains("the emulated device is lost"), "{text}");
-    let state = checkpoint::read(&broken.join("checkpoint.safetensors")).unwrap().state;
+    let state = Checkpoint::read(&broken.join("checkpoint.safetensors")).unwrap().state;
     assert_eq!(state.epoch, 1, "the device was to be lost in the second epoch");
     train(&broken, None, true).unwrap();
     let model = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();

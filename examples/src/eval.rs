@@ -1,211 +1,170 @@
-//! `polychron eval`: what a trained model does with items.
+//! Evaluation of a model.
 
-use crate::checkpoint;
-use crate::config::{Backend, Config};
-use crate::error::{Result, fail};
-use crate::machine::{self, Machine, Model};
-use crate::report::{count_spikes, median, neuron_steps, percent, say};
-use crate::task::{Decisions, Task};
+use crate::backend::{Classifier, CpuModel};
+use crate::error::Result;
+use crate::model::Model;
+use crate::report::{count_spikes, median, neuron_steps};
+use crate::task::{Part, Predictions, Task};
 use polychron_core::loss::decide;
-use polychron_core::train::{Delays, State};
-use polychron_cpu::{Cpu, Stream};
+use polychron_core::train::Delays;
+use polychron_cpu::Stream;
 use polychron_datasets::Dataset;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::time::Instant;
 
-/// Pairs of classes shown.
-const PAIRS: usize = 5;
+/// Most mistakes that are listed.
+const CONFUSIONS: usize = 5;
 
-/// Options of `eval`.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Folder of a finished run
-    run: PathBuf,
-    /// Folder of the data files
-    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
-    data: Option<PathBuf>,
-    /// Which items
-    #[arg(long, value_enum, default_value = "test")]
-    split: Part,
-    /// Run the items one by one on one thread of the CPU, as they would come in
-    #[arg(long, conflicts_with = "backend")]
-    stream: bool,
-    /// What computes, where it is not what trained
-    #[arg(long, value_enum)]
-    backend: Option<Backend>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-enum Part {
-    Test,
-    Valid,
-    Train,
-}
-
-#[derive(Serialize)]
-struct Evaluation {
-    split: Part,
-    items: usize,
-    accuracy: Option<f64>,
-    /// Accuracy of speakers that are trained on, and of the others.
-    seen_accuracy: Option<f64>,
-    unseen_accuracy: Option<f64>,
-    /// Accuracy of every speaker, where more than one is known.
-    speakers: BTreeMap<u16, Option<f64>>,
-    /// Mean spikes a neuron and step of every hidden layer.
-    rates: Vec<f64>,
-    /// The median item's time, where items run one by one.
+/// Evaluation of a model on a part of the items.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    /// The part.
+    pub split: Part,
+    /// Number of items.
+    pub items: usize,
+    /// Share of items that are classified correctly; `None` without items.
+    pub accuracy: Option<f64>,
+    /// The same for speakers of the training and validation items.
+    pub seen_accuracy: Option<f64>,
+    /// The same for all other speakers.
+    pub unseen_accuracy: Option<f64>,
+    /// Accuracy of every speaker, if the data names several.
+    pub speakers: BTreeMap<u16, Option<f64>>,
+    /// Mean spikes per neuron and step of every hidden layer.
+    pub rates: Vec<f64>,
+    /// Median time of an item, if items run one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ms_per_item: Option<f64>,
-    /// The commonest mistakes.
-    confusions: Vec<Confusion>,
+    pub ms_per_item: Option<f64>,
+    /// The most common mistakes, the most frequent first.
+    pub confusions: Vec<Confusion>,
 }
 
-#[derive(Serialize)]
-struct Confusion {
-    class: String,
-    taken_for: String,
-    items: usize,
-    of: usize,
+/// A mistake of the model.
+#[derive(Clone, Debug, Serialize)]
+pub struct Confusion {
+    /// The class of the items.
+    pub class: String,
+    /// The class that the model predicts.
+    pub taken_for: String,
+    /// Items with this mistake.
+    pub items: usize,
+    /// Items of the class.
+    pub of: usize,
 }
 
-/// Runs `eval`.
-pub(crate) fn eval(args: &Args) -> Result<()> {
-    let path = args.run.join("model.safetensors");
-    if args.run.join("checkpoint.safetensors").exists() && !path.exists() {
-        fail!("{}: no such file; finish the run with train --resume", path.display())
-    }
-    let (state, mut config) = checkpoint::read_run(&path)?;
-    config.backend = args.backend.unwrap_or(config.backend);
-    let task = Task::load(&config, args.data.as_deref())?;
-    if args.stream {
-        let cpu = machine::cpu(&config)?;
-        let model = machine::restored(cpu, &config, task.ends(), &state, &path)?;
-        return args.show(&task, &one_by_one(&task, &model, args.items(&task))?);
-    }
-    machine::on_backend(&config, InBatches { args, config: &config, task, state, path })
-}
-
-impl Args {
-    fn items<'a>(&self, task: &'a Task) -> &'a [usize] {
-        match self.split {
-            Part::Test => &task.split.test,
-            Part::Valid => &task.split.valid,
-            Part::Train => &task.split.train,
-        }
+impl Model {
+    /// Evaluates the model with rounded delays, in batches.
+    ///
+    /// # Errors
+    /// If the model does not fit the data, and what the backend reports.
+    pub fn evaluate(&self, task: &Task, part: Part) -> Result<Evaluation> {
+        self.check(task)?;
+        evaluate(self, task, part)
     }
 
-    fn show(&self, task: &Task, outcome: &Outcome) -> Result<()> {
-        let evaluation = evaluation(self.split, task, outcome);
-        if self.json {
-            return say(&format!("{}\n", serde_json::to_string(&evaluation)?));
-        }
-        say(&evaluation.table())
+    /// As [`Model::evaluate`], with the items one by one on one thread of the CPU, as they would come in.
+    ///
+    /// # Errors
+    /// As [`Model::evaluate`].
+    pub fn evaluate_one_by_one(&self, task: &Task, part: Part) -> Result<Evaluation> {
+        self.check(task)?;
+        let outcome = one_by_one(task, &self.on_cpu()?, task.part(part))?;
+        Ok(evaluation(part, task, &outcome))
     }
-}
 
-/// A trained model and the items to evaluate it on.
-struct InBatches<'a> {
-    args: &'a Args,
-    config: &'a Config,
-    task: Task,
-    state: State<f32>,
-    path: PathBuf,
-}
-
-impl machine::Work for InBatches<'_> {
-    type Output = ();
-
-    fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
-        let Self { args, config, task, state, path } = self;
-        let model = machine::restored(backend()?, config, task.ends(), &state, &path)?;
-        args.show(&task, &in_batches(&task, &model, args.items(&task))?)
+    /// The classes that the model chooses for items, as indices into the samples of the task.
+    ///
+    /// # Errors
+    /// As [`Model::evaluate`].
+    pub fn predict(&self, task: &Task, items: &[usize]) -> Result<Predictions> {
+        self.check(task)?;
+        task.predict(self, Delays::Rounded, items)
     }
 }
 
-/// What the model did with the items.
+/// Evaluates any model with rounded delays, in batches.
+///
+/// # Errors
+/// If the model does not fit the data, and what its backend reports.
+pub fn evaluate(model: &dyn Classifier, task: &Task, part: Part) -> Result<Evaluation> {
+    Ok(evaluation(part, task, &in_batches(task, model, task.part(part))?))
+}
+
+/// Predictions and activity.
 struct Outcome {
-    decisions: Decisions,
-    /// Spikes of every hidden layer, and the neurons times steps in which they could be.
+    predictions: Predictions,
+    /// Spikes of every hidden layer, and neurons times valid steps.
     counts: Vec<(f64, f64)>,
     ms_per_item: Option<f64>,
 }
 
-fn in_batches<B: Machine>(task: &Task, model: &Model<B>, items: &[usize]) -> Result<Outcome> {
+fn in_batches(task: &Task, model: &dyn Classifier, items: &[usize]) -> Result<Outcome> {
     let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
-    let decisions = task.decide(model, Delays::Rounded, items, |block| {
-        let layers = model.spikes(&block.view(), Delays::Rounded)?;
+    let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
+    for indices in task.chunks(items) {
+        let batch = task.batch(indices)?;
+        let (scores, layers) = model.trace(&batch.view(), Delays::Rounded)?;
+        predictions.extend(&scores, task.data.classes);
         for (count, layer) in counts.iter_mut().zip(&layers) {
-            let (spikes, places) = count_spikes(&block.view(), layer);
+            let (spikes, places) = count_spikes(&batch.view(), layer);
             *count = (count.0 + spikes, count.1 + places);
         }
-        Ok(())
-    })?;
-    Ok(Outcome { decisions, counts, ms_per_item: None })
+    }
+    Ok(Outcome { predictions, counts, ms_per_item: None })
 }
 
-fn one_by_one(task: &Task, model: &Model<Cpu<f32>>, items: &[usize]) -> Result<Outcome> {
+fn one_by_one(task: &Task, model: &CpuModel, items: &[usize]) -> Result<Outcome> {
     let mut stream = Stream::new(model)?;
     let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
-    let mut decisions = Decisions { items: items.to_vec(), classes: Vec::new() };
+    let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
     let mut times = Vec::new();
     for &item in items {
-        let block = task.block(&[item])?;
-        let batch = block.view();
+        let batch = task.batch(&[item])?;
+        let batch = batch.view();
         let steps = batch.lengths.map_or(batch.shape.steps, |lengths| lengths[0]);
         let start = Instant::now();
         stream.feed(&batch.x[..steps * batch.shape.width])?;
-        decisions.classes.push(decide(stream.finish()));
+        predictions.classes.push(decide(stream.finish()));
         times.push(start.elapsed().as_secs_f64() * 1e3);
         let places = neuron_steps(model.network(), steps);
         for ((count, &spikes), places) in counts.iter_mut().zip(stream.spikes()).zip(places) {
             *count = (count.0 + spikes as f64, count.1 + places);
         }
     }
-    Ok(Outcome { decisions, counts, ms_per_item: Some(median(times.into_iter())) })
+    Ok(Outcome { predictions, counts, ms_per_item: Some(median(times.into_iter())) })
 }
 
 fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
-    let Outcome { decisions, counts, ms_per_item } = outcome;
+    let Outcome { predictions, counts, ms_per_item } = outcome;
     let data = &task.data;
     let speaker = |i: usize| data.samples[i].speaker;
-    let seen = task.seen_speakers();
-    let of = |known: bool| {
-        let seen = seen.as_ref()?;
-        decisions.accuracy(data, |i| seen.contains(&speaker(i)) == known)
-    };
+    let [seen_accuracy, unseen_accuracy] = task.accuracy_by_speaker(predictions);
     let mut speakers = BTreeMap::new();
-    if seen.is_some() {
-        for &i in &decisions.items {
+    if task.seen_speakers().is_some() {
+        for &i in &predictions.items {
             let one = |j| speaker(j) == speaker(i);
-            speakers.entry(speaker(i)).or_insert_with(|| decisions.accuracy(data, one));
+            speakers.entry(speaker(i)).or_insert_with(|| predictions.accuracy(data, one));
         }
     }
     Evaluation {
         split,
-        items: decisions.items.len(),
-        accuracy: decisions.accuracy(data, |_| true),
-        seen_accuracy: of(true),
-        unseen_accuracy: of(false),
+        items: predictions.items.len(),
+        accuracy: predictions.accuracy(data, |_| true),
+        seen_accuracy,
+        unseen_accuracy,
         speakers,
         rates: counts.iter().map(|(spikes, places)| spikes / f64::max(*places, 1.0)).collect(),
         ms_per_item: *ms_per_item,
-        confusions: confusions(data, decisions),
+        confusions: confusions(data, predictions),
     }
 }
 
-/// The commonest mistakes, the most first.
-fn confusions(data: &Dataset, decisions: &Decisions) -> Vec<Confusion> {
+/// The most common mistakes, the most frequent first.
+fn confusions(data: &Dataset, predictions: &Predictions) -> Vec<Confusion> {
     let mut pairs = BTreeMap::new();
     let mut totals = BTreeMap::new();
-    for (&i, &class) in decisions.items.iter().zip(&decisions.classes) {
+    for (&i, &class) in predictions.items.iter().zip(&predictions.classes) {
         let label = usize::from(data.samples[i].label);
         *totals.entry(label).or_insert(0) += 1;
         if class != label {
@@ -220,30 +179,5 @@ fn confusions(data: &Dataset, decisions: &Decisions) -> Vec<Confusion> {
         items,
         of: totals[&label],
     };
-    pairs.into_iter().take(PAIRS).map(confusion).collect()
-}
-
-impl Evaluation {
-    fn table(&self) -> String {
-        let mut text =
-            format!("accuracy        {} of {} items\n", percent(self.accuracy), self.items);
-        for (name, accuracy) in [("seen", self.seen_accuracy), ("unseen", self.unseen_accuracy)] {
-            if accuracy.is_some() {
-                let _ = writeln!(text, "speakers {name:<6} {}", percent(accuracy));
-            }
-        }
-        for (speaker, accuracy) in &self.speakers {
-            let _ = writeln!(text, "  speaker {speaker:<5} {}", percent(*accuracy));
-        }
-        for (n, rate) in self.rates.iter().enumerate() {
-            let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes a neuron and step", n + 1);
-        }
-        if let Some(ms) = self.ms_per_item {
-            let _ = writeln!(text, "time            {ms:.3} ms an item");
-        }
-        for Confusion { class, taken_for, items, of } in &self.confusions {
-            let _ = writeln!(text, "{class} taken for {taken_for}: {items} of {of}");
-        }
-        text
-    }
+    pairs.into_iter().take(CONFUSIONS).map(confusion).collect()
 }

@@ -1,10 +1,9 @@
-//! What is in a model file, and what it costs on a microcontroller.
+//! The contents of a model file and its cost on a microcontroller.
 
 use crate::error::{Result, at};
 use crate::task::Task;
 use polychron_core::format::{Fault, FormatError, LayerInfo, ModelFile, Scheme, Weight};
 use serde::Serialize;
-use std::fmt::Write as _;
 use std::path::Path;
 
 /// Instructions of the integer engine on a Cortex-M4F, built for size, as `examples/firmware/run.sh` counts them.
@@ -25,46 +24,46 @@ mod cost {
     pub(super) const WALK: f64 = 23.0;
 }
 
-/// A model file's contents.
-#[derive(Serialize)]
-pub(crate) struct Description {
-    channels: usize,
-    classes: usize,
-    tick_us: u32,
-    tail: usize,
+/// The contents of a model file and its cost on a microcontroller. It serializes to JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct Description {
+    pub(crate) channels: usize,
+    pub(crate) classes: usize,
+    pub(crate) tick_us: u32,
+    pub(crate) tail: usize,
     /// Bytes.
-    flash: usize,
-    ram: usize,
-    layers: Vec<Layer>,
+    pub(crate) flash: usize,
+    pub(crate) ram: usize,
+    pub(crate) layers: Vec<Layer>,
     /// Shares of active inputs and neurons, and the synaptic events and instructions of a tick; of the integer engine alone.
-    work: Vec<(f64, f64, f64)>,
+    pub(crate) work: Vec<(f64, f64, f64)>,
 }
 
-#[derive(Serialize)]
-struct Layer {
-    inputs: usize,
-    outputs: usize,
-    taps: usize,
-    scheme: &'static str,
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Layer {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) taps: usize,
+    pub(crate) scheme: &'static str,
     /// Most spikes of a tick that are listed.
-    list: u8,
-    synapses: usize,
+    pub(crate) list: u8,
+    pub(crate) synapses: usize,
     /// Synapses of a source that are due at once.
-    group: f64,
-    flash: usize,
-    flash_per_synapse: f64,
-    membranes: usize,
-    arriving: usize,
-    history: usize,
+    pub(crate) group: f64,
+    pub(crate) flash: usize,
+    pub(crate) flash_per_synapse: f64,
+    pub(crate) membranes: usize,
+    pub(crate) arriving: usize,
+    pub(crate) history: usize,
     #[serde(skip)]
-    info: LayerInfo,
+    pub(crate) info: LayerInfo,
 }
 
 /// Shares of inputs and neurons that are active in a tick.
 const ACTIVITIES: [f64; 4] = [0.01, 0.05, 0.15, 1.0];
 
 impl Description {
-    pub(crate) fn of<W: Weight>(model: &ModelFile<'_, W>) -> Self {
+    pub(crate) fn new<W: Weight>(model: &ModelFile<'_, W>) -> Self {
         let layer = |info: LayerInfo| {
             let (scheme, list) = match info.scheme {
                 Scheme::Groups { list } => ("groups", list),
@@ -132,59 +131,27 @@ impl Description {
         }
         (events, instructions)
     }
-
-    pub(crate) fn table(&self) -> String {
-        let Self { channels, classes, tick_us, tail, flash, ram, .. } = self;
-        let mut text = format!(
-            "{channels} channels, {classes} classes, ticks of {} ms, {tail} silent ones behind an utterance\n",
-            f64::from(*tick_us) / 1000.0
-        );
-        let _ = writeln!(text, "flash {flash} bytes, RAM {ram} bytes\n");
-        let _ = writeln!(
-            text,
-            "layer          taps  by       synapses  a group   flash  /synapse   RAM: v + arriving + history"
-        );
-        for layer in &self.layers {
-            let Layer { inputs, outputs, taps, scheme, synapses, group, .. } = layer;
-            let Layer { flash, flash_per_synapse, membranes, arriving, history, .. } = layer;
-            let _ = writeln!(
-                text,
-                "{:<14} {taps:>4}  {scheme:<7} {synapses:>9} {group:>8.1} {flash:>8} {flash_per_synapse:>9.2} {:>12} + {arriving} + {history}",
-                format!("{inputs}-{outputs}"),
-                membranes
-            );
-        }
-        if !self.work.is_empty() {
-            text += "\nin a tick, of instructions on a Cortex-M4F (estimated; examples/firmware/run.sh counts)\n";
-        }
-        for &(activity, events, instructions) in &self.work {
-            let share = format!("{:.0} %", 100.0 * activity);
-            let _ = writeln!(
-                text,
-                "  {share:>5} active {events:>9.0} events {:>9.1} k instructions",
-                1e-3 * instructions
-            );
-        }
-        text
-    }
 }
 
 /// Describes a model file of either kind of weights.
-pub(crate) fn describe(path: &Path) -> Result<Description> {
+///
+/// # Errors
+/// If the file cannot be read or is not a model file.
+pub fn describe(path: &Path) -> Result<Description> {
     let bytes = std::fs::read(path).map_err(at(path.display()))?;
     let description = match ModelFile::<i8>::parse(&bytes) {
         Err(FormatError { fault: Fault::Weights, .. }) => {
-            ModelFile::<f32>::parse(&bytes).map(|model| Description::of(&model))
+            ModelFile::<f32>::parse(&bytes).map(|model| Description::new(&model))
         }
-        integers => integers.map(|model| Description::of(&model)),
+        integers => integers.map(|model| Description::new(&model)),
     };
     description.map_err(at(path.display()))
 }
 
 /// An item's ticks.
 pub(crate) fn ticks(task: &Task, item: usize) -> Result<Vec<Vec<i8>>> {
-    let block = task.block(&[item])?;
-    let batch = block.view();
+    let batch = task.batch(&[item])?;
+    let batch = batch.view();
     let width = batch.shape.width;
     let steps = batch.lengths.map_or(batch.shape.steps, |lengths| lengths[0]);
     let tick = |x: &[f32]| x.iter().map(|&x| x as i8).collect::<Vec<_>>();

@@ -1,7 +1,7 @@
-//! From configuration to network and recipe.
+//! The network and the recipe that a configuration describes.
 
 use crate::config::{Config, DelayStart, Delays, NeuronKind, ResetKind, require, single};
-use crate::error::{Failure, Result, at};
+use crate::error::{Error, Result, at};
 use polychron_core::delay::AnyKernel;
 use polychron_core::init::DelayInit;
 use polychron_core::loss::Loss;
@@ -11,26 +11,31 @@ use polychron_core::shape::Synapses;
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{HiddenLayer, Network, ReadoutLayer, Recipe, Sigma};
 
-pub(crate) type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+/// A network as a configuration describes it.
+pub type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
 
-/// What a network has to fit.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
+/// The properties of the data that a network has to fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interface {
     /// Input channels.
-    pub(crate) channels: usize,
+    pub channels: usize,
     /// Classes.
-    pub(crate) classes: usize,
+    pub classes: usize,
     /// Length of a step in ms.
-    pub(crate) dt_ms: f64,
+    pub dt_ms: f64,
 }
 
-/// Checks the parts of a network, whatever its ends.
+/// Checks the parts of a network, whatever its interface.
 pub(crate) fn check(config: &Config) -> Result<()> {
-    let ends = Ends { channels: 1, classes: 1, dt_ms: config.data.dt_ms.into() };
-    network(config, ends)?.check().map_err(at("network"))
+    let interface = Interface { channels: 1, classes: 1, dt_ms: config.data.dt_ms.into() };
+    network(config, interface)?.check().map_err(at("network"))
 }
 
-pub(crate) fn network(config: &Config, ends: Ends) -> Result<Net> {
+/// The network that a configuration describes.
+///
+/// # Errors
+/// Names the field whose value is invalid.
+pub fn network(config: &Config, interface: Interface) -> Result<Net> {
     let from = &config.network;
     let kernel = match config.train.delays {
         Delays::Learned => {
@@ -43,9 +48,9 @@ pub(crate) fn network(config: &Config, ends: Ends) -> Result<Net> {
         kernel_count: from.count,
         ..Synapses::new(inputs, outputs, max_delay + 1)
     };
-    let neuron = neuron(config, ends.dt_ms)?;
+    let neuron = neuron(config, interface.dt_ms)?;
     let surrogate = surrogate(config)?;
-    let mut inputs = ends.channels;
+    let mut inputs = interface.channels;
     let mut hidden = Vec::new();
     for &outputs in &from.hidden {
         hidden.push(HiddenLayer {
@@ -58,9 +63,12 @@ pub(crate) fn network(config: &Config, ends: Ends) -> Result<Net> {
         });
         inputs = outputs;
     }
-    let tau = steps("network.readout_tau_ms", from.readout_tau_ms, ends.dt_ms, false)?;
-    let output =
-        ReadoutLayer { synapses: synapses(inputs, ends.classes), kernel, readout: Li::new(tau) };
+    let tau = steps("network.readout_tau_ms", from.readout_tau_ms, interface.dt_ms, false)?;
+    let output = ReadoutLayer {
+        synapses: synapses(inputs, interface.classes),
+        kernel,
+        readout: Li::new(tau),
+    };
     Ok(Network {
         hidden,
         output,
@@ -87,7 +95,7 @@ fn neuron(config: &Config, dt_ms: f64) -> Result<AnyNeuron<f32>> {
     let (detach, decay_input) = (from.detach, from.decay_input);
     let tau = |above| steps("network.neuron.tau_ms", from.tau_ms, dt_ms, above);
     let leaky = |above| {
-        Ok::<_, Failure>(Lif { threshold, reset, detach, decay_input, ..Lif::new(tau(above)?) })
+        Ok::<_, Error>(Lif { threshold, reset, detach, decay_input, ..Lif::new(tau(above)?) })
     };
     Ok(match from.kind {
         NeuronKind::If => {
@@ -115,7 +123,9 @@ fn surrogate(config: &Config) -> Result<AnySurrogate<f32>> {
     AnySurrogate::from_name(&from.kind, &parameters).map_err(at("network.surrogate"))
 }
 
-pub(crate) fn recipe(config: &Config) -> Recipe {
+/// The training recipe that a configuration describes.
+#[must_use]
+pub fn recipe(config: &Config) -> Recipe {
     let from = &config.train;
     let delays = match (from.delays, from.delay_init) {
         (Delays::Zero, _) | (_, DelayStart::Zero) => DelayInit::Zero,
@@ -138,7 +148,8 @@ pub(crate) fn recipe(config: &Config) -> Recipe {
     }
 }
 
-/// A time constant in steps: at least one, more where its logistic parameter has to be finite.
+/// A time constant in steps: at least one, or above one (`above`) if its logistic parameter has to be
+/// finite.
 fn steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
     single(field, tau_ms)?;
     let tau = (tau_ms / dt_ms) as f32;
@@ -155,5 +166,5 @@ fn choice<T>(
     all: &[(&'static str, T)],
 ) -> Result<T> {
     let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-    from_name(name).ok_or_else(|| Failure(format!("{field} = {name:?} is not one of {names:?}")))
+    from_name(name).ok_or_else(|| Error::new(format!("{field} = {name:?} is not one of {names:?}")))
 }

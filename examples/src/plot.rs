@@ -1,8 +1,8 @@
-//! Pictures of a run, as SVG.
+//! Pictures of a run in SVG.
 
-use crate::checkpoint::write_atomic;
-use crate::error::Result;
-use crate::machine::{Machine, Model};
+use crate::backend::Classifier;
+use crate::error::{Error, Result};
+use crate::files;
 use crate::report::Epoch;
 use crate::task::Task;
 use plotters::coord::Shift;
@@ -37,7 +37,7 @@ fn picture(
         root.present()?;
     }
     text.insert_str(text.rfind("</svg>").unwrap_or(text.len()), &over);
-    write_atomic(path, text.as_bytes())
+    files::replace(path, text.as_bytes())
 }
 
 /// A line of a chart: name, colour, points.
@@ -86,7 +86,10 @@ fn short(x: &f64) -> String {
 }
 
 /// Loss and accuracy over the epochs.
-pub(crate) fn curves(path: &Path, curves: &[Epoch]) -> Result<()> {
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn curves(path: &Path, curves: &[Epoch]) -> Result<()> {
     let line = |name, colour, value: &dyn Fn(&Epoch) -> Option<f64>| -> Line {
         let point = |e: &Epoch| value(e).map(|y| (e.epoch as f64, y));
         (name, colour, curves.iter().filter_map(point).collect())
@@ -103,12 +106,16 @@ pub(crate) fn curves(path: &Path, curves: &[Epoch]) -> Result<()> {
             line("validation", ORANGE, &|e| percent(e.valid_accuracy)),
             line("test", BLACK, &|e| percent(e.test_accuracy)),
         ];
-        lines(area, "Accuracy", ["epoch", "items decided rightly, %"], 100.0, &all)
+        lines(area, "Accuracy", ["epoch", "accuracy, %"], 100.0, &all)
     })
 }
 
-/// Histograms of the delays of every layer, before and after training.
-pub(crate) fn delays(
+/// Histograms of the delays of every layer, before and after training. Both lists hold the same
+/// layers.
+///
+/// # Errors
+/// If the lists hold different layers or the file cannot be written.
+pub fn delays(
     path: &Path,
     before: &[Tensor<f32>],
     after: &[Tensor<f32>],
@@ -118,6 +125,9 @@ pub(crate) fn delays(
         tensors.iter().filter(|t| t.name.ends_with(".delay")).cloned().collect()
     };
     let (before, after) = (delays(before), delays(after));
+    if !before.iter().map(|t| &t.name).eq(after.iter().map(|t| &t.name)) {
+        return Err(Error::new("the delays before and after training are not of the same layers"));
+    }
     let longest =
         before.iter().chain(&after).flat_map(|t| &t.values).fold(0.0f32, |a, &b| a.max(b));
     let bins = longest.round() as usize + 1;
@@ -143,15 +153,19 @@ pub(crate) fn delays(
     })
 }
 
-/// One utterance on its way: input, hidden layers, class probabilities over time.
-pub(crate) fn raster<B: Machine>(path: &Path, task: &Task, model: &Model<B>) -> Result<()> {
+/// The spikes of one item in the input and every hidden layer, and the softmax of the readout over
+/// time.
+///
+/// # Errors
+/// If the model does not fit the data or the file cannot be written.
+pub fn raster(path: &Path, task: &Task, model: &dyn Classifier) -> Result<()> {
     let split = &task.split;
     let Some(&item) = split.test.iter().chain(&split.valid).chain(&split.train).next() else {
         return Ok(());
     };
-    let block = task.block(&[item])?;
-    let view = block.view();
-    let mut layers = model.spikes(&view, Delays::Rounded)?;
+    let batch = task.batch(&[item])?;
+    let view = batch.view();
+    let (_, mut layers) = model.trace(&view, Delays::Rounded)?;
     let real = task.data.samples[item].dense.is_some();
     let (seen, values) = if real {
         ("Input above its mean", above_mean(view.x))
@@ -170,14 +184,17 @@ pub(crate) fn raster<B: Machine>(path: &Path, task: &Task, model: &Model<B>) -> 
         let word = &task.data.class_names[label];
         let (title, y) = match n {
             0 => (format!("{seen}, item {item}: {word}"), "channel"),
-            n => (format!("HiddenLayer layer {n}"), "neuron"),
+            n => (format!("Hidden layer {n}"), "neuron"),
         };
         spikes(area, &title, y, [steps, layer.shape.width], dt_ms, &dashes(places(layer)), over)
     })
 }
 
 /// The spikes of one sample, which is sparse.
-pub(crate) fn sample(path: &Path, data: &Dataset, title: &str, sample: &SpikeTrain) -> Result<()> {
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn sample(path: &Path, data: &Dataset, title: &str, sample: &SpikeTrain) -> Result<()> {
     let mut places: Vec<_> =
         sample.entries.iter().map(|e| (usize::from(e.channel), e.step as usize)).collect();
     places.sort_unstable();
@@ -252,10 +269,10 @@ fn dashes(places: impl Iterator<Item = (usize, usize)>) -> String {
 }
 
 /// The softmax of the readout's membrane, the loss's summand.
-fn scores<B: Machine>(
+fn scores(
     area: &Area<'_>,
     task: &Task,
-    model: &Model<B>,
+    model: &dyn Classifier,
     readout: &Spikes<f32>,
     label: usize,
 ) -> Result<()> {

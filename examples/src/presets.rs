@@ -1,7 +1,7 @@
-//! Where a configuration comes from: preset, file, command line, each over the one before.
+//! Where configurations come from: presets, files and assignments, each on top of the one before.
 
 use crate::config::{Config, Protocol};
-use crate::error::{Failure, Result, at, fail};
+use crate::error::{Error, Result, at, fail};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -25,9 +25,10 @@ const DEFAULT: &str = "digits";
 const CUSTOM: &str = "custom";
 
 /// One difference to a configuration: the paper's ablations.
-#[derive(Clone, Copy, Debug, serde::Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Variant {
+pub enum Variant {
     /// Without delays
     NoDelays,
     /// Delays drawn at the start, rounded and fixed
@@ -43,8 +44,9 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    /// The `key.path=value` that makes it.
-    pub(crate) fn assignment(self) -> String {
+    /// The assignment that makes it, for [`Config::set`].
+    #[must_use]
+    pub fn assignment(self) -> String {
         String::from(match self {
             Self::NoDelays => "train.delays=zero",
             Self::RandomDelays => "train.delays=random",
@@ -65,6 +67,24 @@ pub(crate) fn chosen_by(preset: Option<&str>, protocol: Protocol) -> Result<Vec<
         set.extend(["data.valid=0.2".into(), "train.select=valid".into()]);
     }
     Ok(set)
+}
+
+/// The names of all presets.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    PRESETS.iter().map(|(name, _)| *name)
+}
+
+/// A configuration with one field changed.
+pub(crate) fn set(config: &Config, assignment: &str) -> Result<Config> {
+    let mut table = Table::try_from(config)?;
+    let key = assignment.split('=').next().unwrap_or_default().trim();
+    if key == "network.surrogate.kind"
+        && let Some(network) = table.get_mut("network").and_then(Value::as_table_mut)
+    {
+        network.remove("surrogate");
+    }
+    assign(&mut table, assignment)?;
+    checked(table)
 }
 
 /// The configuration of a preset or of a file, with `key.path=value` assignments over it.
@@ -122,7 +142,7 @@ fn assigned(table: Table, file: Option<&Path>, set: &[String]) -> Result<Config>
         assign(&mut over, assignment)?;
     }
     checked(over).map_err(|failure| match (file, checked(table)) {
-        (Some(path), Err(own)) if own.0 == failure.0 => at(path.display())(failure),
+        (Some(path), Err(own)) if own.message() == failure.message() => at(path.display())(failure),
         _ => failure,
     })
 }
@@ -171,7 +191,7 @@ fn assign(table: &mut Table, assignment: &str) -> Result<()> {
     for parent in parents.split('.').filter(|p| !p.is_empty()) {
         let next = at.entry(parent).or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(next) = next else {
-            return Err(Failure(format!("--set {assignment}: {parent} is not a table")));
+            return Err(Error::new(format!("--set {assignment}: {parent} is not a table")));
         };
         at = next;
     }
@@ -183,8 +203,7 @@ fn assign(table: &mut Table, assignment: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::config::*;
-    use crate::network::{self, Ends};
-    use clap::ValueEnum as _;
+    use crate::network::{self, Interface};
     use polychron_core::schedule::SigmaSchedule;
     use polychron_core::shape::Synapses;
 
@@ -323,7 +342,8 @@ mod tests {
                 assert_eq!(config.protocol, Protocol::Clean);
             }
             let (channels, classes) = (column.sizes[0], column.sizes[column.sizes.len() - 1]);
-            let net = network::network(&config, Ends { channels, classes, dt_ms: 10.0 }).unwrap();
+            let net =
+                network::network(&config, Interface { channels, classes, dt_ms: 10.0 }).unwrap();
             let weights: usize = net.synapses().map(Synapses::weights).sum();
             assert_eq!(weights, column.weights);
             assert!(net.synapses().all(|s| s.taps == column.taps && s.padding == s.taps / 2));
@@ -363,9 +383,30 @@ mod tests {
         }
     }
 
+    const VARIANTS: [Variant; 6] = [
+        Variant::NoDelays,
+        Variant::RandomDelays,
+        Variant::ConstantSigma,
+        Variant::KernelCount1,
+        Variant::KernelCount2,
+        Variant::Sparse,
+    ];
+
+    #[test]
+    fn a_field_is_set_or_nothing_changes() {
+        let mut config = Config::preset("shd").unwrap();
+        let before = config.clone();
+        assert!(config.set("train.rate=-1").is_err() && config.set("train.speed=1").is_err());
+        assert_eq!(config, before);
+        config.set("network.surrogate.kind=rect").unwrap();
+        assert!(config.network.surrogate.parameters.is_empty());
+        config.set("train.epochs = 7").unwrap();
+        assert_eq!(config.differences(&before).unwrap().len(), 3);
+    }
+
     #[test]
     fn every_variant_changes_one_thing_of_a_preset() {
-        for variant in Variant::value_variants() {
+        for variant in VARIANTS {
             let set = [variant.assignment()];
             let changed = |preset| {
                 let plain = load(Some(preset), None, &[]).unwrap();
@@ -402,7 +443,7 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named() {
-        let error = load(None, None, &["network.neuron.tau=3".into()]).unwrap_err().0;
+        let error = load(None, None, &["network.neuron.tau=3".into()]).unwrap_err().to_string();
         assert!(
             error.contains("unknown field `tau`") && error.contains("network.neuron"),
             "{error}"

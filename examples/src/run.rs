@@ -1,94 +1,200 @@
-//! A training: its epochs and its folder.
+//! A run: its folder and its training loop.
 
-use crate::checkpoint::{self, Begun, Checkpoint};
-use crate::config::{Config, Protocol, Select};
-use crate::error::{Failure, Result, at, fail, note};
-use crate::machine::{Machine, Trainer};
-use crate::network::{self, Ends};
-use crate::report::{self, Epoch, Figures, Report, percent, say};
-use crate::sparse::Absent;
-use crate::task::{Block, Task};
-use crate::train::same;
-use crate::{ahead, interrupt, plot};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use polychron_core::train::{Delays, State, Tensor, TrainError};
+use crate::backend::{self, Classifier, Learner};
+use crate::checkpoint::{Checkpoint, PartialEpoch};
+use crate::config::{Backend, Config, Protocol, Select};
+use crate::error::{Error, Result, at, fail};
+use crate::network;
+use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
+use crate::report::{self, Epoch, Figures, Report};
+use crate::sparse::SparseMask;
+use crate::task::Task;
+use crate::{files, plot, prefetch, presets};
+use polychron_core::train::{Delays, State, Tensor};
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-const CONFIG: &str = "config.toml";
-const CHECKPOINT: &str = "checkpoint.safetensors";
-/// The chosen epoch's state, while there are epochs to come.
+pub(crate) const CONFIG: &str = "config.toml";
+pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
+pub(crate) const MODEL: &str = "model.safetensors";
+pub(crate) const REPORT: &str = "report.json";
+/// The state of the chosen epoch, until the run is finished.
 const BEST: &str = "best.safetensors";
+/// All files of a run.
+const FILES: [&str; 8] =
+    [CONFIG, CHECKPOINT, MODEL, REPORT, BEST, "curves.svg", "delays.svg", "raster.svg"];
 
-/// A run at work.
-pub(crate) struct Run<B: Machine> {
+/// A training run in a folder.
+///
+/// The folder holds `config.toml`, `checkpoint.safetensors` and `report.json` from the first epoch on,
+/// and `model.safetensors` with pictures in the end. It is locked while the `Run` exists.
+///
+/// ```
+/// use polychron::{Config, EpochEnd, Flow, Run, Task};
+///
+/// # fn main() -> Result<(), polychron::Error> {
+/// # let temporary = tempfile::tempdir()?;
+/// # let folder = temporary.path().join("run");
+/// let mut config = Config::preset("order")?;
+/// config.train.epochs = 3;
+/// config.network.hidden = vec![8];
+/// let task = Task::load(&config, None)?;
+/// let mut run = Run::create(&config, task, &folder)?;
+/// run.train(&mut |end: &EpochEnd<'_>| {
+///     println!("{}: {:.3}", end.epoch.epoch, end.epoch.loss);
+///     if end.epoch.epoch == 2 { Flow::Stop } else { Flow::Continue }
+/// })?;
+/// assert!(run.train(&mut ())?.figures().is_some());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Run {
     config: Config,
     task: Task,
-    trainer: Trainer<B>,
-    absent: Absent,
+    learner: Box<dyn Learner>,
+    mask: SparseMask,
     /// Parameters before the first step.
     initial: Vec<Tensor<f32>>,
     folder: PathBuf,
     curves: Vec<Epoch>,
-    /// What the steps of an epoch that is not finished add up to.
-    begun: Begun,
-    /// Keeps other processes from the folder.
-    held: Option<File>,
+    partial: PartialEpoch,
+    /// Whether steps were taken since the last checkpoint.
+    unsaved: bool,
+    figures: Option<Figures>,
+    /// Holds the lock of the folder.
+    _lock: File,
 }
 
-impl<B: Machine> Run<B> {
-    /// A run before its first step; nothing is written.
-    pub(crate) fn new(
-        config: Config,
+impl Run {
+    /// Creates the folder of a new run, which must not exist yet.
+    ///
+    /// A step on the largest batch is tried first: a run that does not fit into memory fails before
+    /// anything is written.
+    ///
+    /// # Errors
+    /// If the folder exists or cannot be written, and if network and data do not fit each other or
+    /// memory.
+    pub fn create(config: &Config, task: Task, folder: impl AsRef<Path>) -> Result<Self> {
+        let interface = task.interface();
+        Self::create_with(&|| backend::learner(config, interface), config, task, folder.as_ref())
+    }
+
+    /// [`Run::create`] with a trainer from `learner`.
+    pub(crate) fn create_with(
+        learner: &dyn Fn() -> Result<Box<dyn Learner>>,
+        config: &Config,
         task: Task,
-        trainer: Trainer<B>,
-        absent: Absent,
-        folder: PathBuf,
+        folder: &Path,
     ) -> Result<Self> {
-        let initial = trainer.model().tensors()?;
-        let (curves, begun, held) = (Vec::new(), Begun::default(), None);
-        Ok(Self { config, task, trainer, absent, initial, folder, curves, begun, held })
+        check_choice(config, &task)?;
+        rehearse(learner, config, &task)?;
+        let mut learner = learner()?;
+        let mask = SparseMask::new(config, learner.model().network());
+        mask.apply(&mut *learner)?;
+        let checkpoint = checkpoint(&*learner, config, PartialEpoch::default())?;
+        let lock = create_folder(folder, &checkpoint, config)?;
+        let initial = learner.model().tensors()?;
+        Ok(Self {
+            config: config.clone(),
+            task,
+            learner,
+            mask,
+            initial,
+            folder: folder.into(),
+            curves: Vec::new(),
+            partial: PartialEpoch::default(),
+            unsaved: false,
+            figures: None,
+            _lock: lock,
+        })
+    }
+
+    /// Opens an unfinished run in its folder to continue it. `task` holds the data of `config`, which
+    /// must be the run's configuration.
+    ///
+    /// # Errors
+    /// If the folder holds no unfinished run of this configuration, or another process is at work
+    /// there.
+    pub fn resume(config: &Config, task: Task, folder: impl AsRef<Path>) -> Result<Self> {
+        let interface = task.interface();
+        Self::resume_with(&|| backend::learner(config, interface), config, task, folder.as_ref())
+    }
+
+    /// [`Run::resume`] with a trainer from `learner`.
+    pub(crate) fn resume_with(
+        learner: &dyn Fn() -> Result<Box<dyn Learner>>,
+        config: &Config,
+        task: Task,
+        folder: &Path,
+    ) -> Result<Self> {
+        check_choice(config, &task)?;
+        let lock = lock_folder(folder)?;
+        let path = folder.join(CHECKPOINT);
+        let checkpoint = Checkpoint::read(&path)?;
+        check_same(&checkpoint.config, &path, config, "config.toml")?;
+        let network = network::network(config, task.interface())?;
+        checkpoint.state.fits(&network).map_err(at(path.display()))?;
+        rehearse(learner, config, &task)?;
+        let mut learner = learner()?;
+        let mask = SparseMask::new(config, &network);
+        mask.apply(&mut *learner)?;
+        let initial = learner.model().tensors()?;
+        let mut run = Self {
+            config: config.clone(),
+            task,
+            learner,
+            mask,
+            initial,
+            folder: folder.into(),
+            curves: Vec::new(),
+            partial: checkpoint.partial,
+            unsaved: true,
+            figures: None,
+            _lock: lock,
+        };
+        run.restore(&checkpoint.state)?;
+        files::remove_unfinished(folder, &FILES)?;
+        run.save()?;
+        Ok(run)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The data.
+    #[must_use]
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// The model at this point of the training, or the chosen one of a finished run.
+    #[must_use]
+    pub fn model(&self) -> &dyn Classifier {
+        self.learner.model()
+    }
+
+    /// Loss and accuracies of the finished epochs.
+    #[must_use]
+    pub fn curves(&self) -> &[Epoch] {
+        &self.curves
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Makes the folder, with configuration and checkpoint in it or not at all.
-    pub(crate) fn begin(&mut self) -> Result<()> {
-        let shown = self.folder.display();
-        if let Some(parent) = self.folder.parent() {
-            std::fs::create_dir_all(parent).map_err(at(parent.display()))?;
-        }
-        let unfinished = checkpoint::unfinished(&self.folder);
-        discard(&unfinished)?;
-        std::fs::create_dir(&unfinished).map_err(at(&shown))?;
-        let path = unfinished.join(CONFIG);
-        let mut held = checkpoint::hold(File::create_new(&path), &path)?;
-        let config = self.config.to_toml()?;
-        let written = held.write_all(config.as_bytes()).and_then(|()| held.sync_all());
-        written
-            .map_err(at(path.display()))
-            .and_then(|()| self.save(&unfinished.join(CHECKPOINT)))
-            .and_then(|()| checkpoint::put(&unfinished, &self.folder).map_err(at(&shown)))
-            .inspect_err(|_| {
-                // Held, the folder is this run's.
-                let _ = std::fs::remove_dir_all(&unfinished);
-            })?;
-        self.held = Some(held);
-        Ok(())
-    }
-
-    /// Takes up the run in its folder, which must be one to write to.
-    pub(crate) fn go_on(&mut self, (kept, held): (Checkpoint, File)) -> Result<()> {
-        self.held = Some(held);
+    /// Continues from a state, whose numbers must fit data and report.
+    fn restore(&mut self, state: &State<f32>) -> Result<()> {
         let path = self.path(CHECKPOINT);
-        let Checkpoint { state, begun, .. } = kept;
-        self.trainer.restore(&state).map_err(at(path.display()))?;
-        let (epoch, step) = (state.epoch, state.step);
-        let Some(batches) = self.batches_begun() else {
+        self.learner.restore(state).map_err(at(path.display()))?;
+        let (epoch, step, partial) = (state.epoch, state.step, self.partial);
+        let Some(batches) = self.batches_done() else {
             let epoch = epoch.saturating_add(1);
             let all = self.task.epoch(0)?.len();
             fail!(
@@ -97,15 +203,14 @@ impl<B: Machine> Run<B> {
             )
         };
         let items = self.task.epoch(epoch)?[..batches].iter().map(Vec::len).sum();
-        if begun.correct > items || !begun.loss.is_finite() || !begun.seconds.is_finite() {
-            fail!("{}: {begun:?} is not of {items} items", path.display())
+        if partial.correct > items || !partial.loss.is_finite() || !partial.seconds.is_finite() {
+            fail!("{}: {partial:?} is not of {items} items", path.display())
         }
-        self.begun = begun;
-        let report = self.path("report.json");
+        let report = self.path(REPORT);
         if report.exists() {
             self.curves = Report::read(&report)?.curves;
         }
-        let done = state.epoch as usize;
+        let done = epoch as usize;
         if self.curves.len() < done {
             fail!(
                 "{}: has {} epochs, but the checkpoint {done}",
@@ -114,88 +219,107 @@ impl<B: Machine> Run<B> {
             )
         }
         self.curves.truncate(done);
-        self.save(&path)
+        Ok(())
     }
 
-    /// Batches of this epoch that were trained on before, where the steps taken fit the epochs.
-    fn batches_begun(&self) -> Option<usize> {
-        let all = self.task.epoch(self.trainer.epoch()).ok()?.len();
-        let before = self.trainer.epoch().checked_mul(all as u64)?;
-        let begun = usize::try_from(self.trainer.step_count().checked_sub(before)?).ok()?;
-        (begun <= all).then_some(begun)
+    /// Batches of the current epoch that are done; `None` if the steps taken do not fit the epochs.
+    fn batches_done(&self) -> Option<usize> {
+        let all = self.task.epoch(self.learner.epoch()).ok()?.len();
+        let before = self.learner.epoch().checked_mul(all as u64)?;
+        let done = usize::try_from(self.learner.step_count().checked_sub(before)?).ok()?;
+        (done <= all).then_some(done)
     }
 
-    /// Trains to the end, to epoch `stop_after` or until it is interrupted; the final figures, where it came to the end.
-    pub(crate) fn train(mut self, stop_after: Option<u64>) -> Result<Option<Figures>> {
-        interrupt::listen();
+    /// Trains to the end, or until the observer stops the run.
+    ///
+    /// # Errors
+    /// If the training diverges, a file cannot be written or the backend fails. The last checkpoint
+    /// stays.
+    pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Outcome> {
         let all = self.config.train.epochs as u64;
         let batches = self.task.epoch(0)?.len() as u64;
-        let bar = progress(batches * all);
-        bar.set_position(self.trainer.step_count());
-        bar.reset_eta();
-        while self.trainer.epoch() < all {
-            let (epoch, step) = (self.trainer.epoch(), self.trainer.step_count());
-            let shown = self.folder.display();
-            if interrupt::asked() {
-                bar.finish_and_clear();
-                self.save(&self.path(CHECKPOINT))?;
-                interrupt::leave(&format!(
-                    "{shown}: interrupted in epoch {}, after step {step}; train --resume --out {shown} goes on",
-                    epoch + 1
-                ));
-                return Ok(None);
+        observer.run_started(&Start {
+            folder: &self.folder,
+            step: self.learner.step_count(),
+            steps: batches * all,
+            epochs: all,
+        });
+        let outcome = if self.figures.is_none() && self.epochs(observer)? == Flow::Stop {
+            if self.unsaved {
+                self.save()?;
             }
-            if stop_after.is_some_and(|stop| epoch >= stop) {
-                say(&format!("{shown}: left after epoch {epoch}; --resume goes on\n"))?;
-                return Ok(None);
-            }
-            let Some(epoch) = self.epoch(&bar)? else { continue };
-            let line = line(&epoch, all);
-            self.curves.push(epoch);
-            if self.chooses() && self.chosen() + 1 == self.curves.len() {
-                self.save(&self.path(BEST))?;
-            }
-            Report::write(&self.path("report.json"), &self.curves, None)?;
-            self.save(&self.path(CHECKPOINT))?;
-            if bar.is_hidden() {
-                note(&line);
-            }
-            bar.set_message(line);
-        }
-        bar.finish_and_clear();
-        self.finish().map(Some)
+            Outcome::Stopped { epoch: self.learner.epoch(), step: self.learner.step_count() }
+        } else {
+            Outcome::Finished(Box::new(self.finish()?))
+        };
+        observer.run_ended(&self.folder, &outcome);
+        Ok(outcome)
     }
 
-    /// Trains an epoch to its end; `None` where it is interrupted.
-    fn epoch(&mut self, bar: &ProgressBar) -> Result<Option<Epoch>> {
+    /// Trains all epochs that are left.
+    fn epochs(&mut self, observer: &mut dyn Observer) -> Result<Flow> {
+        let all = self.config.train.epochs as u64;
+        while self.learner.epoch() < all {
+            if observer.epoch_started(self.learner.epoch()) == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+            let Some(epoch) = self.epoch(observer)? else { return Ok(Flow::Stop) };
+            self.curves.push(epoch);
+            if self.chooses() && self.chosen() + 1 == self.curves.len() {
+                self.write(&self.path(BEST), self.learner.state()?)?;
+            }
+            Report::write(&self.path(REPORT), &self.curves, None)?;
+            self.save()?;
+            let end = EpochEnd {
+                folder: &self.folder,
+                epoch: &self.curves[self.curves.len() - 1],
+                epochs: all,
+                model: self.learner.model(),
+                task: &self.task,
+            };
+            if observer.epoch_ended(&end) == Flow::Stop && self.learner.epoch() < all {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// Trains an epoch to its end; `None` if the observer stopped it.
+    fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
         let start = Instant::now();
-        let number = self.trainer.epoch();
+        let number = self.learner.epoch();
         let batches = self.task.epoch(number)?;
-        let (done, left) = batches.split_at(self.batches_begun().unwrap_or_default());
+        let (done, left) = batches.split_at(self.batches_done().unwrap_or_default());
         let mut items: usize = done.iter().map(Vec::len).sum();
-        let Self { task, trainer, absent, begun: sums, config, folder, .. } = self;
+        let Self { task, learner, mask, partial: sums, unsaved, config, folder, .. } = self;
         let mut batch = done.len();
-        let take = |indices: &Vec<usize>, block: Block| {
+        let take = |indices: &Vec<usize>, block: crate::batch::LabeledBatch| {
             batch += 1;
-            let report = trainer.step(&block.view()).map_err(|error| match error {
-                TrainError::Diverged { .. } => diverged(config, folder, number, batch),
-                error => error.into(),
-            })?;
-            absent.clear(trainer)?;
+            let Some(report) = learner.step(&block.view())? else {
+                return Err(diverged(config, folder, number, batch));
+            };
+            mask.apply(&mut **learner)?;
+            *unsaved = true;
             sums.loss += f64::from(report.loss) * indices.len() as f64;
             sums.correct += report.correct;
             items += indices.len();
-            bar.inc(1);
-            Ok(!interrupt::asked())
+            let step = Step {
+                epoch: number + 1,
+                step: learner.step_count(),
+                loss: report.loss,
+                correct: report.correct,
+                items: indices.len(),
+            };
+            Ok(observer.step_ended(&step) == Flow::Continue)
         };
-        let make = |indices: &Vec<usize>| task.training_block(indices, number);
-        if !ahead::each(left, config.threads(), make, take)? {
+        let make = |indices: &Vec<usize>| task.training_batch(indices, number);
+        if !prefetch::for_each(left, config.threads(), make, take)? {
             sums.seconds += start.elapsed().as_secs_f64();
             return Ok(None);
         }
-        let Begun { loss, correct, seconds } = std::mem::take(sums);
-        self.trainer.finish_epoch()?;
-        let (task, model) = (&self.task, self.trainer.model());
+        let PartialEpoch { loss, correct, seconds } = std::mem::take(sums);
+        self.learner.finish_epoch()?;
+        let (task, model) = (&self.task, self.learner.model());
         let tests = self.config.protocol == Protocol::Paper;
         Ok(Some(Epoch {
             epoch: number as usize + 1,
@@ -208,23 +332,24 @@ impl<B: Machine> Run<B> {
         }))
     }
 
-    /// Mean spikes a neuron and step of the hidden layers, over a batch of validation or training items.
+    /// Mean spikes per neuron and step of the hidden layers, over a batch of validation or training
+    /// items.
     fn rates(&self) -> Result<Vec<f64>> {
         let split = &self.task.split;
         let items = if split.valid.is_empty() { &split.train } else { &split.valid };
-        let block = self.task.block(&items[..items.len().min(self.config.data.batch)])?;
-        let layers = self.trainer.spikes(&block.view())?;
+        let batch = self.task.batch(&items[..items.len().min(self.config.data.batch)])?;
+        let (_, layers) = self.learner.model().trace(&batch.view(), Delays::Rounded)?;
         let hidden = layers.iter().take(layers.len() - 1);
-        let counts = hidden.map(|layer| report::count_spikes(&block.view(), layer));
+        let counts = hidden.map(|layer| report::count_spikes(&batch.view(), layer));
         Ok(counts.map(|(spikes, places)| spikes / places).collect())
     }
 
-    /// Whether an epoch other than the last may be chosen.
+    /// Whether an epoch other than the last one may be chosen.
     fn chooses(&self) -> bool {
         self.config.protocol == Protocol::Paper || self.config.train.select == Select::Valid
     }
 
-    /// The index of the chosen epoch among those so far, the first of equals.
+    /// Index of the chosen epoch so far; of equal epochs, the first.
     fn chosen(&self) -> usize {
         let mut best = 0;
         let score = |e: &Epoch| match self.config.protocol {
@@ -239,55 +364,62 @@ impl<B: Machine> Run<B> {
         best
     }
 
-    fn save(&self, path: &Path) -> Result<()> {
-        self.write(path, self.trainer.state()?)
+    fn save(&mut self) -> Result<()> {
+        self.write(&self.path(CHECKPOINT), self.learner.state()?)?;
+        self.unsaved = false;
+        Ok(())
     }
 
     fn write(&self, path: &Path, state: State<f32>) -> Result<()> {
-        let config = Config { threads: 0, ..self.config.clone() };
-        checkpoint::write(path, &Checkpoint { state, config, begun: self.begun })
+        Checkpoint { state, config: stored(&self.config), partial: self.partial }.write(path)
     }
 
-    /// Takes the chosen model, tests it and writes what is left to write.
-    fn finish(&mut self) -> Result<Figures> {
+    /// Ends the run after the epochs so far: tests the chosen model, and writes model, pictures and
+    /// report. [`Run::train`] does so after the last epoch; after early stopping, call it yourself.
+    ///
+    /// # Errors
+    /// If no epoch is finished, an epoch is unfinished, or a file cannot be written.
+    pub fn finish(&mut self) -> Result<Figures> {
+        if let Some(figures) = &self.figures {
+            return Ok(figures.clone());
+        }
+        if self.batches_done() != Some(0) {
+            let (epoch, shown) = (self.learner.epoch() + 1, self.folder.display());
+            fail!("{shown}: epoch {epoch} is unfinished; stop a run between epochs to finish it")
+        }
         let best = self.path(BEST);
-        if self.chooses() {
-            let Checkpoint { state, .. } = checkpoint::read(&best)?;
+        if self.chooses() && !self.curves.is_empty() {
+            let Checkpoint { state, .. } = Checkpoint::read(&best)?;
             let (found, chosen) = (state.epoch, self.chosen() + 1);
             if found != chosen as u64 {
                 fail!("{}: is of epoch {found}, but {chosen} is chosen", best.display())
             }
-            self.trainer.restore(&state).map_err(at(best.display()))?;
+            self.learner.restore(&state).map_err(at(best.display()))?;
         }
-        let figures = self.figures()?;
-        let mut state = self.trainer.state()?;
+        let figures = self.test()?;
+        let mut state = self.learner.state()?;
         state.tensors.retain(|t| !t.name.starts_with("adam."));
-        let (drawn, dt_ms) = (self.path("delays.svg"), self.task.ends().dt_ms);
-        plot::delays(&drawn, &self.initial, &state.tensors, dt_ms)?;
-        self.write(&self.path("model.safetensors"), state)?;
+        let dt_ms = self.task.interface().dt_ms;
+        plot::delays(&self.path("delays.svg"), &self.initial, &state.tensors, dt_ms)?;
+        self.write(&self.path(MODEL), state)?;
         plot::curves(&self.path("curves.svg"), &self.curves)?;
-        plot::raster(&self.path("raster.svg"), &self.task, self.trainer.model())?;
-        Report::write(&self.path("report.json"), &self.curves, Some(&figures))?;
+        plot::raster(&self.path("raster.svg"), &self.task, self.learner.model())?;
+        Report::write(&self.path(REPORT), &self.curves, Some(&figures))?;
         tidy(&self.folder)?;
+        self.figures = Some(figures.clone());
         Ok(figures)
     }
 
-    fn figures(&self) -> Result<Figures> {
+    fn test(&self) -> Result<Figures> {
         let (task, config) = (&self.task, &self.config);
-        let split = &task.split;
-        let decisions =
-            task.decide(self.trainer.model(), Delays::Rounded, &split.test, |_| Ok(()))?;
-        let test_accuracy = decisions.accuracy(&task.data, |_| true);
-        let seen = task.seen_speakers();
-        let of = |known: bool| {
-            let seen = seen.as_ref()?;
-            let speaker = |i: usize| task.data.samples[i].speaker;
-            decisions.accuracy(&task.data, |i| seen.contains(&speaker(i)) == known)
-        };
         let chosen = self.chosen();
         let (Some(last), Some(best)) = (self.curves.last(), self.curves.get(chosen)) else {
             fail!("{}: no epoch was trained", self.folder.display())
         };
+        let split = &task.split;
+        let predictions = task.predict(self.learner.model(), Delays::Rounded, &split.test)?;
+        let test_accuracy = predictions.accuracy(&task.data, |_| true);
+        let [seen, unseen] = task.accuracy_by_speaker(&predictions);
         let paper = config.protocol == Protocol::Paper;
         Ok(Figures {
             preset: config.preset.clone(),
@@ -301,14 +433,14 @@ impl<B: Machine> Run<B> {
             train_accuracy: best.train_accuracy,
             valid_accuracy: best.valid_accuracy,
             test_accuracy,
-            test_seen_accuracy: of(true),
-            test_unseen_accuracy: of(false),
+            test_seen_accuracy: seen,
+            test_unseen_accuracy: unseen,
             best_test_accuracy: test_accuracy.filter(|_| paper),
             last_test_accuracy: last.test_accuracy,
             train_items: split.train.len(),
             valid_items: split.valid.len(),
             test_items: split.test.len(),
-            parameters: self.trainer.parameters() - self.absent.parameters().sum::<usize>(),
+            parameters: self.learner.parameters() - self.mask.parameters().sum::<usize>(),
             seconds: self.curves.iter().map(|e| e.seconds).sum(),
             seconds_per_epoch: report::median(self.curves.iter().map(|e| e.seconds)),
             threads: config.threads(),
@@ -316,24 +448,94 @@ impl<B: Machine> Run<B> {
     }
 }
 
-/// The checkpoint in a run's folder, which must be one of that network and configuration, and what keeps other processes
-/// from the folder.
-pub(crate) fn kept(folder: &Path, config: &Config, ends: Ends) -> Result<(Checkpoint, File)> {
-    let [path, own] = [CHECKPOINT, CONFIG].map(|name| folder.join(name));
-    let held = checkpoint::hold(File::open(&own), &own)?;
-    let kept = checkpoint::read(&path)?;
-    same(&kept.config, &path, config, "config.toml")?;
-    kept.state.fits(&network::network(config, ends)?).map_err(at(path.display()))?;
-    Ok((kept, held))
+/// The configuration as files hold it: the number of threads is not part of a result.
+fn stored(config: &Config) -> Config {
+    Config { threads: 0, ..config.clone() }
 }
 
-fn diverged(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Failure {
-    let rate = config.train.rate;
-    let (epoch, kept) = (epoch + 1, folder.join(CHECKPOINT));
-    Failure(format!(
-        "epoch {epoch}, batch {batch}: the loss, a gradient or a parameter is not finite at train.rate = {rate:?}; {} keeps the last good state",
-        kept.display()
-    ))
+fn checkpoint(learner: &dyn Learner, config: &Config, partial: PartialEpoch) -> Result<Checkpoint> {
+    Ok(Checkpoint { state: learner.state()?, config: stored(config), partial })
+}
+
+/// Creates a run's folder, complete with configuration and checkpoint or not at all, and locks it.
+///
+/// Until the lock inside is held, a lock beside the folder keeps others out: a folder with an open
+/// file cannot be renamed on every system.
+fn create_folder(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Result<File> {
+    let shown = folder.display();
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent).map_err(at(parent.display()))?;
+    }
+    let beside = beside(folder, ".lock");
+    let opened = match File::create_new(&beside) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => File::open(&beside),
+        opened => opened,
+    };
+    let lock = files::lock(opened, &beside)?;
+    let created = || -> Result<File> {
+        if folder.exists() {
+            fail!("{shown}: exists")
+        }
+        let unfinished = self::beside(folder, ".tmp");
+        discard(&unfinished)?;
+        std::fs::create_dir(&unfinished).map_err(at(&shown))?;
+        write_first(&unfinished, checkpoint, config)
+            .and_then(|()| std::fs::rename(&unfinished, folder).map_err(at(&shown)))
+            .inspect_err(|_| {
+                // The first error is the one to report.
+                let _ = std::fs::remove_dir_all(&unfinished);
+            })?;
+        files::flush_folder(folder).map_err(at(&shown))?;
+        let path = folder.join(CONFIG);
+        files::lock(File::open(&path), &path)
+    }();
+    // An open file can be removed on every system, except where the lock has to be released first.
+    if std::fs::remove_file(&beside).is_err() {
+        drop(lock);
+        let _ = std::fs::remove_file(&beside);
+    }
+    created
+}
+
+/// Locks the folder of an existing run.
+pub(crate) fn lock_folder(folder: &Path) -> Result<File> {
+    let path = folder.join(CONFIG);
+    let opened = File::open(&path).map_err(at(path.display()))?;
+    let beside = beside(folder, ".lock");
+    if let Ok(file) = File::open(&beside) {
+        files::lock(Ok(file), &beside)?;
+        // A killed process left it.
+        let _ = std::fs::remove_file(&beside);
+    }
+    files::lock(Ok(opened), &path)
+}
+
+fn beside(folder: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(folder.file_name().unwrap_or_default());
+    name.push(suffix);
+    folder.with_file_name(name)
+}
+
+fn write_first(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Result<()> {
+    let path = folder.join(CONFIG);
+    let text = config.to_toml()?;
+    let written = File::create_new(&path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(at(path.display()))?;
+    checkpoint.write(&folder.join(CHECKPOINT))
+}
+
+/// Removes what a killed process left before its folder was complete.
+fn discard(unfinished: &Path) -> Result<()> {
+    let shown = unfinished.display();
+    match files::foreign_entry(unfinished, &[CONFIG, CHECKPOINT])? {
+        Some(found) => fail!("{shown}: holds {found}, which no run has put there"),
+        None if unfinished.exists() => std::fs::remove_dir_all(unfinished).map_err(at(shown)),
+        None => Ok(()),
+    }
 }
 
 /// Removes what a finished run no longer needs.
@@ -345,41 +547,67 @@ pub(crate) fn tidy(folder: &Path) -> Result<()> {
     }
 }
 
-/// Removes what a run leaves that is killed before it has its folder.
-fn discard(unfinished: &Path) -> Result<()> {
-    let own = [CONFIG, CHECKPOINT, ".checkpoint.safetensors.tmp"];
-    let (shown, config) = (unfinished.display(), unfinished.join(CONFIG));
-    let _held = match File::open(&config) {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        opened => Some(checkpoint::hold(opened, &config)?),
-    };
-    match checkpoint::first_other(unfinished, &own)? {
-        Some(found) => fail!("{shown}: holds {found}, which no run has put there"),
-        None if unfinished.exists() => std::fs::remove_dir_all(unfinished).map_err(at(shown)),
+/// The configuration in a run's folder, with assignments on top.
+pub(crate) fn stored_config(folder: &Path, set: &[String]) -> Result<Config> {
+    presets::stored(&folder.join(CONFIG), set)
+}
+
+/// Fails if two configurations differ; the message names the first field that does.
+pub(crate) fn check_same(found: &Config, place: &Path, expected: &Config, who: &str) -> Result<()> {
+    match found.difference(expected)? {
+        Some((found, expected)) => {
+            fail!("{}: has {found}, but {who} says {expected}", place.display())
+        }
         None => Ok(()),
     }
 }
 
-/// A bar on a terminal, nothing elsewhere.
-fn progress(steps: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden());
+/// Fails if there are no items to choose a model on.
+pub(crate) fn check_choice(config: &Config, task: &Task) -> Result<()> {
+    let (choice, items) = match (config.protocol, config.train.select) {
+        (Protocol::Paper, _) => ("protocol = paper", &task.split.test),
+        (Protocol::Clean, Select::Valid) => ("train.select = valid", &task.split.valid),
+        (Protocol::Clean, Select::Last) => ("train.select = last", &task.split.train),
+    };
+    if items.is_empty() {
+        fail!("{choice} chooses on items that the split does not have");
     }
-    let style = ProgressStyle::with_template("{wide_bar} {percent:>3} % eta {eta} {msg}");
-    ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    Ok(())
 }
 
-fn line(epoch: &Epoch, all: u64) -> String {
-    let mut line = format!(
-        "epoch {}/{all}: loss {:.4}, train {}",
-        epoch.epoch,
-        epoch.loss,
-        percent(Some(epoch.train_accuracy))
-    );
-    for (name, accuracy) in [("valid", epoch.valid_accuracy), ("test", epoch.test_accuracy)] {
-        if accuracy.is_some() {
-            line += &format!(", {name} {}", percent(accuracy));
-        }
+/// Takes a step of a trainer that is thrown away and evaluates it, with as many batches in memory as
+/// in training. If a device cannot hold the batch, the error names a size that it can.
+pub(crate) fn rehearse(
+    learner: &dyn Fn() -> Result<Box<dyn Learner>>,
+    config: &Config,
+    task: &Task,
+) -> Result<()> {
+    task.epoch(0)?;
+    let take = |size| -> Result<()> {
+        let mut learner = learner()?;
+        let batches =
+            (0..prefetch::IN_MEMORY).map(|_| task.largest(size)).collect::<Result<Vec<_>>>()?;
+        learner.step(&batches[0].view())?;
+        learner.model().scores(&batches[0].view(), Delays::Rounded)?;
+        Ok(())
+    };
+    let whole = config.data.batch;
+    let failure = match take(whole) {
+        Err(failure) if config.backend != Backend::Cpu => failure,
+        done => return done,
+    };
+    let smaller = std::iter::successors(Some(whole / 2), |size| Some(size / 2));
+    match smaller.take_while(|&size| size > 1).find(|&size| take(size).is_ok()) {
+        Some(size) => fail!("{failure}; data.batch = {size} fits"),
+        None => Err(failure),
     }
-    line + &format!(", {:.2} s", epoch.seconds)
+}
+
+fn diverged(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Error {
+    let rate = config.train.rate;
+    let (epoch, checkpoint) = (epoch + 1, folder.join(CHECKPOINT));
+    Error::new(format!(
+        "epoch {epoch}, batch {batch}: the loss, a gradient or a parameter is not finite at train.rate = {rate:?}; {} keeps the last good state",
+        checkpoint.display()
+    ))
 }

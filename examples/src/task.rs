@@ -1,14 +1,15 @@
-//! Data, its division, and batches of it.
+//! The data of a configuration: samples, their split, and batches.
 
+use crate::backend::Classifier;
+use crate::batch::LabeledBatch;
 use crate::config::{self, Bands, Bins, Config, Data, Delays, Division, Source, require};
-use crate::error::{Failure, Result, fail, note};
-use crate::machine::{Machine, Model};
-use crate::network::Ends;
+use crate::error::{Error, Result, fail};
+use crate::network::Interface;
 use polychron_core::loss::decide;
-use polychron_core::shape::Shape;
 use polychron_core::train;
 use polychron_datasets::{
-    Augment, BinOptions, Binning, Dataset, Mixed, Pool, Split, batches, digits, gsc, shd, synthetic,
+    Augment, BinOptions, Binning, Dataset, DenseBatch, MixedLabel, Pool, Split, batches, digits,
+    gsc, shd, synthetic,
 };
 use std::path::{Path, PathBuf};
 
@@ -16,43 +17,54 @@ use std::path::{Path, PathBuf};
 const ORDER_TRAIN: usize = 1500;
 const ORDER_TEST: usize = 500;
 const ORDER_NOISE: f64 = 0.01;
-/// Longest sample in steps, as `data.steps` has it.
+/// Most steps of a sample, the limit of `data.steps`.
 const LONGEST: usize = 1 << 16;
 
-/// What there is to learn.
-pub(crate) struct Task {
-    /// All samples: of the training, the validation and the test file.
-    pub(crate) data: Dataset,
-    /// Their division.
-    pub(crate) split: Split,
+/// The samples of a configuration with their split.
+pub struct Task {
+    /// All samples: those of the training, the validation and the test file.
+    pub data: Dataset,
+    /// Indices of the training, validation and test items.
+    pub split: Split,
+    /// What went wrong without stopping the load: a cache that could not be written, say.
+    pub warnings: Vec<String>,
     options: Data,
     augment: Augment,
     pool: Pool,
     seed: u64,
 }
 
-/// A dense batch.
-pub(crate) struct Block {
-    /// Inputs, lengths and labels.
-    pub(crate) batch: polychron_datasets::DenseBatch,
-    targets: Vec<f32>,
-    mask: bool,
+/// A part of the split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// The test items.
+    Test,
+    /// The validation items.
+    Valid,
+    /// The training items.
+    Train,
 }
 
-/// Decisions about items.
-#[derive(Debug, Default)]
-pub(crate) struct Decisions {
-    /// Index of every item.
-    pub(crate) items: Vec<usize>,
-    /// Class that was decided for.
-    pub(crate) classes: Vec<usize>,
+/// The classes that a model chose for items.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Predictions {
+    /// Index of every item among the task's samples.
+    pub items: Vec<usize>,
+    /// Predicted class of every item.
+    pub classes: Vec<usize>,
 }
 
 impl Task {
-    /// Reads or makes the data of a configuration, and checks both against each other.
-    pub(crate) fn load(config: &Config, folder: Option<&Path>) -> Result<Self> {
+    /// Loads the data of a configuration; `folder` holds the data files, if the source has any.
+    ///
+    /// # Errors
+    /// If a file is missing or malformed, or a field of the configuration does not fit the data.
+    pub fn load(config: &Config, folder: Option<&Path>) -> Result<Self> {
         let options = &config.data;
-        let (data, parts) = read(options, folder, config.threads())?;
+        let mut warnings = Vec::new();
+        let (data, parts) = read(options, folder, config.threads(), &mut warnings)?;
         data.validate()?;
         let dt_ms = data.dt_ms;
         require(
@@ -75,16 +87,32 @@ impl Task {
             let max_delay = config.network.max_delay;
             require(max_delay < steps, "network.max_delay", max_delay, &problem)?;
         }
-        Ok(Self { data, split, options: options.clone(), augment, pool, seed: config.seed })
+        let (options, seed) = (options.clone(), config.seed);
+        Ok(Self { data, split, warnings, options, augment, pool, seed })
     }
 
-    pub(crate) fn ends(&self) -> Ends {
+    /// The properties of the data that a network has to fit.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
         let data = &self.data;
-        Ends { channels: data.channels, classes: data.classes, dt_ms: f64::from(data.dt_ms) }
+        Interface { channels: data.channels, classes: data.classes, dt_ms: f64::from(data.dt_ms) }
     }
 
-    /// The batches of an epoch of training.
-    pub(crate) fn epoch(&self, epoch: u64) -> Result<Vec<Vec<usize>>> {
+    /// The items of a part, as indices into the samples.
+    #[must_use]
+    pub fn part(&self, part: Part) -> &[usize] {
+        match part {
+            Part::Test => &self.split.test,
+            Part::Valid => &self.split.valid,
+            Part::Train => &self.split.train,
+        }
+    }
+
+    /// The items of every batch of a training epoch, in random order.
+    ///
+    /// # Errors
+    /// If there are too few training items for a batch.
+    pub fn epoch(&self, epoch: u64) -> Result<Vec<Vec<usize>>> {
         let mut all =
             batches(&self.split.train, self.options.batch, self.seed, epoch, true, false)?;
         all.retain(|batch| batch.len() > 1);
@@ -94,78 +122,95 @@ impl Task {
         Ok(all)
     }
 
-    /// A batch to train on.
-    pub(crate) fn training_block(&self, indices: &[usize], epoch: u64) -> Result<Block> {
+    /// A batch to train on, with the configuration's augmentation.
+    ///
+    /// # Errors
+    /// If the batch does not fit into memory.
+    pub fn training_batch(&self, indices: &[usize], epoch: u64) -> Result<LabeledBatch> {
         if self.augment == Augment::default() {
-            return self.block(indices);
+            return self.batch(indices);
         }
         let data = &self.data;
         let changed = self.augment.samples(data, &self.pool, indices, self.seed, epoch);
         let (samples, mixed): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
         let (name, class_names) = (data.name.clone(), data.class_names.clone());
         let changed = Dataset { name, class_names, samples, ..*data };
-        let mut block = self.assemble(&changed, &(0..indices.len()).collect::<Vec<_>>())?;
-        for (target, mixed) in block.targets.chunks_exact_mut(data.classes).zip(mixed) {
-            if let Some(Mixed { label, share }) = mixed {
+        let mut batch = self.assemble(&changed, &(0..indices.len()).collect::<Vec<_>>())?;
+        for (target, mixed) in batch.targets.chunks_exact_mut(data.classes).zip(mixed) {
+            if let Some(MixedLabel { label, share }) = mixed {
                 target.iter_mut().for_each(|own| *own *= 1.0 - share);
                 target[usize::from(label)] += share;
             }
         }
-        Ok(block)
+        Ok(batch)
     }
 
     /// A batch as large as any of at most `batch` items, without augmentation.
-    pub(crate) fn largest(&self, batch: usize) -> Result<Block> {
+    pub(crate) fn largest(&self, batch: usize) -> Result<LabeledBatch> {
         let Split { train, valid, test } = &self.split;
         let items = [train, valid, test].map(Vec::len).into_iter().max().unwrap_or(0);
         let longest = (0..self.data.samples.len()).max_by_key(|&i| self.data.samples[i].steps);
-        self.block(&vec![longest.unwrap_or(0); items.min(batch)])
+        self.batch(&vec![longest.unwrap_or(0); items.min(batch)])
     }
 
-    /// A batch as it is.
-    pub(crate) fn block(&self, indices: &[usize]) -> Result<Block> {
+    /// A batch of items, without augmentation.
+    ///
+    /// # Errors
+    /// If an index is out of range or the batch does not fit into memory.
+    pub fn batch(&self, indices: &[usize]) -> Result<LabeledBatch> {
         self.assemble(&self.data, indices)
     }
 
-    fn assemble(&self, data: &Dataset, indices: &[usize]) -> Result<Block> {
+    fn assemble(&self, data: &Dataset, indices: &[usize]) -> Result<LabeledBatch> {
         let steps = Some(self.options.steps).filter(|&steps| steps > 0);
-        let batch = polychron_datasets::DenseBatch::assemble(data, indices, steps)?;
-        let mut targets = vec![0.0; batch.batch * data.classes];
-        for (row, &label) in targets.chunks_exact_mut(data.classes).zip(&batch.labels) {
-            row[label] = 1.0;
-        }
-        Ok(Block { batch, targets, mask: self.options.mask })
+        let batch = DenseBatch::assemble(data, indices, steps)?;
+        Ok(LabeledBatch { mask: self.options.mask, ..LabeledBatch::new(batch, data.classes) })
     }
 
-    /// Decides on items with that kernel; `look` sees every block before.
-    pub(crate) fn decide<B: Machine>(
+    /// Items in the batches of evaluation.
+    pub(crate) fn chunks<'a>(&self, items: &'a [usize]) -> impl Iterator<Item = &'a [usize]> {
+        items.chunks(self.options.batch)
+    }
+
+    /// The classes that a model chooses for items.
+    ///
+    /// # Errors
+    /// If the model does not fit the data, and what its backend reports.
+    pub fn predict(
         &self,
-        model: &Model<B>,
+        model: &dyn Classifier,
         delays: train::Delays,
         items: &[usize],
-        mut look: impl FnMut(&Block) -> Result<()>,
-    ) -> Result<Decisions> {
-        let mut decisions = Decisions { items: items.to_vec(), classes: Vec::new() };
-        for indices in items.chunks(self.options.batch) {
-            let block = self.block(indices)?;
-            look(&block)?;
-            let (scores, _) = model.evaluate(&block.view(), delays)?;
-            decisions.classes.extend(scores.chunks_exact(self.data.classes).map(decide));
+    ) -> Result<Predictions> {
+        let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
+        for indices in self.chunks(items) {
+            let (scores, _) = model.scores(&self.batch(indices)?.view(), delays)?;
+            predictions.extend(&scores, self.data.classes);
         }
-        Ok(decisions)
+        Ok(predictions)
     }
 
-    /// The share of items that are decided rightly; `None` for none.
-    pub(crate) fn accuracy<B: Machine>(
-        &self,
-        model: &Model<B>,
-        items: &[usize],
-    ) -> Result<Option<f64>> {
-        let decisions = self.decide(model, train::Delays::Rounded, items, |_| Ok(()))?;
-        Ok(decisions.accuracy(&self.data, |_| true))
+    /// The share of items that a model with rounded delays classifies correctly; `None` without items.
+    ///
+    /// # Errors
+    /// As [`Task::predict`].
+    pub fn accuracy(&self, model: &dyn Classifier, items: &[usize]) -> Result<Option<f64>> {
+        let predictions = self.predict(model, train::Delays::Rounded, items)?;
+        Ok(predictions.accuracy(&self.data, |_| true))
     }
 
-    /// Speakers whose items are trained or validated on; `None` where there is one speaker or none is known.
+    /// Accuracies of predictions for the speakers of the training and validation items, and for all
+    /// other speakers; `None` unless the data names several speakers.
+    pub(crate) fn accuracy_by_speaker(&self, predictions: &Predictions) -> [Option<f64>; 2] {
+        let seen = self.seen_speakers();
+        [true, false].map(|known| {
+            let seen = seen.as_ref()?;
+            let speaker = |i: usize| self.data.samples[i].speaker;
+            predictions.accuracy(&self.data, |i| seen.contains(&speaker(i)) == known)
+        })
+    }
+
+    /// Speakers of the training and validation items; `None` unless the data names several speakers.
     pub(crate) fn seen_speakers(&self) -> Option<Vec<u16>> {
         let seen = self.split.train.iter().chain(&self.split.valid);
         let mut seen: Vec<u16> = seen.map(|&i| self.data.samples[i].speaker).collect();
@@ -175,27 +220,19 @@ impl Task {
     }
 }
 
-impl Decisions {
-    /// The share of right decisions about the items that `of` picks; `None` for none.
-    pub(crate) fn accuracy(&self, data: &Dataset, of: impl Fn(usize) -> bool) -> Option<f64> {
-        let picked = self.items.iter().zip(&self.classes).filter(|(i, _)| of(**i));
+impl Predictions {
+    /// The share of correct predictions for the items that `filter` accepts; `None` if it accepts none.
+    pub fn accuracy(&self, data: &Dataset, filter: impl Fn(usize) -> bool) -> Option<f64> {
+        let picked = self.items.iter().zip(&self.classes).filter(|(i, _)| filter(**i));
         let right = picked.map(|(&i, &class)| usize::from(data.samples[i].label) == class);
         let (mut hits, mut all) = (0, 0);
         right.for_each(|right| (hits, all) = (hits + usize::from(right), all + 1));
         (all > 0).then(|| hits as f64 / all as f64)
     }
-}
 
-impl Block {
-    /// The batch as trainer and model take it.
-    pub(crate) fn view(&self) -> train::Batch<'_, f32> {
-        let batch = &self.batch;
-        train::Batch {
-            shape: Shape::new(batch.steps, batch.batch, batch.channels),
-            x: &batch.x,
-            targets: &self.targets,
-            lengths: self.mask.then_some(batch.lengths.as_slice()),
-        }
+    /// Adds the predictions of a batch with scores `[B, classes]`.
+    pub(crate) fn extend(&mut self, scores: &[f32], classes: usize) {
+        self.classes.extend(scores.chunks_exact(classes).map(decide));
     }
 }
 
@@ -216,14 +253,19 @@ fn augmentation(options: &config::Augment) -> Augment {
     }
 }
 
-/// Items of the training, validation and test file, in that order.
+/// Number of items in the training, validation and test file.
 struct Parts {
     train: usize,
     valid: usize,
     test: usize,
 }
 
-fn read(options: &Data, folder: Option<&Path>, threads: usize) -> Result<(Dataset, Parts)> {
+fn read(
+    options: &Data,
+    folder: Option<&Path>,
+    threads: usize,
+    warnings: &mut Vec<String>,
+) -> Result<(Dataset, Parts)> {
     match options.source {
         Source::Digits => {
             let data = digits::embedded();
@@ -234,19 +276,19 @@ fn read(options: &Data, folder: Option<&Path>, threads: usize) -> Result<(Datase
             let data = if options.split_file.is_empty() {
                 order()?
             } else {
-                let beside = Path::new(&options.split_file).with_file_name("order.bin.gz");
-                digits::read(find(folder, &beside.to_string_lossy())?)?
+                let sibling = Path::new(&options.split_file).with_file_name("order.bin.gz");
+                digits::read(find(folder, &sibling.to_string_lossy())?)?
             };
             let train = ORDER_TRAIN.min(data.samples.len());
             let test = data.samples.len() - train;
             Ok((data, Parts { train, valid: 0, test }))
         }
         Source::H5 => read_h5(options, folder),
-        Source::Gsc => read_gsc(options, folder, threads),
+        Source::Gsc => read_gsc(options, folder, threads, warnings),
     }
 }
 
-/// The order task's own items, those to train on first.
+/// The items of the order task, those to train on first.
 pub(crate) fn order() -> Result<Dataset> {
     let mut data = synthetic::burst_order(ORDER_TRAIN, ORDER_NOISE, 1);
     data.append(synthetic::burst_order(ORDER_TEST, ORDER_NOISE, 2))?;
@@ -294,7 +336,12 @@ fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
     Ok((data, parts))
 }
 
-fn read_gsc(options: &Data, folder: Option<&Path>, threads: usize) -> Result<(Dataset, Parts)> {
+fn read_gsc(
+    options: &Data,
+    folder: Option<&Path>,
+    threads: usize,
+    warnings: &mut Vec<String>,
+) -> Result<(Dataset, Parts)> {
     let Some(folder) = folder else {
         fail!(
             "data.source = \"gsc\": pass the folder that holds speech_commands_v0.02 with --data DIR or POLYCHRON_DATA"
@@ -304,14 +351,15 @@ fn read_gsc(options: &Data, folder: Option<&Path>, threads: usize) -> Result<(Da
         Bands::Full => gsc::Bands::Full,
         Bands::Paper => gsc::Bands::Paper,
     };
-    let gsc::Commands { data, train, valid, test, unsaved } = gsc::read(folder, bands, threads)?;
-    if let Some(error) = unsaved {
-        note(&format!("the spectra could not be kept for the next run: {error}"));
+    let gsc::Commands { data, train, valid, test, cache_error } =
+        gsc::read(folder, bands, threads)?;
+    if let Some(error) = cache_error {
+        warnings.push(format!("the spectra could not be kept for the next run: {error}"));
     }
     Ok((data, Parts { train, valid, test }))
 }
 
-/// A file of the data folder, or its packed form.
+/// The path of a file in the data folder, compressed or not.
 fn find(folder: Option<&Path>, name: &str) -> Result<PathBuf> {
     let Some(folder) = folder else {
         fail!("{name}: pass the folder that holds it with --data DIR or POLYCHRON_DATA")
@@ -320,7 +368,7 @@ fn find(folder: Option<&Path>, name: &str) -> Result<PathBuf> {
     let packed = folder.join(format!("{name}.gz"));
     [&path, &packed].into_iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
         let shown = path.display();
-        Failure(format!(
+        Error::new(format!(
             "{shown}: no such file; pass the folder that holds it with --data DIR or POLYCHRON_DATA"
         ))
     })
@@ -365,12 +413,12 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_distributions_that_stretches_share() {
+    fn targets_of_mixed_items_are_distributions() {
         let task = load(&["data.augment.cutmix=0.5", "data.augment.noise=0.01"]);
         let classes = task.data.classes;
         let mut mixed = 0;
         for indices in &task.epoch(3).unwrap() {
-            let block = task.training_block(indices, 3).unwrap();
+            let block = task.training_batch(indices, 3).unwrap();
             for (target, &i) in block.targets.chunks_exact(classes).zip(indices) {
                 assert!((target.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{target:?}");
                 assert!(target.iter().all(|share| (0.0..=1.0).contains(share)), "{target:?}");
@@ -384,14 +432,14 @@ mod tests {
     }
 
     #[test]
-    fn without_strengths_a_training_block_is_the_block_as_it_is() {
+    fn without_augmentation_a_training_batch_is_the_plain_batch() {
         let (task, mixes) = (load(&[]), load(&["data.augment.blend=1.0"]));
         let indices = &task.epoch(0).unwrap()[0];
-        let plain = task.block(indices).unwrap();
-        let block = task.training_block(indices, 0).unwrap();
-        assert!(block.batch == plain.batch && block.targets == plain.targets);
-        let blended = mixes.training_block(indices, 0).unwrap();
+        let plain = task.batch(indices).unwrap();
+        let block = task.training_batch(indices, 0).unwrap();
+        assert!(block == plain);
+        let blended = mixes.training_batch(indices, 0).unwrap();
         assert!(blended.batch != plain.batch && blended.targets == plain.targets);
-        assert!(mixes.block(indices).unwrap().batch == plain.batch);
+        assert!(mixes.batch(indices).unwrap().batch == plain.batch);
     }
 }

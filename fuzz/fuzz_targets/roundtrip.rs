@@ -103,7 +103,7 @@ fn spoil<W: Kind>(spec: &mut ModelSpec<W>, u: &mut Unstructured) -> Result<()> {
 }
 
 fn spoilt(decay: Decay, u: &mut Unstructured) -> Result<Decay> {
-    Ok(match leak {
+    Ok(match decay {
         Decay::Float(_) => Decay::Float(u.arbitrary()?),
         Decay::Fixed { .. } => {
             let (factor, shift, bias_shift) = u.arbitrary()?;

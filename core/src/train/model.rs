@@ -145,15 +145,27 @@ where
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
     pub fn spikes(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<Vec<Spikes<R>>, B::Error> {
+        Ok(self.trace(batch, delays)?.1)
+    }
+
+    /// The scores of [`Model::evaluate`] and the layers of [`Model::spikes`] from one pass.
+    ///
+    /// # Errors
+    /// As [`Model::evaluate`].
+    pub fn trace(
+        &self,
+        batch: &Batch<'_, R>,
+        delays: Delays,
+    ) -> Result<(Vec<R>, Vec<Spikes<R>>), B::Error> {
         let mut all = Vec::new();
-        self.forward(batch, delays, |backend, sequence| {
+        let (scores, _) = self.forward(batch, delays, |backend, sequence| {
             let shape = backend.shape(sequence);
             let mut values = vec![R::zero(); shape.len()];
             backend.download_sequence(sequence, &mut values)?;
             all.push(Spikes { shape, values });
             Ok(())
         })?;
-        Ok(all)
+        Ok((scores, all))
     }
 
     fn forward(

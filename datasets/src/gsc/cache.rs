@@ -1,5 +1,6 @@
-//! Layout: `PCLV0002`; bytes of the key (u64); the key; sample after sample, its lowest value and its unit (f32) and its
-//! levels (u16); CRC-32 of what comes before (u32). Everything is little-endian.
+//! The cache file. It holds, in little-endian byte order: `PCLV0002`; the length of the key (u64); the
+//! key; for each sample, its lowest value and its unit (f32 each) and its levels (u16 each); the CRC-32
+//! of all bytes before (u32).
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -10,16 +11,18 @@ use crc32fast::Hasher;
 use crate::{Levels, bytes};
 
 const MAGIC: &[u8; 8] = b"PCLV0002";
-/// Bytes of a sample's lowest value and unit.
+/// Size in bytes of the lowest value and the unit of a sample.
 const SCALE: usize = 8;
 
-/// So many samples of `size` levels; `None` where the file is absent, damaged or of another key.
+/// Loads `samples` samples of `size` levels. `None`: the file does not exist, is damaged or has another
+/// key.
 pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Option<Vec<Levels>> {
     let file = File::open(path).ok()?;
     if file.metadata().ok()?.len() != length(key, samples, size)? {
         return None;
     }
-    let mut source = Summed { inner: BufReader::with_capacity(1 << 16, file), sum: Hasher::new() };
+    let mut source =
+        ChecksumReader { inner: BufReader::with_capacity(1 << 16, file), sum: Hasher::new() };
     let mut head = vec![0; head(key).len()];
     source.read_exact(&mut head).ok()?;
     if head != self::head(key) {
@@ -71,13 +74,13 @@ fn length(key: &str, samples: usize, size: usize) -> Option<u64> {
     all.checked_add((MAGIC.len() + 8 + key.len() + 4) as u64)
 }
 
-/// A source that sums what is read of it.
-struct Summed<R> {
+/// A reader that computes the checksum of what it reads.
+struct ChecksumReader<R> {
     inner: R,
     sum: Hasher,
 }
 
-impl<R: Read> Summed<R> {
+impl<R: Read> ChecksumReader<R> {
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         self.inner.read_exact(bytes)?;
         self.sum.update(bytes);

@@ -1,169 +1,61 @@
-//! Several seeds of one configuration, one after the other, and their table.
+//! Several seeds of one configuration, one after the other, and the table of their results.
 
 mod table;
 
-use crate::checkpoint::{self, first_other, write_atomic};
-use crate::config::{Backend, Config, Protocol};
-use crate::error::{Result, at, fail, note};
-use crate::interrupt;
-use crate::machine;
-use crate::presets::{self, Variant};
-use crate::report::{Report, name, percent, say};
+use crate::checkpoint::Checkpoint;
+use crate::config::Config;
+use crate::error::{Result, at, fail};
+use crate::observer::{Flow, Observer, Outcome};
+use crate::report::Report;
+use crate::run::{self, CHECKPOINT, MODEL, REPORT, Run};
 use crate::task::Task;
-use crate::train::{self, Training};
+use crate::{files, presets};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use table::{Row, Table};
+use table::Row;
+pub use table::Table;
 
-/// Options of `reproduce`.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Preset, as `train --help` lists them
-    #[arg(value_name = "PRESET")]
-    preset: String,
-    /// Seeds 0 to N - 1
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    seeds: u64,
-    /// How a result is chosen; as the preset says by default
-    #[arg(long, value_enum)]
-    protocol: Option<Choice>,
-    /// Speakers to leave out, each in a run of its own; all by default
-    #[arg(long, value_name = "N,N,..", value_delimiter = ',')]
-    speakers: Vec<u16>,
-    /// One of the paper's ablations, over the preset
-    #[arg(long, value_enum)]
-    variant: Option<Variant>,
-    /// Folder of the data files
-    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
-    data: Option<PathBuf>,
-    /// Folder of the runs and their table; runs/reproduce-PRESET by default, with variant and protocol behind it where they are given
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Threads; 0: one per core
-    #[arg(long)]
-    threads: Option<usize>,
-    /// What computes
-    #[arg(long, value_enum)]
-    backend: Option<Backend>,
-    /// Print the table as one JSON object on the last line
-    #[arg(long)]
-    json: bool,
-    /// Set any field of the configuration; VALUE is TOML
-    #[arg(long, value_name = "KEY.PATH=VALUE")]
-    set: Vec<String>,
+const CONFIG: &str = "reproduce.toml";
+
+/// Runs of several seeds of one configuration in one folder.
+pub struct Reproduction {
+    /// The configuration with seed 0.
+    pub config: Config,
+    /// Folder of the runs and their table.
+    pub root: PathBuf,
+    /// Number of seeds: 0 to `seeds` - 1.
+    pub seeds: u64,
+    /// Speakers to leave out, each in a run of its own; `None` leaves no one out.
+    pub speakers: Vec<Option<u16>>,
+    /// Folder of the data files.
+    pub data: Option<PathBuf>,
 }
 
-/// How a result is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-enum Choice {
-    /// The best epoch on the test items counts
-    Paper,
-    /// The test items are evaluated once, after the model has been chosen
-    Clean,
-    /// Clean, and for every speaker a run that is tested on that one and trained on the others
-    LeaveSpeakerOut,
-}
-
-/// Seeds of a configuration in one folder.
-struct Reproduction<'a> {
-    args: &'a Args,
-    /// That of seed 0.
-    config: Config,
-    root: PathBuf,
-    /// Speakers to leave out; `None`: none is.
-    speakers: Vec<Option<u16>>,
-}
-
-/// `polychron reproduce`
-pub(crate) fn reproduce(args: &Args) -> Result<()> {
-    let (config, root) = (args.config()?, args.root()?);
-    let speakers = args.speakers(&config)?;
-    let all = Reproduction { args, config, root, speakers };
-    if !all.root.exists() {
-        all.load(&all.run(0, all.speakers[0]).0)?;
-    }
-    let _held = all.claim()?;
-    for seed in 0..args.seeds {
-        for &speaker in &all.speakers {
-            if interrupt::asked() || !all.train(seed, speaker)? {
-                let shown = all.root.display();
-                interrupt::leave(&format!("{shown}: interrupted; the same command goes on"));
-                return Ok(());
-            }
+impl Reproduction {
+    /// Trains what is left to train and returns the table, which is also in the folder; `None` if the
+    /// observer stopped a run. Another call continues.
+    ///
+    /// # Errors
+    /// If the folder holds anything else, another process is at work there, or a run fails.
+    pub fn run(&self, observer: &mut dyn Observer) -> Result<Option<Table>> {
+        let Some(&first) = self.speakers.first() else { fail!("speakers = []: names no run") };
+        if !self.root.exists() {
+            self.load(&self.member(0, first).0)?;
         }
-        all.table()?.write(&all.root)?;
-    }
-    let table = all.table()?;
-    say(&if args.json { table.json()? } else { table.markdown() })
-}
-
-impl Args {
-    /// The configuration of seed 0.
-    fn config(&self) -> Result<Config> {
-        let mut set: Vec<_> = self.variant.map(Variant::assignment).into_iter().collect();
-        if let Some(choice) = self.protocol {
-            let protocol = if choice == Choice::Paper { Protocol::Paper } else { Protocol::Clean };
-            set.extend(presets::chosen_by(Some(&self.preset), protocol)?);
-            if choice == Choice::LeaveSpeakerOut {
-                set.push("data.split=leave-speaker-out".into());
-            }
-        }
-        set.extend(self.set.iter().cloned());
-        if let Some(backend) = self.backend {
-            set.push(format!("backend={}", name(&backend)?));
-        }
-        let mut config = presets::load(Some(&self.preset), None, &set)?;
-        if config.seed != 0 {
-            fail!("seed = {}: --seeds N takes seeds 0 to N - 1", config.seed)
-        }
-        config.threads = self.threads.unwrap_or(config.threads);
-        config.check()?;
-        Ok(config)
-    }
-
-    fn root(&self) -> Result<PathBuf> {
-        if let Some(out) = &self.out {
-            return Ok(out.clone());
-        }
-        let mut folder = format!("reproduce-{}", self.preset);
-        if let Some(variant) = self.variant {
-            folder += &format!("-{}", name(&variant)?);
-        }
-        if let Some(choice) = self.protocol {
-            folder += &format!("-{}", name(&choice)?);
-        }
-        Ok(Path::new("runs").join(folder))
-    }
-
-    fn speakers(&self, config: &Config) -> Result<Vec<Option<u16>>> {
-        let leaves = self.protocol == Some(Choice::LeaveSpeakerOut);
-        let mut speakers = self.speakers.clone();
-        match (leaves, speakers.first()) {
-            (false, None) => return Ok(vec![None]),
-            (false, Some(speaker)) => {
-                fail!("--speakers {speaker}: needs --protocol leave-speaker-out")
-            }
-            (true, None) => {
-                let mut whole = config.clone();
-                whole.data.split = presets::load(Some(&self.preset), None, &[])?.data.split;
-                let data = Task::load(&whole, self.data.as_deref())?.data;
-                speakers = data.speakers();
-                if speakers.len() < 2 {
-                    fail!("{}: names no speakers to leave out", data.name)
+        let _lock = self.claim()?;
+        for seed in 0..self.seeds {
+            for &speaker in &self.speakers {
+                if self.train(seed, speaker, observer)? == Flow::Stop {
+                    return Ok(None);
                 }
             }
-            (true, Some(_)) => {}
+            self.table()?.write(&self.root)?;
         }
-        speakers.sort_unstable();
-        speakers.dedup();
-        Ok(speakers.into_iter().map(Some).collect())
+        self.table().map(Some)
     }
-}
 
-impl Reproduction<'_> {
-    /// A run's configuration and folder.
-    fn run(&self, seed: u64, speaker: Option<u16>) -> (Config, PathBuf) {
+    /// Configuration and folder of a run.
+    fn member(&self, seed: u64, speaker: Option<u16>) -> (Config, PathBuf) {
         let mut config = Config { seed, ..self.config.clone() };
         let mut folder = format!("seed{seed}");
         if let Some(speaker) = speaker {
@@ -173,64 +65,75 @@ impl Reproduction<'_> {
         (config, self.root.join(folder))
     }
 
-    /// A run's data, with items to choose and to test on.
+    /// The data of a run, with items to choose a model on and to test it on.
     fn load(&self, config: &Config) -> Result<Task> {
-        let task = Task::load(config, self.args.data.as_deref())?;
-        train::chooses_on_some(config, &task)?;
+        let task = Task::load(config, self.data.as_deref())?;
+        run::check_choice(config, &task)?;
         if task.split.test.is_empty() {
             fail!("data.test = {:?}: leaves no items to test on", config.data.test)
         }
         Ok(task)
     }
 
-    /// Makes the folder this reproduction's, or finds that it is; holds it until the file is dropped.
+    /// Claims the folder for this configuration, or finds that it is claimed for it already. The lock
+    /// is held until the file is dropped.
+    ///
+    /// `reproduce.toml` is written once and never replaced, so all processes lock the same file.
     fn claim(&self) -> Result<File> {
-        let (root, path) = (self.root.display(), self.root.join("reproduce.toml"));
-        if path.exists() {
-            train::same(&presets::stored(&path, &[])?, &path, &self.config, "the command line")?;
-        } else {
+        let (root, path) = (self.root.display(), self.root.join(CONFIG));
+        if !path.exists() {
             fs::create_dir_all(&self.root).map_err(at(&root))?;
-            if let Some(found) = first_other(&self.root, &[".reproduce.toml.tmp"])? {
+            if let Some(found) = files::foreign_entry(&self.root, &[CONFIG])? {
                 fail!("{root}: holds {found} and no reproduction; --out DIR makes another")
             }
             let config = Config { threads: 0, ..self.config.clone() };
-            write_atomic(&path, config.to_toml()?.as_bytes())?;
+            files::create(&path, config.to_toml()?.as_bytes())?;
         }
-        checkpoint::hold(File::open(&path), &path)
+        let lock = files::lock(File::open(&path), &path)?;
+        run::check_same(&presets::stored(&path, &[])?, &path, &self.config, "the command line")?;
+        files::remove_unfinished(&self.root, &[CONFIG, "table.json", "table.md"])?;
+        Ok(lock)
     }
 
-    /// Trains what is left of a run; whether it came to its end.
-    fn train(&self, seed: u64, speaker: Option<u16>) -> Result<bool> {
-        let (config, folder) = self.run(seed, speaker);
+    /// Trains what is left of a run.
+    fn train(&self, seed: u64, speaker: Option<u16>, observer: &mut dyn Observer) -> Result<Flow> {
+        let (config, folder) = self.member(seed, speaker);
         if finished(&config, &folder)?.is_some() {
-            return Ok(true);
+            return Ok(Flow::Continue);
         }
-        let resume = folder.join("checkpoint.safetensors").exists();
+        let resume = folder.join(CHECKPOINT).exists();
         if resume {
-            let path = folder.join("config.toml");
-            train::same(&presets::stored(&path, &[])?, &path, &config, "the command line")?;
-        } else if let Some(found) = first_other(&folder, &[])? {
+            let found = run::stored_config(&folder, &[])?;
+            let path = folder.join(run::CONFIG);
+            run::check_same(&found, &path, &config, "the command line")?;
+        } else if let Some(found) = files::foreign_entry(&folder, &[])? {
             fail!("{}: holds {found} and no checkpoint; --out DIR makes another", folder.display())
         }
-        let shown = folder.display().to_string();
-        note(&format!("{shown}: {}", if resume { "goes on" } else { "begins" }));
+        if observer.run_opened(&folder, resume) == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
         let task = self.load(&config)?;
-        let training = Training { config: &config, task, folder, resume, stop_after: None };
-        let Some(figures) = machine::on_backend(&config, training)? else { return Ok(false) };
-        note(&format!("{shown}: test {}", percent(figures.test_accuracy)));
-        Ok(true)
+        let mut run = if resume {
+            Run::resume(&config, task, &folder)?
+        } else {
+            Run::create(&config, task, &folder)?
+        };
+        Ok(match run.train(observer)? {
+            Outcome::Finished(_) => Flow::Continue,
+            Outcome::Stopped { .. } => Flow::Stop,
+        })
     }
 
-    /// The table of the seeds that are finished, one after the other.
+    /// The table of the finished seeds.
     fn table(&self) -> Result<Table> {
         let plain = presets::load(Some(&self.config.preset), None, &[])?;
         let differences = self.config.differences(&plain)?;
         let set = differences.into_iter().map(|(here, _)| here).collect();
-        let mut table = Table::new(&self.config.preset, set, self.args.seeds);
+        let mut table = Table::new(&self.config.preset, set, self.seeds);
         for seed in 0.. {
             let mut rows = Vec::new();
             for &speaker in &self.speakers {
-                let (config, folder) = self.run(seed, speaker);
+                let (config, folder) = self.member(seed, speaker);
                 let Some(report) = finished(&config, &folder)? else { return table.closed() };
                 rows.push(Row::new(speaker, report, &folder)?);
             }
@@ -242,7 +145,7 @@ impl Reproduction<'_> {
 
 /// The report of a run that is finished, made with that configuration.
 fn finished(config: &Config, folder: &Path) -> Result<Option<Report>> {
-    let path = folder.join("report.json");
+    let path = folder.join(REPORT);
     if !path.exists() {
         return Ok(None);
     }
@@ -250,7 +153,29 @@ fn finished(config: &Config, folder: &Path) -> Result<Option<Report>> {
     if report.figures.is_none() {
         return Ok(None);
     }
-    let path = folder.join("model.safetensors");
-    train::same(&checkpoint::read(&path)?.config, &path, config, "the command line")?;
+    let path = folder.join(MODEL);
+    run::check_same(&Checkpoint::read(&path)?.config, &path, config, "the command line")?;
     Ok(Some(report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_several_processes_claims_a_folder() {
+        for _ in 0..50 {
+            let folder = tempfile::tempdir().unwrap();
+            let claim = || {
+                let (root, speakers) = (folder.path().join("all"), vec![None]);
+                let config = Config::preset("order").unwrap();
+                Reproduction { config, root, seeds: 1, speakers, data: None }.claim()
+            };
+            let held = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(claim)).collect();
+                all.into_iter().map(|claim| claim.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(held.iter().filter(|lock| lock.is_ok()).count(), 1, "{held:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
-//! What seeds came to, with mean, deviation and confidence interval.
+//! The results of several seeds with mean, deviation and confidence interval.
 
-use crate::checkpoint::write_atomic;
 use crate::error::{Result, fail};
+use crate::files;
 use crate::report::{Figures, Report};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -10,9 +10,9 @@ use std::path::Path;
 
 const CONFIDENCE: f64 = 0.95;
 
-/// `table.json`.
+/// The results of a reproduction, as in `table.json`.
 #[derive(Debug, Serialize)]
-pub(super) struct Table {
+pub struct Table {
     preset: String,
     /// Fields that differ from the preset's.
     set: Vec<String>,
@@ -32,11 +32,11 @@ pub(super) struct Table {
     seconds: f64,
 }
 
-/// What one seed came to.
+/// The result of a seed.
 #[derive(Debug, Serialize)]
 struct Seed {
     seed: u64,
-    /// The share of right decisions about the test items of all its runs.
+    /// Share of correct predictions for the test items of all its runs.
     test_accuracy: f64,
     runs: Vec<Row>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Row {
     figures: Figures,
 }
 
-/// Mean of the seeds and how far it can be trusted.
+/// Mean of the seeds and its uncertainty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 struct Summary {
     mean: f64,
@@ -129,7 +129,7 @@ impl Table {
         self.seconds = runs().map(|run| run.figures.seconds).sum();
         if let Some(first) = runs().next() {
             self.parameters = first.figures.parameters;
-            self.protocol = first.figures.how().into();
+            self.protocol = first.figures.protocol_name().into();
             if first.speaker.is_some() {
                 let speakers = self.seeds[0].runs.len();
                 self.protocol += &format!(
@@ -143,16 +143,21 @@ impl Table {
 
     /// Writes `table.json` and `table.md`.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        write_atomic(&folder.join("table.json"), self.json()?.as_bytes())?;
-        write_atomic(&folder.join("table.md"), self.markdown().as_bytes())
+        files::replace(&folder.join("table.json"), self.json()?.as_bytes())?;
+        files::replace(&folder.join("table.md"), self.markdown().as_bytes())
     }
 
     /// The table as one line of JSON.
-    pub(super) fn json(&self) -> Result<String> {
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn json(&self) -> Result<String> {
         Ok(serde_json::to_string(self)? + "\n")
     }
 
-    pub(super) fn markdown(&self) -> String {
+    /// The table in Markdown.
+    #[must_use]
+    pub fn markdown(&self) -> String {
         let mut text = String::new();
         let (finished, asked) = (self.seeds.len() as u64, self.asked);
         let of = if finished < asked { format!(" of {asked}") } else { String::new() };

@@ -2,11 +2,12 @@
 
 use super::stopwatch::{Laps, Stopwatch, Watching};
 use super::{INPUT, Net, Setting, counts, cpu_model, peak_rss_mib};
+use crate::backend::{self, Job, TrainingBackend};
+use crate::cli::print::say;
 use crate::config::{Backend, Config, require};
-use crate::error::{Failure, Result};
-use crate::machine::{self, Machine};
+use crate::error::{Error, Result};
 use crate::network::{self, Net as Network};
-use crate::report::{median, name, say};
+use crate::report::{median, name};
 use polychron_core::backend::Backend as _;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
@@ -84,20 +85,20 @@ struct Rate {
 /// Runs `bench step`.
 pub(crate) fn step(args: &Args) -> Result<()> {
     let config = config(args)?;
-    let ends = args.setting.net.ends(&config);
-    let network = network::network(&config, ends)?;
-    let shape = Shape::new(config.data.steps, config.data.batch, ends.channels);
+    let interface = args.setting.net.interface(&config);
+    let network = network::network(&config, interface)?;
+    let shape = Shape::new(config.data.steps, config.data.batch, interface.channels);
     if args.plan {
-        return say(&machine::plan(&config, &network, shape, args.setting.density)?);
+        return say(&backend::plan(&config, &network, shape, args.setting.density)?);
     }
     let dense_gflop = 1e-9 * dense_operations(&network, shape);
     let x = counts(shape, args.setting.density, Rng::new(config.seed, INPUT))?;
-    let mut targets = vec![0.0; shape.batch * ends.classes];
-    for (b, target) in targets.chunks_exact_mut(ends.classes).enumerate() {
-        target[b % ends.classes] = 1.0;
+    let mut targets = vec![0.0; shape.batch * interface.classes];
+    for (b, target) in targets.chunks_exact_mut(interface.classes).enumerate() {
+        target[b % interface.classes] = 1.0;
     }
     let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
-    machine::on_backend(&config, Step { args, config: &config, network, batch, dense_gflop })
+    backend::on_backend(&config, Step { args, config: &config, network, batch, dense_gflop })
 }
 
 /// A step to be timed.
@@ -109,10 +110,10 @@ struct Step<'a> {
     dense_gflop: f64,
 }
 
-impl machine::Work for Step<'_> {
+impl Job for Step<'_> {
     type Output = ();
 
-    fn on<B: Machine>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
+    fn run<B: TrainingBackend>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
         let Self { args, config, network, batch, dense_gflop } = self;
         let (shape, density) = (batch.shape, args.setting.density);
         let recipe = network::recipe(config);
@@ -125,8 +126,8 @@ impl machine::Work for Step<'_> {
             let start = Instant::now();
             trainer.step(&batch)?;
             let watch = trainer.model().backend();
-            watch.synchronize()?;
-            Ok::<_, Failure>((start.elapsed().as_secs_f64() * 1e3, watch.restart(false)))
+            watch.synchronize().map_err(Error::wrap)?;
+            Ok::<_, Error>((start.elapsed().as_secs_f64() * 1e3, watch.restart(false)))
         };
         let (_, Laps { rates: firing_rates, .. }) = take(Watching::Stages, true)?;
         for _ in 1..args.warmup {
@@ -147,8 +148,8 @@ impl machine::Work for Step<'_> {
         let watch = trainer.model().backend();
         let taps = config.network.max_delay + 1;
         let densities: Vec<_> = [density].into_iter().chain(firing_rates.clone()).collect();
-        let work = machine::work(config, trainer.model().network(), shape, &densities)?;
-        let cpu_rate = || Ok::<_, Failure>(1e-9 * machine::cpu(config)?.gemm_rate());
+        let work = backend::work(config, trainer.model().network(), shape, &densities)?;
+        let cpu_rate = || Ok::<_, Error>(1e-9 * backend::cpu(config)?.gemm_rate());
         let gemm_peak_gflops = cpu.then(cpu_rate).transpose()?;
         let timing = Timing {
             net: args.setting.net,

@@ -1,8 +1,8 @@
 //! `polychron data encode`: recordings of one's own as spikes.
 
-use crate::checkpoint::write_atomic;
+use crate::cli::print::say;
 use crate::error::{Result, fail};
-use crate::report::say;
+use crate::files;
 use polychron_datasets::{encode, shd};
 use std::path::PathBuf;
 
@@ -55,7 +55,9 @@ pub(crate) fn encode(args: &Args) -> Result<()> {
         threads => threads.into(),
     };
     let recordings = encode::folder(&args.folder, encoder, args.seed, threads)?;
-    write_atomic(&args.out, &shd::to_bytes(&recordings)?)?;
+    if !files::create(&args.out, &shd::to_bytes(&recordings)?)? {
+        fail!("{shown}: exists")
+    }
     let items = recordings.items.len();
     let (classes, channels) = (recordings.keys.len(), recordings.channels);
     let spikes: usize = recordings.items.iter().map(|item| item.times.len()).sum();

@@ -1,8 +1,6 @@
 //! `reproduce`: its table, that it goes on after a kill, what it refuses, and that it overwrites nothing.
 
-mod common;
-
-use common::{empty_folder, polychron, text};
+use crate::common::{empty_folder, polychron, text};
 use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
 use serde_json::{Value, json};
 use std::fs;
@@ -10,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 /// A task and a network small enough for many runs.
-const SMALL: [&str; 9] = [
+const SMALL: [&str; 11] = [
     "reproduce",
     "order",
     "--json",
@@ -20,6 +18,8 @@ const SMALL: [&str; 9] = [
     "network.hidden=[8]",
     "--set",
     "network.max_delay=6",
+    "--set",
+    "data.valid=0.6",
 ];
 
 /// A folder of its own for every test.
@@ -101,7 +101,12 @@ fn the_table_holds_mean_deviation_and_interval_of_the_seeds() {
     }
     assert_eq!(trained["protocol"], "clean: the last epoch");
     assert_eq!(trained["versions"], json!([env!("CARGO_PKG_VERSION")]));
-    let set = json!(["network.hidden = [8]", "network.max_delay = 6", "train.epochs = 2"]);
+    let set = json!([
+        "data.valid = 0.6",
+        "network.hidden = [8]",
+        "network.max_delay = 6",
+        "train.epochs = 2"
+    ]);
     assert_eq!(trained["set"], set);
     assert_eq!(folder.json("all/table.json"), trained);
 
@@ -129,7 +134,7 @@ fn the_table_holds_mean_deviation_and_interval_of_the_seeds() {
         "| **mean** | **95.00 ± 2.00** | | | | 42.5 |",
         "95 % confidence interval of the mean: 90.03 to 99.97 (Student's t)",
         "* protocol: clean: the last epoch\n",
-        "preset order, with network.hidden = [8], network.max_delay = 6, train.epochs = 2\n",
+        "preset order, with data.valid = 0.6, network.hidden = [8], network.max_delay = 6, train.epochs = 2\n",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }

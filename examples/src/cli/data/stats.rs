@@ -1,8 +1,9 @@
 //! `polychron data stats`: what is in a data set.
 
 use super::Source;
+use crate::cli::print::say;
 use crate::error::Result;
-use crate::report::{median, say};
+use crate::report::median;
 use polychron_datasets::{Dataset, SpikeTrain};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -112,9 +113,9 @@ fn density_over_time(data: &Dataset, longest: usize) -> Vec<(f64, f64)> {
         }
         sample.entries.iter().for_each(|e| counts[e.step as usize / stretch].0 += 1);
     }
-    let ends = (1..).map(|n| ((n * stretch).min(longest) as f64) * f64::from(data.dt_ms));
+    let interface = (1..).map(|n| ((n * stretch).min(longest) as f64) * f64::from(data.dt_ms));
     let share = |(entries, steps)| entries as f64 / (steps as f64 * data.channels as f64);
-    ends.zip(counts.into_iter().map(share)).collect()
+    interface.zip(counts.into_iter().map(share)).collect()
 }
 
 impl Summary {

@@ -7,7 +7,7 @@ mod stopwatch;
 
 use crate::config::{Config, require};
 use crate::error::{Result, fail};
-use crate::network::Ends;
+use crate::network::Interface;
 use crate::presets;
 use crate::report::name;
 use polychron_core::rng::Rng;
@@ -106,13 +106,13 @@ impl Net {
         Ok(config)
     }
 
-    fn ends(self, config: &Config) -> Ends {
+    fn interface(self, config: &Config) -> Interface {
         let classes = match self {
             Self::Shd => 20,
             Self::Ssc => 35,
         };
         let channels = config.data.channels / config.data.group;
-        Ends { channels, classes, dt_ms: config.data.dt_ms.into() }
+        Interface { channels, classes, dt_ms: config.data.dt_ms.into() }
     }
 }
 

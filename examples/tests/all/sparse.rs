@@ -1,8 +1,6 @@
 //! `network.fan_in`: neurons that hear only some of the neurons before them.
 
-mod common;
-
-use common::{empty_folder, polychron, text};
+use crate::common::{empty_folder, polychron, text};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
 //! `polychron data`: what is in a data set, and where it comes from.
 
+mod encode;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod show;
 mod stats;
 
-use crate::encode;
 use crate::error::{Result, fail};
 use crate::task;
 use polychron_datasets::{BinOptions, Dataset, digits, shd};

@@ -1,11 +1,12 @@
 //! `polychron bench infer`: a batch at a time, and one sample as it comes.
 
 use super::{INPUT, Net, Setting, counts, cpu_model, peak_rss_mib};
+use crate::backend;
+use crate::cli::print::say;
 use crate::config::{Delays, require};
 use crate::error::Result;
-use crate::machine::{self, Trainer};
 use crate::network::{self};
-use crate::report::{median, name, neuron_steps, say};
+use crate::report::{median, name, neuron_steps};
 use polychron_core::rng::Rng;
 use polychron_core::shape::Shape;
 use polychron_core::train::{self, Batch};
@@ -66,17 +67,17 @@ pub(crate) fn infer(args: &Args) -> Result<()> {
     // Statistics have to be those of rounded delays without dropout.
     config.train.delays = Delays::Random;
     config.network.dropout = 0.0;
-    let ends = setting.net.ends(&config);
-    let shape = Shape::new(config.data.steps, config.data.batch, ends.channels);
+    let interface = setting.net.interface(&config);
+    let shape = Shape::new(config.data.steps, config.data.batch, interface.channels);
     let x = counts(shape, setting.density, Rng::new(config.seed, INPUT))?;
-    let targets = vec![1.0 / ends.classes as f32; shape.batch * ends.classes];
+    let targets = vec![1.0 / interface.classes as f32; shape.batch * interface.classes];
     let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
-    let mut network = network::network(&config, ends)?;
+    let mut network = network::network(&config, interface)?;
     for norm in network.hidden.iter_mut().flat_map(|hidden| &mut hidden.norm) {
         norm.momentum = 1.0;
     }
     let recipe = network::recipe(&config);
-    let mut trainer = Trainer::new(machine::cpu(&config)?, network, recipe, config.seed)?;
+    let mut trainer = train::Trainer::new(backend::cpu(&config)?, network, recipe, config.seed)?;
     trainer.step(&batch)?;
     let model = trainer.model();
     let evaluate =
@@ -100,7 +101,7 @@ pub(crate) fn infer(args: &Args) -> Result<()> {
                 }
             }
         }
-        Ok::<_, crate::error::Failure>(times)
+        Ok::<_, crate::error::Error>(times)
     };
     let (at_once, by_steps) = (time(streamed[0].len())?, time(shape.width)?);
     let peak_rss_mib = peak_rss_mib();

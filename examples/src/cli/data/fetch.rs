@@ -1,9 +1,9 @@
 //! `polychron data fetch`: the published files of a data set.
 
+use crate::cli::print::say;
 use crate::error::Result;
-use crate::report::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use polychron_datasets::fetch::{self, Archive, Outcome, Patience, Progress, Sources, Stage};
+use polychron_datasets::fetch::{self, Archive, Outcome, Progress, RetryPolicy, Sources, Stage};
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -71,7 +71,7 @@ fn one(archive: &Archive, args: &Args) -> Result<&'static str> {
         now.total.map_or_else(|| bar.unset_length(), |total| bar.set_length(total));
         bar.set_position(now.done);
     };
-    let outcome = fetch::fetch(archive, &args.dir, &Patience::default(), &mut show);
+    let outcome = fetch::fetch(archive, &args.dir, &RetryPolicy::default(), &mut show);
     bar.finish_and_clear();
     Ok(match outcome? {
         Outcome::Present => "there",

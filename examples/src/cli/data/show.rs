@@ -1,9 +1,9 @@
 //! `polychron data show`: a picture of one item.
 
 use super::Source;
+use crate::cli::print::say;
 use crate::error::{Result, fail};
 use crate::plot;
-use crate::report::say;
 use polychron_datasets::Dataset;
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! `data fetch` as a user calls it, against a server on this machine.
 
-#[path = "../../datasets/tests/server/mod.rs"]
+#[path = "../../../datasets/tests/server/mod.rs"]
 mod server;
 
 use md5::{Digest, Md5};

@@ -1,32 +1,34 @@
-//! Work that is done while what came before it is used.
+//! A producer that works ahead of its consumer.
 
 use crate::error::Result;
 use std::sync::mpsc::sync_channel;
 
-/// What waits to be used, at most.
+/// Most products that wait for the consumer.
 const DEPTH: usize = 2;
-/// What is held at a time: one used, one made, and those that wait.
-pub(crate) const HELD: usize = DEPTH + 2;
+/// Most products in memory at a time: one in use, one in the making, and those that wait.
+pub(crate) const IN_MEMORY: usize = DEPTH + 2;
 
-/// Calls `take` with what `make` makes of every item, in order, while a thread makes the next ones; with one thread,
-/// in turns. Ends early where `take` says that this is enough, or with the first failure of either; whether every item was
-/// taken and wished for more.
-pub(crate) fn each<T: Sync, M: Send>(
+/// Calls `consume` with every item and its product `make(item)`, in order, while a thread makes the
+/// next ones; with one thread, the calls alternate.
+///
+/// Ends early if `consume` returns `false`, or with the first error of either. Returns `true` if every
+/// item was consumed and the last call returned `true`.
+pub(crate) fn for_each<T: Sync, M: Send>(
     items: &[T],
     threads: usize,
     make: impl Fn(&T) -> Result<M> + Send,
-    mut take: impl FnMut(&T, M) -> Result<bool>,
+    mut consume: impl FnMut(&T, M) -> Result<bool>,
 ) -> Result<bool> {
-    let mut take_all = |made: &mut dyn Iterator<Item = Result<M>>| {
+    let mut consume_all = |made: &mut dyn Iterator<Item = Result<M>>| {
         for (item, made) in items.iter().zip(made) {
-            if !take(item, made?)? {
+            if !consume(item, made?)? {
                 return Ok(false);
             }
         }
         Ok(true)
     };
     if threads < 2 {
-        return take_all(&mut items.iter().map(make));
+        return consume_all(&mut items.iter().map(make));
     }
     let (sender, receiver) = sync_channel(DEPTH);
     std::thread::scope(|scope| {
@@ -34,24 +36,24 @@ pub(crate) fn each<T: Sync, M: Send>(
             for item in items {
                 let made = make(item);
                 let failed = made.is_err();
-                // No one receives any more where `take` has ended.
+                // Sending fails once the consumer has ended.
                 if sender.send(made).is_err() || failed {
                     break;
                 }
             }
         });
-        take_all(&mut receiver.into_iter())
+        consume_all(&mut receiver.into_iter())
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Failure;
+    use crate::error::Error;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn what_is_made_ahead_is_what_is_made_in_turns() {
+    fn prefetched_items_are_those_made_in_turns() {
         let items: Vec<usize> = (0..100).collect();
         for threads in [1, 2, 8] {
             let mut taken = Vec::new();
@@ -59,24 +61,24 @@ mod tests {
                 taken.push((*item, made));
                 Ok(true)
             };
-            assert!(each(&items, threads, |item| Ok(item * item), take).unwrap());
+            assert!(for_each(&items, threads, |item| Ok(item * item), take).unwrap());
             assert_eq!(taken, items.iter().map(|n| (*n, n * n)).collect::<Vec<_>>());
         }
-        assert!(each(&[0; 0], 2, |_| Ok(()), |_, ()| panic!("there is nothing")).unwrap());
+        assert!(for_each(&[0; 0], 2, |_| Ok(()), |_, ()| panic!("there is nothing")).unwrap());
         let mut taken = 0;
         let take = |item: &usize, ()| {
             taken += 1;
             Ok(*item < 7)
         };
-        assert!(!each(&items, 2, |_| Ok(()), take).unwrap());
+        assert!(!for_each(&items, 2, |_| Ok(()), take).unwrap());
         assert_eq!(taken, 8);
     }
 
     #[test]
-    fn the_first_failure_ends_both_sides() {
+    fn the_first_error_ends_both_sides() {
         let items: Vec<usize> = (0..1000).collect();
-        let fail = |item: &usize, at| {
-            if *item == at { Err(Failure(format!("{at}"))) } else { Ok(()) }
+        let fail = |item: &usize, at: usize| {
+            if *item == at { Err(Error::new(at.to_string())) } else { Ok(()) }
         };
         for threads in [1, 2] {
             for (make_fails, take_fails, taken_before) in
@@ -92,8 +94,8 @@ mod tests {
                     taken += 1;
                     Ok(true)
                 };
-                let error = each(&items, threads, make, take).unwrap_err();
-                assert_eq!(error.0, make_fails.min(take_fails).to_string());
+                let error = for_each(&items, threads, make, take).unwrap_err();
+                assert_eq!(error.message(), make_fails.min(take_fails).to_string());
                 assert_eq!(taken, taken_before);
                 // One is taken, the channel holds some and the thread one.
                 let made = made.into_inner();
@@ -105,6 +107,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "a scoped thread panicked")]
     fn a_panic_is_not_lost() {
-        let _ = each(&[0, 1], 2, |_| -> Result<()> { panic!("made badly") }, |_, ()| Ok(true));
+        let _ = for_each(&[0, 1], 2, |_| -> Result<()> { panic!("made badly") }, |_, ()| Ok(true));
     }
 }

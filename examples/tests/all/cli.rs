@@ -1,8 +1,6 @@
 //! The command line: what it writes, that a run repeats and resumes bit for bit, and how it fails.
 
-mod common;
-
-use common::{empty_folder, polychron, text};
+use crate::common::{empty_folder, polychron, text};
 use polychron_datasets::shd;
 use serde_json::Value;
 use std::fs;
@@ -10,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// A task and a network small enough for many runs.
-const SMALL: [&str; 8] = [
+const SMALL: [&str; 10] = [
     "--preset",
     "order",
+    "--set",
+    "data.valid=0.6",
     "--set",
     "train.epochs=2",
     "--set",
@@ -184,7 +184,8 @@ fn threads_change_no_byte() {
 fn the_digits_trained_twice_are_the_same_bytes() {
     let folder = Folder::new("twice");
     for (out, threads) in [("once", "1"), ("again", "1"), ("two", "2")] {
-        let args = ["train", "--epochs", "2", "--set", "network.hidden=[32]"];
+        let few = ["--set", "data.test=0.8"];
+        let args = ["train", "--epochs", "2", "--set", "network.hidden=[32]", few[0], few[1]];
         let output = folder.run(&[&args[..], &["--threads", threads, "--out", out]].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
         for file in ["checkpoint.safetensors", "model.safetensors"] {
@@ -516,7 +517,12 @@ fn missing_and_damaged_data_is_named() {
         folder.fail(&["train", "--data", "."].into_iter().chain(set).collect::<Vec<_>>())
     };
     let line = train(["data.steps=8", "data.dt_ms=10"]);
-    assert!(line.contains("test.h5: samples[2].entries = [] holds no spike"), "{line}");
+    assert!(
+        line.contains(
+            "test.h5: samples[2].entries = [] is empty; a sample needs at least one spike"
+        ),
+        "{line}"
+    );
     early.items[1].times[2] = 70.0;
     fs::write(folder.0.join("test.h5"), shd::to_bytes(&early).unwrap()).unwrap();
     let line = train(["data.steps=0", "data.dt_ms=1"]);

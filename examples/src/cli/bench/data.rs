@@ -1,9 +1,10 @@
 //! `polychron bench data`: what it takes to read a training set, and to make spikes of sound.
 
 use super::cpu_model;
+use crate::cli::print::say;
 use crate::config::require;
 use crate::error::Result;
-use crate::report::{median, say};
+use crate::report::median;
 use polychron_core::rng::Rng;
 use polychron_datasets::encode::Cochlea;
 use polychron_datasets::{BinOptions, Dataset, Recording, Recordings, TimeFormat, shd};

@@ -1,0 +1,313 @@
+//! Models and trainers on the backend that a configuration names.
+//!
+//! [`Classifier`] hides which backend computes: evaluation, pictures and observers take one.
+
+use crate::config::{Algorithm, Backend, Config, Delays};
+#[cfg(not(all(feature = "cuda", feature = "emulator")))]
+use crate::error::fail;
+use crate::error::{Error, Result, at};
+use crate::network::{Interface, Net, network, recipe};
+use polychron_core::backend::LayerOps;
+use polychron_core::delay::{AnyKernel, Discrete, round_delay};
+use polychron_core::neuron::AnyNeuron;
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::AnySurrogate;
+use polychron_core::train::{self, Batch, Spikes, State, StepReport, Tensor, TrainError};
+use polychron_cpu::{Cpu, Plan};
+use std::path::Path;
+
+type Trainer<B> = train::Trainer<f32, B, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+type CoreModel<B> = train::Model<f32, B, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+/// A model on the CPU.
+pub(crate) type CpuModel = CoreModel<Cpu<f32>>;
+
+/// A network with parameters, whatever computes it.
+pub trait Classifier {
+    /// The network.
+    fn network(&self) -> &Net;
+
+    /// Scores `[B, classes]` and mean loss of a batch, with running statistics, without dropout.
+    ///
+    /// # Errors
+    /// If the batch does not fit the network, and what the backend reports.
+    fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)>;
+
+    /// Scores of a batch as [`Classifier::scores`], and the output of every layer: spikes
+    /// `[T, B, N]`, and the readout's projection last.
+    ///
+    /// # Errors
+    /// As [`Classifier::scores`].
+    fn trace(
+        &self,
+        batch: &Batch<'_, f32>,
+        delays: train::Delays,
+    ) -> Result<(Vec<f32>, Vec<Spikes<f32>>)>;
+
+    /// Parameters and running statistics by name, as [`train::Model::tensors`].
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn tensors(&self) -> Result<Vec<Tensor<f32>>>;
+}
+
+impl<B: TrainingBackend> Classifier for CoreModel<B> {
+    fn network(&self) -> &Net {
+        Self::network(self)
+    }
+    fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)> {
+        Self::evaluate(self, batch, delays).map_err(Error::wrap)
+    }
+    fn trace(
+        &self,
+        batch: &Batch<'_, f32>,
+        delays: train::Delays,
+    ) -> Result<(Vec<f32>, Vec<Spikes<f32>>)> {
+        Self::trace(self, batch, delays).map_err(Error::wrap)
+    }
+    fn tensors(&self) -> Result<Vec<Tensor<f32>>> {
+        Self::tensors(self).map_err(Error::wrap)
+    }
+}
+
+/// A trainer, whatever computes it.
+pub(crate) trait Learner {
+    fn model(&self) -> &dyn Classifier;
+    fn epoch(&self) -> u64;
+    fn step_count(&self) -> u64;
+    fn parameters(&self) -> usize;
+    /// A step; `None` if the loss, a gradient or a parameter is not finite.
+    fn step(&mut self, batch: &Batch<'_, f32>) -> Result<Option<StepReport<f32>>>;
+    fn finish_epoch(&mut self) -> Result<()>;
+    fn state(&self) -> Result<State<f32>>;
+    fn restore(&mut self, state: &State<f32>) -> Result<()>;
+}
+
+impl<B: TrainingBackend> Learner for Trainer<B> {
+    fn model(&self) -> &dyn Classifier {
+        Self::model(self)
+    }
+    fn epoch(&self) -> u64 {
+        Self::epoch(self)
+    }
+    fn step_count(&self) -> u64 {
+        Self::step_count(self)
+    }
+    fn parameters(&self) -> usize {
+        Self::parameters(self)
+    }
+    fn step(&mut self, batch: &Batch<'_, f32>) -> Result<Option<StepReport<f32>>> {
+        match Self::step(self, batch) {
+            Ok(report) => Ok(Some(report)),
+            Err(TrainError::Diverged { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+    fn finish_epoch(&mut self) -> Result<()> {
+        Self::finish_epoch(self).map_err(Error::wrap)
+    }
+    fn state(&self) -> Result<State<f32>> {
+        Self::state(self).map_err(Error::wrap)
+    }
+    fn restore(&mut self, state: &State<f32>) -> Result<()> {
+        Ok(Self::restore(self, state)?)
+    }
+}
+
+/// A backend for every network that a configuration can describe.
+pub(crate) trait TrainingBackend:
+    LayerOps<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>
+    + LayerOps<f32, Discrete, AnyNeuron<f32>, AnySurrogate<f32>>
+    + 'static
+{
+}
+
+impl<B> TrainingBackend for B where
+    B: LayerOps<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>
+        + LayerOps<f32, Discrete, AnyNeuron<f32>, AnySurrogate<f32>>
+        + 'static
+{
+}
+
+/// A job that is generic over the backend.
+pub(crate) trait Job {
+    /// The job's result.
+    type Output;
+
+    /// Does the job; each call of `backend` makes a new one.
+    fn run<B: TrainingBackend>(self, backend: impl Fn() -> Result<B>) -> Result<Self::Output>;
+}
+
+/// Does a job on the configuration's backend.
+pub(crate) fn on_backend<J: Job>(config: &Config, job: J) -> Result<J::Output> {
+    match config.backend {
+        Backend::Cpu => job.run(|| cpu(config)),
+        #[cfg(feature = "cuda")]
+        Backend::Cuda => job.run(|| Ok(polychron_cuda::Cuda::new(0)?)),
+        #[cfg(feature = "emulator")]
+        Backend::CudaEmulated => job.run(|| Ok(polychron_cuda::Cuda::emulated(Default::default()))),
+        #[cfg(not(all(feature = "cuda", feature = "emulator")))]
+        other => {
+            let (name, feature) = match other {
+                Backend::CudaEmulated => ("cuda-emulated", "emulator"),
+                _ => ("cuda", "cuda"),
+            };
+            fail!(
+                "backend = {name:?}: this program was built without it; cargo run --release --features {feature} builds it in"
+            )
+        }
+    }
+}
+
+/// The CPU backend with the configuration's threads and algorithm.
+pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
+    let algorithm = match config.algorithm {
+        Algorithm::Auto => None,
+        Algorithm::Dense => Some(polychron_cpu::Algorithm::Dense),
+        Algorithm::Frequency => Some(polychron_cpu::Algorithm::Frequency),
+        Algorithm::Taps => Some(polychron_cpu::Algorithm::Taps),
+        Algorithm::Windows => Some(polychron_cpu::Algorithm::Windows),
+    };
+    Ok(Cpu::new(config.threads)?.with_algorithm(algorithm))
+}
+
+/// The CPU's plan for every layer with the sigma of the first epoch. `densities` are the shares of the
+/// layers' inputs that are not 0; the last one holds for all further layers.
+pub(crate) fn plans(
+    config: &Config,
+    network: &Net,
+    input: Shape,
+    densities: &[f64],
+) -> Result<Vec<Plan>> {
+    let cpu = cpu(config)?;
+    let last = densities.last().copied().unwrap_or(1.0);
+    let mut densities = densities.iter().copied().chain(std::iter::repeat(last));
+    let output = (&network.output.synapses, &network.output.kernel);
+    let layers = network.hidden.iter().map(|h| (&h.synapses, &h.kernel)).chain([output]);
+    let mut shape = input;
+    let plan = |(synapses, kernel): (&Synapses, &AnyKernel)| {
+        let density = densities.next().unwrap_or(last);
+        let plan = cpu.plan(synapses, kernel, &[sigma(config, synapses)], shape, density);
+        shape = synapses.output(shape);
+        plan
+    };
+    Ok(layers.map(plan).collect())
+}
+
+/// Multiply-adds and bytes of every layer's projection on the configuration's backend, forward and
+/// backward; densities as in [`plans`].
+pub(crate) fn work(
+    config: &Config,
+    network: &Net,
+    input: Shape,
+    densities: &[f64],
+) -> Result<Vec<[(f64, f64); 2]>> {
+    let directions: Vec<[(f64, f64); 3]> = if config.backend == Backend::Cpu {
+        let plans = plans(config, network, input, densities)?;
+        let of = |choice: polychron_cpu::Choice| (choice.work.multiply_adds, choice.work.bytes);
+        plans.iter().map(|plan| [plan.forward, plan.by_kernel, plan.by_input].map(of)).collect()
+    } else {
+        device_work(network, input)
+    };
+    let layer = |(n, [forward, by_kernel, by_input]): (usize, [(f64, f64); 3])| {
+        let by_input = if n > 0 { by_input } else { (0.0, 0.0) };
+        [forward, (by_kernel.0 + by_input.0, by_kernel.1 + by_input.1)]
+    };
+    Ok(directions.into_iter().enumerate().map(layer).collect())
+}
+
+/// Forward, by kernel and by input of every layer's projection on a GPU.
+#[cfg(feature = "cuda")]
+fn device_work(network: &Net, mut shape: Shape) -> Vec<[(f64, f64); 3]> {
+    let layer = |synapses: &Synapses| {
+        let work = polychron_cuda::work::<f32>(synapses, shape, None);
+        shape = synapses.output(shape);
+        work.map(|work| (work.multiply_adds, work.bytes))
+    };
+    network.synapses().map(layer).collect()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn device_work(_: &Net, _: Shape) -> Vec<[(f64, f64); 3]> {
+    Vec::new()
+}
+
+/// The CPU's plan in words, for one density.
+pub(crate) fn plan(config: &Config, network: &Net, input: Shape, density: f64) -> Result<String> {
+    let plans = plans(config, network, input, &[density])?;
+    let layer = |(n, (synapses, plan)): (usize, (&Synapses, Plan))| {
+        let (Synapses { inputs, outputs, taps, .. }, sigma) = (synapses, sigma(config, synapses));
+        format!(
+            "layer {}: {inputs}-{outputs}, {taps} taps, sigma {sigma}, density {density}: {plan}\n",
+            n + 1
+        )
+    };
+    Ok(network.synapses().zip(plans).enumerate().map(layer).collect())
+}
+
+fn sigma(config: &Config, synapses: &Synapses) -> f32 {
+    config.train.sigma_start.unwrap_or((synapses.taps / 2) as f64) as f32
+}
+
+/// A trainer before its first step, on the configuration's backend.
+pub(crate) fn learner(config: &Config, interface: Interface) -> Result<Box<dyn Learner>> {
+    on_backend(config, NewLearner { config, interface })
+}
+
+struct NewLearner<'a> {
+    config: &'a Config,
+    interface: Interface,
+}
+
+impl Job for NewLearner<'_> {
+    type Output = Box<dyn Learner>;
+
+    fn run<B: TrainingBackend>(self, backend: impl Fn() -> Result<B>) -> Result<Self::Output> {
+        Ok(Box::new(trainer(backend()?, self.config, self.interface)?))
+    }
+}
+
+/// A trainer before its first step.
+pub(crate) fn trainer<B: TrainingBackend>(
+    backend: B,
+    config: &Config,
+    interface: Interface,
+) -> Result<Trainer<B>> {
+    let network = network(config, interface)?;
+    let mut trainer = Trainer::new(backend, network, recipe(config), config.seed)?;
+    if config.train.delays == Delays::Random {
+        let mut state = trainer.state().map_err(Error::wrap)?;
+        for tensor in state.tensors.iter_mut().filter(|t| t.name.ends_with(".delay")) {
+            let taps = config.network.max_delay + 1;
+            tensor.values.iter_mut().for_each(|d| *d = round_delay(*d, taps) as f32);
+        }
+        trainer.restore(&state)?;
+    }
+    Ok(trainer)
+}
+
+/// A model with the parameters of a state; `path` names the state's file in error messages.
+pub(crate) struct Restore<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) interface: Interface,
+    pub(crate) state: &'a State<f32>,
+    pub(crate) path: &'a Path,
+}
+
+impl Restore<'_> {
+    pub(crate) fn on<B: TrainingBackend>(&self, backend: B) -> Result<CoreModel<B>> {
+        let Self { config, interface, state, path } = *self;
+        let network = network(config, interface)?;
+        state.fits(&network).map_err(at(path.display()))?;
+        let mut model = CoreModel::new(backend, network, recipe(config).delays, config.seed)?;
+        model.restore(state).map_err(at(path.display()))?;
+        Ok(model)
+    }
+}
+
+impl Job for Restore<'_> {
+    type Output = Box<dyn Classifier>;
+
+    fn run<B: TrainingBackend>(self, backend: impl Fn() -> Result<B>) -> Result<Self::Output> {
+        Ok(Box::new(self.on(backend()?)?))
+    }
+}

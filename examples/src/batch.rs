@@ -1,0 +1,53 @@
+//! Batches with targets, as the trainer takes them.
+
+use polychron_core::shape::Shape;
+use polychron_core::train;
+use polychron_datasets::DenseBatch;
+
+/// A dense batch with a target distribution over the classes for every item.
+///
+/// ```
+/// use polychron::LabeledBatch;
+/// use polychron_datasets::{DenseBatch, synthetic::burst_order};
+///
+/// let data = burst_order(20, 0.01, 0);
+/// let batch = DenseBatch::assemble(&data, &[3, 1, 4], None)?;
+/// let batch = LabeledBatch::new(batch, data.classes);
+/// assert_eq!(batch.view().targets.len(), 3 * data.classes);
+/// # Ok::<(), polychron_datasets::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabeledBatch {
+    /// Inputs, lengths and labels.
+    pub batch: DenseBatch,
+    /// Target distributions `[B, classes]`, one-hot at first.
+    pub targets: Vec<f32>,
+    /// Whether steps after the end of an item are left out of norm and loss.
+    pub mask: bool,
+}
+
+impl LabeledBatch {
+    /// A batch with one-hot targets at its labels, which must be below `classes`. Padding is masked.
+    #[must_use]
+    pub fn new(batch: DenseBatch, classes: usize) -> Self {
+        let mut targets = vec![0.0; batch.batch * classes];
+        for (row, &label) in targets.chunks_exact_mut(classes.max(1)).zip(&batch.labels) {
+            if let Some(target) = row.get_mut(label) {
+                *target = 1.0;
+            }
+        }
+        Self { batch, targets, mask: true }
+    }
+
+    /// The batch as [`train::Trainer`] and [`train::Model`] take it.
+    #[must_use]
+    pub fn view(&self) -> train::Batch<'_, f32> {
+        let batch = &self.batch;
+        train::Batch {
+            shape: Shape::new(batch.steps, batch.batch, batch.channels),
+            x: &batch.x,
+            targets: &self.targets,
+            lengths: self.mask.then_some(batch.lengths.as_slice()),
+        }
+    }
+}

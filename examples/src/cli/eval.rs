@@ -1,0 +1,72 @@
+//! `polychron eval`.
+
+use super::print::{note, percent, say, say_json};
+use super::train::load;
+use crate::config::Backend;
+use crate::error::Result;
+use crate::eval::{Confusion, Evaluation};
+use crate::model::Model;
+use crate::task::Part;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// Options of `eval`.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Folder of a finished run
+    run: PathBuf,
+    /// Folder of the data files
+    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
+    data: Option<PathBuf>,
+    /// Which items
+    #[arg(long, value_enum, default_value = "test")]
+    split: Part,
+    /// Run the items one by one on one thread of the CPU, as they would come in
+    #[arg(long, conflicts_with = "backend")]
+    stream: bool,
+    /// What computes, where it is not what trained
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `eval`.
+pub(super) fn eval(args: &Args) -> Result<()> {
+    let backend = if args.stream { Some(Backend::Cpu) } else { args.backend };
+    let model = Model::load_on(&args.run, backend)?;
+    model.warnings.iter().for_each(|warning| note(warning));
+    let task = load(&model.config, args.data.as_deref())?;
+    let evaluation = if args.stream {
+        model.evaluate_one_by_one(&task, args.split)?
+    } else {
+        model.evaluate(&task, args.split)?
+    };
+    if args.json { say_json(&evaluation) } else { say(&table(&evaluation)) }
+}
+
+fn table(evaluation: &Evaluation) -> String {
+    let mut text =
+        format!("accuracy        {} of {} items\n", percent(evaluation.accuracy), evaluation.items);
+    for (name, accuracy) in
+        [("seen", evaluation.seen_accuracy), ("unseen", evaluation.unseen_accuracy)]
+    {
+        if accuracy.is_some() {
+            let _ = writeln!(text, "speakers {name:<6} {}", percent(accuracy));
+        }
+    }
+    for (speaker, accuracy) in &evaluation.speakers {
+        let _ = writeln!(text, "  speaker {speaker:<5} {}", percent(*accuracy));
+    }
+    for (n, rate) in evaluation.rates.iter().enumerate() {
+        let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes a neuron and step", n + 1);
+    }
+    if let Some(ms) = evaluation.ms_per_item {
+        let _ = writeln!(text, "time            {ms:.3} ms an item");
+    }
+    for Confusion { class, taken_for, items, of } in &evaluation.confusions {
+        let _ = writeln!(text, "{class} taken for {taken_for}: {items} of {of}");
+    }
+    text
+}

@@ -1,0 +1,105 @@
+//! `polychron inspect`.
+
+use super::print::{note, say, say_json};
+use crate::error::Result;
+use crate::inspect::{Inspection, Moments};
+use crate::model_file::{self, Description, Layer};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// Options of `inspect`.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Folder of a run, or a model file
+    #[arg(value_name = "RUN|MODEL.pcn")]
+    run: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `inspect`.
+pub(super) fn inspect(args: &Args) -> Result<()> {
+    if !args.run.is_dir() {
+        let model = model_file::describe(&args.run)?;
+        return if args.json { say_json(&model) } else { say(&describe(&model)) };
+    }
+    let (inspection, warnings) = Inspection::read(&args.run)?;
+    warnings.iter().for_each(|warning| note(warning));
+    if args.json { say_json(&inspection) } else { say(&table(&inspection)) }
+}
+
+fn table(inspection: &Inspection) -> String {
+    let Inspection { epoch, step, parameters, .. } = inspection;
+    let mut text = format!("{parameters} parameters after epoch {epoch}, step {step}\n");
+    for layer in &inspection.layers {
+        let shape: Vec<_> = layer.shape.iter().map(usize::to_string).collect();
+        let (name, parameters) = (&layer.name, layer.parameters);
+        let _ = writeln!(
+            text,
+            "\n{name}  {} (out x in x elements), {parameters} parameters",
+            shape.join(" x ")
+        );
+        let all = [
+            ("weight", Some(&layer.weight)),
+            ("delay, steps", Some(&layer.delay)),
+            ("gamma", layer.gamma.as_ref()),
+            ("beta", layer.beta.as_ref()),
+            ("running mean", layer.running_mean.as_ref()),
+            ("running var", layer.running_var.as_ref()),
+        ];
+        for (name, moments) in all {
+            let Some(Moments { mean, deviation, min, max }) = moments else { continue };
+            let _ = writeln!(
+                text,
+                "  {name:<13} {mean:>8.3} +- {deviation:<8.3} from {min:.3} to {max:.3}"
+            );
+        }
+        let (zero, longest) = (100.0 * layer.delays_at_zero, 100.0 * layer.delays_at_longest);
+        let _ = writeln!(
+            text,
+            "  delays at the edges: {zero:.1} % at 0, {longest:.1} % at the longest"
+        );
+        let _ = writeln!(text, "  sigma         {:>8.3}", layer.sigma);
+        if !layer.neuron.is_empty() {
+            let _ = writeln!(text, "  neuron, raw   {:?}", layer.neuron);
+        }
+    }
+    text
+}
+
+/// A model file's contents and costs as a table.
+pub(super) fn describe(description: &Description) -> String {
+    let Description { channels, classes, tick_us, tail, flash, ram, .. } = description;
+    let mut text = format!(
+        "{channels} channels, {classes} classes, ticks of {} ms, {tail} silent ones behind an utterance\n",
+        f64::from(*tick_us) / 1000.0
+    );
+    let _ = writeln!(text, "flash {flash} bytes, RAM {ram} bytes\n");
+    let _ = writeln!(
+        text,
+        "layer          taps  by       synapses  a group   flash  /synapse   RAM: v + arriving + history"
+    );
+    for layer in &description.layers {
+        let Layer { inputs, outputs, taps, scheme, synapses, group, .. } = layer;
+        let Layer { flash, flash_per_synapse, membranes, arriving, history, .. } = layer;
+        let _ = writeln!(
+            text,
+            "{:<14} {taps:>4}  {scheme:<7} {synapses:>9} {group:>8.1} {flash:>8} {flash_per_synapse:>9.2} {:>12} + {arriving} + {history}",
+            format!("{inputs}-{outputs}"),
+            membranes
+        );
+    }
+    if !description.work.is_empty() {
+        text += "\nin a tick, of instructions on a Cortex-M4F (estimated; examples/firmware/run.sh counts)\n";
+    }
+    for &(activity, events, instructions) in &description.work {
+        let share = format!("{:.0} %", 100.0 * activity);
+        let _ = writeln!(
+            text,
+            "  {share:>5} active {events:>9.0} events {:>9.1} k instructions",
+            1e-3 * instructions
+        );
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! The command line. Only this module prints.
+
+mod bench;
+mod data;
+mod eval;
+mod export;
+mod inspect;
+mod interrupt;
+mod print;
+mod progress;
+mod reproduce;
+mod train;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a network; without options, on the embedded spoken digits
+    Train(train::Args),
+    /// Train several seeds of a preset and write the table of their results
+    Reproduce(reproduce::Args),
+    /// Evaluate the model of a finished run
+    Eval(eval::Args),
+    /// Write a run's model as a file for firmware, and say what every step costs
+    Export(export::Args),
+    /// Show layers, parameters and delays of a run's model, or what a model file costs
+    Inspect(inspect::Args),
+    /// Count what is in a data set, download one, or make one of recordings
+    #[command(subcommand)]
+    Data(data::Command),
+    /// Measure what the paper's networks and their data cost here
+    #[command(subcommand)]
+    Bench(bench::Command),
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::train(&args),
+        Command::Reproduce(args) => reproduce::reproduce(&args),
+        Command::Eval(args) => eval::eval(&args),
+        Command::Export(args) => export::export(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Data(command) => data::data(&command),
+        Command::Bench(command) => bench::bench(&command),
+    };
+    match result {
+        Ok(()) if interrupt::has_left() => ExitCode::from(interrupt::CODE),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            print::note(&format!("error: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Standard output and standard error.
+
+use crate::error::{Error, Result, at, printable};
+use std::io::Write;
+
+/// Prints to standard output.
+pub(super) fn say(text: &str) -> Result<()> {
+    std::io::stdout().write_all(printable(text).as_bytes()).map_err(at("standard output"))
+}
+
+/// Prints an object as one line of JSON.
+pub(super) fn say_json(object: &impl serde::Serialize) -> Result<()> {
+    say(&(serde_json::to_string(object)? + "\n"))
+}
+
+/// Prints a line to standard error. Work continues if no one reads it.
+pub(super) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", Error::new(line));
+}
+
+/// A share in percent.
+pub(super) fn percent(share: Option<f64>) -> String {
+    share.map_or("-".into(), |share| format!("{:.1} %", 100.0 * share))
+}

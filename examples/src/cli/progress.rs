@@ -1,0 +1,144 @@
+//! Progress of runs on the terminal, and their figures.
+
+use super::interrupt;
+use super::print::{note, percent, say, say_json};
+use crate::error::Result;
+use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
+use crate::report::{Figures, name};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::path::Path;
+
+/// Shows a bar or a line per epoch, and stops a run at a signal.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    /// Epochs after which the run is stopped.
+    stop_after: Option<u64>,
+    /// Whether the run is one of several.
+    several: bool,
+}
+
+impl Progress {
+    pub(super) fn new(stop_after: Option<u64>, several: bool) -> Self {
+        Self { bar: ProgressBar::hidden(), stop_after, several }
+    }
+}
+
+fn flow() -> Flow {
+    if interrupt::requested() { Flow::Stop } else { Flow::Continue }
+}
+
+impl Observer for Progress {
+    fn run_opened(&mut self, folder: &Path, resumed: bool) -> Flow {
+        if flow() == Flow::Continue {
+            note(&format!("{}: {}", folder.display(), if resumed { "goes on" } else { "begins" }));
+        }
+        flow()
+    }
+
+    fn run_started(&mut self, start: &Start<'_>) {
+        interrupt::listen();
+        self.bar = bar(start.steps);
+        self.bar.set_position(start.step);
+        self.bar.reset_eta();
+    }
+
+    fn epoch_started(&mut self, epoch: u64) -> Flow {
+        if self.stop_after.is_some_and(|stop| epoch >= stop) { Flow::Stop } else { flow() }
+    }
+
+    fn step_ended(&mut self, _step: &Step) -> Flow {
+        self.bar.inc(1);
+        flow()
+    }
+
+    fn epoch_ended(&mut self, end: &EpochEnd<'_>) -> Flow {
+        let line = line(end);
+        if self.bar.is_hidden() {
+            note(&line);
+        }
+        self.bar.set_message(line);
+        Flow::Continue
+    }
+
+    fn run_ended(&mut self, folder: &Path, outcome: &Outcome) {
+        self.bar.finish_and_clear();
+        let shown = folder.display();
+        match outcome {
+            Outcome::Stopped { epoch, step } if interrupt::requested() => {
+                interrupt::leave(&format!(
+                    "{shown}: interrupted in epoch {}, after step {step}; train --resume --out {shown} goes on",
+                    epoch + 1
+                ));
+            }
+            Outcome::Finished(figures) if self.several => {
+                note(&format!("{shown}: test {}", percent(figures.test_accuracy)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn bar(steps: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden());
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {percent:>3} % eta {eta} {msg}");
+    ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn line(end: &EpochEnd<'_>) -> String {
+    let (epoch, all) = (end.epoch, end.epochs);
+    let mut line = format!(
+        "epoch {}/{all}: loss {:.4}, train {}",
+        epoch.epoch,
+        epoch.loss,
+        percent(Some(epoch.train_accuracy))
+    );
+    for (name, accuracy) in [("valid", epoch.valid_accuracy), ("test", epoch.test_accuracy)] {
+        if accuracy.is_some() {
+            line += &format!(", {name} {}", percent(accuracy));
+        }
+    }
+    line + &format!(", {:.2} s", epoch.seconds)
+}
+
+/// Prints the figures of a run: a table, or one JSON object.
+pub(super) fn figures(figures: &Figures, folder: &Path, json: bool) -> Result<()> {
+    if json {
+        return say_json(figures);
+    }
+    let how = figures.protocol_name();
+    let mut text =
+        format!("{}, seed {}, delays {}\n", figures.preset, figures.seed, name(&figures.delays)?);
+    let _ = writeln!(
+        text,
+        "  protocol        {how}, epoch {} of {}",
+        figures.chosen_epoch, figures.epochs
+    );
+    let rows = [
+        ("test", figures.test_accuracy, figures.test_items),
+        ("validation", figures.valid_accuracy, figures.valid_items),
+        ("training", Some(figures.train_accuracy), figures.train_items),
+    ];
+    for (name, accuracy, items) in rows {
+        let _ = writeln!(text, "  {name:<15} {} of {items} items", percent(accuracy));
+    }
+    for (name, accuracy) in
+        [("seen", figures.test_seen_accuracy), ("unseen", figures.test_unseen_accuracy)]
+    {
+        if accuracy.is_some() {
+            let _ = writeln!(text, "  test, {name:<9} {}", percent(accuracy));
+        }
+    }
+    let _ = writeln!(text, "  parameters      {}", figures.parameters);
+    let _ = writeln!(
+        text,
+        "  time            {:.1} s, {:.2} s an epoch, {} threads",
+        figures.seconds, figures.seconds_per_epoch, figures.threads
+    );
+    let _ = writeln!(text, "  run             {}", folder.display());
+    say(&text)
+}

@@ -1,0 +1,139 @@
+//! `polychron reproduce`.
+
+use super::interrupt;
+use super::print::say;
+use super::progress::Progress;
+use crate::config::{Backend, Config, Protocol};
+use crate::error::{Result, fail};
+use crate::presets::{self, Variant};
+use crate::report::name;
+use crate::reproduce::Reproduction;
+use crate::task::Task;
+use std::path::{Path, PathBuf};
+
+/// Options of `reproduce`.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Preset, as `train --help` lists them
+    #[arg(value_name = "PRESET")]
+    preset: String,
+    /// Seeds 0 to N - 1
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
+    /// How a result is chosen; as the preset says by default
+    #[arg(long, value_enum)]
+    protocol: Option<Choice>,
+    /// Speakers to leave out, each in a run of its own; all by default
+    #[arg(long, value_name = "N,N,..", value_delimiter = ',')]
+    speakers: Vec<u16>,
+    /// One of the paper's ablations, over the preset
+    #[arg(long, value_enum)]
+    variant: Option<Variant>,
+    /// Folder of the data files
+    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
+    data: Option<PathBuf>,
+    /// Folder of the runs and their table; runs/reproduce-PRESET by default, with variant and protocol behind it where they are given
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Threads; 0: one per core
+    #[arg(long)]
+    threads: Option<usize>,
+    /// What computes
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+    /// Print the table as one JSON object on the last line
+    #[arg(long)]
+    json: bool,
+    /// Set any field of the configuration; VALUE is TOML
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    set: Vec<String>,
+}
+
+/// How a result is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Choice {
+    /// The best epoch on the test items counts
+    Paper,
+    /// The test items are evaluated once, after the model has been chosen
+    Clean,
+    /// Clean, and for every speaker a run that is tested on that one and trained on the others
+    LeaveSpeakerOut,
+}
+
+/// Runs `reproduce`.
+pub(super) fn reproduce(args: &Args) -> Result<()> {
+    let (config, root) = (args.config()?, args.root()?);
+    let speakers = args.speakers(&config)?;
+    let data = args.data.clone();
+    let all = Reproduction { config, root, seeds: args.seeds, speakers, data };
+    let Some(table) = all.run(&mut Progress::new(None, true))? else {
+        let shown = all.root.display();
+        interrupt::leave(&format!("{shown}: interrupted; the same command goes on"));
+        return Ok(());
+    };
+    say(&if args.json { table.json()? } else { table.markdown() })
+}
+
+impl Args {
+    /// The configuration of seed 0.
+    fn config(&self) -> Result<Config> {
+        let mut set: Vec<_> = self.variant.map(Variant::assignment).into_iter().collect();
+        if let Some(choice) = self.protocol {
+            let protocol = if choice == Choice::Paper { Protocol::Paper } else { Protocol::Clean };
+            set.extend(presets::chosen_by(Some(&self.preset), protocol)?);
+            if choice == Choice::LeaveSpeakerOut {
+                set.push("data.split=leave-speaker-out".into());
+            }
+        }
+        set.extend(self.set.iter().cloned());
+        if let Some(backend) = self.backend {
+            set.push(format!("backend={}", name(&backend)?));
+        }
+        let mut config = presets::load(Some(&self.preset), None, &set)?;
+        if config.seed != 0 {
+            fail!("seed = {}: --seeds N takes seeds 0 to N - 1", config.seed)
+        }
+        config.threads = self.threads.unwrap_or(config.threads);
+        config.check()?;
+        Ok(config)
+    }
+
+    fn root(&self) -> Result<PathBuf> {
+        if let Some(out) = &self.out {
+            return Ok(out.clone());
+        }
+        let mut folder = format!("reproduce-{}", self.preset);
+        if let Some(variant) = self.variant {
+            folder += &format!("-{}", name(&variant)?);
+        }
+        if let Some(choice) = self.protocol {
+            folder += &format!("-{}", name(&choice)?);
+        }
+        Ok(Path::new("runs").join(folder))
+    }
+
+    fn speakers(&self, config: &Config) -> Result<Vec<Option<u16>>> {
+        let leaves = self.protocol == Some(Choice::LeaveSpeakerOut);
+        let mut speakers = self.speakers.clone();
+        match (leaves, speakers.first()) {
+            (false, None) => return Ok(vec![None]),
+            (false, Some(speaker)) => {
+                fail!("--speakers {speaker}: needs --protocol leave-speaker-out")
+            }
+            (true, None) => {
+                let mut whole = config.clone();
+                whole.data.split = presets::load(Some(&self.preset), None, &[])?.data.split;
+                let data = Task::load(&whole, self.data.as_deref())?.data;
+                speakers = data.speakers();
+                if speakers.len() < 2 {
+                    fail!("{}: names no speakers to leave out", data.name)
+                }
+            }
+            (true, Some(_)) => {}
+        }
+        speakers.sort_unstable();
+        speakers.dedup();
+        Ok(speakers.into_iter().map(Some).collect())
+    }
+}

@@ -1,0 +1,156 @@
+//! `polychron train`.
+
+use super::interrupt;
+use super::print::{note, say};
+use super::progress::{self, Progress};
+use crate::backend;
+use crate::config::{Backend, Config, Protocol};
+use crate::error::{Result, fail};
+use crate::network;
+use crate::observer::Outcome;
+use crate::presets::{self, Variant};
+use crate::report::{self, Report};
+use crate::run::{self, Run};
+use crate::task::Task;
+use polychron_core::train::Batch;
+use std::path::{Path, PathBuf};
+
+/// Options of `train`.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Preset: digits (default), recordings, order, fsdd, tts, shd, ssc, gsc, {shd,ssc,gsc}-clean, {digits,order,fsdd,tts}-reference
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    preset: Option<String>,
+    /// One of the paper's ablations, over preset or file
+    #[arg(long, value_enum)]
+    variant: Option<Variant>,
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the data files
+    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
+    data: Option<PathBuf>,
+    /// Seed of every draw
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// Passes over the training items
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Threads; 0: one per core
+    #[arg(long)]
+    threads: Option<usize>,
+    /// What computes
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+    /// How a result is chosen
+    #[arg(long, value_enum)]
+    protocol: Option<Protocol>,
+    /// Folder of the run, which must not exist; runs/PRESET-DELAYS-seedSEED by default
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue the run in its folder
+    #[arg(long)]
+    resume: bool,
+    /// Print what the backend picks for every layer in the largest batch, and why, and train nothing
+    #[arg(long)]
+    plan: bool,
+    /// Print the final figures as one JSON object on the last line
+    #[arg(long)]
+    json: bool,
+    /// Set any field of the configuration; VALUE is TOML
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    set: Vec<String>,
+    /// Leave the run after so many epochs, as if it were interrupted
+    #[arg(long, value_name = "EPOCHS", hide = true)]
+    stop_after: Option<u64>,
+}
+
+impl Args {
+    fn assignments(&self) -> Result<Vec<String>> {
+        let mut set: Vec<_> = self.variant.map(Variant::assignment).into_iter().collect();
+        match self.protocol {
+            Some(protocol) if self.config.is_none() => {
+                set.extend(presets::chosen_by(self.preset.as_deref(), protocol)?);
+            }
+            Some(protocol) => set.push(format!("protocol={}", report::name(&protocol)?)),
+            None => {}
+        }
+        set.extend(self.set.iter().cloned());
+        set.extend(self.seed.map(|seed| format!("seed={seed}")));
+        set.extend(self.epochs.map(|epochs| format!("train.epochs={epochs}")));
+        if let Some(backend) = self.backend {
+            set.push(format!("backend={}", report::name(&backend)?));
+        }
+        Ok(set)
+    }
+
+    /// The configuration, and the folder of the run.
+    fn resolve(&self) -> Result<(Config, PathBuf)> {
+        let set = self.assignments()?;
+        let named = || presets::load(self.preset.as_deref(), self.config.as_deref(), &set);
+        let folder = match &self.out {
+            Some(out) => out.clone(),
+            None => Path::new("runs").join(report::run_name(&named()?)?),
+        };
+        let mut config = if self.resume {
+            let path = folder.join(run::CONFIG);
+            let found = run::stored_config(&folder, &[])?;
+            let own = self.preset.is_none() && self.config.is_none();
+            let expected = if own { run::stored_config(&folder, &set)? } else { named()? };
+            run::check_same(&found, &path, &expected, "the command line")?;
+            expected
+        } else {
+            named()?
+        };
+        if let Some(threads) = self.threads {
+            config.threads = threads;
+            config.check()?;
+        }
+        Ok((config, folder))
+    }
+}
+
+/// Runs `train`.
+pub(super) fn train(args: &Args) -> Result<()> {
+    let (config, folder) = args.resolve()?;
+    let shown = folder.display();
+    if folder.exists() && !args.resume && !args.plan {
+        fail!("{shown}: exists; --resume continues that run, --out DIR makes another")
+    }
+    if args.resume && folder.join(run::REPORT).exists() {
+        let report = Report::read(&folder.join(run::REPORT))?;
+        if let Some(figures) = report.figures {
+            note(&format!("{shown}: all {} epochs are finished", figures.epochs));
+            run::tidy(&folder)?;
+            return progress::figures(&figures, &folder, args.json);
+        }
+    }
+    let task = load(&config, args.data.as_deref())?;
+    if args.plan {
+        let network = network::network(&config, task.interface())?;
+        let batch = task.largest(config.data.batch)?;
+        let Batch { shape, x, .. } = batch.view();
+        let density = x.iter().filter(|&&x| x != 0.0).count() as f64 / x.len() as f64;
+        return say(&backend::plan(&config, &network, shape, density)?);
+    }
+    let mut run = if args.resume {
+        Run::resume(&config, task, &folder)?
+    } else {
+        Run::create(&config, task, &folder)?
+    };
+    let mut progress = Progress::new(args.stop_after, false);
+    match run.train(&mut progress)? {
+        Outcome::Finished(figures) => progress::figures(&figures, &folder, args.json),
+        Outcome::Stopped { .. } if interrupt::has_left() => Ok(()),
+        Outcome::Stopped { epoch, .. } => {
+            say(&format!("{shown}: left after epoch {epoch}; --resume goes on\n"))
+        }
+    }
+}
+
+/// Loads the data of a configuration and shows warnings.
+pub(super) fn load(config: &Config, folder: Option<&Path>) -> Result<Task> {
+    let task = Task::load(config, folder)?;
+    task.warnings.iter().for_each(|warning| note(warning));
+    Ok(task)
+}

@@ -1,0 +1,173 @@
+//! The model of a finished run.
+
+use crate::backend::{self, Classifier, CpuModel, Restore};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Backend, Config};
+use crate::error::{Error, Result, fail};
+use crate::network::{Interface, Net};
+use crate::presets;
+use crate::run::{CHECKPOINT, CONFIG, MODEL};
+use crate::task::Task;
+use polychron_core::train::{self, Batch, Spikes, State, Tensor};
+use std::path::{Path, PathBuf};
+
+/// A trained model with the configuration that made it.
+///
+/// ```no_run
+/// use polychron::{Model, Part};
+///
+/// let model = Model::load("runs/order-learned-seed0")?;
+/// let task = model.task(None)?;
+/// let evaluation = model.evaluate(&task, Part::Test)?;
+/// println!("{:.1} % of {} items", 100.0 * evaluation.accuracy.unwrap_or(0.0), evaluation.items);
+/// # Ok::<(), polychron::Error>(())
+/// ```
+pub struct Model {
+    /// The configuration of the run.
+    pub config: Config,
+    /// Differences between `config.toml` and the configuration that made the model. The latter counts.
+    pub warnings: Vec<String>,
+    state: State<f32>,
+    interface: Interface,
+    classifier: Box<dyn Classifier>,
+    path: PathBuf,
+}
+
+impl Model {
+    /// Loads the model of a finished run, on the backend of its configuration.
+    ///
+    /// # Errors
+    /// If the run is not finished, the file is damaged or the backend is missing here.
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::load_on(folder, None)
+    }
+
+    /// As [`Model::load`], on another backend.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_on(folder: impl AsRef<Path>, backend: Option<Backend>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let path = folder.join(MODEL);
+        if folder.join(CHECKPOINT).exists() && !path.exists() {
+            fail!("{}: no such file; finish the run with train --resume", path.display())
+        }
+        let (state, mut config, warnings) = read(&path)?;
+        config.backend = backend.unwrap_or(config.backend);
+        let interface = interface(&state, &config, &path)?;
+        let restore = Restore { config: &config, interface, state: &state, path: &path };
+        let classifier = backend::on_backend(&config, restore)?;
+        Ok(Self { config, warnings, state, interface, classifier, path })
+    }
+
+    /// Loads the data that the model was trained on; `folder` holds the data files, if there are any.
+    ///
+    /// # Errors
+    /// As [`Task::load`].
+    pub fn task(&self, folder: Option<&Path>) -> Result<Task> {
+        let task = Task::load(&self.config, folder)?;
+        self.check(&task)?;
+        Ok(task)
+    }
+
+    /// Fails unless the model fits the data.
+    pub(crate) fn check(&self, task: &Task) -> Result<()> {
+        let (own, data) = (self.interface, task.interface());
+        if own != data {
+            fail!(
+                "{}: was trained on {} channels, {} classes and steps of {} ms, but {} has {}, {} and {} ms",
+                self.path.display(),
+                own.channels,
+                own.classes,
+                own.dt_ms,
+                task.data.name,
+                data.channels,
+                data.classes,
+                data.dt_ms
+            )
+        }
+        Ok(())
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Parameters and position of the training.
+    #[must_use]
+    pub fn state(&self) -> &State<f32> {
+        &self.state
+    }
+
+    /// The data's properties that the network fits.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        self.interface
+    }
+
+    /// A copy on the CPU.
+    pub(crate) fn on_cpu(&self) -> Result<CpuModel> {
+        let Self { config, interface, state, path, .. } = self;
+        Restore { config, interface: *interface, state, path }.on(backend::cpu(config)?)
+    }
+}
+
+impl Classifier for Model {
+    fn network(&self) -> &Net {
+        self.classifier.network()
+    }
+    fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)> {
+        self.classifier.scores(batch, delays)
+    }
+    fn trace(
+        &self,
+        batch: &Batch<'_, f32>,
+        delays: train::Delays,
+    ) -> Result<(Vec<f32>, Vec<Spikes<f32>>)> {
+        self.classifier.trace(batch, delays)
+    }
+    fn tensors(&self) -> Result<Vec<Tensor<f32>>> {
+        self.classifier.tensors()
+    }
+}
+
+/// A state with the configuration that made it, and warnings if the `config.toml` next to it differs.
+/// Threads are those of `config.toml`.
+pub(crate) fn read(path: &Path) -> Result<(State<f32>, Config, Vec<String>)> {
+    let Checkpoint { state, mut config, .. } = Checkpoint::read(path)?;
+    let (beside, shown) = (path.with_file_name(CONFIG), path.display());
+    let mut warnings = Vec::new();
+    match presets::stored(&beside, &[]) {
+        Ok(found) => {
+            if let Some((found, made)) = found.difference(&config)? {
+                let beside = beside.display();
+                warnings.push(format!(
+                    "{beside}: has {found}; {shown} was made with {made}, which counts"
+                ));
+            }
+            config.threads = found.threads;
+        }
+        Err(failure) => {
+            warnings.push(format!("{failure}; the configuration in {shown} counts"));
+        }
+    }
+    Ok((state, config, warnings))
+}
+
+/// The interface of a network as its tensors have it.
+pub(crate) fn interface(state: &State<f32>, config: &Config, path: &Path) -> Result<Interface> {
+    let axis = |name: &str, axis: usize| {
+        let tensor = state.tensors.iter().find(|tensor| tensor.name == name);
+        let size = tensor.map(|tensor| tensor.shape.get(axis).map_or(1, |&n| n.max(1)));
+        let shown = path.display();
+        size.ok_or_else(|| Error::new(format!("{shown}: tensor {name} is missing")))
+    };
+    let first = if config.network.hidden.is_empty() { "output" } else { "hidden.0" };
+    Ok(Interface {
+        channels: axis(&format!("{first}.weight"), 1)?,
+        classes: axis("output.weight", 0)?,
+        dt_ms: config.data.dt_ms.into(),
+    })
+}
