@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Everything that only a GPU can show, in one call of under ten minutes, from programs built beforehand: a GPU machine may have PyTorch and
-# no Rust.
+# Measures everything that needs a GPU in one call of under ten minutes. The programs are built beforehand,
+# since a GPU machine may have PyTorch but no Rust.
 #
-#     backend-cuda/measure.sh build                      where there is Rust: puts the programs into target/gpu
-#     backend-cuda/measure.sh REFERENCE_DIR [DATA_DIR]   where there is a GPU: the laws, the ratios, the stages, the accuracies
+#     backend-cuda/measure.sh build                      builds the programs into target/gpu; needs Rust
+#     backend-cuda/measure.sh REFERENCE_DIR [DATA_DIR]   laws, ratios, stages, accuracies; needs a GPU
 #
-# REFERENCE_DIR holds bench_reference.py; PYTHON has torch, dcls and spikingjelly. DATA_DIR holds fsdd_spikes. OUT (target/gpu) gets every
-# figure as JSON lines and the tables on standard output; ROWS, SEEDS and REPEATS make the work smaller.
+# REFERENCE_DIR contains bench_reference.py, DATA_DIR fsdd_spikes. PYTHON is an interpreter with torch, dcls
+# and spikingjelly. Tables go to standard output, all figures as JSON lines to OUT (target/gpu). ROWS, SEEDS
+# and REPEATS reduce the work.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 built=${CARGO_TARGET_DIR:-target}
@@ -15,15 +16,13 @@ if [ "${1:-}" = build ]; then
     mkdir -p "$programs"
     cargo build --release --locked -p polychron --features cuda
     cp "$built/release/polychron" "$programs/"
-    for test in conformance training; do
-        cargo test --release --locked -p polychron-cuda --test "$test" --no-run --message-format json |
-            python3 -c 'import json, sys
+    cargo test --release --locked -p polychron-cuda --test laws --no-run --message-format json |
+        python3 -c 'import json, sys
 for line in sys.stdin:
     found = json.loads(line)
-    if found.get("executable") and found["target"]["name"] == sys.argv[1]: print(found["executable"])' "$test" |
-            xargs -I{} cp {} "$programs/$test"
-    done
-    strip "$programs/polychron" "$programs/conformance" "$programs/training"
+    if found.get("executable") and found["target"]["name"] == "laws": print(found["executable"])' |
+        xargs -I{} cp {} "$programs/laws"
+    strip "$programs/polychron" "$programs/laws"
     exit
 fi
 reference=$(realpath "$1")/bench_reference.py
@@ -33,15 +32,13 @@ mkdir -p "$out"
 export PYTHON=${PYTHON:-python3} REPEATS=${REPEATS:-20} REQUIRE_DEVICE=1
 export ROWS=${ROWS:-"shd ssc 1ms-65 1ms-257 1ms-513"} SEEDS=${SEEDS:-"0 1 2 3 4"}
 
-# The driver compiles the kernels once.
+# The first run makes the driver compile the kernels.
 export CUDA_CACHE_PATH=${CUDA_CACHE_PATH:-$(realpath "$out")/cache}
-"$programs/conformance" device::conformance_f32::layer_forward > "$out/laws.log" 2>&1 || true
+"$programs/laws" conformance::device::conformance_f32::layer_forward > "$out/laws.log" 2>&1 || true
 
 echo "== laws"
 failed=0
-for test in conformance training; do
-    "$programs/$test" device >> "$out/laws.log" 2>&1 || failed=1
-done
+"$programs/laws" device >> "$out/laws.log" 2>&1 || failed=1
 grep -E "^test .* FAILED|^test result|error .* allowed" "$out/laws.log" || true
 
 echo "== ceilings, ratios, stages, scaling"
@@ -98,7 +95,7 @@ for taps in (65, 257, 513):
         ["--net", "shd", "--dt-ms", "1", "--max-delay", str(taps - 1), "--batch", "128"],
     )
 
-# torch lets cuDNN round to TF32; the reference is timed as it comes, the stronger form.
+# By default torch lets cuDNN round to TF32; the reference keeps this faster setting.
 print(f"cudnn TF32: {torch.backends.cudnn.allow_tf32}\n")
 print("| step | reference, input resident, ms | ours, ms | ours, input resident, ms | ratio | ratio, resident | reference, MiB | ours, MiB | ratio |")
 print("|---|---|---|---|---|---|---|---|---|", flush=True)

@@ -1,5 +1,6 @@
 use crate::projection::{Analyse, Correlate, Gather, Multiply, Scatter, Sum, Synthesise};
 use crate::raw::Gemm;
+use crate::stages::Stages;
 use crate::stream::Sums;
 use crate::vectors::arch;
 use polychron_core::num::Real;
@@ -7,7 +8,7 @@ use pulp::Simd;
 
 /// Numbers with vectors of several lanes, `f32` and `f64`. The vectors are those of the machine the program runs on: AVX-512,
 /// AVX2, NEON, or a single number.
-pub trait Lanes: Real + Gemm + Tasks {
+pub trait Lanes: Gemm + Stages + Tasks {
     /// A vector.
     type Vector<S: Simd>: Copy + Send + Sync;
 

@@ -28,7 +28,7 @@ impl<R: Lanes, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R
         let shape = projected.shape();
         let Some((norm, params)) = &layer.norm else {
             let stage = Stage::new(&layer.stage, Norm::Identity, projected)?;
-            self.install(|| stage.forward(layer.stage.neuron, spikes))?;
+            stage.forward(self, layer.stage.neuron, spikes)?;
             return Ok(());
         };
         let params = norm_params(params, shape.width)?;
@@ -38,7 +38,7 @@ impl<R: Lanes, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R
             None => Norm::Saved { params, saved: statistics },
         };
         let stage = Stage::new(&layer.stage, of, projected)?;
-        let normals = self.install(|| stage.forward(layer.stage.neuron, spikes))?;
+        let normals = stage.forward(self, layer.stage.neuron, spikes)?;
         if let Some(running) = running {
             let n = layer.stage.valid.count(shape.steps, shape.batch);
             finish_norm(norm, &normals, n, running, statistics);
@@ -68,12 +68,7 @@ impl<R: Lanes, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R
         let stage = Stage::new(&layer.stage, norm, y)?;
         let d_neuron = gradients.neuron.slice()?;
         let model = layer.stage.neuron;
-        let by_norm = self.install(|| {
-            if let Some(numbers) = d_spikes.written_out() {
-                *d_spikes = numbers;
-            }
-            stage.backward(model, layer.norm.is_some(), d_spikes, d_neuron)
-        })?;
+        let by_norm = stage.backward(self, model, layer.norm.is_some(), d_spikes, d_neuron)?;
         if layer.norm.is_some() {
             let d_params = gradients.norm.slice()?;
             expect("norm's gradient", 2 * width, d_params.len())?;

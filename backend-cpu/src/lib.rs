@@ -30,6 +30,7 @@ mod raw;
 mod readout;
 mod scratch;
 mod sequence;
+mod stages;
 mod stream;
 mod vectors;
 
@@ -39,3 +40,7 @@ pub use lanes::Lanes;
 pub use sequence::Sequence;
 pub use stream::Stream;
 pub use vectors::Vectors;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

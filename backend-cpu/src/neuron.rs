@@ -2,16 +2,19 @@ use crate::backend::{Cpu, Error};
 use crate::lanes::{fetch, vectorize};
 use crate::norm::{Lengths, Norm, Normal, rows, rows_mut};
 use crate::sequence::{Sequence, same};
+use crate::stages::Stages;
 use polychron_core::backend::{Firing, NeuronOps, NeuronStage, ViewMut};
 use polychron_core::neuron::{Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::num::Real;
 use polychron_core::shape::{Shape, ShapeError, expect};
 use polychron_core::surrogate::{Surrogate, step};
 use rayon::prelude::*;
+use std::any::Any;
 use std::borrow::Cow;
 
 /// A stage with its blocks checked, over input normalised on the way.
-pub(crate) struct Stage<'a, R> {
+#[doc(hidden)]
+pub struct Stage<'a, R> {
     params: &'a [R],
     surrogate: &'a dyn Surrogate<R>,
     firing: Firing<'a, Sequence<R>>,
@@ -21,7 +24,7 @@ pub(crate) struct Stage<'a, R> {
     input: &'a Sequence<R>,
 }
 
-impl<'a, R: Real> Stage<'a, R> {
+impl<'a, R: Stages> Stage<'a, R> {
     pub(crate) fn new<N, S: Surrogate<R>>(
         stage: &NeuronStage<'a, N, S, Vec<R>, Sequence<R>>,
         norm: Norm<'a, R>,
@@ -49,17 +52,20 @@ impl<'a, R: Real> Stage<'a, R> {
     /// Runs the model forward; returns every neuron's normalisation.
     pub(crate) fn forward<N: NeuronModel<R>>(
         &self,
+        cpu: &Cpu<R>,
         model: &N,
         spikes: &mut Sequence<R>,
     ) -> Result<Vec<Normal<R>>, ShapeError> {
         same("neurons' output", self.input.shape(), spikes.shape())?;
-        model.visit(Forward { stage: self, spikes })
+        let run = |neuron: &dyn NeuronPasses<R>| R::neurons_forward(cpu, self, neuron, spikes);
+        model.visit(Configured { raw: self.params, run })
     }
 
-    /// Runs the model backward, and the normalisation where `through_norm`, turning the gradient by the output into the one
-    /// by the input; returns every neuron's gradients by gamma and beta.
+    /// Runs the model backward, and the normalisation where `through_norm`. Turns the gradient by the
+    /// output into the one by the input; returns every neuron's gradients by gamma and beta.
     pub(crate) fn backward<N: NeuronModel<R>>(
         &self,
+        cpu: &Cpu<R>,
         model: &N,
         through_norm: bool,
         d: &mut Sequence<R>,
@@ -67,14 +73,18 @@ impl<'a, R: Real> Stage<'a, R> {
     ) -> Result<Vec<(R, R)>, ShapeError> {
         same("neurons' output gradient", self.input.shape(), d.shape())?;
         expect("neurons' parameters", model.param_count(), d_params.len())?;
-        model.visit(Backward { stage: self, through_norm, d, d_params })
+        let run = |neuron: &dyn NeuronPasses<R>| {
+            R::neurons_backward(cpu, self, neuron, through_norm, d, d_params)
+        };
+        model.visit(Configured { raw: self.params, run })
     }
 
-    fn neuron<N: Neuron<Real = R>>(&self, neuron: &N) -> Result<N, ShapeError> {
-        let mut raw = neuron.params();
-        expect("neurons' parameters", raw.as_ref().len(), self.params.len())?;
-        raw.as_mut().copy_from_slice(self.params);
-        Ok(neuron.with_params(raw))
+    /// The normalisation of neuron `n`.
+    fn normal(&self, n: usize) -> Normal<R> {
+        vectorize(
+            #[inline(always)]
+            || self.norm.of(n, &self.lengths, self.input),
+        )
     }
 
     /// The recorded spikes `[time][batch]` of neuron `n`, where there are any.
@@ -87,16 +97,9 @@ impl<'a, R: Real> Stage<'a, R> {
 
     /// Turns one step's drives of a neuron into the spikes that are put out; `resets` receives those that reset.
     #[inline(always)]
-    fn fire<N: Neuron<Real = R>>(
-        &self,
-        neuron: &N,
-        held: &[R],
-        t: usize,
-        drives: &mut [R],
-        resets: &mut [R],
-    ) {
+    fn fire(&self, fires: bool, held: &[R], t: usize, drives: &mut [R], resets: &mut [R]) {
         let held = || &held[t * drives.len()..][..drives.len()];
-        if !neuron.fires() {
+        if !fires {
             drives.fill(R::zero());
             resets.fill(R::zero());
             return;
@@ -124,13 +127,13 @@ impl<'a, R: Real> Stage<'a, R> {
     }
 
     /// Whether a spike is the step of its own drive, which needs no other row.
-    fn fires_alone<N: Neuron<Real = R>>(&self, neuron: &N) -> bool {
-        neuron.fires() && matches!(self.firing, Firing::Step)
+    fn fires_alone(&self, fires: bool) -> bool {
+        fires && matches!(self.firing, Firing::Step)
     }
 
     /// Turns drives into the derivatives of the spikes.
-    fn slopes<N: Neuron<Real = R>>(&self, neuron: &N, drives: &mut [R]) {
-        if !neuron.fires() || matches!(self.firing, Firing::Frozen(_)) {
+    fn slopes(&self, fires: bool, drives: &mut [R]) {
+        if !fires || matches!(self.firing, Firing::Frozen(_)) {
             drives.fill(R::zero());
         } else {
             self.surrogate.derivatives(drives);
@@ -144,59 +147,175 @@ impl<'a, R: Real> Stage<'a, R> {
     }
 }
 
-struct Forward<'a, 'b, R> {
-    stage: &'b Stage<'a, R>,
-    spikes: &'b mut Sequence<R>,
+/// Runs work with the neuron that has the parameters `raw`.
+struct Configured<'a, R, F> {
+    raw: &'a [R],
+    run: F,
 }
 
-impl<R: Real> NeuronVisitor<R> for Forward<'_, '_, R> {
-    type Output = Result<Vec<Normal<R>>, ShapeError>;
+impl<R: Stages, T, F> NeuronVisitor<R> for Configured<'_, R, F>
+where
+    F: FnOnce(&dyn NeuronPasses<R>) -> T,
+{
+    type Output = Result<T, ShapeError>;
 
     fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
-        let stage = self.stage;
-        let neuron = stage.neuron(neuron)?;
-        let run = |n, out: Out<'_, R>| {
-            vectorize(
-                #[inline(always)]
-                || {
-                    let block = stage.input.block(n);
-                    let normal = stage.norm.of(n, &stage.lengths, stage.input);
-                    match out {
-                        Out::Spikes(fired) => spikes_of(stage, &neuron, &block, &normal, fired),
-                        Out::Numbers(to) => numbers_of(stage, &neuron, n, &block, &normal, to),
-                    }
-                    normal
-                },
-            )
-        };
-        if stage.input.shape().is_empty() {
-            let neurons = 0..stage.input.shape().width;
-            return Ok(neurons.map(|n| stage.norm.of(n, &stage.lengths, stage.input)).collect());
-        }
-        if stage.fires_alone(&neuron) {
-            let neurons = self.spikes.spikes_mut().enumerate();
-            return Ok(neurons
-                .map(|(n, (fired, pass))| {
-                    pass.copy_from_slice(&stage.pass(n));
-                    run(n, Out::Spikes(fired))
-                })
-                .collect());
-        }
-        let neurons = self.spikes.blocks_mut().enumerate();
-        Ok(neurons.map(|(n, to)| run(n, Out::Numbers(to))).collect())
+        let mut raw = neuron.params();
+        expect("neurons' parameters", raw.as_ref().len(), self.raw.len())?;
+        raw.as_mut().copy_from_slice(self.raw);
+        Ok((self.run)(&neuron.with_params(raw)))
     }
 }
 
-/// Where a neuron's output `[time][batch]` goes.
-enum Out<'a, R> {
-    /// 0 or 1.
-    Spikes(&'a mut [u8]),
-    Numbers(&'a mut [R]),
+/// What a stage needs of a neuron: passes over its block `[time][batch]`. Everything else about stages
+/// is compiled once for all neurons.
+#[doc(hidden)]
+pub trait NeuronPasses<R: Real>: Sync {
+    /// [`Neuron::fires`]
+    fn can_fire(&self) -> bool;
+    /// Writes the spikes, 0 or 1, each the step of its own drive.
+    fn write_spikes(&self, stage: &Stage<'_, R>, x: &[R], normal: &Normal<R>, fired: &mut [u8]);
+    /// Writes the output of neuron `n`.
+    fn write_numbers(
+        &self,
+        stage: &Stage<'_, R>,
+        n: usize,
+        x: &[R],
+        normal: &Normal<R>,
+        to: &mut [R],
+    );
+    /// Memory for [`NeuronPasses::backward`].
+    fn memory(&self) -> Box<dyn Any + Send>;
+    /// Turns the gradient by the output of neuron `n` into the one by its input. Returns the gradients
+    /// by the raw parameters, and by the norm's gamma and beta.
+    fn backward(
+        &self,
+        stage: &Stage<'_, R>,
+        n: usize,
+        x: &[R],
+        normal: &Normal<R>,
+        d: &mut [R],
+        memory: &mut dyn Any,
+    ) -> (Vec<R>, (R, R));
+}
+
+impl<R: Stages, N: Neuron<Real = R>> NeuronPasses<R> for N {
+    fn can_fire(&self) -> bool {
+        self.fires()
+    }
+
+    fn write_spikes(&self, stage: &Stage<'_, R>, x: &[R], normal: &Normal<R>, fired: &mut [u8]) {
+        vectorize(
+            #[inline(always)]
+            || spikes_of(stage, self, x, normal, fired),
+        );
+    }
+
+    fn write_numbers(
+        &self,
+        stage: &Stage<'_, R>,
+        n: usize,
+        x: &[R],
+        normal: &Normal<R>,
+        to: &mut [R],
+    ) {
+        vectorize(
+            #[inline(always)]
+            || numbers_of(stage, self, n, x, normal, to),
+        );
+    }
+
+    fn memory(&self) -> Box<dyn Any + Send> {
+        Box::new(Replay::<N::State, R>::new())
+    }
+
+    fn backward(
+        &self,
+        stage: &Stage<'_, R>,
+        n: usize,
+        x: &[R],
+        normal: &Normal<R>,
+        d: &mut [R],
+        memory: &mut dyn Any,
+    ) -> (Vec<R>, (R, R)) {
+        let mut fresh = Replay::new();
+        let replay = memory.downcast_mut::<Replay<N::State, R>>().unwrap_or(&mut fresh);
+        let (by_params, by_norm) = vectorize(
+            #[inline(always)]
+            || backward_block(stage, self, n, x, normal, d, replay),
+        );
+        (by_params.as_ref().to_vec(), by_norm)
+    }
+}
+
+pub(crate) fn forward<R: Stages>(
+    cpu: &Cpu<R>,
+    stage: &Stage<'_, R>,
+    neuron: &dyn NeuronPasses<R>,
+    spikes: &mut Sequence<R>,
+) -> Vec<Normal<R>> {
+    cpu.install(|| {
+        if stage.input.shape().is_empty() {
+            return (0..stage.input.shape().width).map(|n| stage.normal(n)).collect();
+        }
+        if stage.fires_alone(neuron.can_fire()) {
+            let neurons = spikes.spikes_mut().enumerate().map(|(n, (fired, pass))| {
+                pass.copy_from_slice(&stage.pass(n));
+                let (block, normal) = (stage.input.block(n), stage.normal(n));
+                neuron.write_spikes(stage, &block, &normal, fired);
+                normal
+            });
+            return neurons.collect();
+        }
+        let neurons = spikes.blocks_mut().enumerate().map(|(n, to)| {
+            let (block, normal) = (stage.input.block(n), stage.normal(n));
+            neuron.write_numbers(stage, n, &block, &normal, to);
+            normal
+        });
+        neurons.collect()
+    })
+}
+
+pub(crate) fn backward<R: Stages>(
+    cpu: &Cpu<R>,
+    stage: &Stage<'_, R>,
+    neuron: &dyn NeuronPasses<R>,
+    through_norm: bool,
+    d: &mut Sequence<R>,
+    d_params: &mut [R],
+) -> Vec<(R, R)> {
+    cpu.install(|| {
+        d_params.fill(R::zero());
+        if stage.input.shape().is_empty() {
+            return vec![(R::zero(), R::zero()); stage.input.shape().width];
+        }
+        if let Some(numbers) = d.written_out() {
+            *d = numbers;
+        }
+        let backward = |memory: &mut Box<dyn Any + Send>, (n, d): (usize, &mut [R])| {
+            let (block, normal) = (stage.input.block(n), stage.normal(n));
+            let (by_params, by_norm) =
+                neuron.backward(stage, n, &block, &normal, d, memory.as_mut());
+            if through_norm {
+                vectorize(
+                    #[inline(always)]
+                    || normal.backward_from(by_norm, &stage.lengths, &block, d),
+                );
+            }
+            (by_params, by_norm)
+        };
+        let neurons = d.blocks_mut().enumerate();
+        let gradients: Vec<_> = neurons.map_init(|| neuron.memory(), backward).collect();
+        for (by_params, _) in &gradients {
+            add(d_params, by_params);
+        }
+        gradients.into_iter().map(|(_, by_norm)| by_norm).collect()
+    })
 }
 
 /// The spikes of one neuron over time, each the step of its own drive, sample by sample in the lanes.
 #[inline(always)]
-fn spikes_of<R: Real, N: Neuron<Real = R>>(
+fn spikes_of<R: Stages, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     inputs: &[R],
@@ -219,7 +338,7 @@ fn spikes_of<R: Real, N: Neuron<Real = R>>(
 
 /// The output of one neuron over time, sample by sample in the lanes.
 #[inline(always)]
-fn numbers_of<R: Real, N: Neuron<Real = R>>(
+fn numbers_of<R: Stages, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     n: usize,
@@ -239,7 +358,7 @@ fn numbers_of<R: Real, N: Neuron<Real = R>>(
             states[b] = neuron.charge(states[b], normal.apply(inputs[b]));
             out[b] = neuron.excess(states[b]);
         }
-        stage.fire(neuron, &held, t, out, resets);
+        stage.fire(neuron.fires(), &held, t, out, resets);
         let time = R::count(t);
         for b in 0..batch {
             states[b] = neuron.reset(states[b], resets[b]);
@@ -248,65 +367,19 @@ fn numbers_of<R: Real, N: Neuron<Real = R>>(
     }
 }
 
-struct Backward<'a, 'b, R> {
-    stage: &'b Stage<'a, R>,
-    through_norm: bool,
-    d: &'b mut Sequence<R>,
-    d_params: &'b mut [R],
-}
-
-impl<R: Real> NeuronVisitor<R> for Backward<'_, '_, R> {
-    type Output = Result<Vec<(R, R)>, ShapeError>;
-
-    fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
-        let Self { stage, through_norm, d, d_params } = self;
-        let neuron = stage.neuron(neuron)?;
-        d_params.fill(R::zero());
-        if stage.input.shape().is_empty() {
-            return Ok(vec![(R::zero(), R::zero()); stage.input.shape().width]);
-        }
-        let neurons = d.blocks_mut().enumerate();
-        let gradients: Vec<_> = neurons
-            .map_init(
-                || Replay { charged: Vec::new(), resets: Vec::new() },
-                |replay, (n, d)| {
-                    vectorize(
-                        #[inline(always)]
-                        || {
-                            let normal = stage.norm.of(n, &stage.lengths, stage.input);
-                            let (by_params, by_norm) =
-                                backward_block(stage, &neuron, n, &normal, d, replay);
-                            if through_norm {
-                                let (lengths, y) = (&stage.lengths, stage.input.block(n));
-                                normal.backward_from(by_norm, lengths, &y, d);
-                            }
-                            (by_params, by_norm)
-                        },
-                    )
-                },
-            )
-            .collect();
-        for (by_params, _) in &gradients {
-            add(d_params, by_params.as_ref());
-        }
-        Ok(gradients.into_iter().map(|(_, by_norm)| by_norm).collect())
-    }
-}
-
 /// One neuron's states again, then backward through time, from the gradient by its output to the one by its input; returns
-/// the gradients by the raw parameters and by the norm's
-/// gamma and beta.
+/// the gradients by the raw parameters and by the norm's gamma and beta.
 #[inline(always)]
-fn backward_block<R: Real, N: Neuron<Real = R>>(
+fn backward_block<R: Stages, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     n: usize,
+    inputs: &[R],
     normal: &Normal<R>,
     d: &mut [R],
     past: &mut Replay<N::State, R>,
 ) -> (N::Params, (R, R)) {
     let Shape { steps, batch, .. } = stage.input.shape();
-    let inputs = &*stage.input.block(n);
     fetch(inputs);
     fetch(d);
     replay(stage, neuron, n, inputs, normal, past);
@@ -323,7 +396,7 @@ fn backward_block<R: Real, N: Neuron<Real = R>>(
         for (slope, &charged) in slopes.iter_mut().zip(&charged[now.clone()]) {
             *slope = neuron.excess(charged);
         }
-        stage.slopes(neuron, &mut slopes);
+        stage.slopes(neuron.fires(), &mut slopes);
         // A neuron at rest that does not spike stays at rest.
         let (charged_before, resets_before) = match t.checked_sub(1) {
             Some(before) => {
@@ -442,8 +515,14 @@ struct Replay<T, R> {
     resets: Vec<R>,
 }
 
+impl<T, R> Replay<T, R> {
+    fn new() -> Self {
+        Self { charged: Vec::new(), resets: Vec::new() }
+    }
+}
+
 #[inline(always)]
-fn replay<R: Real, N: Neuron<Real = R>>(
+fn replay<R: Stages, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     n: usize,
@@ -460,7 +539,7 @@ fn replay<R: Real, N: Neuron<Real = R>>(
     let mut drives = vec![R::zero(); batch];
     let kept = rows_mut(charged, batch).zip(rows_mut(resets, batch));
     let (states, drives) = (&mut states[..batch], &mut drives[..batch]);
-    let alone = stage.fires_alone(neuron);
+    let alone = stage.fires_alone(neuron.fires());
     for (t, (inputs, (charged, resets))) in rows(inputs, batch).zip(kept).enumerate() {
         let (inputs, charged, resets) =
             (&inputs[..batch], &mut charged[..batch], &mut resets[..batch]);
@@ -476,11 +555,16 @@ fn replay<R: Real, N: Neuron<Real = R>>(
             charged[b] = neuron.charge(states[b], normal.apply(inputs[b]));
             drives[b] = neuron.excess(charged[b]);
         }
-        stage.fire(neuron, &held, t, drives, resets);
+        stage.fire(neuron.fires(), &held, t, drives, resets);
         for b in 0..batch {
             states[b] = neuron.reset(charged[b], resets[b]);
         }
     }
+}
+
+fn copy<R: Real>(from: &Sequence<R>, to: &mut Sequence<R>) {
+    let blocks = to.blocks_mut().enumerate();
+    blocks.for_each(|(n, to)| to.copy_from_slice(&from.block(n)));
 }
 
 #[inline(always)]
@@ -490,7 +574,7 @@ fn add<R: Real>(to: &mut [R], from: &[R]) {
     }
 }
 
-impl<R: Real, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Cpu<R> {
+impl<R: Stages, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Cpu<R> {
     fn neuron_forward(
         &self,
         stage: &NeuronStage<'_, N, S, Vec<R>, Sequence<R>>,
@@ -498,7 +582,7 @@ impl<R: Real, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Cpu<R> 
         spikes: &mut Sequence<R>,
     ) -> Result<(), Error> {
         let checked = Stage::new(stage, Norm::Identity, x)?;
-        self.install(|| checked.forward(stage.neuron, spikes))?;
+        checked.forward(self, stage.neuron, spikes)?;
         Ok(())
     }
 
@@ -514,11 +598,8 @@ impl<R: Real, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Cpu<R> 
         let d_params = d_params.slice()?;
         same("neurons' output gradient", x.shape(), d_spikes.shape())?;
         same("neurons' input gradient", x.shape(), d_x.shape())?;
-        self.install(|| {
-            let blocks = d_x.blocks_mut().enumerate();
-            blocks.for_each(|(n, d_x)| d_x.copy_from_slice(&d_spikes.block(n)));
-            checked.backward(stage.neuron, false, d_x, d_params)
-        })?;
+        self.install(|| copy(d_spikes, d_x));
+        checked.backward(self, stage.neuron, false, d_x, d_params)?;
         Ok(())
     }
 }

@@ -21,8 +21,9 @@ impl<R: Real> Lengths<R> {
 }
 
 /// One neuron's normalisation `z = gamma (y - mean) scale + beta`.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Normal<R> {
+pub struct Normal<R> {
     pub(crate) mean: R,
     /// 1 / deviation.
     pub(crate) scale: R,

@@ -47,7 +47,8 @@ impl<R: Real> Scratch<R> {
     fn take(&self, len: usize) -> Option<Vec<R>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |n: &usize, idle: &[Vec<R>]| idle[*n].len();
-        let fits = (0..idle.len()).filter(|n| (len..=2 * len).contains(&of(n, &idle)));
+        let fits =
+            (0..idle.len()).filter(|n| (len..=len.saturating_mul(2)).contains(&of(n, &idle)));
         if let Some(n) = fits.min_by_key(|n| of(n, &idle)) {
             return Some(idle.swap_remove(n));
         }

@@ -54,3 +54,7 @@ pub struct Emulated {
     /// Launches of kernels after which the device is lost; `None`: it never is.
     pub launches: Option<usize>,
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,8 +1,9 @@
-//! The boundary between models and machines: coarse operations on whole `[time, batch, width]` blocks.
+//! The boundary between models and machines: coarse operations on whole `[time, batch, width]`
+//! blocks.
 //!
-//! A backend implements [`Backend`], [`SynapseOps`] for its delay kernels, [`NeuronOps`] for its neurons
-//! and surrogates, and [`LayerOps`], whose default methods compose the other two. The feature
-//! `conformance` has the laws of a backend. Operations overwrite gradients.
+//! A backend implements [`Backend`], [`SynapseOps`] for its delay kernels, [`NeuronOps`] for its
+//! neurons and surrogates, and [`LayerOps`], whose default methods compose the other two. The
+//! feature `conformance` has the laws of a backend. Operations overwrite gradients.
 
 pub use crate::neuron::Firing;
 
@@ -96,8 +97,8 @@ pub enum NormMode<'a, B> {
     Running(View<'a, B>),
 }
 
-/// The parameters of a projection: weights and delays `[out, in, count]`; sigma has one value in all or
-/// one per weight.
+/// The parameters of a projection: weights and delays `[out, in, count]`; sigma has one value in
+/// all or one per weight.
 #[derive(Debug)]
 pub struct SynapseParams<'a, B> {
     /// Weights.
@@ -121,13 +122,13 @@ pub struct SynapseGradients<'a, B> {
 
 /// Memory, the stages that do not depend on a model type, and the optimizer.
 ///
-/// Buffers and sequences are opaque. On the host a block is a slice in time-major order; a device may
-/// use another layout. Operations check shapes first. They may run asynchronously until a download or
-/// [`synchronize`](Self::synchronize).
+/// Buffers and sequences are opaque. On the host a block is a slice in time-major order; a device
+/// may use another layout. Operations check shapes first. They may run asynchronously until a
+/// download or [`synchronize`](Self::synchronize).
 ///
 /// # Errors
-/// Every operation fails with a [`ShapeError`] (as [`Backend::Error`]) if the size of a block does not
-/// match or exceeds the address space. Other errors are those of the device.
+/// Every operation fails with a [`ShapeError`] (as [`Backend::Error`]) if the size of a block does
+/// not match or exceeds the address space. Other errors are those of the device.
 pub trait Backend<R: Real> {
     /// A flat block of numbers: parameters, gradients, masks.
     type Buffer;
@@ -161,8 +162,8 @@ pub trait Backend<R: Real> {
     /// Waits until all operations have finished.
     fn synchronize(&self) -> Result<(), Self::Error>;
 
-    /// Normalises `y` into `z` (equation at [`BatchNorm`]). `params` is `[gamma | beta]`; `saved` receives
-    /// `[mean | 1 / deviation]` for the backward pass.
+    /// Normalises `y` into `z` (equation at [`BatchNorm`]). `params` is `[gamma | beta]`; `saved`
+    /// receives `[mean | 1 / deviation]` for the backward pass.
     fn norm_forward(
         &self,
         norm: &BatchNorm<R>,
@@ -174,7 +175,8 @@ pub trait Backend<R: Real> {
         z: &mut Self::Sequence,
     ) -> Result<(), Self::Error>;
 
-    /// Normalises `y` into `z` again with the statistics that [`norm_forward`](Self::norm_forward) saved.
+    /// Normalises `y` into `z` again with the statistics that [`norm_forward`](Self::norm_forward)
+    /// saved.
     fn norm_apply(
         &self,
         params: View<'_, Self::Buffer>,
@@ -197,8 +199,8 @@ pub trait Backend<R: Real> {
     ) -> Result<(), Self::Error>;
 
     /// Integrates `x` in the readout and writes the scores `[batch, classes]`. With `targets`
-    /// (distributions `[batch, classes]`) it returns the mean loss and writes its gradient to `d_x`.
-    /// Without targets the loss is 0 and `d_x` does not change.
+    /// (distributions `[batch, classes]`) it returns the mean loss and writes its gradient to
+    /// `d_x`. Without targets the loss is 0 and `d_x` does not change.
     fn readout(
         &self,
         readout: &Li<R>,
@@ -233,8 +235,8 @@ pub trait Backend<R: Real> {
         Ok(true)
     }
 
-    /// A dropout mask `[batch, width]`: value `n` is 0 if `rng.uniform(n) < p`, else `1 / (1 - p)`. The
-    /// mask is the same on every backend.
+    /// A dropout mask `[batch, width]`: value `n` is 0 if `rng.uniform(n) < p`, else `1 / (1 - p)`.
+    /// The mask is the same on every backend.
     fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Self::Buffer, Self::Error> {
         let keep = R::of(1.0 / (1.0 - p));
         let mut mask = vec![R::zero(); len];
@@ -264,8 +266,8 @@ pub trait SynapseOps<R: Real, K: DelayKernel<R>>: Backend<R> {
         y: &mut Self::Sequence,
     ) -> Result<(), Self::Error>;
 
-    /// The backward pass of [`project`](Self::project) for the upstream gradient `d_y`. The gradient of
-    /// the input is computed only if `d_x` is given.
+    /// The backward pass of [`project`](Self::project) for the upstream gradient `d_y`. The
+    /// gradient of the input is computed only if `d_x` is given.
     fn project_backward(
         &self,
         synapses: &Synapses,
@@ -301,8 +303,8 @@ pub struct NeuronStage<'a, N, S, B, Q> {
     note = "the CPU and the reference backend take every type that implements `Neuron` and `Surrogate`"
 )]
 pub trait NeuronOps<R: Real, N: NeuronModel<R>, S: Surrogate<R>>: Backend<R> {
-    /// The spikes for input `x`: `mask[b, o] s[t, b, o]` at valid steps, 0 elsewhere. States start at
-    /// rest.
+    /// The spikes for input `x`: `mask[b, o] s[t, b, o]` at valid steps, 0 elsewhere. States start
+    /// at rest.
     fn neuron_forward(
         &self,
         stage: &NeuronStage<'_, N, S, Self::Buffer, Self::Sequence>,
@@ -417,8 +419,8 @@ where
         self.neuron_forward(&layer.stage, &z, spikes)
     }
 
-    /// The backward pass of [`layer_forward`](Self::layer_forward) in batch mode. The gradient of the
-    /// input is computed only if `d_x` is given. `d_spikes` is scratch afterwards.
+    /// The backward pass of [`layer_forward`](Self::layer_forward) in batch mode. The gradient of
+    /// the input is computed only if `d_x` is given. `d_spikes` is scratch afterwards.
     fn layer_backward(
         &self,
         layer: &Layer<'_, R, K, N, S, Self::Buffer, Self::Sequence>,

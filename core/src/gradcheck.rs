@@ -1,9 +1,9 @@
 //! Difference quotients, to test gradients.
 //!
 //! A backward pass is correct if it equals the slope of its forward pass. This module provides
-//! difference quotients, one definition of the relative error, the allowed error of every stage, and
-//! tests of one [`Neuron`], [`DelayKernel`] or [`Surrogate`] at one point. The feature `conformance`
-//! turns the tests into laws over random points.
+//! difference quotients, one definition of the relative error, the allowed error of every stage,
+//! and tests of one [`Neuron`], [`DelayKernel`] or [`Surrogate`] at one point. The feature
+//! `conformance` turns the tests into laws over random points.
 //!
 #![doc = include_str!("../GRADIENTS.md")]
 
@@ -12,12 +12,12 @@ use crate::neuron::Neuron;
 use crate::shape::Synapses;
 use crate::surrogate::Surrogate;
 
-/// The step h of a difference quotient of numbers around 1; a power of two, so that `x + h` is nearly
-/// exact.
+/// The step h of a difference quotient of numbers around 1; a power of two, so that `x + h` is
+/// nearly exact.
 pub const STEP: f64 = 1.0 / 1024.0;
 
-/// The fraction of the scale below which errors are absolute: rounding of the loss leaves about 1e-12
-/// of it in every quotient.
+/// The fraction of the scale below which errors are absolute: rounding of the loss leaves about
+/// 1e-12 of it in every quotient.
 pub const FLOOR: f64 = 1e-2;
 
 /// The largest relative error allowed for a stage in a mode.
@@ -67,10 +67,11 @@ pub fn central(mut f: impl FnMut(f64) -> f64, h: f64) -> f64 {
     (f(h) - f(-h)) / (2.0 * h)
 }
 
-/// The slope of `f` at 0: central differences of steps h, h/2, h/4 and so on, extrapolated to step 0
-/// for as long as their disagreement falls.
+/// The slope of `f` at 0: central differences of steps h, h/2, h/4 and so on, extrapolated to step
+/// 0 for as long as their disagreement falls.
 ///
-/// Source: Ridders, *Accurate computation of F'(x) and F'(x) F''(x)* (Advances in Engineering Software, 1982).
+/// Source: Ridders, *Accurate computation of F'(x) and F'(x) F''(x)* (Advances in Engineering
+/// Software, 1982).
 ///
 /// ```
 /// let slope = polychron_core::gradcheck::extrapolated(|x| libm::exp(3.0 * x), 1e-3);
@@ -121,8 +122,8 @@ pub fn partial(mut f: impl FnMut(&[f64]) -> f64, x: &mut [f64], i: usize, h: f64
     slope
 }
 
-/// The slope of `f` at `x` along `direction`, [`extrapolated`] from step `h`. `at` is scratch of the
-/// size of `x`.
+/// The slope of `f` at `x` along `direction`, [`extrapolated`] from step `h`. `at` is scratch of
+/// the size of `x`.
 pub fn directional(
     mut f: impl FnMut(&[f64]) -> f64,
     x: &[f64],
@@ -141,8 +142,8 @@ pub fn directional(
     )
 }
 
-/// `|a - b| / max(|a|, |b|, FLOOR scale)`, where `scale` is the magnitude of the loss or of the largest
-/// gradient; 0 if `a` equals `b`, infinite if one is NaN.
+/// `|a - b| / max(|a|, |b|, FLOOR scale)`, where `scale` is the magnitude of the loss or of the
+/// largest gradient; 0 if `a` equals `b`, infinite if one is NaN.
 #[must_use]
 pub fn relative_error(a: f64, b: f64, scale: f64) -> f64 {
     if a == b {
@@ -194,8 +195,8 @@ pub fn kernel_error<K: DelayKernel<f64>>(
         .max(relative_error(g.sigma, by_sigma, scale * weight.abs()))
 }
 
-/// The worst error of a neuron's charge adjoint by state, input and raw parameters, for the upstream
-/// gradient `d_charged`.
+/// The worst error of a neuron's charge adjoint by state, input and raw parameters, for the
+/// upstream gradient `d_charged`.
 #[must_use]
 pub fn charge_error<N: Neuron<Real = f64>>(
     neuron: &N,

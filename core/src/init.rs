@@ -9,14 +9,15 @@ use crate::shape::Synapses;
 pub enum DelayInit {
     /// Uniform over `[0, K - 1]`.
     Uniform,
-    /// As in the reference implementation: positions uniform in `[-(K+1)/2, (K-1)/2]`, then clamped.
-    /// About one delay in K is the longest, and none is 0.
+    /// As in the reference implementation: positions uniform in `[-(K+1)/2, (K-1)/2]`, then
+    /// clamped. About one delay in K is the longest, and none is 0.
     Paper,
     /// All zero.
     Zero,
 }
 
-/// Fills a weight block with uniform numbers in `+-sqrt(6 / (inputs kernel_count))` (Kaiming, for ReLU).
+/// Fills a weight block with uniform numbers in `+-sqrt(6 / (inputs kernel_count))` (Kaiming, for
+/// ReLU).
 pub fn weights<R: Real>(synapses: &Synapses, rng: Rng, out: &mut [R]) {
     let fan_in = synapses.inputs.saturating_mul(synapses.kernel_count).max(1);
     let bound = Real::sqrt(6.0 / fan_in as f64);

@@ -6,9 +6,10 @@
 //!
 //! A synapse has a weight and a delay. Between two layers, the weighted and delayed spikes are a
 //! convolution over time with one tap per synapse. To learn a delay by gradient descent, its tap
-//! spreads into a narrow bump whose width shrinks during training; afterwards every delay is a whole
-//! number of steps. The method is DCLS-Delays (Hammouamri, Khalfaoui-Hassani, Masquelier, *Learning
-//! delays in spiking neural networks using dilated convolutions with learnable spacings*, ICLR 2024).
+//! spreads into a narrow bump whose width shrinks during training; afterwards every delay is a
+//! whole number of steps. The method is DCLS-Delays (Hammouamri, Khalfaoui-Hassani, Masquelier,
+//! *Learning delays in spiking neural networks using dilated convolutions with learnable spacings*,
+//! ICLR 2024).
 //!
 //! The crate does not use `std`. Without features it does not allocate.
 //!
@@ -26,7 +27,11 @@
 //! #[allow(long_running_const_eval)]
 //! const MODEL: ModelFile = ModelFile::parse_static(include_bytes!("../tests/golden/small.pcn"));
 //!
-//! let mut state = EngineState::<{ MODEL.words() }, { MODEL.halves() }, { MODEL.bytes() }>::new();
+//! let mut state = EngineState::<
+//!     { MODEL.state_words() },
+//!     { MODEL.state_halves() },
+//!     { MODEL.state_bytes() },
+//! >::new();
 //! let mut engine = Engine::new(&MODEL, &mut state)?;
 //! for spiking_channels in [&[0u16, 3][..], &[], &[2]] {
 //!     engine.step(spiking_channels)?;
@@ -37,7 +42,8 @@
 //!
 //! # Models
 //!
-//! * [`delay`], [`surrogate`], [`neuron`]: the three traits of a model, with the models of the field;
+//! * [`delay`], [`surrogate`], [`neuron`]: the three traits of a model, with the models of the
+//!   field;
 //! * [`norm`], [`loss`], [`optim`], [`schedule`], [`init`]: the other parts of a training recipe;
 //! * [`num`], [`shape`], [`rng`]: numbers, shapes, and a counter-based random generator;
 //! * [`gradcheck`]: difference quotients, to test gradients.
@@ -53,7 +59,8 @@
 //!
 //! With feature `conformance`:
 //!
-//! * `conformance`: the laws of backends, neurons, delay kernels and surrogates, as macros of tests.
+//! * `conformance`: the laws of backends, neurons, delay kernels and surrogates, as macros of
+//!   tests.
 //!
 //! ```
 //! use polychron_core::delay::Gauss;
@@ -73,7 +80,11 @@
 //!         surrogate: Atan { alpha: 5.0f32 },
 //!         dropout: 0.0,
 //!     }],
-//!     output: ReadoutLayer { synapses: Synapses::new(8, 2, 9), kernel: Gauss, readout: Li::new(5.0) },
+//!     output: ReadoutLayer {
+//!         synapses: Synapses::new(8, 2, 9),
+//!         kernel: Gauss,
+//!         readout: Li::new(5.0),
+//!     },
 //!     loss: Loss::SoftmaxSum,
 //! };
 //! let mut trainer = Trainer::new(Reference, network, Recipe::paper(40), 0)?;
@@ -131,3 +142,7 @@ pub mod shape;
 pub mod surrogate;
 #[cfg(feature = "alloc")]
 pub mod train;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -60,8 +60,8 @@ pub fn softmax<R: Real>(x: &mut [R]) {
     }
 }
 
-/// The cross entropy between `target` and the softmax of `scores`. Writes the gradient by the scores,
-/// which is not divided by the batch size.
+/// The cross entropy between `target` and the softmax of `scores`. Writes the gradient by the
+/// scores, which is not divided by the batch size.
 pub fn cross_entropy<R: Real>(scores: &[R], target: &[R], gradient: &mut [R]) -> R {
     let top = scores.iter().copied().fold(R::neg_infinity(), R::max);
     let total: R = scores.iter().map(|&s| (s - top).exp()).sum();

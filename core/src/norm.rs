@@ -23,7 +23,8 @@ impl<R: Real> Default for BatchNorm<R> {
 }
 
 impl<R: Real> BatchNorm<R> {
-    /// Updates the running mean and variance of one neuron with the biased statistics of `n` values.
+    /// Updates the running mean and variance of one neuron with the biased statistics of `n`
+    /// values.
     pub fn track(&self, running_mean: &mut R, running_var: &mut R, mean: R, var: R, n: usize) {
         let unbiased = if n > 1 { var * R::count(n) / R::count(n - 1) } else { var };
         let keep = R::one() - self.momentum;
@@ -47,7 +48,8 @@ impl<R: Real> BatchNorm<R> {
 pub struct ValidSteps<'a> {
     /// Steps of each sample at the network's input; `None` if every step is valid.
     pub lengths: Option<&'a [usize]>,
-    /// Steps added by the layers so far; see [`Synapses::padding`](crate::shape::Synapses::padding).
+    /// Steps added by the layers so far; see
+    /// [`Synapses::padding`](crate::shape::Synapses::padding).
     pub padding: usize,
 }
 

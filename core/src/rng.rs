@@ -1,5 +1,5 @@
-//! A counter-based random generator. A draw depends only on its index, so a mask or an initial weight
-//! is the same on every backend and for every number of threads.
+//! A counter-based random generator. A draw depends only on its index, so a mask or an initial
+//! weight is the same on every backend and for every number of threads.
 
 use crate::num::Real;
 

@@ -10,8 +10,8 @@ fn half_cosine(a: f64, b: f64, q: f64) -> f64 {
     b + (a - b) / 2.0 * (1.0 + Real::cos(PI * q))
 }
 
-/// The one-cycle schedule of learning rate and beta1: the rate rises to its peak in three tenths of the
-/// epochs, then falls.
+/// The one-cycle schedule of learning rate and beta1: the rate rises to its peak in three tenths of
+/// the epochs, then falls.
 ///
 /// Source: Smith and Topin, *Super-convergence* (2018), with the defaults of PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,8 +57,8 @@ impl Cosine {
     }
 }
 
-/// The raw sigma, which shrinks by a constant factor per epoch, from `start` to `end` over the first
-/// `epochs` epochs. It is constant if `start` is not above `end`.
+/// The raw sigma, which shrinks by a constant factor per epoch, from `start` to `end` over the
+/// first `epochs` epochs. It is constant if `start` is not above `end`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SigmaSchedule {
     /// Sigma in the first epoch; half the kernel length in the paper.

@@ -99,8 +99,8 @@ impl Synapses {
     /// Checks the shapes of input and output, and that no block of the projection overflows.
     ///
     /// # Errors
-    /// [`ShapeError`] if a width, the number of steps or the number of samples does not match, or if
-    /// the size of a block exceeds `usize`.
+    /// [`ShapeError`] if a width, the number of steps or the number of samples does not match, or
+    /// if the size of a block exceeds `usize`.
     pub fn check(&self, x: Shape, y: Shape) -> Result<(), ShapeError> {
         expect("projection's input width", self.inputs, x.width)?;
         expect("projection's output width", self.outputs, y.width)?;

@@ -1,4 +1,5 @@
-//! One impulse, one synapse, one known arrival step: errors of one step or one place, which a tolerance would hide.
+//! One impulse, one synapse, one known arrival step. These tests find errors of one step or one
+//! index, which a tolerance would hide.
 
 mod layers;
 
@@ -21,12 +22,12 @@ const STEPS: usize = 6;
 const WEIGHT: f64 = 2.0;
 const ATAN: Atan<f64> = Atan { alpha: 2.0 };
 
-/// The one synapse that has a weight: its input, its output, the sample that has the impulse.
+/// The synapse with a weight: its input, its output, and the sample with the impulse.
 const INPUT: usize = 1;
 const OUTPUT: usize = 1;
 const SAMPLE: usize = 1;
 
-/// Every kernel, every whole delay, every length of the tail.
+/// Every kernel, every whole delay, every padding.
 fn each_delay(mut f: impl FnMut(&Synapses, AnyKernel, usize)) {
     for (_, kernel) in AnyKernel::ALL {
         for taps in [1, 2, 5, 8] {
@@ -54,7 +55,7 @@ fn one_synapse(synapses: &Synapses, delay: usize) -> [Vec<f64>; 3] {
     let at = OUTPUT * synapses.inputs + INPUT;
     let mut weights = vec![0.0; synapses.weights()];
     weights[at] = WEIGHT;
-    // Others have other delays, at which nothing may arrive.
+    // The other synapses have other delays, at which nothing may arrive.
     let mut delays: Vec<_> = (0..weights.len()).map(|n| (n % synapses.taps) as f64).collect();
     delays[at] = delay as f64;
     [weights, delays, vec![0.0]]
@@ -71,12 +72,13 @@ fn dense(
     dense
 }
 
-/// What arrives after `lag` steps of a unit impulse: all of it at the delay, and only a Gauss has flanks.
+/// The output `lag` steps after a unit impulse: all of it at the delay, except that a Gaussian has
+/// flanks.
 fn arrival(synapses: &Synapses, kernel: AnyKernel, delay: usize, lag: Option<usize>) -> f64 {
     let Some(lag) = lag.filter(|&lag| lag < synapses.taps) else { return 0.0 };
     let mut taps = vec![0.0; synapses.taps];
     kernel.taps(delay as f64, 0.0, &mut taps);
-    // A bump below 1e-30 is none.
+    // A bump below 1e-30 becomes 0.
     let bump = |j: usize| (-((j as f64 - delay as f64) / 0.27).powi(2) / 2.0).exp();
     let bump = |j: usize| if bump(j) < 1e-30 { 0.0 } else { bump(j) };
     match kernel {
@@ -134,7 +136,7 @@ fn a_discrete_delay_between_steps_has_one_tap() {
 }
 
 #[test]
-fn delays_out_of_reach_round_to_an_end() {
+fn delays_outside_the_kernel_round_to_its_ends() {
     for (delay, expected) in [
         (24.4, 24),
         (24.6, 24),
@@ -152,7 +154,7 @@ fn delays_out_of_reach_round_to_an_end() {
 }
 
 #[test]
-fn synapses_side_by_side_are_the_same_numbers() {
+fn lanes_equal_scalars_in_f32() {
     let rng = Rng::new(3, 0);
     for (_, kernel) in AnyKernel::ALL {
         for taps in [1, 6, 70] {
@@ -163,13 +165,13 @@ fn synapses_side_by_side_are_the_same_numbers() {
             let (weights, delays) = (draw(0, -1.0, 1.0), draw(1, -1.0, taps as f32));
             let sigmas = draw(2, -3.0, 3.0);
             let upstream: Vec<_> = (0..taps).map(|j| draw(3 + j as u64, -1.0, 1.0)).collect();
-            let mut beside = vec![[f32::NAN; LANES]; taps];
-            kernel.taps_lanes(&delays, &sigmas, &mut beside);
+            let mut lanes = vec![[f32::NAN; LANES]; taps];
+            kernel.taps_lanes(&delays, &sigmas, &mut lanes);
             let gradients = kernel.backward_lanes(&weights, &delays, &sigmas, &upstream);
             for l in 0..LANES {
                 let mut alone = vec![f32::NAN; taps];
                 kernel.taps(delays[l], sigmas[l], &mut alone);
-                assert_eq!(beside.iter().map(|row| row[l]).collect::<Vec<_>>(), alone);
+                assert_eq!(lanes.iter().map(|row| row[l]).collect::<Vec<_>>(), alone);
                 let of_one: Vec<_> = upstream.iter().map(|row| row[l]).collect();
                 let one = kernel.backward(weights[l], delays[l], sigmas[l], &of_one);
                 let found = [gradients.weight[l], gradients.delay[l], gradients.sigma[l]];
@@ -251,7 +253,7 @@ fn a_weights_gradient_pairs_the_input_with_the_output_one_delay_later() {
     });
 }
 
-/// Neurons that answer one input of 2 with one spike, by their names.
+/// Neurons that answer an input of 2 with one spike, and their names.
 fn spiking() -> [(&'static str, AnyNeuron<f64>); 7] {
     let lif = Lif::new(2.0);
     let soft = Lif { reset: Reset::Soft, detach: false, ..Lif::new(1.5) };
@@ -266,8 +268,8 @@ fn spiking() -> [(&'static str, AnyNeuron<f64>); 7] {
     ]
 }
 
-/// Calls the scalar stage with the concrete neuron: spikes, membrane, and the input's gradient for one of the spikes and
-/// for one of the membrane.
+/// Spikes and membrane of the scalar stage, and the gradients by the input of one spike and of one
+/// membrane value.
 fn over_time(neuron: &AnyNeuron<f64>, x: &[f64], t: usize) -> [Vec<f64>; 4] {
     struct Run<'a>(&'a [f64], usize);
     impl NeuronVisitor<f64> for Run<'_> {
@@ -318,7 +320,8 @@ fn a_spikes_gradient_reaches_its_own_step_and_none_after() {
     }
 }
 
-/// The leaky integrator's answer to an impulse is a power of its decay, in both directions of time.
+/// The response of the leaky integrator to an impulse is a power of its decay, forward and
+/// backward.
 #[test]
 fn the_readout_decays_from_the_step_of_its_input() {
     for decay_input in [false, true] {
@@ -337,7 +340,7 @@ fn the_readout_decays_from_the_step_of_its_input() {
     }
 }
 
-/// The stage that scores and its gradient see the readout's membrane at the same steps.
+/// Scores and their gradient use the membrane of the readout at the same steps.
 #[test]
 fn the_loss_sees_the_step_of_the_arrival() {
     let shape = Shape::new(STEPS, 1, 2);

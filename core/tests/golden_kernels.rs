@@ -1,4 +1,4 @@
-//! Delay kernels and their gradients are the packages'.
+//! Delay kernels and their gradients equal those of the published packages.
 
 use crate::common::{Golden, Stage, check, tolerance};
 use polychron_core::delay::{AnyKernel, DelayKernel, Gauss, Linear, Max, dense_kernel};
@@ -38,8 +38,8 @@ impl<'a, R: Real> Size<'a, R> {
         }
     }
 
-    /// The gradients by weights, delays and sigma. The input is one impulse a sample and channel, whose projection is the
-    /// dense kernel over time: `y[j, i, o] = kernel_j[o, i]`.
+    /// The gradients by weights, delays and sigma. The input is one impulse per sample and channel,
+    /// so the projection is the dense kernel over time: `y[j, i, o] = kernel_j[o, i]`.
     fn gradients(&self, kernel: &dyn DelayKernel<R>, sigma: &[R]) -> [Vec<R>; 3] {
         let Synapses { inputs, outputs, taps, .. } = self.synapses;
         let impulse = |at| if at % (inputs + 1) == 0 { R::one() } else { R::zero() };
@@ -58,7 +58,7 @@ impl<'a, R: Real> Size<'a, R> {
         [w, d, s]
     }
 
-    /// Compares one case; without sigma in the file it is 0 and has no gradient.
+    /// Compares one case. If the file has no sigma, it is 0 and its gradient is not compared.
     fn compare(&self, kernel: &dyn DelayKernel<R>, case: &str) {
         let of = |name: &str| format!("{case}.{name}");
         let allowed = tolerance::<R>(Stage::Kernel);
@@ -91,7 +91,8 @@ impl<'a, R: Real> Size<'a, R> {
     }
 }
 
-/// Whether a kernel with kinks has one gradient there in `R`: a position 1e-9 off a tap is on the tap in `f32`.
+/// Whether a kernel with kinks has a unique gradient at a position in `R`: a position 1e-9 away
+/// from a tap is on the tap in `f32`.
 fn smooth<R: Real>(golden: &Golden, position: f64) -> bool {
     let off = (position - position.round()).abs();
     golden.meta["version"] == "gauss" || R::BYTES == 8 || off == 0.0 || off > 1e-6

@@ -1,4 +1,4 @@
-//! Losses over the readout's membrane are PyTorch's.
+//! Losses over the membrane of the readout equal those of PyTorch.
 
 use crate::common::{Golden, Stage, check, tolerance};
 use polychron_core::loss::Loss;
@@ -21,7 +21,7 @@ fn is_the_packages<R: Real>() {
             let targets = golden.reals::<R>(target);
             let mut scores = vec![R::zero(); targets.len()];
             let mut d_v = vec![R::zero(); v.len()];
-            // With tau = 1 the readout's membrane is its input.
+            // With tau = 1 the membrane of the readout is its input.
             let (li, valid, to) = (Li::new(R::one()), ValidSteps::default(), Some(&mut d_v[..]));
             let mean = readout(&li, loss, valid, (&v, shape), Some(&targets), &mut scores, to);
             check(&of("score"), &scores, &golden.f64s(&of("score")), allowed.value);

@@ -1,4 +1,5 @@
-//! The whole small network is the packages': every activation, the loss, every gradient, and the evaluation.
+//! A whole small network equals that of the packages: every activation, the loss, every gradient,
+//! and the evaluation.
 
 use crate::common::network::{Case, Tensors, cases, compare, run};
 use crate::common::{Golden, Stage, Tolerance, tolerance};
@@ -11,7 +12,7 @@ use polychron_core::reference::{NeuronArgs, Reference, neuron_forward};
 use polychron_core::shape::Shape;
 use polychron_core::surrogate::Atan;
 
-/// What a backend keeps to itself: dense kernels, the membranes of the hidden layers, and the readout's.
+/// Values that a backend does not return: dense kernels and the membranes of all layers.
 fn inner<R: Real>(case: &Case<R>, tensors: &Tensors<R>) -> Tensors<R> {
     let mut inner = Tensors::new();
     let last = case.layers.len() - 1;
@@ -74,7 +75,7 @@ fn the_network_is_the_packages_in_f32() {
     is_the_packages::<f32>();
 }
 
-/// The packages' discrete taps are the weight over 1 + 1e-7.
+/// Discrete taps of the packages are the weight divided by 1 + 1e-7.
 #[test]
 fn discrete_delays_evaluate_as_the_packages_narrowest_kernel() {
     let golden = Golden::open("network");

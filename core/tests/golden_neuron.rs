@@ -1,4 +1,5 @@
-//! LIF, PLIF and the readout over time are the packages', with backpropagation through time.
+//! LIF, PLIF and the readout over time equal those of the packages, also in backpropagation through
+//! time.
 
 use crate::common::{Golden, Stage, check, reals, tolerance};
 use polychron_core::backend::Firing;
@@ -42,7 +43,7 @@ fn lif<R: Real>(meta: &Value) -> Lif<R> {
     }
 }
 
-/// The input. One number is 2^-40 below the threshold 1; in `f32` the next one below stands for it.
+/// The input. One number is 2^-40 below the threshold of 1; `f32` uses the largest number below 1.
 fn input<R: Real>(golden: &Golden) -> Vec<R> {
     let below = 1.0 - R::epsilon().as_f64() / 2.0;
     let x = golden.f64s("x").into_iter();

@@ -1,4 +1,5 @@
-//! Eight training steps of the small network are the packages': losses, gradients, parameters, running statistics, moments.
+//! Eight training steps of the small network equal those of the packages: losses, gradients,
+//! parameters, running statistics, moments.
 
 use crate::common::network::{Case, Parameters, Tensors, compare, layers, run};
 use crate::common::{Golden, Stage, check, tolerance};
@@ -9,10 +10,10 @@ use polychron_core::reference::Reference;
 use polychron_core::schedule::{Cosine, OneCycle, SigmaSchedule};
 use polychron_core::shape::Shape;
 
-/// Adam's moments under the parameters' names.
+/// The moments of Adam, with the names of the parameters.
 type Moments<R> = [Tensors<R>; 2];
 
-/// The rules of one step.
+/// The optimizers of one step.
 struct Rules<R> {
     weights: Adam<R>,
     norms: Adam<R>,
@@ -31,7 +32,7 @@ impl<R: Real> Rules<R> {
         }
     }
 
-    /// Updates a layer; the parameters are returned under their golden names.
+    /// Updates a layer and returns the parameters with their golden names.
     fn update(
         &self,
         l: usize,

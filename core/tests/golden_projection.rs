@@ -1,4 +1,4 @@
-//! Delayed projections and their gradients are the packages'.
+//! Delayed projections and their gradients equal those of the packages.
 
 use crate::common::{Golden, Stage, check, tolerance};
 use polychron_core::delay::{DelayKernel, Gauss, Linear, Max, dense_kernel};

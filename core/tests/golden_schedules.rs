@@ -1,4 +1,4 @@
-//! Learning rates, beta1 and sigma of the paper's three configurations, epoch for epoch.
+//! Learning rates, beta1 and sigma of the three configurations of the paper, for every epoch.
 
 use crate::common::Golden;
 use polychron_core::schedule::{Cosine, OneCycle, SigmaSchedule};
@@ -48,7 +48,7 @@ fn schedules_are_the_packages() {
         let widths = (0..epochs).map(|e| sigma.at(e) + 0.27);
         close(&format!("{name}.width"), widths, &width, |_| 1e-12);
         let single = golden.f64s(&format!("{name}.sig_f32"));
-        // Each shrinking multiplies by a rounded factor and rounds.
+        // The packages multiply by a rounded factor in every epoch.
         let products =
             |e: usize| (1 + 2 * e.min(sigma.epochs)) as f64 * f64::from(f32::EPSILON) / 2.0;
         close(&format!("{name}.sig_f32"), (0..epochs).map(|e| sigma.at(e)), &single, products);
@@ -57,7 +57,7 @@ fn schedules_are_the_packages() {
 }
 
 #[test]
-fn schedules_end_where_they_end() {
+fn schedules_keep_their_last_value() {
     for epochs in [0, 1, 12] {
         let (cycle, cosine) = (OneCycle { peak: 5e-3, epochs }, Cosine { base: 0.1, epochs });
         let (sigma, last) = (SigmaSchedule::paper(25, epochs), epochs.max(1));

@@ -1,8 +1,9 @@
-//! Backpropagation against difference quotients, in `f64`: every stage, every model, whole networks.
+//! Backpropagation against difference quotients, in `f64`: every stage, every model, whole
+//! networks.
 //!
 //! The modes are those of [`polychron_core::gradcheck`]. Every row of its table is a `proptest` run
-//! from a fixed seed, so that the table is reproducible; failures shrink to the smallest shapes. The
-//! laws of `conformance/models.rs` test single models with random parameters.
+//! from a fixed seed, so that the table is reproducible; failures shrink to the smallest shapes.
+//! The laws of `conformance/models.rs` test single models with random parameters.
 
 mod check;
 mod draw;
@@ -67,8 +68,8 @@ rows! {
         "network", "directional" => network::networks_along_directions;
 }
 
-/// Prints the table of `core/GRADIENTS.md`, and checks that file: the same rows and bounds, and no error
-/// above the stated one.
+/// Prints the table of `core/GRADIENTS.md`, and checks that file: the same rows and bounds, and no
+/// error above the stated one.
 #[test]
 fn table() {
     let file = include_str!("../GRADIENTS.md");

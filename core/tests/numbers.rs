@@ -1,5 +1,5 @@
-//! Single precision against double precision: the worst error of every operation, over seeded draws and
-//! the limits of the allowed values.
+//! Single precision against double precision: the worst error of every operation, over seeded draws
+//! and the limits of the allowed values.
 
 mod measure;
 mod models;
@@ -7,8 +7,8 @@ mod stages;
 
 use measure::{Row, Worst};
 
-/// Prints the table of `core/NUMBERS.md`, and checks that file: the same rows, and no error above the
-/// stated one.
+/// Prints the table of `core/NUMBERS.md`, and checks that file: the same rows, and no error above
+/// the stated one.
 #[test]
 fn table() {
     let file = include_str!("../NUMBERS.md");

@@ -3,12 +3,12 @@ mod mix;
 use polychron_core::rng::Rng;
 
 use crate::{Dataset, Entry, Error, SpikeTrain};
-pub use mix::{Mixed, Pool};
+pub use mix::{MixedLabel, Pool};
 
 /// The generator's stream of augmentations: "augment" in ASCII.
 const STREAM: u64 = 0x61_7567_6d65_6e74;
 
-/// The parts of an item's generator, by what they draw; shift and tempo take the first places of its own.
+/// The streams of the generator of a sample. Channel shift and tempo use the generator itself.
 enum Draw {
     Drop = 1,
     ShiftSteps,
@@ -19,55 +19,58 @@ enum Draw {
     CutMix,
 }
 
-/// Random changes of the items that are trained on. The draw depends on seed, epoch and item alone, so any order of
-/// workers makes the same batch. The default changes nothing.
+/// Random changes of training samples. They depend only on the seed, the epoch and the index of the
+/// sample, so the order of the work does not matter. The default changes nothing.
 ///
-/// They are made in this order: an item is blended with one of its class, shifted along the channels, warped, shifted in
-/// time and thinned out; a stretch is taken from another item that all this has been done to; noise comes to it, and
-/// masks silence blocks of the whole. An item may lose every spike.
+/// The order is: the sample is blended with another of its class, shifted along the channels, warped
+/// and thinned, and shifted in time; a stretch is replaced by one of another sample that has been
+/// changed in the same way; noise is added; masks silence blocks of steps and channels. A sample may
+/// lose all its spikes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Augment {
-    /// Shift along the channels, uniform in `-shift_channels..=shift_channels`, within every block.
+    /// Shift along the channels within every block, uniform in `-shift_channels..=shift_channels`.
     pub shift_channels: u32,
-    /// Channels of a block that shifts as one; 0: all channels are one block. Spikes that leave their block are
-    /// dropped.
+    /// Number of channels in a block; with 0, all channels are one block. Spikes that a shift moves
+    /// out of their block are dropped.
     pub block: usize,
-    /// Shift in time, uniform in `-shift_steps..=shift_steps`. The length stays; spikes that leave it are dropped.
+    /// Shift in time, uniform in `-shift_steps..=shift_steps`. The sample keeps its length, and spikes
+    /// outside it are dropped.
     pub shift_steps: u32,
     /// Tempo: times are multiplied by a factor uniform in `[1 - warp, 1 + warp]`.
     pub warp: f64,
-    /// Probability that a spike is dropped. An entry of several spikes loses each with this probability.
+    /// Probability that a spike is dropped. Every spike of an entry counts on its own.
     pub drop: f64,
     /// Probability of one more spike in each step of each channel.
     pub noise: f64,
-    /// Blocks of steps that are silenced.
+    /// Number of blocks of steps that are silenced.
     pub time_masks: u32,
-    /// Longest of these blocks in steps; each has a length uniform in `0..=time_mask`.
+    /// Longest such block in steps. The length of each is uniform in `0..=time_mask`.
     pub time_mask: u32,
-    /// Blocks of neighbouring channels that are silenced.
+    /// Number of blocks of neighbouring channels that are silenced.
     pub channel_masks: u32,
-    /// Widest of these blocks; each has a width uniform in `0..=channel_mask`.
+    /// Widest such block in channels. The width of each is uniform in `0..=channel_mask`.
     pub channel_mask: u32,
-    /// Probability that an item is blended with another of its class: every spike of either is kept with probability
-    /// 1/2.
+    /// Probability that a sample is blended with another of its class. Every spike of the two is kept
+    /// with probability 1/2.
     pub blend: f64,
-    /// Probability that a stretch of the item's time is replaced by the same stretch of another item, of which the
-    /// target takes a share (CutMix: Yun et al. 2019, along time).
+    /// Probability that a stretch of time is replaced by the same stretch of another sample, whose
+    /// label then has a share in the target (CutMix: Yun et al. 2019, along time).
     pub cutmix: f64,
 }
 
 impl Augment {
-    /// Checks the ranges.
+    /// Checks the ranges of the fields for a data set.
     ///
     /// # Errors
-    /// `warp`, `drop` or `noise` is not in [0, 1), `blend` or `cutmix` not in [0, 1]; a shift is not below the channels
-    /// or the longest sample's steps; the channels are no multiple of `block`; a mask is longer than these, there are
-    /// more, or masks without a length or a length without masks; or a sample to be changed is dense.
+    /// `warp`, `drop` or `noise` is not in [0, 1), or `blend` or `cutmix` not in [0, 1]; a shift is not
+    /// below the number of channels or the steps of the longest sample; `block` does not divide the
+    /// number of channels; the number or length of masks exceeds the steps or channels; one of these
+    /// two is 0 and the other is not; a sample is dense and a field is not 0.
     pub fn check(&self, data: &Dataset) -> Result<(), Error> {
         if let Some((field, value)) = self.strength()
             && data.samples.iter().any(|s| s.dense.is_some())
         {
-            let problem = format!("changes spikes, and {} holds real values", data.name);
+            let problem = format!("changes spikes, but {} holds real values; use 0", data.name);
             return Err(Error::value("augment", field, value, problem));
         }
         for (field, value) in [("warp", self.warp), ("drop", self.drop), ("noise", self.noise)] {
@@ -86,8 +89,8 @@ impl Augment {
             return Err(Error::value("augment", "block", self.block, problem));
         }
         let steps = data.samples.iter().map(|s| s.steps).max().unwrap_or(0);
-        let channels = Side { name: "channels", size: data.channels, of: &data.name };
-        let steps = Side { name: "steps", size: steps, of: &data.name };
+        let channels = Axis { name: "channels", size: data.channels, of: &data.name };
+        let steps = Axis { name: "steps", size: steps, of: &data.name };
         channels.shift("shift_channels", self.shift_channels)?;
         steps.shift("shift_steps", self.shift_steps)?;
         channels
@@ -95,7 +98,7 @@ impl Augment {
         steps.masks(("time_masks", self.time_masks), ("time_mask", self.time_mask))
     }
 
-    /// The first field that is not 0.
+    /// The first field that is not 0, with its value.
     fn strength(&self) -> Option<(&'static str, f64)> {
         [
             ("shift_channels", self.shift_channels.into()),
@@ -115,8 +118,9 @@ impl Augment {
         .find(|(_, strength)| *strength != 0.0)
     }
 
-    /// The samples at `indices`, changed as `epoch` has it, with what is not their own; dense ones stay as they are.
-    /// Others to mix with come from the pool.
+    /// Changes the samples at `indices` for an epoch. Samples to mix with come from the pool. Dense
+    /// samples stay as they are; indices out of range are skipped.
+    #[must_use]
     pub fn samples(
         &self,
         data: &Dataset,
@@ -124,10 +128,10 @@ impl Augment {
         indices: &[usize],
         seed: u64,
         epoch: u64,
-    ) -> Vec<(SpikeTrain, Option<Mixed>)> {
+    ) -> Vec<(SpikeTrain, Option<MixedLabel>)> {
         let rng = Rng::new(seed, STREAM).fork(epoch);
-        let there = indices.iter().filter(|&&i| i < data.samples.len());
-        there.map(|&i| self.apply(data, pool, i, rng)).collect()
+        let valid = indices.iter().filter(|&&i| i < data.samples.len());
+        valid.map(|&i| self.apply(data, pool, i, rng)).collect()
     }
 
     fn apply(
@@ -136,36 +140,36 @@ impl Augment {
         pool: &Pool,
         index: usize,
         epoch: Rng,
-    ) -> (SpikeTrain, Option<Mixed>) {
+    ) -> (SpikeTrain, Option<MixedLabel>) {
         if data.samples[index].dense.is_some() {
             return (data.samples[index].clone(), None);
         }
         let own = epoch.fork(index as u64);
         let moved = |i: usize| self.moved(data, pool, i, epoch.fork(i as u64));
         let mut sample = moved(index);
-        let mixed = pool.cutmix(self.cutmix, index, &mut sample, own.part(Draw::CutMix), moved);
+        let mixed = pool.cutmix(self.cutmix, index, &mut sample, stream(own, Draw::CutMix), moved);
         if self.noise > 0.0 {
-            add_noise(&mut sample, data.channels, self.noise, own.part(Draw::Noise));
+            add_noise(&mut sample, data.channels, self.noise, stream(own, Draw::Noise));
         }
-        let rng = own.part(Draw::TimeMask);
+        let rng = stream(own, Draw::TimeMask);
         for mask in masks(self.time_masks, self.time_mask, sample.steps, rng) {
             sample.entries.retain(|e| !mask.contains(&(e.step as usize)));
         }
-        let rng = own.part(Draw::ChannelMask);
+        let rng = stream(own, Draw::ChannelMask);
         for mask in masks(self.channel_masks, self.channel_mask, data.channels, rng) {
             sample.entries.retain(|e| !mask.contains(&e.channel.into()));
         }
         (sample, mixed)
     }
 
-    /// An item that is blended, shifted, warped and thinned out.
+    /// A sample that is blended, shifted, warped and thinned.
     fn moved(&self, data: &Dataset, pool: &Pool, index: usize, rng: Rng) -> SpikeTrain {
-        let blended = pool.blend(self.blend, data, index, rng.part(Draw::Blend));
+        let blended = pool.blend(self.blend, data, index, stream(rng, Draw::Blend));
         let sample = blended.as_ref().unwrap_or(&data.samples[index]);
         let block = if self.block == 0 { data.channels } else { self.block } as i64;
         let shift = signed(rng, 0, self.shift_channels);
         let factor = 1.0 + self.warp * (2.0 * rng.uniform::<f64>(1) - 1.0);
-        let mut keep = Thinner::new(self.drop, rng.part(Draw::Drop));
+        let mut keep = Thinner::new(self.drop, stream(rng, Draw::Drop));
         let mut entries: Vec<Entry> = Vec::with_capacity(sample.entries.len());
         for e in &sample.entries {
             if !(0..block).contains(&(i64::from(e.channel) % block + shift)) {
@@ -182,7 +186,7 @@ impl Augment {
         let steps = ((sample.steps as f64 * factor) as usize)
             .max(entries.last().map_or(0, |e| e.step as usize + 1))
             .max(1);
-        let shift = signed(rng.part(Draw::ShiftSteps), 0, self.shift_steps);
+        let shift = signed(stream(rng, Draw::ShiftSteps), 0, self.shift_steps);
         if shift != 0 {
             entries.retain_mut(|e| {
                 let step = i64::from(e.step) + shift;
@@ -194,25 +198,18 @@ impl Augment {
     }
 }
 
-trait Part {
-    /// The generator of what is drawn.
-    fn part(self, draw: Draw) -> Rng;
+fn stream(rng: Rng, draw: Draw) -> Rng {
+    rng.fork(draw as u64)
 }
 
-impl Part for Rng {
-    fn part(self, draw: Draw) -> Rng {
-        self.fork(draw as u64)
-    }
-}
-
-/// Steps or channels, as a check names them.
-struct Side<'a> {
+/// The axis of steps or of channels.
+struct Axis<'a> {
     name: &'a str,
     size: usize,
     of: &'a str,
 }
 
-impl Side<'_> {
+impl Axis<'_> {
     fn shift(&self, field: &str, shift: u32) -> Result<(), Error> {
         if shift as usize >= self.size.max(1) {
             let problem = format!("is not below the {} {} of {}", self.size, self.name, self.of);
@@ -230,7 +227,7 @@ impl Side<'_> {
         }
         for ((field, value), (other, zero)) in [(count, longest), (longest, count)] {
             if value > 0 && zero == 0 {
-                let problem = format!("masks nothing where {other} = 0");
+                let problem = format!("has no effect while {other} = 0; set both or neither");
                 return Err(Error::value("augment", field, value, problem));
             }
         }
@@ -238,7 +235,7 @@ impl Side<'_> {
     }
 }
 
-/// Drops each spike with a probability, entry after entry.
+/// Drops each spike with a probability, one entry after another.
 struct Thinner {
     drop: f64,
     rng: Rng,
@@ -251,7 +248,7 @@ impl Thinner {
         Self { drop, rng, drawn: 0, four: [0.0; 4] }
     }
 
-    /// What is left of so many spikes.
+    /// The number of spikes that are left of `count`.
     fn thin(&mut self, count: u16) -> u16 {
         if self.drop <= 0.0 {
             return count;
@@ -269,7 +266,7 @@ impl Thinner {
     }
 }
 
-/// Sorts entries and sums those of one place, up to what an entry counts.
+/// Sorts entries and merges those of the same step and channel. Counts saturate.
 fn join(entries: &mut Vec<Entry>) {
     entries.sort_by_key(|e| (e.step, e.channel));
     entries.dedup_by(|next, kept| {
@@ -298,7 +295,7 @@ fn add_noise(sample: &mut SpikeTrain, channels: usize, noise: f64, rng: Rng) {
     join(&mut sample.entries);
 }
 
-/// So many blocks of `0..size`, each of a length in `0..=longest`.
+/// `count` random blocks of `0..size`, each of a length in `0..=longest`.
 fn masks(
     count: u32,
     longest: u32,
@@ -307,7 +304,7 @@ fn masks(
 ) -> impl Iterator<Item = std::ops::Range<usize>> {
     (0..u64::from(count)).map(move |n| {
         let length = (rng.below(2 * n, longest.saturating_add(1)) as usize).min(size);
-        let start = rng.below(2 * n + 1, (size - length) as u32 + 1) as usize;
+        let start = rng.below(2 * n + 1, ((size - length) as u32).saturating_add(1)) as usize;
         start..start + length
     })
 }

@@ -5,16 +5,16 @@ use crate::{Dataset, Error};
 /// The generator's stream of batch orders: "batch" in ASCII.
 const STREAM: u64 = 0x62_6174_6368;
 
-/// Samples as one dense block.
+/// Samples as one dense block, the input of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenseBatch {
-    /// Steps T.
+    /// Number of steps T.
     pub steps: usize,
-    /// Samples B.
+    /// Number of samples B.
     pub batch: usize,
-    /// Channels N.
+    /// Number of channels N.
     pub channels: usize,
-    /// Spike counts or real values, time-major `[T, B, N]`, 0 after the end of a sample.
+    /// Spike counts or real values, `[T, B, N]` in row-major order; 0 after the end of a sample.
     pub x: Vec<f32>,
     /// Class of each sample.
     pub labels: Vec<usize>,
@@ -23,12 +23,12 @@ pub struct DenseBatch {
 }
 
 impl DenseBatch {
-    /// Assembles the samples at `indices`, padded with zeros or cut to `steps`, or padded to the
-    /// longest of them.
+    /// Assembles the samples at `indices`. They are padded with zeros or truncated to `steps`, or
+    /// padded to the longest of them.
     ///
     /// # Errors
-    /// There are no indices, one is out of range, there are no steps, or the block does not fit
-    /// into memory.
+    /// `indices` is empty or holds an index out of range, the block has no steps, or it does not
+    /// fit into memory.
     pub fn assemble(
         data: &Dataset,
         indices: &[usize],
@@ -43,16 +43,27 @@ impl DenseBatch {
         };
         let samples = indices.iter().enumerate().map(sample).collect::<Result<Vec<_>, _>>()?;
         if samples.is_empty() {
-            return Err(Error::value(name, "indices", "[]", "makes no batch"));
+            return Err(Error::value(
+                name,
+                "indices",
+                "[]",
+                "is empty; a batch needs at least one sample",
+            ));
         }
         let longest = samples.iter().map(|s| s.steps).max().unwrap_or(0);
         let steps = steps.unwrap_or(longest);
         if steps == 0 {
-            return Err(Error::value(name, "steps", 0, "makes no batch"));
+            return Err(Error::value(
+                name,
+                "steps",
+                0,
+                "is not a length; a batch needs at least one step",
+            ));
         }
         let (batch, channels) = (samples.len(), data.channels);
         let mut x = zeros(steps, batch, channels).ok_or_else(|| {
-            let problem = format!("of {batch} x {channels} do not fit into memory");
+            let problem =
+                format!("of {batch} samples of {channels} channels do not fit into memory");
             Error::value(name, "steps", steps, problem)
         })?;
         for (b, sample) in samples.iter().enumerate() {
@@ -88,8 +99,8 @@ fn zeros(steps: usize, batch: usize, channels: usize) -> Option<Vec<f32>> {
     Some(x)
 }
 
-/// Cuts `indices` into batches of `batch_size` for an epoch: in an order drawn by `seed` and `epoch`
-/// if `shuffle`, as given otherwise. The last batch may be smaller, or is dropped.
+/// Divides `indices` into batches of `batch_size`. With `shuffle`, `seed` and `epoch` determine a
+/// random order; otherwise the order stays. The last batch may be smaller; `drop_last` omits it then.
 ///
 /// # Errors
 /// `batch_size` is 0.
@@ -102,7 +113,7 @@ pub fn batches(
     drop_last: bool,
 ) -> Result<Vec<Vec<usize>>, Error> {
     if batch_size == 0 {
-        return Err(Error::value("batches", "batch_size", 0, "makes no batch"));
+        return Err(Error::value("batches", "batch_size", 0, "is not a size; use at least 1"));
     }
     let mut order = indices.to_vec();
     if shuffle {

@@ -1,35 +1,35 @@
-//! Events to steps.
+//! Spike times to steps.
 
 use half::f16;
 
 use crate::{Entry, Error, Recording, Recordings, SpikeTrain, TimeFormat};
 
-/// Which step an event falls into.
+/// Rule that assigns events to steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Binning {
-    /// A grid from time 0: step `floor(t / dt)`. A time that is a whole millisecond as nearly as the
-    /// file's format can say counts as that millisecond, so 0.03 s, which float16 and float32 store
-    /// a little below, is in step 3 of 10 ms.
+    /// A grid that starts at time 0: step `floor(t / dt)`. A time that is a whole millisecond within
+    /// the precision of the file counts as that millisecond. So 0.03 s, which float16 and float32
+    /// store as slightly less, is in step 3 of 10 ms.
     #[default]
     Fixed,
-    /// Frames anchored to events, as the data path of *Learning Delays in Spiking Neural Networks
-    /// using Dilated Convolutions with Learnable Spacings* (ICLR 2024) made them: a frame opens at
-    /// its first event and takes every later one with `t - t_first <= dt`, the next opens the next
-    /// frame, and silence makes none. `t` is `1000 times` in the file's own precision.
+    /// Frames anchored to events, as in the data path of *Learning Delays in Spiking Neural Networks
+    /// using Dilated Convolutions with Learnable Spacings* (ICLR 2024). A frame starts at its first
+    /// event and includes every later one with `t - t_first <= dt`; the next event starts the next
+    /// frame, and silence makes no frames. `t` is `1000 times` in the precision of the file.
     Legacy2023,
 }
 
-/// How recordings become samples.
+/// Conversion of recordings to samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BinOptions {
-    /// The rule.
+    /// Rule that assigns events to steps.
     pub binning: Binning,
     /// Length of a step in milliseconds; 10 by default.
     pub dt_ms: u32,
-    /// Neighbouring channels summed into one, a divisor of their number; 5 by default, which makes
-    /// 140 of 700.
+    /// Number of neighbouring channels that are summed into one. It divides the number of channels.
+    /// The default of 5 turns 700 channels into 140.
     pub group: usize,
-    /// Events at this step or after are dropped; none by default.
+    /// Events at this step or later are dropped; by default none are.
     pub max_steps: Option<usize>,
 }
 
@@ -39,8 +39,8 @@ impl Default for BinOptions {
     }
 }
 
-/// A channel has more spikes in a step than [`Entry`] counts.
-pub(crate) struct Crowd {
+/// A channel has more spikes in a step than an [`Entry`] can count.
+pub(crate) struct CountOverflow {
     pub(crate) step: u32,
     pub(crate) channel: usize,
 }
@@ -51,10 +51,10 @@ impl BinOptions {
             Err(Error::value(&recordings.source, field, value, problem))
         };
         if self.dt_ms == 0 {
-            return value("dt_ms", 0, "is not a step length");
+            return value("dt_ms", 0, "is not a step length; use at least 1");
         }
         if self.max_steps == Some(0) {
-            return value("max_steps", 0, "leaves no step");
+            return value("max_steps", 0, "leaves no step; use at least 1");
         }
         if self.group == 0 || !recordings.channels.is_multiple_of(self.group) {
             let problem = format!("does not divide {} channels", recordings.channels);
@@ -63,13 +63,17 @@ impl BinOptions {
         Ok(())
     }
 
-    pub(crate) fn bin(&self, item: &Recording, format: TimeFormat) -> Result<SpikeTrain, Crowd> {
+    pub(crate) fn bin(
+        &self,
+        item: &Recording,
+        format: TimeFormat,
+    ) -> Result<SpikeTrain, CountOverflow> {
         let steps = steps_of(&item.times, format, self.binning, self.dt_ms);
         let cap = self.max_steps.unwrap_or(usize::MAX);
         let group = u32::try_from(self.group).unwrap_or(u32::MAX);
         let channel = |unit: u16| (u32::from(unit) / group) as usize;
         let width = item.units.iter().max().map_or(0, |&unit| channel(unit) + 1);
-        // Of one step: the events of each channel, and a bit for every channel that has some.
+        // For one step: the number of events of each channel, and a bit per channel that has any.
         let (mut counts, mut seen) = (vec![0u16; width], vec![0u64; width.div_ceil(64)]);
         let mut entries: Vec<Entry> = Vec::with_capacity(steps.len());
         let mut units = item.units.iter();
@@ -77,7 +81,7 @@ impl BinOptions {
             for &unit in units.by_ref().take(together.len()) {
                 let channel = channel(unit);
                 let more = counts[channel].checked_add(1);
-                counts[channel] = more.ok_or(Crowd { step: together[0], channel })?;
+                counts[channel] = more.ok_or(CountOverflow { step: together[0], channel })?;
                 seen[channel / 64] |= 1 << (channel % 64);
             }
             for (word, bits) in seen.iter_mut().enumerate() {
@@ -96,11 +100,13 @@ impl BinOptions {
     }
 }
 
-/// The step of each event, ascending, from times in seconds, ascending; `dt_ms` is at least 1.
+/// Assigns each event to a step. `times` are in seconds and ascending, and so are the steps; `dt_ms`
+/// is at least 1.
+#[must_use]
 pub fn steps_of(times: &[f32], format: TimeFormat, binning: Binning, dt_ms: u32) -> Vec<u32> {
     match binning {
         Binning::Fixed => {
-            // Many times are equal in half precision, and their rounding is most of the work.
+            // In half precision many times are equal, and rounding is most of the work.
             let (mut before, mut step) = (0.0, 0);
             let step = |&t: &f32| {
                 if t != before {

@@ -1,61 +1,61 @@
-use crate::binning::{BinOptions, Crowd};
+use crate::binning::{BinOptions, CountOverflow};
 use crate::{Error, Recordings};
 
-/// The spikes of one channel in one step, in eight bytes.
+/// The spikes of one channel in one step. An entry takes eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Step of the spikes, from 0.
+    /// Step, from 0.
     pub step: u32,
     /// Channel.
     pub channel: u16,
-    /// Their number, at least 1.
+    /// Number of spikes, at least 1.
     pub count: u16,
 }
 
-/// Real values at every step and channel, in 16 bits each: a level `q` is the value `low + unit q`.
+/// Real values for every step and channel, in 16 bits each. Level `q` stands for `low + q unit`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Levels {
     /// Value of level 0.
     pub low: f32,
-    /// From one level to the next.
+    /// Difference between two neighbouring levels.
     pub unit: f32,
-    /// The levels, `[steps, channels]` row by row.
+    /// The levels, `[steps, channels]` in row-major order.
     pub levels: Vec<u16>,
 }
 
 impl Levels {
-    /// The values, `[steps, channels]` row by row.
+    /// The values, `[steps, channels]` in row-major order.
     pub fn values(&self) -> impl Iterator<Item = f32> {
         self.levels.iter().map(|&q| self.low + self.unit * f32::from(q))
     }
 }
 
-/// One sample in steps: a `[steps, channels]` matrix and its label. The matrix is sparse, or dense where the input is
-/// no spike train.
+/// One sample: a `[steps, channels]` matrix and its label. The matrix is sparse for spike trains, and
+/// dense for real values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpikeTrain {
     /// Length in steps.
     pub steps: usize,
-    /// The entries that are not 0, by step and then channel; none where the sample is dense.
+    /// The nonzero entries, sorted by step and then by channel; empty if the sample is dense.
     pub entries: Vec<Entry>,
     /// The values of a dense sample.
     pub dense: Option<Levels>,
-    /// Class.
+    /// Class, from 0.
     pub label: u16,
-    /// Speaker; 0 where none is known.
+    /// Speaker; 0 if unknown.
     pub speaker: u16,
 }
 
-/// Samples of one task.
+/// The samples of one task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    /// Name, for messages and reports.
+    /// Name, used in error messages and reports.
     pub name: String,
     /// Number of channels of every sample.
     pub channels: usize,
     /// Number of classes.
     pub classes: usize,
-    /// The word of each class.
+    /// Name of each class.
     pub class_names: Vec<String>,
     /// The samples.
     pub samples: Vec<SpikeTrain>,
@@ -64,16 +64,17 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Bins recordings into steps, on all cores; their number changes nothing.
+    /// Sorts the spikes of recordings into steps, on all cores. The result does not depend on their
+    /// number.
     ///
     /// # Errors
-    /// The recordings fail [`Recordings::validate`], an option is 0 or does not divide the
-    /// channels, or a channel has more than 65,535 spikes in a step.
+    /// The recordings fail [`Recordings::validate`], an option is 0, the group size does not divide
+    /// the number of channels, or a channel has more than 65,535 spikes in a step.
     pub fn from_recordings(recordings: &Recordings, options: &BinOptions) -> Result<Self, Error> {
         options.check(recordings)?;
         let binned = recordings.map(|item| options.bin(item, recordings.time_format))?;
-        let sample = |(n, sample): (usize, Result<_, Crowd>)| {
-            sample.map_err(|Crowd { step, channel }| {
+        let sample = |(n, sample): (usize, Result<_, CountOverflow>)| {
+            sample.map_err(|CountOverflow { step, channel }| {
                 let place = format!("step {step} of channel {channel}");
                 let most = u16::MAX;
                 let reason = format!("utterance {n} has more than {most} spikes in {place}");
@@ -91,11 +92,11 @@ impl Dataset {
         })
     }
 
-    /// Appends the samples of another data set of the same task, a test file to its training file
-    /// say.
+    /// Appends the samples of another data set of the same task, for example a test file to its
+    /// training file.
     ///
     /// # Errors
-    /// The channels, classes or step length differ.
+    /// The channels, the class names or the step lengths differ.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
         let differs = |field: &str, here: &dyn std::fmt::Debug, there: &dyn std::fmt::Debug| {
             let problem = format!("is not {here:?}, as in {}", self.name);
@@ -114,7 +115,8 @@ impl Dataset {
         Ok(())
     }
 
-    /// The speakers, ascending.
+    /// The speakers in ascending order.
+    #[must_use]
     pub fn speakers(&self) -> Vec<u16> {
         let mut speakers: Vec<u16> = self.samples.iter().map(|s| s.speaker).collect();
         speakers.sort_unstable();
@@ -122,27 +124,28 @@ impl Dataset {
         speakers
     }
 
-    /// Checks what a trainer relies on: [`Dataset::check_samples`], and that there is something to tell apart.
+    /// Checks what training requires: valid samples of at least two classes.
     ///
     /// # Errors
-    /// As [`Dataset::check_samples`], or all samples are of one class.
+    /// [`Dataset::check_samples`] fails, or all samples have the same class.
     pub fn validate(&self) -> Result<(), Error> {
         self.check_samples()?;
         let first = self.samples.first().map_or(0, |s| s.label);
         if self.samples.iter().all(|s| s.label == first) {
-            return Err(self.value("label".into(), first, "is the only class present"));
+            return Err(self.value("label".into(), first, "is the only class in the data"));
         }
         Ok(())
     }
 
-    /// Checks every sample, those of a file before they are appended to another's, say.
+    /// Checks every sample.
     ///
     /// # Errors
-    /// There are no samples; a sample has no steps or no spikes, or is dense and of another size; a label, a step or a
-    /// channel is out of range; entries are out of order or count no spike; a real value is not finite.
+    /// There are no samples; a sample has no steps or no spikes; a dense sample has another size; a
+    /// label, a step or a channel is out of range; entries are out of order or have a count of 0; a
+    /// real value is not finite; a class has no name or a name with a control character.
     pub fn check_samples(&self) -> Result<(), Error> {
         if self.class_names.len() != self.classes {
-            let problem = format!("names for {} classes", self.classes);
+            let problem = format!("names do not match {} classes", self.classes);
             return Err(self.value("class_names".into(), self.class_names.len(), problem));
         }
         if let Some(n) = self.class_names.iter().position(|name| name.contains(char::is_control)) {
@@ -150,7 +153,7 @@ impl Dataset {
             return Err(self.value(format!("class_names[{n}]"), &self.class_names[n], problem));
         }
         if self.samples.is_empty() {
-            return Err(self.value("samples".into(), "[]", "holds no sample"));
+            return Err(self.value("samples".into(), "[]", "is empty; a data set needs samples"));
         }
         self.samples.iter().enumerate().try_for_each(|(n, sample)| self.check(n, sample))
     }
@@ -164,7 +167,11 @@ impl Dataset {
             return self.check_dense(n, sample, dense);
         }
         if sample.entries.is_empty() {
-            return Err(self.value(format!("samples[{n}].entries"), "[]", "holds no spike"));
+            return Err(self.value(
+                format!("samples[{n}].entries"),
+                "[]",
+                "is empty; a sample needs at least one spike",
+            ));
         }
         let mut before = None;
         for (i, e) in sample.entries.iter().enumerate() {
@@ -178,7 +185,7 @@ impl Dataset {
                 return Err(self.value(place("channel"), e.channel, problem));
             }
             if e.count == 0 {
-                return Err(self.value(place("count"), 0, "is no spike"));
+                return Err(self.value(place("count"), 0, "is not a number of spikes"));
             }
             if before >= Some((e.step, e.channel)) {
                 return Err(self.value(place("step"), e.step, "is out of order"));
@@ -193,14 +200,18 @@ impl Dataset {
         let places = sample.steps.saturating_mul(self.channels);
         if places == 0 || dense.levels.len() != places {
             let problem =
-                format!("levels for {} steps of {} channels", sample.steps, self.channels);
+                format!("levels do not fill {} steps of {} channels", sample.steps, self.channels);
             return Err(self.value(place("dense"), dense.levels.len(), problem));
         }
         if !(dense.low + dense.unit * f32::from(u16::MAX)).is_finite() {
-            return Err(self.value(place("dense.unit"), dense.unit, "makes values not finite"));
+            return Err(self.value(
+                place("dense.unit"),
+                dense.unit,
+                "makes values infinite or NaN",
+            ));
         }
         if !sample.entries.is_empty() {
-            let problem = "entries of a dense sample";
+            let problem = "entries in a dense sample, which has none";
             return Err(self.value(place("entries"), sample.entries.len(), problem));
         }
         Ok(())

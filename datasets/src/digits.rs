@@ -1,9 +1,9 @@
-//! Files of binary spike trains on a grid of 10 ms, and the 3000 spoken digits that come with the
-//! crate.
+//! Binary spike trains in steps of 10 ms, and the 3000 spoken digits that come with this crate.
 //!
-//! The layout, after gunzip and little-endian: `SPK1`; u16 samples, steps, channels; a label (u8)
-//! each; a length in steps (u8) each; then samples x steps x channels bits, the most significant bit
-//! of a byte first.
+//! A file, compressed by gzip or not, holds in this order, with little-endian numbers: `SPK1`; the
+//! numbers of samples, steps and channels (u16 each); the label of each sample (u8); the length of
+//! each sample in steps (u8); `samples x steps x channels` bits, the most significant bit of a byte
+//! first.
 
 use std::path::Path;
 
@@ -14,11 +14,13 @@ const HEADER: usize = 10;
 const WORDS: [&str; 10] =
     ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
-/// The embedded digits: 3000 utterances of six speakers who are not labelled, 10 classes, 48
-/// channels (bands 0 to 23 rose by 9 dB, 24 to 47 fell), up to 64 steps of 10 ms.
+/// The embedded digits: 3000 utterances of 10 classes, in 48 channels and up to 64 steps of 10 ms.
+/// Channels 0 to 23 spike where a band of the spectrum rises by 9 dB, channels 24 to 47 where it
+/// falls by 9 dB. There are six speakers, without labels.
 ///
-/// They derive from the Free Spoken Digit Dataset (Z. Jackson and contributors), CC BY-SA 4.0; the
-/// attribution is in `data/LICENSE-digits.md` of this crate.
+/// The data derive from the Free Spoken Digit Dataset (Z. Jackson and contributors), CC BY-SA 4.0;
+/// `data/LICENSE-digits.md` in this crate has the attribution.
+#[must_use]
 pub fn embedded() -> Dataset {
     let bytes = include_bytes!("../data/digits_delta.bin.gz");
     let mut digits = from_bytes(bytes.to_vec(), "digits").expect("a test reads the embedded bytes");
@@ -26,7 +28,7 @@ pub fn embedded() -> Dataset {
     digits
 }
 
-/// Reads a file of this layout, packed by gzip or not.
+/// Reads a file of this layout, compressed by gzip or not.
 ///
 /// # Errors
 /// The file cannot be read or has another layout.
@@ -35,10 +37,10 @@ pub fn read(path: impl AsRef<Path>) -> Result<Dataset, Error> {
     from_bytes(bytes::read(path)?, &path.display().to_string())
 }
 
-/// Reads the bytes of a file; `name` names it in messages. Classes are the labels up to the largest.
+/// Reads the bytes of a file. Error messages name it `name`. The classes are 0 to the largest label.
 ///
 /// # Errors
-/// The bytes have another layout, or a sample spikes after its end.
+/// The bytes have another layout, or a sample has a spike after its end.
 pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Dataset, Error> {
     let bytes = bytes::unpack(bytes, name)?;
     if !bytes.starts_with(b"SPK1") || bytes.len() < HEADER {
@@ -49,11 +51,17 @@ pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Dataset, Error> {
     let expected =
         HEADER as u64 + 2 * n as u64 + (n as u64 * steps as u64 * channels as u64).div_ceil(8);
     if bytes.len() as u64 != expected {
-        let problem = format!("is not {expected}, the size of {n} x {steps} x {channels} bits");
+        let problem =
+            format!("is not {expected}, the size of {n} samples of {steps} x {channels} bits");
         return Err(Error::value(name, "bytes", bytes.len(), problem));
     }
     if n == 0 {
-        return Err(Error::value(name, "samples", 0, "holds no sample"));
+        return Err(Error::value(
+            name,
+            "samples",
+            0,
+            "is not a number of samples; a file holds at least one",
+        ));
     }
     let (labels, rest) = bytes[HEADER..].split_at(n);
     let (lengths, bits) = rest.split_at(n);

@@ -1,41 +1,42 @@
-/// What is wrong with a data set; each prints as one line that names the file and the place, control characters escaped.
+/// An error of reading, encoding or preparing data. It prints as one line that names the file and the
+/// place in it, with control characters escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The file cannot be read.
     #[error("{}: {}", line(file), line(error))]
     Io {
-        /// The path as given.
+        /// Path of the file.
         file: String,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         error: std::io::Error,
     },
-    /// The bytes are not of the format.
+    /// The file does not have the expected format.
     #[error("{}: {}", line(file), line(reason))]
     Format {
-        /// The file or the data set's name.
+        /// Path of the file, or name of the data set.
         file: String,
-        /// What does not fit.
+        /// What is wrong.
         reason: String,
     },
-    /// A value that the format allows and the contents forbid, or an argument out of range.
+    /// A value or an argument is out of range, or contradicts other values.
     #[error("{}: {} = {} {}", line(file), line(field), line(value), line(problem))]
     Value {
-        /// The file or the data set's name.
+        /// Path of the file, or name of the data set.
         file: String,
-        /// Where the value is, `spikes/units[17][3]` say.
+        /// Place of the value, for example `spikes/units[17][3]`.
         field: String,
         /// The value.
         value: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// A server does not give a file.
+    /// A download failed.
     #[cfg(feature = "fetch")]
     #[error("{}: {}", line(url), line(problem))]
     Download {
-        /// The address asked for.
+        /// Address of the file.
         url: String,
         /// What happened.
         problem: String,
@@ -62,6 +63,7 @@ impl Error {
     }
 }
 
+/// A text with control characters escaped, so that it stays on one line.
 fn line(text: &impl ToString) -> String {
     let mut line = String::new();
     for c in text.to_string().chars() {

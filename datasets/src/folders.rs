@@ -1,4 +1,4 @@
-//! Folders of wav files, a folder a class.
+//! Folders of wav files. Each folder is a class.
 
 use std::path::Path;
 
@@ -6,17 +6,19 @@ use crate::Error;
 
 /// A recording.
 pub(crate) struct Item {
-    /// `class/name.wav`.
+    /// Path `class/name.wav`.
     pub(crate) name: String,
-    /// Its class.
+    /// Class.
     pub(crate) class: u16,
 }
 
-/// The names of the folders that hold wav files, sorted, and these files, by folder and name. Folders that begin with `_`
-/// or `.`, empty folders and files that begin with `.` do not count.
+/// Lists the folders that hold wav files, sorted by name, and these files, sorted by folder and name.
+/// Skips folders whose names begin with `_` or `.`, empty folders, and files whose names begin with
+/// `.`.
 ///
 /// # Errors
-/// A folder cannot be read or holds other things only, a name is not UTF-8, or there are more than 65536 classes.
+/// A folder cannot be read or holds files but no wav file, a name is not UTF-8, or there are more
+/// than 65,536 classes.
 pub(crate) fn list(path: &Path) -> Result<(Vec<String>, Vec<Item>), Error> {
     let (mut classes, mut items) = (Vec::new(), Vec::new());
     for class in names(path)? {
@@ -31,7 +33,7 @@ pub(crate) fn list(path: &Path) -> Result<(Vec<String>, Vec<Item>), Error> {
         }
         wavs.retain(|name| is_wav(name));
         if wavs.is_empty() {
-            return Err(error(&folder, "holds no wav file; a folder is a class"));
+            return Err(error(&folder, "holds no wav file; every folder is a class"));
         }
         let n = u16::try_from(classes.len())
             .map_err(|_| error(path, "holds more than 65536 classes"))?;
@@ -45,7 +47,7 @@ fn is_wav(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"))
 }
 
-/// Names in a folder, sorted.
+/// The names in a folder, sorted.
 fn names(path: &Path) -> Result<Vec<String>, Error> {
     let io = |error| Error::Io { file: path.display().to_string(), error };
     let mut names = Vec::new();
@@ -57,7 +59,7 @@ fn names(path: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// An error of a path as a whole.
+/// An error about a path.
 pub(crate) fn error(path: &Path, reason: impl ToString) -> Error {
     Error::format(&path.display().to_string(), reason)
 }

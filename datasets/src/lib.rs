@@ -1,9 +1,21 @@
 #![forbid(unsafe_code)]
-//! Data sets for training and testing: files of the Spiking Heidelberg Digits and Spiking Speech Commands ([`shd`]),
-//! Google Speech Commands as mel spectra ([`gsc`]), recordings of one's own as spikes ([`encode`]), 3000 embedded
-//! spoken digits ([`digits`]), made tasks that need delays ([`synthetic`]); from events to steps ([`binning`]), eight
-//! bytes an [`Entry`], to parts ([`Split`]), to dense blocks ([`DenseBatch`]). With feature `fetch`, module `fetch` downloads
-//! the published files.
+//! Data sets of spike trains: reading, generating, splitting and batching.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`shd`] | files of the Spiking Heidelberg Digits and the Spiking Speech Commands |
+//! | [`gsc`] | Google Speech Commands as mel spectra |
+//! | [`encode`] | your own recordings, encoded as spikes |
+//! | [`sound`] | wav files |
+//! | [`digits`] | 3000 embedded spoken digits |
+//! | [`synthetic`] | generated tasks that need delays |
+//! | [`binning`] | spike times to steps |
+//! | `fetch` | download of the published files (feature `fetch`) |
+//!
+//! Readers return [`Recordings`], which are spikes in continuous time, or a [`Dataset`], whose
+//! samples are sparse matrices of steps and channels with eight bytes per [`Entry`]. A [`Split`]
+//! divides a data set, [`Augment`] changes its samples at random, and a [`DenseBatch`] is what a
+//! network takes:
 //!
 //! ```
 //! use polychron_datasets::{DenseBatch, Split, batches, digits};
@@ -16,8 +28,12 @@
 //! # Ok::<(), polychron_datasets::Error>(())
 //! ```
 //!
-//! Everything drawn at random is drawn by [`polychron_core::rng::Rng`], or by a generator that it seeds, so the same seed
-//! draws the same on every machine.
+//! All random numbers come from [`polychron_core::rng::Rng`] or from a generator that it seeds, so a
+//! seed gives the same results on every machine.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod augment;
 mod batch;
@@ -39,7 +55,7 @@ pub mod sound;
 mod split;
 pub mod synthetic;
 
-pub use augment::{Augment, Mixed, Pool};
+pub use augment::{Augment, MixedLabel, Pool};
 pub use batch::{DenseBatch, batches};
 pub use binning::{BinOptions, Binning};
 pub use dataset::{Dataset, Entry, Levels, SpikeTrain};

@@ -1,22 +1,23 @@
-//! Triangular filters, equally spaced on the mel scale of HTK, `2595 log10(1 + f / 700)`.
+//! Triangular filters that are equally spaced on the mel scale of HTK, `2595 log10(1 + f / 700)`.
 
 use rustfft::num_complex::Complex;
 
-/// A spectrum's frequencies: bins from 0 Hz on.
+/// The frequencies of a spectrum: bins from 0 Hz.
 pub(crate) struct Bins {
-    /// Their number.
+    /// Number of bins.
     pub(crate) count: usize,
-    /// From one to the next, Hz.
+    /// Width of a bin in Hz.
     pub(crate) hz: f64,
 }
 
-/// A filter: weights of neighbouring bins from `first` on.
+/// A filter: the weights of neighbouring bins, starting at `first`.
 pub(crate) struct Band {
     first: usize,
     weights: Vec<f64>,
 }
 
-/// `count` filters with peaks of 1 between two frequencies in Hz, no side narrower than `narrowest`.
+/// `count` filters with a peak of 1 between two frequencies in Hz. Each side of a triangle is at least
+/// `narrowest` wide.
 pub(crate) fn bands(
     count: usize,
     lowest: f64,
@@ -38,17 +39,17 @@ pub(crate) fn bands(
             let away = k as f64 * bins.hz - centre;
             (1.0 + away / rise).min(1.0 - away / fall).max(0.0)
         };
-        let heard = || (0..bins.count).filter(|&k| weight(k) > 0.0);
-        Band { first: heard().next().unwrap_or(0), weights: heard().map(weight).collect() }
+        let inside = || (0..bins.count).filter(|&k| weight(k) > 0.0);
+        Band { first: inside().next().unwrap_or(0), weights: inside().map(weight).collect() }
     };
     (0..count).map(band).collect()
 }
 
 impl Band {
-    /// What of a spectrum's power passes.
+    /// The power of a spectrum that passes the filter.
     pub(crate) fn power(&self, spectrum: &[Complex<f64>]) -> f64 {
-        let heard = spectrum[self.first..].iter().zip(&self.weights);
-        heard.map(|(bin, weight)| weight * bin.norm_sqr()).sum()
+        let bins = spectrum[self.first..].iter().zip(&self.weights);
+        bins.map(|(bin, weight)| weight * bin.norm_sqr()).sum()
     }
 
     #[cfg(test)]
@@ -57,7 +58,7 @@ impl Band {
     }
 }
 
-/// A Hann window at a place between 0 and 1.
+/// A Hann window at `x` between 0 and 1.
 pub(crate) fn hann(x: f64) -> f64 {
     (std::f64::consts::PI * x).sin().powi(2)
 }

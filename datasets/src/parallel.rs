@@ -2,17 +2,18 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, ScopedJoinHandle};
 
-/// Utterances that are worth another thread.
+/// Number of utterances that justify another thread.
 const WORTH_A_THREAD: usize = 64;
 
-/// The threads to use for so many utterances where no one says how many.
+/// The default number of threads for a number of utterances.
 pub(crate) fn threads(utterances: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     cores.min(utterances.div_ceil(WORTH_A_THREAD))
 }
 
-/// `f` of the index of every item and the item, in order, computed by so many threads. Of several errors the one of
-/// the first item is returned, so the result does not depend on the number of threads.
+/// Applies `f` to the index and the value of every item, on `threads` threads. Results are in the order
+/// of the items, and of several errors the one of the first item is returned, so the result does not
+/// depend on the number of threads.
 pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
     items: &[T],
     threads: usize,
@@ -42,7 +43,7 @@ pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
         let handles: Vec<_> = parts
             .map(|(n, part)| {
                 let run = move || work(n, part);
-                // Where there are no more threads, this one does it.
+                // If no thread can be started, this one does the work.
                 Builder::new().spawn_scoped(scope, run).map_err(|_| work(n, part))
             })
             .collect();

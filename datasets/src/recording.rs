@@ -1,22 +1,22 @@
 use crate::{Error, parallel};
 
-/// Longest recording taken, in seconds; a later time is a damaged value or another unit.
+/// Longest recording in seconds. A later time is a damaged value or has another unit.
 const MAX_SECONDS: f32 = 3600.0;
 
-/// The spikes of one utterance, as events.
+/// The spikes of one utterance, as events in continuous time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recording {
     /// Time of each spike in seconds from the start, ascending.
     pub times: Vec<f32>,
     /// Channel of each spike.
     pub units: Vec<u16>,
-    /// Class.
+    /// Class, from 0.
     pub label: u16,
-    /// Speaker; 0 throughout where the file names none.
+    /// Speaker; 0 if the file does not name speakers.
     pub speaker: u16,
 }
 
-/// How a file stores its times, which says what a time may have been before it was rounded.
+/// Number format of the times in a file. It determines how times were rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeFormat {
     /// IEEE half precision, as in the published SHD and SSC files.
@@ -26,7 +26,7 @@ pub enum TimeFormat {
 }
 
 impl TimeFormat {
-    /// A number rounded to this format.
+    /// Rounds a number to this format.
     pub(crate) fn round(self, x: f64) -> f32 {
         match self {
             Self::F16 => half::f16::from_f64(x).to_f32(),
@@ -38,36 +38,40 @@ impl TimeFormat {
 /// The utterances of one file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recordings {
-    /// Name of the file, for messages.
+    /// Name of the file, used in error messages.
     pub source: String,
-    /// Number of channels; every unit is below it.
+    /// Number of channels. Every unit is below it.
     pub channels: usize,
-    /// The word of each class; their number is the number of classes.
+    /// Name of each class. Their number is the number of classes.
     pub keys: Vec<String>,
-    /// How the file stored its times.
+    /// Number format of the times in the file.
     pub time_format: TimeFormat,
     /// The utterances, in the order of the file.
     pub items: Vec<Recording>,
 }
 
 impl Recordings {
-    /// Checks what every reader promises.
+    /// Checks the recordings. Every reader does so.
     ///
     /// # Errors
-    /// There are no utterances; an utterance has no spikes, or as many times as units it has not;
-    /// a time is not finite, negative, beyond an hour or before the one that precedes it; a unit or
-    /// a label is out of range; a key holds a control character.
+    /// There are no utterances; an utterance has no spikes, or numbers of times and units that
+    /// differ; a time is not finite, negative, above an hour or before the previous one; a unit or
+    /// a label is out of range; a class name holds a control character.
     pub fn validate(&self) -> Result<(), Error> {
         self.map(|_| ()).map(drop)
     }
 
-    /// `f` of every utterance, once it is checked, by all cores.
+    /// Checks every utterance and applies `f` to it, on all cores.
     ///
     /// # Errors
-    /// As [`Recordings::validate`].
+    /// [`Recordings::validate`] fails.
     pub(crate) fn map<R: Send>(&self, f: impl Fn(&Recording) -> R + Sync) -> Result<Vec<R>, Error> {
         if self.items.is_empty() {
-            return Err(self.value("labels", "[]", "holds no utterance"));
+            return Err(self.value(
+                "labels",
+                "[]",
+                "is empty; a file needs at least one utterance",
+            ));
         }
         if let Some(i) = self.keys.iter().position(|key| key.contains(char::is_control)) {
             let problem = "holds a control character";
@@ -80,14 +84,14 @@ impl Recordings {
     fn check(&self, n: usize, item: &Recording) -> Result<(), Error> {
         let spikes = item.times.len();
         if item.units.len() != spikes {
-            let problem = format!("spikes, but spikes/times[{n}] has {spikes}");
+            let problem = format!("spikes do not match the {spikes} of spikes/times[{n}]");
             return Err(self.value(format!("spikes/units[{n}]"), item.units.len(), problem));
         }
         if spikes == 0 {
             return Err(self.value(
                 format!("spikes/times[{n}]"),
                 "[]",
-                "is an utterance without spikes",
+                "is empty; an utterance needs at least one spike",
             ));
         }
         let mut before = 0.0;
@@ -97,9 +101,9 @@ impl Recordings {
             } else if t < 0.0 {
                 "s is negative".into()
             } else if t > MAX_SECONDS {
-                format!("s is beyond {MAX_SECONDS} s")
+                format!("s is above {MAX_SECONDS} s; times are in seconds")
             } else if t < before {
-                format!("s comes after {before} s")
+                format!("s comes after {before} s; times must ascend")
             } else {
                 before = t;
                 continue;

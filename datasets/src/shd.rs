@@ -30,7 +30,7 @@ use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions, StringSiz
 use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 
 use crate::{Error, Recording, Recordings, TimeFormat, bytes, parallel};
-use bounds::Bounded;
+use bounds::BoundedStorage;
 
 /// Number of channels of the published files, which do not state it.
 pub const CHANNELS: usize = 700;
@@ -127,7 +127,7 @@ fn parse(bytes: Vec<u8>, source: &str, channels: Option<usize>) -> Result<Record
         .with_max_read_bytes(limit.saturating_add(CHUNK_SLACK))
         .with_max_chunk_bytes(limit.saturating_add(CHUNK_SLACK))
         .with_max_object_header_bytes(MAX_HEADER);
-    let hdf5 = Hdf5File::from_storage_with_options(Arc::new(Bounded::new(bytes)), options)
+    let hdf5 = Hdf5File::from_storage_with_options(Arc::new(BoundedStorage::new(bytes)), options)
         .map_err(|e| Error::format(source, e))?;
     let file = File { hdf5, source, limit };
 

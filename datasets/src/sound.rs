@@ -7,30 +7,31 @@ use hound::{SampleFormat, WavReader};
 
 use crate::{Error, bytes};
 
-/// Samples a second of every recording taken.
+/// Sample rate in Hz that every recording must have.
 pub const RATE: u32 = 16_000;
 
-/// A recording of one channel at [`RATE`], full scale 1, in memory of at most eight times the file.
+/// Reads a recording of one channel at [`RATE`]. Full scale is 1. The samples take at most eight times
+/// the size of the file.
 ///
 /// # Errors
-/// The file cannot be read, is no wav or a truncated one, has another rate or more channels, or holds no sample or
-/// one that is not finite.
+/// The file cannot be read, is not a complete wav file, has another sample rate or more than one
+/// channel, or holds no samples or one that is not finite.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<f32>, Error> {
     let path = path.as_ref();
     from_bytes(bytes::read(path)?, &path.display().to_string())
 }
 
-/// As [`read`], from a file's bytes; `name` stands for it in errors.
+/// Reads the bytes of a wav file. Error messages name it `name`.
 ///
 /// # Errors
-/// As [`read`].
+/// The same as for [`read`], except that no file is opened.
 pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Vec<f32>, Error> {
     let bad = |error: hound::Error| {
         let reason = match error {
             hound::Error::FormatError(reason) => reason.into(),
             error => error.to_string(),
         };
-        Error::format(name, format!("not a whole wav file: {reason}"))
+        Error::format(name, format!("not a complete wav file: {reason}"))
     };
     let mut wav = WavReader::new(Cursor::new(bytes)).map_err(bad)?;
     let spec = wav.spec();
@@ -39,7 +40,12 @@ pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Vec<f32>, Error> {
         return Err(Error::value(name, "sample rate", spec.sample_rate, problem));
     }
     if spec.channels != 1 {
-        return Err(Error::value(name, "channels", spec.channels, "is not 1; mix them down"));
+        return Err(Error::value(
+            name,
+            "channels",
+            spec.channels,
+            "is not 1; mix the channels down to one",
+        ));
     }
     let samples: Vec<f32> = match spec.sample_format {
         SampleFormat::Float => wav.samples().collect::<Result<_, _>>().map_err(bad)?,
@@ -50,7 +56,7 @@ pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Vec<f32>, Error> {
         }
     };
     if samples.is_empty() {
-        return Err(Error::format(name, "holds no sample"));
+        return Err(Error::format(name, "holds no samples"));
     }
     if let Some(i) = samples.iter().position(|s| !s.is_finite()) {
         return Err(Error::value(name, format!("samples[{i}]"), samples[i], "is not finite"));

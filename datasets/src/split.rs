@@ -7,30 +7,30 @@ use crate::{Dataset, Error, bytes};
 /// The generator's stream of splits: "split" in ASCII.
 const STREAM: u64 = 0x73_706c_6974;
 
-/// Sample indices of a data set, in three disjoint parts.
+/// Three disjoint lists of sample indices of a data set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Split {
-    /// To train on.
+    /// Samples to train on.
     pub train: Vec<usize>,
-    /// To watch training by; may be empty.
+    /// Samples to validate on during training; may be empty.
     pub valid: Vec<usize>,
-    /// To report on; may be empty.
+    /// Samples to report results on; may be empty.
     pub test: Vec<usize>,
 }
 
 impl Split {
-    /// Draws parts of `items` samples, a `valid` and a `test` fraction of them, rounded to the
-    /// nearest; the rest is to train on.
+    /// Draws a fraction `valid` and a fraction `test` of `items` samples, rounded to the nearest
+    /// number. The rest is to train on.
     ///
     /// # Errors
-    /// A fraction is negative or not finite, or none is left to train on.
+    /// A fraction is not in `[0, 1)`, or no sample is left to train on.
     pub fn fractions(items: usize, valid: f64, test: f64, seed: u64) -> Result<Self, Error> {
         let mut order: Vec<usize> = (0..items).collect();
         Rng::new(seed, STREAM).shuffle(&mut order);
         let test = part(items, "test", test)?;
         let valid = part(items, "valid", valid)?;
         if test + valid >= items {
-            let problem = format!("of {items} samples leave none to train on");
+            let problem = format!("of {items} samples leaves none to train on");
             return Err(Error::value("split", "valid + test", test + valid, problem));
         }
         let train = order.split_off(valid + test);
@@ -38,10 +38,10 @@ impl Split {
         Ok(Self { train, valid, test: order })
     }
 
-    /// Tests on one speaker; a fraction `valid` of the others' samples is drawn to validate on.
+    /// Keeps one speaker for testing. A fraction `valid` of the other samples is drawn to validate on.
     ///
     /// # Errors
-    /// The speaker is absent or the only one, or as [`Split::fractions`].
+    /// No sample or every sample is by this speaker, or [`Split::fractions`] fails.
     pub fn leave_speaker_out(
         data: &Dataset,
         speaker: u16,
@@ -51,33 +51,39 @@ impl Split {
         let (test, others): (Vec<usize>, Vec<usize>) =
             (0..data.samples.len()).partition(|&i| data.samples[i].speaker == speaker);
         if test.is_empty() {
-            return Err(Error::value(&data.name, "speaker", speaker, "speaks no sample"));
+            return Err(Error::value(&data.name, "speaker", speaker, "has no sample"));
         }
         if others.is_empty() {
-            return Err(Error::value(&data.name, "speaker", speaker, "speaks every sample"));
+            return Err(Error::value(
+                &data.name,
+                "speaker",
+                speaker,
+                "has every sample, which leaves none to train on",
+            ));
         }
         let drawn = Self::fractions(others.len(), valid, 0.0, seed)?;
         let pick = |part: Vec<usize>| part.into_iter().map(|i| others[i]).collect();
         Ok(Self { train: pick(drawn.train), valid: pick(drawn.valid), test })
     }
 
-    /// Reads a given split: a JSON object with the index lists `val` and, unless the test samples
-    /// are those from `train_items` on, `test`. What neither names is to train on.
+    /// Reads a split from a JSON object with the index lists `val` and `test`. Samples in neither are
+    /// to train on.
     ///
-    /// `items` is the number of samples; `train_items` of them, the first, come from the training
-    /// file (all, where there is but one file).
+    /// `items` is the number of samples, of which the first `train_items` come from the training
+    /// file. Without `test`, the samples after these are the test samples.
     ///
     /// # Errors
-    /// The file cannot be read, is no such object, or names a sample twice or one that there is not.
+    /// The file cannot be read or is no such object, or a list names a sample twice or one that
+    /// does not exist.
     pub fn read(path: impl AsRef<Path>, train_items: usize, items: usize) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::from_json(&bytes::read(path)?, &path.display().to_string(), train_items, items)
     }
 
-    /// [`Split::read`] from the file's text; `name` names it in messages.
+    /// Reads a split from the text of a file. Error messages name it `name`.
     ///
     /// # Errors
-    /// As [`Split::read`].
+    /// The same as for [`Split::read`], except that no file is opened.
     pub fn from_json(
         json: &[u8],
         name: &str,
@@ -86,8 +92,9 @@ impl Split {
     ) -> Result<Self, Error> {
         let json: serde_json::Value =
             serde_json::from_slice(json).map_err(|e| Error::format(name, e))?;
-        let valid = indices(&json, "val", name)?
-            .ok_or_else(|| Error::format(name, "has no list named val"))?;
+        let valid = indices(&json, "val", name)?.ok_or_else(|| {
+            Error::format(name, "val is missing; it lists the samples to validate on")
+        })?;
         let (candidates, test) = match indices(&json, "test", name)? {
             Some(test) => (items, test),
             None => (train_items.min(items), (train_items..items).collect()),
@@ -103,15 +110,20 @@ impl Split {
         Ok(split)
     }
 
-    /// Checks that the parts are disjoint, without repeats, below `items` and that there is a sample
-    /// to train on.
+    /// Checks that the lists are disjoint, without repetitions and below `items`, and that there is a
+    /// sample to train on.
     ///
     /// # Errors
-    /// They are not; the message names the index.
+    /// They are not. The message names the index.
     pub fn validate(&self, name: &str, items: usize) -> Result<(), Error> {
         self.check(name, items)?;
         if self.train.is_empty() {
-            return Err(Error::value(name, "train", "[]", "holds no sample"));
+            return Err(Error::value(
+                name,
+                "train",
+                "[]",
+                "is empty; a split needs a sample to train on",
+            ));
         }
         Ok(())
     }
@@ -123,7 +135,7 @@ impl Split {
                 let field = || format!("{part}[{i}]");
                 match used.get_mut(index) {
                     Some(used) if !*used => *used = true,
-                    Some(_) => return Err(Error::value(name, field(), index, "is there twice")),
+                    Some(_) => return Err(Error::value(name, field(), index, "is listed twice")),
                     None => {
                         let problem = format!("is not below {items} samples");
                         return Err(Error::value(name, field(), index, problem));

@@ -1,4 +1,4 @@
-//! Tasks that only delays, or a memory as long, can solve.
+//! Generated tasks that need delays, or a memory of the same length.
 
 use polychron_core::rng::Rng;
 
@@ -6,7 +6,7 @@ use crate::{Dataset, Entry, SpikeTrain};
 
 /// The generator's stream of synthetic tasks: "tasks" in ASCII.
 const STREAM: u64 = 0x74_6173_6b73;
-/// Seeds what is the same for every seed of the samples: the orders of [`burst_order`].
+/// Seed of what does not depend on the seed of the samples: the orders of [`burst_order`].
 const TASK_SEED: u64 = 5;
 const STEPS: usize = 60;
 const DT_MS: u32 = 10;
@@ -16,14 +16,15 @@ const ORDERS: usize = 10;
 const GAP: usize = 6;
 const MAX_SHIFT: u32 = 8;
 
-/// Burst order: ten classes that are ten orders of the same eight spikes.
+/// Burst order: ten classes, which are ten orders of the same eight spikes.
 ///
-/// In each sample of 60 steps of 10 ms, each of 8 channels spikes once, 60 ms after the one before
-/// it in the order, give or take up to one step each (standard deviation 0.71 steps) and all shifted
-/// by up to 7 steps. `noise` is the probability of one more spike in each step of each channel, 0.01
-/// say. Every channel spikes equally often in every class, and no two channels spike together but by
-/// noise, so that neither counts nor near coincidences say anything. Labels are balanced; the orders
-/// are the same for every `seed`.
+/// A sample has 60 steps of 10 ms. Each of 8 channels spikes once, 60 ms after the previous one in the
+/// order, with a jitter of up to one step (standard deviation 0.71 steps); all spikes are shifted
+/// together by up to 7 steps. `noise` is the probability of one more spike in each step of each
+/// channel, for example 0.01. Apart from noise, every channel spikes equally often in every class and
+/// no two channels spike together, so counts and coincidences carry no information. Labels are
+/// balanced. The orders are the same for every `seed`.
+#[must_use]
 pub fn burst_order(samples: usize, noise: f64, seed: u64) -> Dataset {
     let orders: Vec<[usize; BURSTS]> = (0..ORDERS as u64).map(order).collect();
     let sample = |i: usize| {
@@ -33,7 +34,7 @@ pub fn burst_order(samples: usize, noise: f64, seed: u64) -> Dataset {
         for (k, spike) in spikes.iter_mut().enumerate() {
             *spike = rng.uniform_f64(k as u64) < noise;
         }
-        // uniform_f64 took two places a cell
+        // uniform_f64 has used two indices per cell.
         let base = 2 * spikes.len() as u64;
         let shift = 2 + rng.below(base, MAX_SHIFT) as usize;
         for (rank, &channel) in orders[label].iter().enumerate() {
@@ -46,7 +47,7 @@ pub fn burst_order(samples: usize, noise: f64, seed: u64) -> Dataset {
     dataset("burst order", BURSTS, ORDERS, (0..samples).map(sample).collect())
 }
 
-/// The channels of a class, first to last.
+/// The order of the channels in a class.
 fn order(class: u64) -> [usize; BURSTS] {
     let mut order = std::array::from_fn(|i| i);
     Rng::new(TASK_SEED, STREAM).fork(class).shuffle(&mut order);
@@ -57,12 +58,13 @@ const PAIRS: usize = 2;
 const LAGS: [usize; 3] = [4, 9, 15];
 const SPIKES: usize = 6;
 
-/// Lagged pairs: a class says which of two pairs of channels is coupled and by which of three lags
-/// (40, 90, 150 ms).
+/// Lagged pairs: the class tells which of two pairs of channels is coupled and with which of three
+/// lags (40, 90 or 150 ms).
 ///
-/// In each sample of 60 steps of 10 ms, each of 4 channels spikes in 6 steps drawn at random, except
-/// that the second channel of the coupled pair repeats the first's spikes a lag later, around the
-/// end. Counts are the same in every sample. Labels are balanced.
+/// A sample has 60 steps of 10 ms. Each of 4 channels spikes in 6 steps drawn at random, except that
+/// the second channel of the coupled pair repeats the spikes of the first one lag later, wrapping
+/// around at the end. Counts are the same in every sample. Labels are balanced.
+#[must_use]
 pub fn lagged_pairs(samples: usize, seed: u64) -> Dataset {
     let (channels, classes) = (2 * PAIRS, PAIRS * LAGS.len());
     let sample = |i: usize| {

@@ -1,4 +1,4 @@
-/* Holds the library to polychron.h: check MODEL.pcn, whose channels spike. */
+/* Tests the library against polychron.h: check MODEL.pcn, a model of spikes. */
 #include "polychron.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,8 @@ enum { CHANNELS = 4096, BEHIND = 64 };
 static uint8_t file[1 << 20];
 static size_t length, needed, n_channels, n_classes;
 
-/* A network in memory of the size it needs, full of ones, as is what lies behind. */
+/* A network in memory of exactly the size it needs. All bits of it, and of the bytes behind it,
+   are one. */
 static polychron *open_network(uint8_t **memory) {
     polychron *network;
     CHECK(*memory = malloc(needed + BEHIND));
@@ -102,7 +103,7 @@ static void check_labels(const polychron *network) {
     CHECK(polychron_score(network, n_classes) == INT32_MIN);
 }
 
-/* Calls that fail leave a like the network b. */
+/* Calls that fail do not change a: it stays equal to the network b. */
 static void check_step(polychron *a, polychron *b) {
     static uint16_t channels[CHANNELS + 1];
     static int8_t values[CHANNELS + 1];

@@ -1,11 +1,12 @@
-/* A model file at work on spikes as they come:
+/* Runs a model file on a stream of spikes:
 
        main MODEL.pcn [SPIKES]
 
-   A line is a tick: the channels that spike, separated by spaces; an empty line is a silent tick. Without a file the ticks come
-   from standard input. The class and its label are printed whenever another takes the lead, and in the end.
+   Every line is a tick: the channels that spike, separated by spaces. An empty line is a silent
+   tick. Without a file, the ticks come from standard input. The class and its label are printed
+   whenever the leader changes, and at the end.
 
-   On a device the model lies in flash and spikes come from a sensor; the rest is the same. */
+   On a device the model is in flash and the spikes come from a sensor; the rest is the same. */
 #include "polychron.h"
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +30,7 @@ static void print_class(const polychron *network) {
     printf("%lu %.*s\n", (unsigned long)class, (int)length, label ? label : "");
 }
 
-/* Reads the numbers of a line; says whether there is nothing else. */
+/* Reads the numbers of a line; returns 0 if there is anything else. */
 static int read_channels(size_t *count) {
     const char *at = line;
     for (*count = 0; *count < CHANNELS; ++*count) {
@@ -56,7 +57,7 @@ static int run(FILE *spikes, polychron *network) {
             return EXIT_FAILURE;
         }
         if ((error = polychron_step(network, channels, count))) {
-            fprintf(stderr, "error: line %lu: %d of polychron.h\n", tick + 1, error);
+            fprintf(stderr, "error: line %lu: error %d of polychron.h\n", tick + 1, error);
             return EXIT_FAILURE;
         }
         if (polychron_decide(network) != leader) {
@@ -86,11 +87,11 @@ int main(int count, char **arguments) {
     polychron *network;
     int error = polychron_open(file, length, memory, sizeof memory, &network);
     if (error == POLYCHRON_FILE)
-        fprintf(stderr, "error: byte %lu is not one of a model\n", (unsigned long)polychron_fault(file, length));
+        fprintf(stderr, "error: the model file is invalid at byte %lu\n", (unsigned long)polychron_fault(file, length));
     else if (error == POLYCHRON_MEMORY)
-        fprintf(stderr, "error: %lu bytes of memory needed, not %lu\n", (unsigned long)polychron_memory(file, length),
+        fprintf(stderr, "error: the network needs %lu bytes of memory, but there are %lu\n", (unsigned long)polychron_memory(file, length),
                 (unsigned long)sizeof memory);
     else if (error)
-        fprintf(stderr, "error: %d of polychron.h\n", error);
+        fprintf(stderr, "error %d of polychron.h\n", error);
     return error ? EXIT_FAILURE : run(spikes, network);
 }

@@ -19,7 +19,7 @@ for program in main check; do
 done
 "${cc[@]}" -DMEMORY=1000 -o "$work/main-small" main.c "$library/libpolychron.a"
 nm "$work/check-shared" | grep -q 'U polychron_open' || fail "not linked to the shared library"
-if nm "$work/check-static" | grep panic; then fail "a panic can be reached"; fi
+if nm "$work/check-static" | grep panic; then fail "a panic is reachable"; fi
 
 # One file of ticks per utterance; core/src/infer/recording.rs describes the layout.
 od -An -v -tu1 -w1 $data/utterances.bin | awk -v work="$work" '
@@ -44,11 +44,11 @@ for ticks in "$work"/*.ticks; do
     "$streaming" $data/digits.pcn "$ticks" >"$work/expected"
     for form in static shared; do
         "$work/main-$form" $data/digits.pcn <"$ticks" >"$work/printed"
-        sed -E 's/  [0-9]+ /  /' "$work/printed" | diff "$work/expected" - || fail "$form, $ticks: not what streaming prints"
+        sed -E 's/  [0-9]+ /  /' "$work/printed" | diff "$work/expected" - || fail "$form, $ticks: the output differs from that of streaming"
     done
     utterances=$((utterances + 1))
 done
-echo "$utterances utterances as in Rust, static and shared; the last one:"
+echo "$utterances utterances give the same output in C and Rust, static and shared; the last one:"
 cat "$work/printed"
 
 refused() { # message program arguments...
@@ -59,9 +59,9 @@ refused() { # message program arguments...
 head -c 100000 $data/digits.pcn >"$work/truncated.pcn"
 printf '0 1\n2 65000\n' >"$work/beyond"
 for form in static shared; do
-    refused "error: byte 8 is not one of a model" "$work/main-$form" "$work/truncated.pcn" /dev/null
-    refused "error: line 2: 5 of polychron.h" "$work/main-$form" $data/digits.pcn "$work/beyond"
+    refused "error: the model file is invalid at byte 8" "$work/main-$form" "$work/truncated.pcn" /dev/null
+    refused "error: line 2: error 5 of polychron.h" "$work/main-$form" $data/digits.pcn "$work/beyond"
     "$work/check-$form" $data/digits.pcn
 done
-refused "bytes of memory needed, not 1000" "$work/main-small" $data/digits.pcn /dev/null
-echo "every error as polychron.h tells"
+refused "bytes of memory, but there are 1000" "$work/main-small" $data/digits.pcn /dev/null
+echo "every error is as polychron.h states"

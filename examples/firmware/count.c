@@ -8,8 +8,8 @@
        region NUMBER CALLS INSTRUCTIONS
        symbol NUMBER NAME INSTRUCTIONS        one line per function, those of its callees not included
 
-   without the instructions of the markers. QEMU ships no header for its plugins, so the part of version 1 that is used here
-   is declared below. */
+   without the instructions of the markers. QEMU has no header for its plugins, so the part of
+   version 1 that this file uses is declared below. */
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Builds the images for three processors, runs them in QEMU and prints a line of JSON for each. On Debian, as root where packages
-# are missing.
+# Builds the images for three processors, runs them in QEMU and prints one line of JSON for each. Needs Debian, and root to install
+# missing packages.
 #
 #     examples/firmware/run.sh [--check | --update]
 #
-# --check fails where a number grew by more than 2 % over the committed sizes.tsv, --update commits to the new ones.
+# --check fails if a figure grew by more than 2 % over the committed sizes.tsv; --update replaces sizes.tsv.
 #
-# Any run fails unless every prediction and every hidden state is the host's, an image without a panic links, and one with a
-# panic does not. Only instructions are counted, no cycles. There is no machine with an M0+ and enough flash in QEMU, so its code
-# runs on an M3, which executes all of it.
+# Every run fails unless each decision and each membrane equals that of the host, an image without a panic links, and an image
+# with a panic does not link. QEMU counts instructions, not cycles. It has no machine with a Cortex-M0+ and enough flash, so the
+# code for it runs on a Cortex-M3, which executes the same instructions.
+#
+# FIRMWARE_MODELS names a folder of models from an earlier run, which are not written again then.
 set -euo pipefail
 cd "$(dirname "$0")"
 target_dir=${CARGO_TARGET_DIR:-$PWD/target}
@@ -39,7 +41,7 @@ cargo() { # subcommand target opt-level arguments...
     local profile=release
     [ "$3" = 3 ] && profile=speed
     env -u RUSTFLAGS CARGO_TARGET_DIR=$target_dir RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo "$1" --quiet --locked -Zbuild-std=core \
-        --target "$2" --profile $profile "${@:4}" 2>"$work/build.log"
+        --target "$2" --profile $profile "${@:4}" 2>"$work/$2.$3.log"
 }
 
 image() { # target opt-level name
@@ -58,36 +60,44 @@ run() { # target image
         -plugin "$work/count.so" -kernel "$2" </dev/null 2>&1
 }
 
+measure() { # target opt-level
+    local target=$1 opt=$2 log=$work/$1.$2.log status=0 name
+    panic_free() { cargo "$1" $target $opt --no-default-features --bin panic_free "${@:2}"; }
+    cargo build $target $opt --features measure --bin digits --bin measure || { cat "$log" >&2; return 1; }
+    if panic_free build --features control; then
+        echo "$target, opt-level $opt: an image with a panic links, so the link of one without proves nothing" >&2
+        status=1
+    elif ! grep -q a_panic_is_reachable "$log"; then
+        cat "$log" >&2
+        return 1
+    fi
+    if ! panic_free build --features whole; then
+        panic_free rustc --features whole -- -C link-arg=--unresolved-symbols=ignore-all
+        echo "$target, opt-level $opt: a panic is reachable from" >&2
+        llvm-objdump-19 -d -C "$(image $target $opt panic_free)" |
+            awk '/^[0-9a-f]+ </ { caller = $0 } /<core::.*(panick|_fail)/ && $0 != caller { print "    " caller }' | sort -u >&2
+        status=1
+    fi
+    panic_free build || { cat "$log" >&2; return 1; }
+    llvm-size-19 -A "$(image $target $opt panic_free)" | awk '
+        $1 ~ /^\.(vector_table|text|init|trap)/ { text += $2 }
+        $1 ~ /^\.(rodata|data|eh_frame)/ { rodata += $2 }
+        $1 ~ /^\.(data|bss)/ { static += $2 }
+        END { print "size", text, rodata, static }' >"$work/$target.$opt" || return 1
+    for name in digits measure; do
+        run $target "$(image $target $opt $name)" >"$work/$target.$opt.$name" || { cat "$work/$target.$opt.$name" >&2; return 1; }
+        cat "$work/$target.$opt.$name" >>"$work/$target.$opt"
+    done
+    return $status
+}
+
 : >"$work/now"
 status=0
 for target in thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
-    for opt in s 3; do
-        cargo build $target $opt --features measure --bin digits --bin measure || { cat "$work/build.log" >&2; exit 1; }
-        if cargo build $target $opt --no-default-features --features control --bin panic_free; then
-            echo "$target, opt-level $opt: an image with a panic links, so that one links proves nothing" >&2
-            status=1
-        elif ! grep -q a_panic_is_reachable "$work/build.log"; then
-            cat "$work/build.log" >&2
-            exit 1
-        fi
-        if ! cargo build $target $opt --no-default-features --features whole --bin panic_free; then
-            cargo rustc $target $opt --no-default-features --features whole --bin panic_free -- -C link-arg=--unresolved-symbols=ignore-all
-            echo "$target, opt-level $opt: a panic is reachable from" >&2
-            llvm-objdump-19 -d -C "$(image $target $opt panic_free)" |
-                awk '/^[0-9a-f]+ </ { caller = $0 } /<core::.*(panick|_fail)/ && $0 != caller { print "    " caller }' | sort -u >&2
-            status=1
-        fi
-        cargo build $target $opt --no-default-features --bin panic_free || status=1
-        llvm-size-19 -A "$(image $target $opt panic_free)" | awk '
-            $1 ~ /^\.(vector_table|text|init|trap)/ { text += $2 }
-            $1 ~ /^\.(rodata|data|eh_frame)/ { rodata += $2 }
-            $1 ~ /^\.(data|bss)/ { static += $2 }
-            END { print "size", text, rodata, static }' >"$work/$target.$opt"
-        for name in digits measure; do
-            run $target "$(image $target $opt $name)" >"$work/$target.$opt.$name" || { cat "$work/$target.$opt.$name" >&2; exit 1; }
-            cat "$work/$target.$opt.$name" >>"$work/$target.$opt"
-        done
-    done
+    # The profiles have folders of their own, so that both build at once.
+    measure $target s &
+    measure $target 3 || status=1
+    wait $! || status=1
     awk -v target=$target -v now="$work/now" -f report.awk "$work/$target.s" "$work/$target.3" || status=1
 done
 

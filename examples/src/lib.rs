@@ -68,3 +68,7 @@ pub use observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 pub use presets::Variant;
 pub use run::Run;
 pub use task::{Part, Predictions, Task};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,8 +8,8 @@ use crate::network::Interface;
 use polychron_core::loss::decide;
 use polychron_core::train;
 use polychron_datasets::{
-    Augment, BinOptions, Binning, Dataset, DenseBatch, Mixed, Pool, Split, batches, digits, gsc,
-    shd, synthetic,
+    Augment, BinOptions, Binning, Dataset, DenseBatch, MixedLabel, Pool, Split, batches, digits,
+    gsc, shd, synthetic,
 };
 use std::path::{Path, PathBuf};
 
@@ -137,7 +137,7 @@ impl Task {
         let changed = Dataset { name, class_names, samples, ..*data };
         let mut batch = self.assemble(&changed, &(0..indices.len()).collect::<Vec<_>>())?;
         for (target, mixed) in batch.targets.chunks_exact_mut(data.classes).zip(mixed) {
-            if let Some(Mixed { label, share }) = mixed {
+            if let Some(MixedLabel { label, share }) = mixed {
                 target.iter_mut().for_each(|own| *own *= 1.0 - share);
                 target[usize::from(label)] += share;
             }
@@ -354,8 +354,9 @@ fn read_gsc(
         Bands::Full => gsc::Bands::Full,
         Bands::Paper => gsc::Bands::Paper,
     };
-    let gsc::Commands { data, train, valid, test, unsaved } = gsc::read(folder, bands, threads)?;
-    if let Some(error) = unsaved {
+    let gsc::Commands { data, train, valid, test, cache_error } =
+        gsc::read(folder, bands, threads)?;
+    if let Some(error) = cache_error {
         warnings.push(format!("the spectra could not be kept for the next run: {error}"));
     }
     Ok((data, Parts { train, valid, test }))

@@ -1,6 +1,6 @@
 #![no_main]
-//! The integer engine does what plain loops do, however its spikes are delivered; the floating-point engine does so where nothing
-//! is rounded.
+//! The integer engine computes the same as plain loops with every scheme of delivery. So does the
+//! `f32` engine if nothing is rounded.
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -9,10 +9,10 @@ use polychron_core::quant::{Decay, ModelSpec, SpecError};
 use polychron_fuzz::network::{draw, inputs, scheme, tighten};
 use polychron_fuzz::reference::Reference;
 
-/// Most ticks, and most that all of them may cost.
+/// The largest number of ticks, and their largest cost.
 const TICKS: usize = 40;
 const COST: usize = 10_000;
-/// What a tick of a small network costs at most.
+/// The largest cost of a tick of a small network.
 const SMALL: usize = 500;
 
 fuzz_target!(|data: &[u8]| -> Corpus {
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     }
 });
 
-/// Whether there was a network to compare.
+/// Returns whether there was a network to compare.
 fn compare(u: &mut Unstructured) -> Result<bool> {
     let mut spec: ModelSpec<i8> = draw(u)?;
     let cost: usize = spec.layers.iter().map(|layer| layer.synapses.len() + layer.outputs).sum();

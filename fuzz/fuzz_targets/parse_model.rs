@@ -1,8 +1,9 @@
 #![no_main]
-//! Any bytes are a model file or are refused at a place in them, also where length and checksum are made to fit.
+//! Any bytes are a valid model file, or refused with an offset in the file; also with corrected
+//! length and checksum.
 
 use libfuzzer_sys::fuzz_target;
-use polychron_core::format::{ModelFile, MAX_WIDTH, Weight};
+use polychron_core::format::{MAX_WIDTH, ModelFile, Weight};
 use polychron_fuzz::file::seal;
 
 fuzz_target!(|data: &[u8]| {
@@ -24,7 +25,8 @@ fn parse<W: Weight>(file: &[u8]) {
             let layers = (0..).map_while(|l| model.layer(l));
             let ram: usize = layers.map(|layer| layer.ram.iter().sum::<usize>()).sum();
             assert!(ram <= model.ram());
-            let labels = (0..).take_while(|&class| class <= MAX_WIDTH && model.label(class).is_some());
+            let labels =
+                (0..).take_while(|&class| class <= MAX_WIDTH && model.label(class).is_some());
             assert!(labels.count() <= model.classes());
         }
     }

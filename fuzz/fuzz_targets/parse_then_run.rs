@@ -1,7 +1,8 @@
 #![no_main]
-//! Whatever is accepted as a model runs, on any input; an integer model does what its file says by `core/FORMAT.md`.
+//! Every accepted model runs on any input; an integer model computes what `core/FORMAT.md` defines.
 //!
-//! The last bytes are input, those before a file, of which sections, length and checksum are made to fit.
+//! The last bytes are input. The bytes before them are a file, whose sections, length and checksum
+//! are corrected.
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
@@ -11,14 +12,14 @@ use polychron_fuzz::file::{decode, lay_out, seal};
 use polychron_fuzz::network::inputs;
 use polychron_fuzz::reference::Reference;
 
-/// Ticks of a model.
+/// The number of ticks.
 const TICKS: usize = 200;
-/// Most bytes of state.
+/// The largest state in bytes.
 const STATE: usize = 1 << 20;
-/// Most that a tick may cost, and most that all ticks of plain loops may.
+/// The largest cost of a tick, and of all ticks of plain loops.
 const TICK: usize = 50_000;
 const LOOPS: usize = 200_000;
-/// Bytes of input, and how often they are repeated.
+/// The number of bytes of input, and of their repetitions.
 const INPUT: usize = 64;
 const REPEATS: usize = 64;
 
@@ -45,14 +46,14 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What a tick costs at most, about; none where it or the state is too much.
+/// An upper bound of the cost of a tick; `None` if it or the state is too large.
 fn cost<W: Arithmetic>(model: &ModelFile<'_, W>) -> Option<usize> {
     let layers = (0..).map_while(|l| model.layer(l));
     let cost: usize = layers.map(|l| l.synapses + l.inputs + l.outputs + l.blocks * l.taps).sum();
     (model.ram() <= STATE && cost <= TICK).then_some(cost)
 }
 
-/// Calls an engine as the input says, rightly or wrongly.
+/// Makes the calls that the input selects, valid and invalid ones.
 fn run<W: Arithmetic>(model: &ModelFile<'_, W>, u: &mut Unstructured) -> Result<()> {
     let mut state = HeapState::new(model);
     let mut engine = Engine::new(model, &mut state).unwrap();

@@ -1,5 +1,5 @@
 #![no_main]
-//! Any bytes read in the layout of the spoken digits give a data set, which can be checked, or an error.
+//! Reading any bytes in the layout of the spoken digits gives a data set or an error.
 
 use libfuzzer_sys::fuzz_target;
 use polychron_datasets::digits;

@@ -1,5 +1,5 @@
 #![no_main]
-//! Any bytes read as an SHD file give recordings or an error.
+//! Reading any bytes as an SHD file gives valid recordings or an error.
 
 use libfuzzer_sys::fuzz_target;
 use polychron_datasets::shd;

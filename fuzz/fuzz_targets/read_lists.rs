@@ -1,5 +1,5 @@
 #![no_main]
-//! Any bytes are a list of archives, or a division of samples, each in one part, or an error of one line.
+//! Reading any bytes as a list of archives or as a split gives a valid one or an error of one line.
 
 use libfuzzer_sys::fuzz_target;
 use polychron_datasets::fetch::Sources;

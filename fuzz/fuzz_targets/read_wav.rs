@@ -1,5 +1,5 @@
 #![no_main]
-//! Any bytes read as a wav file give finite samples, at most eight times as large, or an error.
+//! Reading any bytes as a wav file gives finite samples of at most eight times their size, or an error.
 
 use libfuzzer_sys::fuzz_target;
 use polychron_datasets::sound;

@@ -1,15 +1,16 @@
 #![no_main]
-//! A network that can be written is read as what it was, is written the same again, and is refused where a byte changes.
+//! A network that can be written is read back equal and written again with the same bytes. Its file
+//! is refused if a byte under the checksum changes.
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use polychron_core::format::ModelFile;
-use polychron_core::quant::{LayerSpec, Decay, ModelSpec, SynapseSpec, quantize};
+use polychron_core::quant::{Decay, LayerSpec, ModelSpec, SynapseSpec, quantize};
 use polychron_fuzz::file::decode;
 use polychron_fuzz::kind::Kind;
 use polychron_fuzz::network::draw;
 
-/// Where the length of the file begins; all behind it is under the checksum.
+/// The offset of the length. A change of any byte from here on is detected.
 const LENGTH: usize = 8;
 
 fuzz_target!(|data: &[u8]| -> Corpus {
@@ -21,7 +22,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     if written == Ok(true) { Corpus::Keep } else { Corpus::Reject }
 });
 
-/// A network that can be written can be once it is quantized.
+/// A network that can be written and quantized can be written again.
 fn floats(spec: ModelSpec<f32>, u: &mut Unstructured) -> Result<bool> {
     if u.ratio(1, 4)?
         && spec.to_bytes().is_ok()
@@ -32,7 +33,7 @@ fn floats(spec: ModelSpec<f32>, u: &mut Unstructured) -> Result<bool> {
     round(spec, u)
 }
 
-/// Whether the network could be written.
+/// Returns whether the network could be written.
 fn round<W: Kind>(mut spec: ModelSpec<W>, u: &mut Unstructured) -> Result<bool> {
     if u.arbitrary()? {
         spoil(&mut spec, u)?;
@@ -59,7 +60,7 @@ fn round<W: Kind>(mut spec: ModelSpec<W>, u: &mut Unstructured) -> Result<bool> 
     Ok(true)
 }
 
-/// Synapses of weight 0 do nothing, and those between the same neurons have no order.
+/// Removes synapses of weight 0 and sorts the others.
 fn sort<W: Kind>(layer: &mut LayerSpec<W>) {
     layer.synapses.retain(|s| !s.weight.is_zero());
     let key = |s: &SynapseSpec<W>| (s.source, s.target, s.delay);
@@ -67,7 +68,7 @@ fn sort<W: Kind>(layer: &mut LayerSpec<W>) {
     layer.synapses.sort_by(order);
 }
 
-/// Gives one number of a network any value.
+/// Sets one number of a network to any value.
 fn spoil<W: Kind>(spec: &mut ModelSpec<W>, u: &mut Unstructured) -> Result<()> {
     let size = match u.int_in_range(0..=3)? {
         0 => u.int_in_range(0..=5000)?,
@@ -102,7 +103,7 @@ fn spoil<W: Kind>(spec: &mut ModelSpec<W>, u: &mut Unstructured) -> Result<()> {
 }
 
 fn spoilt(decay: Decay, u: &mut Unstructured) -> Result<Decay> {
-    Ok(match leak {
+    Ok(match decay {
         Decay::Float(_) => Decay::Float(u.arbitrary()?),
         Decay::Fixed { .. } => {
             let (factor, shift, bias_shift) = u.arbitrary()?;

@@ -1,6 +1,6 @@
 #![no_main]
-//! Any bytes in the place of an archive leave in their folder what they should, with its sums and within its bound, or nothing
-//! and an error of one line; outside of it nothing either way.
+//! Unpacking any bytes leaves the right files with their sums and within the size limit, or an error of
+//! one line and no files. Nothing is written outside the folder.
 
 use std::fs;
 use std::io::Write;
@@ -10,11 +10,11 @@ use arbitrary::{Result, Unstructured};
 use flate2::{Compression, write::GzEncoder};
 use libfuzzer_sys::fuzz_target;
 use md5::{Digest, Md5};
-use polychron_datasets::fetch::{Outcome, Patience, Sources, fetch};
+use polychron_datasets::fetch::{Outcome, RetryPolicy, Sources, fetch};
 use polychron_fuzz::memory::within;
 
 const MIB: u64 = 1 << 20;
-/// Bytes that an archive of a few KiB may take: blocks, threads and windows of a fixed size.
+/// Memory in bytes for an archive of a few KiB: blocks, threads and windows of a fixed size.
 const MEMORY: usize = 4 << 20;
 
 fuzz_target!(|data: &[u8]| {
@@ -36,8 +36,8 @@ fuzz_target!(|data: &[u8]| {
     );
     let sources = Sources::from_toml(&text, "fuzz").unwrap();
     let archive = &sources.archives("set").unwrap()[0];
-    let patience = Patience { tries: 1, ..Patience::default() };
-    let get = || fetch(archive, &folder, &patience, &mut |_| ());
+    let policy = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+    let get = || fetch(archive, &folder, &policy, &mut |_| ());
 
     let mut left = vec![name];
     match within(MEMORY, &get) {
@@ -61,7 +61,7 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
     packed.finish().unwrap()
 }
 
-/// A tar file with the sums of its headers right.
+/// A tar file whose headers have the right checksums.
 fn tar(bytes: &[u8]) -> Vec<u8> {
     let (mut bytes, mut out) = (Unstructured::new(bytes), Vec::new());
     while !bytes.is_empty() && entry(&mut bytes, &mut out).is_ok() {}

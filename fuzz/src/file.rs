@@ -1,4 +1,5 @@
-//! ModelFile files by their layout in `core/FORMAT.md`, without the crate that checks them.
+//! Reads model files by the layout in `core/FORMAT.md`, independently of the crate that checks
+//! them.
 
 use crate::kind::Kind;
 use polychron_core::format::{Decision, Input, Scheme};
@@ -9,7 +10,7 @@ const SECTION: usize = 12;
 const FIELDS: usize = 32;
 const BLOCK: usize = 20;
 
-/// Makes length and checksum fit.
+/// Corrects length and checksum.
 pub fn seal(file: &mut [u8]) {
     if file.len() >= HEADER {
         let length = file.len() as u32;
@@ -19,7 +20,8 @@ pub fn seal(file: &mut [u8]) {
     }
 }
 
-/// Makes sections follow one another, each as long as it says, the last to the end of the file.
+/// Corrects the offsets of the sections, so that each follows the previous one in its stated
+/// length. The last one ends with the file.
 pub fn lay_out(file: &mut [u8]) {
     let sections = 4 * usize::from(*file.get(26).unwrap_or(&0)) + 2;
     let mut offset = HEADER + sections * SECTION;
@@ -37,7 +39,7 @@ pub fn lay_out(file: &mut [u8]) {
     }
 }
 
-/// The network in a file that has been checked.
+/// The network in a valid file.
 pub fn decode<W: Kind>(file: &[u8]) -> ModelSpec<W> {
     let section = |n: usize| {
         let at = HEADER + n * SECTION;

@@ -2,7 +2,7 @@ use arbitrary::{Result, Unstructured};
 use polychron_core::infer::Arithmetic;
 use polychron_core::quant::{Decay, NeuronSpec};
 
-/// A kind of weights, with what a network of it is drawn from and how a file holds it.
+/// A type of weights: how to draw its numbers, and how a file stores them.
 pub trait Kind: Arithmetic + PartialEq + PartialOrd {
     fn weight(u: &mut Unstructured) -> Result<Self>;
     fn decay(u: &mut Unstructured) -> Result<Decay>;

@@ -1,4 +1,4 @@
-//! What targets share.
+//! Code that the targets share.
 
 pub mod file;
 pub mod kind;

@@ -1,4 +1,4 @@
-//! Memory that reading a file may take.
+//! The memory that reading a file may take.
 
 use cap::Cap;
 use std::alloc::System;
@@ -6,13 +6,13 @@ use std::alloc::System;
 #[global_allocator]
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
-/// Most bytes that a file has once a gzip stream around it is unpacked.
+/// The largest size of a file after a gzip stream around it is unpacked, in bytes.
 pub fn unpacked(file: &[u8]) -> usize {
     let packed = file.starts_with(&[0x1f, 0x8b]);
     if packed { (64 * file.len()).max(1 << 20) } else { file.len() }
 }
 
-/// Runs `call` with so many bytes; to ask for more ends the process.
+/// Runs `call` with `bytes` more bytes of memory. The process ends if it allocates more.
 pub fn within<T>(bytes: usize, call: impl FnOnce() -> T) -> T {
     MEMORY.set_limit(MEMORY.allocated() + bytes).unwrap();
     let result = call();

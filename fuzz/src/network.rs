@@ -1,14 +1,15 @@
-//! Networks and their inputs, drawn from bytes.
+//! Draws networks and inputs from bytes.
 
 use crate::kind::Kind;
 use arbitrary::{Result, Unstructured};
 use polychron_core::format::{Decision, Input, Scheme};
 use polychron_core::quant::{Decay, LayerSpec, ModelSpec, SynapseSpec};
 
-/// Most pairs of a layer that is connected throughout, and most pairs of a source and a delay.
+/// The largest number of pairs of neurons in a fully connected layer, and of pairs of a source and
+/// a delay.
 const PAIRS: usize = 1024;
 
-/// A network of up to eight layers, in which every size and place is allowed; numbers may be too large.
+/// A network of up to eight layers with valid sizes and indices. Its numbers may be out of range.
 pub fn draw<W: Kind>(u: &mut Unstructured) -> Result<ModelSpec<W>> {
     let input = *u.choose(&[Input::Spikes, Input::Values])?;
     let decision = *u.choose(&[Decision::SoftmaxSum, Decision::MembraneSum, Decision::Max])?;
@@ -76,7 +77,7 @@ fn layer<W: Kind>(u: &mut Unstructured, inputs: usize, last: bool) -> Result<Lay
     })
 }
 
-/// One to eight.
+/// Draws one to eight items.
 fn few<'a, T>(
     u: &mut Unstructured<'a>,
     mut draw: impl FnMut(&mut Unstructured<'a>) -> Result<T>,
@@ -84,7 +85,7 @@ fn few<'a, T>(
     (0..u.int_in_range(1..=8)?).map(|_| draw(u)).collect()
 }
 
-/// Lets membranes keep as much as the file may say.
+/// Gives every layer the slowest decay that a file can have.
 pub fn tighten(spec: &mut ModelSpec<i8>) {
     for l in 0..spec.layers.len() {
         let Decay::Fixed { shift, bias_shift, .. } = spec.layers[l].decay else { continue };
@@ -98,14 +99,14 @@ pub fn tighten(spec: &mut ModelSpec<i8>) {
     }
 }
 
-/// How spikes are delivered.
+/// Draws a scheme.
 pub fn scheme(u: &mut Unstructured) -> Result<Scheme> {
     let most = *u.choose(&[0, 4, 254])?;
     let list = u.int_in_range(0..=most)?;
     Ok(if u.arbitrary()? { Scheme::Ring { list } } else { Scheme::Groups { list } })
 }
 
-/// Ticks of input: silent, full, or with values where bytes are not 0.
+/// Draws ticks of input: silent, full, dense or sparse.
 pub fn inputs(
     input: Input,
     channels: usize,

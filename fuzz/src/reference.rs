@@ -3,17 +3,17 @@ use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::quant::reference::{Tick, in_floats, simulate};
 use polychron_core::quant::{Decay, LayerSpec, ModelSpec};
 
-/// Whole numbers below this are exact in single precision.
+/// Integers below this limit are exact in single precision.
 const EXACT: i64 = 1 << 24;
 
-/// Ticks that are run once more after a reset, as channels.
+/// The number of ticks that run again after a reset, as lists of channels.
 const AGAIN: usize = 8;
 
-/// An input, and what plain loops make a network do with it.
+/// An input, and the state of a network after every tick as plain loops compute it.
 pub struct Reference {
     inputs: Vec<Vec<i8>>,
     ticks: Vec<Tick>,
-    /// Ticks before a sum of scores leaves 32 bits, where the engine's sums end.
+    /// The number of ticks before a score leaves 32 bits, where the scores of the engine saturate.
     narrow: usize,
 }
 
@@ -25,12 +25,12 @@ impl Reference {
         Self { inputs, ticks, narrow }
     }
 
-    /// Runs an integer model on the same input: every membrane, spike and score has to be the same.
+    /// Runs an integer model on the same input. Every membrane, spike and score has to be equal.
     pub fn check(&self, model: &ModelFile<'_>) {
         self.run(model, i64::from);
     }
 
-    /// The same for the network in single precision, where nothing is rounded.
+    /// The same for the network in single precision, if nothing is rounded there.
     pub fn check_floats(&self, spec: &ModelSpec<i8>) {
         let numbers = self.ticks.iter().flat_map(|tick| &tick.scores);
         let whole = |leak| matches!(leak, Decay::Fixed { factor: 0, shift: 0, .. });
@@ -76,7 +76,7 @@ impl Reference {
     }
 }
 
-/// No sum in a layer without a leak is larger.
+/// An upper bound of all sums in a layer with a decay of zero.
 fn most(layer: &LayerSpec<i8>) -> i64 {
     let weights = layer.synapses.iter().map(|s| i64::from(s.weight.unsigned_abs())).sum::<i64>();
     let biases = layer.neurons.iter().map(|neuron| neuron.bias.abs() + neuron.threshold);

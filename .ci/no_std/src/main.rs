@@ -1,5 +1,6 @@
-//! Links `polychron-core` without features into a program with neither `std` nor an allocator: a crate that needed
-//! `std` would bring a second panic handler, one that needed `alloc` would miss its global allocator.
+//! Links `polychron-core` without features into a program with neither `std` nor an allocator. A
+//! crate that needed `std` would add a second panic handler; one that needed `alloc` would lack a
+//! global allocator.
 #![no_std]
 #![no_main]
 
@@ -11,7 +12,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// The precompiled `core` unwinds on this host; nothing here does.
+/// The precompiled `core` refers to this function; no code here unwinds.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 

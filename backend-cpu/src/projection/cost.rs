@@ -37,10 +37,10 @@ impl<R: Lanes> Cpu<R> {
         self.width().scope(|| self.plan_here(synapses, kernel, sigma, input, density))
     }
 
-    fn plan_here<K: DelayKernel<R>>(
+    fn plan_here(
         &self,
         synapses: &Synapses,
-        kernel: &K,
+        kernel: &dyn DelayKernel<R>,
         sigma: &[R],
         input: Shape,
         density: f64,
@@ -87,10 +87,10 @@ impl<R: Lanes> Cpu<R> {
     }
 
     /// The plan for an input, whose spikes are counted where few of them would change it.
-    pub(super) fn plan_for<K: DelayKernel<R>>(
+    pub(super) fn plan_for(
         &self,
         synapses: &Synapses,
-        kernel: &K,
+        kernel: &dyn DelayKernel<R>,
         sigma: &[R],
         x: &Sequence<R>,
     ) -> Plan {

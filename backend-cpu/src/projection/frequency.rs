@@ -4,14 +4,15 @@
 //! N >= hop + K - 1, so nothing wraps onto what is kept: the outputs of neighbouring blocks overlap by K - 1 steps and
 //! are added; the upstream gradient is read in windows of hop + K - 1 steps, which overlap as much.
 
-use super::Parameters;
 use super::fft::{Fft, length};
 use super::product::{Factor, Over, product};
 use super::spectrum::Spectrum;
+use super::{KernelPasses, Parameters};
 use crate::lanes::{Complex, Lanes, Vector, fetch, vectorize, whole_vectors};
 use crate::scratch::Scratch;
 use crate::sequence::Sequence;
-use polychron_core::delay::{DelayKernel, LANES};
+use polychron_core::delay::LANES;
+use polychron_core::num::Real;
 use polychron_core::shape::{Shape, Synapses};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -69,9 +70,9 @@ pub(crate) struct Analysed<R> {
 }
 
 /// The passes of one projection.
-pub(super) struct Frequency<'a, R, K> {
+pub(super) struct Frequency<'a, R: Real> {
     synapses: &'a Synapses,
-    kernel: &'a K,
+    kernel: &'a dyn KernelPasses<R>,
     params: &'a Parameters<'a, R>,
     scratch: &'a Scratch<R>,
     cut: Cut,
@@ -85,10 +86,10 @@ enum Series {
     Outputs,
 }
 
-impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
+impl<'a, R: Lanes> Frequency<'a, R> {
     pub(super) fn new(
         synapses: &'a Synapses,
-        kernel: &'a K,
+        kernel: &'a dyn KernelPasses<R>,
         params: &'a Parameters<'a, R>,
         scratch: &'a Scratch<R>,
         cut: Cut,
@@ -215,7 +216,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
                         (weights[at], delays[at], self.params.sigma(at));
                 }
                 let [weights, delays, sigmas] = &of;
-                self.kernel.taps_lanes(delays, sigmas, bump);
+                self.kernel.vector_taps(delays, sigmas, bump);
                 for (to, bump) in to.chunks_exact_mut(lanes).zip(&*bump) {
                     let to = &mut to[lane..lane + LANES];
                     for l in 0..LANES {
@@ -303,7 +304,7 @@ impl<'a, R: Lanes, K: DelayKernel<R>> Frequency<'a, R, K> {
                         (weights[at], delays[at], self.params.sigma(at));
                 }
                 let [weights, delays, sigmas] = &of;
-                let g = self.kernel.backward_lanes(weights, delays, sigmas, upstream);
+                let g = self.kernel.vector_backward(weights, delays, sigmas, upstream);
                 for l in 0..present {
                     let e = at[l] - first;
                     (d_weights[e], d_delays[e], d_sigma[e]) = (g.weight[l], g.delay[l], g.sigma[l]);

@@ -3,6 +3,7 @@ mod dense;
 mod events;
 mod fft;
 mod frequency;
+mod kernel;
 mod product;
 mod spectrum;
 mod taps;
@@ -13,10 +14,12 @@ use crate::backend::{Cpu, Error};
 use crate::lanes::{Lanes, whole_vectors};
 use crate::scratch::{Block, Scratch};
 use crate::sequence::{Sequence, same};
+use crate::stages::Stages;
 use events::Events;
 pub(crate) use events::{Gather, Scatter};
 pub(crate) use frequency::{Analyse, Analysed, Synthesise};
 use frequency::{Cut, Frequency};
+pub(crate) use kernel::KernelPasses;
 use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
 use polychron_core::delay::{DelayKernel, check_parameters, dense_kernel};
 use polychron_core::num::Real;
@@ -117,19 +120,7 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         x: &Sequence<R>,
         y: &mut Sequence<R>,
     ) -> Result<(), Error> {
-        synapses.check(x.shape(), y.shape())?;
-        let params = Parameters::new(synapses, &params)?;
-        if is_empty(synapses, x) {
-            self.install(|| y.clear());
-            return Ok(());
-        }
-        self.install(|| {
-            let plan = self.plan_for(synapses, kernel, params.sigma, x);
-            let scratch = self.scratch();
-            let passes = Passes { synapses, kernel, params: &params, scratch, window: plan.window };
-            passes.forward(&plan, x, y)
-        })?;
-        Ok(())
+        <R as Stages>::project(self, synapses, kernel, params, x, y)
     }
 
     fn project_backward(
@@ -142,56 +133,92 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         gradients: SynapseGradients<'_, Vec<R>>,
         d_x: Option<&mut Sequence<R>>,
     ) -> Result<(), Error> {
-        synapses.check(x.shape(), d_y.shape())?;
-        if let Some(d_x) = &d_x {
-            same("projection's input gradient", x.shape(), d_x.shape())?;
-        }
-        let params = Parameters::new(synapses, &params)?;
-        let SynapseGradients { weights, delays, sigma } = gradients;
-        let gradients = [weights.slice()?, delays.slice()?, sigma.slice()?];
-        check_parameters(synapses, gradients[0], gradients[1], gradients[2])?;
-        expect("projection's sigma gradient", params.sigma.len(), gradients[2].len())?;
-        if is_empty(synapses, x) {
-            gradients.into_iter().for_each(|gradient| gradient.fill(R::zero()));
-            if let Some(d_x) = d_x {
-                self.install(|| d_x.clear());
-            }
-            return Ok(());
-        }
-        self.install(|| {
-            let written_out = d_y.written_out();
-            let d_y = written_out.as_ref().unwrap_or(d_y);
-            let plan = self.plan_for(synapses, kernel, params.sigma, x);
-            let scratch = self.scratch();
-            let passes = Passes { synapses, kernel, params: &params, scratch, window: plan.window };
-            let (by_input, by_kernel) = (plan.by_input.algorithm, plan.by_kernel.algorithm);
-            let (mut d_x, mut gradients) = (d_x, Some(gradients));
-            if let Some(d_x) = d_x.take_if(|_| by_input != Algorithm::Frequency) {
-                passes.by_input(by_input, d_y, d_x)?;
-            }
-            if let Some(gradients) = gradients.take_if(|_| by_kernel != Algorithm::Frequency) {
-                passes.by_kernel(by_kernel, x, d_y, gradients);
-            }
-            if d_x.is_some() || gradients.is_some() {
-                passes.frequency(x).backward(x, d_y, gradients, d_x);
-            }
-            Ok::<_, ShapeError>(())
-        })?;
-        Ok(())
+        <R as Stages>::project_backward(self, synapses, kernel, params, x, d_y, gradients, d_x)
     }
 }
 
+pub(crate) fn project<R: Lanes>(
+    cpu: &Cpu<R>,
+    synapses: &Synapses,
+    kernel: &dyn KernelPasses<R>,
+    params: SynapseParams<'_, Vec<R>>,
+    x: &Sequence<R>,
+    y: &mut Sequence<R>,
+) -> Result<(), Error> {
+    synapses.check(x.shape(), y.shape())?;
+    let params = Parameters::new(synapses, &params)?;
+    if is_empty(synapses, x) {
+        cpu.install(|| y.clear());
+        return Ok(());
+    }
+    cpu.install(|| {
+        let plan = cpu.plan_for(synapses, kernel.kernel(), params.sigma, x);
+        let scratch = cpu.scratch();
+        let passes = Passes { synapses, kernel, params: &params, scratch, window: plan.window };
+        passes.forward(&plan, x, y)
+    })?;
+    Ok(())
+}
+
+pub(crate) fn project_backward<R: Lanes>(
+    cpu: &Cpu<R>,
+    synapses: &Synapses,
+    kernel: &dyn KernelPasses<R>,
+    params: SynapseParams<'_, Vec<R>>,
+    x: &Sequence<R>,
+    d_y: &Sequence<R>,
+    gradients: SynapseGradients<'_, Vec<R>>,
+    d_x: Option<&mut Sequence<R>>,
+) -> Result<(), Error> {
+    synapses.check(x.shape(), d_y.shape())?;
+    if let Some(d_x) = &d_x {
+        same("projection's input gradient", x.shape(), d_x.shape())?;
+    }
+    let params = Parameters::new(synapses, &params)?;
+    let SynapseGradients { weights, delays, sigma } = gradients;
+    let gradients = [weights.slice()?, delays.slice()?, sigma.slice()?];
+    check_parameters(synapses, gradients[0], gradients[1], gradients[2])?;
+    expect("projection's sigma gradient", params.sigma.len(), gradients[2].len())?;
+    if is_empty(synapses, x) {
+        gradients.into_iter().for_each(|gradient| gradient.fill(R::zero()));
+        if let Some(d_x) = d_x {
+            cpu.install(|| d_x.clear());
+        }
+        return Ok(());
+    }
+    cpu.install(|| {
+        let written_out = d_y.written_out();
+        let d_y = written_out.as_ref().unwrap_or(d_y);
+        let plan = cpu.plan_for(synapses, kernel.kernel(), params.sigma, x);
+        let scratch = cpu.scratch();
+        let passes = Passes { synapses, kernel, params: &params, scratch, window: plan.window };
+        let (by_input, by_kernel) = (plan.by_input.algorithm, plan.by_kernel.algorithm);
+        let (mut d_x, mut gradients) = (d_x, Some(gradients));
+        if let Some(d_x) = d_x.take_if(|_| by_input != Algorithm::Frequency) {
+            passes.by_input(by_input, d_y, d_x)?;
+        }
+        if let Some(gradients) = gradients.take_if(|_| by_kernel != Algorithm::Frequency) {
+            passes.by_kernel(by_kernel, x, d_y, gradients);
+        }
+        if d_x.is_some() || gradients.is_some() {
+            passes.frequency(x).backward(x, d_y, gradients, d_x);
+        }
+        Ok::<_, ShapeError>(())
+    })?;
+    Ok(())
+}
+
 /// The directions of one projection.
-struct Passes<'a, R, K> {
+struct Passes<'a, R: Real> {
     synapses: &'a Synapses,
-    kernel: &'a K,
+    kernel: &'a dyn KernelPasses<R>,
     params: &'a Parameters<'a, R>,
     scratch: &'a Scratch<R>,
     /// Taps that are not negligible.
     window: usize,
 }
 
-impl<R: Lanes, K: DelayKernel<R>> Passes<'_, R, K> {
+impl<R: Lanes> Passes<'_, R> {
     fn forward(&self, plan: &Plan, x: &Sequence<R>, y: &mut Sequence<R>) -> Result<(), ShapeError> {
         let Self { synapses, scratch, window, .. } = *self;
         let algorithm = plan.forward.algorithm;
@@ -241,7 +268,7 @@ impl<R: Lanes, K: DelayKernel<R>> Passes<'_, R, K> {
             let shape = (synapses.outputs, synapses.inputs, synapses.taps);
             let mut d_taps = scratch.block(shape);
             dense::by_taps(x, d_y, &mut d_taps);
-            return params.backward(synapses, kernel, d_taps.values(), gradients);
+            return params.backward(synapses, kernel.kernel(), d_taps.values(), gradients);
         }
         let events = algorithm == Algorithm::Windows;
         let windows = self.windows(if events { whole_vectors::<R>(window) } else { window });
@@ -255,10 +282,10 @@ impl<R: Lanes, K: DelayKernel<R>> Passes<'_, R, K> {
     }
 
     fn dense(&self) -> Result<Block<R>, ShapeError> {
-        self.params.taps(self.scratch, self.synapses, self.kernel)
+        self.params.taps(self.scratch, self.synapses, self.kernel.kernel())
     }
 
-    fn frequency(&self, x: &Sequence<R>) -> Frequency<'_, R, K> {
+    fn frequency(&self, x: &Sequence<R>) -> Frequency<'_, R> {
         let Self { synapses, kernel, params, scratch, .. } = *self;
         let cut = Cut::new::<R>(synapses.taps, x.shape());
         Frequency::new(synapses, kernel, params, scratch, cut)

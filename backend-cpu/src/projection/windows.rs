@@ -1,6 +1,6 @@
 //! The taps that are not negligible: a window of neighbours for every kernel element, all of one length.
 
-use super::{Parameters, flush};
+use super::{KernelPasses, Parameters, flush};
 use crate::lanes::vectorize;
 use crate::scratch::{Block, Scratch};
 use polychron_core::delay::{DelayKernel, LANES, round_delay};
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 const CHUNK: usize = 1024;
 
 /// Taps of the longest window.
-pub(super) fn longest<R: Real, K: DelayKernel<R>>(kernel: &K, sigma: &[R], taps: usize) -> usize {
+pub(super) fn longest<R: Real>(kernel: &dyn DelayKernel<R>, sigma: &[R], taps: usize) -> usize {
     let reach = |&sigma: &R| kernel.reach(kernel.width(sigma).0);
     let longest = |m: usize, reach: R| {
         let both = (reach + reach).ceil().to_usize();
@@ -35,10 +35,10 @@ pub(super) struct Windows<R> {
 
 impl<R: Real> Windows<R> {
     /// Windows that hold the `len` taps around each delay.
-    pub(super) fn new<K: DelayKernel<R>>(
+    pub(super) fn new(
         scratch: &Scratch<R>,
         synapses: &Synapses,
-        kernel: &K,
+        kernel: &dyn KernelPasses<R>,
         params: &Parameters<'_, R>,
         len: usize,
         stride: usize,
@@ -56,7 +56,7 @@ impl<R: Real> Windows<R> {
                 || {
                     for (k, taps) in taps.chunks_mut(LANES * stride).enumerate() {
                         let some = Beside::new(params, &first, n * CHUNK + k * LANES);
-                        kernel.taps_lanes(&some.delays, &some.sigmas, &mut bump);
+                        kernel.vector_taps(&some.delays, &some.sigmas, &mut bump);
                         for (l, taps) in taps.chunks_exact_mut(stride).enumerate() {
                             taps.fill(R::zero());
                             for (tap, row) in taps.iter_mut().zip(&bump) {
@@ -78,9 +78,9 @@ impl<R: Real> Windows<R> {
     }
 
     /// From the gradient by the taps to those by weights, delays and sigma.
-    pub(super) fn backward<K: DelayKernel<R>>(
+    pub(super) fn backward(
         &self,
-        kernel: &K,
+        kernel: &dyn KernelPasses<R>,
         params: &Parameters<'_, R>,
         d_taps: &Block<R>,
         [d_weights, d_delays, d_sigma]: [&mut [R]; 3],
@@ -107,7 +107,7 @@ impl<R: Real> Windows<R> {
                         }
                         let some = Beside::new(params, &self.first, n * LANES);
                         let Beside { weights, delays, sigmas } = &some;
-                        let g = kernel.backward_lanes(weights, delays, sigmas, upstream);
+                        let g = kernel.vector_backward(weights, delays, sigmas, upstream);
                         let present = d_weights.len();
                         d_weights.copy_from_slice(&g.weight[..present]);
                         d_delays.copy_from_slice(&g.delay[..present]);

@@ -68,8 +68,8 @@ pub(super) fn compare<R: Real>(
     Ok(())
 }
 
-/// The largest difference, relative to `scale` unless it is 0; infinite if a value is missing or not
-/// finite.
+/// The largest difference, relative to `scale` unless it is 0; infinite if a value is missing or
+/// not finite.
 pub(super) fn error(found: &[f64], expected: &[f64], scale: f64) -> f64 {
     if found.len() != expected.len() || found.iter().any(|x| !x.is_finite()) {
         return f64::INFINITY;

@@ -17,8 +17,8 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Spikes and tape equal those of the reference, and those that the backend's single stages compute,
-/// with and without norm.
+/// Spikes and tape equal those of the reference, and those that the backend's single stages
+/// compute, with and without norm.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -26,8 +26,8 @@ pub fn layer_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     every_case::<R, B>(backend, false)
 }
 
-/// Gradients equal those of the reference, and those that the backend's single stages compute, with and
-/// without the gradient of the input.
+/// Gradients equal those of the reference, and those that the backend's single stages compute, with
+/// and without the gradient of the input.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -35,7 +35,8 @@ pub fn layer_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     every_case::<R, B>(backend, true)
 }
 
-/// With one-tap kernels, a strong synapse makes its target spike exactly one delay after its source.
+/// With one-tap kernels, a strong synapse makes its target spike exactly one delay after its
+/// source.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.

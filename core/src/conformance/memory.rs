@@ -46,8 +46,8 @@ pub fn memory_round_trip<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(Report::default())
 }
 
-/// `are_finite` finds a NaN or an infinity at both ends and in the middle of a buffer, and nothing in
-/// finite buffers.
+/// `are_finite` finds a NaN or an infinity at both ends and in the middle of a buffer, and nothing
+/// in finite buffers.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.

@@ -204,8 +204,8 @@ impl<B, E: fmt::Display> Attempt for Result<B, E> {
 /// [`laws`](crate::conformance::laws) for one backend. Each test evaluates the expression once.
 ///
 /// `conformance!(f32, try expression)` takes an `Option` or a `Result`. Without a backend the tests
-/// are skipped, or fail if the environment has `REQUIRE_DEVICE=1`. `cargo test -- --nocapture` prints
-/// the worst errors.
+/// are skipped, or fail if the environment has `REQUIRE_DEVICE=1`. `cargo test -- --nocapture`
+/// prints the worst errors.
 ///
 /// ```
 /// mod mine {

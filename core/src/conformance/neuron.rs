@@ -58,15 +58,16 @@ pub fn surrogates<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// A neuron spikes in the step whose input takes it to the threshold or above, and restarts from its
-/// reset. Gradients reach that step and earlier steps only.
+/// A neuron spikes in the step whose input takes it to the threshold or above, and restarts from
+/// its reset. Gradients reach that step and earlier steps only.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
 pub fn spikes_come_in_the_step_of_their_charge<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     let mut case = Case::draw::<R>(0, 0, ATAN, Mode::Step, Shape::new(8, 1, 1), false)?;
-    // With a rate of 1/4 the charged membranes are 0.5, 0.875, 1.0: a spike exactly at the threshold.
+    // With a rate of 1/4 the charged membranes are 0.5, 0.875, 1.0: a spike exactly at the
+    // threshold.
     case.x = vec![0.5, 0.5, 0.34375, 0.5, 0.0, 1.5, 0.9375, 0.0];
     let mut found = Forward(&case).run::<R, B>(backend)?;
     let spikes = [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0];

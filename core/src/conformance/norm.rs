@@ -10,8 +10,8 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Normalised values, saved statistics and running statistics equal those of the reference, in batch mode
-/// and in running mode.
+/// Normalised values, saved statistics and running statistics equal those of the reference, in
+/// batch mode and in running mode.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.

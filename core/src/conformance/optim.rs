@@ -9,8 +9,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Parameters and moments after several steps equal those of the reference, for both kinds of weight
-/// decay, with and without bounds. Values outside the range do not change.
+/// Parameters and moments after several steps equal those of the reference, for both kinds of
+/// weight decay, with and without bounds. Values outside the range do not change.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.

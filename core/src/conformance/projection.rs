@@ -23,7 +23,8 @@ pub fn projection_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// The gradients of weights, delays, sigma and, if requested, the input equal those of the reference.
+/// The gradients of weights, delays, sigma and, if requested, the input equal those of the
+/// reference.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -257,8 +258,8 @@ impl Case {
         host.same_sequence(x, &self.x)
     }
 
-    /// The gradients of the parameters. The error of a gradient that nearly cancels, as in a kernel of
-    /// one tap, is relative to a hundredth of the terms that cancel.
+    /// The gradients of the parameters. The error of a gradient that nearly cancels, as in a kernel
+    /// of one tap, is relative to a hundredth of the terms that cancel.
     pub(super) fn outputs(
         &self,
         stage: Stage,

@@ -11,8 +11,8 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Scores, loss and gradient equal those of the reference, for every loss, with and without lengths. Of
-/// several equal maxima the first one receives the gradient.
+/// Scores, loss and gradient equal those of the reference, for every loss, with and without
+/// lengths. Of several equal maxima the first one receives the gradient.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.

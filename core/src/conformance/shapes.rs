@@ -48,8 +48,8 @@ const Y: Shape = Shape::new(8, 2, 4);
 const NOT_Y: [Shape; 3] = [Shape::new(7, 2, 4), Shape::new(8, 3, 4), Shape::new(8, 2, 5)];
 const N: usize = 24;
 
-/// Wrong sizes of parameters, gradients, input or output, views beyond their buffers, and dimensions
-/// whose products overflow are errors.
+/// Wrong sizes of parameters, gradients, input or output, views beyond their buffers, and
+/// dimensions whose products overflow are errors.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -306,7 +306,8 @@ pub fn layer_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verd
     Ok(Report::default())
 }
 
-/// Wrong sizes in the readout and in the optimizer are errors. A rejected optimizer step changes nothing.
+/// Wrong sizes in the readout and in the optimizer are errors. A rejected optimizer step changes
+/// nothing.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.

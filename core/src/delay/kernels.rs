@@ -11,8 +11,8 @@ pub struct Gauss;
 
 /// A triangle of half width `s = |sigma| + 1` steps (`max` of the DCLS packages).
 ///
-/// `g = max(0, s - |u|)`. With sigma 0 and a whole delay the kernel is a single tap, and the gradient
-/// by the delay is 0. The width of sigmas above 2^60, whose taps are all equal, is 2^60.
+/// `g = max(0, s - |u|)`. With sigma 0 and a whole delay the kernel is a single tap, and the
+/// gradient by the delay is 0. The width of sigmas above 2^60, whose taps are all equal, is 2^60.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Max;
 
@@ -23,20 +23,20 @@ pub struct Max;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Linear;
 
-/// One tap of exactly the weight at the rounded delay, as evaluation and firmware use it. The gradient
-/// by the delay is 0.
+/// One tap of exactly the weight at the rounded delay, as evaluation and firmware use it. The
+/// gradient by the delay is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Discrete;
 
 /// -ln(1e-30).
 const NEGLIGIBLE: f64 = 69.07755278982137;
 
-/// A sigma of [`Max`] at which the triangle is flat even in `f64`, and sums of heights times gradients
-/// are far from overflow in `f32`.
+/// A sigma of [`Max`] at which the triangle is flat even in `f64`, and sums of heights times
+/// gradients are far from overflow in `f32`.
 const FLAT: f64 = (1u64 << 60) as f64;
 
-/// Taps below this fraction of the rounding of the largest are negligible, also in derivatives, whose
-/// weights grow with the distance.
+/// Taps below this fraction of the rounding of the largest are negligible, also in derivatives,
+/// whose weights grow with the distance.
 const MARGIN: f64 = 1.0 / 256.0;
 
 #[inline]
@@ -66,8 +66,8 @@ impl<R: Real> DelayKernel<R> for Gauss {
         Tap { value, d_delay: slope, d_width: slope * z }
     }
 
-    /// The distance at which the bump falls below the rounding of 1, with a margin for derivatives and
-    /// for delays between two taps.
+    /// The distance at which the bump falls below the rounding of 1, with a margin for derivatives
+    /// and for delays between two taps.
     fn reach(&self, width: R) -> R {
         width * (R::of(-2.0) * (R::epsilon() * R::of(MARGIN)).ln()).sqrt()
     }

@@ -1,6 +1,7 @@
 //! Delay kernels: how a weight at a delay spreads over the taps of a dense kernel.
 //!
-//! A synapse delays by `d` steps, `0 <= d <= K - 1`. Tap `j` of its dense kernel delays by `j` steps.
+//! A synapse delays by `d` steps, `0 <= d <= K - 1`. Tap `j` of its dense kernel delays by `j`
+//! steps.
 //!
 //! ```text
 //! g_j      = g(j - d, s)                       a bump of width s around the delay
@@ -9,9 +10,9 @@
 //! y[t]     = sum_j kernel_j x[t - j]
 //! ```
 //!
-//! The DCLS packages count positions from the other end. Their position `P`, relative to the centre of
-//! a kernel of K taps, is the delay `(K - 1) - K / 2 - P` (integer division); their tap `k` is tap
-//! `K - 1 - k` here.
+//! The DCLS packages count positions from the other end. Their position `P`, relative to the centre
+//! of a kernel of K taps, is the delay `(K - 1) - K / 2 - P` (integer division); their tap `k` is
+//! tap `K - 1 - k` here.
 //!
 //! Source: Khalfaoui-Hassani et al., *Dilated convolution with learnable spacings* (ICLR 2023) and
 //! *beyond bilinear interpolation* (2023); Hammouamri et al. (ICLR 2024).
@@ -67,11 +68,12 @@ pub trait DelayKernel<R: Real>: Debug + Send + Sync {
     /// The bump around `delay` at tap `j`, a distance of `u = j - d` steps.
     fn tap(&self, j: usize, delay: R, width: R) -> Tap<R>;
 
-    /// The distance from the delay, in steps, beyond which taps are below the rounding of the largest
-    /// tap; infinite if none is known. Distances below half a step count as half a step.
+    /// The distance from the delay, in steps, beyond which taps are below the rounding of the
+    /// largest tap; infinite if none is known. Distances below half a step count as half a step.
     ///
     /// For the taps within reach alone, with the delay counted from the first of them,
-    /// [`taps`](Self::taps) and [`backward`](Self::backward) return the same numbers up to rounding.
+    /// [`taps`](Self::taps) and [`backward`](Self::backward) return the same numbers up to
+    /// rounding.
     fn reach(&self, _width: R) -> R {
         R::infinity()
     }
@@ -88,8 +90,8 @@ pub trait DelayKernel<R: Real>: Debug + Send + Sync {
         gather(|j, d, s| self.tap(j, d, s), self.width(sigma), weight, delay, upstream)
     }
 
-    /// [`taps`](Self::taps) of [`LANES`] synapses; `out` is `[K][LANES]`. Returns the same numbers. Its
-    /// inner loops run over the synapses, so that they vectorise.
+    /// [`taps`](Self::taps) of [`LANES`] synapses; `out` is `[K][LANES]`. Returns the same numbers.
+    /// Its inner loops run over the synapses, so that they vectorise.
     #[inline(always)]
     fn taps_lanes(&self, delays: &[R; LANES], sigmas: &[R; LANES], out: &mut [[R; LANES]]) {
         let mut sums = [R::zero(); LANES];
@@ -109,8 +111,8 @@ pub trait DelayKernel<R: Real>: Debug + Send + Sync {
         }
     }
 
-    /// [`backward`](Self::backward) of [`LANES`] synapses; `upstream` is `[K][LANES]`. Returns the same
-    /// numbers.
+    /// [`backward`](Self::backward) of [`LANES`] synapses; `upstream` is `[K][LANES]`. Returns the
+    /// same numbers.
     #[inline(always)]
     fn backward_lanes(
         &self,

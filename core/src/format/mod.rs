@@ -178,7 +178,7 @@ impl<'a, W: Weight> ModelFile<'a, W> {
     /// #[allow(long_running_const_eval)]
     /// const MODEL: ModelFile = ModelFile::parse_static(FILE);
     /// const RAM: usize = MODEL.ram();
-    /// assert!(RAM < 1024);
+    /// assert!(RAM < 2048);
     /// ```
     ///
     /// # Panics

@@ -1,20 +1,20 @@
 use super::{ChargeAdjoint, Neuron, Reset, ResetAdjoint};
 use crate::num::{Real, logistic};
 
-/// The adaptive LIF (adLIF): a second state, the adaptation `w`, is driven by the membrane (`a`) and by
-/// the spikes (`b`).
+/// The adaptive LIF (adLIF): a second state, the adaptation `w`, is driven by the membrane (`a`)
+/// and by the spikes (`b`).
 ///
 /// ```text
 /// h[t] = v[t-1] + rate (x[t] - w[t-1] - v[t-1])
 /// v[t] = reset(h[t], s[t])
 /// w[t] = w[t-1] - rate_w w[t-1] + a h[t] + b s[t]
 /// ```
-/// The state is `[v, w]`. The raw learnable parameters are `[r, r_w, a, b]`, with `rate = logistic(r)`
-/// and `rate_w = logistic(r_w)`. The membrane starts at the reset value and decays toward 0. A detached
-/// reset also detaches the spike in `b s[t]`.
+/// The state is `[v, w]`. The raw learnable parameters are `[r, r_w, a, b]`, with
+/// `rate = logistic(r)` and `rate_w = logistic(r_w)`. The membrane starts at the reset value and
+/// decays toward 0. A detached reset also detaches the spike in `b s[t]`.
 ///
-/// Source: Bittar and Garner, *A surrogate gradient spiking baseline for speech command recognition*
-/// (Frontiers in Neuroscience, 2022), eq. 6, with a soft reset.
+/// Source: Bittar and Garner, *A surrogate gradient spiking baseline for speech command
+/// recognition* (Frontiers in Neuroscience, 2022), eq. 6, with a soft reset.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdLif<R> {
     threshold: R,

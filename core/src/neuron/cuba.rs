@@ -7,12 +7,12 @@ use crate::num::{Real, logistic};
 /// i[t] = i[t-1] - rate_syn i[t-1] + x[t]
 /// h[t] = v[t-1] - rate (v[t-1] - v_rest) + gain i[t]
 /// ```
-/// The state is `[v, i]`; the gain is that of [`Lif`]. The raw learnable parameters are `[w_syn, w]`,
-/// with `rate_syn = logistic(w_syn)` and `rate = logistic(w)`.
+/// The state is `[v, i]`; the gain is that of [`Lif`]. The raw learnable parameters are
+/// `[w_syn, w]`, with `rate_syn = logistic(w_syn)` and `rate = logistic(w)`.
 ///
-/// Source: Neftci, Mostafa and Zenke, *Surrogate gradient learning in spiking neural networks* (IEEE
-/// Signal Processing Magazine, 2019). The membrane integrates the current of the same step, as in
-/// `Synaptic` of snnTorch (`alpha = 1 - rate_syn`, `beta = 1 - rate`).
+/// Source: Neftci, Mostafa and Zenke, *Surrogate gradient learning in spiking neural networks*
+/// (IEEE Signal Processing Magazine, 2019). The membrane integrates the current of the same step,
+/// as in `Synaptic` of snnTorch (`alpha = 1 - rate_syn`, `beta = 1 - rate`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CubaLif<R> {
     lif: Lif<R>,

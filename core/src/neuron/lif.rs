@@ -6,7 +6,8 @@ use crate::num::{Real, logistic};
 /// ```text
 /// h[t] = v[t-1] - rate (v[t-1] - v_rest) + gain x[t]      rate = 1 / tau, gain = 1
 /// ```
-/// With `decay_input` the gain is `rate`. With a rate of 0 it is the integrate-and-fire neuron (IF).
+/// With `decay_input` the gain is `rate`. With a rate of 0 it is the integrate-and-fire neuron
+/// (IF).
 ///
 /// ```
 /// use polychron_core::neuron::{Lif, Neuron};
@@ -144,8 +145,8 @@ pub struct Plif<R> {
 }
 
 impl<R: Real> Plif<R> {
-    /// The configuration of `lif` with `w = -ln(tau - 1)`, which is finite if tau is finite and above 1
-    /// step; `train::Network::check` rejects others.
+    /// The configuration of `lif` with `w = -ln(tau - 1)`, which is finite if tau is finite and
+    /// above 1 step; `train::Network::check` rejects others.
     #[must_use]
     pub fn new(lif: Lif<R>) -> Self {
         Self { lif, w: -(R::one() / lif.rate - R::one()).ln() }

@@ -65,8 +65,8 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
     }
 }
 
-/// Runs neurons over time. `spikes` receives the spikes times the dropout mask; `membrane`, if given,
-/// receives the membrane after the reset. All blocks are `[T, B, N]`.
+/// Runs neurons over time. `spikes` receives the spikes times the dropout mask; `membrane`, if
+/// given, receives the membrane after the reset. All blocks are `[T, B, N]`.
 ///
 /// # Errors
 /// [`ShapeError`] if the size of a block does not match.

@@ -54,8 +54,8 @@ pub fn norm_apply<R: Real>(
 
 /// The backward pass of [`norm_statistics`] and [`norm_apply`]. `d_params` is `[gamma | beta]`.
 ///
-/// `d_y = gamma / deviation (d_z - mean(d_z) - normal mean(d_z normal))` over the valid values, and 0
-/// elsewhere.
+/// `d_y = gamma / deviation (d_z - mean(d_z) - normal mean(d_z normal))` over the valid values, and
+/// 0 elsewhere.
 ///
 /// # Errors
 /// [`ShapeError`] if the size of a block does not match.
@@ -95,8 +95,8 @@ pub fn norm_backward<R: Real>(
 }
 
 impl<R: Real> BatchNorm<R> {
-    /// Updates `running = [mean | var]` of a layer with the statistics of `n` values, and replaces `var`
-    /// by the inverse deviation.
+    /// Updates `running = [mean | var]` of a layer with the statistics of `n` values, and replaces
+    /// `var` by the inverse deviation.
     pub(super) fn finish(&self, running: &mut [R], mean: &[R], var: &mut [R], n: usize) {
         let (running_mean, running_var) = running.split_at_mut(mean.len());
         for o in 0..mean.len() {

@@ -5,8 +5,8 @@ use crate::shape::{Shape, ShapeError, Synapses, expect};
 
 /// `y[t, b, o] = sum over i, j of kernel[o, i, j] x[t - j, b, i]`; the input is 0 at other times.
 ///
-/// `dense` is `[out, in, K]`, `x` is `[T, B, in]`, `y` is `[T + padding, B, out]`. Cost: T B out in K
-/// multiply-adds.
+/// `dense` is `[out, in, K]`, `x` is `[T, B, in]`, `y` is `[T + padding, B, out]`. Cost: T B out in
+/// K multiply-adds.
 ///
 /// # Errors
 /// [`ShapeError`] if the size of a block does not match.
@@ -62,8 +62,8 @@ pub fn project_input<R: Real>(
 
 /// The gradients of weights, delays and sigma, through the dense kernel's gradient.
 ///
-/// `gradients` are `[weights, delays, sigma]`, each of the size of its parameter block. A shared sigma
-/// receives the sum.
+/// `gradients` are `[weights, delays, sigma]`, each of the size of its parameter block. A shared
+/// sigma receives the sum.
 ///
 /// # Errors
 /// [`ShapeError`] if the size of a block does not match.
@@ -118,8 +118,8 @@ fn check<R>(
     expect("projection's output", synapses.output(x_shape).len(), y.len())
 }
 
-/// Calls `f(input, index into the dense kernel, time of the input)` for every tap that contributes to
-/// output `o` at time `t`.
+/// Calls `f(input, index into the dense kernel, time of the input)` for every tap that contributes
+/// to output `o` at time `t`.
 fn for_each_tap(
     synapses: &Synapses,
     steps: usize,

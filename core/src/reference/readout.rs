@@ -6,8 +6,8 @@ use crate::shape::{Shape, ShapeError, expect};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Integrates `x` `[T, B, C]` in the readout and writes `scores` `[B, C]`. With `targets` `[B, C]` it
-/// also returns the mean loss and writes its gradient to `d_x`.
+/// Integrates `x` `[T, B, C]` in the readout and writes `scores` `[B, C]`. With `targets` `[B, C]`
+/// it also returns the mean loss and writes its gradient to `d_x`.
 ///
 /// # Errors
 /// [`ShapeError`] if the size of a block does not match.
@@ -74,7 +74,8 @@ fn membrane<R: Real>(readout: &Li<R>, x: &[R], shape: Shape, b: usize, steps: us
     v
 }
 
-/// The scores of the membrane `[steps, C]`. For [`Loss::SoftmaxSum`] the rows are already their softmax.
+/// The scores of the membrane `[steps, C]`. For [`Loss::SoftmaxSum`] the rows are already their
+/// softmax.
 fn score_of<R: Real>(loss: Loss, v: &[R], score: &mut [R]) {
     let classes = score.len();
     let start = if loss == Loss::Max && !v.is_empty() { R::neg_infinity() } else { R::zero() };

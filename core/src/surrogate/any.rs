@@ -33,8 +33,9 @@ macro_rules! surrogates {
             /// The surrogate of a name. Parameters that are not given have their defaults.
             ///
             /// # Errors
-            /// [`SurrogateError`] if the name or a parameter is unknown, or if a value is not finite,
-            /// or not positive where the parameter is a steepness, a width or a standard deviation.
+            /// [`SurrogateError`] if the name or a parameter is unknown, or if a value is not
+            /// finite, or not positive where the parameter is a steepness, a width or a standard
+            /// deviation.
             pub fn from_name<'a>(
                 name: &'a str,
                 parameters: &[(&'a str, f64)],
@@ -58,7 +59,8 @@ macro_rules! surrogates {
                 }
             }
 
-            /// The names and values of the parameters, the arguments of [`AnySurrogate::from_name`].
+            /// The names and values of the parameters, the arguments of
+            /// [`AnySurrogate::from_name`].
             #[must_use]
             pub fn parameters(&self) -> [Option<(&'static str, R)>; 3] {
                 match self {

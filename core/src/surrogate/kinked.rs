@@ -8,8 +8,8 @@ use crate::surrogate::Sigmoid;
 ///
 /// F(u) = (1 + alpha u / (1 + alpha |u|)) / 2, from 0 to 1. SpikingJelly's `SoftSign` has the same
 /// factor. SuperSpike (Zenke and Ganguli, Neural Computation 2018), snnTorch's
-/// `fast_sigmoid(slope = alpha)` and Norse's `superspike_fn`, f(u) = 1 / (1 + alpha |u|)^2, are this
-/// times 2/alpha.
+/// `fast_sigmoid(slope = alpha)` and Norse's `superspike_fn`, f(u) = 1 / (1 + alpha |u|)^2, are
+/// this times 2/alpha.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Softsign<R> {
     /// Steepness, per unit of membrane; the peak is alpha/2.
@@ -189,8 +189,8 @@ impl<R: Real> Surrogate<R> for LeakyKRelu<R> {
     }
 }
 
-/// Sigmoid below threshold, hyperbola above: f(u) = alpha q (1 - q) with q = 1 / (1 + exp(-alpha u))
-/// where u < 0, else beta / (u + 1).
+/// Sigmoid below threshold, hyperbola above: f(u) = alpha q (1 - q) with q = 1 / (1 + exp(-alpha
+/// u)) where u < 0, else beta / (u + 1).
 ///
 /// F(u) = q where u < 0, else 1/2 + beta ln(u + 1). Source: Suetake et al., "S2NN", 2022;
 /// SpikingJelly's `S2NN`, with alpha = 4, beta = 1.

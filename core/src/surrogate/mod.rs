@@ -4,10 +4,10 @@
 //! Training replaces the derivative, in the backward pass only, by a [`Surrogate`] derivative f(u).
 //!
 //! The families cover the deterministic surrogates of snnTorch (`snntorch.surrogate`) and Norse
-//! (`norse.torch.functional.threshold`). Libraries often scale the same curve differently. Here each
-//! curve is one family; its documentation states the factor of each library, and [`Scaled`] applies
-//! it. The stochastic spike operator of snnTorch is missing, because a surrogate is a function of u
-//! alone.
+//! (`norse.torch.functional.threshold`). Libraries often scale the same curve differently. Here
+//! each curve is one family; its documentation states the factor of each library, and [`Scaled`]
+//! applies it. The stochastic spike operator of snnTorch is missing, because a surrogate is a
+//! function of u alone.
 
 mod any;
 mod kinked;
@@ -28,7 +28,8 @@ use core::fmt::Debug;
 /// `u` is in units of the membrane. Every family is finite for |u| up to 1e9, in `f32` and `f64`.
 ///
 /// `surrogate_laws!` (feature `conformance`) tests the laws of an implementation: the derivative is
-/// the slope of the primitive, slices return the numbers of the scalar methods, and values are finite.
+/// the slope of the primitive, slices return the numbers of the scalar methods, and values are
+/// finite.
 pub trait Surrogate<R: Real>: Debug + Send + Sync {
     /// The derivative f(u), in place of d spike / d u.
     fn derivative(&self, u: R) -> R;

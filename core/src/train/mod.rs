@@ -3,6 +3,47 @@
 //!
 //! A [`Network`] describes the layers, a [`Recipe`] how they learn. A [`Model`] is a network with
 //! parameters on a backend; it evaluates batches. A [`Trainer`] adds gradients and optimizer state.
+//!
+//! ```
+//! use polychron_core::delay::Gauss;
+//! use polychron_core::loss::{Loss, decide};
+//! use polychron_core::neuron::{Li, Lif};
+//! use polychron_core::norm::BatchNorm;
+//! use polychron_core::reference::Reference;
+//! use polychron_core::shape::{Shape, Synapses};
+//! use polychron_core::surrogate::Atan;
+//! use polychron_core::train::{Batch, HiddenLayer, Network, ReadoutLayer, Recipe, Trainer};
+//!
+//! // 4 channels, 8 hidden neurons, 2 classes, delays of 0 to 6 steps.
+//! let hidden = HiddenLayer {
+//!     synapses: Synapses::new(4, 8, 7),
+//!     kernel: Gauss,
+//!     norm: Some(BatchNorm::default()),
+//!     neuron: Lif::new(2.0),
+//!     surrogate: Atan { alpha: 5.0 },
+//!     dropout: 0.0,
+//! };
+//! let output =
+//!     ReadoutLayer { synapses: Synapses::new(8, 2, 7), kernel: Gauss, readout: Li::new(2.0) };
+//! let network = Network { hidden: vec![hidden], output, loss: Loss::SoftmaxSum };
+//! let mut trainer = Trainer::new(Reference, network, Recipe::paper(40), 0)?;
+//!
+//! // 10 steps of 2 samples: channel 0 spikes before channel 1, or after it.
+//! let shape = Shape::new(10, 2, 4);
+//! let mut x = vec![0.0f32; shape.len()];
+//! for (step, sample, channel) in [(2, 0, 0), (5, 0, 1), (2, 1, 1), (5, 1, 0)] {
+//!     x[(step * 2 + sample) * 4 + channel] = 1.0;
+//! }
+//! let targets = [1.0, 0.0, 0.0, 1.0];
+//! let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
+//! for _ in 0..40 {
+//!     trainer.step(&batch)?;
+//!     trainer.finish_epoch()?;
+//! }
+//! let (scores, _) = trainer.evaluate(&batch)?;
+//! assert_eq!([decide(&scores[..2]), decide(&scores[2..])], [0, 1]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod error;
 mod model;

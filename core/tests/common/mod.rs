@@ -1,9 +1,9 @@
-//! The golden files and the one rule by which they are compared.
+//! The golden files, and how they are compared.
 //!
-//! Their equations are in `golden/README.md`. They count positions P from the centre of a kernel of K taps, tap 0 being the
-//! longest delay; here a delay is `(K - 1) - K / 2 - P` steps and tap j delays by j, so kernels are read in reverse and
-//! gradients by positions with the other sign.
-// Every test binary uses a part of it.
+//! `golden/README.md` has their equations. The files count positions P from the centre of a kernel
+//! of K taps, and tap 0 has the longest delay. Here a delay is `(K - 1) - K / 2 - P` steps, and tap
+//! j delays by j. So kernels are read in reverse, and gradients by position with the opposite sign.
+// The backends' tests use a part of it.
 #![allow(dead_code)]
 
 pub(crate) mod network;
@@ -13,7 +13,7 @@ use safetensors::{Dtype, SafeTensors};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// A part of the library with tolerances of its own in `f32`.
+/// A part of the library with its own tolerances in `f32`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stage {
     Kernel,
@@ -22,18 +22,18 @@ pub(crate) enum Stage {
     Loss,
     Network,
     Optimizer,
-    /// One gradient for a whole layer, whose terms cancel.
+    /// A gradient shared by a whole layer, whose terms cancel.
     Shared,
 }
 
-/// What [`check`] allows of values and of gradients.
+/// The errors that [`check`] allows for values and gradients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tolerance {
     pub(crate) value: f64,
     pub(crate) gradient: f64,
 }
 
-/// In `f64` what the files promise, in `f32` about four times what the reference reaches.
+/// In `f64` the precision of the files; in `f32` about four times the error of the reference.
 pub(crate) fn tolerance<R: Real>(stage: Stage) -> Tolerance {
     let (value, gradient) = match (R::NAME, stage) {
         ("f64", _) => (1e-10, 1e-9),
@@ -48,7 +48,8 @@ pub(crate) fn tolerance<R: Real>(stage: Stage) -> Tolerance {
     Tolerance { value, gradient }
 }
 
-/// Asserts that every number is within `tolerance` of the golden one, relative to the tensor's largest magnitude.
+/// Asserts that every number is within `tolerance` of the golden number, relative to the largest
+/// magnitude of the tensor.
 #[track_caller]
 pub(crate) fn check<R: Real>(name: &str, got: &[R], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{name}: length");
@@ -85,7 +86,7 @@ files!(
     "schedules"
 );
 
-/// One golden file, which remembers what was read of it.
+/// A golden file, which records the tensors that were read.
 pub(crate) struct Golden {
     tensors: SafeTensors<'static>,
     /// The case parameters.
@@ -132,12 +133,12 @@ impl Golden {
         reals(&self.f64s(name))
     }
 
-    /// Positions as delays.
+    /// Positions, converted to delays.
     pub(crate) fn delays<R: Real>(&self, name: &str, taps: usize) -> Vec<R> {
         self.f64s(name).into_iter().map(|p| R::of((taps - 1 - taps / 2) as f64 - p)).collect()
     }
 
-    /// A gradient by positions as one by delays.
+    /// A gradient by positions, converted to a gradient by delays.
     pub(crate) fn by_delay(&self, name: &str) -> Vec<f64> {
         self.f64s(name).into_iter().map(|p| -p).collect()
     }
@@ -149,7 +150,7 @@ impl Golden {
         dense
     }
 
-    /// One distribution `[B, classes]` a label.
+    /// Labels as distributions `[B, classes]`.
     pub(crate) fn one_hot<R: Real>(&self, labels: &str, classes: usize) -> Vec<R> {
         let mut targets = vec![R::zero(); self.shape(labels)[0] * classes];
         for (b, label) in self.f64s(labels).into_iter().enumerate() {
@@ -158,7 +159,7 @@ impl Golden {
         targets
     }
 
-    /// Asserts that no tensor was passed over.
+    /// Asserts that every tensor was read.
     #[track_caller]
     pub(crate) fn all_read(&self) {
         let read = self.read.borrow();

@@ -14,11 +14,12 @@ use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::{AnySurrogate, Atan};
 use std::collections::BTreeMap;
 
-/// Tensors under the names of the golden files, positions turned into delays: `l{l}.conv|bn|spikes`, `score`, `loss` and, in
-/// training, `d.l{l}.W|P|gamma|beta`, `dx`, `l{l}.running_mean|running_var`. Spikes are after the dropout mask.
+/// Tensors with the names of the golden files, and delays instead of positions:
+/// `l{l}.conv|bn|spikes`, `score`, `loss` and, in training, `d.l{l}.W|P|gamma|beta`, `dx`,
+/// `l{l}.running_mean|running_var`. Spikes are after the dropout mask.
 pub(crate) type Tensors<R> = BTreeMap<String, Vec<R>>;
 
-/// One layer's parameters; the readout, which is last, has neither norm nor mask.
+/// The parameters of a layer. The readout, the last layer, has neither norm nor mask.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters<R> {
     pub(crate) synapses: Synapses,
@@ -43,11 +44,11 @@ pub(crate) struct Case<R> {
     pub(crate) x: Vec<R>,
     pub(crate) shape: Shape,
     pub(crate) targets: Vec<R>,
-    /// Whether the batch's own statistics normalise and gradients are wanted.
+    /// Whether the norm uses the statistics of the batch, and gradients are computed.
     pub(crate) train: bool,
 }
 
-/// Every case of `network.safetensors`, the evaluation last.
+/// Every case of `network.safetensors`; the evaluation is the last.
 pub(crate) fn cases<R: Real>(golden: &Golden) -> Vec<Case<R>> {
     let shape = golden.shape("x");
     let targets: Vec<R> = golden.reals("y");
@@ -87,7 +88,8 @@ pub(crate) fn cases<R: Real>(golden: &Golden) -> Vec<Case<R>> {
     ]
 }
 
-/// The parameters under one prefix and the running statistics under another; without one, as before the first batch.
+/// The parameters with one prefix and the running statistics with another. Without a prefix the
+/// running statistics are the initial ones.
 pub(crate) fn layers<R: Real>(
     golden: &Golden,
     params: &str,
@@ -118,7 +120,7 @@ pub(crate) fn layers<R: Real>(
     sizes.windows(2).enumerate().map(layer).collect()
 }
 
-/// Compares whatever `tensors` has with the golden tensors of that prefix.
+/// Compares `tensors` with the golden tensors of a prefix.
 #[track_caller]
 pub(crate) fn compare<R: Real>(
     golden: &Golden,
@@ -244,7 +246,7 @@ where
         Ok((inputs, tapes))
     }
 
-    /// Scores and loss; in training the gradient by the readout's projection.
+    /// Scores and loss, and in training the gradient by the projection of the readout.
     fn readout(&mut self, inputs: &[B::Sequence]) -> Result<Option<B::Sequence>, B::Error> {
         let (backend, case, l) = (self.backend, self.case, inputs.len() - 1);
         let synapses = &case.layers[l].synapses;
@@ -348,7 +350,7 @@ where
         }
     }
 
-    /// Keeps a buffer of two halves under two names.
+    /// Stores the two halves of a buffer with two names.
     fn keep_halves(
         &mut self,
         l: usize,

@@ -1,4 +1,4 @@
-//! Whole layers: delays add up, nothing comes before its cause, padding does not matter.
+//! Whole layers: delays add up, layers are causal, results do not depend on padding.
 
 use super::{ATAN, STEPS, WEIGHT, impulse, places, spiking};
 use polychron_core::backend::{
@@ -25,7 +25,7 @@ struct HiddenLayer {
     neuron: AnyNeuron<f64>,
 }
 
-/// What a pass through a layer leaves.
+/// The results of a pass through a layer.
 struct Pass {
     tape: LayerTape<Vec<f64>, Block<f64>>,
     spikes: Block<f64>,
@@ -64,7 +64,7 @@ impl HiddenLayer {
         })
     }
 
-    /// `running` statistics normalise where they are given, else the batch's.
+    /// The norm uses the `running` statistics if they are given, else those of the batch.
     fn forward(&self, valid: ValidSteps<'_>, x: &Block<f64>, running: Option<&Vec<f64>>) -> Pass {
         let shape = self.synapses.output(x.shape);
         let mut tracked = vec![0.0; 2 * shape.width];
@@ -84,7 +84,8 @@ impl HiddenLayer {
         Pass { tape, spikes, running: tracked }
     }
 
-    /// The gradients by weights, delays, sigma, `[gamma | beta]` and neuron one after the other, and by the input.
+    /// The gradients by weights, delays, sigma, `[gamma | beta]` and neuron in one block, and by
+    /// the input.
     fn backward(
         &self,
         valid: ValidSteps<'_>,
@@ -231,8 +232,8 @@ fn a_change_of_the_input_changes_nothing_before() {
     }
 }
 
-/// Two layers and a readout in batch mode: everything they compute for a batch of samples of these lengths, padded to
-/// `steps`.
+/// All results of two layers and a readout in batch mode, for samples of the given lengths, padded
+/// to `steps`.
 fn train(
     layers: &[HiddenLayer; 2],
     samples: &[Vec<f64>],
@@ -288,9 +289,10 @@ fn results_do_not_depend_on_padding() {
     }
 }
 
-/// The steps that count are the sample's own and the tails: what arrives at the last of them is a spike, one step later nothing.
+/// The valid steps of a sample are its length plus the padding of the layers: an input that arrives
+/// at the last of them causes a spike; one step later it does not.
 #[test]
-fn a_sample_ends_with_its_tail() {
+fn a_sample_ends_with_its_padding() {
     let (lengths, shape) = ([STEPS, 3], Shape::new(STEPS, 2, 1));
     for (name, neuron) in spiking() {
         for (tail, delay) in [(0, 0), (0, 1), (2, 2), (2, 3)] {
@@ -310,7 +312,7 @@ fn a_sample_ends_with_its_tail() {
     }
 }
 
-/// With running statistics a sample's scores are its own.
+/// With running statistics the scores of a sample do not depend on its batch.
 #[test]
 fn a_sample_alone_scores_as_in_its_batch() {
     let rng = Rng::new(12, 0);

@@ -163,8 +163,8 @@ fn on_one_piece(
     })
 }
 
-/// Runs `check` on cases of a strategy, from a fixed seed, and returns the worst error. Fails if an error
-/// exceeds the bound of (stage, mode), or if kinks hide more than one coordinate in twenty.
+/// Runs `check` on cases of a strategy, from a fixed seed, and returns the worst error. Fails if an
+/// error exceeds the bound of (stage, mode), or if kinks hide more than one coordinate in twenty.
 pub(crate) fn hold<S: Strategy>(
     (stage, mode): (&str, &str),
     cases: u32,

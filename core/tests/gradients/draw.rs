@@ -62,9 +62,9 @@ impl Draw {
         }
     }
 
-    /// Delays and sigmas of `count` kernel elements. Delays lie at both edges, at whole and half steps
-    /// and between them; sigmas are 0, near 0 or large, with both signs. Every kink of the kernel is
-    /// several steps of a difference quotient away.
+    /// Delays and sigmas of `count` kernel elements. Delays lie at both edges, at whole and half
+    /// steps and between them; sigmas are 0, near 0 or large, with both signs. Every kink of the
+    /// kernel is several steps of a difference quotient away.
     pub(crate) fn delays_and_sigma(
         &mut self,
         kernel: AnyKernel,

@@ -18,7 +18,7 @@ use std::ops::Range;
 
 type Tape = LayerTape<Vec<f64>, Block<f64>>;
 
-/// Where a projection's parameters lie in the point.
+/// The ranges of the parameters of a projection in the point.
 pub(crate) struct Projection {
     synapses: Synapses,
     kernel: AnyKernel,
@@ -34,16 +34,16 @@ struct HiddenLayer {
     params: Range<usize>,
     surrogate: Watched,
     mask: Option<Vec<f64>>,
-    /// Spikes recorded at the point, before the mask, for a held reset or frozen spikes.
+    /// Spikes recorded at the point, before the mask, for a held reset or for frozen spikes.
     recorded: Option<Block<f64>>,
-    /// With frozen spikes: what the loss takes of the membrane at every step, as the spikes say nothing.
+    /// For frozen spikes, which have no gradient: the weights of the membranes in the loss.
     d_membrane: Option<Vec<f64>>,
-    /// Shape of the output, and the steps by which it has padding.
+    /// The shape of the output, and the padding so far.
     shape: Shape,
     padding: usize,
 }
 
-/// What becomes of the last hidden layer's spikes.
+/// The loss of the spikes of the last hidden layer.
 pub(crate) enum End {
     /// A weighted sum.
     Sum(Vec<f64>),
@@ -56,7 +56,7 @@ pub(crate) enum End {
     },
 }
 
-/// A network with all that its loss depends on in one vector: the parameters layer by layer, then the input.
+/// A network whose loss is a function of one vector: the parameters layer by layer, then the input.
 pub(crate) struct Net {
     hidden: Vec<HiddenLayer>,
     end: End,
@@ -67,7 +67,7 @@ pub(crate) struct Net {
     pub(crate) point: Vec<f64>,
 }
 
-/// A network in the making.
+/// The builder of a network.
 pub(crate) struct Builder {
     parts: Vec<Part>,
     point: Vec<f64>,
@@ -229,7 +229,7 @@ impl HiddenLayer {
         z
     }
 
-    /// Spikes before the mask at every step.
+    /// Spikes before the mask, at every step.
     fn record(&self, at: &Vec<f64>, lengths: Option<&[usize]>, tape: &Tape) -> Block<f64> {
         let z = self.normalised(at, tape);
         let valid = ValidSteps::default();
@@ -240,7 +240,8 @@ impl HiddenLayer {
         spikes
     }
 
-    /// `<d_membrane, membrane>`, 0 unless spikes are frozen; its gradients by input and raw parameters where asked for.
+    /// `<d_membrane, membrane>`, or 0 if spikes are not frozen, and on request its gradients by
+    /// input and raw parameters.
     fn membranes(&self, at: &[f64], z: &Block<f64>, gradients: Option<[&mut Vec<f64>; 2]>) -> f64 {
         let params = &at[self.params.clone()];
         self.neuron.visit(Membranes { hidden: self, params, z, gradients })
@@ -300,7 +301,7 @@ impl Net {
         Block { shape: self.shape, values: at[self.input.clone()].to_vec() }
     }
 
-    /// Records spikes layer by layer, each from what the held layers before put out.
+    /// Records spikes layer by layer, each from the output of the held layers before it.
     pub(crate) fn record(&mut self) {
         let mut x = self.input(&self.point);
         for l in 0..self.hidden.len() {
@@ -311,7 +312,7 @@ impl Net {
         }
     }
 
-    /// Freezes every spike and draws what the loss takes of the membranes, at steps that count.
+    /// Freezes every spike, and draws the weights of the membranes in the loss, at valid steps.
     pub(crate) fn freeze(&mut self, draw: &mut Draw) {
         let lengths = self.lengths.as_deref();
         for hidden in &mut self.hidden {
@@ -400,7 +401,7 @@ impl Net {
         d_x
     }
 
-    /// The stages that a layer is made of, for the gradient that comes through its membranes.
+    /// The single stages of a layer, for the gradient through its membranes.
     fn membranes_backward(
         &self,
         hidden: &HiddenLayer,
@@ -460,7 +461,7 @@ impl Net {
     }
 }
 
-/// A layer's gradients.
+/// The gradients of a layer.
 struct Blocks {
     weights: Vec<f64>,
     delays: Vec<f64>,

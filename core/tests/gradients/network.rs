@@ -1,4 +1,4 @@
-//! Whole layers and networks, so that the composition of the stages is proved too.
+//! Whole layers and networks: the composition of the stages.
 
 use super::check::{Errors, compare, compare_directions, dot, hold};
 use super::draw::{Draw, KERNELS, all_surrogates, neurons};
@@ -10,7 +10,7 @@ use polychron_core::neuron::{AnyNeuron, Li, NeuronModel};
 use polychron_core::shape::Shape;
 use proptest::prelude::*;
 
-/// Every neuron that spikes, with every reset, input decay and detaching, with every surrogate and every kernel.
+/// Every spiking neuron with every reset, gain and detachment, every surrogate and every kernel.
 fn layers(mode: &str) -> f64 {
     let shapes = (any::<u64>(), 3usize..6, 1usize..3, 1usize..3, 1usize..3);
     hold(("layer", mode), 3, shapes, |(seed, steps, batch, inputs, outputs)| {
@@ -43,7 +43,7 @@ fn spikes(neuron: &AnyNeuron<f64>) -> bool {
     !matches!(neuron, AnyNeuron::Li(_))
 }
 
-/// Where spikes are smooth, differences see through a detached reset.
+/// Difference quotients of smooth spikes pass through a detached reset.
 fn allowed(neuron: &AnyNeuron<f64>, mode: &str) -> bool {
     mode != "smooth" || !neuron.visit(Detached)
 }
@@ -81,7 +81,7 @@ fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], loss: Loss, mode: 
     recorded(net, draw, mode)
 }
 
-/// Two hidden layers and a readout, everything drawn.
+/// Two random hidden layers and a readout.
 fn networks(mode: &str) -> f64 {
     let sizes = (any::<u64>(), 3usize..6, 2usize..4, 1usize..4, 2usize..4, 2usize..4);
     hold(("network", mode), 25, sizes, |(seed, steps, batch, inputs, first, second)| {
@@ -120,7 +120,7 @@ pub(crate) fn frozen_networks() -> f64 {
     networks("frozen")
 }
 
-/// Larger networks along directions that move every part by as much.
+/// Larger networks, along directions that move every part equally.
 pub(crate) fn networks_along_directions() -> f64 {
     hold(("network", "directional"), 6, any::<u64>(), |seed| {
         let mut errors = Errors::default();
@@ -135,7 +135,7 @@ pub(crate) fn networks_along_directions() -> f64 {
                 let size = dot(part, part).sqrt();
                 part.iter_mut().for_each(|v| *v /= size);
             }
-            // The kernel's width has its kink at sigma 0.
+            // The width of a kernel has a kink at sigma 0.
             let pairs = direction.iter_mut().zip(&net.point);
             pairs.filter(|(_, x)| **x == 0.0).for_each(|(v, _)| *v = 0.0);
             let loss = |at: &[f64]| net.loss(at);

@@ -75,8 +75,9 @@ impl Stage<'_> {
         d_x
     }
 
-    /// The loss where a spike is `s0 + F(u) - F(u0)` around the drives u0 and spikes s0 of `at`, which a detached reset
-    /// does not see: at the point itself the training pass, with the surrogate's derivative as its true slope.
+    /// The loss if a spike is `s0 + F(u) - F(u0)` around the excesses u0 and the spikes s0 of `at`,
+    /// and a detached reset uses s0. At the point itself this is the training pass, with the
+    /// surrogate derivative as its true slope.
     fn anchored_loss<N: Neuron<Real = f64>>(&self, at: &N, neuron: &N, x: &[f64]) -> Value {
         self.surrogate.take_sides();
         let (shape, f) = (self.shape, |u| self.surrogate.primitive(u));
@@ -103,7 +104,7 @@ impl Stage<'_> {
         Value { value, piece: self.surrogate.take_sides() }
     }
 
-    /// A neuron's recorded spikes make its membrane an affine function of the input.
+    /// With recorded spikes the membrane is an affine function of the input.
     fn adjoint<N: Neuron<Real = f64>>(&self, args: &NeuronArgs<'_, f64, N>) -> Errors {
         let [_, image] = self.outputs(args, self.x);
         let [_, zero] = self.outputs(args, &vec![0.0; self.x.len()]);
@@ -185,7 +186,7 @@ fn over_time(mode: Mode, name: &str, cases: u32) -> f64 {
     })
 }
 
-/// Whether a spiking neuron's reset is detached.
+/// Whether the reset of a spiking neuron is detached.
 pub(crate) struct Detached;
 
 impl NeuronVisitor<f64> for Detached {
@@ -215,7 +216,7 @@ pub(crate) fn adjoint() -> f64 {
     over_time(Mode::Adjoint, "adjoint", 4)
 }
 
-/// The gradient of a detached reset is the same whether it is computed in training or proved with recorded spikes.
+/// The gradient of a detached reset is the same in training and with recorded spikes.
 #[test]
 fn detached_training_gradient_is_the_held_one() {
     let shape = Shape::new(12, 2, 3);

@@ -15,7 +15,7 @@ use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
 use proptest::prelude::*;
 
-/// A projection with everything it depends on in one vector: weights, delays, sigma, input.
+/// A projection as a function of one vector: weights, delays, sigma, input.
 struct Projection {
     synapses: Synapses,
     kernel: AnyKernel,
@@ -123,7 +123,7 @@ pub(crate) fn projection_along_directions() -> f64 {
             let p = Projection::draw(&mut draw, kernel, shape, synapses);
             let upstream = draw.block(p.synapses.output(p.shape).len(), -1.0, 1.0);
             let mut direction = draw.block(p.point.len(), -1.0, 1.0);
-            // The kernel's width has its kink at sigma 0.
+            // The width of a kernel has a kink at sigma 0.
             let pairs = direction.iter_mut().zip(&p.point);
             pairs.filter(|(_, x)| **x == 0.0).for_each(|(v, _)| *v = 0.0);
             let value = |at: &[f64]| Value::from(dot(&upstream, &p.output(at)));
@@ -133,7 +133,7 @@ pub(crate) fn projection_along_directions() -> f64 {
     })
 }
 
-/// `<y, J x> = <J' y, x>` for the linear map from the part of the point that starts at `from` and ends at `to`.
+/// `<y, J x> = <J' y, x>` for the linear map from one part of the point to the output.
 fn adjoint_error(draw: &mut Draw, p: &Projection, part: usize) -> Errors {
     let (name, range) = p.parts()[part].clone();
     let mut at = p.point.clone();
@@ -208,7 +208,7 @@ pub(crate) fn norm_along_directions() -> f64 {
     })
 }
 
-/// A digest of the steps at which each readout neuron is highest, on which the loss over the maximum depends.
+/// A digest of the steps with the highest membrane of each readout neuron, which `Loss::Max` uses.
 pub(crate) fn highest_steps(li: &Li<f64>, valid: ValidSteps<'_>, x: &[f64], shape: Shape) -> u64 {
     let mut membrane = vec![0.0; shape.len()];
     let args = NeuronArgs {
@@ -231,7 +231,7 @@ pub(crate) fn highest_steps(li: &Li<f64>, valid: ValidSteps<'_>, x: &[f64], shap
     piece
 }
 
-/// Targets `[batch, classes]`: distributions, one-hot ones among them.
+/// Targets `[batch, classes]`: distributions, some of them one-hot.
 pub(crate) fn targets(draw: &mut Draw, batch: usize, classes: usize) -> Vec<f64> {
     let mut targets = Vec::new();
     for _ in 0..batch {

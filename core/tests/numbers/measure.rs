@@ -1,19 +1,19 @@
-//! Draws that both precisions see alike, and what becomes of them.
+//! Draws that both precisions represent exactly, and the errors of their results.
 
 use polychron_core::gradcheck::{FLOOR, relative_error};
 use polychron_core::num::Real;
 use polychron_core::rng::Rng;
 use std::fmt;
 
-/// Below this a number counts as nothing: so small taps are left out, and e^x of an `f32` ends at 2.4e-38.
+/// Smaller numbers count as 0: kernels drop such taps, and e^x of an `f32` ends at 2.4e-38.
 const NOTHING: f64 = 1e-30;
 
-/// A number of single precision in either.
+/// A single-precision number in either precision.
 pub(crate) fn of<R: Real>(x: f32) -> R {
     R::of(f64::from(x))
 }
 
-/// Numbers of single precision in either.
+/// Single-precision numbers in either precision.
 pub(crate) fn all<R: Real>(x: &[f32]) -> Vec<R> {
     x.iter().map(|&x| of(x)).collect()
 }
@@ -22,20 +22,20 @@ pub(crate) fn largest<R: Real>(x: &[R]) -> f64 {
     x.iter().fold(0.0, |top, x| top.max(x.as_f64().abs()))
 }
 
-/// One draw after the other.
+/// A sequence of draws.
 pub(crate) struct Draw {
     rng: Rng,
-    place: u64,
+    index: u64,
 }
 
 impl Draw {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed, 0), place: 0 }
+        Self { rng: Rng::new(seed, 0), index: 0 }
     }
 
     pub(crate) fn uniform(&mut self, low: f32, high: f32) -> f32 {
-        self.place += 1;
-        low + (high - low) * self.rng.uniform::<f32>(self.place)
+        self.index += 1;
+        low + (high - low) * self.rng.uniform::<f32>(self.index)
     }
 
     /// `10^x` for a uniform `x`.
@@ -55,13 +55,13 @@ impl Draw {
         (0..len).map(|_| self.uniform(low, high)).collect()
     }
 
-    /// A multiple of 1/1024: both precisions see the same side of every kink.
+    /// A multiple of 1/1024, so that both precisions lie on the same side of every kink.
     pub(crate) fn on_grid(&mut self, low: f32, high: f32) -> f32 {
         (self.uniform(low, high) * 1024.0).round() / 1024.0
     }
 }
 
-/// Numbers that an operation gives, and what their errors are held against.
+/// Results of an operation, with the scale of their errors.
 pub(crate) struct Part<R> {
     values: Vec<R>,
     scale: f64,
@@ -69,24 +69,24 @@ pub(crate) struct Part<R> {
 }
 
 impl<R: Real> Part<R> {
-    /// Every number for itself, in units in its last place too.
+    /// Errors relative to each number, also in units in the last place.
     pub(crate) fn each(values: Vec<R>) -> Self {
         Self { values, scale: 0.0, ulps: true }
     }
 
-    /// Against a size that the operation has by nature.
+    /// Errors relative to a scale of the operation.
     pub(crate) fn against(values: Vec<R>, scale: f64) -> Self {
         Self { values, scale, ulps: false }
     }
 
-    /// Against the largest of the numbers.
-    pub(crate) fn beside(values: Vec<R>) -> Self {
+    /// Errors relative to the largest number.
+    pub(crate) fn against_largest(values: Vec<R>) -> Self {
         let scale = largest(&values);
         Self::against(values, scale)
     }
 }
 
-/// An operation with its input.
+/// An operation and its input.
 pub(crate) trait Case {
     fn run<R: Real>(&self) -> Vec<Part<R>>;
 }
@@ -110,12 +110,12 @@ impl Worst {
     }
 }
 
-/// The larger; infinite where one is no number.
+/// The larger error; infinite if one is NaN.
 fn worse(a: f64, b: f64) -> f64 {
     if b.is_nan() { f64::INFINITY } else { a.max(b) }
 }
 
-/// A line of the table.
+/// A row of the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) operation: String,
@@ -124,7 +124,7 @@ pub(crate) struct Row {
     pub(crate) ulps: bool,
 }
 
-/// The worst errors over cases whose parts have these names.
+/// The worst errors of cases whose parts have the given names.
 pub(crate) fn measure<C: Case>(
     operation: &str,
     results: &[&'static str],
@@ -147,7 +147,7 @@ pub(crate) fn measure<C: Case>(
     rows
 }
 
-/// One digit, rounded up, with room for a fifth, so that a row changes only when the numbers do.
+/// One digit, rounded up after adding a fifth, so that small changes do not change a row.
 fn stated(worst: f64) -> f64 {
     let with_room = 1.2 * worst;
     let unit = 10f64.powf(with_room.log10().floor());
@@ -160,7 +160,7 @@ impl Row {
         format!("| {} | {} | ", self.operation, self.result)
     }
 
-    /// Whether a line states this row with figures that are not below these.
+    /// Whether a line states this row, with errors that are not smaller.
     pub(crate) fn is_within(&self, line: &str) -> bool {
         let figures = line.strip_prefix(&self.start()).and_then(|rest| rest.strip_suffix(" |"));
         let Some((relative, ulps)) = figures.and_then(|figures| figures.split_once(" | ")) else {

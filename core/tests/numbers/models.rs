@@ -59,7 +59,7 @@ fn functions() -> Vec<Row> {
                 "exp" => [draw.uniform(-88.0, 88.7), 0.0],
                 "ln" if n % 2 == 0 => [draw.uniform(0.5, 2.0), 0.0],
                 "ln" | "sqrt" => [draw.magnitude(-37.0, 38.0), 0.0],
-                // The decays of the moments, to the number of the step.
+                // The decays of the moments, raised to the number of the step.
                 "powf" => [draw.pick(&[0.85, 0.9, 0.95, 0.999]), draw.magnitude(0.0, 5.0).floor()],
                 "cos" => [draw.uniform(0.0, 6.3), 0.0],
                 _ => [draw.uniform(-12.0, 12.0), 0.0],
@@ -84,7 +84,7 @@ impl Case for Curve {
         surrogate.derivatives(&mut slopes);
         surrogate.primitives(&mut primitives);
         let slopes = match surrogate {
-            // Its flanks take away from its peak.
+            // The flanks of the curve cancel a part of its peak.
             AnySurrogate::MultiGaussian(_) => Part::against(slopes, 1.0),
             _ => Part::each(slopes),
         };
@@ -120,7 +120,7 @@ impl Case for Element {
         let scale = largest(&upstream);
         let by_place = scale * weight.as_f64().abs();
         vec![
-            Part::beside(taps),
+            Part::against_largest(taps),
             Part::against(vec![g.weight], scale),
             Part::against(vec![g.delay], by_place),
             Part::against(vec![g.sigma], by_place),
@@ -153,7 +153,7 @@ fn delay_kernel(name: &str, kernel: AnyKernel) -> Vec<Row> {
 
 const NEURONS: [&str; 5] = ["lif", "plif", "li", "cuba lif", "adlif"];
 
-/// A step of a neuron.
+/// One step of a neuron.
 struct OneStep {
     kind: &'static str,
     rate: f32,

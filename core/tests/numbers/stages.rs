@@ -51,9 +51,9 @@ impl Case for Projection {
         let [by_weight, by_delay, by_sigma] = gradients;
         let size = largest(&by_weight) * largest(&weights);
         vec![
-            Part::beside(y),
-            Part::beside(d_x),
-            Part::beside(by_weight),
+            Part::against_largest(y),
+            Part::against_largest(d_x),
+            Part::against_largest(by_weight),
             Part::against(by_delay, size),
             Part::against(by_sigma, size),
         ]
@@ -113,7 +113,7 @@ impl Case for Norm {
         reference::norm_backward(&params, &saved, valid, &y, &d_z, shape, into, by).unwrap();
         let slope = largest(&d_z) * largest(&saved[shape.width..]);
         let all = largest(&d_z) * (shape.steps * shape.batch) as f64;
-        vec![Part::beside(z), Part::against(d_y, slope), Part::against(d_params, all)]
+        vec![Part::against_largest(z), Part::against(d_y, slope), Part::against(d_params, all)]
     }
 }
 
@@ -161,7 +161,7 @@ impl Case for Readout {
         let size = largest(&scores).max(1.0);
         let slope = largest(&d_x).max(1.0 / shape.batch as f64);
         vec![
-            Part::beside(scores),
+            Part::against_largest(scores),
             Part::against(vec![found.unwrap()], size),
             Part::against(d_x, slope),
         ]

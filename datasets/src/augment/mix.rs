@@ -1,28 +1,30 @@
-//! What becomes of two items.
+//! Augmentations that combine two samples.
 
 use polychron_core::rng::Rng;
 
 use super::{Thinner, join};
 use crate::{Dataset, SpikeTrain};
 
-/// The items that others may be mixed with: those to train on.
+/// The samples that others may be mixed with: those to train on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
     all: Vec<usize>,
     of_class: Vec<Vec<usize>>,
 }
 
-/// What of an item has come from another.
+/// The label of another sample that replaces a stretch of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mixed {
-    /// The other's class.
+pub struct MixedLabel {
+    /// Class of the other sample.
     pub label: u16,
-    /// The share of the time, in (0, 1].
+    /// Its share of the time, in (0, 1].
     pub share: f32,
 }
 
 impl Pool {
-    /// The pool of the samples at `indices`, in whatever order; dense ones and those that there are not are left out.
+    /// Makes a pool of the samples at `indices`, whose order does not matter. Dense samples and indices
+    /// out of range are left out.
+    #[must_use]
     pub fn new(data: &Dataset, indices: &[usize]) -> Self {
         let sparse = |i: &usize| data.samples.get(*i).is_some_and(|s| s.dense.is_none());
         let mut all: Vec<usize> = indices.iter().copied().filter(sparse).collect();
@@ -37,7 +39,8 @@ impl Pool {
         Self { all, of_class }
     }
 
-    /// An item with half of its own spikes and half of those of another of its class; `None`: it stays as it is.
+    /// Half of the spikes of a sample and half of those of another of its class, or `None` if the sample
+    /// stays as it is.
     pub(super) fn blend(
         &self,
         probability: f64,
@@ -66,7 +69,7 @@ impl Pool {
         Some(SpikeTrain { steps, entries, label: own.label, speaker: own.speaker, dense: None })
     }
 
-    /// Replaces a stretch of a sample by the same stretch of another item, which `of` makes; `None`: none.
+    /// Replaces a stretch of a sample by the same stretch of another one, which `of` makes.
     pub(super) fn cutmix(
         &self,
         probability: f64,
@@ -74,7 +77,7 @@ impl Pool {
         sample: &mut SpikeTrain,
         rng: Rng,
         of: impl Fn(usize) -> SpikeTrain,
-    ) -> Option<Mixed> {
+    ) -> Option<MixedLabel> {
         if rng.uniform::<f64>(0) >= probability {
             return None;
         }
@@ -87,11 +90,11 @@ impl Pool {
         sample.entries.extend(other.entries.iter().filter(|e| stretch.contains(&e.step)));
         join(&mut sample.entries);
         let share = length as f32 / sample.steps as f32;
-        Some(Mixed { label: other.label, share })
+        Some(MixedLabel { label: other.label, share })
     }
 }
 
-/// One of an ascending list, other than `index`.
+/// A random element of an ascending list, other than `index`.
 fn other(list: &[usize], index: usize, rng: Rng, place: u64) -> Option<usize> {
     match list.binary_search(&index) {
         Ok(own) => {

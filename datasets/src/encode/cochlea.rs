@@ -7,17 +7,17 @@ use rustfft::num_complex::Complex;
 use super::Spikes;
 use crate::sound::RATE;
 
-/// Channels that are computed side by side.
+/// Channels that are computed together.
 const LANES: usize = 16;
 /// Samples in a millisecond, the grid of the spikes.
 const TICK: usize = RATE as usize / 1000;
 const DT: f64 = 1.0 / RATE as f64;
 
 const PRE_EMPHASIS: f32 = 0.9;
-/// Level that a recording is brought to; the synapse's amplitude 1 is 30 dB.
+/// Level to which a recording is scaled. An amplitude of 1 at the synapse is 30 dB.
 const LEVEL_DB: f64 = 69.0;
 const UNIT_DB: f64 = 30.0;
-/// Added to every sample, so that filters do not fade into slow subnormal numbers where there is no sound.
+/// Added to every sample: in silence, the filters would decay to subnormal numbers, which are slow.
 const HUM: f32 = 1e-12;
 
 const LOWEST_HZ: f64 = 80.0;
@@ -26,7 +26,7 @@ const HIGHEST_HZ: f64 = 7600.0;
 const BANDWIDTH: f64 = 1.019;
 const ORDER: usize = 4;
 
-/// The synapse of Meddis, rates a second times [`DT`].
+/// Parameters of the synapse of Meddis; rates per second are multiplied by [`DT`].
 const A: f32 = 5.0;
 const B: f32 = 300.0;
 const G: f32 = (2000.0 * DT) as f32;
@@ -37,29 +37,36 @@ const X: f32 = (66.31 * DT) as f32;
 const H: f32 = (50_000.0 * DT) as f32;
 
 const FIBRES: f32 = 40.0;
-/// Membrane of a bushy cell in s, its threshold in coincident inputs, and the samples it is silent after a spike.
+/// Bushy cell: time constant of the membrane in s, threshold in coincident inputs, and refractory
+/// period in samples.
 const MEMBRANE: f64 = 0.5e-3;
 const THRESHOLD: f32 = 6.0;
 const REFRACTORY: f32 = (3 * TICK) as f32;
 /// Standard deviation of the sum of four random bytes.
 const DEVIATION: f32 = 147.8;
 
-/// An inner ear: a bank of fourth-order gammatone filters, equally spaced on the ERB-rate scale from 80 Hz to 7.6 kHz, the
-/// hair-cell synapse of Meddis with 40 fibres, and a bushy cell that spikes where fibres coincide, for every channel.
+/// A model of the inner ear. Every channel has a fourth-order gammatone filter, a hair-cell synapse
+/// with 40 fibres, and a bushy cell that spikes when fibres coincide. The filters are equally spaced
+/// on the ERB-rate scale from 80 Hz to 7.6 kHz.
 ///
-/// Recordings are brought to a level of 69 dB and a pre-emphasis of 0.9. Filters: Slaney, *An Efficient Implementation of
-/// the Patterson-Holdsworth Auditory Filter Bank* (1993), bandwidth 1.019 ERB, as four complex poles. Synapse: Meddis,
-/// Hewitt, Shackleton, *Implementation details of a computation model of the inner hair-cell/auditory-nerve synapse* (1990),
-/// A 5, B 300, g 2000, y 5.05, l 2500, r 6580, x 66.31, h 50000, stepped by Euler's method at 16 kHz. The spikes of 40 fibres
-/// in a sample are a Poisson count in Gaussian approximation. Bushy cell: leaky integrate-and-fire, membrane 0.5 ms,
-/// threshold 6 inputs, refractory for 3 ms. Layout and purpose are those of Cramer et al., *The Heidelberg Spiking Data Sets*
-/// (2020), whose basilar membrane is another.
+/// * Input: scaled to a level of 69 dB, with a pre-emphasis of 0.9.
+/// * Filters: Slaney, *An Efficient Implementation of the Patterson-Holdsworth Auditory Filter Bank*
+///   (1993); bandwidth 1.019 ERB; four complex poles.
+/// * Synapse: Meddis, Hewitt, Shackleton, *Implementation details of a computation model of the inner
+///   hair-cell/auditory-nerve synapse* (1990); A 5, B 300, g 2000, y 5.05, l 2500, r 6580, x 66.31,
+///   h 50000; Euler's method at 16 kHz. The spikes of the fibres in one sample are a Poisson count in
+///   Gaussian approximation.
+/// * Bushy cell: leaky integrate-and-fire, membrane time constant 0.5 ms, threshold 6 inputs,
+///   refractory period 3 ms.
+///
+/// The structure follows Cramer et al., *The Heidelberg Spiking Data Sets* (2020), who use another
+/// model of the basilar membrane.
 pub struct Cochlea {
     channels: usize,
     groups: Vec<Filters>,
 }
 
-/// Filters of neighbouring channels: pole and gain.
+/// Pole and gain of the filters of neighbouring channels.
 struct Filters {
     re: [f32; LANES],
     im: [f32; LANES],
@@ -67,23 +74,24 @@ struct Filters {
 }
 
 /// State of neighbouring channels.
-struct Ears {
+struct State {
     re: [[f32; LANES]; ORDER],
     im: [[f32; LANES]; ORDER],
-    /// Transmitter that is free, in the cleft, and taken up again.
+    /// Transmitter that is free, in the cleft, and in the reprocessing store.
     free: [f32; LANES],
     cleft: [f32; LANES],
     store: [f32; LANES],
     membrane: [f32; LANES],
-    /// Samples until the cell hears again.
-    silent: [f32; LANES],
+    /// Remaining samples of the refractory period.
+    refractory: [f32; LANES],
     noise: [u32; LANES],
-    /// 1 where the cell spiked in this millisecond.
+    /// 1 if the cell has spiked in this millisecond.
     spiked: [f32; LANES],
 }
 
 impl Cochlea {
-    /// Designs the filters of so many channels; SHD has 700.
+    /// Designs the filters of `channels` channels. SHD has 700.
+    #[must_use]
     pub fn new(channels: u16) -> Self {
         let channels = usize::from(channels);
         let filters = |group| {
@@ -98,21 +106,24 @@ impl Cochlea {
         Self { channels, groups: (0..channels.div_ceil(LANES)).map(filters).collect() }
     }
 
-    /// Channels.
+    /// Number of channels.
+    #[must_use]
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// The spikes of a recording at 16 kHz, on a grid of 1 ms. `rng` draws the fibres' noise.
+    /// Encodes a recording at 16 kHz. Spikes are at whole milliseconds. `rng` draws the noise of the
+    /// fibres.
+    #[must_use]
     pub fn spikes(&self, samples: &[f32], rng: Rng) -> Spikes {
         let sound = prepare(samples);
         let mut spikes = Vec::new();
         for (n, filters) in self.groups.iter().enumerate() {
-            let ears = Ears::new(n * LANES, rng);
+            let state = State::new(n * LANES, rng);
             let first = (n * LANES) as u16;
-            Arch::new().dispatch(Hearing {
+            Arch::new().dispatch(Encoding {
                 filters,
-                ears,
+                state,
                 sound: &sound,
                 first,
                 spikes: &mut spikes,
@@ -123,30 +134,30 @@ impl Cochlea {
     }
 }
 
-/// What a group of channels makes of the sound, with the vectors of the machine that it runs on.
-struct Hearing<'a> {
+/// The encoding of a sound by a group of channels, compiled for each width of vectors.
+struct Encoding<'a> {
     filters: &'a Filters,
-    ears: Ears,
+    state: State,
     sound: &'a [f32],
     first: u16,
     spikes: &'a mut Vec<(u32, u16)>,
 }
 
-impl WithSimd for Hearing<'_> {
+impl WithSimd for Encoding<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, _: S) {
         for (ms, sound) in (0..).zip(self.sound.chunks_exact(TICK)) {
-            self.ears.hear(self.filters, sound);
-            let spiked = self.ears.spiked.iter().enumerate().filter(|(_, s)| **s > 0.0);
+            self.state.advance(self.filters, sound);
+            let spiked = self.state.spiked.iter().enumerate().filter(|(_, s)| **s > 0.0);
             self.spikes.extend(spiked.map(|(lane, _)| (ms, self.first + lane as u16)));
         }
     }
 }
 
-impl Ears {
-    /// At rest: the steady state of the synapse without sound.
+impl State {
+    /// The steady state in silence.
     fn new(first: usize, rng: Rng) -> Self {
         let k = G * A / (A + B);
         let cleft = Y * k / (L * k + Y * (L + R));
@@ -157,15 +168,15 @@ impl Ears {
             cleft: [cleft; LANES],
             store: [cleft * R / X; LANES],
             membrane: [0.0; LANES],
-            silent: [0.0; LANES],
+            refractory: [0.0; LANES],
             noise: std::array::from_fn(|lane| rng.bits((first + lane) as u64).max(1)),
             spiked: [0.0; LANES],
         }
     }
 
-    /// A millisecond of sound.
+    /// Processes a millisecond of sound.
     #[inline(always)]
-    fn hear(&mut self, filters: &Filters, sound: &[f32]) {
+    fn advance(&mut self, filters: &Filters, sound: &[f32]) {
         let decay = (-DT / MEMBRANE).exp() as f32;
         self.spiked = [0.0; LANES];
         for &sample in sound {
@@ -189,24 +200,25 @@ impl Ears {
                 let (noise, deviate) = deviate(self.noise[n]);
                 self.noise[n] = noise;
                 let inputs = positive(expected + expected.sqrt() * deviate);
-                let hears = if self.silent[n] > 0.0 { 0.0 } else { 1.0 };
-                let membrane = hears * (decay * self.membrane[n] + inputs);
+                let gate = if self.refractory[n] > 0.0 { 0.0 } else { 1.0 };
+                let membrane = gate * (decay * self.membrane[n] + inputs);
                 let fires = membrane >= THRESHOLD;
                 self.membrane[n] = if fires { 0.0 } else { membrane };
-                self.silent[n] = if fires { REFRACTORY } else { self.silent[n] - 1.0 };
+                self.refractory[n] = if fires { REFRACTORY } else { self.refractory[n] - 1.0 };
                 self.spiked[n] = if fires { 1.0 } else { self.spiked[n] };
             }
         }
     }
 }
 
-/// As `max` with 0, in one instruction.
+/// `x.max(0.0)` in one instruction.
 #[inline(always)]
 fn positive(x: f32) -> f32 {
     if x > 0.0 { x } else { 0.0 }
 }
 
-/// The next state of a xorshift generator (Marsaglia, 2003), and a nearly normal deviate: the sum of its bytes.
+/// The next state of a xorshift generator (Marsaglia, 2003), and an approximately normal deviate made
+/// of the sum of its bytes.
 #[inline(always)]
 fn deviate(mut x: u32) -> (u32, f32) {
     x ^= x << 13;
@@ -223,14 +235,14 @@ struct Pole {
 }
 
 impl Pole {
-    /// By which the real part of the output is as large as a tone of the pole's frequency: the cascade answers to its two
-    /// parts, of positive and of negative frequency.
+    /// The factor by which the real part of the output is as large as a tone at the frequency of the
+    /// pole. The cascade responds to both the positive and the negative frequency of the tone.
     fn gain(&self) -> f64 {
-        let answer = |angle| {
+        let response = |angle| {
             let shift = Complex::from_polar(self.radius, self.angle - angle);
             (1.0 - shift).powi(-(ORDER as i32))
         };
-        2.0 / (answer(self.angle) + answer(-self.angle).conj()).norm()
+        2.0 / (response(self.angle) + response(-self.angle).conj()).norm()
     }
 }
 
@@ -243,7 +255,7 @@ fn pole(channel: usize, channels: usize) -> Pole {
     Pole { radius: (-2.0 * PI * bandwidth * DT).exp(), angle: 2.0 * PI * hz * DT }
 }
 
-/// Whole milliseconds at the level, with pre-emphasis.
+/// Scales a recording to the level, applies the pre-emphasis and pads it to whole milliseconds.
 fn prepare(samples: &[f32]) -> Vec<f32> {
     let power: f64 = samples.iter().map(|&x| f64::from(x).powi(2)).sum();
     let rms = (power / samples.len().max(1) as f64).sqrt();
@@ -270,15 +282,16 @@ mod tests {
     fn the_synapse_rests_where_there_is_no_sound() {
         let cochlea = Cochlea::new(LANES as u16);
         let rng = Rng::new(1, 2);
-        let (mut ears, start) = (Ears::new(0, rng), Ears::new(0, rng));
-        (0..1000).for_each(|_| ears.hear(&cochlea.groups[0], &[0.0; TICK]));
+        let (mut state, start) = (State::new(0, rng), State::new(0, rng));
+        (0..1000).for_each(|_| state.advance(&cochlea.groups[0], &[0.0; TICK]));
         for (now, then) in
-            [(ears.free, start.free), (ears.cleft, start.cleft), (ears.store, start.store)]
+            [(state.free, start.free), (state.cleft, start.cleft), (state.store, start.store)]
         {
             assert!(now.iter().zip(then).all(|(now, then)| (now / then - 1.0).abs() < 1e-3));
         }
-        // 5.05 k / (2500 k + 5.05 (2500 + 6580)) of it, k = 2000 5 / 305, is in the cleft; 50000 times that fires
-        let rate = H * ears.cleft[0] / DT as f32;
+        // With k = 2000 5 / 305, the fraction 5.05 k / (2500 k + 5.05 (2500 + 6580)) is in the cleft;
+        // the rate is 50000 times that.
+        let rate = H * state.cleft[0] / DT as f32;
         assert!((rate - 64.76).abs() < 0.1, "{rate}");
     }
 

@@ -7,20 +7,19 @@ use crate::mel::{self, Bins, hann};
 use crate::sound::RATE;
 
 const WINDOW: usize = 512;
-/// Samples from one envelope to the next: 1 ms.
+/// Samples between two values of the envelope: 1 ms.
 const HOP: usize = RATE as usize / 1000;
 const BANDS: usize = 24;
 const LOWEST_HZ: f64 = 50.0;
-/// A step of the envelope in dB that is a spike, and the depth below the peak at which there is silence.
+/// Change of the envelope, in dB, that causes a spike.
 const STEP_DB: f64 = 9.0;
+/// Depth of the floor below the peak.
 const DEPTH_DB: f64 = 55.0;
 
-/// Channels: a band rose, then a band fell.
+/// Channels for rising bands, then channels for falling bands.
 pub(super) const CHANNELS: usize = 2 * BANDS;
 
-/// Delta modulation: channel `b` spikes where the envelope of band `b` of 24 rose by 9 dB since its last spike, channel
-/// `24 + b` where it fell by 9 dB, at most once a millisecond each. The envelope is the power in a mel band of 32 ms of sound,
-/// cut off 55 dB below the recording's loudest; it starts from silence.
+/// The spikes of [`Encoder::Delta`](super::Encoder::Delta).
 pub(super) fn spikes(samples: &[f32]) -> Spikes {
     let bins = Bins { count: WINDOW / 2 + 1, hz: f64::from(RATE) / WINDOW as f64 };
     let bands = mel::bands(BANDS, LOWEST_HZ, f64::from(RATE) / 2.0, bins.hz, &bins);
@@ -32,8 +31,8 @@ pub(super) fn spikes(samples: &[f32]) -> Spikes {
     let mut powers = Vec::with_capacity(samples.len() / HOP * BANDS);
     for middle in (0..samples.len()).step_by(HOP) {
         for (n, (x, w)) in frame.iter_mut().zip(&window).enumerate() {
-            let heard = (middle + n).checked_sub(WINDOW / 2).and_then(|at| samples.get(at));
-            *x = heard.map_or(0.0, |&sample| w * f64::from(sample)).into();
+            let sample = (middle + n).checked_sub(WINDOW / 2).and_then(|at| samples.get(at));
+            *x = sample.map_or(0.0, |&sample| w * f64::from(sample)).into();
         }
         fft.process_with_scratch(&mut frame, &mut scratch);
         powers.extend(bands.iter().map(|band| band.power(&frame)));
@@ -42,16 +41,16 @@ pub(super) fn spikes(samples: &[f32]) -> Spikes {
     if loudest == 0.0 {
         return Spikes::default();
     }
-    let mut known = [0.0; BANDS];
+    let mut levels = [0.0; BANDS];
     let mut spikes = Vec::new();
     for (ms, powers) in powers.chunks_exact(BANDS).enumerate() {
-        for (band, (known, power)) in known.iter_mut().zip(powers).enumerate() {
+        for (band, (level, power)) in levels.iter_mut().zip(powers).enumerate() {
             let height = (10.0 * (power / loudest).log10() + DEPTH_DB).max(0.0);
-            if height - *known >= STEP_DB {
-                *known += STEP_DB;
+            if height - *level >= STEP_DB {
+                *level += STEP_DB;
                 spikes.push((ms as u32, band as u16));
-            } else if *known - height >= STEP_DB {
-                *known -= STEP_DB;
+            } else if *level - height >= STEP_DB {
+                *level -= STEP_DB;
                 spikes.push((ms as u32, (BANDS + band) as u16));
             }
         }

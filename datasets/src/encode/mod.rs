@@ -1,4 +1,4 @@
-//! Recordings of one's own as spikes: folders of wav files, a folder a class.
+//! Encoders of sound as spikes, for folders of your own wav files. Each folder is a class.
 
 mod cochlea;
 mod delta;
@@ -11,28 +11,29 @@ use crate::folders::{self, error};
 use crate::{Error, Recording, Recordings, TimeFormat, parallel, shd, sound};
 pub use cochlea::Cochlea;
 
-/// The generator's stream of the fibres' noise: "fibres" in ASCII.
+/// The generator's stream for the noise of the fibres: "fibres" in ASCII.
 const STREAM: u64 = 0x6669_6272_6573;
-/// Longest recording, in samples: an hour.
-const LONGEST: usize = 3600 * sound::RATE as usize;
+/// An hour.
+const MAX_SAMPLES: usize = 3600 * sound::RATE as usize;
 
-/// How sound becomes spikes.
+/// Encoder of sound as spikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoder {
-    /// [`Cochlea`], 700 channels.
+    /// [`Cochlea`] with 700 channels.
     Cochlea,
-    /// Delta modulation: channel `b` spikes where the envelope of band `b` of 24 mel bands rose by 9 dB since its last
-    /// spike, channel `24 + b` where it fell by 9 dB, at most once a millisecond each. An envelope is the power in 32 ms of
-    /// sound, cut off 55 dB below the recording's loudest; it starts from silence.
+    /// Delta modulation with 48 channels. Channel `b` spikes where the envelope of band `b` of 24 mel
+    /// bands has risen by 9 dB since its last spike, channel `24 + b` where it has fallen by 9 dB; each
+    /// channel spikes at most once per millisecond. The envelope is the power in 32 ms of sound, with
+    /// a floor 55 dB below the loudest in the recording. It starts at the floor.
     Delta,
 }
 
-/// Spikes of one recording, by time and then channel.
+/// Spikes of one recording, sorted by time and then by channel.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spikes {
-    /// Time of each in seconds from the start, ascending.
+    /// Time of each spike in seconds from the start, ascending.
     pub times: Vec<f32>,
-    /// Channel of each.
+    /// Channel of each spike.
     pub units: Vec<u16>,
 }
 
@@ -45,13 +46,17 @@ impl Spikes {
     }
 }
 
-/// Encodes the wav files of a folder's folders, 16 kHz and one channel, by so many threads, which change nothing. Classes
-/// are the folders, sorted; those that begin with `_` or `.` and empty ones do not count. Nothing is known of speakers.
-/// Noise is drawn by `seed` and the place of a recording in the sorted list.
+/// Encodes the wav files in the subfolders of a folder. The files have one channel at 16 kHz.
+///
+/// The classes are the subfolders, sorted by name. Empty ones and those whose names begin with `_` or
+/// `.` are skipped. All recordings have speaker 0. `seed` and the position of a recording in the
+/// sorted list determine its noise. The work runs on `threads` threads; the result does not depend on
+/// their number.
 ///
 /// # Errors
-/// A folder or a file cannot be read; a file is no whole wav file, has another rate or more channels, is longer than an
-/// hour, holds no sound or makes no spike; a folder holds files but none of these; there is none.
+/// A folder or a file cannot be read; a file is not a complete wav file, has another sample rate or
+/// more than one channel, is longer than an hour, is silent or gives no spikes; a subfolder holds
+/// files but no wav file; there are no recordings.
 pub fn folder(
     path: impl AsRef<Path>,
     encoder: Encoder,
@@ -61,25 +66,25 @@ pub fn folder(
     let path = path.as_ref();
     let (keys, items) = folders::list(path)?;
     if items.is_empty() {
-        return Err(error(path, "holds no folders of wav files; a folder is a class"));
+        return Err(error(path, "holds no folders of wav files; every folder is a class"));
     }
     let cochlea = Cochlea::new(shd::CHANNELS as u16);
     let rng = Rng::new(seed, STREAM);
     let encode = |i, item: &folders::Item| {
         let file = path.join(&item.name);
         let samples = sound::read(&file)?;
-        if samples.len() > LONGEST {
-            return Err(error(&file, "is longer than an hour"));
+        if samples.len() > MAX_SAMPLES {
+            return Err(error(&file, "is longer than an hour; divide the recording"));
         }
         if samples.iter().all(|&sample| sample == 0.0) {
-            return Err(error(&file, "holds no sound"));
+            return Err(error(&file, "is silent"));
         }
         let Spikes { times, units } = match encoder {
             Encoder::Cochlea => cochlea.spikes(&samples, rng.fork(i as u64)),
             Encoder::Delta => delta::spikes(&samples),
         };
         if times.is_empty() {
-            return Err(error(&file, "makes no spike"));
+            return Err(error(&file, "gives no spikes"));
         }
         Ok(Recording { times, units, label: item.class, speaker: 0 })
     };

@@ -1,15 +1,15 @@
-//! The published files, fetched: archives over HTTP, held against the MD5 sums their authors give, unpacked where the
-//! readers need it.
+//! Download of the published files: archives over HTTP, checked against the MD5 sums that their authors
+//! publish, and unpacked if the readers need it.
 //!
-//! What [`fetch`] leaves in a folder is whole or not there. An interrupted download stays as `NAME.part` and is gone on
-//! with; beside what was unpacked lies `NAME.md5`, a list of sums that `md5sum -c` reads too. Nothing that was there is
-//! overwritten.
+//! A file or folder that [`fetch`] leaves is complete. An interrupted download stays as `NAME.part`, and
+//! the next call resumes it. Next to unpacked files, `NAME.md5` lists their sums in the format of
+//! `md5sum`. Existing files are never overwritten.
 //!
 //! ```no_run
-//! use polychron_datasets::fetch::{Patience, Sources, fetch};
+//! use polychron_datasets::fetch::{RetryPolicy, Sources, fetch};
 //!
 //! for archive in Sources::embedded()?.archives("shd")? {
-//!     fetch(archive, "data".as_ref(), &Patience::default(), &mut |_| ())?;
+//!     fetch(archive, "data".as_ref(), &RetryPolicy::default(), &mut |_| ())?;
 //! }
 //! # Ok::<(), polychron_datasets::Error>(())
 //! ```
@@ -31,97 +31,100 @@ use unpack::unpack;
 use sources::Form;
 pub use sources::{Archive, Sources};
 
-/// How long a server is borne with.
+/// Retry and timeout policy of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// Longest wait for a connection, for an answer, and for the next KiB of it; 30 s by default.
-    pub stall: Duration,
-    /// Tries in a row that bring less than a MiB before it is given up; 5 by default.
-    pub tries: u32,
-    /// Wait after the first of them, doubled after every further one up to 30 s; 1 s by default.
+pub struct RetryPolicy {
+    /// Longest wait for a connection, for a response, and for the next KiB of it; 30 s by default.
+    pub timeout: Duration,
+    /// Number of consecutive attempts that bring less than a MiB before the download fails; 5 by
+    /// default.
+    pub attempts: u32,
+    /// Pause after the first of them, doubled after every further one up to 30 s; 1 s by default.
     pub pause: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { stall: Duration::from_secs(30), tries: 5, pause: Duration::from_secs(1) }
+        Self { timeout: Duration::from_secs(30), attempts: 5, pause: Duration::from_secs(1) }
     }
 }
 
-/// How far an archive is.
+/// Progress of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// What is being done.
+    /// Current stage.
     pub stage: Stage,
-    /// Bytes done of it.
+    /// Number of bytes done in this stage.
     pub done: u64,
-    /// Bytes to do, where that is known.
+    /// Number of bytes of this stage, if known.
     pub total: Option<u64>,
 }
 
-/// What is being done to an archive.
+/// Stage of the work on an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Sums are taken of what is there.
+    /// Computing the sums of existing files.
     Check,
-    /// Bytes come from the server.
+    /// Receiving bytes from the server.
     Download,
-    /// The server is left alone before it is asked again.
+    /// Waiting before the next attempt.
     Wait,
-    /// Files are written.
+    /// Writing unpacked files.
     Unpack,
 }
 
-/// What [`fetch`] did.
+/// What [`fetch`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All was there and right.
+    /// Everything was there with the right sums.
     Present,
-    /// The archive was there and right, and was unpacked and left there.
+    /// The archive was there with the right sum. It was unpacked and kept.
     Unpacked,
-    /// The archive was downloaded; if it was unpacked, only what was in it is left.
+    /// The archive was downloaded. If it had to be unpacked, only its contents were kept.
     Fetched,
 }
 
-/// Sees to it that `folder`, made where it is missing, holds what the archive leaves: nothing is fetched if that, or an
-/// archive of its name, is there with the right sum.
+/// Downloads and unpacks an archive into `folder`, which is created if necessary. Nothing is downloaded
+/// if the result, or the archive itself, is there with the right sum.
 ///
-/// Memory does not grow with the archive, but for names, at most 128 MiB, and, of a zip file, twenty times its directory.
+/// Memory does not grow with the size of the archive, except for names (at most 128 MiB) and, for a zip
+/// file, twenty times the size of its directory.
 ///
 /// # Errors
-/// The server says no, is out of reach or silent longer than `patience` allows (what came stays for another call); the
-/// archive has another MD5 sum or is larger than its bound; an entry of it is damaged, no file or folder, or leads out of
-/// the folder; the disk is full; something of the name is there and is not what the archive leaves; another process is
-/// fetching or unpacking it.
+/// The server refuses the request, cannot be reached, or is silent for longer than `policy` allows (the
+/// received bytes are kept for the next call); the archive has another MD5 sum or exceeds its size
+/// limit; an entry is damaged, is neither a file nor a folder, or leads out of the folder; the disk is
+/// full; something with the name of the result exists and has another origin; another process is
+/// working on the archive.
 pub fn fetch(
     archive: &Archive,
     folder: &Path,
-    patience: &Patience,
+    policy: &RetryPolicy,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, Error> {
     let report = &mut Reporter::new(progress);
-    if sums::present(archive, folder, report)? {
+    if sums::is_present(archive, folder, report)? {
         return Ok(Outcome::Present);
     }
-    fs::create_dir_all(folder).map_err(failed(folder))?;
+    fs::create_dir_all(folder).map_err(io_error(folder))?;
     if archive.form != Form::Kept {
         sums::check_place(archive, folder)?;
     }
     let own = folder.join(&archive.name);
-    if sums::is_there(&own)? {
-        let file = File::open(&own).map_err(failed(&own))?;
+    if sums::exists(&own)? {
+        let file = File::open(&own).map_err(io_error(&own))?;
         lock(&file, &own)?;
         sums::check_archive(archive, &own, &file, report)?;
         unpack(archive, &own, &file, folder, report)?;
         return Ok(Outcome::Unpacked);
     }
-    let part = download(archive, &folder.join(format!("{}.part", archive.name)), patience, report)?;
+    let part = download(archive, &folder.join(format!("{}.part", archive.name)), policy, report)?;
     if archive.form == Form::Kept {
         part.rename(&own)?;
-        bytes::flush(folder).map_err(failed(folder))?;
+        bytes::flush(folder).map_err(io_error(folder))?;
     } else {
         unpack(archive, &part.path, &part.file, folder, report)?;
-        bytes::flush(folder).map_err(failed(folder))?;
+        bytes::flush(folder).map_err(io_error(folder))?;
         part.remove()?;
     }
     Ok(Outcome::Fetched)
@@ -148,19 +151,22 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// Keeps other processes from a file until it is closed.
+/// Locks a file against other processes until it is closed.
 fn lock(file: &File, path: &Path) -> Result<(), Error> {
     for _ in 0..20 {
-        // Where the file system knows no locks, two downloads at once end in a wrong sum.
+        // Without file locks, two downloads at the same time end with a wrong sum.
         let Err(TryLockError::WouldBlock) = file.try_lock() else { return Ok(()) };
-        // A process that has just been started holds what this one has let go of, until it is another program.
+        // A child process that has just been forked holds a released lock until it executes its program.
         std::thread::sleep(Duration::from_millis(20));
     }
-    Err(Error::format(&path.display().to_string(), "is in use by another process"))
+    Err(Error::format(
+        &path.display().to_string(),
+        "is in use by another process; wait until it ends",
+    ))
 }
 
-/// An error of the system with its file.
-fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+/// Adds the path to an error of the operating system.
+fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let file = path.display().to_string();
     |error| Error::Io { file, error }
 }

@@ -1,18 +1,18 @@
-//! Names that stay inside a folder.
+//! Checks that names stay inside a folder.
 
 use std::path::{Component, Path, PathBuf};
 
-/// Whether it names a file that is not hidden, on every system.
+/// `true` if the name denotes a file that is not hidden, on every operating system.
 pub(super) fn is_name(name: &str) -> bool {
     let odd = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':');
     !name.is_empty() && !name.starts_with('.') && !name.contains(odd)
 }
 
-/// Where an archive's entry belongs below the folder it is unpacked to; empty for that folder itself.
+/// The path of an archive's entry relative to the target folder; empty for the folder itself.
 pub(super) fn inside(name: &[u8]) -> Result<PathBuf, &'static str> {
     let name = std::str::from_utf8(name).map_err(|_| "is not UTF-8")?;
     if name.contains(|c: char| c.is_control() || c == '\\') {
-        return Err("holds a backslash or a control character");
+        return Err("contains a backslash or a control character");
     }
     let mut path = PathBuf::new();
     for component in Path::new(name).components() {

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{failed, paths};
+use super::{io_error, paths};
 use crate::Error;
 
 const EMBEDDED: &str = include_str!("../../data/sources.toml");
-/// Most bytes of a list's text; parsed, it may take 500 times as many.
+/// Largest size of a list in bytes. Parsed, it can take 500 times as much memory.
 const MAX_TEXT: usize = 64 << 10;
 /// Largest `max_mib`: a TiB.
 const MAX_MIB: u64 = 1 << 20;
 
-/// Which archives make which data set; a TOML file of the form of `data/sources.toml`.
+/// The archives of each data set, from a TOML file in the format of `data/sources.toml`.
 #[derive(Clone, Debug)]
 pub struct Sources {
     file: String,
@@ -27,16 +27,16 @@ pub struct Archive {
     pub(super) url: String,
     /// Lowercase hexadecimal.
     pub(super) md5: String,
-    /// The last part of the address's path.
+    /// The last component of the path in the URL.
     pub(super) name: String,
-    /// What it leaves in the folder: one component.
+    /// Name of the resulting file or folder, a single component.
     pub(super) to: String,
     pub(super) form: Form,
-    /// Bound of the archive and of what it unpacks to, in bytes.
+    /// Size limit of the archive and of its contents, in bytes.
     pub(super) max_bytes: u64,
 }
 
-/// How an archive becomes what it leaves.
+/// How the result is made from an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Kept,
@@ -58,31 +58,31 @@ impl Sources {
     /// The archives of `shd`, `ssc` and `gsc` as their authors publish them.
     ///
     /// # Errors
-    /// None: the embedded list is valid.
+    /// None, because the embedded list is valid.
     pub fn embedded() -> Result<Self, Error> {
         Self::from_toml(EMBEDDED, "sources.toml")
     }
 
-    /// Reads a list.
+    /// Reads a list of archives.
     ///
     /// # Errors
-    /// The file cannot be read or has another form, or an entry is not one of an archive that can be fetched.
+    /// The file cannot be read or has another format, or an entry is invalid.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let (path, shown) = (path.as_ref(), path.as_ref().display().to_string());
         let mut text = String::new();
         File::open(path)
             .and_then(|file| file.take(MAX_TEXT as u64 + 1).read_to_string(&mut text))
-            .map_err(failed(path))?;
+            .map_err(io_error(path))?;
         Self::from_toml(&text, &shown)
     }
 
-    /// [`Sources::read`] from the file's text; `file` names it in messages.
+    /// Reads the text of a list. Error messages name it `file`.
     ///
     /// # Errors
-    /// As [`Sources::read`].
+    /// The same as for [`Sources::read`], except that no file is opened.
     pub fn from_toml(text: &str, file: &str) -> Result<Self, Error> {
         if text.len() > MAX_TEXT {
-            let problem = format!("is above {MAX_TEXT}");
+            let problem = format!("is above {MAX_TEXT}, the limit of a list");
             return Err(Error::value(file, "bytes", text.len(), problem));
         }
         let parsed: BTreeMap<String, Vec<Entry>> = toml::from_str(text).map_err(|e| {
@@ -103,7 +103,7 @@ impl Sources {
     /// The archives of a data set.
     ///
     /// # Errors
-    /// There is no data set of that name.
+    /// The list has no data set of this name.
     pub fn archives(&self, name: &str) -> Result<&[Archive], Error> {
         self.sets.get(name).map(Vec::as_slice).ok_or_else(|| {
             let known: Vec<_> = self.sets.keys().map(String::as_str).collect();
@@ -118,7 +118,7 @@ fn distinct(archives: &[Archive], file: &str, set: &str) -> Result<(), Error> {
     for (i, archive) in archives.iter().enumerate() {
         for (field, name) in archive.names() {
             if !seen.insert(name.clone()) {
-                let problem = "is a name that has another use";
+                let problem = "is already the name of another file";
                 return Err(Error::value(file, format!("{set}[{i}].{field}"), name, problem));
             }
         }
@@ -146,7 +146,11 @@ impl Archive {
         }
         let (bare, folder) = to.strip_suffix('/').map_or((to.as_str(), false), |to| (to, true));
         if !paths::is_name(bare) {
-            return Err(value("to", &to, "is not the name of a file, or of a folder and \"/\""));
+            return Err(value(
+                "to",
+                &to,
+                "is not the name of a file, or of a folder followed by \"/\"",
+            ));
         }
         let form = if to == name {
             Form::Kept
@@ -157,7 +161,7 @@ impl Archive {
         } else if name.ends_with(".gz") && !folder {
             Form::Gzip
         } else {
-            let problem = format!("is not what {name} can be unpacked to");
+            let problem = format!("is not a possible result of unpacking {name}");
             return Err(value("to", &to, &problem));
         };
         if !(1..=MAX_MIB).contains(&max_mib) {
@@ -168,7 +172,7 @@ impl Archive {
         Ok(Self { url, md5, name, to, form, max_bytes: max_mib << 20 })
     }
 
-    /// Whatever fetching it may write into the folder, with the fields that name it.
+    /// The names of all files that fetching can write, with the fields they come from.
     fn names(&self) -> Vec<(&'static str, String)> {
         let mut names = vec![("url", self.name.clone()), ("url", format!("{}.part", self.name))];
         if self.form != Form::Kept {
@@ -177,19 +181,21 @@ impl Archive {
         names
     }
 
-    /// What it leaves in the folder: the name of a file or of a folder.
+    /// Name of the resulting file or folder.
+    #[must_use]
     pub fn to(&self) -> &str {
         &self.to
     }
 
-    /// Its own name, the last part of its address.
+    /// Name of the archive, the last component of its URL.
+    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The failure of an archive, or a part of it, that exceeds its bound.
+    /// The error if the archive or its contents exceed the limit.
     pub(super) fn too_large(&self) -> Error {
-        let problem = format!("is less than {} holds", self.name);
+        let problem = format!("is too small for {}", self.name);
         Error::value(&self.url, "max_mib", self.max_bytes >> 20, problem)
     }
 }

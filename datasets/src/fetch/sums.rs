@@ -1,4 +1,4 @@
-//! MD5 sums of files, and lists of them beside what was unpacked.
+//! MD5 sums of files, and the lists of sums next to unpacked files.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
 
-use super::{Archive, Form, Reporter, Stage, failed, paths};
-use crate::Error;
+use super::{Archive, Form, Reporter, Stage, io_error, paths};
+use crate::{Error, bytes};
 
-/// Bytes read or written at once.
+/// Number of bytes read or written at once.
 pub(super) const BLOCK: usize = 1 << 16;
-/// Bound of a list of sums in bytes.
+/// Largest size of a list of sums in bytes.
 pub(super) const MAX_LIST: u64 = 64 << 20;
 
-/// Removes a file, or a folder with all that is in it, if there is one.
+/// Removes a file, or a folder with its contents, if it exists.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
@@ -24,7 +24,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A sum in the making.
+/// The MD5 sum of a stream of bytes.
 #[derive(Clone, Default)]
 pub(super) struct Sum(Md5);
 
@@ -33,17 +33,17 @@ impl Sum {
         self.0.update(bytes);
     }
 
-    /// The sum so far in lowercase hexadecimal.
+    /// The sum of the bytes so far, in lowercase hexadecimal.
     pub(super) fn hex(&self) -> String {
         self.0.clone().finalize().iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    /// Takes all that is left to read, and says how much that was.
+    /// Adds the rest of a stream and returns its length.
     pub(super) fn read(
         &mut self,
         mut from: impl Read,
         report: &mut Reporter<'_>,
-    ) -> std::io::Result<u64> {
+    ) -> io::Result<u64> {
         let (mut block, mut done) = (vec![0; BLOCK], 0);
         loop {
             match from.read(&mut block) {
@@ -60,32 +60,32 @@ impl Sum {
     }
 }
 
-fn of_file(path: &Path, report: &mut Reporter<'_>) -> Result<String, Error> {
-    of_open(&File::open(path).map_err(failed(path))?, path, report)
+fn sum_of_path(path: &Path, report: &mut Reporter<'_>) -> Result<String, Error> {
+    sum_of_file(&File::open(path).map_err(io_error(path))?, path, report)
 }
 
-fn of_open(file: &File, path: &Path, report: &mut Reporter<'_>) -> Result<String, Error> {
+fn sum_of_file(file: &File, path: &Path, report: &mut Reporter<'_>) -> Result<String, Error> {
     let mut sum = Sum::default();
-    sum.read(file, report).map_err(failed(path))?;
+    sum.read(file, report).map_err(io_error(path))?;
     Ok(sum.hex())
 }
 
-/// Whether what the archive leaves is in the folder already.
+/// `true` if the result of the archive is in the folder already.
 ///
 /// # Errors
-/// Something of that name is, but not with the sums it should have.
-pub(super) fn present(
+/// Something of that name is there with other sums.
+pub(super) fn is_present(
     archive: &Archive,
     folder: &Path,
     report: &mut Reporter<'_>,
 ) -> Result<bool, Error> {
     let target = folder.join(&archive.to);
-    if !is_there(&target)? {
+    if !exists(&target)? {
         return Ok(false);
     }
     report.begin(Stage::Check, 0, None);
     if archive.form == Form::Kept {
-        let file = File::open(&target).map_err(failed(&target))?;
+        let file = File::open(&target).map_err(io_error(&target))?;
         return check_archive(archive, &target, &file, report).map(|()| true);
     }
     match List::read(archive, folder)? {
@@ -93,7 +93,7 @@ pub(super) fn present(
         None => {
             let list = List::path(archive, folder);
             let problem = format!(
-                "is there, and no {} of {} to check it by; move it away to have it fetched",
+                "exists without the {} of {} to check it; move it away to download it again",
                 list.file_name().unwrap_or_default().display(),
                 archive.name
             );
@@ -102,38 +102,38 @@ pub(super) fn present(
     }
 }
 
-/// Whether anything has that name, be it a link to nowhere.
-pub(super) fn is_there(path: &Path) -> Result<bool, Error> {
+/// `true` if the path exists, even as a broken link.
+pub(super) fn exists(path: &Path) -> Result<bool, Error> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(failed(path)(e)),
+        Err(e) => Err(io_error(path)(e)),
     }
 }
 
-/// Checks that a file, open at `file`, is the archive.
+/// Checks that `file` is the archive.
 ///
 /// # Errors
-/// It is not.
+/// It has another sum.
 pub(super) fn check_archive(
     archive: &Archive,
     path: &Path,
     file: &File,
     report: &mut Reporter<'_>,
 ) -> Result<(), Error> {
-    let found = of_open(file, path, report)?;
+    let found = sum_of_file(file, path, report)?;
     if found == archive.md5 {
         return Ok(());
     }
     let Archive { name, md5, .. } = archive;
-    let problem = format!("is not that of {name}, {md5}; move it away to have it fetched");
+    let problem = format!("is not {md5}, that of {name}; move the file away to download it");
     Err(Error::value(&path.display().to_string(), "MD5", found, problem))
 }
 
-/// Checks that nothing but another list lies where the list of an archive will be.
+/// Checks that the path of the list of sums is free or holds a list of sums.
 pub(super) fn check_place(archive: &Archive, folder: &Path) -> Result<(), Error> {
     let path = List::path(archive, folder);
-    if !is_there(&path)? {
+    if !exists(&path)? {
         return Ok(());
     }
     let mut head = [0; 34];
@@ -142,11 +142,11 @@ pub(super) fn check_place(archive: &Archive, folder: &Path) -> Result<(), Error>
     if read.is_ok() && head.strip_prefix(b"# ").is_some_and(is_sum) {
         return Ok(());
     }
-    let problem = "is there, and not a list of sums of an archive; move it away";
+    let problem = "exists and is not a list of sums of an archive; move it away";
     Err(Error::format(&path.display().to_string(), problem))
 }
 
-/// The sums of what was unpacked, in the form of `md5sum`; the first line names the archive.
+/// The sums of unpacked files in the format of `md5sum`. The first line names the archive.
 pub(super) struct List {
     path: PathBuf,
     text: String,
@@ -161,42 +161,32 @@ impl List {
         format!("# {} {}\n", archive.md5, archive.name)
     }
 
-    /// A list without files.
+    /// Makes a list without files.
     pub(super) fn new(archive: &Archive, folder: &Path) -> Self {
         Self { path: Self::path(archive, folder), text: Self::head(archive) }
     }
 
-    /// Adds a file, at a path below the folder that the list is in.
+    /// Adds a file at a path relative to the folder of the list.
     pub(super) fn push(&mut self, path: &str, sum: &Sum) {
         self.text += &format!("{}  {path}\n", sum.hex());
     }
 
-    /// Writes the list, whole or not at all.
+    /// Writes the list, complete or not at all.
     pub(super) fn write(&self) -> Result<(), Error> {
-        let name = self.path.file_name().unwrap_or_default().display();
-        let temporary = self.path.with_file_name(format!(".{name}.tmp"));
-        let written =
-            remove(&temporary).and_then(|()| File::create_new(&temporary)).and_then(|mut file| {
-                file.write_all(self.text.as_bytes())?;
-                file.sync_all()
-            });
-        written.and_then(|()| fs::rename(&temporary, &self.path)).map_err(|e| {
-            // The first error is the one to report.
-            let _ = fs::remove_file(&temporary);
-            failed(&self.path)(e)
-        })
+        bytes::replace(&self.path, |out| out.write_all(self.text.as_bytes()))
+            .map_err(io_error(&self.path))
     }
 
-    /// The list that an unpacking of this archive left; `None` where there is none.
+    /// The list that was written when this archive was unpacked, if there is one.
     fn read(archive: &Archive, folder: &Path) -> Result<Option<Self>, Error> {
         let path = Self::path(archive, folder);
-        if !is_there(&path)? {
+        if !exists(&path)? {
             return Ok(None);
         }
         let mut text = String::new();
         File::open(&path)
             .and_then(|file| file.take(MAX_LIST).read_to_string(&mut text))
-            .map_err(failed(&path))?;
+            .map_err(io_error(&path))?;
         Ok(text.starts_with(&Self::head(archive)).then_some(Self { path, text }))
     }
 
@@ -209,21 +199,21 @@ impl List {
             let Some((sum, path)) = listed else {
                 return Err(Error::format(
                     &format!("{shown}:{}", n + 1),
-                    "is not a sum and a file",
+                    "is not a sum followed by a file name",
                 ));
             };
             let path = folder.join(path);
             let file = path.display().to_string();
-            let remedy = format!("move {to} away to have it fetched");
-            if !is_there(&path)? {
+            let remedy = format!("move {to} away to download it again");
+            if !exists(&path)? {
                 return Err(Error::format(
                     &file,
-                    format!("is in {shown}, and not there; {remedy}"),
+                    format!("is listed in {shown}, but does not exist; {remedy}"),
                 ));
             }
-            let found = of_file(&path, report)?;
+            let found = sum_of_path(&path, report)?;
             if found != sum {
-                let problem = format!("is not {sum}, as {shown} has it; {remedy}");
+                let problem = format!("is not {sum}, the sum in {shown}; {remedy}");
                 return Err(Error::value(&file, "MD5", found, problem));
             }
         }

@@ -1,4 +1,4 @@
-//! Archives to files: below a temporary name first, and never outside it.
+//! Unpacking of archives: into a temporary path, which is renamed when complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -11,15 +11,16 @@ use tar::{EntryType, PaxExtensions};
 use zip::ZipArchive;
 
 use super::sums::{BLOCK, List, Sum, remove};
-use super::{Archive, Form, Reporter, Stage, failed, paths};
+use super::{Archive, Form, Reporter, Stage, io_error, paths};
 use crate::Error;
 
-/// Bound of a tar file's extended header in bytes.
+/// Largest extended header of a tar file in bytes.
 const MAX_HEADER: u64 = 1 << 16;
-/// Bytes of memory that entries may take; each is named three times, twice with the folder, and takes more.
+/// Memory in bytes that the names of entries may take. Each name is kept three times, twice of these
+/// with the folder, and takes [`ENTRY`] bytes more.
 const MAX_NAMES: u64 = 128 << 20;
 const ENTRY: u64 = 400;
-/// Files flushed at a time.
+/// Number of threads that flush files.
 const SYNCS: usize = 16;
 
 enum Kind {
@@ -29,7 +30,7 @@ enum Kind {
     Special,
 }
 
-/// Unpacks an archive, open at `file` and named `shown`, into `folder`.
+/// Unpacks the archive in `file` into `folder`. Error messages name it `shown`.
 pub(super) fn unpack(
     archive: &Archive,
     shown: &Path,
@@ -40,9 +41,9 @@ pub(super) fn unpack(
     report.begin(Stage::Unpack, 0, None);
     let target = folder.join(&archive.to);
     let temporary = folder.join(format!(".{}.tmp", archive.to));
-    remove(&temporary).map_err(failed(&temporary))?;
-    file.seek(SeekFrom::Start(0)).map_err(failed(shown))?;
-    let mut unpacking = Unpacking {
+    remove(&temporary).map_err(io_error(&temporary))?;
+    file.seek(SeekFrom::Start(0)).map_err(io_error(shown))?;
+    let mut unpacker = Unpacker {
         archive,
         shown: shown.display().to_string(),
         folder,
@@ -54,29 +55,29 @@ pub(super) fn unpack(
         list: List::new(archive, folder),
         report,
     };
-    let written = unpacking
+    let written = unpacker
         .all(file)
-        .and_then(|()| sync(&unpacking.files))
-        .and_then(|()| unpacking.list.write())
-        .and_then(|()| fs::rename(&temporary, &target).map_err(failed(&target)));
+        .and_then(|()| sync(&unpacker.files))
+        .and_then(|()| unpacker.list.write())
+        .and_then(|()| fs::rename(&temporary, &target).map_err(io_error(&target)));
     written.inspect_err(|_| {
         // The first error is the one to report.
         let _ = remove(&temporary);
     })
 }
 
-/// Flushes files to the disk, many at a time: those that wait together share the file system's own writes.
+/// Flushes files to the disk on several threads, so that they share the writes of the file system.
 fn sync(files: &[(PathBuf, PathBuf)]) -> Result<(), Error> {
     let flush = |(file, named): &(PathBuf, PathBuf)| {
         let file = OpenOptions::new().write(true).open(file);
-        file.and_then(|file| file.sync_all()).map_err(failed(named))
+        file.and_then(|file| file.sync_all()).map_err(io_error(named))
     };
     thread::scope(|scope| {
         let mut running = Vec::new();
         for part in files.chunks(files.len().div_ceil(SYNCS).max(1)) {
             let run = move || part.iter().try_for_each(flush);
             let thread = thread::Builder::new().spawn_scoped(scope, run);
-            running.push(thread.map_err(failed(&part[0].1))?);
+            running.push(thread.map_err(io_error(&part[0].1))?);
         }
         let end = |thread: thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic))
@@ -85,27 +86,27 @@ fn sync(files: &[(PathBuf, PathBuf)]) -> Result<(), Error> {
     })
 }
 
-struct Unpacking<'a, 'b> {
+struct Unpacker<'a, 'b> {
     archive: &'a Archive,
     shown: String,
     folder: &'a Path,
     temporary: &'a Path,
-    /// Bytes that may still be written.
+    /// Number of bytes that may still be written.
     room: u64,
-    /// Bytes that further entries may take.
+    /// Memory in bytes that the names of further entries may take.
     names: u64,
     found: bool,
-    /// What was written, with the names it will have.
+    /// Written files, with their final names.
     files: Vec<(PathBuf, PathBuf)>,
     list: List,
     report: &'a mut Reporter<'b>,
 }
 
-impl Unpacking<'_, '_> {
+impl Unpacker<'_, '_> {
     fn all(&mut self, file: &File) -> Result<(), Error> {
         let file = BufReader::with_capacity(BLOCK, file);
         if self.is_folder() {
-            self.make_folder(Path::new(""))?;
+            self.create_folder(Path::new(""))?;
         }
         match self.archive.form {
             Form::Kept => Ok(()),
@@ -145,7 +146,7 @@ impl Unpacking<'_, '_> {
     fn tar(&mut self, stream: &mut dyn Read) -> Result<(), Error> {
         let mut tar = tar::Archive::new(&mut *stream);
         let mut long_name = None;
-        // Raw: the crate would read an extended header of any size into memory.
+        // Otherwise the crate reads an extended header of any size into memory.
         for entry in tar.entries().map_err(|e| self.damaged(e))?.raw(true) {
             let mut entry = entry.map_err(|e| self.damaged(e))?;
             let kind = match entry.header().entry_type() {
@@ -170,7 +171,7 @@ impl Unpacking<'_, '_> {
             let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
             self.entry(&name, kind, &mut entry)?;
         }
-        // The rest, for the stream's own checksum.
+        // Read to the end, which checks the checksum of the stream.
         io::copy(stream, &mut io::sink()).map_err(|e| self.damaged(e)).map(drop)
     }
 
@@ -186,17 +187,19 @@ impl Unpacking<'_, '_> {
         Ok(header)
     }
 
-    /// The name in a header of the pax format.
+    /// The path in a pax header.
     fn pax_path(&self, header: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let mut path = None;
         for record in PaxExtensions::new(header) {
             let record = record.map_err(|e| self.damaged(e))?;
             match record.key_bytes() {
                 b"path" => path = Some(record.value_bytes().to_vec()),
-                // These change where the next entry ends or what is in it.
+                // These change the size or the contents of the next entry.
                 key if key == b"size" || key.starts_with(b"GNU.sparse") => {
                     let key = String::from_utf8_lossy(key);
-                    return Err(self.damaged(format!("has an extended header with {key}")));
+                    return Err(self.damaged(format!(
+                        "has an extended header with {key}, which is not supported"
+                    )));
                 }
                 _ => {}
             }
@@ -217,18 +220,18 @@ impl Unpacking<'_, '_> {
         match kind {
             Kind::Link => Err(bad("is a link")),
             Kind::Special => Err(bad("is neither a file nor a folder")),
-            Kind::Folder if self.is_folder() => self.make_folder(&path),
+            Kind::Folder if self.is_folder() => self.create_folder(&path),
             Kind::File if self.is_folder() => {
                 if path.as_os_str().is_empty() {
                     return Err(bad("has no name"));
                 }
-                self.make_folder(path.parent().unwrap_or(Path::new("")))?;
+                self.create_folder(path.parent().unwrap_or(Path::new("")))?;
                 let (below, listed) = (self.temporary.join(&path), self.listed(&path));
                 self.write(&below, &listed, from)
             }
             Kind::File if path.file_name() == Some(self.archive.to.as_ref()) => {
                 if self.found {
-                    return Err(bad("is there twice"));
+                    return Err(bad("occurs twice"));
                 }
                 self.found = true;
                 self.write(self.temporary, &self.archive.to, from)
@@ -242,12 +245,12 @@ impl Unpacking<'_, '_> {
         matches!(form, Form::Zip { folder: true } | Form::TarGzip { folder: true })
     }
 
-    fn make_folder(&self, path: &Path) -> Result<(), Error> {
+    fn create_folder(&self, path: &Path) -> Result<(), Error> {
         let made = fs::create_dir_all(self.temporary.join(path));
-        made.map_err(failed(&self.folder.join(&self.archive.to).join(path)))
+        made.map_err(io_error(&self.folder.join(&self.archive.to).join(path)))
     }
 
-    /// An entry's path in the list of sums.
+    /// The path of an entry in the list of sums.
     fn listed(&self, path: &Path) -> String {
         let parts = path.iter().map(|part| part.to_string_lossy());
         parts.fold(self.archive.to.clone(), |whole, part| whole + "/" + &part)
@@ -255,7 +258,7 @@ impl Unpacking<'_, '_> {
 
     fn write(&mut self, path: &Path, listed: &str, from: &mut dyn Read) -> Result<(), Error> {
         let named = self.folder.join(listed);
-        let mut file = File::create_new(path).map_err(failed(&named))?;
+        let mut file = File::create_new(path).map_err(io_error(&named))?;
         let (mut sum, mut block) = (Sum::default(), vec![0; BLOCK]);
         loop {
             let n = match from.read(&mut block) {
@@ -265,7 +268,7 @@ impl Unpacking<'_, '_> {
                 Err(e) => return Err(self.damaged(format!("{listed}: {e}"))),
             };
             self.room = self.room.checked_sub(n as u64).ok_or_else(|| self.archive.too_large())?;
-            file.write_all(&block[..n]).map_err(failed(&named))?;
+            file.write_all(&block[..n]).map_err(io_error(&named))?;
             sum.update(&block[..n]);
             self.report.advance(n);
         }

@@ -1,8 +1,9 @@
-//! Layout: `PCLV0002`; bytes of the key (u64); the key; sample after sample, its lowest value and its unit (f32) and its
-//! levels (u16); CRC-32 of what comes before (u32). Everything is little-endian.
+//! The cache file. It holds, in little-endian byte order: `PCLV0002`; the length of the key (u64); the
+//! key; for each sample, its lowest value and its unit (f32 each) and its levels (u16 each); the CRC-32
+//! of all bytes before (u32).
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use crc32fast::Hasher;
@@ -10,16 +11,18 @@ use crc32fast::Hasher;
 use crate::{Levels, bytes};
 
 const MAGIC: &[u8; 8] = b"PCLV0002";
-/// Bytes of a sample's lowest value and unit.
+/// Size in bytes of the lowest value and the unit of a sample.
 const SCALE: usize = 8;
 
-/// So many samples of `size` levels; `None` where the file is absent, damaged or of another key.
+/// Loads `samples` samples of `size` levels. `None`: the file does not exist, is damaged or has another
+/// key.
 pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Option<Vec<Levels>> {
     let file = File::open(path).ok()?;
     if file.metadata().ok()?.len() != length(key, samples, size)? {
         return None;
     }
-    let mut source = Summed { inner: BufReader::with_capacity(1 << 16, file), sum: Hasher::new() };
+    let mut source =
+        ChecksumReader { inner: BufReader::with_capacity(1 << 16, file), sum: Hasher::new() };
     let mut head = vec![0; head(key).len()];
     source.read_exact(&mut head).ok()?;
     if head != self::head(key) {
@@ -41,57 +44,24 @@ pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Optio
     (u32::from_le_bytes(stored) == sum).then_some(all)
 }
 
-/// Writes samples under a temporary name, this process's own, then in the place of an older file. What a killed process has
-/// left half written goes.
+/// Replaces the cache file.
 pub(super) fn store(path: &Path, key: &str, samples: &[Levels]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    remove_abandoned(path, folder)?;
-    let temporary = path.with_extension(format!("levels.{}.tmp", std::process::id()));
-    // Where there are no locks, an earlier process of the same number may have left it.
-    let _ = std::fs::remove_file(&temporary);
-    let file = File::create_new(&temporary)?;
-    // Where there are no locks, another process may remove this file, which then is not kept.
-    let _ = file.try_lock();
-    let written = write(file, key, samples);
-    let renamed = written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(&temporary);
-    });
-    renamed.and_then(|()| bytes::flush(folder))
-}
-
-/// Removes the temporary files of `path` that no process holds.
-fn remove_abandoned(path: &Path, folder: &Path) -> io::Result<()> {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned() + ".levels.";
-    for entry in folder.read_dir()? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let abandoned = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-        if name.starts_with(&stem) && name.ends_with(".tmp") && abandoned() {
-            std::fs::remove_file(entry.path())?;
+    bytes::replace(path, |sink| {
+        let mut sum = Hasher::new();
+        let mut put = |bytes: &[u8]| {
+            sum.update(bytes);
+            sink.write_all(bytes)
+        };
+        put(&head(key))?;
+        let mut row = Vec::new();
+        for Levels { low, unit, levels } in samples {
+            row.clear();
+            row.extend([low, unit].into_iter().flat_map(|x| x.to_le_bytes()));
+            row.extend(levels.iter().flat_map(|level| level.to_le_bytes()));
+            put(&row)?;
         }
-    }
-    Ok(())
-}
-
-fn write(file: File, key: &str, samples: &[Levels]) -> io::Result<()> {
-    let mut sink = BufWriter::with_capacity(1 << 16, file);
-    let mut sum = Hasher::new();
-    let mut put = |bytes: &[u8]| {
-        sum.update(bytes);
-        sink.write_all(bytes)
-    };
-    put(&head(key))?;
-    let mut row = Vec::new();
-    for Levels { low, unit, levels } in samples {
-        row.clear();
-        row.extend([low, unit].into_iter().flat_map(|x| x.to_le_bytes()));
-        row.extend(levels.iter().flat_map(|level| level.to_le_bytes()));
-        put(&row)?;
-    }
-    sink.write_all(&sum.finalize().to_le_bytes())?;
-    sink.into_inner()?.sync_all()
+        sink.write_all(&sum.finalize().to_le_bytes())
+    })
 }
 
 fn head(key: &str) -> Vec<u8> {
@@ -104,13 +74,13 @@ fn length(key: &str, samples: usize, size: usize) -> Option<u64> {
     all.checked_add((MAGIC.len() + 8 + key.len() + 4) as u64)
 }
 
-/// A source that sums what is read of it.
-struct Summed<R> {
+/// A reader that computes the checksum of what it reads.
+struct ChecksumReader<R> {
     inner: R,
     sum: Hasher,
 }
 
-impl<R: Read> Summed<R> {
+impl<R: Read> ChecksumReader<R> {
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         self.inner.read_exact(bytes)?;
         self.sum.update(bytes);

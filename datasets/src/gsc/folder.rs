@@ -9,36 +9,37 @@ use crate::{Error, bytes};
 const ARCHIVE: &str = "speech_commands_v0.02";
 const LISTS: [&str; 2] = ["validation_list.txt", "testing_list.txt"];
 
-/// What a folder of word folders holds.
+/// The contents of a folder of word folders.
 pub(super) struct Folder {
-    /// The folder itself.
+    /// Path of the folder.
     pub(super) path: PathBuf,
-    /// The words, sorted: the classes.
+    /// The words, sorted. They are the classes.
     pub(super) words: Vec<String>,
-    /// Recordings to train on, to validate on and to test on, each by word and name.
+    /// Recordings to train on, to validate on and to test on, each sorted by word and name.
     pub(super) parts: [Vec<Item>; 3],
 }
 
 impl Folder {
-    /// Lists `speech_commands_v0.02` in a folder, or the folder itself.
+    /// Lists the folder `speech_commands_v0.02`, or a folder that contains it.
     pub(super) fn list(folder: &Path) -> Result<Self, Error> {
         let archive = folder.join(ARCHIVE);
         let path = if archive.is_dir() { archive } else { folder.into() };
         let (words, items) = folders::list(&path)?;
         if items.is_empty() {
-            let problem = format!("holds no recordings; pass the folder that {ARCHIVE} lies in");
+            let problem =
+                format!("holds no recordings; pass {ARCHIVE} or the folder that contains it");
             return Err(error(&path, problem));
         }
         let parts = divide(&path, items)?;
         Ok(Self { path, words, parts })
     }
 
-    /// All recordings, part after part.
+    /// All recordings, one part after another.
     pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
         self.parts.iter().flatten()
     }
 
-    /// Names, sizes and times of change, in ns since 1970, of all recordings as text.
+    /// Names, sizes and modification times (ns since 1970) of all recordings, as text.
     pub(super) fn manifest(&self) -> Result<String, Error> {
         let line = |item: &Item| {
             let path = self.path.join(&item.name);
@@ -66,7 +67,7 @@ fn divide(path: &Path, items: Vec<Item>) -> Result<[Vec<Item>; 3], Error> {
                     continue;
                 }
                 Some(_) => "is listed twice",
-                None => "is no recording beside it",
+                None => "is not a recording in this folder",
             };
             return Err(Error::value(&list.display().to_string(), field, line, problem));
         }

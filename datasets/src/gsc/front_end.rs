@@ -8,39 +8,40 @@ use super::{CHANNELS, STEPS};
 use crate::mel::{self, Band, Bins, hann};
 use crate::sound::RATE;
 
-/// Half the rate of the recordings.
+/// Half the sample rate of the recordings.
 const LOW_RATE: usize = RATE as usize / 2;
 const WINDOW: usize = 256;
 const HOP: usize = LOW_RATE / 100;
-/// Low-pass of the resampler: zero crossings to either side, and its edge as a share of the new Nyquist frequency.
+/// Low-pass filter of the resampler: zero crossings on either side, and cutoff as a fraction of the new
+/// Nyquist frequency.
 const CROSSINGS: f64 = 6.0;
 const ROLLOFF: f64 = 0.99;
-/// `ceil(2 CROSSINGS / ROLLOFF)` samples before the one in the middle, one more after.
+/// `ceil(2 CROSSINGS / ROLLOFF)` samples before the middle one; one more after it.
 const REACH: usize = 13;
 const TAPS: usize = 2 * REACH + 2;
 const LOWEST_HZ: f64 = 50.0;
-/// Of the paper's uppermost band.
+/// Upper end of the highest band of the paper.
 const PAPER_HZ: f64 = 14_000.0;
-/// Least power that has a logarithm of its own: -100 dB.
+/// Floor of the power: -100 dB.
 const FLOOR: f64 = 1e-10;
 
-/// Where the 140 mel bands lie.
+/// Frequency range of the 140 mel bands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bands {
-    /// From 50 Hz to half the rate, 4 kHz, each at least one bin (31.25 Hz) wide to either side of its centre, so that
-    /// none is empty.
+    /// From 50 Hz to 4 kHz, half the sample rate. Each band extends at least one bin (31.25 Hz) to
+    /// either side of its centre, so none is empty.
     #[default]
     Full,
-    /// As the published code has them: from 50 Hz to 14 kHz, so that the upper 53, beyond 4 kHz, are always at the
-    /// floor.
+    /// From 50 Hz to 14 kHz, as in the published code. The upper 53 bands are above 4 kHz and always
+    /// at the floor.
     Paper,
 }
 
-/// Mel spectra in decibels of one second of sound: resampled from 16 to 8 kHz by a windowed sinc, 256 samples of a Hann
-/// window every 10 ms, power, 140 mel bands, decibels.
+/// Computes the mel spectra of one second of sound in decibels: resampling from 16 to 8 kHz with a
+/// windowed sinc, a Hann window of 256 samples every 10 ms, power, 140 mel bands, decibels.
 ///
-/// It computes in double precision what `Resample`, `Spectrogram`, `MelScale` and `AmplitudeToDB` of the Python package
-/// `torchaudio` compute with their defaults.
+/// This is what `Resample`, `Spectrogram`, `MelScale` and `AmplitudeToDB` of the Python package
+/// `torchaudio` compute with their default arguments, in double precision.
 pub struct FrontEnd {
     taps: [f64; TAPS],
     window: [f64; WINDOW],
@@ -49,7 +50,8 @@ pub struct FrontEnd {
 }
 
 impl FrontEnd {
-    /// Makes the filters.
+    /// Computes the filters.
+    #[must_use]
     pub fn new(bands: Bands) -> Self {
         Self {
             taps: std::array::from_fn(tap),
@@ -59,7 +61,9 @@ impl FrontEnd {
         }
     }
 
-    /// Decibels of 101 steps of 140 bands, row by row; `samples` at 16 kHz are padded with zeros or cut to one second.
+    /// Decibels, `[101, 140]` (steps, bands) in row-major order. `samples` at 16 kHz are padded with zeros
+    /// or truncated to one second.
+    #[must_use]
     pub fn decibels(&self, samples: &[f32]) -> Vec<f32> {
         let low = self.resample(samples);
         let mut frame = vec![Complex::default(); WINDOW];
@@ -81,8 +85,8 @@ impl FrontEnd {
             *x = f64::from(sample);
         }
         let at = |n| {
-            let heard: &[f64] = &padded[2 * n..2 * n + TAPS];
-            heard.iter().zip(&self.taps).map(|(x, tap)| x * tap).sum()
+            let window: &[f64] = &padded[2 * n..2 * n + TAPS];
+            window.iter().zip(&self.taps).map(|(x, tap)| x * tap).sum()
         };
         (0..LOW_RATE).map(at).collect()
     }
@@ -92,7 +96,8 @@ fn decibels(power: f64) -> f32 {
     (10.0 * power.max(FLOOR).log10()) as f32
 }
 
-/// The sample at a place of the sound that is continued by its mirror image, half a window to either side.
+/// Index of a sample in the sound, which is extended by its mirror image on either side by half a
+/// window.
 fn reflect(n: usize) -> usize {
     let place = n.abs_diff(WINDOW / 2);
     place.min(2 * (LOW_RATE - 1) - place)

@@ -1,6 +1,8 @@
-//! Google Speech Commands v0.02 (Warden, *Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition*, 2018)
-//! as mel spectra: the folder of the published archive, a folder of one-second recordings for every word and two lists
-//! that divide them.
+//! Google Speech Commands v0.02 as mel spectra (Warden, *Speech Commands: A Dataset for
+//! Limited-Vocabulary Speech Recognition*, 2018).
+//!
+//! The published archive has a folder of one-second recordings for every word, and two lists that
+//! name the recordings to validate and to test on.
 
 mod cache;
 mod folder;
@@ -13,39 +15,43 @@ use crate::{Dataset, Error, Levels, SpikeTrain, parallel, sound};
 use folder::Folder;
 pub use front_end::{Bands, FrontEnd};
 
-/// Mel bands.
+/// Number of mel bands.
 pub const CHANNELS: usize = 140;
-/// Steps of 10 ms, both ends of the second included.
+/// Number of steps of 10 ms in a second, including both ends.
 pub const STEPS: usize = 101;
 
-/// The recordings as samples, and their division.
+/// The recordings as samples, and their split.
 #[derive(Debug)]
 pub struct Commands {
-    /// The samples: those to train on, then those to validate and to test on.
+    /// The samples: first those to train on, then those to validate on, then those to test on.
     pub data: Dataset,
-    /// Samples to train on: those that no list names.
+    /// Number of samples to train on, which are in neither list.
     pub train: usize,
-    /// Samples of `validation_list.txt`.
+    /// Number of samples in `validation_list.txt`.
     pub valid: usize,
-    /// Samples of `testing_list.txt`.
+    /// Number of samples in `testing_list.txt`.
     pub test: usize,
-    /// Why the spectra could not be stored to be found the next time.
-    pub unsaved: Option<Error>,
+    /// The error if the spectra could not be stored for the next time.
+    pub cache_error: Option<Error>,
 }
 
-/// Reads `speech_commands_v0.02` in a folder, or the folder itself, by so many threads.
+/// Reads the folder `speech_commands_v0.02`, or a folder that contains it, on `threads` threads.
 ///
-/// Classes are the word folders, sorted; folders that begin with `_` are none. A sample holds [`STEPS`] x [`CHANNELS`]
-/// decibels, in 65,535 steps from its least to its greatest: to 1e-3 dB where these are at most 131 dB apart, from the
-/// floor at -100 dB to 31 dB say, and to 1.1e-3 dB at full scale. It takes 28,288 bytes, the whole set 3.0 GB. The spectra
-/// are kept in a file of that size in the folder that holds the word folders, `polychron-full.levels` or
-/// `polychron-paper.levels`, and made anew when names, sizes or times of change of the recordings, their division or the
-/// front-end are others or the file is damaged.
+/// The classes are the word folders, sorted by name, without those whose names begin with `_`. A
+/// sample holds [`STEPS`] x [`CHANNELS`] decibels, quantized to 65,536 levels from its lowest to its
+/// highest value. The error is at most 1e-3 dB if these are at most 131 dB apart (for example from the
+/// floor at -100 dB to 31 dB), and 1.1e-3 dB at full scale. A sample takes 28,288 bytes, the whole set
+/// 3.0 GB.
+///
+/// The spectra are cached in a file of that size in the folder that holds the word folders,
+/// `polychron-full.levels` or `polychron-paper.levels`. They are computed again if the file is damaged,
+/// or if the names, sizes or modification times of the recordings, their split or the front-end have
+/// changed.
 ///
 /// # Errors
-/// There are no recordings or no lists; a list names a recording twice or one that there is not; a recording cannot be
-/// read, is no whole wav file or has another rate than 16 kHz or more than one channel; a word folder holds other files
-/// only.
+/// There are no recordings or no lists; a list names a recording twice or one that does not exist; a
+/// recording cannot be read, is not a complete wav file, has a sample rate other than 16 kHz or more
+/// than one channel; a word folder holds files but no wav file.
 pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Commands, Error> {
     let folder = Folder::list(folder.as_ref())?;
     let [train, valid, test] = [0, 1, 2].map(|part: usize| folder.parts[part].len());
@@ -56,7 +62,7 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
     };
     let path = folder.path.join(name);
     let key = key(&folder, bands)?;
-    let mut unsaved = None;
+    let mut cache_error = None;
     let levels = match cache::load(&path, &key, items.len(), STEPS * CHANNELS) {
         Some(levels) => levels,
         None => {
@@ -65,7 +71,7 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
                 let samples = sound::read(folder.path.join(&item.name))?;
                 Ok(quantized(&front_end.decibels(&samples)))
             })?;
-            unsaved = cache::store(&path, &key, &levels)
+            cache_error = cache::store(&path, &key, &levels)
                 .err()
                 .map(|error| Error::Io { file: path.display().to_string(), error });
             levels
@@ -85,10 +91,10 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
         dt_ms: 10,
         class_names: folder.words,
     };
-    Ok(Commands { data, train, valid, test, unsaved })
+    Ok(Commands { data, train, valid, test, cache_error })
 }
 
-/// What the levels depend on. The number is that of the front-end: another arithmetic is another number.
+/// What the levels depend on. The first number is the version of the front-end's arithmetic.
 fn key(folder: &Folder, bands: Bands) -> Result<String, Error> {
     let parts = folder.parts.each_ref().map(Vec::len);
     let manifest = folder.manifest()?;
@@ -99,7 +105,7 @@ fn quantized(decibels: &[f32]) -> Levels {
     let low = decibels.iter().copied().fold(f32::INFINITY, f32::min);
     let high = decibels.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let unit = (high - low) / f32::from(u16::MAX);
-    // Where all are equal, 0 / 0 becomes level 0.
+    // If all values are equal, 0 / 0 becomes level 0.
     let levels = decibels.iter().map(|x| ((x - low) / unit).round() as u16).collect();
     Levels { low, unit, levels }
 }

@@ -5,16 +5,16 @@ use std::sync::{Mutex, PoisonError};
 use hdf5_reader::error::{Error, Result};
 use hdf5_reader::storage::{BytesStorage, Storage, StorageBuffer};
 
-/// Most bytes of a file's nodes of group members, which take 28 bytes a member or more.
+/// Largest total size in bytes of the nodes of group members, which take at least 28 bytes per member.
 const MAX_NODES: usize = 8 << 10;
-/// Most bytes of the names in a group.
+/// Largest size in bytes of the names in a group.
 const MAX_NAMES: u64 = 8 << 10;
-/// Bytes before a group's names, where addresses and lengths have eight.
+/// Size in bytes of the header of the names, if addresses and lengths have eight bytes.
 const NAMES_HEAD: usize = 32;
 
-/// A file's bytes, without the structures that take a decoder many times their size: members that share a name or a node,
-/// and heaps of values that share bytes.
-pub(super) struct Bounded {
+/// The bytes of a file. Refuses to read structures that would take the decoder many times their size:
+/// group members that share a name or a node, and heaps of values that share bytes.
+pub(super) struct BoundedStorage {
     bytes: BytesStorage,
     seen: Mutex<Seen>,
 }
@@ -22,17 +22,17 @@ pub(super) struct Bounded {
 #[derive(Default)]
 struct Seen {
     nodes: usize,
-    /// Ends by starts.
+    /// The end of each heap by its start.
     heaps: BTreeMap<u64, u64>,
 }
 
-impl Bounded {
+impl BoundedStorage {
     pub(super) fn new(bytes: Vec<u8>) -> Self {
         Self { bytes: BytesStorage::new(bytes), seen: Mutex::default() }
     }
 }
 
-impl Storage for Bounded {
+impl Storage for BoundedStorage {
     fn len(&self) -> u64 {
         self.bytes.len()
     }
@@ -45,18 +45,18 @@ impl Storage for Bounded {
             Some(b"SNOD") => {
                 seen.nodes += len;
                 if seen.nodes > MAX_NODES {
-                    return refuse("more members of groups than such a file has,");
+                    return refuse("too many members of groups");
                 }
             }
             Some(b"HEAP") if read.get(4..8) == Some(&[0; 4]) => {
                 let names = (len == NAMES_HEAD).then(|| read[8..16].iter().rev());
                 let names = names.map(|bytes| bytes.fold(0, |x, &b| x << 8 | u64::from(b)));
                 if names.is_none_or(|names| names > MAX_NAMES) {
-                    return refuse("longer names of a group's members than such a file has,");
+                    return refuse("too long names of group members");
                 }
             }
             Some(b"FRHP") if read.get(4) == Some(&0) => {
-                return refuse("more members or attributes than such a file has,");
+                return refuse("too many members or attributes");
             }
             Some(b"GCOL") => {
                 let end = offset + len as u64;
@@ -65,7 +65,7 @@ impl Storage for Bounded {
                 if before.is_some_and(|(_, &before)| before > offset)
                     || after.is_some_and(|(&after, _)| after < end)
                 {
-                    return refuse("two heaps of values that share bytes,");
+                    return refuse("two overlapping heaps of values");
                 }
                 let known = seen.heaps.entry(offset).or_insert(end);
                 *known = end.max(*known);
@@ -80,10 +80,10 @@ impl Storage for Bounded {
 mod tests {
     use super::*;
 
-    fn file(parts: &[(usize, &[u8])]) -> Bounded {
+    fn file(parts: &[(usize, &[u8])]) -> BoundedStorage {
         let mut bytes = vec![0; 1 << 16];
         parts.iter().for_each(|&(at, part)| bytes[at..at + part.len()].copy_from_slice(part));
-        Bounded::new(bytes)
+        BoundedStorage::new(bytes)
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Laws of augmentation.
+//! Augmentation.
 
 use std::collections::BTreeSet;
 
-use polychron_datasets::{Augment, Dataset, Entry, Mixed, Pool, SpikeTrain, digits};
+use polychron_datasets::{Augment, Dataset, Entry, MixedLabel, Pool, SpikeTrain, digits};
 
-type Changed = Vec<(SpikeTrain, Option<Mixed>)>;
+type Changed = Vec<(SpikeTrain, Option<MixedLabel>)>;
 
 fn everything() -> Augment {
     Augment {
@@ -23,7 +23,7 @@ fn everything() -> Augment {
     }
 }
 
-/// Each of the augmentations alone.
+/// Every augmentation on its own.
 fn each() -> Vec<Augment> {
     let all = everything();
     let none = Augment::default();
@@ -48,7 +48,7 @@ fn samples(augment: &Augment, data: &Dataset, indices: &[usize], seed: u64, epoc
     augment.samples(data, &pool(data), indices, seed, epoch)
 }
 
-/// Three items of two classes of 4 channels; every entry holds three spikes.
+/// Three samples of two classes, with 4 channels and three spikes per entry.
 fn small(steps: [usize; 3]) -> Dataset {
     let item = |(n, steps): (usize, usize)| SpikeTrain {
         steps,
@@ -98,7 +98,7 @@ fn every_augmentation_changes_something_and_depends_on_seed_and_epoch() {
 }
 
 #[test]
-fn any_order_and_number_of_workers_makes_the_same_items() {
+fn the_order_of_the_work_and_the_number_of_threads_do_not_matter() {
     let data = digits::embedded();
     let indices: Vec<usize> = (0..120).map(|n| n * 7).collect();
     let expected = samples(&everything(), &data, &indices, 3, 1);
@@ -123,7 +123,7 @@ fn any_order_and_number_of_workers_makes_the_same_items() {
 }
 
 #[test]
-fn no_event_leaves_the_grid_or_counts_nothing() {
+fn every_entry_is_valid() {
     for data in [digits::embedded(), small([9, 4, 1])] {
         let some: Vec<usize> = (0..data.samples.len().min(300)).collect();
         let strong = Augment {
@@ -214,7 +214,7 @@ fn a_warp_multiplies_every_step_by_one_factor_within_its_strength() {
     const STRENGTH: f64 = 0.2;
     let mut data = small([STEPS as usize; 3]);
     data.channels = STEPS as usize;
-    // A spike a channel, so that each is known again.
+    // One spike per channel, so that each can be identified.
     let entry = |step| Entry { step, channel: step as u16, count: 2 };
     data.samples[0].entries = (0..STEPS).map(entry).collect();
     let warp = Augment { warp: STRENGTH, ..Default::default() };
@@ -222,7 +222,7 @@ fn a_warp_multiplies_every_step_by_one_factor_within_its_strength() {
     for seed in 0..400 {
         let (warped, _) = samples(&warp, &data, &[0], seed, 0).remove(0);
         assert_eq!(warped.entries.len(), STEPS as usize);
-        // floor(step * factor) = warped says that factor is in [warped, warped + 1) / step.
+        // floor(step * factor) = warped, so the factor is in [warped, warped + 1) / step.
         let (mut low, mut high) = (1.0 - STRENGTH, 1.0 + STRENGTH);
         for e in &warped.entries[1..] {
             let own = f64::from(e.channel);
@@ -279,7 +279,7 @@ fn thinning_keeps_every_spike_with_one_probability() {
 }
 
 #[test]
-fn noise_comes_at_its_rate_and_takes_nothing() {
+fn noise_has_its_rate_and_removes_nothing() {
     let data = digits::embedded();
     let noise = Augment { noise: 0.05, ..Default::default() };
     let indices: Vec<usize> = (0..400).collect();
@@ -313,7 +313,7 @@ fn a_blend_keeps_half_of_two_items_of_one_class() {
     for (own, steps) in [(0, 300), (1, 300)] {
         let (blended, mixed) = samples(&blend, &data, &[own], 5, 0).remove(0);
         assert_eq!((blended.steps, blended.label, mixed), (steps, 0, None));
-        // A standard deviation of about 2,000 spikes each kept with probability 1/2.
+        // About four standard deviations of 2,000 spikes, each kept with probability 1/2.
         assert!((spikes(&blended) - expected).abs() < 4.0 * (expected / 2.0).sqrt());
         for e in &blended.entries {
             assert!(e.count <= count(&data.samples[0], e) + count(&data.samples[1], e));
@@ -334,7 +334,7 @@ fn a_stretch_of_another_item_takes_its_share() {
     let mut from = BTreeSet::new();
     for seed in 0..100 {
         let (cut, mixed) = samples(&cutmix, &data, &[0], seed, 0).remove(0);
-        let Mixed { label, share } = mixed.unwrap();
+        let MixedLabel { label, share } = mixed.unwrap();
         let foreign: Vec<&Entry> = cut.entries.iter().filter(|e| e.channel != 0).collect();
         let other = usize::from(foreign[0].channel);
         from.insert(other);
@@ -385,10 +385,10 @@ fn strengths_out_of_range_are_named() {
         ),
         (Augment { time_masks: 1, time_mask: 65, ..none }, "time_mask = 65 is above the 64 steps"),
         (Augment { channel_masks: 49, channel_mask: 1, ..none }, "channel_masks = 49 is above"),
-        (Augment { time_masks: 1, ..none }, "time_masks = 1 masks nothing where time_mask = 0"),
+        (Augment { time_masks: 1, ..none }, "time_masks = 1 has no effect while time_mask = 0"),
         (
             Augment { channel_mask: 3, ..none },
-            "channel_mask = 3 masks nothing where channel_masks = 0",
+            "channel_mask = 3 has no effect while channel_masks = 0",
         ),
     ] {
         let message = refused(augment);

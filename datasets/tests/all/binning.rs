@@ -1,4 +1,4 @@
-//! Laws of binning, and the bins of other loaders.
+//! Binning, compared with the results of other loaders.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -122,8 +122,11 @@ fn an_option_out_of_range_is_named() {
     for (options, message) in [
         (BinOptions { group: 3, ..default }, "x: group = 3 does not divide 700 channels"),
         (BinOptions { group: 0, ..default }, "x: group = 0 does not divide 700 channels"),
-        (BinOptions { dt_ms: 0, ..default }, "x: dt_ms = 0 is not a step length"),
-        (BinOptions { max_steps: Some(0), ..default }, "x: max_steps = 0 leaves no step"),
+        (BinOptions { dt_ms: 0, ..default }, "x: dt_ms = 0 is not a step length; use at least 1"),
+        (
+            BinOptions { max_steps: Some(0), ..default },
+            "x: max_steps = 0 leaves no step; use at least 1",
+        ),
     ] {
         assert_eq!(Dataset::from_recordings(&read, &options).unwrap_err().to_string(), message);
     }
@@ -204,7 +207,7 @@ fn a_later_time_is_in_no_earlier_step() {
     }
 }
 
-/// Utterances enough for several threads.
+/// Enough utterances for several threads.
 fn many() -> Recordings {
     let item = |n: u64| {
         let rng = Rng::new(n, 0);

@@ -1,4 +1,4 @@
-//! Laws of the embedded digits and their layout.
+//! The embedded digits and their layout.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn every_corruption_is_read_or_refused() {
+fn corruption_never_panics() {
     let bytes = small();
     for at in 0..bytes.len() {
         for value in 0..=255 {
@@ -60,13 +60,16 @@ fn a_bad_value_is_named() {
     assert_eq!(set(12, 2), "x: spikes[0].step = 2 is not below its length, 2 steps");
     assert_eq!(set(13, 0), "x: lengths[1] = 0 is not between 1 and 3 steps");
     assert_eq!(set(13, 4), "x: lengths[1] = 4 is not between 1 and 3 steps");
-    assert_eq!(set(5, 255), "x: bytes = 17 is not 228497, the size of 65282 x 3 x 4 bits");
+    assert_eq!(set(5, 255), "x: bytes = 17 is not 228497, the size of 65282 samples of 3 x 4 bits");
     assert_eq!(set(0, b'T'), "x: does not begin with an SPK1 header");
-    assert_eq!(error(b"SPK1\0\0\0\0\0\0".to_vec()), "x: samples = 0 holds no sample");
+    assert_eq!(
+        error(b"SPK1\0\0\0\0\0\0".to_vec()),
+        "x: samples = 0 is not a number of samples; a file holds at least one"
+    );
 }
 
 #[test]
-fn the_embedded_digits_are_whole() {
+fn the_embedded_digits_are_complete() {
     let data = digits::embedded();
     data.validate().unwrap();
     assert_eq!((data.samples.len(), data.channels, data.classes), (3000, 48, 10));

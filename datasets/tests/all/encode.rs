@@ -1,4 +1,4 @@
-//! Laws of the encoders of recordings.
+//! Encoders of recordings.
 
 use std::collections::HashMap;
 use std::f32::consts::TAU;
@@ -47,7 +47,7 @@ fn times_of(recordings: &Recordings, item: usize, unit: u16) -> Vec<f32> {
 }
 
 #[test]
-fn classes_are_the_folders_and_threads_change_nothing() {
+fn classes_are_the_folders_and_the_number_of_threads_does_not_matter() {
     let root = folder("classes");
     for encoder in [Encoder::Cochlea, Encoder::Delta] {
         let one = encode::folder(&root, encoder, 3, 1).unwrap();
@@ -81,11 +81,11 @@ fn every_wav_file_counts_and_no_class_is_lost_in_silence() {
     fs::write(root.join("songs/0.mp3"), "no wav").unwrap();
     let encoded = encode::folder(&root, Encoder::Delta, 0, 1);
     let error = encoded.map(drop).unwrap_err().to_string();
-    assert!(error.ends_with("case/songs: holds no wav file; a folder is a class"), "{error}");
+    assert!(error.ends_with("case/songs: holds no wav file; every folder is a class"), "{error}");
 }
 
 #[test]
-fn a_tone_is_heard_in_its_place() {
+fn a_tone_excites_the_channel_of_its_frequency() {
     let cochlea = Cochlea::new(700);
     let erbs = |hz: f64| 21.4 * (1.0 + 4.37e-3 * hz).log10();
     for hz in [200.0, 600.0, 1000.0, 2000.0] {
@@ -98,7 +98,7 @@ fn a_tone_is_heard_in_its_place() {
 }
 
 #[test]
-fn a_bushy_cell_is_silent_for_three_milliseconds() {
+fn a_bushy_cell_is_refractory_for_three_milliseconds() {
     let speech = encode::folder(folder("bushy"), Encoder::Cochlea, 0, 1).unwrap();
     let item = &speech.items[0];
     assert!((300..13_000).contains(&item.times.len()), "{} spikes", item.times.len());
@@ -112,16 +112,16 @@ fn a_bushy_cell_is_silent_for_three_milliseconds() {
 }
 
 #[test]
-fn any_number_of_channels_is_heard() {
-    for (channels, heard) in [(0, false), (17, true), (700, true), (u16::MAX, true)] {
+fn any_number_of_channels_encodes() {
+    for (channels, spiking) in [(0, false), (17, true), (700, true), (u16::MAX, true)] {
         let spikes = Cochlea::new(channels).spikes(&tone(1000.0, 0.05), Rng::new(1, 2));
         assert!(spikes.units.iter().all(|&u| u < channels), "{channels}");
-        assert_eq!(!spikes.units.is_empty(), heard, "{channels}");
+        assert_eq!(!spikes.units.is_empty(), spiking, "{channels}");
     }
 }
 
 #[test]
-fn silence_makes_next_to_no_spikes() {
+fn silence_gives_almost_no_spikes() {
     let spikes = Cochlea::new(700).spikes(&vec![0.0; 16_000], Rng::new(1, 2));
     assert!(spikes.times.len() < 10, "{}", spikes.times.len());
 }
@@ -134,11 +134,11 @@ fn a_burst_rises_and_falls() {
     write(&root.join("tones/burst.wav"), &burst);
     let read = encode::folder(&root, Encoder::Delta, 0, 1).unwrap();
     assert_eq!(read.channels, 48);
-    // 1000 Hz is 1000 mel; bands are (2840 - 78) / 25 mel apart, from 78 mel on
+    // 1000 Hz is 1000 mel; the bands are (2840 - 78) / 25 mel apart, starting at 78 mel.
     let band = ((1000.0 - 78.0) / (2840.0 - 78.0) * 25.0f64).round() as u16 - 1;
     let item = read.items.len() - 1;
     let (rises, falls) = (times_of(&read, item, band), times_of(&read, item, 24 + band));
-    // 55 dB are six steps of 9 dB
+    // 55 dB are six steps of 9 dB.
     assert_eq!((rises.len(), falls.len()), (6, 6));
     assert!(rises.iter().all(|t| (0.23..0.27).contains(t)), "{rises:?}");
     assert!(falls.iter().all(|t| (0.48..0.52).contains(t)), "{falls:?}");
@@ -169,7 +169,7 @@ fn recordings_that_cannot_be_encoded_are_named() {
     let root = folder("errors");
     write(&root.join("tones/none.wav"), &[0.0; 400]);
     let error = encode::folder(&root, Encoder::Cochlea, 0, 2).unwrap_err().to_string();
-    assert!(error.contains("tones/none.wav: holds no sound"), "{error}");
+    assert!(error.contains("tones/none.wav: is silent"), "{error}");
     fs::write(root.join("a speech/happy.wav"), "RIFF").unwrap();
     let error = encode::folder(&root, Encoder::Cochlea, 0, 2).unwrap_err().to_string();
     assert!(error.contains("a speech/happy.wav") && !error.contains('\n'), "{error}");

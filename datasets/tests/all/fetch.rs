@@ -1,5 +1,5 @@
-//! Downloads from a server that does what servers do: what lies under a final name is whole and right, what came is not
-//! asked for again, and every failure is one line and an end.
+//! Downloads from a local server. A file under its final name is complete and has the right sum,
+//! received bytes are not requested again, and every failure ends with an error of one line.
 
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use crate::folder::{Folder, gzip, md5};
 use crate::server::{Answer, Server};
 use polychron_datasets::Error;
-use polychron_datasets::fetch::{Archive, Outcome, Patience, Sources, Stage, fetch};
+use polychron_datasets::fetch::{Archive, Outcome, RetryPolicy, Sources, Stage, fetch};
 
 const MIB: usize = 1 << 20;
-const PATIENCE: Patience =
-    Patience { stall: Duration::from_millis(200), tries: 3, pause: Duration::from_millis(1) };
+const POLICY: RetryPolicy = RetryPolicy {
+    timeout: Duration::from_millis(200),
+    attempts: 3,
+    pause: Duration::from_millis(1),
+};
 
-/// Bytes that repeat nowhere.
+/// Bytes without repetition.
 fn bytes(len: usize) -> Vec<u8> {
     (0..len.div_ceil(4) as u32)
         .flat_map(|i| i.wrapping_mul(0x9e37_79b9).to_le_bytes())
@@ -21,14 +24,14 @@ fn bytes(len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The archive `a.h5.gz` at an address, kept as it is, of at most 4 MiB.
+/// The archive `a.h5.gz` at an address, kept as it is, with a limit of 4 MiB.
 fn archive(url: &str, file: &[u8]) -> Archive {
     let text =
         format!("[[set]]\nurl = {url:?}\nmd5 = \"{}\"\nto = \"a.h5.gz\"\nmax_mib = 4", md5(file));
     Sources::from_toml(&text, "test").unwrap().archives("set").unwrap()[0].clone()
 }
 
-/// A folder, with `part` as the part that an earlier call left, and what became of a fetch into it.
+/// The result of a download into a folder in which an earlier call left `part`.
 struct Case {
     folder: Folder,
     asked: Vec<Option<u64>>,
@@ -42,11 +45,11 @@ fn run(name: &str, file: &[u8], part: &[u8], answers: &[Answer]) -> Case {
     }
     let server = Server::new(file, answers);
     let archive = archive(&server.url("a.h5.gz"), file);
-    let result = fetch(&archive, &folder.0, &PATIENCE, &mut |_| ());
+    let result = fetch(&archive, &folder.0, &POLICY, &mut |_| ());
     Case { folder, asked: server.asked(), result }
 }
 
-/// Checks that the file came whole, with requests from these places on.
+/// Checks that the file is complete after requests that start at these positions.
 fn whole(name: &str, file: &[u8], part: &[u8], answers: &[Answer], asked: &[Option<u64>]) {
     let case = run(name, file, part, answers);
     assert_eq!(case.result.unwrap(), Outcome::Fetched, "{name}");
@@ -55,7 +58,8 @@ fn whole(name: &str, file: &[u8], part: &[u8], answers: &[Answer], asked: &[Opti
     assert!(case.folder.read("a.h5.gz") == file, "{name}");
 }
 
-/// Checks that the fetch fails after so many requests, in one line with these words, and leaves these files.
+/// Checks that the download fails after this many requests, in one line with these words, and leaves
+/// these files.
 fn fails(name: &str, answers: &[Answer], asked: usize, words: &[&str], left: &[&str]) -> Case {
     let case = run(name, &bytes(3000), &[], answers);
     let line = case.result.as_ref().unwrap_err().to_string();
@@ -67,7 +71,7 @@ fn fails(name: &str, answers: &[Answer], asked: usize, words: &[&str], left: &[&
 }
 
 #[test]
-fn what_came_is_not_asked_for_again() {
+fn received_bytes_are_not_requested_again() {
     use Answer::{Cut, Elsewhere, Piece, Right, Stall, Status};
     let file = bytes(3000);
     whole("one_go", &file, &[], &[Right], &[None]);
@@ -82,7 +86,7 @@ fn what_came_is_not_asked_for_again() {
 }
 
 #[test]
-fn what_does_not_fit_is_begun_again() {
+fn parts_that_do_not_match_are_downloaded_again() {
     use Answer::{Cut, Late, Right, Whole, WholeCut};
     let (file, others) = (bytes(3000), vec![b'!'; 4000]);
     whole("no_ranges", &file, &file[..700], &[Whole], &[Some(700)]);
@@ -102,16 +106,16 @@ fn what_does_not_fit_is_begun_again() {
 }
 
 #[test]
-fn progress_counts_from_where_it_was_begun_again() {
+fn progress_counts_from_the_last_restart() {
     use Answer::{Cut, Late, Right, WholeCut};
     let (file, others) = (bytes(4 * MIB - 9), vec![b'!'; 7 * MIB / 2]);
     let mib = |n| Some((n * MIB) as u64);
     let asked = [Some(others.len() as u64), None, mib(1), mib(2), mib(3)];
     whole("begun_again", &file, &others, &[Late, Cut(MIB), Cut(MIB), Cut(MIB), Right], &asked);
 
-    // Without ranges, the same bytes come every time.
+    // Without ranges, the server sends the same bytes every time.
     let case = run("no_ranges_ever", &file, &others, &[WholeCut(2 * MIB)]);
-    assert!(case.result.unwrap_err().to_string().contains("gave up after 3 tries"));
+    assert!(case.result.unwrap_err().to_string().contains("gave up after 3 attempts"));
     assert_eq!(case.asked.len(), 3);
 }
 
@@ -122,7 +126,7 @@ fn a_content_encoding_changes_no_byte() {
 }
 
 #[test]
-fn a_long_download_may_break_off_more_often_than_a_stuck_one() {
+fn attempts_that_make_progress_do_not_count_as_failures() {
     let file = bytes(4 * MIB);
     let places: Vec<_> = (0..4).map(|n| (n > 0).then_some(n * MIB as u64)).collect();
     whole("long", &file, &[], &[Answer::Cut(MIB)], &places);
@@ -138,13 +142,13 @@ fn wrong_bytes_are_refused_and_not_kept() {
 }
 
 #[test]
-fn a_no_is_taken_at_once_and_trouble_a_few_times() {
+fn permanent_failures_end_at_once_and_transient_ones_after_retries() {
     use Answer::{Cut, Elsewhere, Silence, Stall, Status, Trickle};
     let part = ["a.h5.gz.part"];
     fails("not_found", &[Status(404)], 1, &["404 Not Found"], &[]);
     fails("forbidden", &[Status(403)], 1, &["403"], &[]);
     fails("round", &[Elsewhere], 11, &["redirects"], &[]);
-    fails("server_error", &[Status(500)], 3, &["500", "3 tries"], &[]);
+    fails("server_error", &[Status(500)], 3, &["500", "3 attempts"], &[]);
     let case =
         fails("cut", &[Cut(1000), Cut(0)], 3, &["1000 of 3000", "1000 bytes are kept"], &part);
     assert!(case.folder.read(part[0]) == bytes(3000)[..1000]);
@@ -152,20 +156,20 @@ fn a_no_is_taken_at_once_and_trouble_a_few_times() {
     let case =
         fails("stall", &[Stall(1000), Stall(0)], 3, &["200ms", "1000 bytes are kept"], &part);
     assert!(case.folder.read(part[0]) == bytes(3000)[..1000]);
-    fails("silence", &[Silence], 3, &["200ms", "3 tries"], &[]);
-    fails("trickle", &[Trickle], 3, &["200ms", "3 tries"], &part);
+    fails("silence", &[Silence], 3, &["200ms", "3 attempts"], &[]);
+    fails("trickle", &[Trickle], 3, &["200ms", "3 attempts"], &part);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[test]
-fn nobody_there_is_said() {
+fn an_unreachable_server_is_named() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/a.h5.gz", listener.local_addr().unwrap());
     drop(listener);
     let folder = Folder::new("nobody");
     let line =
-        fetch(&archive(&url, b"x"), &folder.0, &PATIENCE, &mut |_| ()).unwrap_err().to_string();
-    assert!(line.contains(&url) && line.ends_with("3 tries"), "{line}");
+        fetch(&archive(&url, b"x"), &folder.0, &POLICY, &mut |_| ()).unwrap_err().to_string();
+    assert!(line.contains(&url) && line.ends_with("3 attempts"), "{line}");
     assert!(folder.list().is_empty());
 }
 
@@ -181,22 +185,25 @@ fn no_archive_exceeds_its_bound() {
     }
     let case = run("too_large_part", &big, &big[..700], &[Answer::Right]);
     assert!(case.result.unwrap_err().to_string().contains("max_mib = 4"));
-    assert!(case.folder.read("a.h5.gz.part") == big[..700], "announced, and taken all the same");
+    assert!(
+        case.folder.read("a.h5.gz.part") == big[..700],
+        "an announced size is no reason to delete the part"
+    );
     whole("as_large", &big[..4 * MIB], &[], &[Answer::Unsized], &[None]);
 }
 
 #[test]
-fn what_is_there_and_right_is_not_fetched_again() {
+fn complete_files_are_not_downloaded_again() {
     let (file, folder) = (bytes(3000), Folder::new("present"));
     folder.write("a.h5.gz", &file);
     let server = Server::new(&file, &[Answer::Right]);
     let archive = archive(&server.url("a.h5.gz"), &file);
-    let fetched = || fetch(&archive, &folder.0, &PATIENCE, &mut |_| ());
+    let fetched = || fetch(&archive, &folder.0, &POLICY, &mut |_| ());
     assert_eq!(fetched().unwrap(), Outcome::Present);
 
     folder.write("a.h5.gz", b"somebody's own");
     let line = fetched().unwrap_err().to_string();
-    assert!(line.contains("a.h5.gz: MD5 = ") && line.contains("move it away"), "{line}");
+    assert!(line.contains("a.h5.gz: MD5 = ") && line.contains("move the file away"), "{line}");
     assert_eq!(folder.read("a.h5.gz"), b"somebody's own");
     assert_eq!(folder.list(), ["a.h5.gz"]);
     assert!(server.asked().is_empty());
@@ -210,7 +217,7 @@ fn two_processes_do_not_write_one_file() {
     held.lock().unwrap();
     let server = Server::new(&file, &[Answer::Right]);
     let archive = archive(&server.url("a.h5.gz"), &file);
-    let fetched = || fetch(&archive, &folder.0, &PATIENCE, &mut |_| ());
+    let fetched = || fetch(&archive, &folder.0, &POLICY, &mut |_| ());
     let line = fetched().unwrap_err().to_string();
     assert!(line.contains("a.h5.gz.part") && line.contains("another process"), "{line}");
     assert!(server.asked().is_empty() && folder.read("a.h5.gz.part") == file[..700]);
@@ -226,7 +233,7 @@ fn two_processes_do_not_write_one_file() {
     let text = format!("[[set]]\nurl = {url:?}\nmd5 = \"{sum}\"\nto = \"b.h5\"\nmax_mib = 4");
     let sources = Sources::from_toml(&text, "test").unwrap();
     let archive = &sources.archives("set").unwrap()[0];
-    let unpacked = || fetch(archive, &folder.0, &PATIENCE, &mut |_| ());
+    let unpacked = || fetch(archive, &folder.0, &POLICY, &mut |_| ());
     let line = unpacked().unwrap_err().to_string();
     assert!(line.contains("b.h5.gz: ") && line.contains("another process"), "{line}");
     assert_eq!(folder.list(), ["b.h5.gz"]);
@@ -236,12 +243,12 @@ fn two_processes_do_not_write_one_file() {
 }
 
 #[test]
-fn progress_ends_at_the_whole() {
+fn progress_ends_at_the_size_of_the_file() {
     let file = bytes(3 * MIB);
     let server = Server::new(&file, &[Answer::Cut(MIB), Answer::Right]);
     let (archive, folder) = (archive(&server.url("a.h5.gz"), &file), Folder::new("progress"));
     let mut seen = Vec::new();
-    fetch(&archive, &folder.0, &PATIENCE, &mut |p| seen.push(p)).unwrap();
+    fetch(&archive, &folder.0, &POLICY, &mut |p| seen.push(p)).unwrap();
     let last = seen.last().unwrap();
     let all = file.len() as u64;
     assert_eq!((last.stage, last.done, last.total), (Stage::Download, all, Some(all)));
@@ -253,7 +260,7 @@ fn progress_ends_at_the_whole() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_said_and_leaves_no_half_file() {
+fn a_full_disk_is_reported_and_leaves_no_partial_file() {
     let Some(disk) = crate::folder::Disk::new("full_disk", 1) else {
         eprintln!("skipped: a file system of 1 MiB cannot be mounted here");
         return;
@@ -261,7 +268,7 @@ fn a_full_disk_is_said_and_leaves_no_half_file() {
     let file = bytes(2 * MIB);
     let server = Server::new(&file, &[Answer::Right]);
     let archive = archive(&server.url("a.h5.gz"), &file);
-    let error = fetch(&archive, &disk.0, &PATIENCE, &mut |_| ()).unwrap_err();
+    let error = fetch(&archive, &disk.0, &POLICY, &mut |_| ()).unwrap_err();
     let line = error.to_string();
     assert!(
         line.contains("a.h5.gz.part: No space left on device") && !line.contains('\n'),
@@ -286,7 +293,7 @@ fn embedded_sources_are_read() {
 }
 
 #[test]
-fn sources_at_fault_are_named() {
+fn invalid_sources_are_named() {
     let entry = |field: &str, value: &str| {
         let mut fields = [
             ("url", "\"http://h/a.zip\""),
@@ -349,7 +356,7 @@ fn sources_at_fault_are_named() {
             "set[1].to = a.h5.md5",
         ),
         (entry("to", "\"a.zip.part\""), "set[0].to = a.zip.part"),
-        (" ".repeat(1 << 17), "s.toml: bytes = 131072 is above 65536"),
+        (" ".repeat(1 << 17), "s.toml: bytes = 131072 is above 65536, the limit of a list"),
         (entry("url", "\"http://h/a.gz\"").replace("a.h5", "a/"), "set[0].to = a/"),
         (entry("url", "\"http://h/a.rar\""), "set[0].to = a.h5"),
     ];

@@ -1,4 +1,4 @@
-//! Folders to fetch into.
+//! Folders to download into.
 #![allow(dead_code)]
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
 
-/// An empty folder for every test.
+/// An empty folder for one test.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
@@ -26,7 +26,7 @@ impl Folder {
         fs::read(self.0.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
-    /// The names in it, sorted, hidden ones too.
+    /// The names in the folder, including hidden ones, sorted.
     pub(crate) fn list(&self) -> Vec<String> {
         list(&self.0)
     }
@@ -53,7 +53,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
 pub(crate) struct Disk(pub(crate) PathBuf);
 
 impl Disk {
-    /// `None` where it cannot be mounted.
+    /// `None` if it cannot be mounted.
     pub(crate) fn new(name: &str, mib: usize) -> Option<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fetch_{name}"));
         let _ = unmount(&folder);

@@ -1,4 +1,4 @@
-//! Laws of the front-end of Google Speech Commands and of what it keeps on disk.
+//! Google Speech Commands: the front-end and its cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use polychron_datasets::gsc::{self, Bands, FrontEnd};
 use polychron_datasets::{Augment, DenseBatch, Entry, Error, Pool, SpikeTrain};
 use safetensors::SafeTensors;
 
-/// Every recording carries this time of change, so that a copy does too.
+/// Modification time of every recording, in s since 1970, so that copies agree.
 const CHANGED: Duration = Duration::from_secs(1_700_000_000);
 const CACHE: &str = "polychron-full.levels";
 
@@ -26,7 +26,7 @@ fn samples(word: &str) -> Vec<f32> {
     wav.samples::<i16>().map(|s| f32::from(s.unwrap()) / 32768.0).collect()
 }
 
-/// A data folder of two words with five recordings, one of them to validate and one to test on.
+/// A data folder with five recordings of two words, one to validate and one to test on.
 struct Commands(PathBuf);
 
 impl Commands {
@@ -56,7 +56,7 @@ impl Commands {
         file.set_modified(SystemTime::UNIX_EPOCH + CHANGED).unwrap();
     }
 
-    /// Silences a recording; neither its size nor its time of change tells.
+    /// Damages a recording, but keeps its size and modification time.
     fn damage(&self, name: &str) {
         let len = fs::metadata(self.0.join(name)).unwrap().len() as usize;
         self.put(name, &vec![0; len]);
@@ -101,7 +101,7 @@ fn the_lists_divide_what_the_folders_hold() {
     assert_eq!(read.data.class_names, ["backward", "happy"]);
     let labels: Vec<_> = read.data.samples.iter().map(|s| s.label).collect();
     assert_eq!(labels, [0, 1, 1, 1, 0]);
-    assert!(read.unsaved.is_none());
+    assert!(read.cache_error.is_none());
 
     let archive = commands.0.join("data/speech_commands_v0.02");
     fs::create_dir_all(commands.0.join("data")).unwrap();
@@ -154,21 +154,27 @@ fn dense_samples_are_checked_and_not_augmented() {
     };
     let short = error(&|s| s.dense.as_mut().unwrap().levels.truncate(7));
     assert!(
-        short.ends_with("samples[3].dense = 7 levels for 101 steps of 140 channels"),
+        short.ends_with("samples[3].dense = 7 levels do not fill 101 steps of 140 channels"),
         "{short}"
     );
     let none = error(&|s| s.dense = None);
-    assert!(none.ends_with("samples[3].entries = [] holds no spike"), "{none}");
+    assert!(
+        none.ends_with("samples[3].entries = [] is empty; a sample needs at least one spike"),
+        "{none}"
+    );
     let both = error(&|s| s.entries.push(Entry { step: 0, channel: 0, count: 1 }));
-    assert!(both.ends_with("samples[3].entries = 1 entries of a dense sample"), "{both}");
+    assert!(
+        both.ends_with("samples[3].entries = 1 entries in a dense sample, which has none"),
+        "{both}"
+    );
     let unit = error(&|s| s.dense.as_mut().unwrap().unit = f32::MAX);
     assert!(unit.contains("samples[3].dense.unit"), "{unit}");
 
     Augment::default().check(&whole).unwrap();
     let drop = Augment { drop: 0.5, ..Augment::default() };
     let error = drop.check(&whole).unwrap_err().to_string();
-    assert!(error.starts_with("augment: drop = 0.5 changes spikes, and "), "{error}");
-    assert!(error.ends_with("/dense holds real values"), "{error}");
+    assert!(error.starts_with("augment: drop = 0.5 changes spikes, but "), "{error}");
+    assert!(error.ends_with("/dense holds real values; use 0"), "{error}");
     assert_eq!(
         drop.samples(&whole, &Pool::default(), &[2], 0, 0),
         [(whole.samples[2].clone(), None)]
@@ -176,7 +182,7 @@ fn dense_samples_are_checked_and_not_augmented() {
 }
 
 #[test]
-fn what_is_kept_is_what_was_made_by_any_number_of_threads() {
+fn cached_spectra_are_those_computed_by_any_number_of_threads() {
     let commands = Commands::new("kept");
     let made = commands.read(Bands::Full).unwrap();
     commands.damage("happy/c_nohash_0.wav");
@@ -186,7 +192,7 @@ fn what_is_kept_is_what_was_made_by_any_number_of_threads() {
 }
 
 #[test]
-fn spectra_are_made_anew_when_anything_changed() {
+fn spectra_are_computed_again_after_any_change() {
     let damaged = "happy/c_nohash_0.wav";
     type Change<'a> = (&'a str, &'a dyn Fn(&Commands));
     let changes: [Change<'_>; 10] = [
@@ -241,11 +247,11 @@ fn spectra_are_made_anew_when_anything_changed() {
 }
 
 #[test]
-fn spectra_that_cannot_be_kept_are_told() {
+fn a_failed_write_of_the_cache_is_reported() {
     let commands = Commands::new("unsaved");
     fs::create_dir(commands.0.join(CACHE)).unwrap();
     let read = commands.read(Bands::Full).unwrap();
-    let told = read.unsaved.unwrap().to_string();
+    let told = read.cache_error.unwrap().to_string();
     assert!(told.contains(CACHE) && !told.contains('\n'), "{told}");
     assert_eq!(read.data.samples.len(), 5);
     let left: Vec<_> = fs::read_dir(&commands.0).unwrap().map(|f| f.unwrap().path()).collect();
@@ -253,22 +259,22 @@ fn spectra_that_cannot_be_kept_are_told() {
 }
 
 #[test]
-fn what_another_process_is_writing_stays_and_what_a_killed_one_left_goes() {
+fn abandoned_temporary_files_are_removed_and_those_in_use_are_kept() {
     let commands = Commands::new("others");
     let [held, left, notes] = ["full.levels.1.tmp", "full.levels.2.tmp", "full.notes.tmp"]
-        .map(|name| commands.0.join(format!("polychron-{name}")));
+        .map(|name| commands.0.join(format!(".polychron-{name}")));
     for file in [&held, &left, &notes] {
         fs::write(file, "half of it").unwrap();
     }
     let at_work = fs::File::open(&held).unwrap();
     at_work.lock().unwrap();
-    assert!(commands.read(Bands::Full).unwrap().unsaved.is_none());
+    assert!(commands.read(Bands::Full).unwrap().cache_error.is_none());
     assert_eq!(fs::read(&held).unwrap(), b"half of it");
     assert!(notes.exists() && !left.exists());
 }
 
 #[test]
-fn recordings_of_another_kind_are_named() {
+fn invalid_recordings_are_named() {
     let commands = Commands::new("kinds");
     let name = "happy/b_nohash_0.wav";
     let wav = |rate, channels, samples: &[f32]| {
@@ -288,12 +294,12 @@ fn recordings_of_another_kind_are_named() {
     let cases = [
         (wav(8000, 1, &[0.0; 8]), "sample rate = 8000 is not 16000"),
         (wav(16000, 2, &[0.0; 8]), "channels = 2 is not 1"),
-        (wav(16000, 1, &[]), "holds no sample"),
+        (wav(16000, 1, &[]), "holds no samples"),
         (wav(16000, 1, &[0.0, f32::NAN]), "samples[1] = NaN is not finite"),
-        (whole[..whole.len() - 1000].to_vec(), "not a whole wav file"),
-        (whole[..20].to_vec(), "not a whole wav file"),
-        (vec![], "not a whole wav file"),
-        (b"RIFF no sound".to_vec(), "not a whole wav file"),
+        (whole[..whole.len() - 1000].to_vec(), "not a complete wav file"),
+        (whole[..20].to_vec(), "not a complete wav file"),
+        (vec![], "not a complete wav file"),
+        (b"RIFF no sound".to_vec(), "not a complete wav file"),
     ];
     for (bytes, problem) in cases {
         commands.put(name, &bytes);
@@ -303,10 +309,13 @@ fn recordings_of_another_kind_are_named() {
 }
 
 #[test]
-fn lists_and_folders_that_do_not_fit_are_named() {
+fn invalid_lists_and_folders_are_named() {
     let commands = Commands::new("lists");
     for (list, named) in [
-        (&b"happy/z_nohash_0.wav\n"[..], "line 1 = happy/z_nohash_0.wav is no recording"),
+        (
+            &b"happy/z_nohash_0.wav\n"[..],
+            "line 1 = happy/z_nohash_0.wav is not a recording in this folder",
+        ),
         (b"\nbackward/a_nohash_1.wav\n", "line 1 = backward/a_nohash_1.wav is listed twice"),
         (b"happy/\xff\n", "utf-8"),
     ] {

@@ -1,4 +1,4 @@
-//! Laws of the reader of SHD and SSC files.
+//! Reader of SHD and SSC files.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ fn contents_are_what_h5py_and_pytables_wrote() {
 }
 
 #[test]
-fn a_file_says_how_many_channels_it_has() {
+fn a_file_states_its_number_of_channels() {
     let read = |name, asked| shd::from_bytes(bytes(name), "x.h5", asked);
     for asked in [None, Some(800)] {
         let said = read("channels.h5.gz", asked).unwrap();
@@ -81,7 +81,7 @@ fn a_file_says_how_many_channels_it_has() {
 }
 
 #[test]
-fn a_group_divides_the_channels_a_file_says() {
+fn a_group_divides_the_stated_number_of_channels() {
     let read = shd::read(fixture("channels.h5.gz"), None).unwrap();
     let bin = |group| Dataset::from_recordings(&read, &BinOptions { group, ..Default::default() });
     assert_eq!(bin(8).unwrap().channels, 100);
@@ -90,7 +90,7 @@ fn a_group_divides_the_channels_a_file_says() {
 }
 
 #[test]
-fn extra_may_be_absent() {
+fn extra_data_sets_are_optional() {
     let read = shd::read(fixture("ssc.h5.gz"), None).unwrap();
     check(&read, TimeFormat::F16, 4);
     assert_eq!(read.keys, ["0", "1", "2"]);
@@ -112,11 +112,17 @@ fn a_bad_value_is_named_with_its_file_and_place() {
         ("nan.h5.gz", "x.h5: spikes/times[1][2] = NaN s is not finite"),
         ("infinite.h5.gz", "x.h5: spikes/times[1][2] = inf s is not finite"),
         ("negative.h5.gz", "x.h5: spikes/times[1][0] = -0.5 s is negative"),
-        ("late.h5.gz", "x.h5: spikes/times[1][2] = 10000 s is beyond 3600 s"),
-        ("unsorted.h5.gz", "x.h5: spikes/times[3][2] = 0.005001068 s comes after 0.020004272 s"),
-        ("silent.h5.gz", "x.h5: spikes/times[3] = [] is an utterance without spikes"),
-        ("uneven.h5.gz", "x.h5: spikes/units[3] = 3 spikes, but spikes/times[3] has 4"),
-        ("no_utterance.h5.gz", "x.h5: labels = [] holds no utterance"),
+        ("late.h5.gz", "x.h5: spikes/times[1][2] = 10000 s is above 3600 s; times are in seconds"),
+        (
+            "unsorted.h5.gz",
+            "x.h5: spikes/times[3][2] = 0.005001068 s comes after 0.020004272 s; times must ascend",
+        ),
+        (
+            "silent.h5.gz",
+            "x.h5: spikes/times[3] = [] is empty; an utterance needs at least one spike",
+        ),
+        ("uneven.h5.gz", "x.h5: spikes/units[3] = 3 spikes do not match the 4 of spikes/times[3]"),
+        ("no_utterance.h5.gz", "x.h5: labels = [] is empty; a file needs at least one utterance"),
         ("short_labels.h5.gz", "x.h5: spikes/times has 4 rows, but labels has 3"),
         ("short_units.h5.gz", "x.h5: spikes/units has 3 rows, but labels has 4"),
         ("short_speakers.h5.gz", "x.h5: extra/speaker has 3 rows, but labels has 4"),
@@ -146,12 +152,12 @@ fn a_wrong_type_is_named() {
 }
 
 #[test]
-fn one_class_reads_but_does_not_train() {
+fn a_file_of_one_class_is_read_but_not_valid_for_training() {
     let read = shd::read(fixture("one_class.h5.gz"), None).unwrap();
     let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
     data.check_samples().unwrap();
     let error = data.validate().unwrap_err().to_string();
-    assert!(error.ends_with("one_class.h5.gz: label = 1 is the only class present"), "{error}");
+    assert!(error.ends_with("one_class.h5.gz: label = 1 is the only class in the data"), "{error}");
 }
 
 #[test]
@@ -161,14 +167,14 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn other_bytes_are_refused() {
+fn bytes_of_another_format_are_refused() {
     for bytes in [&b""[..], b"\x1f", b"\x1f\x8b", b"not a file", &[0; 4096]] {
         assert!(shd::from_bytes(bytes.to_vec(), "x", None).is_err());
     }
 }
 
 #[test]
-fn gzip_that_ends_early_is_refused() {
+fn truncated_gzip_is_refused() {
     let packed = gzip(&bytes("small.h5"));
     for end in 0..packed.len() {
         assert!(shd::from_bytes(packed[..end].to_vec(), "x", None).is_err(), "{end}");
@@ -184,7 +190,7 @@ fn a_decompression_bomb_is_refused() {
     assert_eq!(error, "x: gzip stream holds more than 1048576 bytes");
 }
 
-/// A decoder that shifts a mask by the index of a filter overflows here.
+/// The decoder shifts a 32-bit mask by the index of a filter.
 #[test]
 fn more_filters_than_the_format_allows_are_refused() {
     let write = |filters| {
@@ -199,7 +205,7 @@ fn more_filters_than_the_format_allows_are_refused() {
     assert!(error(32).contains("spikes"), "{}", error(32));
 }
 
-/// A truncated file gives an error or, where only trailing slack is gone, what is in it.
+/// A truncated file gives an error, or the whole contents if only unused bytes are missing.
 #[test]
 fn truncation_never_panics() {
     for name in ["small.h5", "float32.h5"] {
@@ -213,7 +219,7 @@ fn truncation_never_panics() {
     }
 }
 
-/// Whatever a damaged file says, what is read keeps the reader's promises.
+/// What is read from a damaged file is valid.
 #[test]
 fn corruption_never_panics() {
     for name in ["small.h5", "float32.h5"] {

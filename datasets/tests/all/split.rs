@@ -1,4 +1,4 @@
-//! Laws of splits, batches and data sets.
+//! Splits, batches and data sets.
 
 use std::path::Path;
 
@@ -47,13 +47,13 @@ fn a_fraction_out_of_range_is_named() {
         text(Split::fractions(10, 0.0, f64::NAN, 0)),
         "split: test = NaN is not a fraction in [0, 1)"
     );
-    let none = "split: valid + test = 10 of 10 samples leave none to train on";
+    let none = "split: valid + test = 10 of 10 samples leaves none to train on";
     assert_eq!(text(Split::fractions(10, 0.5, 0.5, 0)), none);
     assert!(Split::fractions(0, 0.0, 0.0, 0).is_err());
 }
 
 #[test]
-fn the_speaker_left_out_is_tested_alone() {
+fn the_test_samples_are_those_of_the_speaker_left_out() {
     let data = data(&[4, 1, 4, 2, 1, 2, 2, 1]);
     assert_eq!(data.speakers(), [1, 2, 4]);
     let split = Split::leave_speaker_out(&data, 4, 0.5, 0).unwrap();
@@ -61,12 +61,12 @@ fn the_speaker_left_out_is_tested_alone() {
     assert_eq!((split.test, split.valid.len()), (vec![0, 2], 3));
     assert_eq!(
         text(Split::leave_speaker_out(&data, 3, 0.0, 0)),
-        "lagged pairs: speaker = 3 speaks no sample"
+        "lagged pairs: speaker = 3 has no sample"
     );
     let alone = self::data(&[1, 1]);
     assert_eq!(
         text(Split::leave_speaker_out(&alone, 1, 0.0, 0)),
-        "lagged pairs: speaker = 1 speaks every sample"
+        "lagged pairs: speaker = 1 has every sample, which leaves none to train on"
     );
 }
 
@@ -84,15 +84,15 @@ fn a_bad_given_split_is_named() {
     for (json, message) in [
         (r#"{"val": [3, 9], "test": []}"#, "x: val[1] = 9 is not below 6 samples"),
         (r#"{"val": [3], "test": [6]}"#, "x: test[0] = 6 is not below 6 samples"),
-        (r#"{"val": [3, 3], "test": []}"#, "x: val[1] = 3 is there twice"),
-        (r#"{"val": [3], "test": [1, 3]}"#, "x: test[1] = 3 is there twice"),
+        (r#"{"val": [3, 3], "test": []}"#, "x: val[1] = 3 is listed twice"),
+        (r#"{"val": [3], "test": [1, 3]}"#, "x: test[1] = 3 is listed twice"),
         (r#"{"val": [5]}"#, "x: val[0] = 5 is not below 4 samples"),
         (r#"{"val": [-1]}"#, "x: val[0] = -1 is not an index"),
         (r#"{"val": [1.5]}"#, "x: val[0] = 1.5 is not an index"),
         (r#"{"val": 3}"#, "x: val is not a list"),
-        (r#"{"test": [3]}"#, "x: has no list named val"),
-        (r#"{"val": [0, 1, 2, 3]}"#, "x: train = [] holds no sample"),
-        ("[]", "x: has no list named val"),
+        (r#"{"test": [3]}"#, "x: val is missing; it lists the samples to validate on"),
+        (r#"{"val": [0, 1, 2, 3]}"#, "x: train = [] is empty; a split needs a sample to train on"),
+        ("[]", "x: val is missing; it lists the samples to validate on"),
     ] {
         assert_eq!(text(Split::from_json(json.as_bytes(), "x", 4, 6)), message);
     }
@@ -138,7 +138,7 @@ fn batches_cover_and_follow_seed_and_epoch() {
     assert_eq!(batches(&indices, 4, 1, 2, false, false).unwrap().concat(), indices);
     assert_eq!(
         text(batches(&indices, 0, 1, 2, true, true)),
-        "batches: batch_size = 0 makes no batch"
+        "batches: batch_size = 0 is not a size; use at least 1"
     );
 }
 
@@ -172,9 +172,13 @@ fn an_impossible_batch_is_named() {
     let name = "burst order: ";
     for (indices, steps, message) in [
         (&[0, 7][..], None, "indices[1] = 7 is not below 7 samples"),
-        (&[], None, "indices = [] makes no batch"),
-        (&[0], Some(0), "steps = 0 makes no batch"),
-        (&[0], Some(1 << 61), "steps = 2305843009213693952 of 1 x 8 do not fit into memory"),
+        (&[], None, "indices = [] is empty; a batch needs at least one sample"),
+        (&[0], Some(0), "steps = 0 is not a length; a batch needs at least one step"),
+        (
+            &[0],
+            Some(1 << 61),
+            "steps = 2305843009213693952 of 1 samples of 8 channels do not fit into memory",
+        ),
     ] {
         assert_eq!(text(DenseBatch::assemble(&data, indices, steps)), format!("{name}{message}"));
     }
@@ -189,7 +193,10 @@ fn a_data_set_that_cannot_train_is_named() {
         text(data.validate()).replace("burst order: ", "")
     };
     assert_eq!(with(&|s| s.label = 10), "samples[4].label = 10 is not below 10 classes");
-    assert_eq!(with(&|s| s.entries.clear()), "samples[4].entries = [] holds no spike");
+    assert_eq!(
+        with(&|s| s.entries.clear()),
+        "samples[4].entries = [] is empty; a sample needs at least one spike"
+    );
     assert_eq!(
         with(&|s| s.entries[0] = entry(60, 0, 1)),
         "samples[4].entries[0].step = 60 is not below 60 steps"
@@ -198,17 +205,23 @@ fn a_data_set_that_cannot_train_is_named() {
         with(&|s| s.entries[0].channel = 8),
         "samples[4].entries[0].channel = 8 is not below 8 channels"
     );
-    assert_eq!(with(&|s| s.entries[1].count = 0), "samples[4].entries[1].count = 0 is no spike");
+    assert_eq!(
+        with(&|s| s.entries[1].count = 0),
+        "samples[4].entries[1].count = 0 is not a number of spikes"
+    );
     assert!(with(&|s| s.entries.reverse()).ends_with("is out of order"));
     assert!(with(&|s| s.entries[1] = s.entries[0]).ends_with("is out of order"));
 
     let mut data = synthetic::burst_order(10, 0.0, 0);
     data.samples.truncate(1);
-    assert_eq!(text(data.validate()), "burst order: label = 0 is the only class present");
+    assert_eq!(text(data.validate()), "burst order: label = 0 is the only class in the data");
     data.samples.clear();
-    assert_eq!(text(data.validate()), "burst order: samples = [] holds no sample");
+    assert_eq!(
+        text(data.validate()),
+        "burst order: samples = [] is empty; a data set needs samples"
+    );
     data.class_names.pop();
-    assert_eq!(text(data.validate()), "burst order: class_names = 9 names for 10 classes");
+    assert_eq!(text(data.validate()), "burst order: class_names = 9 names do not match 10 classes");
 }
 
 #[test]

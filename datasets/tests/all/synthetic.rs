@@ -1,4 +1,4 @@
-//! Laws of the made tasks.
+//! Generated tasks.
 
 use std::collections::HashSet;
 
@@ -48,7 +48,7 @@ fn bursts_never_nearly_coincide() {
     }
 }
 
-/// 100 samples a class, 480 cells each: 480 noise spikes a class, standard deviation 22.
+/// Each class has 100 samples of 480 cells: 480 noise spikes, with a standard deviation of 22.
 #[test]
 fn noise_is_of_its_rate_in_every_class() {
     let data = synthetic::burst_order(1000, 0.01, 1);

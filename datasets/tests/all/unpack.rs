@@ -1,5 +1,5 @@
-//! Archives that are there already, unpacked: what is left is whole, listed with its sums, and inside the folder, whatever
-//! the archive says.
+//! Unpacking of existing archives. The result is complete, listed with its sums, and inside the folder,
+//! whatever the archive contains.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -7,13 +7,14 @@ use std::path::Path;
 
 use crate::folder::{Folder, gzip, list, md5};
 use polychron_datasets::Error;
-use polychron_datasets::fetch::{Outcome, Patience, Sources, fetch};
+use polychron_datasets::fetch::{Outcome, RetryPolicy, Sources, fetch};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 const MIB: usize = 1 << 20;
 
-/// Writes an archive `name` into the folder and has it unpacked there to `to`, of at most 1 MiB; no server is reached.
+/// Writes an archive `name` into the folder and unpacks it to `to`, with a limit of 1 MiB. No server is
+/// contacted.
 fn unpack(folder: &Folder, name: &str, archive: &[u8], to: &str) -> Result<Outcome, Error> {
     folder.write(name, archive);
     again(folder, name, archive, to)
@@ -35,8 +36,8 @@ fn bounded(
         "[[set]]\nurl = \"http://127.0.0.1:1/{name}\"\nmd5 = \"{sum}\"\nto = \"{to}\"\nmax_mib = {max_mib}"
     );
     let sources = Sources::from_toml(&text, "test").unwrap();
-    let patience = Patience { tries: 1, ..Patience::default() };
-    fetch(&sources.archives("set").unwrap()[0], &folder.0, &patience, &mut |_| ())
+    let policy = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+    fetch(&sources.archives("set").unwrap()[0], &folder.0, &policy, &mut |_| ())
 }
 
 /// A tar file of entries: name, type (b'0' file, b'5' folder), contents.
@@ -56,7 +57,7 @@ fn tar(entries: &[(&[u8], u8, &[u8])]) -> Vec<u8> {
     out
 }
 
-/// A packed tar file.
+/// A compressed tar file.
 fn packed_tar(entries: &[(&[u8], u8, &[u8])]) -> Vec<u8> {
     gzip(&tar(entries))
 }
@@ -84,7 +85,7 @@ fn pax(key: &str, value: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_is_taken_out_of_every_archive() {
+fn a_file_is_extracted_from_every_kind_of_archive() {
     let file = b"spikes".as_slice();
     let archives = [
         ("a.h5.gz", gzip(file)),
@@ -108,7 +109,7 @@ fn a_file_is_taken_out_of_every_archive() {
 }
 
 #[test]
-fn a_folder_is_made_of_all_that_is_in_an_archive() {
+fn an_archive_is_unpacked_into_a_folder() {
     let long = format!("yes/{}.wav", "n".repeat(180));
     let (record, mut zeroed) = (pax("path", "./no/µ.wav"), long.clone().into_bytes());
     zeroed.push(0);
@@ -152,11 +153,11 @@ fn a_folder_is_made_of_all_that_is_in_an_archive() {
 }
 
 #[test]
-fn nothing_that_is_there_is_overwritten() {
+fn existing_files_are_not_overwritten() {
     let (archive, folder) = (zip(&[("a.h5", b"spikes")]), Folder::new("kept"));
     folder.write("a.h5", b"somebody's own");
     let line = unpack(&folder, "a.zip", &archive, "a.h5").unwrap_err().to_string();
-    assert!(line.contains("a.h5: is there") && line.contains("move it away"), "{line}");
+    assert!(line.contains("a.h5: exists") && line.contains("move it away"), "{line}");
     folder.write("a.h5.md5", b"# of another archive\n");
     assert!(again(&folder, "a.zip", &archive, "a.h5").is_err());
     assert_eq!(folder.read("a.h5"), b"somebody's own");
@@ -164,18 +165,18 @@ fn nothing_that_is_there_is_overwritten() {
 
     fs::remove_file(folder.0.join("a.h5")).unwrap();
     let line = again(&folder, "a.zip", &archive, "a.h5").unwrap_err().to_string();
-    assert!(line.contains("a.h5.md5: is there") && line.contains("move it away"), "{line}");
+    assert!(line.contains("a.h5.md5: exists") && line.contains("move it away"), "{line}");
     assert_eq!(folder.read("a.h5.md5"), b"# of another archive\n");
 
     fs::remove_file(folder.0.join("a.h5.md5")).unwrap();
     folder.write("a.zip", b"somebody's own");
     let line = again(&folder, "a.zip", &archive, "a.h5").unwrap_err().to_string();
-    assert!(line.contains("a.zip: MD5 = ") && line.contains("move it away"), "{line}");
+    assert!(line.contains("a.zip: MD5 = ") && line.contains("move the file away"), "{line}");
     assert_eq!(folder.read("a.zip"), b"somebody's own");
 }
 
 #[test]
-fn what_an_interrupted_unpacking_left_is_in_nobody_s_way() {
+fn leftovers_of_an_interrupted_unpacking_are_replaced() {
     let (archive, folder) = (zip(&[("b", b"new")]), Folder::new("rests"));
     fs::create_dir_all(folder.0.join(".words.tmp/old")).unwrap();
     folder.write("words.md5", b"# 00112233445566778899aabbccddeeff gone.zip\n");
@@ -185,8 +186,8 @@ fn what_an_interrupted_unpacking_left_is_in_nobody_s_way() {
     assert_eq!(again(&folder, "words.zip", &archive, "words/").unwrap(), Outcome::Present);
 }
 
-/// Has an archive unpacked to a file and to a folder, and checks that both fail in one line with these words and leave
-/// nothing behind, inside the folder or beside it.
+/// Unpacks an archive to a file and to a folder. Checks that both fail in one line with these words, and
+/// that nothing is left inside or outside the folder.
 fn refused(name: &str, archive: &[u8], words: &[&str]) {
     let test = std::thread::current().name().unwrap().replace("::", "_");
     let outer = Folder::new(&format!("hostile_{test}"));
@@ -264,7 +265,7 @@ fn entries_are_files_or_folders() {
 }
 
 #[test]
-fn an_entry_is_there_once() {
+fn duplicate_entries_are_refused() {
     let twice: [(&[u8], u8, &[u8]); 2] = [(b"a.h5", b'0', b"x"), (b"./a.h5", b'0', b"y")];
     let folder = Folder::new("twice");
     for to in ["a.h5", "a/"] {
@@ -277,7 +278,7 @@ fn an_entry_is_there_once() {
 }
 
 #[test]
-fn nothing_unpacks_to_more_than_its_bound() {
+fn nothing_unpacks_to_more_than_its_limit() {
     let (zeros, small) = (vec![0; MIB + 1], vec![0; MIB - 4096]);
     let bound = ["max_mib = 1"];
     refused("z.zip", &zip(&[("a.h5", &zeros)]), &bound);
@@ -308,7 +309,7 @@ fn nothing_unpacks_to_more_than_its_bound() {
 }
 
 #[test]
-fn names_take_no_more_memory_than_their_bound() {
+fn names_take_no_more_memory_than_their_limit() {
     let name = [b'n'; 60 << 10];
     let entry: [(&[u8], u8, &[u8]); 2] = [(b"x", b'L', &name), (b"x", b'0', b"")];
     let folder = Folder::new("names");
@@ -333,7 +334,7 @@ fn headers_that_change_other_entries_are_refused() {
 }
 
 #[test]
-fn damaged_archives_end_in_a_line_and_leave_nothing() {
+fn damaged_archives_give_an_error_and_leave_nothing() {
     let contents: Vec<u8> = (0..2000u32).flat_map(|i| (i * i).to_le_bytes()).collect();
     let archives = [
         ("a.h5.gz", gzip(&contents)),
@@ -363,7 +364,7 @@ fn damaged_archives_end_in_a_line_and_leave_nothing() {
             }
             seen[usize::from(result.is_ok())] += 1;
             if result.is_ok() {
-                // The format's own checksum holds what a right sum does not.
+                // The checksum of the format has caught what the MD5 sum could not.
                 assert!(folder.read("a.h5") == contents, "{name} {n}");
                 fs::remove_file(folder.0.join("a.h5")).unwrap();
                 fs::remove_file(folder.0.join("a.h5.md5")).unwrap();
@@ -375,7 +376,7 @@ fn damaged_archives_end_in_a_line_and_leave_nothing() {
 }
 
 #[test]
-fn what_an_archive_is_made_to_say_stays_one_line() {
+fn control_characters_in_an_archive_are_escaped_in_errors() {
     let mut archive = tar(&[(b"\x1b[2Ja\nb", b'0', b"")]);
     archive[148..156].copy_from_slice(b"?\x07\r\n    ");
     refused("lines.tar.gz", &gzip(&archive), &["lines.tar.gz: ", "\\u{1b}[2Ja\\nb", "\\r\\n"]);
@@ -383,7 +384,7 @@ fn what_an_archive_is_made_to_say_stays_one_line() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_said_and_leaves_no_half_file() {
+fn a_full_disk_is_reported_and_leaves_no_partial_file() {
     let Some(disk) = crate::folder::Disk::new("full_unpack", 1) else {
         eprintln!("skipped: a file system of 1 MiB cannot be mounted here");
         return;

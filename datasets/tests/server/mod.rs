@@ -1,4 +1,4 @@
-//! A server on this machine that does what servers do, well and badly.
+//! A local HTTP server that answers correctly or fails in a chosen way.
 #![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Write};
@@ -7,34 +7,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How a request is answered.
+/// Response to a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// Rightly, with the range asked for.
+    /// The requested range.
     Right,
-    /// The whole file, whatever was asked for.
+    /// The whole file, whatever the requested range.
     Whole,
-    /// As `Right`, closing the connection after so many bytes.
+    /// Like `Right`, but the connection is closed after this many bytes.
     Cut(usize),
-    /// As `Whole`, closing the connection after so many bytes.
+    /// Like `Whole`, but the connection is closed after this many bytes.
     WholeCut(usize),
-    /// So many bytes of the range asked for, as all there is to this answer.
+    /// A complete response of only this many bytes of the requested range.
     Piece(usize),
-    /// As `Right`, falling silent after so many bytes.
+    /// Like `Right`, but nothing is sent after this many bytes.
     Stall(usize),
-    /// As `Right`, a byte every 20 ms.
+    /// Like `Right`, one byte every 20 ms.
     Trickle,
-    /// Nothing at all, with the connection open.
+    /// No response, while the connection stays open.
     Silence,
-    /// Bytes of the right number that are not the file's.
+    /// The right number of wrong bytes.
     Wrong,
-    /// A range that starts a byte late.
+    /// A range that starts one byte late.
     Late,
-    /// The whole file without a length, and a header that calls it packed.
+    /// The whole file without a length, with a header that declares it compressed.
     Unsized,
-    /// A status and no file.
+    /// An error status.
     Status(u16),
-    /// Another address on this server.
+    /// A redirect to another path on this server.
     Elsewhere,
 }
 

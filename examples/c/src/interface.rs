@@ -1,4 +1,5 @@
-//! The functions of `polychron.h`, which says what a caller has to keep. A C pointer that may be NULL arrives as an `Option`.
+//! The functions of `polychron.h`, which states the contract of the caller. A C pointer that may be
+//! NULL arrives as an `Option`.
 
 use core::ffi::{c_char, c_int};
 use core::mem::MaybeUninit;
@@ -8,9 +9,9 @@ use polychron_core::infer::{Engine, EngineError, StateBuffers};
 
 type Network = Engine<'static>;
 
-/// Of a caller's memory.
+/// The alignment of the caller's memory.
 const ALIGNMENT: usize = 8;
-/// In it: the network, its model, then the words, halves and bytes of its state.
+/// The memory holds the network, its model, then the words, 16-bit numbers and bytes of its state.
 const MODEL_AT: usize = size_of::<Network>();
 const STATE_AT: usize = MODEL_AT + size_of::<ModelFile<'static>>();
 const _: () = {
@@ -46,7 +47,8 @@ fn code(result: Result<(), Error>) -> c_int {
 }
 
 /// # Safety
-/// A `start` that is neither NULL nor misaligned begins `count` elements that do not change during `'a`.
+/// If `start` is neither NULL nor misaligned, `count` elements begin there and do not change during
+/// `'a`.
 unsafe fn array<'a, T>(start: *const T, count: usize) -> Result<&'a [T], Error> {
     if count == 0 && start.is_null() {
         return Ok(&[]);
@@ -57,7 +59,7 @@ unsafe fn array<'a, T>(start: *const T, count: usize) -> Result<&'a [T], Error> 
     } else if count > isize::MAX as usize / size_of::<T>() {
         return Err(Error::Count);
     }
-    // SAFETY: neither NULL nor misaligned nor too long; the rest the caller keeps.
+    // SAFETY: neither NULL nor misaligned nor too long; the caller guarantees the rest.
     Ok(unsafe { slice::from_raw_parts(start, count) })
 }
 
@@ -66,26 +68,27 @@ fn needed(model: &ModelFile<'_>) -> usize {
 }
 
 /// # Safety
-/// `memory` is aligned to [`ALIGNMENT`] and begins [`needed`] bytes, which nothing else uses until the network is no longer used.
+/// `memory` is aligned to [`ALIGNMENT`] and has [`needed`] bytes, which nothing else uses for as
+/// long as the network is used.
 unsafe fn place(model: ModelFile<'static>, memory: *mut u8) -> Result<*mut Network, Error> {
     let (words, halves, bytes) = (model.state_words(), model.state_halves(), model.state_bytes());
-    // SAFETY: bytes of the caller's, and 0 is a number whatever its size.
+    // SAFETY: the bytes belong to the caller, and zeros are valid numbers of any size.
     unsafe { memory.write_bytes(0, needed(&model)) };
     let halves_at = STATE_AT + words * size_of::<i32>();
     let bytes_at = halves_at + halves * size_of::<i16>();
     let at = |offset| memory.wrapping_add(offset);
-    // SAFETY: STATE_AT is a multiple of 4; zeros of the memory, which no other part overlaps.
+    // SAFETY: STATE_AT is a multiple of 4; these zeros overlap no other part.
     let words = unsafe { slice::from_raw_parts_mut(at(STATE_AT).cast(), words) };
-    // SAFETY: the same behind whole words, so a multiple of 2.
+    // SAFETY: as above; after whole words the offset is a multiple of 2.
     let halves = unsafe { slice::from_raw_parts_mut(at(halves_at).cast(), halves) };
-    // SAFETY: the same, up to the last byte needed.
+    // SAFETY: as above, up to the last byte needed.
     let bytes = unsafe { slice::from_raw_parts_mut(at(bytes_at), bytes) };
     let slot = at(MODEL_AT).cast::<MaybeUninit<ModelFile<'static>>>();
-    // SAFETY: MODEL_AT fits the alignment; the bytes up to STATE_AT are the model's alone, as long as the network is used.
+    // SAFETY: MODEL_AT is aligned; only the model uses the bytes up to STATE_AT.
     let model = unsafe { &mut *slot }.write(model);
     let engine = Engine::new(model, StateBuffers { words, halves, bytes })?;
     let network = memory.cast::<Network>();
-    // SAFETY: ALIGNMENT is enough; the bytes up to MODEL_AT are the network's alone.
+    // SAFETY: ALIGNMENT is enough; only the network uses the bytes up to MODEL_AT.
     unsafe { network.write(engine) };
     Ok(network)
 }
@@ -94,7 +97,7 @@ unsafe fn place(model: ModelFile<'static>, memory: *mut u8) -> Result<*mut Netwo
 /// See `polychron.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn polychron_memory(file: *const u8, length: usize) -> usize {
-    // SAFETY: the file is the caller's to keep.
+    // SAFETY: the caller keeps the file.
     let Ok(file) = (unsafe { array(file, length) }) else { return 0 };
     ModelFile::parse(file).map_or(0, |model| needed(&model))
 }
@@ -103,7 +106,7 @@ pub unsafe extern "C" fn polychron_memory(file: *const u8, length: usize) -> usi
 /// See `polychron.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn polychron_fault(file: *const u8, length: usize) -> usize {
-    // SAFETY: the file is the caller's to keep.
+    // SAFETY: the caller keeps the file.
     let Ok(file) = (unsafe { array(file, length) }) else { return 0 };
     <ModelFile>::parse(file).map_or_else(|error| error.offset, |_| usize::MAX)
 }
@@ -130,7 +133,7 @@ pub unsafe extern "C" fn polychron_open(
         } else if size < needed(&model) {
             return Err(Error::Memory);
         }
-        // SAFETY: aligned and large enough; the caller leaves the memory to the network.
+        // SAFETY: aligned and large enough; the caller gives the memory to the network.
         unsafe { place(model, memory) }
     };
     let opened = open();
@@ -147,7 +150,7 @@ pub unsafe extern "C" fn polychron_step(
     count: usize,
 ) -> c_int {
     let Some(network) = network else { return code(Err(Error::Null)) };
-    // SAFETY: the array is the caller's to keep during the call.
+    // SAFETY: the caller keeps the array during the call.
     let channels = unsafe { array(channels, count) };
     code(channels.and_then(|channels| Ok(network.step(channels)?)))
 }
@@ -161,7 +164,7 @@ pub unsafe extern "C" fn polychron_step_values(
     count: usize,
 ) -> c_int {
     let Some(network) = network else { return code(Err(Error::Null)) };
-    // SAFETY: the array is the caller's to keep during the call.
+    // SAFETY: the caller keeps the array during the call.
     let values = unsafe { array(values, count) };
     code(values.and_then(|values| Ok(network.step_values(values)?)))
 }

@@ -8,9 +8,9 @@ use semihosting::println;
 
 /// Runs every utterance to its end and prints the results in one line.
 ///
-/// Instructions and synaptic events are counted in the ticks for which `counted(tick, ticks)` is true,
-/// `ticks` being the length of the utterance. An event is one spike at one synapse; every layer counts
-/// as fully connected.
+/// Instructions and synaptic events are counted in the ticks for which `counted(tick, ticks)` is
+/// true, `ticks` being the length of the utterance. An event is one spike at one synapse; every
+/// layer counts as fully connected.
 ///
 /// # Panics
 /// If the recording ends too early.

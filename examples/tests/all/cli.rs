@@ -517,7 +517,12 @@ fn missing_and_damaged_data_is_named() {
         folder.fail(&["train", "--data", "."].into_iter().chain(set).collect::<Vec<_>>())
     };
     let line = train(["data.steps=8", "data.dt_ms=10"]);
-    assert!(line.contains("test.h5: samples[2].entries = [] holds no spike"), "{line}");
+    assert!(
+        line.contains(
+            "test.h5: samples[2].entries = [] is empty; a sample needs at least one spike"
+        ),
+        "{line}"
+    );
     early.items[1].times[2] = 70.0;
     fs::write(folder.0.join("test.h5"), shd::to_bytes(&early).unwrap()).unwrap();
     let line = train(["data.steps=0", "data.dt_ms=1"]);

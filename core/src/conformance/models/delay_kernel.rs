@@ -21,8 +21,8 @@ pub fn taps_sum_to_one<K: DelayKernel<f64>>(
     })
 }
 
-/// [`DelayKernel::backward`] equals the difference quotients of [`DelayKernel::taps`] by weight, delay
-/// and sigma. Cases at a kink or a jump of the taps are skipped.
+/// [`DelayKernel::backward`] equals the difference quotients of [`DelayKernel::taps`] by weight,
+/// delay and sigma. Cases at a kink or a jump of the taps are skipped.
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.
@@ -74,9 +74,9 @@ pub fn lanes_equal_scalars<K: DelayKernel<f64>>(
     })
 }
 
-/// Taps beyond [`DelayKernel::reach`], and beyond half a step, are below the rounding of the largest.
-/// Without them, with the delay counted from the first tap within reach, [`DelayKernel::taps`] and
-/// [`DelayKernel::backward`] return the same numbers up to rounding.
+/// Taps beyond [`DelayKernel::reach`], and beyond half a step, are below the rounding of the
+/// largest. Without them, with the delay counted from the first tap within reach,
+/// [`DelayKernel::taps`] and [`DelayKernel::backward`] return the same numbers up to rounding.
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.

@@ -75,8 +75,9 @@ macro_rules! model_laws {
 }
 
 model_laws! { $
-    /// Defines a module of tests: the laws of [`Neuron`](crate::neuron::Neuron) for the neurons of a
-    /// `proptest` strategy. The strategy is evaluated once per test; `Just(neuron)` tests one neuron.
+    /// Defines a module of tests: the laws of [`Neuron`](crate::neuron::Neuron) for the neurons of
+    /// a `proptest` strategy. The strategy is evaluated once per test; `Just(neuron)` tests one
+    /// neuron.
     ///
     /// The neurons compute in `f64`, and charge and reset are differentiable at states and inputs
     /// from -2 to 2.

@@ -29,8 +29,8 @@ pub fn charge_adjoint_satisfies_the_adjoint_identity<M: NeuronModel<f64>>(
     test(neurons, Law::ChargeIdentity)
 }
 
-/// [`Neuron::reset_adjoint`] equals the difference quotients of [`Neuron::reset`] by state, spike and
-/// raw parameters. The gradient by the spike of a detached neuron is 0.
+/// [`Neuron::reset_adjoint`] equals the difference quotients of [`Neuron::reset`] by state, spike
+/// and raw parameters. The gradient by the spike of a detached neuron is 0.
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.
@@ -40,8 +40,8 @@ pub fn reset_adjoint_matches_differences<M: NeuronModel<f64>>(
     test(neurons, Law::Reset)
 }
 
-/// `<u, J v> = <J' u, v>` for the Jacobian J of [`Neuron::reset`] and a direction v in states, spikes
-/// and raw parameters; without the spike if the neuron is detached.
+/// `<u, J v> = <J' u, v>` for the Jacobian J of [`Neuron::reset`] and a direction v in states,
+/// spikes and raw parameters; without the spike if the neuron is detached.
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.
@@ -72,8 +72,8 @@ pub fn own_parameters_change_nothing<M: NeuronModel<f64>>(
     test(neurons, Law::OwnParameters)
 }
 
-/// The slope of [`Neuron::excess`] is 1 by component 0 of the state and 0 by everything else, if the
-/// neuron can spike.
+/// The slope of [`Neuron::excess`] is 1 by component 0 of the state and 0 by everything else, if
+/// the neuron can spike.
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.

@@ -1,11 +1,11 @@
-//! What `check.c` cannot see: `cargo +nightly miri test` finds reads of memory that nothing was written to, references that
-//! overlap, and misaligned ones.
+//! What `check.c` cannot see: `cargo +nightly miri test` finds reads of uninitialized memory,
+//! overlapping references and misaligned ones.
 
 use super::*;
 
 static FILE: &[u8] = include_bytes!("../../../../core/tests/golden/small.pcn");
 
-/// Room for a network, and nothing in it.
+/// Uninitialized memory for a network.
 #[repr(align(8))]
 struct Room([MaybeUninit<u8>; 8192]);
 
@@ -31,7 +31,7 @@ fn step_values(network: &mut Network, values: &[i8]) -> i32 {
 }
 
 #[test]
-fn networks_lie_in_memory_of_the_caller() {
+fn networks_use_the_memory_of_the_caller() {
     // SAFETY: a slice.
     let needed = unsafe { polychron_memory(FILE.as_ptr(), FILE.len()) };
     let mut rooms = [const { Room([MaybeUninit::uninit(); 8192]) }; 2];

@@ -1,6 +1,6 @@
-//! Measures a tick of networks 140-256-256-20 whose hidden neurons fire in 1, 5 and 15 % of the ticks,
-//! at 5 % also without lists of spikes and with 64 delays. In the worst case every channel and every
-//! neuron fires in every tick.
+//! Measures a tick of networks 140-256-256-20 whose hidden neurons fire in 1, 5 and 15 % of the
+//! ticks, at 5 % also without lists of spikes and with 64 delays. In the worst case every channel
+//! and every neuron fires in every tick.
 #![no_std]
 #![no_main]
 

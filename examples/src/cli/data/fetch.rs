@@ -3,7 +3,7 @@
 use crate::cli::print::say;
 use crate::error::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use polychron_datasets::fetch::{self, Archive, Outcome, Patience, Progress, Sources, Stage};
+use polychron_datasets::fetch::{self, Archive, Outcome, Progress, RetryPolicy, Sources, Stage};
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -73,7 +73,7 @@ fn one(archive: &Archive, args: &Args) -> Result<&'static str> {
         now.total.map_or_else(|| bar.unset_length(), |total| bar.set_length(total));
         bar.set_position(now.done);
     };
-    let outcome = fetch::fetch(archive, &args.dir, &Patience::default(), &mut show);
+    let outcome = fetch::fetch(archive, &args.dir, &RetryPolicy::default(), &mut show);
     bar.finish_and_clear();
     Ok(match outcome? {
         Outcome::Present => "there",

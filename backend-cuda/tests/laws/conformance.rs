@@ -1,4 +1,4 @@
-//! The laws of every backend: on the GPU where there is one, and always with the same kernels on this processor.
+//! The laws of every backend, on the emulator and, if there is one, on the GPU.
 
 use polychron_cuda::{Algorithm, Cuda, Emulated};
 

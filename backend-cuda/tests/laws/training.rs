@@ -1,5 +1,5 @@
-//! Training with these kernels beside training on the CPU, and what becomes of it when the device fails. On the GPU where there is
-//! one, and always on the emulator.
+//! Training follows the CPU backend, and failures of the device are errors. The tests run on the emulator
+//! and, if there is one, on the GPU.
 
 use polychron_core::backend::{Backend, LayerOps};
 use polychron_core::delay::{AnyKernel, Discrete};
@@ -22,7 +22,7 @@ type Net<R> = Network<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
 const BATCH: usize = 6;
 const WIDTH: usize = 12;
 
-/// A small network of the paper's kind; its second layer learns its leak.
+/// A small network as in the paper; the second layer learns its leak.
 fn network<R: Real>() -> Net<R> {
     let lif = Lif::new(R::of(2.0));
     let neurons = [AnyNeuron::Lif(lif), AnyNeuron::Plif(Plif::new(lif))];
@@ -72,7 +72,7 @@ impl<R: Real> Digits<R> {
     }
 }
 
-/// Losses and final state of a run of `steps` steps, and its scores with rounded delays.
+/// The losses and the final state of a run, and its scores with rounded delays.
 struct Run<R> {
     losses: Vec<f64>,
     state: State<R>,
@@ -94,29 +94,29 @@ where
     Run { losses, state, scores: scores.into_iter().map(Real::as_f64).collect() }
 }
 
-/// The largest difference, relative to the largest number.
-fn apart(a: &[f64], b: &[f64]) -> f64 {
+/// The largest difference, relative to the largest expected value.
+fn difference(a: &[f64], b: &[f64]) -> f64 {
     let largest = b.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
     a.iter().zip(b).map(|(a, b)| (a - b).abs() / largest).fold(0.0, f64::max)
 }
 
 fn follows_the_cpu<R: Number + Lanes>(cuda: impl Fn() -> Cuda, steps: usize, tolerance: f64) {
     let (found, expected) = (run::<R, _>(cuda(), steps), run(Cpu::<R>::new(2).unwrap(), steps));
-    println!("losses {:.1e} apart", apart(&found.losses, &expected.losses));
-    assert!(apart(&found.losses, &expected.losses) < tolerance);
-    assert!(apart(&found.scores, &expected.scores) < 100.0 * tolerance);
+    println!("losses differ by {:.1e}", difference(&found.losses, &expected.losses));
+    assert!(difference(&found.losses, &expected.losses) < tolerance);
+    assert!(difference(&found.scores, &expected.scores) < 100.0 * tolerance);
     assert!(expected.losses.windows(2).any(|pair| pair[0] != pair[1]));
     for (ours, theirs) in found.state.tensors.iter().zip(&expected.state.tensors) {
         assert_eq!(ours.name, theirs.name);
         let values = |values: &[R]| values.iter().map(|x| x.as_f64()).collect::<Vec<_>>();
-        let apart = apart(&values(&ours.values), &values(&theirs.values));
-        assert!(apart < 1000.0 * tolerance, "{}: {apart:.1e}", ours.name);
+        let error = difference(&values(&ours.values), &values(&theirs.values));
+        assert!(error < 1000.0 * tolerance, "{}: {error:.1e}", ours.name);
     }
     let again = run::<R, _>(cuda(), steps);
-    assert!(again.state == found.state, "a second run gives other bits");
+    assert!(again.state == found.state, "a second run differs");
 }
 
-/// The GPU, or why there is none; with `REQUIRE_DEVICE=1` that is a failure.
+/// The GPU if there is one. With `REQUIRE_DEVICE=1` its absence is a failure.
 fn device() -> Option<Cuda> {
     match Cuda::new(0) {
         Ok(cuda) => Some(cuda),
@@ -147,12 +147,12 @@ fn training_on_the_device_follows_the_cpu() {
 }
 
 #[test]
-fn a_device_that_is_absent_is_unavailable() {
+fn an_absent_device_is_unavailable() {
     if let Err(error) = Cuda::new(u32::MAX) {
         assert!(matches!(error, Error::Unavailable(_)), "{error}");
         assert!(error.to_string().starts_with("no CUDA: "), "{error}");
     } else {
-        panic!("there is no GPU of that number");
+        panic!("there is no GPU with this number");
     }
 }
 
@@ -183,23 +183,28 @@ fn a_block_of_another_device_is_refused() {
     let theirs = other.buffer(8).unwrap();
     let adam = Adam::new(0.1, 1);
     let error = one.adam(&adam, 0..8, &theirs, &mut p, &mut m, &mut v).unwrap_err();
-    assert!(error.to_string().contains("adam: a block of another device"), "{error}");
+    assert!(error.to_string().contains("adam: a block belongs to another device"), "{error}");
     one.adam(&adam, 0..8, &one.buffer(8).unwrap(), &mut p, &mut m, &mut v).unwrap();
 }
 
 #[test]
-fn what_no_block_has_memory_for_is_refused() {
+fn a_launch_beyond_the_shared_memory_is_refused() {
     let cuda = Cuda::emulated(Emulated::default());
     let x: polychron_cuda::Sequence<f32> = cuda.sequence(Shape::new(1, 1, 20_000)).unwrap();
     let (targets, mut scores) = (cuda.buffer(20_000).unwrap(), cuda.buffer(20_000).unwrap());
     let (li, valid) = (Li::new(2.0), ValidSteps::default());
     let result = cuda.readout(&li, Loss::SoftmaxSum, valid, &x, Some(&targets), &mut scores, None);
-    assert!(result.unwrap_err().to_string().contains("readout: more blocks or memory"));
+    assert!(
+        result
+            .unwrap_err()
+            .to_string()
+            .contains("readout: the launch needs more blocks or shared memory")
+    );
 }
 
-/// Idle blocks of other sizes make room.
+/// Released blocks of other sizes are freed when memory runs short.
 #[test]
-fn memory_that_was_given_back_is_found_again() {
+fn released_memory_is_reused() {
     let cuda = Cuda::emulated(Emulated { memory: Some(100_000), ..Emulated::default() });
     for len in [20_000, 10_000, 5_000, 24_000, 20_000] {
         let buffer: Buffer<f32> = cuda.buffer(len).unwrap();
@@ -208,7 +213,7 @@ fn memory_that_was_given_back_is_found_again() {
     assert!(Backend::<f32>::device_bytes(&cuda).is_some_and(|bytes| bytes <= 100_000));
 }
 
-/// A device that is lost in the middle of a step is an error of that step, and the state before it, once read, is whole.
+/// Losing the device during a step is an error of that step. The state read before it is complete.
 #[test]
 fn a_lost_device_is_an_error() {
     let digits = Digits::<f32>::new(0);

@@ -1,0 +1,47 @@
+use crate::lanes::vectorize;
+use polychron_core::delay::{DelayKernel, LANES, SynapseGradient};
+use polychron_core::num::Real;
+
+/// What a projection needs of a delay kernel. Everything else about projections is compiled once for
+/// all kernels.
+#[doc(hidden)]
+pub trait KernelPasses<R: Real>: Sync {
+    /// The kernel itself.
+    fn kernel(&self) -> &dyn DelayKernel<R>;
+    /// [`DelayKernel::taps_lanes`] with the machine's vectors.
+    fn vector_taps(&self, delays: &[R; LANES], sigmas: &[R; LANES], out: &mut [[R; LANES]]);
+    /// [`DelayKernel::backward_lanes`] with the machine's vectors.
+    fn vector_backward(
+        &self,
+        weights: &[R; LANES],
+        delays: &[R; LANES],
+        sigmas: &[R; LANES],
+        upstream: &[[R; LANES]],
+    ) -> SynapseGradient<[R; LANES]>;
+}
+
+impl<R: Real, K: DelayKernel<R>> KernelPasses<R> for K {
+    fn kernel(&self) -> &dyn DelayKernel<R> {
+        self
+    }
+
+    fn vector_taps(&self, delays: &[R; LANES], sigmas: &[R; LANES], out: &mut [[R; LANES]]) {
+        vectorize(
+            #[inline(always)]
+            || self.taps_lanes(delays, sigmas, out),
+        );
+    }
+
+    fn vector_backward(
+        &self,
+        weights: &[R; LANES],
+        delays: &[R; LANES],
+        sigmas: &[R; LANES],
+        upstream: &[[R; LANES]],
+    ) -> SynapseGradient<[R; LANES]> {
+        vectorize(
+            #[inline(always)]
+            || self.backward_lanes(weights, delays, sigmas, upstream),
+        )
+    }
+}

@@ -1,0 +1,130 @@
+use crate::backend::{Cpu, Error};
+use crate::neuron::{NeuronPasses, Stage, backward, forward};
+use crate::norm::Normal;
+use crate::projection::{KernelPasses, project, project_backward};
+use crate::sequence::Sequence;
+use polychron_core::backend::{SynapseGradients, SynapseParams};
+use polychron_core::num::Real;
+use polychron_core::shape::Synapses;
+
+macro_rules! stages {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $function:ident;)*) => {
+        /// Stages that depend on the kind of number alone: compiled once, in this crate, for all neurons
+        /// and delay kernels.
+        #[doc(hidden)]
+        pub trait Stages: Real {
+            $(fn $name($($argument: $type),*) -> $result;)*
+        }
+
+        impl Stages for f32 {
+            $(
+                #[inline(never)]
+                fn $name($($argument: $type),*) -> $result {
+                    $function($($argument),*)
+                }
+            )*
+        }
+
+        impl Stages for f64 {
+            $(
+                #[inline(never)]
+                fn $name($($argument: $type),*) -> $result {
+                    $function($($argument),*)
+                }
+            )*
+        }
+    };
+}
+
+stages! {
+    fn project(
+        cpu: &Cpu<Self>,
+        synapses: &Synapses,
+        kernel: &dyn KernelPasses<Self>,
+        params: SynapseParams<'_, Vec<Self>>,
+        x: &Sequence<Self>,
+        y: &mut Sequence<Self>
+    ) -> Result<(), Error> = project;
+
+    fn project_backward(
+        cpu: &Cpu<Self>,
+        synapses: &Synapses,
+        kernel: &dyn KernelPasses<Self>,
+        params: SynapseParams<'_, Vec<Self>>,
+        x: &Sequence<Self>,
+        d_y: &Sequence<Self>,
+        gradients: SynapseGradients<'_, Vec<Self>>,
+        d_x: Option<&mut Sequence<Self>>
+    ) -> Result<(), Error> = project_backward;
+
+    fn neurons_forward(
+        cpu: &Cpu<Self>,
+        stage: &Stage<'_, Self>,
+        neuron: &dyn NeuronPasses<Self>,
+        spikes: &mut Sequence<Self>
+    ) -> Vec<Normal<Self>> = forward;
+
+    fn neurons_backward(
+        cpu: &Cpu<Self>,
+        stage: &Stage<'_, Self>,
+        neuron: &dyn NeuronPasses<Self>,
+        through_norm: bool,
+        d: &mut Sequence<Self>,
+        d_params: &mut [Self]
+    ) -> Vec<(Self, Self)> = backward;
+}
+
+/// Has what training with built-in models needs compiled in this crate. Below optimisation level 2 the
+/// compiler shares generic code between crates, so that no other crate compiles it again.
+#[cfg(debug_assertions)]
+mod shared {
+    use crate::backend::Cpu;
+    use crate::stream::Stream;
+    use polychron_core::backend::{LayerOps, NeuronOps, SynapseOps};
+    use polychron_core::delay::{AnyKernel, Discrete};
+    use polychron_core::neuron::AnyNeuron;
+    use polychron_core::surrogate::AnySurrogate;
+    use polychron_core::train;
+
+    type Model<R> = train::Model<R, Cpu<R>, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
+    type Trainer<R> = train::Trainer<R, Cpu<R>, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
+
+    macro_rules! share {
+        ($t:ident, [$($function:expr),* $(,)?]) => {
+            const _: () = {
+                #[used]
+                static SHARED: fn() -> Vec<*const ()> = functions;
+
+                fn functions() -> Vec<*const ()> {
+                    vec![$($function as *const ()),*]
+                }
+            };
+        };
+        ($($t:ident),*) => {
+            $(share!($t, [
+                <Cpu<$t> as SynapseOps<$t, AnyKernel>>::project,
+                <Cpu<$t> as SynapseOps<$t, AnyKernel>>::project_backward,
+                <Cpu<$t> as SynapseOps<$t, Discrete>>::project,
+                <Cpu<$t> as SynapseOps<$t, Discrete>>::project_backward,
+                <Cpu<$t> as NeuronOps<$t, AnyNeuron<$t>, AnySurrogate<$t>>>::neuron_forward,
+                <Cpu<$t> as NeuronOps<$t, AnyNeuron<$t>, AnySurrogate<$t>>>::neuron_backward,
+                <Cpu<$t> as LayerOps<$t, AnyKernel, AnyNeuron<$t>, AnySurrogate<$t>>>::layer_forward,
+                <Cpu<$t> as LayerOps<$t, AnyKernel, AnyNeuron<$t>, AnySurrogate<$t>>>::layer_backward,
+                Trainer::<$t>::new,
+                Trainer::<$t>::step,
+                Trainer::<$t>::evaluate,
+                Trainer::<$t>::state,
+                Trainer::<$t>::restore,
+                Model::<$t>::new,
+                Model::<$t>::evaluate,
+                Model::<$t>::spikes,
+                Stream::<$t>::new::<Cpu<$t>, AnyKernel, AnyNeuron<$t>, AnySurrogate<$t>>,
+                Stream::<$t>::step,
+                Stream::<$t>::feed,
+                Stream::<$t>::finish,
+            ]);)*
+        };
+    }
+
+    share!(f32, f64);
+}

@@ -1,0 +1,4 @@
+//! The tests of the GPU backend.
+
+mod conformance;
+mod training;
