@@ -170,8 +170,8 @@ pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
     Ok(Cpu::new(config.threads)?.with_algorithm(algorithm))
 }
 
-/// The CPU's plan for every layer with the sigma of the first epoch. `densities` are the shares of the
-/// layers' inputs that are not 0; the last one holds for all further layers.
+/// The CPU's plan for every layer with the sigma of the first epoch. `densities` are the shares of
+/// the layers' inputs that are not 0; the last one holds for all further layers.
 pub(crate) fn plans(
     config: &Config,
     network: &Net,

@@ -63,7 +63,8 @@ impl Model {
         evaluate(self, task, part)
     }
 
-    /// As [`Model::evaluate`], with the items one by one on one thread of the CPU, as they would come in.
+    /// As [`Model::evaluate`], with the items one by one on one thread of the CPU, as they would
+    /// come in.
     ///
     /// # Errors
     /// As [`Model::evaluate`].

@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 pub struct Model {
     /// The configuration of the run.
     pub config: Config,
-    /// Differences between `config.toml` and the configuration that made the model. The latter counts.
+    /// Differences between `config.toml` and the configuration that made the model. The latter
+    /// counts.
     pub warnings: Vec<String>,
     state: State<f32>,
     interface: Interface,
@@ -60,7 +61,8 @@ impl Model {
         Ok(Self { config, warnings, state, interface, classifier, path })
     }
 
-    /// Loads the data that the model was trained on; `folder` holds the data files, if there are any.
+    /// Loads the data that the model was trained on; `folder` holds the data files, if there are
+    /// any.
     ///
     /// # Errors
     /// As [`Task::load`].
@@ -133,8 +135,8 @@ impl Classifier for Model {
     }
 }
 
-/// A state with the configuration that made it, and warnings if the `config.toml` next to it differs.
-/// Threads are those of `config.toml`.
+/// A state with the configuration that made it, and warnings if the `config.toml` next to it
+/// differs. Threads are those of `config.toml`.
 pub(crate) fn read(path: &Path) -> Result<(State<f32>, Config, Vec<String>)> {
     let Checkpoint { state, mut config, .. } = Checkpoint::read(path)?;
     let (beside, shown) = (path.with_file_name(CONFIG), path.display());

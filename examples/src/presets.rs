@@ -58,8 +58,8 @@ impl Variant {
     }
 }
 
-/// The assignments that make a preset's protocol that one. What was to choose on the test items chooses on a fifth of
-/// the training items instead.
+/// The assignments that make a preset's protocol that one. What was to choose on the test items
+/// chooses on a fifth of the training items instead.
 pub(crate) fn chosen_by(preset: Option<&str>, protocol: Protocol) -> Result<Vec<String>> {
     let own = load(preset, None, &[])?.protocol;
     let mut set = vec![format!("protocol={}", Value::try_from(protocol)?)];
@@ -89,7 +89,8 @@ pub(crate) fn set(config: &Config, assignment: &str) -> Result<Config> {
 
 /// The configuration of a preset or of a file, with `key.path=value` assignments over it.
 ///
-/// A file's own `preset` says what holds where the file names nothing; without one, the defaults do.
+/// A file's own `preset` says what holds where the file names nothing; without one, the defaults
+/// do.
 pub(crate) fn load(preset: Option<&str>, file: Option<&Path>, set: &[String]) -> Result<Config> {
     let given = match file {
         Some(path) => read(path)?,

@@ -29,8 +29,8 @@ const FILES: [&str; 8] =
 
 /// A training run in a folder.
 ///
-/// The folder holds `config.toml`, `checkpoint.safetensors` and `report.json` from the first epoch on,
-/// and `model.safetensors` with pictures in the end. It is locked while the `Run` exists.
+/// The folder holds `config.toml`, `checkpoint.safetensors` and `report.json` from the first epoch
+/// on, and `model.safetensors` with pictures in the end. It is locked while the `Run` exists.
 ///
 /// ```
 /// use polychron::{Config, EpochEnd, Flow, Run, Task};
@@ -112,8 +112,8 @@ impl Run {
         })
     }
 
-    /// Opens an unfinished run in its folder to continue it. `task` holds the data of `config`, which
-    /// must be the run's configuration.
+    /// Opens an unfinished run in its folder to continue it. `task` holds the data of `config`,
+    /// which must be the run's configuration.
     ///
     /// # Errors
     /// If the folder holds no unfinished run of this configuration, or another process is at work
@@ -575,8 +575,8 @@ pub(crate) fn check_choice(config: &Config, task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// Takes a step of a trainer that is thrown away and evaluates it, with as many batches in memory as
-/// in training. If a device cannot hold the batch, the error names a size that it can.
+/// Takes a step of a trainer that is thrown away and evaluates it, with as many batches in memory
+/// as in training. If a device cannot hold the batch, the error names a size that it can.
 pub(crate) fn rehearse(
     learner: &dyn Fn() -> Result<Box<dyn Learner>>,
     config: &Config,
