@@ -1,4 +1,4 @@
-//! Compiles the table behind the driver's names, and for tests the kernels.
+//! Compiles the jump table of the driver and, for tests, the emulated kernels.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ fn main() {
     }
 }
 
-/// A jump through a table for every function of the driver, so that programs start where there is no driver.
+/// Compiles a jump through a table for every function of the driver, so that programs start without
+/// one.
 fn driver() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let names = fs::read_to_string("driver/functions.txt").expect("driver/functions.txt");
@@ -24,11 +25,11 @@ fn driver() {
     }
     let count = names.lines().count();
     let header = format!("#define COUNT {count}\n#define JUMPS {jumps}\n#define NAMES {list}\n");
-    fs::write(out.join("functions.h"), header).expect("OUT_DIR can be written");
+    fs::write(out.join("functions.h"), header).expect("OUT_DIR is writable");
     cc::Build::new().file("driver/lazy.c").include(&out).compile("polychron_driver");
 }
 
-/// Every kernel for this processor.
+/// Compiles every kernel for the host.
 fn emulator() {
     println!("cargo::rerun-if-changed=src");
     let mut build = cc::Build::new();
@@ -49,7 +50,7 @@ fn emulator() {
 }
 
 fn kernels(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("the sources can be listed");
+    let entries = fs::read_dir(folder).expect("src is readable");
     let mut found: Vec<_> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .flat_map(|path| match path.extension() {

@@ -24,7 +24,7 @@ impl<R: Real> Scratch<R> {
         self.around(self.take(room).unwrap_or_else(|| fresh(vec![R::zero(); room])), shape)
     }
 
-    /// As [`Scratch::block`], where there is memory for it.
+    /// As [`Scratch::block`], with an error where memory is missing.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -64,7 +64,7 @@ fn room<R: Real>(shape: (usize, usize, usize)) -> usize {
     shape.0.saturating_mul(shape.1).saturating_mul(shape.2).saturating_add(LINE / R::BYTES)
 }
 
-/// Zeros, where there is memory for them.
+/// `len` zeros.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
@@ -73,6 +73,7 @@ pub(crate) fn zeros<R: Real>(len: usize) -> Result<Vec<R>, Error> {
     let reserved = values.try_reserve_exact(len);
     reserved.map_err(|_| Error::OutOfMemory { bytes: len.saturating_mul(R::BYTES) })?;
     drop(values);
+    // Memory that nothing has touched, unlike that of `resize`.
     Ok(vec![R::zero(); len])
 }
 

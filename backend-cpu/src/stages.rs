@@ -76,7 +76,7 @@ stages! {
 
 /// Has what training with built-in models needs compiled in this crate. Below optimisation level 2 the
 /// compiler shares generic code between crates, so that no other crate compiles it again.
-#[cfg(debug_assertions)]
+#[cfg(all(debug_assertions, not(test)))]
 mod shared {
     use crate::backend::Cpu;
     use crate::stream::Stream;

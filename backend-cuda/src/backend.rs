@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-/// A GPU behind the backend boundary, for `f32` and `f64`. It stays in the thread that made it.
+/// The backend for one GPU, for `f32` and `f64`. It stays on the thread that created it.
 #[derive(Debug)]
 pub struct Cuda {
     pub(crate) device: Rc<Device>,
@@ -25,10 +25,10 @@ pub struct Cuda {
     tables: RefCell<AllTables>,
 }
 
-/// The last lengths that were used, on both sides.
+/// The most recent lengths, on the host and on the device.
 type Samples = (Vec<u32>, Rc<Buffer<u32>>);
 
-/// Tables of transforms by length and number.
+/// Tables of transforms by length and number type.
 type AllTables = HashMap<(usize, &'static str), Rc<dyn Any>>;
 
 /// A block `[time, batch, width]` in device memory, time-major.
@@ -39,16 +39,18 @@ pub struct Sequence<R> {
 }
 
 impl Cuda {
-    /// The GPU of that number, from 0.
+    /// The GPU with this number, counted from 0.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where there is none that the kernels run on, with the reason; [`Error::Driver`].
+    /// [`Error::Unavailable`] if there is no such GPU or the kernels do not run on it;
+    /// [`Error::Driver`].
     pub fn new(ordinal: u32) -> Result<Self, Error> {
         Ok(Self::on(Device::new(ordinal)?))
     }
 
-    /// The kernels on this processor: slow, for tests.
+    /// An emulated device on the host: slow, for tests.
     #[cfg(feature = "emulator")]
+    #[must_use]
     pub fn emulated(limits: crate::Emulated) -> Self {
         Self::on(Device::emulated(limits))
     }
@@ -58,7 +60,9 @@ impl Cuda {
         Self { device: Rc::new(device), algorithm: None, samples, tables }
     }
 
-    /// The same backend with one algorithm for all projections; `None` takes the frequency domain where the sequence fits.
+    /// Sets the algorithm of all projections. `None` selects the frequency domain if the sequence
+    /// fits.
+    #[must_use]
     pub fn with_algorithm(self, algorithm: Option<Algorithm>) -> Self {
         Self { algorithm, ..self }
     }
@@ -67,20 +71,21 @@ impl Cuda {
         Buffer::new(&self.device, len, || format!("{what}, {len} numbers of {}", R::NAME))
     }
 
-    /// A sequence whose values are to be written.
+    /// A sequence with uninitialised values.
     pub(crate) fn blank<R: Number>(&self, shape: Shape) -> Result<Sequence<R>, Error> {
         let values = Buffer::new(&self.device, count(shape)?, || named::<R>(shape))?;
         Ok(Sequence { shape, values })
     }
 
-    /// The samples' own lengths, which stay on the device until others come; `None`: all steps count.
+    /// The lengths of the samples on the device, kept for the next call; `None` if all steps are
+    /// valid.
     pub(crate) fn lengths(
         &self,
         valid: ValidSteps<'_>,
         shape: Shape,
     ) -> Result<Option<Rc<Buffer<u32>>>, Error> {
         let Some(lengths) = valid.lengths else { return Ok(None) };
-        // A sample without a length is whole.
+        // A sample without a length has all steps.
         let length =
             |b| lengths.get(b).map_or(u32::MAX, |&l: &usize| l.try_into().unwrap_or(u32::MAX));
         let samples: Vec<u32> = (0..shape.batch).map(length).collect();
@@ -95,7 +100,7 @@ impl Cuda {
         }
     }
 
-    /// What transforms of that length look up.
+    /// The tables for transforms of this length.
     pub(crate) fn tables<R: Number>(&self, length: usize) -> Result<Rc<Tables<R>>, Error> {
         let known = self.tables.borrow().get(&(length, R::NAME)).cloned();
         if let Some(Ok(tables)) = known.map(|tables| tables.downcast()) {
@@ -107,17 +112,17 @@ impl Cuda {
     }
 }
 
-/// The address of the lengths, or of none.
+/// The lengths as a kernel argument.
 pub(crate) fn lengths(samples: &Option<Rc<Buffer<u32>>>) -> In<'_, u32> {
     samples.as_ref().map_or_else(In::default, |samples| samples.get())
 }
 
-/// The steps that the layers so far have added.
+/// The padding of the layers so far, in steps.
 pub(crate) fn padding(valid: ValidSteps<'_>) -> u32 {
     valid.padding.try_into().unwrap_or(u32::MAX)
 }
 
-/// A size as kernels take it.
+/// Checks that a size fits the 32-bit arithmetic of the kernels.
 pub(crate) fn size(what: &'static str, n: usize) -> Result<u32, ShapeError> {
     let largest = u32::MAX as usize / 2;
     u32::try_from(n).ok().filter(|_| n <= largest).ok_or(ShapeError {
@@ -127,7 +132,7 @@ pub(crate) fn size(what: &'static str, n: usize) -> Result<u32, ShapeError> {
     })
 }
 
-/// The numbers in a shape whose every side kernels can take.
+/// The number of values in a shape, after checks that every side fits the kernels.
 fn count(shape: Shape) -> Result<usize, Error> {
     for (what, side) in [("steps", shape.steps), ("batch", shape.batch), ("width", shape.width)] {
         size(what, side)?;
@@ -148,7 +153,7 @@ fn named<R: Number>(shape: Shape) -> String {
     format!("a sequence of {steps} steps x {batch} samples x {width} neurons of {}", R::NAME)
 }
 
-/// Checks that a block has the shape it should have.
+/// Checks the shape of a block.
 pub(crate) fn same(what: &'static str, expected: Shape, found: Shape) -> Result<(), ShapeError> {
     expect(what, expected.steps, found.steps)?;
     expect(what, expected.batch, found.batch)?;
@@ -164,7 +169,7 @@ impl<R: Number> Backend<R> for Cuda {
         self.device.name()
     }
 
-    /// Scratch that waits for reuse is held too, so this is the peak so far, unless memory ran short.
+    /// Includes released blocks kept for reuse: the peak so far, unless memory ran short.
     fn device_bytes(&self) -> Option<usize> {
         Some(self.device.used())
     }

@@ -1,36 +1,37 @@
 use polychron_core::shape::ShapeError;
 
-/// What can go wrong on a GPU.
+/// An error of the GPU backend.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A block is not of the size its operation needs.
+    /// A block has the wrong size for its operation.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// There is no GPU to be had.
+    /// No usable GPU was found.
     #[error("no CUDA: {0}")]
     Unavailable(String),
-    /// The device's memory is full.
+    /// The memory of the device is full.
     #[error(
-        "the GPU has no {bytes} bytes for {what}: {used} bytes are in use{}; a smaller batch needs less",
+        "the GPU has no {bytes} bytes for {what}: {used} bytes are in use{}; use a smaller batch",
         free.map_or(String::new(), |free| format!(", {free} free"))
     )]
     OutOfMemory {
-        /// The block.
+        /// The block that was requested.
         what: String,
-        /// Its size.
+        /// Its size in bytes.
         bytes: usize,
-        /// What this backend holds.
+        /// Bytes that this backend has allocated.
         used: usize,
-        /// What the device has left, where it says so.
+        /// Bytes that are free on the device, if known.
         free: Option<usize>,
     },
-    /// A call of the driver failed. After an error of the device itself every later call fails too.
+    /// A call to the driver failed. After an error of the device itself, all later calls fail as
+    /// well.
     #[error("CUDA: {call}: {reason}")]
     Driver {
-        /// The call, or the kernel.
+        /// The function of the driver, or the kernel.
         call: String,
-        /// What the driver says.
+        /// The driver's message.
         reason: String,
     },
 }

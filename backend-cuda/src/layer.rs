@@ -6,7 +6,7 @@ use crate::norm;
 use crate::projection::DeviceKernel;
 use polychron_core::backend::{Layer, LayerGradients, LayerOps, LayerTape, NormMode, SynapseOps};
 
-/// The norm is applied by the neurons' kernels, where the input is read.
+/// The kernels of the neurons apply the norm when they read their input.
 impl<R, K, N, S> LayerOps<R, K, N, S> for Cuda
 where
     R: Number,

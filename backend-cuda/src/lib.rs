@@ -1,17 +1,22 @@
 #![deny(unsafe_code)]
-//! Polychron's backend for NVIDIA GPUs: the operations of [`polychron_core::backend`] as CUDA kernels of its own, launched through
-//! `cust`.
+//! Training of spiking networks with learnable delays on NVIDIA GPUs: the operations of
+//! [`polychron_core::backend`] as CUDA kernels, launched through `cust`.
 //!
-//! Everything that trains on the CPU trains here by choosing [`Cuda`]. Delayed projections are products in the frequency domain,
-//! in full precision, so that time hardly depends on the longest delay; sequences too long for a block's shared memory are
-//! projected tap by tap. Runs repeat bit for bit on one kind of device with one driver, which compiles the kernels: every sum has a
-//! fixed order, and no kernel has an atomic.
+//! Every network that trains on the CPU backend also trains with [`Cuda`], apart from custom models
+//! (see below). Delayed projections are products in the frequency domain, in full precision, so
+//! that the time hardly depends on the longest delay. Sequences too long for the shared memory of a
+//! block are projected tap by tap. A run on the same kind of device with the same driver repeats
+//! bit for bit: every sum has a fixed order, and no kernel uses atomics.
 //!
-//! Programs start where there is no GPU: the driver's library is looked for when a [`Cuda`] is made, which fails with
-//! [`Error::Unavailable`] and a reason. It needs compute capability 7.5 and a driver for CUDA 13 (r580).
+//! Programs also start on machines without a GPU: [`Cuda::new`] loads the driver's library and
+//! returns [`Error::Unavailable`] with a reason if that fails. It needs compute capability 7.5 and
+//! a driver for CUDA 13 (r580).
 //!
-//! To build it, `cust` wants a folder with a `lib64/libcuda.so` and no more of a toolkit: this repository's `.cargo/config.toml` names its own;
-//! elsewhere set `CUDA_LIBRARY_PATH` to a toolkit's folder or to `driver` of this crate.
+//! # Building
+//!
+//! No CUDA toolkit is needed, but `cust` links against `lib64/libcuda.so` in the folder that the
+//! variable `CUDA_LIBRARY_PATH` names. Set it to the folder `driver` of this crate, or to a
+//! toolkit. Inside this repository `.cargo/config.toml` sets it.
 //!
 //! ```
 //! use polychron_cuda::Cuda;
@@ -22,11 +27,14 @@
 //! }
 //! ```
 //!
-//! A kernel is a template over the number's type beside the Rust that launches it. `kernels.sh` compiles all into the PTX that is
-//! part of the crate; the feature `emulator` compiles the same text for the host, on which the conformance suite runs.
+//! # Kernels
 //!
-//! Delay kernels, neurons and surrogates of one's own have no kernel here: they are a type error where the type is named, since
-//! [`DeviceKernel`], [`DeviceNeuron`] and [`DeviceSurrogate`] are not implemented for them.
+//! A kernel is a template over the number type, next to the Rust code that launches it.
+//! `kernels.sh` compiles the kernels to the PTX in this crate. The feature `emulator` compiles the
+//! same sources for the host, where the conformance suite runs.
+//!
+//! Custom delay kernels, neurons and surrogates have no CUDA kernel. Using one is a type error,
+//! since it does not implement [`DeviceKernel`], [`DeviceNeuron`] or [`DeviceSurrogate`].
 
 mod arguments;
 mod backend;
@@ -45,13 +53,13 @@ pub use error::Error;
 pub use neuron::{DeviceNeuron, DeviceSurrogate};
 pub use projection::{Algorithm, DeviceKernel, Work, work};
 
-/// What an emulated device has.
+/// The limits of an emulated device.
 #[cfg(feature = "emulator")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Emulated {
-    /// Bytes of memory; `None`: as many as there are.
+    /// Memory in bytes; `None` for no limit.
     pub memory: Option<usize>,
-    /// Launches of kernels after which the device is lost; `None`: it never is.
+    /// The number of kernel launches after which the device is lost; `None` for no limit.
     pub launches: Option<usize>,
 }
 

@@ -27,11 +27,10 @@
 //! #[allow(long_running_const_eval)]
 //! const MODEL: ModelFile = ModelFile::parse_static(include_bytes!("../tests/golden/small.pcn"));
 //!
-//! let mut state = EngineState::<
-//!     { MODEL.state_words() },
-//!     { MODEL.state_halves() },
-//!     { MODEL.state_bytes() },
-//! >::new();
+//! type State =
+//!     EngineState<{ MODEL.state_words() }, { MODEL.state_halves() }, { MODEL.state_bytes() }>;
+//!
+//! let mut state = State::new();
 //! let mut engine = Engine::new(&MODEL, &mut state)?;
 //! for spiking_channels in [&[0u16, 3][..], &[], &[2]] {
 //!     engine.step(spiking_channels)?;

@@ -1,4 +1,4 @@
-//! A neuron of one's own: written, gradient-checked and trained.
+//! A custom neuron model: definition, gradient check and training.
 //!
 //! `cargo run --release -p polychron --example own_neuron`
 
@@ -13,7 +13,8 @@ use polychron_core::train::{Batch, HiddenLayer, Network, ReadoutLayer, Recipe, T
 use polychron_cpu::Cpu;
 use polychron_datasets::synthetic::lagged_pairs;
 
-/// The resonate-and-fire neuron: a damped rotation of membrane `v` and current `u` by a learned angle `w` a step.
+/// The resonate-and-fire neuron: a damped rotation of membrane `v` and current `u` by a learned
+/// angle `w` a step.
 ///
 /// ```text
 /// h[t] = damping (cos(w) v[t-1] - sin(w) u[t-1]) + x[t]

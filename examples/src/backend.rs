@@ -12,7 +12,7 @@ use polychron_core::delay::{AnyKernel, Discrete, round_delay};
 use polychron_core::neuron::AnyNeuron;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{self, Batch, Spikes, State, StepReport, Tensor, TrainError};
+use polychron_core::train::{self, Batch, State, StepReport, Tensor, Trace, TrainError};
 use polychron_cpu::{Cpu, Plan};
 use std::path::Path;
 
@@ -37,11 +37,7 @@ pub trait Classifier {
     ///
     /// # Errors
     /// As [`Classifier::scores`].
-    fn trace(
-        &self,
-        batch: &Batch<'_, f32>,
-        delays: train::Delays,
-    ) -> Result<(Vec<f32>, Vec<Spikes<f32>>)>;
+    fn trace(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<Trace<f32>>;
 
     /// Parameters and running statistics by name, as [`train::Model::tensors`].
     ///
@@ -57,11 +53,7 @@ impl<B: TrainingBackend> Classifier for CoreModel<B> {
     fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)> {
         Self::evaluate(self, batch, delays).map_err(Error::wrap)
     }
-    fn trace(
-        &self,
-        batch: &Batch<'_, f32>,
-        delays: train::Delays,
-    ) -> Result<(Vec<f32>, Vec<Spikes<f32>>)> {
+    fn trace(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<Trace<f32>> {
         Self::trace(self, batch, delays).map_err(Error::wrap)
     }
     fn tensors(&self) -> Result<Vec<Tensor<f32>>> {
@@ -170,8 +162,8 @@ pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
     Ok(Cpu::new(config.threads)?.with_algorithm(algorithm))
 }
 
-/// The CPU's plan for every layer with the sigma of the first epoch. `densities` are the shares of the
-/// layers' inputs that are not 0; the last one holds for all further layers.
+/// The CPU's plan for every layer with the sigma of the first epoch. `densities` are the shares of
+/// the layers' inputs that are not 0; the last one holds for all further layers.
 pub(crate) fn plans(
     config: &Config,
     network: &Net,

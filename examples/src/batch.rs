@@ -27,7 +27,8 @@ pub struct LabeledBatch {
 }
 
 impl LabeledBatch {
-    /// A batch with one-hot targets at its labels, which must be below `classes`. Padding is masked.
+    /// A batch with one-hot targets at its labels, which must be below `classes`. Padding is
+    /// masked.
     #[must_use]
     pub fn new(batch: DenseBatch, classes: usize) -> Self {
         let mut targets = vec![0.0; batch.batch * classes];

@@ -10,8 +10,8 @@ use std::fmt::Debug;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The configuration of a run. `config.toml` in the run's folder holds it, and `train --config` with
-/// that file repeats the run.
+/// The configuration of a run. `config.toml` in the run's folder holds it, and `train --config`
+/// with that file repeats the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -112,7 +112,8 @@ pub struct Data {
     pub valid: f64,
     /// Share of all items to test on, where the source has no test items of its own.
     pub test: f64,
-    /// Items of a batch. The last batch of an epoch may be smaller; one of a single item is skipped.
+    /// Items of a batch. The last batch of an epoch may be smaller; one of a single item is
+    /// skipped.
     pub batch: usize,
     /// Random changes of training items.
     pub augment: Augment,
@@ -128,7 +129,8 @@ pub enum Source {
     Order,
     /// HDF5 files in the layout of SHD.
     H5,
-    /// Google Speech Commands v0.02: the data folder holds `speech_commands_v0.02`, or the word folders.
+    /// Google Speech Commands v0.02: the data folder holds `speech_commands_v0.02`, or the word
+    /// folders.
     Gsc,
 }
 
@@ -191,7 +193,8 @@ pub struct Augment {
     pub channel_mask: u32,
     /// Probability that an item is blended with another of its class, half the spikes of each.
     pub blend: f64,
-    /// Probability that a stretch of time comes from another item, and a share of the target with it.
+    /// Probability that a stretch of time comes from another item, and a share of the target with
+    /// it.
     pub cutmix: f64,
 }
 
@@ -472,7 +475,8 @@ impl Config {
         presets::load(None, Some(path), &[])
     }
 
-    /// A configuration in TOML, on top of the defaults; `name` stands for the file in error messages.
+    /// A configuration in TOML, on top of the defaults; `name` stands for the file in error
+    /// messages.
     ///
     /// # Errors
     /// Names the line or the field that is invalid.
@@ -581,8 +585,8 @@ impl Config {
         Ok(toml::to_string(self)?)
     }
 
-    /// The first field that differs, as each of the two has it. Threads do not change results and are
-    /// not compared.
+    /// The first field that differs, as each of the two has it. Threads do not change results and
+    /// are not compared.
     pub(crate) fn difference(&self, other: &Self) -> Result<Option<(String, String)>> {
         Ok(self.differences(other)?.into_iter().next())
     }

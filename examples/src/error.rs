@@ -5,8 +5,8 @@ use std::fmt::{self, Display};
 
 /// Why an operation failed.
 ///
-/// The message names the file, the field and the value at fault. It is displayed as one line without
-/// control characters.
+/// The message names the file, the field and the value at fault. It is displayed as one line
+/// without control characters.
 #[derive(Debug)]
 pub struct Error {
     message: String,

@@ -69,8 +69,8 @@ pub struct Export {
     pub summary: Summary,
 }
 
-/// What each step from the trained network to the model file costs in accuracy, and what the file costs
-/// on a device.
+/// What each step from the trained network to the model file costs in accuracy, and what the file
+/// costs on a device.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// The arithmetic of the file.

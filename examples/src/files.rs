@@ -11,8 +11,9 @@ const TEMPORARY: &str = ".tmp";
 /// Writes a file, or replaces it as a whole.
 ///
 /// The bytes go to a temporary file of a new name in the same folder. It is flushed to the disk and
-/// renamed, and the folder is flushed. Neither the write nor the rename follows a link. On failure the
-/// temporary file is removed and `path` is unchanged, unless only the folder could not be flushed.
+/// renamed, and the folder is flushed. Neither the write nor the rename follows a link. On failure
+/// the temporary file is removed and `path` is unchanged, unless only the folder could not be
+/// flushed.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = temporary(path, bytes).and_then(|file| {
         file.persist(path).map_err(|failure| failure.error)?;
@@ -92,8 +93,8 @@ pub(crate) fn remove_unfinished(folder: &Path, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The first entry of a folder, alphabetically, that is neither one of `names` nor an unfinished file
-/// of such a name; `None` if the folder does not exist.
+/// The first entry of a folder, alphabetically, that is neither one of `names` nor an unfinished
+/// file of such a name; `None` if the folder does not exist.
 pub(crate) fn foreign_entry(folder: &Path, names: &[&str]) -> Result<Option<String>> {
     let mut foreign = Vec::new();
     if !folder.exists() {

@@ -68,8 +68,8 @@ pub struct Moments {
 }
 
 impl Inspection {
-    /// Inspects the model in a run's folder, or the checkpoint of an unfinished run. The second value
-    /// holds warnings as [`Model::warnings`](crate::Model::warnings).
+    /// Inspects the model in a run's folder, or the checkpoint of an unfinished run. The second
+    /// value holds warnings as [`Model::warnings`](crate::Model::warnings).
     ///
     /// # Errors
     /// If the folder holds neither, or the file is damaged.

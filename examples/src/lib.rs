@@ -1,8 +1,9 @@
 #![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "cli"), allow(dead_code))]
 //! Spiking networks with learnable delays: configure, train, evaluate and export them.
 //!
-//! This is the library behind the command `polychron`. A preset or a TOML file describes data, network
-//! and training; a run trains in a folder, which holds everything to resume or repeat it.
+//! This is the library behind the command `polychron`. A preset or a TOML file describes data,
+//! network and training; a run trains in a folder, which holds everything to resume or repeat it.
 //!
 //! ```
 //! use polychron::{Config, Run, Task};
@@ -19,9 +20,9 @@
 //! # }
 //! ```
 //!
-//! A finished run is loaded and evaluated in a few lines: see [`Model`]. An [`Observer`] follows a run
-//! and may stop it: see [`Run`]. Networks that a configuration cannot describe, and own neurons, take
-//! the crates below: [`LabeledBatch`] leads from data to `polychron_core::train`.
+//! A finished run is loaded and evaluated in a few lines: see [`Model`]. An [`Observer`] follows a
+//! run and may stop it: see [`Run`]. Networks that a configuration cannot describe, and own
+//! neurons, take the crates below: [`LabeledBatch`] leads from data to `polychron_core::train`.
 //!
 //! * [`config`]: the configuration; [`Config::preset`], [`Config::read`], [`Config::set`]
 //! * [`Task`]: data with its split; [`LabeledBatch`]: batches with targets

@@ -8,7 +8,7 @@ use crate::network::{Interface, Net};
 use crate::presets;
 use crate::run::{CHECKPOINT, CONFIG, MODEL};
 use crate::task::Task;
-use polychron_core::train::{self, Batch, Spikes, State, Tensor};
+use polychron_core::train::{self, Batch, State, Tensor, Trace};
 use std::path::{Path, PathBuf};
 
 /// A trained model with the configuration that made it.
@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 pub struct Model {
     /// The configuration of the run.
     pub config: Config,
-    /// Differences between `config.toml` and the configuration that made the model. The latter counts.
+    /// Differences between `config.toml` and the configuration that made the model. The latter
+    /// counts.
     pub warnings: Vec<String>,
     state: State<f32>,
     interface: Interface,
@@ -60,7 +61,8 @@ impl Model {
         Ok(Self { config, warnings, state, interface, classifier, path })
     }
 
-    /// Loads the data that the model was trained on; `folder` holds the data files, if there are any.
+    /// Loads the data that the model was trained on; `folder` holds the data files, if there are
+    /// any.
     ///
     /// # Errors
     /// As [`Task::load`].
@@ -121,11 +123,7 @@ impl Classifier for Model {
     fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)> {
         self.classifier.scores(batch, delays)
     }
-    fn trace(
-        &self,
-        batch: &Batch<'_, f32>,
-        delays: train::Delays,
-    ) -> Result<(Vec<f32>, Vec<Spikes<f32>>)> {
+    fn trace(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<Trace<f32>> {
         self.classifier.trace(batch, delays)
     }
     fn tensors(&self) -> Result<Vec<Tensor<f32>>> {
@@ -133,8 +131,8 @@ impl Classifier for Model {
     }
 }
 
-/// A state with the configuration that made it, and warnings if the `config.toml` next to it differs.
-/// Threads are those of `config.toml`.
+/// A state with the configuration that made it, and warnings if the `config.toml` next to it
+/// differs. Threads are those of `config.toml`.
 pub(crate) fn read(path: &Path) -> Result<(State<f32>, Config, Vec<String>)> {
     let Checkpoint { state, mut config, .. } = Checkpoint::read(path)?;
     let (beside, shown) = (path.with_file_name(CONFIG), path.display());

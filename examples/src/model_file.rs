@@ -6,7 +6,8 @@ use polychron_core::format::{Fault, FormatError, LayerInfo, ModelFile, Scheme, W
 use serde::Serialize;
 use std::path::Path;
 
-/// Instructions of the integer engine on a Cortex-M4F, built for size, as `examples/firmware/run.sh` counts them.
+/// Instructions of the integer engine on a Cortex-M4F, built for size, as
+/// `examples/firmware/run.sh` counts them.
 mod cost {
     /// An event of groups of `g` synapses: `EVENT + GROUP / g`.
     pub(super) const EVENT: f64 = 6.3;
@@ -35,7 +36,8 @@ pub struct Description {
     pub(crate) flash: usize,
     pub(crate) ram: usize,
     pub(crate) layers: Vec<Layer>,
-    /// Shares of active inputs and neurons, and the synaptic events and instructions of a tick; of the integer engine alone.
+    /// Shares of active inputs and neurons, and the synaptic events and instructions of a tick; of
+    /// the integer engine alone.
     pub(crate) work: Vec<(f64, f64, f64)>,
 }
 

@@ -148,8 +148,8 @@ pub fn recipe(config: &Config) -> Recipe {
     }
 }
 
-/// A time constant in steps: at least one, or above one (`above`) if its logistic parameter has to be
-/// finite.
+/// A time constant in steps: at least one, or above one (`above`) if its logistic parameter has to
+/// be finite.
 fn steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
     single(field, tau_ms)?;
     let tau = (tau_ms / dt_ms) as f32;

@@ -20,7 +20,8 @@ const PANEL: u32 = 260;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws `panels` panels below one another into a file, and over them the elements that `draw` adds as text.
+/// Draws `panels` panels below one another into a file, and over them the elements that `draw` adds
+/// as text.
 fn picture(
     path: &Path,
     panels: usize,
@@ -165,7 +166,7 @@ pub fn raster(path: &Path, task: &Task, model: &dyn Classifier) -> Result<()> {
     };
     let batch = task.batch(&[item])?;
     let view = batch.view();
-    let (_, mut layers) = model.trace(&view, Delays::Rounded)?;
+    let mut layers = model.trace(&view, Delays::Rounded)?.layers;
     let real = task.data.samples[item].dense.is_some();
     let (seen, values) = if real {
         ("Input above its mean", above_mean(view.x))
@@ -254,7 +255,8 @@ fn places(layer: &Spikes<f32>) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Spikes as SVG path data in steps and neurons: a dash for every run of steps. They come by neuron and then step.
+/// Spikes as SVG path data in steps and neurons: a dash for every run of steps. They come by neuron
+/// and then step.
 fn dashes(places: impl Iterator<Item = (usize, usize)>) -> String {
     let mut path = String::new();
     let mut places = places.peekable();

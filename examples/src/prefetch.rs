@@ -11,8 +11,8 @@ pub(crate) const IN_MEMORY: usize = DEPTH + 2;
 /// Calls `consume` with every item and its product `make(item)`, in order, while a thread makes the
 /// next ones; with one thread, the calls alternate.
 ///
-/// Ends early if `consume` returns `false`, or with the first error of either. Returns `true` if every
-/// item was consumed and the last call returned `true`.
+/// Ends early if `consume` returns `false`, or with the first error of either. Returns `true` if
+/// every item was consumed and the last call returned `true`.
 pub(crate) fn for_each<T: Sync, M: Send>(
     items: &[T],
     threads: usize,

@@ -29,8 +29,8 @@ const FILES: [&str; 8] =
 
 /// A training run in a folder.
 ///
-/// The folder holds `config.toml`, `checkpoint.safetensors` and `report.json` from the first epoch on,
-/// and `model.safetensors` with pictures in the end. It is locked while the `Run` exists.
+/// The folder holds `config.toml`, `checkpoint.safetensors` and `report.json` from the first epoch
+/// on, and `model.safetensors` with pictures in the end. It is locked while the `Run` exists.
 ///
 /// ```
 /// use polychron::{Config, EpochEnd, Flow, Run, Task};
@@ -91,6 +91,9 @@ impl Run {
         task: Task,
         folder: &Path,
     ) -> Result<Self> {
+        if folder.exists() {
+            fail!("{}: exists", folder.display())
+        }
         check(config, &task)?;
         rehearse(learner, config, &task)?;
         let mut learner = learner()?;
@@ -115,8 +118,8 @@ impl Run {
         })
     }
 
-    /// Opens an unfinished run in its folder to continue it. `task` holds the data of `config`, which
-    /// must be the run's configuration.
+    /// Opens an unfinished run in its folder to continue it. `task` holds the data of `config`,
+    /// which must be the run's configuration.
     ///
     /// # Errors
     /// If the folder holds no unfinished run of this configuration, or another process is at work
@@ -361,7 +364,7 @@ impl Run {
         let split = &self.task.split;
         let items = if split.valid.is_empty() { &split.train } else { &split.valid };
         let batch = self.task.batch(&items[..items.len().min(self.config.data.batch)])?;
-        let (_, layers) = self.learner.model().trace(&batch.view(), Delays::Rounded)?;
+        let layers = self.learner.model().trace(&batch.view(), Delays::Rounded)?.layers;
         let hidden = layers.iter().take(layers.len() - 1);
         let counts = hidden.map(|layer| report::count_spikes(&batch.view(), layer));
         Ok(counts.map(|(spikes, places)| spikes / places).collect())
@@ -520,7 +523,7 @@ fn create_folder(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Res
         let path = folder.join(CONFIG);
         files::lock(File::open(&path), &path)
     }();
-    // An open file can be removed on every system, except where the lock has to be released first.
+    // Some systems remove a file only after it is closed.
     if std::fs::remove_file(&beside).is_err() {
         drop(lock);
         let _ = std::fs::remove_file(&beside);
@@ -613,8 +616,8 @@ pub(crate) fn check_choice(config: &Config, task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// Takes a step of a trainer that is thrown away and evaluates it, with as many batches in memory as
-/// in training. If a device cannot hold the batch, the error names a size that it can.
+/// Takes a step of a trainer that is thrown away and evaluates it, with as many batches in memory
+/// as in training. If a device cannot hold the batch, the error names a size that it can.
 pub(crate) fn rehearse(
     learner: &dyn Fn() -> Result<Box<dyn Learner>>,
     config: &Config,

@@ -200,7 +200,8 @@ impl Task {
         Ok(predictions)
     }
 
-    /// The share of items that a model with rounded delays classifies correctly; `None` without items.
+    /// The share of items that a model with rounded delays classifies correctly; `None` without
+    /// items.
     ///
     /// # Errors
     /// As [`Task::predict`].
@@ -220,7 +221,8 @@ impl Task {
         })
     }
 
-    /// Speakers of the training and validation items; `None` unless the data names several speakers.
+    /// Speakers of the training and validation items; `None` unless the data names several
+    /// speakers.
     pub(crate) fn seen_speakers(&self) -> Option<Vec<u16>> {
         let seen = self.split.train.iter().chain(&self.split.valid);
         let mut seen: Vec<u16> = seen.map(|&i| self.data.samples[i].speaker).collect();
@@ -231,7 +233,8 @@ impl Task {
 }
 
 impl Predictions {
-    /// The share of correct predictions for the items that `filter` accepts; `None` if it accepts none.
+    /// The share of correct predictions for the items that `filter` accepts; `None` if it accepts
+    /// none.
     pub fn accuracy(&self, data: &Dataset, filter: impl Fn(usize) -> bool) -> Option<f64> {
         let picked = self.items.iter().zip(&self.classes).filter(|(i, _)| filter(**i));
         let right = picked.map(|(&i, &class)| usize::from(data.samples[i].label) == class);

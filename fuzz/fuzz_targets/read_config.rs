@@ -1,6 +1,6 @@
 #![no_main]
-//! Any text is a configuration that is equal to itself after a write and a read, or is rejected in one
-//! line.
+//! Any text is a configuration that is equal to itself after a write and a read, or is rejected in
+//! one line.
 
 use libfuzzer_sys::fuzz_target;
 use polychron::Config;

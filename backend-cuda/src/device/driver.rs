@@ -1,4 +1,4 @@
-//! A GPU through `cust`, whose driver library is looked for when it is first needed.
+//! A GPU through `cust`, whose driver library is loaded on first use.
 #![allow(unsafe_code)]
 
 use super::kernels::CODE;
@@ -18,7 +18,7 @@ use std::collections::hash_map::Entry;
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::OnceLock;
 
-// Statuses as numbers: a driver newer than cust's bindings has others than its enumeration.
+// Statuses are plain numbers: a newer driver may return some that the enumeration of cust lacks.
 #[allow(clashing_extern_declarations)]
 unsafe extern "C" {
     fn polychron_load_driver() -> i32;
@@ -58,27 +58,27 @@ const DRIVER: i32 = 13;
 const CAPABILITY: (i32, i32) = (7, 5);
 
 pub(super) struct Driver {
-    /// By file; dropped before the context.
+    /// By file. Dropped before the context.
     modules: RefCell<HashMap<&'static str, Module>>,
     functions: RefCell<HashMap<&'static str, sys::CUfunction>>,
     stream: Stream,
     context: Context,
 }
 
-/// `Display` of a `CudaError` asks the driver, which may be what fails.
+/// Uses `Debug`, since `Display` of a `CudaError` calls the driver, which may be failing.
 fn failed(call: &str) -> impl Fn(CudaError) -> Error + '_ {
     move |error| Error::Driver { call: call.to_owned(), reason: format!("{error:?}") }
 }
 
-/// A kernel's own fault shows at whichever call comes next.
+/// A fault in a kernel is reported by a later call.
 fn check(status: i32, call: &str) -> Result<(), Error> {
     if status == 0 {
         return Ok(());
     }
     let mut name = std::ptr::null();
-    // SAFETY: the driver writes the address of a text of its own, or none.
+    // SAFETY: the driver writes the address of a static string, or none.
     let known = unsafe { cuGetErrorName(status, &raw mut name) } == 0 && !name.is_null();
-    // SAFETY: the text ends with 0 and lives as long as the driver.
+    // SAFETY: the string ends with 0 and lives as long as the driver.
     let name = known.then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy());
     let name = name.map_or(String::new(), |name| format!(" ({name})"));
     Err(Error::Driver {
@@ -90,7 +90,7 @@ fn check(status: i32, call: &str) -> Result<(), Error> {
 impl Driver {
     pub(super) fn new(ordinal: u32) -> Result<Self, Error> {
         static FOUND: OnceLock<bool> = OnceLock::new();
-        // SAFETY: the function fills the table behind the driver's names, here and only once.
+        // SAFETY: the function fills the jump table of the driver; this is its only call.
         if !FOUND.get_or_init(|| unsafe { polychron_load_driver() } == 0) {
             return Err(Error::Unavailable(
                 "this machine has no NVIDIA driver (libcuda.so.1)".into(),
@@ -134,12 +134,12 @@ impl Driver {
         "cuda"
     }
 
-    /// Other users of the library may have made another context current.
+    /// Makes the context current; other users of the library may have changed it.
     fn enter(&self) -> Result<(), Error> {
         CurrentContext::set_current(&self.context).map_err(failed("cuCtxSetCurrent"))
     }
 
-    /// To the next eighth of a power of two, so that similar sizes share blocks.
+    /// Rounds up in steps of an eighth of a power of two, so that similar sizes share blocks.
     pub(super) fn rounded(&self, bytes: usize) -> usize {
         let grain = (bytes.checked_next_power_of_two().unwrap_or(bytes) / 16).max(256);
         bytes.checked_next_multiple_of(grain).unwrap_or(bytes)
@@ -170,13 +170,13 @@ impl Driver {
         if self.enter().is_err() {
             return;
         }
-        // SAFETY: `allocate` gave that address; the driver waits for the work that uses it.
+        // SAFETY: `allocate` returned this address; the driver waits for the work that uses it.
         let _ = unsafe { cuda_free(DevicePointer::<u8>::from_raw(address)) };
     }
 
     pub(super) fn zero(&self, address: u64, bytes: usize) -> Result<(), Error> {
         self.enter()?;
-        // SAFETY: a live block of as many bytes lies there.
+        // SAFETY: the address is that of a live block of this size.
         let status = unsafe { cuMemsetD8Async(address, 0, bytes, self.stream.as_inner()) };
         check(status, "cuMemsetD8Async")
     }
@@ -184,7 +184,8 @@ impl Driver {
     pub(super) fn upload<T: Plain>(&self, from: &[T], address: u64) -> Result<(), Error> {
         self.enter()?;
         let (bytes, stream) = (size_of_val(from), self.stream.as_inner());
-        // SAFETY: a live block of at least as many bytes lies there, and `from` is borrowed until the copy is done.
+        // SAFETY: the address is that of a live block of at least this size, and `from` is borrowed
+        // until the copy is done.
         let status = unsafe { cuMemcpyHtoDAsync_v2(address, from.as_ptr().cast(), bytes, stream) };
         let done = self.synchronize();
         check(status, "cuMemcpyHtoDAsync")?;
@@ -194,8 +195,8 @@ impl Driver {
     pub(super) fn download<T: Plain>(&self, address: u64, to: &mut [T]) -> Result<(), Error> {
         self.enter()?;
         let (bytes, stream) = (size_of_val(to), self.stream.as_inner());
-        // SAFETY: a live block of at least as many bytes lies there, every pattern of bits is a `T`, and `to` is borrowed until the
-        // copy is done.
+        // SAFETY: the address is that of a live block of at least this size, every pattern of bits
+        // is a `T`, and `to` is borrowed until the copy is done.
         let status =
             unsafe { cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), address, bytes, stream) };
         let done = self.synchronize();
@@ -204,7 +205,7 @@ impl Driver {
     }
 
     /// # Safety
-    /// As `kernels::run`.
+    /// As for `kernels::run`.
     pub(super) unsafe fn launch(
         &self,
         file: &'static str,
@@ -216,7 +217,7 @@ impl Driver {
         let function = self.function(file, name)?;
         let Launch { grid: [x, y, z], threads, shared } = launch;
         let mut arguments = [arguments.cast_mut()];
-        // SAFETY: the function is that kernel, which takes the one structure that the caller points to.
+        // SAFETY: the function is this kernel, which takes the structure that the caller points to.
         let status = unsafe {
             cuLaunchKernel(
                 function,
@@ -252,7 +253,7 @@ impl Driver {
         };
         let found = module.get_function(name.trim_end_matches('\0'));
         let function = found.map_err(failed(&named("cuModuleGetFunction")))?.to_raw();
-        // SAFETY: the module that has the function lives as long as this driver.
+        // SAFETY: the module with the function lives as long as this driver.
         let status = unsafe { cuFuncSetAttribute(function, SHARED_BYTES, SHARED as i32) };
         check(status, "cuFuncSetAttribute")?;
         self.functions.borrow_mut().insert(name, function);
@@ -262,7 +263,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Modules and stream go after this, in the context that is current.
+        // The modules and the stream are dropped next and need the context.
         let _ = self.enter();
     }
 }

@@ -1,4 +1,4 @@
-//! Kernels on this processor, for tests: the same C++, compiled by the host's compiler.
+//! The emulated device, for tests: the same kernels, compiled for the host.
 #![allow(unsafe_code)]
 
 use super::{Launch, Plain, Refusal};
@@ -15,9 +15,11 @@ unsafe extern "C" {
     fn polychron_emulated(name: *const c_char) -> Option<Kernel>;
 }
 
-/// Bytes before and after every block that stay as they are; as a driver aligns.
+/// Bytes of the guards before and after every block. Kernels must not change them. The size is the
+/// alignment of a driver.
 const GUARD: usize = 256;
-/// What they are: as numbers they are large, so that what reads them shows.
+/// The content of the guards. As numbers they are large, so that a kernel that reads them gives a
+/// wrong result.
 const GUARDED: u8 = 0x5a;
 
 pub(super) struct Emulator {
@@ -37,7 +39,7 @@ impl Emulator {
         "cuda, emulated"
     }
 
-    /// As asked for, so that guards lie close.
+    /// The size as requested, so that the guards are adjacent.
     pub(super) fn rounded(&self, bytes: usize) -> usize {
         bytes
     }
@@ -64,13 +66,13 @@ impl Emulator {
             return Err(Refusal::OutOfMemory);
         }
         let layout = layout(bytes)?;
-        // SAFETY: the layout has more than 0 bytes.
+        // SAFETY: the size of the layout is not 0.
         let start = unsafe { alloc(layout) };
         if start.is_null() {
             return Err(Refusal::OutOfMemory);
         }
-        // SAFETY: so many bytes were just allocated there, the block between its guards. All bits set is NaN: what reads before it
-        // writes shows.
+        // SAFETY: these bytes were just allocated: the block and its guards. All bits set is NaN,
+        // so that a read before a write gives a wrong result.
         unsafe {
             start.write_bytes(GUARDED, layout.size());
             start.add(GUARD).write_bytes(0xff, bytes);
@@ -80,11 +82,12 @@ impl Emulator {
         Ok(address)
     }
 
-    /// Whether the guards of every block are as they were.
+    /// `true` if the guards of every block are unchanged.
     fn guarded(&self) -> bool {
         self.blocks.borrow().iter().all(|(&address, &bytes)| {
             [address - GUARD as u64, address + bytes as u64].into_iter().all(|guard| {
-                // SAFETY: the block was allocated with a guard on either side, and all their bytes written.
+                // SAFETY: the block was allocated with a guard on either side, and all their bytes
+                // were written.
                 let guard = unsafe { std::slice::from_raw_parts(pointer(guard), GUARD) };
                 guard.iter().all(|&byte| byte == GUARDED)
             })
@@ -94,34 +97,37 @@ impl Emulator {
     pub(super) fn release(&self, address: u64, bytes: usize) {
         if let Ok(layout) = layout(bytes) {
             self.blocks.borrow_mut().remove(&address);
-            // SAFETY: `allocate` gave that address for as many bytes, and nothing uses an idle block.
+            // SAFETY: `allocate` returned this address for this size, and nothing uses a released
+            // block.
             unsafe { dealloc(pointer(address - GUARD as u64), layout) };
         }
     }
 
     pub(super) fn zero(&self, address: u64, bytes: usize) -> Result<(), Error> {
         self.alive("zero")?;
-        // SAFETY: a live block of as many bytes lies there.
+        // SAFETY: the address is that of a live block of this size.
         unsafe { pointer(address).write_bytes(0, bytes) };
         Ok(())
     }
 
     pub(super) fn upload<T: Plain>(&self, from: &[T], address: u64) -> Result<(), Error> {
         self.alive("upload")?;
-        // SAFETY: a live block of at least as many `T` lies there, aligned for any of them.
+        // SAFETY: the address is that of a live block of at least this many `T`, aligned for any of
+        // them.
         unsafe { pointer(address).cast::<T>().copy_from_nonoverlapping(from.as_ptr(), from.len()) };
         Ok(())
     }
 
     pub(super) fn download<T: Plain>(&self, address: u64, to: &mut [T]) -> Result<(), Error> {
         self.alive("download")?;
-        // SAFETY: a live block of at least as many `T` lies there, of which every pattern of bits is a value.
+        // SAFETY: the address is that of a live block of at least this many `T`; every pattern of
+        // bits is a value.
         unsafe { to.as_mut_ptr().copy_from_nonoverlapping(pointer(address).cast(), to.len()) };
         Ok(())
     }
 
     /// # Safety
-    /// As `kernels::run`.
+    /// As for `kernels::run`.
     pub(super) unsafe fn launch(
         &self,
         name: &'static str,
@@ -131,13 +137,13 @@ impl Emulator {
         self.launches.set(self.launches.get() + 1);
         self.alive(name.trim_end_matches('\0'))?;
         let found = CStr::from_bytes_with_nul(name.as_bytes()).ok();
-        // SAFETY: the function looks a text up that ends with 0.
+        // SAFETY: the argument is a string that ends with 0.
         let Some(kernel) = found.and_then(|name| unsafe { polychron_emulated(name.as_ptr()) })
         else {
             let reason = "no such kernel".into();
             return Err(Error::Driver { call: name.into(), reason });
         };
-        // SAFETY: the caller's, and the grid is three numbers.
+        // SAFETY: guaranteed by the caller; the grid has three numbers.
         unsafe {
             kernel(launch.grid.as_ptr(), launch.threads, launch.shared as u32, arguments);
         }

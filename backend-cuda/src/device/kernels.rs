@@ -31,11 +31,11 @@ macro_rules! kernels {
                 let double = concat!(stringify!($name), "_f64\0");
                 let name = if R::BYTES == 4 { single } else { double };
                 let raw = arguments.raw();
-                // SAFETY: the structure is the one the kernel takes: `arguments.h` is generated from
-                // its definition, and this macro pairs it with the kernel by name. Every address in it
-                // belongs to a block of `device` that is borrowed during the call and, once released, is
-                // reused only by later work. The kernel stays within these blocks and within its shared
-                // memory, as `requirements` checked.
+                // SAFETY: the structure is the one the kernel takes: `arguments.h` is generated
+                // from its definition, and this macro pairs it with the kernel by name. Every
+                // address in it belongs to a block of `device` that is borrowed during the call
+                // and, once released, is reused only by later work. The kernel stays within these
+                // blocks and within its shared memory, as `requirements` checked.
                 unsafe { run(device, $file, name, launch, std::ptr::from_ref(&raw).cast()) }
             }
         )*)*
@@ -120,8 +120,8 @@ kernels! {
 }
 
 /// # Safety
-/// `arguments` points to the structure that the kernel `name` takes. Every address in it points to a
-/// block of this device that covers all the kernel reads and writes there.
+/// `arguments` points to the structure that the kernel `name` takes. Every address in it points to
+/// a block of this device that covers all the kernel reads and writes there.
 unsafe fn run(
     device: &Device,
     file: &'static str,

@@ -1,10 +1,10 @@
-//! What each kernel requires of its arguments and its launch, so that it accesses only its blocks and
-//! its shared memory.
+//! What each kernel requires of its arguments and its launch, so that it accesses only its blocks
+//! and its shared memory.
 //!
-//! A kernel reads and writes at the indices that follow from the sizes in its arguments. Each function
-//! here bounds these indices for one kernel; it has the kernel's name or that of a group. The values
-//! in device memory matter in one place: `places` holds a permutation of `0..length`, which
-//! `Tables::new` writes.
+//! A kernel reads and writes at the indices that follow from the sizes in its arguments. Each
+//! function here bounds these indices for one kernel; it has the kernel's name or that of a group.
+//! The values in device memory matter in one place: `places` holds a permutation of `0..length`,
+//! which `Tables::new` writes.
 
 use super::{In, Launch, Number, Out};
 use crate::arguments::*;
@@ -218,8 +218,8 @@ pub(super) fn neuron_backward<R: Number, const STATES: u32, const PARAMS: u32>(
     holds("neurons' parameter gradients", &a.d_params, columns * n(PARAMS))
 }
 
-/// What a transform requires: a length of 2^n, 3 2^n or 5 2^n with its tables, and shared memory for
-/// its columns and for `more` numbers. Returns the number of bins.
+/// What a transform requires: a length of 2^n, 3 2^n or 5 2^n with its tables, and shared memory
+/// for its columns and for `more` numbers. Returns the number of bins.
 fn transform<R: Number>(
     launch: &Launch,
     (length, log_pairs): (u32, u32),
@@ -306,7 +306,8 @@ pub(super) struct Tile {
 pub(super) const MANY_ROWS: Tile = Tile { rows: 128, threads: 256 };
 pub(super) const FEW_ROWS: Tile = Tile { rows: 16, threads: 64 };
 
-/// The numbers of `outer` rows that are `leading` numbers apart and `inner` numbers wide, in every bin.
+/// The numbers of `outer` rows that are `leading` numbers apart and `inner` numbers wide, in every
+/// bin.
 fn matrices(launch: &Launch, bin: u64, [outer, inner, leading]: [u32; 3]) -> u128 {
     if outer == 0 || inner == 0 || launch.grid[2] == 0 {
         return 0;
@@ -314,8 +315,8 @@ fn matrices(launch: &Launch, bin: u64, [outer, inner, leading]: [u32; 3]) -> u12
     n(launch.grid[2] - 1) * n(bin) + n(outer - 1) * n(leading) + n(inner)
 }
 
-/// The products of `product.cu`; `a` and `b` are stored by depth within a row (`BY_DEPTH`) or by row
-/// within a depth.
+/// The products of `product.cu`; `a` and `b` are stored by depth within a row (`BY_DEPTH`) or by
+/// row within a depth.
 fn product<R: Number, const A_BY_DEPTH: bool, const B_BY_DEPTH: bool>(
     a: &Product<'_, R>,
     launch: &Launch,

@@ -9,23 +9,23 @@ use polychron_core::shape::{Shape, expect};
 use polychron_core::surrogate::{self, AnySurrogate, Surrogate};
 use std::rc::Rc;
 
-/// A neuron that CUDA kernels know.
+/// A neuron with a CUDA kernel.
 #[diagnostic::on_unimplemented(
     message = "the CUDA backend has no neuron `{Self}`",
-    note = "it knows `Lif`, `Plif`, `Li`, `CubaLif`, `AdLif` and `AnyNeuron`; the CPU takes every type that implements `Neuron`"
+    note = "it has `Lif`, `Plif`, `Li`, `CubaLif`, `AdLif` and `AnyNeuron`; the CPU backend accepts every type that implements `Neuron`"
 )]
 pub trait DeviceNeuron<R: Number>: core::NeuronModel<R> {
-    /// Which one it is.
+    /// The neuron as a variant of [`AnyNeuron`].
     fn known(&self) -> AnyNeuron<R>;
 }
 
-/// A surrogate that CUDA kernels know.
+/// A surrogate with a CUDA kernel.
 #[diagnostic::on_unimplemented(
     message = "the CUDA backend has no surrogate `{Self}`",
-    note = "it knows those that `AnySurrogate` can be; the CPU takes every type that implements `Surrogate`"
+    note = "it has the variants of `AnySurrogate`; the CPU backend accepts every type that implements `Surrogate`"
 )]
 pub trait DeviceSurrogate<R: Number>: Surrogate<R> {
-    /// Which one it is.
+    /// The surrogate as a variant of [`AnySurrogate`].
     fn known(&self) -> AnySurrogate<R>;
 }
 
@@ -155,7 +155,7 @@ fn model<R: Number>(neuron: &AnyNeuron<R>) -> NeuronModel<R> {
     }
 }
 
-/// Numbers of a neuron's state.
+/// The number of components of a neuron's state.
 fn states<R>(neuron: &AnyNeuron<R>) -> usize {
     match neuron {
         AnyNeuron::Lif(_) | AnyNeuron::Plif(_) | AnyNeuron::Li(_) => 1,
@@ -165,7 +165,8 @@ fn states<R>(neuron: &AnyNeuron<R>) -> usize {
 
 type Kernel<R> = fn(&Device, Launch, &arguments::NeuronStage<'_, R>) -> Result<(), Error>;
 
-/// The kernels forward and backward: those for steps with the slope of the arc tangent, or for anything.
+/// The forward and backward kernels. `atan` selects those for step spikes with the slope of the arc
+/// tangent; the others handle every firing mode and surrogate.
 fn kernels_of<R: Number>(neuron: &AnyNeuron<R>, atan: bool) -> [Kernel<R>; 2] {
     use kernels::*;
     match (neuron, atan) {
@@ -185,10 +186,11 @@ fn kernels_of<R: Number>(neuron: &AnyNeuron<R>, atan: bool) -> [Kernel<R>; 2] {
 
 type Stage<'a, R, N, S> = NeuronStage<'a, N, S, Buffer<R>, Sequence<R>>;
 
-/// The norm before the neurons: `[gamma | beta]` and `[mean | 1 / deviation]`.
+/// The parameters `[gamma | beta]` and statistics `[mean | 1 / deviation]` of the norm before the
+/// neurons.
 pub(crate) type Norm<'a, R> = Option<(View<'a, Buffer<R>>, &'a Buffer<R>)>;
 
-/// A stage whose sizes have been checked.
+/// A stage with checked sizes.
 struct Checked<'a, R> {
     neuron: AnyNeuron<R>,
     shape: Shape,
@@ -255,7 +257,7 @@ impl<'a, R: Number> Checked<'a, R> {
         Launch::each(self.shape.batch * self.shape.width, 128)
     }
 
-    /// What both ways take, without a block to write to.
+    /// The arguments that both passes share, without an output.
     fn arguments<'b>(&'b self, x: &'b Sequence<R>) -> Result<arguments::NeuronStage<'b, R>, Error> {
         let parameters = self.surrogate.parameters();
         Ok(arguments::NeuronStage {
@@ -279,7 +281,7 @@ impl<'a, R: Number> Checked<'a, R> {
     }
 }
 
-/// Spikes for input `x`, normalised before where there is a norm.
+/// The spikes for input `x`, after the norm if there is one.
 pub(crate) fn forward<R: Number, N: DeviceNeuron<R>, S: DeviceSurrogate<R>>(
     cuda: &Cuda,
     stage: &Stage<'_, R, N, S>,
@@ -295,7 +297,7 @@ pub(crate) fn forward<R: Number, N: DeviceNeuron<R>, S: DeviceSurrogate<R>>(
     forward(&cuda.device, checked.launch(), &arguments)
 }
 
-/// The gradients by the (normalised) input and by the raw parameters.
+/// The gradients with respect to the (normalised) input and the raw parameters.
 pub(crate) fn backward<R: Number, N: DeviceNeuron<R>, S: DeviceSurrogate<R>>(
     cuda: &Cuda,
     stage: &Stage<'_, R, N, S>,

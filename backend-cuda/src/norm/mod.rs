@@ -6,12 +6,12 @@ use polychron_core::backend::{NormMode, View, ViewMut};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::shape::{Shape, expect};
 
-/// Neurons and rows of a block, as in `norm.cu`.
+/// Neurons and rows per block, as in `norm.cu`.
 const LANES: usize = 32;
 const ROWS: usize = 8;
 const THREADS: u32 = (LANES * ROWS) as u32;
 
-/// Blocks that share the rows of a neuron out.
+/// The number of blocks that divide the rows of a neuron among them.
 fn slices(shape: Shape) -> usize {
     const LEAST_ROWS: usize = 16 * ROWS;
     const MOST: usize = 64;
@@ -27,7 +27,8 @@ fn launch<R: Number>(shape: Shape, slices: usize) -> Launch {
     }
 }
 
-/// Writes `[mean | 1 / deviation]` into `saved`; with the batch's statistics the running ones follow.
+/// Writes `[mean | 1 / deviation]` to `saved`. In batch mode it also updates the running
+/// statistics.
 pub(crate) fn statistics<R: Number>(
     cuda: &Cuda,
     norm: &BatchNorm<R>,
@@ -110,7 +111,7 @@ pub(crate) fn apply<R: Number>(
     kernels::norm_apply(&cuda.device, Launch::each(shape.len(), 256), &arguments)
 }
 
-/// The gradients; without `d_z` that is what `d_y` holds.
+/// The gradients. Without `d_z` the upstream gradient is the content of `d_y`.
 pub(crate) fn backward<R: Number>(
     cuda: &Cuda,
     params: View<'_, Buffer<R>>,

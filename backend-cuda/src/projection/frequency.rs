@@ -9,11 +9,11 @@ use polychron_core::shape::{Shape, Synapses};
 use std::ops::Range;
 use std::rc::Rc;
 
-/// Threads of a block that transforms, as in `transform.cu` and `taps.cu`.
+/// Threads of a transforming block, as in `transform.cu` and `taps.cu`.
 const THREADS: u32 = 256;
-/// At most 2^4 pairs of columns in a block: a warp then reads 128 bytes of a row.
+/// A block has at most 2^4 pairs of columns: a warp then reads 128 bytes of a row.
 const LOG_PAIRS: u32 = 4;
-/// Bytes of kernel spectra at a time; outputs beyond wait for the next turn.
+/// Bytes of kernel spectra in memory at a time; further outputs are processed in later turns.
 const KERNELS: usize = 128 << 20;
 /// Tiles of a product, as in `product.cu`.
 const COLUMNS: usize = 64;
@@ -24,16 +24,17 @@ const DEPTH: usize = 8;
 /// The transforms of a projection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
-    /// Steps of a transform: 2^n, 3 2^n or 5 2^n.
+    /// The length of a transform in steps: 2^n, 3 2^n or 5 2^n.
     length: usize,
-    /// Pairs of columns in a block, as a power of two: the same on every device, for a pair's rounding is shared.
+    /// The base-2 logarithm of the pairs of columns in a block. It is the same on every device,
+    /// since the two columns of a pair share their rounding.
     log_pairs: u32,
-    /// Outputs whose kernels are in memory at a time.
+    /// The number of outputs whose kernels are in memory at a time.
     outputs: usize,
 }
 
 impl Plan {
-    /// `None` where a column does not fit a block's memory.
+    /// `None` if a column does not fit the shared memory of a block.
     pub(super) fn new<R: Number>(synapses: &Synapses, x: Shape, y: Shape) -> Option<Self> {
         let empty = x.is_empty() || y.is_empty() || synapses.weights() == 0;
         let longest = synapses.taps.checked_sub(1).filter(|_| !empty)?;
@@ -51,30 +52,30 @@ impl Plan {
         self.length / 2 + 1
     }
 
-    /// Blocks that transform `columns` columns.
+    /// The launch that transforms `columns` columns.
     fn launch<R: Number>(&self, columns: usize) -> Result<Launch, Error> {
         let blocks = size("blocks of columns", columns.div_ceil(2 << self.log_pairs))?;
         let shared = shared::<R>(self.length, self.log_pairs);
         Ok(Launch { grid: [blocks, 1, 1], threads: THREADS, shared })
     }
 
-    /// The outputs, by turns.
+    /// The ranges of outputs processed in turn.
     fn turns(&self, outputs: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let each = self.outputs;
         (0..outputs).step_by(each).map(move |first| first..outputs.min(first + each))
     }
 }
 
-/// Bytes of shared memory: the columns, and a number for every thread.
+/// Bytes of shared memory: the columns and one number per thread.
 fn shared<R: Number>(length: usize, log_pairs: u32) -> usize {
     ((length << (log_pairs + 1)) + THREADS as usize) * R::BYTES
 }
 
-/// What transforms of a length look up.
+/// The tables for transforms of one length.
 pub(crate) struct Tables<R> {
     /// exp(-2 pi i k / length).
     roots: Buffer<Complex<R>>,
-    /// Where the forward transform leaves bin k.
+    /// The place of bin k after the forward transform: a permutation of `0..length`.
     places: Buffer<u32>,
 }
 
@@ -154,7 +155,7 @@ fn to_sequence<R: Number>(
     kernels::spectrum_to_sequence(&cuda.device, plan.launch::<R>(columns)?, &arguments)
 }
 
-/// The arguments of the kernels of some outputs, without a spectrum.
+/// The arguments for the kernels of some outputs, without a spectrum.
 fn taps<'a, R: Number>(
     plan: &Plan,
     projection: &Projection<'a, R>,
@@ -191,7 +192,7 @@ fn kernels_of<R: Number>(
 
 type Multiply<R> = fn(&Device, Launch, &Product<'_, R>) -> Result<(), Error>;
 
-/// A product in every bin, with the tile that suits its rows.
+/// The product in every bin, with the tile that suits the number of rows.
 fn multiply<R: Number>(
     cuda: &Cuda,
     plan: &Plan,

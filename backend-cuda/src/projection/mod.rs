@@ -11,27 +11,30 @@ use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
 use polychron_core::delay::{AnyKernel, DelayKernel, Discrete, Gauss, Linear, Max};
 use polychron_core::shape::{Shape, Synapses, expect};
 
-/// How a projection is computed.
+/// The algorithm of a projection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// A product of spectra in every bin, in blocks of shared memory; for sequences and kernels of up to 6144 steps together in `f32`,
-    /// 3072 in `f64`. Cost: 8 bins B I O operations each way, bins half the length.
+    /// A product of spectra in every bin, with transforms in shared memory. Sequence and kernel
+    /// together may have up to 6144 steps in `f32`, 3072 in `f64`. Cost: 8 bins B I O operations
+    /// per direction; the number of bins is half the length.
     Frequency,
-    /// A multiply-add for every tap, for any length. Cost: 2 T B I O K operations each way.
+    /// One multiply-add per tap, for any length. Cost: 2 T B I O K operations per direction.
     Direct,
 }
 
 /// The work of one direction of a delayed projection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Work {
-    /// Multiply-adds of synapses, those of transforms left out.
+    /// Multiply-adds of the synapses, without those of the transforms.
     pub multiply_adds: f64,
-    /// Bytes of input and output, each moved once, and of kernels and spectra, each written and read once.
+    /// Bytes moved: input and output once, kernels and spectra written and read once.
     pub bytes: f64,
 }
 
-/// The work of a projection of an input of that shape, forward, by its kernel and by its input, by that algorithm or by the one that is
-/// taken without.
+/// The work of a projection of an input of shape `input`: forward, gradient by the kernel, gradient
+/// by the input. `None` selects the algorithm as
+/// [`Cuda::with_algorithm`](crate::Cuda::with_algorithm) does.
+#[must_use]
 pub fn work<R: Number>(
     synapses: &Synapses,
     input: Shape,
@@ -62,13 +65,13 @@ pub fn work<R: Number>(
     })
 }
 
-/// A delay kernel that CUDA kernels know.
+/// A delay kernel with a CUDA kernel.
 #[diagnostic::on_unimplemented(
     message = "the CUDA backend has no delay kernel `{Self}`",
-    note = "it knows `Gauss`, `Max`, `Triangle`, `Discrete` and `AnyKernel`; the CPU takes every type that implements `DelayKernel`"
+    note = "it has `Gauss`, `Max`, `Linear`, `Discrete` and `AnyKernel`; the CPU backend accepts every type that implements `DelayKernel`"
 )]
 pub trait DeviceKernel<R: Number>: DelayKernel<R> {
-    /// Which one it is.
+    /// The kernel as a variant of [`AnyKernel`].
     fn known(&self) -> AnyKernel;
 }
 
@@ -90,14 +93,14 @@ macro_rules! known {
 
 known! { Gauss Max Linear Discrete }
 
-/// A projection whose sizes have been checked, with its parameters on the device.
+/// A projection with checked sizes and its parameters on the device.
 struct Projection<'a, R> {
     synapses: Synapses,
     kernel: AnyKernel,
     weights: In<'a, R>,
     delays: In<'a, R>,
     sigma: In<'a, R>,
-    /// One number for all, or one each.
+    /// 1 if all synapses share a sigma, else one per kernel element.
     sigmas: usize,
     x: Shape,
     y: Shape,
@@ -128,7 +131,7 @@ impl<'a, R: Number> Projection<'a, R> {
         })
     }
 
-    /// The parameters as kernels take them, without a block to read from or write to.
+    /// The parameters as kernel arguments, without input and output.
     fn taps(&self) -> Taps<'a, R> {
         let Synapses { inputs, outputs, kernel_count: count, taps, .. } = self.synapses;
         Taps {
@@ -149,7 +152,7 @@ impl<'a, R: Number> Projection<'a, R> {
         }
     }
 
-    /// The lengths of the transforms, or `None` for the direct way.
+    /// The plan of the transforms, or `None` for the direct algorithm.
     fn plan(&self, algorithm: Option<Algorithm>) -> Option<frequency::Plan> {
         if algorithm == Some(Algorithm::Direct) {
             return None;
@@ -168,11 +171,11 @@ fn check_sizes(synapses: &Synapses, [weights, delays, sigma]: [usize; 3]) -> Res
     Ok(())
 }
 
-/// Where the parameters' gradients go.
+/// The outputs for the gradients of the parameters.
 struct Gradients<'a, R> {
     weights: Out<'a, R>,
     delays: Out<'a, R>,
-    /// One each.
+    /// One per kernel element.
     sigma: Out<'a, R>,
 }
 

@@ -1,5 +1,5 @@
-//! Training follows the CPU backend, and failures of the device are errors. The tests run on the emulator
-//! and, if there is one, on the GPU.
+//! Training follows the CPU backend, and failures of the device are errors. The tests run on the
+//! emulator and, if there is one, on the GPU.
 
 use polychron_core::backend::{Backend, LayerOps};
 use polychron_core::delay::{AnyKernel, Discrete};

@@ -18,13 +18,13 @@ pub(super) struct Args {
     /// Folder of the data files
     #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
     data: Option<PathBuf>,
-    /// Which items
+    /// Part of the items to evaluate
     #[arg(long, value_enum, default_value = "test")]
     split: Part,
-    /// Run the items one by one on one thread of the CPU, as they would come in
+    /// Run the items one by one on one thread of the CPU, as in a live system
     #[arg(long, conflicts_with = "backend")]
     stream: bool,
-    /// What computes, where it is not what trained
+    /// Backend, if not the one that trained
     #[arg(long, value_enum)]
     backend: Option<Backend>,
     /// Print one JSON object

@@ -20,16 +20,16 @@ pub(super) struct Args {
     /// The model file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Kind of weights
+    /// Type of the weights
     #[arg(long, value_enum, default_value = "i8")]
     weights: Weights,
-    /// What to save, instructions or memory
+    /// Resource to save: instructions (fast) or memory (small)
     #[arg(long, value_enum, default_value = "fast")]
     scheme: Saving,
-    /// Also write held-out items of spikes with what the integer engine makes of them, to be replayed on a device
+    /// Also write test items with the results of the integer engine, to replay on a device
     #[arg(long, value_name = "FILE")]
     recording: Option<PathBuf>,
-    /// How many of them
+    /// Number of items in the recording
     #[arg(long, default_value_t = 40)]
     recorded: usize,
     /// Overwrite files
@@ -53,7 +53,8 @@ struct Output<'a> {
 /// Runs `export`.
 pub(super) fn export(args: &Args) -> Result<()> {
     let written = [Some(&args.output), args.recording.as_ref()];
-    for path in written.into_iter().flatten().filter(|path| path.exists() && !args.force) {
+    let mut existing = written.into_iter().flatten().filter(|path| path.exists());
+    if let Some(path) = existing.find(|_| !args.force) {
         return exists(path);
     }
     if args.recording.as_ref() == Some(&args.output) {

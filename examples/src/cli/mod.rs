@@ -29,14 +29,14 @@ enum Command {
     Reproduce(reproduce::Args),
     /// Evaluate the model of a finished run
     Eval(eval::Args),
-    /// Write a run's model as a file for firmware, and say what every step costs
+    /// Write the model of a run as a file for firmware, and show its accuracy and cost
     Export(export::Args),
-    /// Show layers, parameters and delays of a run's model, or what a model file costs
+    /// Show the layers, parameters and delays of a run's model, or the cost of a model file
     Inspect(inspect::Args),
-    /// Count what is in a data set, download one, or make one of recordings
+    /// Inspect a data set, download one, or make one from recordings
     #[command(subcommand)]
     Data(data::Command),
-    /// Measure what the paper's networks and their data cost here
+    /// Benchmark the paper's networks and their data on this machine
     #[command(subcommand)]
     Bench(bench::Command),
 }

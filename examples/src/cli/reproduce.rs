@@ -23,22 +23,23 @@ pub(super) struct Args {
     /// How a result is chosen; as the preset says by default
     #[arg(long, value_enum)]
     protocol: Option<Choice>,
-    /// Speakers to leave out, each in a run of its own; all by default
+    /// Speakers to leave out, one per run; all by default
     #[arg(long, value_name = "N,N,..", value_delimiter = ',')]
     speakers: Vec<u16>,
-    /// One of the paper's ablations, over the preset
+    /// One of the paper's ablations, on top of the preset
     #[arg(long, value_enum)]
     variant: Option<Variant>,
     /// Folder of the data files
     #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
     data: Option<PathBuf>,
-    /// Folder of the runs and their table; runs/reproduce-PRESET by default, with variant and protocol behind it where they are given
+    /// Folder of the runs and their table; runs/reproduce-PRESET by default, plus variant and
+    /// protocol if given
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Threads; 0: one per core
     #[arg(long)]
     threads: Option<usize>,
-    /// What computes
+    /// Backend
     #[arg(long, value_enum)]
     backend: Option<Backend>,
     /// Print the table as one JSON object on the last line
@@ -53,11 +54,11 @@ pub(super) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 enum Choice {
-    /// The best epoch on the test items counts
+    /// The best epoch on the test items
     Paper,
-    /// The test items are evaluated once, after the model has been chosen
+    /// Test items are evaluated once, after the choice of the model
     Clean,
-    /// Clean, and for every speaker a run that is tested on that one and trained on the others
+    /// Clean, with one run per speaker: tested on that speaker, trained on the others
     LeaveSpeakerOut,
 }
 

@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 /// Options of `train`.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Preset: digits (default), recordings, order, fsdd, tts, shd, ssc, gsc, {shd,ssc,gsc}-clean, {digits,order,fsdd,tts}-reference
+    /// Preset: digits (default), recordings, order, fsdd, tts, shd, ssc, gsc, {shd,ssc,gsc}-clean,
+    /// {digits,order,fsdd,tts}-reference
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     preset: Option<String>,
-    /// One of the paper's ablations, over preset or file
+    /// One of the paper's ablations, on top of preset or file
     #[arg(long, value_enum)]
     variant: Option<Variant>,
     /// Configuration file
@@ -39,7 +40,7 @@ pub(super) struct Args {
     /// Threads; 0: one per core
     #[arg(long)]
     threads: Option<usize>,
-    /// What computes
+    /// Backend
     #[arg(long, value_enum)]
     backend: Option<Backend>,
     /// How a result is chosen
@@ -51,7 +52,7 @@ pub(super) struct Args {
     /// Continue the run in its folder
     #[arg(long)]
     resume: bool,
-    /// Print what the backend picks for every layer in the largest batch, and why, and train nothing
+    /// Print the backend's algorithm for every layer with the largest batch, and why; train nothing
     #[arg(long)]
     plan: bool,
     /// Print the final figures as one JSON object on the last line
@@ -60,7 +61,7 @@ pub(super) struct Args {
     /// Set any field of the configuration; VALUE is TOML
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
-    /// Leave the run after so many epochs, as if it were interrupted
+    /// Stop the run after this many epochs, as if it were interrupted
     #[arg(long, value_name = "EPOCHS", hide = true)]
     stop_after: Option<u64>,
 }

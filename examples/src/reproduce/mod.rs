@@ -32,8 +32,8 @@ pub struct Reproduction {
 }
 
 impl Reproduction {
-    /// Trains what is left to train and returns the table, which is also in the folder; `None` if the
-    /// observer stopped a run. Another call continues.
+    /// Trains what is left to train and returns the table, which is also in the folder; `None` if
+    /// the observer stopped a run. Another call continues.
     ///
     /// # Errors
     /// If the folder holds anything else, another process is at work there, or a run fails.
@@ -75,8 +75,8 @@ impl Reproduction {
         Ok(task)
     }
 
-    /// Claims the folder for this configuration, or finds that it is claimed for it already. The lock
-    /// is held until the file is dropped.
+    /// Claims the folder for this configuration, or finds that it is claimed for it already. The
+    /// lock is held until the file is dropped.
     ///
     /// `reproduce.toml` is written once and never replaced, so all processes lock the same file.
     fn claim(&self) -> Result<File> {

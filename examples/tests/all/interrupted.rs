@@ -1,4 +1,5 @@
-//! Runs that are killed, interrupted, or out of space: they go on and end in the bytes of a run that was left alone.
+//! Runs that are killed, interrupted, or out of space: they go on and end in the bytes of a run
+//! that was left alone.
 
 use crate::common::{empty_folder, polychron, text};
 use safetensors::SafeTensors;

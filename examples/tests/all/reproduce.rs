@@ -1,4 +1,5 @@
-//! `reproduce`: its table, that it goes on after a kill, what it refuses, and that it overwrites nothing.
+//! `reproduce`: its table, that it goes on after a kill, what it refuses, and that it overwrites
+//! nothing.
 
 use crate::common::{empty_folder, polychron, text};
 use polychron_datasets::{Recording, Recordings, TimeFormat, shd};

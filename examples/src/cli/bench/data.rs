@@ -1,4 +1,4 @@
-//! `polychron bench data`: what it takes to read a training set, and to make spikes of sound.
+//! `polychron bench data`: time to read a training set and to encode sound.
 
 use super::cpu_model;
 use crate::cli::print::say;
@@ -21,17 +21,17 @@ const SOUND: u64 = 7;
 
 /// Options of `bench data`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Recordings of the made file, of 0.8 s each [default: SHD's]
+pub(in crate::cli) struct Args {
+    /// Recordings of 0.8 s in the generated file [default: as in SHD]
     #[arg(long, default_value_t = 8156)]
     recordings: usize,
-    /// Spikes of each [default: about SHD's mean]
+    /// Spikes per recording [default: about the mean of SHD]
     #[arg(long, default_value_t = 8000)]
     spikes: usize,
-    /// Seconds of noise that a cochlea of 700 channels hears on one core
+    /// Seconds of noise to encode with a cochlea of 700 channels on one core
     #[arg(long, default_value_t = 20)]
     sound: usize,
-    /// Timed passes, of which the median counts
+    /// Number of timed passes; the median is reported
     #[arg(long, default_value_t = 3)]
     repeats: usize,
     /// Print one JSON object
@@ -54,7 +54,7 @@ struct Timing {
 }
 
 /// Runs `bench data`.
-pub(crate) fn data(args: &Args) -> Result<()> {
+pub(in crate::cli) fn data(args: &Args) -> Result<()> {
     for (field, value) in [
         ("--recordings", args.recordings),
         ("--spikes", args.spikes),

@@ -20,10 +20,10 @@ const STREAMED: usize = 16;
 
 /// Options of `bench infer`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(in crate::cli) struct Args {
     #[command(flatten)]
     setting: Setting,
-    /// Timed passes over the batch and over every streamed sample, of which the median counts
+    /// Number of timed passes over the batch and over every streamed sample; the median is reported
     #[arg(long, default_value_t = 7)]
     repeats: usize,
     /// Print one JSON object
@@ -50,7 +50,8 @@ struct Timing {
     steps_ms: f64,
     /// Mean spikes a neuron and step of every hidden layer in the streamed samples.
     firing_rates: Vec<f64>,
-    /// Spikes and inputs that are not 0, times the synapses behind each: the mean of the streamed samples.
+    /// Spikes and inputs that are not 0, times the synapses behind each: the mean of the streamed
+    /// samples.
     events: f64,
     ns_per_event: f64,
     /// Additions and multiplications of every synapse in every step, in a second of streaming.
@@ -60,7 +61,7 @@ struct Timing {
 }
 
 /// Runs `bench infer`.
-pub(crate) fn infer(args: &Args) -> Result<()> {
+pub(in crate::cli) fn infer(args: &Args) -> Result<()> {
     let setting = &args.setting;
     require(args.repeats > 0, "--repeats", args.repeats, "is not at least 1")?;
     let mut config = setting.config()?;

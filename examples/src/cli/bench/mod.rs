@@ -1,4 +1,4 @@
-//! `polychron bench`: what the paper's networks and their data cost on this machine.
+//! `polychron bench`: benchmarks of the paper's networks and data.
 
 mod data;
 mod infer;
@@ -15,19 +15,19 @@ use polychron_core::shape::Shape;
 use serde::Serialize;
 use std::fs;
 
-/// What is timed.
+/// Benchmarks.
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
+pub(in crate::cli) enum Command {
     /// Time one training step, stage by stage
     Step(step::Args),
-    /// Time inference, of a batch and of one sample by itself
+    /// Time inference of a batch and of single samples
     Infer(infer::Args),
-    /// Time the reading of a training set, and a cochlea
+    /// Time the reading of a training set and the encoding of sound
     Data(data::Args),
 }
 
 /// Runs `bench`.
-pub(crate) fn bench(command: &Command) -> Result<()> {
+pub(in crate::cli) fn bench(command: &Command) -> Result<()> {
     match command {
         Command::Step(args) => step::step(args),
         Command::Infer(args) => infer::infer(args),
@@ -38,7 +38,7 @@ pub(crate) fn bench(command: &Command) -> Result<()> {
 /// Stream of the input's draws.
 const INPUT: u64 = 4;
 
-/// What is timed, and on what input.
+/// The network and the input of a benchmark.
 #[derive(clap::Args)]
 struct Setting {
     /// The network
@@ -116,8 +116,8 @@ impl Net {
     }
 }
 
-/// Spike counts `[T, B, N]`: 0 but for a share `density`, of which 4 in 5 are 1 and the others 2 to 4, as where
-/// neighbouring channels of a recording are summed.
+/// Spike counts `[T, B, N]`: 0 but for a share `density`, of which 4 in 5 are 1 and the others 2 to
+/// 4, as where neighbouring channels of a recording are summed.
 fn counts(shape: Shape, density: f64, rng: Rng) -> Result<Vec<f32>> {
     let mut counts = Vec::new();
     if counts.try_reserve_exact(shape.len()).is_err() {

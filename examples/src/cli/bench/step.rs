@@ -18,22 +18,22 @@ use std::time::Instant;
 
 /// Options of `bench step`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(in crate::cli) struct Args {
     #[command(flatten)]
     setting: Setting,
     /// Raw sigma of the delay kernels [default: half their length]
     #[arg(long, allow_negative_numbers = true)]
     sigma: Option<f64>,
-    /// Timed steps, of which the median counts
+    /// Number of timed steps; the median is reported
     #[arg(long, default_value_t = 7)]
     repeats: usize,
-    /// Steps before them; firing rates are those of the first
+    /// Untimed steps before those; firing rates are those of the first
     #[arg(long, default_value_t = 2)]
     warmup: usize,
-    /// What computes
+    /// Backend
     #[arg(long, value_enum, default_value = "cpu")]
     backend: Backend,
-    /// Print what the CPU picks for every layer, and why, and time nothing
+    /// Print the CPU's algorithm for every layer, and why; time nothing
     #[arg(long)]
     plan: bool,
     /// Print one JSON object
@@ -83,7 +83,7 @@ struct Rate {
 }
 
 /// Runs `bench step`.
-pub(crate) fn step(args: &Args) -> Result<()> {
+pub(in crate::cli) fn step(args: &Args) -> Result<()> {
     let config = config(args)?;
     let interface = args.setting.net.interface(&config);
     let network = network::network(&config, interface)?;
@@ -192,8 +192,8 @@ fn config(args: &Args) -> Result<Config> {
     Ok(config)
 }
 
-/// Additions and multiplications of all projections, tap by tap: forward, by the kernel and, but for the first layer,
-/// by the input.
+/// Additions and multiplications of all projections, tap by tap: forward, by the kernel and, but
+/// for the first layer, by the input.
 fn dense_operations(network: &Network, input: Shape) -> f64 {
     let mut shape = input;
     let passes = [2.0].into_iter().chain(std::iter::repeat(3.0));
@@ -217,7 +217,8 @@ fn stages(runs: &[(f64, Laps)]) -> Vec<(String, f64)> {
     names.map(stage).chain([("other".into(), median(runs.iter().map(rest)))]).collect()
 }
 
-/// Multiply-adds and bytes, of the projections of every layer forward and backward, over the time of their stages.
+/// Multiply-adds and bytes, of the projections of every layer forward and backward, over the time
+/// of their stages.
 fn rates(work: &[[(f64, f64); 2]], stages: &[(String, f64)]) -> Vec<(String, Rate)> {
     let layer = |(n, work): (usize, &[(f64, f64); 2])| {
         ["forward", "backward"].into_iter().zip(*work).map(move |(way, (multiply_adds, bytes))| {

@@ -63,7 +63,7 @@ impl<B: Backend<f32>> Stopwatch<B> {
         self.watching.set(watching);
     }
 
-    /// Interface the current laps and starts new ones. Counting spikes takes time outside of the stages.
+    /// Ends the current laps and starts new ones. Counting spikes takes time outside of the stages.
     pub(super) fn restart(&self, counting: bool) -> Laps {
         self.laps.replace(Laps { counting, ..Laps::default() })
     }

@@ -1,4 +1,4 @@
-//! `polychron data encode`: recordings of one's own as spikes.
+//! `polychron data encode`: your own recordings as spikes.
 
 use crate::cli::print::say;
 use crate::error::{Result, fail};
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Options of `data encode`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(in crate::cli) struct Args {
     /// Folder of folders of wav files, 16 kHz and one channel; a folder is a class
     folder: PathBuf,
     /// File to write, in the layout of SHD
@@ -37,7 +37,7 @@ enum Encoder {
 }
 
 /// Runs `data encode`.
-pub(crate) fn encode(args: &Args) -> Result<()> {
+pub(in crate::cli) fn encode(args: &Args) -> Result<()> {
     let shown = args.out.display();
     if args.out.exists() {
         fail!("{shown}: exists")

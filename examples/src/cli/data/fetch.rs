@@ -10,13 +10,14 @@ use std::path::PathBuf;
 
 /// Options of `data fetch`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(in crate::cli) struct Args {
     /// shd, ssc, gsc, or another data set of the sources
     name: String,
-    /// Folder for the files; made where it is missing
+    /// Folder for the files; created if missing
     #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
     dir: PathBuf,
-    /// Addresses and sums in place of the built-in ones, in the form of datasets/data/sources.toml
+    /// File with addresses and checksums instead of the built-in ones, as
+    /// datasets/data/sources.toml
     #[arg(long, value_name = "FILE")]
     sources: Option<PathBuf>,
     /// Print one JSON object
@@ -38,7 +39,7 @@ struct Row<'a> {
 }
 
 /// Runs `data fetch`.
-pub(crate) fn fetch(args: &Args) -> Result<()> {
+pub(in crate::cli) fn fetch(args: &Args) -> Result<()> {
     let sources = match &args.sources {
         Some(path) => Sources::read(path)?,
         None => Sources::embedded()?,
@@ -62,7 +63,8 @@ fn one(archive: &Archive, args: &Args) -> Result<&'static str> {
     let bar = bar(archive.name());
     let mut stage = None;
     let mut show = |now: Progress| {
-        // A download that goes on after a break is begun anew, or its speed would be that of the bytes there before.
+        // A download that goes on after a break is begun anew, or its speed would be that of the
+        // bytes there before.
         if stage.replace(now.stage) != Some(now.stage) {
             bar.set_message(doing(now.stage));
             bar.set_position(now.done);

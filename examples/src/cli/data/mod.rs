@@ -1,4 +1,4 @@
-//! `polychron data`: what is in a data set, and where it comes from.
+//! `polychron data`: statistics, pictures, downloads and encoding of data sets.
 
 mod encode;
 #[cfg(feature = "fetch")]
@@ -11,21 +11,21 @@ use crate::task;
 use polychron_datasets::{BinOptions, Dataset, digits, shd};
 use std::path::{Path, PathBuf};
 
-/// What to do with a data set.
+/// Commands for data sets.
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
-    /// Check a data set and count what is in it
+pub(in crate::cli) enum Command {
+    /// Check a data set and show its statistics
     Stats(stats::Args),
     /// Draw the spikes of one item
     Show(show::Args),
-    /// Turn recordings of your own into spikes, in a file as those of SHD
+    /// Convert your own recordings into spikes, in a file with the layout of SHD
     Encode(encode::Args),
-    /// Download the published files of a data set; an interrupted download is gone on with
+    /// Download the published files of a data set; an interrupted download is resumed
     #[cfg(feature = "fetch")]
     Fetch(fetch::Args),
 }
 
-/// Spikes to look at.
+/// A data set.
 #[derive(clap::Args)]
 struct Source {
     /// digits, order, or a file in the layout of SHD (.h5, .h5.gz) or of the digits (.bin.gz)
@@ -37,13 +37,13 @@ struct Source {
     /// Neighbouring channels summed into one (.h5)
     #[arg(long, default_value_t = 5)]
     group: usize,
-    /// Channels of the file (.h5); by default what it says, else 700
+    /// Channels of the file (.h5); by default as the file says, or 700
     #[arg(long)]
     channels: Option<usize>,
 }
 
 /// Runs `data`.
-pub(crate) fn data(command: &Command) -> Result<()> {
+pub(in crate::cli) fn data(command: &Command) -> Result<()> {
     match command {
         Command::Stats(args) => stats::stats(args),
         Command::Show(args) => show::show(args),

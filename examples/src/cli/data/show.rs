@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Options of `data show`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(in crate::cli) struct Args {
     #[command(flatten)]
     source: Source,
     /// The item, from 0
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 /// Runs `data show`.
-pub(crate) fn show(args: &Args) -> Result<()> {
+pub(in crate::cli) fn show(args: &Args) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| default_name(args));
     let shown = out.display();
     if out.exists() && !args.force {

@@ -16,7 +16,7 @@ const BAR: f64 = 40.0;
 
 /// Options of `data stats`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(in crate::cli) struct Args {
     #[command(flatten)]
     source: Source,
     /// Print one JSON object
@@ -38,7 +38,8 @@ struct Summary {
     spikes: f64,
     /// Share of the places (channel, step) of the samples that hold a spike.
     density: f64,
-    /// The same over stretches of time: the end of each in ms, and the share among samples that are not over.
+    /// The same over stretches of time: the end of each in ms, and the share among samples that are
+    /// not over.
     density_over_time: Vec<(f64, f64)>,
     /// Samples of every class, by its word, and their mean spikes.
     classes: Vec<(String, usize, f64)>,
@@ -47,7 +48,7 @@ struct Summary {
 }
 
 /// Runs `data stats`.
-pub(crate) fn stats(args: &Args) -> Result<()> {
+pub(in crate::cli) fn stats(args: &Args) -> Result<()> {
     let summary = summary(&args.source.open()?);
     if args.json {
         return say(&format!("{}\n", serde_json::to_string(&summary)?));

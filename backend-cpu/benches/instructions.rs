@@ -1,8 +1,7 @@
-//! `instructions KERNEL CALLS`: that many calls of one stage on one thread, sized so that one kernel does
-//! most of the work: whole stages, so the figure of `product` has transforms in it, that of `transform` a few products.
-//! `.ci/instructions` counts their instructions.
+//! `instructions KERNEL CALLS` calls one stage `CALLS` times on one thread. Its size lets one kernel do
+//! most of the work. A stage is called whole, so the figure of `product` includes transforms and that of
+//! `transform` a few products. `.ci/instructions` counts the instructions.
 
-#[path = "../../backend-cpu/benches/work/mod.rs"]
 mod work;
 
 use polychron_core::shape::Shape;
