@@ -367,7 +367,7 @@ fn what_cannot_be_trained_leaves_nothing() {
 #[test]
 fn google_speech_commands_train_from_the_folder_of_the_archive() {
     let folder = Folder::new("commands");
-    let wavs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures/commands");
+    let wavs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/commands");
     let archive = folder.0.join("data/speech_commands_v0.02");
     for word in ["backward", "happy"] {
         fs::create_dir_all(archive.join(word)).unwrap();
@@ -404,7 +404,7 @@ fn google_speech_commands_train_from_the_folder_of_the_archive() {
 #[test]
 fn recordings_become_a_file_to_train_on() {
     let folder = Folder::new("encode");
-    let wavs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures/commands");
+    let wavs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/commands");
     for word in ["backward", "happy"] {
         fs::create_dir_all(folder.0.join("wavs").join(word)).unwrap();
         for n in 0..8 {
@@ -490,7 +490,7 @@ fn missing_and_damaged_data_is_named() {
     let line = folder.fail(&["train", "--preset", "gsc", "--data", "."]);
     assert!(line.contains("speech_commands_v0.02"), "{line}");
 
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let (nan, data) = (fixtures.join("nan.h5.gz"), fixtures.to_str().unwrap());
     let line = folder.fail(&["data", "stats", nan.to_str().unwrap()]);
     assert!(line.contains("nan.h5.gz") && line.contains("NaN"), "{line}");

@@ -1,6 +1,6 @@
 //! `data fetch` as a user calls it, against a server on this machine.
 
-#[path = "../../../datasets/tests/server/mod.rs"]
+#[path = "../server/mod.rs"]
 mod server;
 
 use md5::{Digest, Md5};
@@ -26,7 +26,7 @@ fn sources(name: &str, server: &Server, file: &[u8]) -> PathBuf {
 }
 
 fn fixture() -> Vec<u8> {
-    let path = "../datasets/tests/fixtures/big_endian.h5.gz";
+    let path = "tests/fixtures/big_endian.h5.gz";
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
