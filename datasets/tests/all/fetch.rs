@@ -2,7 +2,7 @@
 //! received bytes are not requested again, and every failure ends with an error of one line.
 
 use std::fs::{self, File};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::folder::{Folder, gzip, md5};
 use crate::server::{Answer, Server};
@@ -10,11 +10,11 @@ use polychron_datasets::Error;
 use polychron_datasets::fetch::{Archive, Outcome, RetryPolicy, Sources, Stage, fetch};
 
 const MIB: usize = 1 << 20;
-const POLICY: RetryPolicy = RetryPolicy {
-    timeout: Duration::from_millis(200),
-    attempts: 3,
-    pause: Duration::from_millis(1),
-};
+/// A server that answers is given all the time it needs.
+const POLICY: RetryPolicy =
+    RetryPolicy { timeout: Duration::from_secs(60), attempts: 3, pause: Duration::from_millis(1) };
+/// For a server that does not answer.
+const IMPATIENT: RetryPolicy = RetryPolicy { timeout: Duration::from_millis(200), ..POLICY };
 
 /// Bytes without repetition.
 fn bytes(len: usize) -> Vec<u8> {
@@ -45,7 +45,10 @@ fn run(name: &str, file: &[u8], part: &[u8], answers: &[Answer]) -> Case {
     }
     let server = Server::new(file, answers);
     let archive = archive(&server.url("a.h5.gz"), file);
-    let result = fetch(&archive, &folder.0, &POLICY, &mut |_| ());
+    let hangs =
+        |answer: &Answer| matches!(answer, Answer::Stall(_) | Answer::Silence | Answer::Trickle);
+    let policy = if answers.iter().any(hangs) { IMPATIENT } else { POLICY };
+    let result = fetch(&archive, &folder.0, &policy, &mut |_| ());
     Case { folder, asked: server.asked(), result }
 }
 
@@ -152,13 +155,11 @@ fn permanent_failures_end_at_once_and_transient_ones_after_retries() {
     let case =
         fails("cut", &[Cut(1000), Cut(0)], 3, &["1000 of 3000", "1000 bytes are kept"], &part);
     assert!(case.folder.read(part[0]) == bytes(3000)[..1000]);
-    let begun = Instant::now();
     let case =
         fails("stall", &[Stall(1000), Stall(0)], 3, &["200ms", "1000 bytes are kept"], &part);
     assert!(case.folder.read(part[0]) == bytes(3000)[..1000]);
     fails("silence", &[Silence], 3, &["200ms", "3 attempts"], &[]);
     fails("trickle", &[Trickle], 3, &["200ms", "3 attempts"], &part);
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[test]
