@@ -1,49 +1,51 @@
 use crate::backend::Error;
-use crate::raw::advise_large_pages;
+use crate::raw::{advise_large_pages, try_zeros};
 use core::fmt;
 use ndarray::{ArrayView3, ArrayViewMut3};
 use polychron_core::num::Real;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Memory kept from one operation to the next, because fresh pages cost as much as the work in them.
+/// Memory that operations reuse, because mapping fresh pages takes as long as the work in them.
 #[derive(Clone, Default)]
 pub(crate) struct Scratch<R> {
     idle: Arc<Mutex<Vec<Vec<R>>>>,
 }
 
-/// Bytes from which on large pages, of 2 MiB mostly, are worth asking for.
+/// Bytes from which large pages, usually of 2 MiB, pay off.
 const LARGE: usize = 8 << 20;
 
-/// Bytes of a cache line, with which a block begins, so that no vector crosses two.
+/// Bytes of a cache line. A block starts on one, so that no vector crosses two.
 const LINE: usize = 64;
 
 impl<R: Real> Scratch<R> {
-    /// A block of unspecified numbers.
+    /// A block of unspecified values.
     pub(crate) fn block(&self, shape: (usize, usize, usize)) -> Block<R> {
-        let room = room::<R>(shape);
-        self.around(self.take(room).unwrap_or_else(|| fresh(vec![R::zero(); room])), shape)
+        let len = padded_len::<R>(shape);
+        let values = self.take(len);
+        let values = values.unwrap_or_else(|| use_large_pages(vec![R::zero(); len]));
+        self.align(values, shape)
     }
 
-    /// As [`Scratch::block`], with an error where memory is missing.
+    /// [`Scratch::block`] for a size that the caller does not trust.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub(crate) fn try_block(&self, shape: (usize, usize, usize)) -> Result<Block<R>, Error> {
-        let room = room::<R>(shape);
-        let values = match self.take(room) {
+        let len = padded_len::<R>(shape);
+        let values = match self.take(len) {
             Some(values) => values,
-            None => fresh(zeros(room)?),
+            None => use_large_pages(zeros(len)?),
         };
-        Ok(self.around(values, shape))
+        Ok(self.align(values, shape))
     }
 
-    fn around(&self, values: Vec<R>, shape: (usize, usize, usize)) -> Block<R> {
+    fn align(&self, values: Vec<R>, shape: (usize, usize, usize)) -> Block<R> {
         let start = values.as_ptr().align_offset(LINE);
         Block { values, start, shape, scratch: self.clone() }
     }
 
-    /// The smallest idle vector of `len` to `2 len` numbers. Where there is none, a smaller one makes room, so that
-    /// growing requests do not pile up.
+    /// The shortest idle vector of `len` to `2 len` values. If there is none, one of at least half
+    /// the length is freed, so that growing requests do not accumulate memory.
     fn take(&self, len: usize) -> Option<Vec<R>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |n: &usize, idle: &[Vec<R>]| idle[*n].len();
@@ -59,8 +61,8 @@ impl<R: Real> Scratch<R> {
     }
 }
 
-/// Numbers that a block of that shape takes, with what may lie before a cache line.
-fn room<R: Real>(shape: (usize, usize, usize)) -> usize {
+/// The number of values in a block of this shape and the padding in front of it; saturates.
+fn padded_len<R: Real>(shape: (usize, usize, usize)) -> usize {
     shape.0.saturating_mul(shape.1).saturating_mul(shape.2).saturating_add(LINE / R::BYTES)
 }
 
@@ -69,16 +71,12 @@ fn room<R: Real>(shape: (usize, usize, usize)) -> usize {
 /// # Errors
 /// [`Error::OutOfMemory`].
 pub(crate) fn zeros<R: Real>(len: usize) -> Result<Vec<R>, Error> {
-    let mut values = Vec::<R>::new();
-    let reserved = values.try_reserve_exact(len);
-    reserved.map_err(|_| Error::OutOfMemory { bytes: len.saturating_mul(R::BYTES) })?;
-    drop(values);
-    // Memory that nothing has touched, unlike that of `resize`.
-    Ok(vec![R::zero(); len])
+    try_zeros(len).ok_or(Error::OutOfMemory { bytes: len.saturating_mul(R::BYTES) })
 }
 
-/// Memory that nothing has touched, on large pages where they are worth it.
-fn fresh<R: Real>(mut values: Vec<R>) -> Vec<R> {
+/// Places a vector on large pages if it is long enough. The advice takes effect where no page has
+/// been touched yet.
+fn use_large_pages<R: Real>(mut values: Vec<R>) -> Vec<R> {
     if values.len() * R::BYTES >= LARGE {
         advise_large_pages(&mut values);
     }
@@ -91,11 +89,11 @@ impl<R> fmt::Debug for Scratch<R> {
     }
 }
 
-/// A block of numbers that goes back to its scratch memory.
+/// An array that returns its memory to a [`Scratch`] when dropped.
 #[derive(Debug)]
 pub(crate) struct Block<R> {
     values: Vec<R>,
-    /// Where they begin; at least as many follow as the shape has.
+    /// The index of the first value of the array.
     start: usize,
     shape: (usize, usize, usize),
     scratch: Scratch<R>,
@@ -111,11 +109,12 @@ impl<R> Block<R> {
     }
 
     pub(crate) fn view(&self) -> ArrayView3<'_, R> {
-        ArrayView3::from_shape(self.shape, self.values()).expect("as many as the shape has")
+        ArrayView3::from_shape(self.shape, self.values()).expect("the length matches the shape")
     }
 
     pub(crate) fn view_mut(&mut self) -> ArrayViewMut3<'_, R> {
-        ArrayViewMut3::from_shape(self.shape, self.values_mut()).expect("as many as the shape has")
+        ArrayViewMut3::from_shape(self.shape, self.values_mut())
+            .expect("the length matches the shape")
     }
 }
 
@@ -123,5 +122,33 @@ impl<R> Drop for Block<R> {
     fn drop(&mut self) {
         let values = core::mem::take(&mut self.values);
         self.scratch.idle.lock().unwrap_or_else(PoisonError::into_inner).push(values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absurd_size_is_out_of_memory() {
+        let scratch = Scratch::<f32>::default();
+        let max = usize::MAX;
+        // 2^52 bytes exceed the address space, the others `isize` and `usize`.
+        for shape in [(1 << 20, 1 << 20, 1 << 10), (1 << 20, 1 << 20, 1 << 22), (max, max, max)] {
+            let error = scratch.try_block(shape).unwrap_err();
+            assert!(matches!(error, Error::OutOfMemory { bytes } if bytes >= 1 << 52), "{error}");
+            let len = shape.0.saturating_mul(shape.1).saturating_mul(shape.2);
+            assert!(matches!(zeros::<f64>(len), Err(Error::OutOfMemory { .. })));
+        }
+        assert_eq!(scratch.try_block((3, 5, 7)).unwrap().values(), [0.0; 105]);
+        assert_eq!(zeros::<f64>(3).unwrap(), [0.0; 3]);
+        assert_eq!(zeros::<f64>(0).unwrap(), []);
+    }
+
+    #[test]
+    fn a_dropped_block_is_used_again() {
+        let scratch = Scratch::<f64>::default();
+        scratch.block((2, 3, 5)).values_mut().fill(1.0);
+        assert_eq!(scratch.try_block((5, 3, 2)).unwrap().values(), [1.0; 30]);
     }
 }

@@ -100,6 +100,12 @@ impl Width {
         Some(Self { arch, native })
     }
 
+    /// The instructions that [`Vectors::VARIABLE`] names.
+    pub(crate) fn from_env() -> Result<Self, Error> {
+        let vectors = Vectors::from_env()?;
+        Self::new(vectors).ok_or(Error::MissingVectors { vectors })
+    }
+
     /// What this thread computes with.
     #[inline]
     pub(crate) fn current() -> Self {

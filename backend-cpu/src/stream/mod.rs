@@ -5,8 +5,10 @@ mod neurons;
 mod projection;
 mod readout;
 
+use crate::backend::{Cpu, Error};
 use crate::lanes::{Lanes, whole_vectors};
-use crate::vectors::{Vectors, Width};
+use crate::vectors::Width;
+use core::any::Any;
 use neurons::Neurons;
 use polychron_core::backend::LayerOps;
 use polychron_core::delay::{DelayKernel, Discrete};
@@ -82,23 +84,27 @@ struct HiddenLayer<R> {
 }
 
 impl<R: Lanes> Stream<R> {
-    /// A stream of a model's network, before its first step. It computes with the vector instructions
-    /// that [`Vectors::VARIABLE`] names, or with the widest that the machine has.
+    /// A stream of the network of a model, before its first step.
+    ///
+    /// Its vector instructions are those of the model's [`Cpu`]. For a model of another backend they
+    /// are those that [`Vectors::VARIABLE`](crate::Vectors::VARIABLE) names, by default the widest of the machine.
     ///
     /// # Errors
-    /// What the backend reports.
-    pub fn new<B, K, N, S>(model: &Model<R, B, K, N, S>) -> Result<Self, B::Error>
+    /// [`Error::UnknownVectors`] or [`Error::MissingVectors`] if the machine does not have what the
+    /// variable names; [`Error::Backend`] if another backend fails to return the parameters.
+    pub fn new<B, K, N, S>(model: &Model<R, B, K, N, S>) -> Result<Self, Error>
     where
-        B: LayerOps<R, K, N, S> + LayerOps<R, Discrete, N, S>,
+        B: Any + LayerOps<R, K, N, S> + LayerOps<R, Discrete, N, S>,
         K: DelayKernel<R>,
         N: NeuronModel<R>,
         S: Surrogate<R>,
     {
-        // Only a model of another backend gets here with a value that `Cpu::new` refuses.
-        let width = Vectors::from_env().ok().and_then(Width::new);
-        let width = width.unwrap_or_else(Width::current);
+        let width = match (model.backend() as &dyn Any).downcast_ref::<Cpu<R>>() {
+            Some(cpu) => cpu.width(),
+            None => Width::from_env()?,
+        };
         let block = width.scope(|| whole_vectors::<R>(1)) * VECTORS;
-        let tensors = model.tensors()?;
+        let tensors = model.tensors().map_err(Error::of_backend)?;
         let of = |layer: &str| Parameters { tensors: &tensors, prefix: format!("{layer}.") };
         let network = model.network();
         let mut padding = 0;
