@@ -287,6 +287,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn stream_uses_the_vectors_of_its_backend() {
+        use crate::Vectors;
+        use polychron_core::{delay, init, loss, neuron, surrogate, train};
+        let output = train::ReadoutLayer {
+            synapses: polychron_core::shape::Synapses::new(2, 2, 3),
+            kernel: delay::Gauss,
+            readout: neuron::Li::new(2.0f32),
+        };
+        let network = train::Network::<_, _, neuron::Lif<f32>, surrogate::Atan<f32>> {
+            hidden: Vec::new(),
+            output,
+            loss: loss::Loss::Mean,
+        };
+        let cpu = Cpu::new(1).unwrap().with_vectors(Vectors::Portable).unwrap();
+        let model = Model::new(cpu, network, init::DelayInit::Uniform, 0).unwrap();
+        assert!(matches!(Stream::new(&model).unwrap().width.arch, pulp::Arch::Scalar));
+    }
+
+    #[test]
     fn missing_tensor_is_named() {
         let tensors =
             [Tensor { name: "hidden.0.gamma".into(), shape: vec![3], values: vec![1.0f32; 3] }];
