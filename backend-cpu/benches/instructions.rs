@@ -1,6 +1,6 @@
-//! `instructions KERNEL CALLS` calls one stage `CALLS` times on one thread. Its size lets one kernel do
-//! most of the work. A stage is called whole, so the figure of `product` includes transforms and that of
-//! `transform` a few products. `.ci/instructions` counts the instructions.
+//! `instructions KERNEL CALLS` calls one stage `CALLS` times on one thread. The size of the stage makes
+//! one kernel do most of the work. A call runs the whole stage: `product` includes transforms, and
+//! `transform` includes a few products. `.ci/instructions` counts the instructions.
 
 mod work;
 
@@ -11,7 +11,9 @@ use work::{Size, Work};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [kernel, calls] = arguments.as_slice() else { return Err("KERNEL CALLS".into()) };
+    let [kernel, calls] = arguments.as_slice() else {
+        return Err("usage: instructions KERNEL CALLS".into());
+    };
     let size = |steps, inputs, taps| Size {
         x: Shape::new(steps, 64, inputs),
         outputs: 128,

@@ -1,7 +1,8 @@
 //! The stages of the paper's SHD network and of a layer with steps of 1 ms, with every algorithm.
 //!
-//! `cargo bench -p polychron-cpu -- project` times those whose name holds `project`. `RAYON_NUM_THREADS` sets the threads,
-//! one per core without it. Items are multiply-adds as if done tap by tap.
+//! `cargo bench -p polychron-cpu -- project` runs the stages whose name contains `project`.
+//! `RAYON_NUM_THREADS` sets the number of threads; the default is one per core. Items are the
+//! multiply-adds of a computation tap by tap.
 
 mod work;
 
@@ -23,7 +24,7 @@ const LAYERS: [(&str, Size); 5] = [
     ("1ms 256-256", Size { x: Shape::new(1000, 16, 256), outputs: 256, taps: 257, sigma: 128.0 }),
 ];
 
-/// A layer and how it is computed.
+/// A layer and its algorithm.
 #[derive(Clone, Copy)]
 struct Case {
     name: &'static str,
@@ -54,7 +55,7 @@ impl Case {
     }
 }
 
-/// Times a stage that does `passes` projections.
+/// Times a stage of `passes` projections.
 fn projections(
     bencher: Bencher<'_, '_>,
     case: Case,
@@ -66,7 +67,7 @@ fn projections(
     bencher.counter(items).bench_local(|| stage(&mut work).unwrap());
 }
 
-/// Times a stage that passes over `numbers` numbers.
+/// Times a stage that reads or writes `numbers` numbers.
 fn bytes<T>(
     bencher: Bencher<'_, '_>,
     case: Case,
@@ -97,19 +98,19 @@ fn layer_forward(bencher: Bencher<'_, '_>, case: Case) {
     projections(bencher, case, 1, case.work(), Work::layer_forward);
 }
 
-/// Bytes are input, upstream gradient and gradient.
+/// Bytes: the input, the upstream gradient and the gradient.
 #[divan::bench(args = layers())]
 fn neuron_backward(bencher: Bencher<'_, '_>, case: Case) {
     bytes(bencher, case, 3 * case.size.output().len(), Work::neuron_backward);
 }
 
-/// Bytes are input and gradient.
+/// Bytes: the input and the gradient.
 #[divan::bench(args = layers().filter(|case| case.size.outputs == 20))]
 fn readout(bencher: Bencher<'_, '_>, case: Case) {
     bytes(bencher, case, 2 * case.size.output().len(), Work::readout);
 }
 
-/// Bytes are gradient, parameters and moments.
+/// Bytes: the gradient, the parameters and the moments.
 #[divan::bench(args = layers())]
 fn adam(bencher: Bencher<'_, '_>, case: Case) {
     bytes(bencher, case, 4 * case.size.synapses().weights(), Work::adam);

@@ -1,6 +1,6 @@
 use crate::algorithm::Algorithm;
 use crate::lanes::Lanes;
-use crate::norm::{Lengths, Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
+use crate::norm::{Norm, StepCounts, begin_norm, finish_norm, norm_params, write_norm_gradient};
 use crate::raw::gemm;
 use crate::scratch::{Scratch, zeros};
 use crate::sequence::{Sequence, same};
@@ -244,13 +244,14 @@ impl<R: Real> Backend<R> for Cpu<R> {
         let params = norm_params(&params, width)?;
         same("norm's output", y.shape(), z.shape())?;
         if let Some(running) = begin_norm(norm, mode, width, saved)? {
-            let lengths = Lengths::new(valid, y.shape());
-            let of = Norm::Batch { norm, params };
-            let normals: Vec<_> = self
-                .install(|| (0..width).into_par_iter().map(|n| of.of(n, &lengths, y)).collect());
+            let step_counts = StepCounts::new(valid, y.shape());
+            let source = Norm::Batch { norm, params };
+            let norms: Vec<_> = self.install(|| {
+                (0..width).into_par_iter().map(|n| source.of(n, &step_counts, y)).collect()
+            });
             finish_norm(
                 norm,
-                &normals,
+                &norms,
                 valid.count(y.shape().steps, y.shape().batch),
                 running,
                 saved,
@@ -290,13 +291,13 @@ impl<R: Real> Backend<R> for Cpu<R> {
         expect("norm's statistics", 2 * width, saved.len())?;
         same("norm's output gradient", shape, d_z.shape())?;
         same("norm's input gradient", shape, d_y.shape())?;
-        let lengths = Lengths::new(valid, shape);
+        let step_counts = StepCounts::new(valid, shape);
         let norm = Norm::Saved { params, saved };
         let gradients: Vec<_> = self.install(|| {
             let backward = |(n, d_y): (usize, ArrayViewMut2<'_, R>)| {
                 let d_y = d_y.into_slice().unwrap_or_default();
                 d_y.copy_from_slice(&d_z.block(n));
-                norm.of(n, &lengths, y).backward(&lengths, &y.block(n), d_y)
+                norm.of(n, &step_counts, y).backward(&step_counts, &y.block(n), d_y)
             };
             d_y.view_mut()
                 .axis_iter_mut(Axis(0))
@@ -363,10 +364,10 @@ impl<R: Real> Backend<R> for Cpu<R> {
 
 impl<R: Real> Cpu<R> {
     fn apply_norm(&self, norm: Norm<'_, R>, y: &Sequence<R>, z: &mut Sequence<R>) {
-        let lengths = Lengths::new(ValidSteps::default(), y.shape());
+        let step_counts = StepCounts::new(ValidSteps::default(), y.shape());
         self.install(|| {
             z.view_mut().axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(n, z)| {
-                let normal = norm.of(n, &lengths, y);
+                let normal = norm.of(n, &step_counts, y);
                 let z = z.into_slice().unwrap_or_default();
                 for (z, &y) in z.iter_mut().zip(y.block(n).iter()) {
                     *z = normal.apply(y);

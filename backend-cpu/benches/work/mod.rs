@@ -1,5 +1,5 @@
-//! A layer with made numbers, whose stages are timed or counted one by one.
-// Every binary uses a part of it.
+//! A layer with random numbers, to run its stages one by one.
+// Each benchmark uses a part of it.
 #![allow(dead_code)]
 
 use polychron_core::backend::{
@@ -16,7 +16,7 @@ use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
 use polychron_cpu::{Algorithm, Cpu, Error, Sequence};
 
-/// What a layer's cost depends on.
+/// The size of a layer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) x: Shape,
@@ -35,13 +35,13 @@ impl Size {
         self.synapses().output(self.x)
     }
 
-    /// Multiply-adds of one pass, tap by tap.
+    /// Multiply-adds of a projection, tap by tap.
     pub(crate) fn dense(&self) -> usize {
         self.output().len() * self.x.width * self.taps
     }
 }
 
-/// A layer's parameters, its blocks and the room for its results.
+/// The parameters, the blocks and the results of a layer.
 pub(crate) struct Work {
     cpu: Cpu<f32>,
     synapses: Synapses,
@@ -82,7 +82,7 @@ fn numbers(rng: Rng, len: usize, low: f32, high: f32) -> Vec<f32> {
 const NORM: BatchNorm<f32> = BatchNorm { momentum: 0.1, epsilon: 1e-5 };
 
 impl Work {
-    /// A layer whose input holds a spike in one place of ten. `threads` 0: one per core.
+    /// A layer whose input is a spike with probability 0.1. With 0 `threads`, one per core.
     pub(crate) fn new(
         size: Size,
         algorithm: Option<Algorithm>,
@@ -184,7 +184,7 @@ impl Work {
         self.cpu.layer_forward(&layer, mode, &self.x, &mut self.tape, &mut self.spikes)
     }
 
-    /// Reads the neurons' input as the readout's.
+    /// Runs the readout on the input of the neurons.
     pub(crate) fn readout(&mut self) -> Result<f32, Error> {
         let (scores, d_x) = (&mut self.mask, Some(&mut self.spikes));
         let targets = Some(&self.targets);

@@ -1,4 +1,4 @@
-//! The laws of every backend, held by the CPU in both precisions and with each algorithm.
+//! The conformance suite in both precisions, with each algorithm.
 
 use polychron_cpu::{Algorithm, Cpu};
 

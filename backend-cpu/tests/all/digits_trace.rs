@@ -1,6 +1,6 @@
-//! 102 steps on the spoken digits, followed one by one: losses and final parameters of a run of the PyTorch reference in
-//! double precision, from its own initial parameters and batches. The record lies beside the repository; without it the
-//! test says "skipped".
+//! 102 training steps on the spoken digits: losses and final parameters match a run of the PyTorch
+//! reference in double precision from the same initial parameters and batches. Skipped if the
+//! recorded run is not available; it is not part of the repository.
 
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
@@ -42,7 +42,7 @@ fn network() -> Network<f64, AnyKernel, Lif<f64>, AnySurrogate<f64>> {
     }
 }
 
-/// Our tensors of the record's `init` or `final`; its positions are delays `(K - 1) / 2 - P`.
+/// The tensors `init` or `final` of the recorded run. Its positions P are delays `(K - 1) / 2 - P`.
 fn tensors(file: &SafeTensors<'_>, prefix: &str) -> Vec<Tensor<f64>> {
     let mut tensors = Vec::new();
     for l in 0..3 {
@@ -107,7 +107,7 @@ fn follow(bytes: &[u8], algorithm: Algorithm) {
 }
 
 #[test]
-fn the_digits_run_of_the_reference_is_followed_step_by_step() {
+fn training_follows_the_reference_step_by_step() {
     let path =
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/items/digits_trace.safetensors");
     let Ok(bytes) = std::fs::read(path) else {

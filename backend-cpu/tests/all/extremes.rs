@@ -1,5 +1,5 @@
-//! Parameters and input at the ends of what is allowed: nothing that is not finite comes of finite numbers, unless a gradient
-//! truly grows beyond them, which the step then says.
+//! Parameters and input at the limits of their ranges: finite numbers give finite results. If a
+//! gradient grows beyond all finite numbers, the training step reports it.
 
 use polychron_core::backend::LayerOps;
 use polychron_core::delay::{AnyKernel, Discrete};
@@ -28,7 +28,7 @@ struct Extreme {
     count: usize,
     steps: usize,
     batch: usize,
-    /// Samples of nothing, one step and all.
+    /// Whether samples have 0, 1 and all steps in turn.
     lengths: bool,
     kernel: AnyKernel,
     neuron: usize,
@@ -39,7 +39,7 @@ struct Extreme {
     tau: [f32; 2],
     sigma: f64,
     weight: f32,
-    /// Share of the longest delay.
+    /// A fraction of the longest delay.
     delay: f32,
     input: f32,
     algorithm: Option<Algorithm>,
@@ -102,7 +102,7 @@ fn extremes() -> impl Strategy<Value = Extreme> {
 type Net<R> = Network<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
 type Training<R, B> = Trainer<R, B, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
 
-/// A backend for everything.
+/// A backend that trains and evaluates all built-in models.
 trait Machine<R: Real>:
     LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>
     + LayerOps<R, Discrete, AnyNeuron<R>, AnySurrogate<R>>
@@ -115,7 +115,7 @@ impl<R: Real, B> Machine<R> for B where
 {
 }
 
-/// Neurons with both resets, and one that never spikes.
+/// The number of neuron models, with both resets; `LEAKY` never spikes.
 const NEURONS: usize = 7;
 const LEAKY: usize = 5;
 
@@ -180,13 +180,13 @@ impl Extreme {
         Cpu::new(1).unwrap().with_algorithm(self.algorithm)
     }
 
-    /// Steps of the last hidden layer, each layer adding its tail.
+    /// Steps of the last hidden layer, including the padding of both layers.
     fn spike_steps(&self) -> usize {
         self.steps + 2 * Synapses::new(1, 1, self.taps).padding
     }
 
-    /// Two evaluations and two steps. Where a step diverges, it says so and leaves the parameters as they were, unless it was the
-    /// step that made one of them not finite.
+    /// Runs two evaluations and two steps. A step that diverges reports it and keeps the parameters,
+    /// unless its update made one of them infinite or NaN.
     fn holds<R: Real, B: Machine<R>>(&self, backend: B) -> Result<Outcome, TestCaseError> {
         let mut trainer = self.trainer::<R, B>(backend);
         let shape = Shape::new(self.steps, self.batch, self.widths[0]);
@@ -213,23 +213,26 @@ impl Extreme {
             steepest = steepest.max(largest(&trainer.gradients().ok().unwrap()));
             match step {
                 Ok(report) => {
-                    prop_assert!(report.loss.is_finite() && all_finite(&after), "unnoticed");
+                    prop_assert!(
+                        report.loss.is_finite() && all_finite(&after),
+                        "divergence not reported"
+                    );
                 }
                 Err(TrainError::Diverged { .. }) => {
                     prop_assert!(!all_finite(&after) || parameters(&before) == parameters(&after));
                     return Ok(Outcome { diverged: true, steepest });
                 }
-                Err(_) => prop_assert!(false, "no divergence"),
+                Err(_) => prop_assert!(false, "the step fails with another error"),
             }
         }
         Ok(Outcome { diverged: false, steepest })
     }
 }
 
-/// Whether training stopped.
+/// The result of a run.
 struct Outcome {
     diverged: bool,
-    /// The largest gradient.
+    /// The largest magnitude of a gradient.
     steepest: f64,
 }
 
@@ -242,13 +245,13 @@ fn all_finite<R: Real>(state: &State<R>) -> bool {
     state.tensors.iter().flat_map(|tensor| &tensor.values).all(|x| x.is_finite())
 }
 
-/// All but the running statistics.
+/// All tensors except the running statistics.
 fn parameters<R: Real>(state: &State<R>) -> Vec<(&str, &[R])> {
     let tensors = state.tensors.iter().map(|tensor| (&tensor.name[..], &tensor.values[..]));
     tensors.filter(|(name, _)| !name.contains("running")).collect()
 }
 
-/// Above it the square of a gradient, which Adam averages, is no finite number of single precision.
+/// The square of a larger gradient, which Adam averages, overflows single precision.
 const STEEP: f64 = 1.8e19;
 
 proptest! {
@@ -259,10 +262,11 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Training may diverge where gradients pass resets, each of which multiplies them, by `1 - s + (v_reset - h) f(u)` or
-    /// `1 - threshold f(u)`; and in single precision where double precision has a gradient that is too steep for it.
+    /// Training may diverge if gradients pass through resets: each multiplies them by
+    /// `1 - s + (v_reset - h) f(u)` or `1 - threshold f(u)`. Single precision may also diverge if a
+    /// gradient in double precision exceeds `STEEP`.
     #[test]
-    fn finite_in_finite_out(extreme in extremes()) {
+    fn finite_input_gives_finite_results(extreme in extremes()) {
         let grows = !extreme.detach && extreme.spike_steps() > 1;
         let double = extreme.holds::<f64, _>(extreme.cpu())?;
         prop_assert!(grows || !double.diverged, "diverged at {:e}", double.steepest);
@@ -275,7 +279,7 @@ proptest! {
 
 const LONG: usize = 100_000;
 
-/// A network that streams: two layers of spikes at weight 1e4, whose scores add up the readout's membrane.
+/// Two hidden layers with weights of 1e4. The scores are sums of the membrane of the readout.
 fn streaming(neuron: usize, tau: f32, norm: bool) -> Extreme {
     Extreme {
         widths: [3, 4, 4, 2],
@@ -319,7 +323,8 @@ fn long_streams_stay_finite() {
     }
 }
 
-/// Without a norm, which may drive neurons by its shift: no spike and no membrane is left of the past.
+/// After a long silence, no spikes and no membrane of the past are left. The network has no norm,
+/// because the shift of a norm may drive neurons.
 #[test]
 fn silent_streams_come_to_rest() {
     for neuron in 0..NEURONS {
@@ -336,7 +341,7 @@ fn silent_streams_come_to_rest() {
     }
 }
 
-/// Drives a neuron hard, then leaves it alone.
+/// Drives a neuron with strong input, then with none. Returns whether its state decays to 0.
 struct Rest;
 
 impl<R: Real> NeuronVisitor<R> for Rest {
@@ -354,7 +359,7 @@ impl<R: Real> NeuronVisitor<R> for Rest {
                 return false;
             }
         }
-        // A number that is hardly more than 0 leaks by less than the least there is.
+        // A subnormal number may decay by less than the smallest one.
         state.as_ref().iter().all(|x| x.as_f64().abs() < f64::from(f32::MIN_POSITIVE))
     }
 }

@@ -1,4 +1,4 @@
-//! The reference's small network, whole: forward, backward and evaluation on the CPU.
+//! A small network against the golden file: forward, backward and evaluation.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -12,7 +12,7 @@ use polychron_core::num::Real;
 use polychron_core::surrogate::AnySurrogate;
 use polychron_cpu::{Algorithm, Cpu};
 
-fn the_network_is_the_packages<R: Real>()
+fn network_matches_the_golden_file<R: Real>()
 where
     Cpu<R>: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>,
 {
@@ -27,11 +27,11 @@ where
 }
 
 #[test]
-fn the_network_is_the_packages_in_f64() {
-    the_network_is_the_packages::<f64>();
+fn network_matches_the_golden_file_in_f64() {
+    network_matches_the_golden_file::<f64>();
 }
 
 #[test]
-fn the_network_is_the_packages_in_f32() {
-    the_network_is_the_packages::<f32>();
+fn network_matches_the_golden_file_in_f32() {
+    network_matches_the_golden_file::<f32>();
 }

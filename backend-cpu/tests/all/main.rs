@@ -1,4 +1,4 @@
-//! All tests of the public interface, in one program.
+//! Tests of the public API, in one binary.
 
 mod conformance;
 mod digits_trace;

@@ -1,4 +1,4 @@
-//! The CPU backend gives the reference's results, whatever the algorithm, and the same bytes for any number of threads.
+//! Every algorithm matches the reference; results are the same bytes for any number of threads.
 
 use polychron_core::backend::{
     Firing, Layer, LayerGradients, LayerOps, NeuronStage, NormMode, SynapseGradients, View, ViewMut,
@@ -14,7 +14,7 @@ use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
 use polychron_cpu::{Algorithm, Cpu};
 
-/// A layer, its readout and what surrounds them.
+/// A layer and its readout, with the options of a run.
 #[derive(Clone, Debug)]
 struct Case {
     seed: u64,
@@ -29,7 +29,7 @@ struct Case {
     loss: Loss,
 }
 
-/// The same numbers for every `R`: they all are `f32`.
+/// Random numbers, equal for every `R`: all are representable in `f32`.
 fn numbers<R: Real>(rng: Rng, len: usize, low: f64, high: f64) -> Vec<R> {
     let number = |i| low + (high - low) * rng.uniform::<f64>(i);
     (0..len as u64).map(|i| R::of(f64::from(number(i) as f32))).collect()
@@ -65,7 +65,7 @@ impl Case {
         }
     }
 
-    /// A layer forward and backward, then the readout: every number that comes out.
+    /// Runs a layer forward and backward, then the readout. Returns all results.
     fn run<R, B, N>(&self, backend: &B, neuron: &N) -> Results<R>
     where
         R: Real,
@@ -93,7 +93,7 @@ impl Case {
         let held = sequence(shape, &held.iter().map(|x| x.floor()).collect::<Vec<R>>());
         let d_spikes = sequence(shape, &numbers(rng.fork(7), shape.len(), -1.0, 1.0));
         let input = ValidSteps { lengths: self.lengths.as_deref(), padding: 0 };
-        // A large epsilon: rounding would grow with the deviation's inverse.
+        // A large epsilon, because rounding errors grow with the inverse of the deviation.
         let norm = BatchNorm { epsilon: R::of(0.1), ..BatchNorm::default() };
         let layer = Layer {
             synapses: &self.synapses,
@@ -150,7 +150,7 @@ impl Case {
         let targets = numbers(rng.fork(9), shape.batch * width, 0.0, 1.0);
         let mut scores = vec![R::zero(); shape.batch * width];
         let mut d_v = backend.sequence(shape).unwrap();
-        // Not the projected block: rounding may break its ties of zeros.
+        // Random input: in the projected block, rounding may break ties of zeros.
         let (li, v, d) = (Li::new(R::of(3.0)), &d_spikes, Some(&mut d_v));
         let valid = layer.stage.valid;
         let loss =
@@ -168,9 +168,9 @@ impl Case {
             ("running", running),
             ("evaluated", host(&evaluated)),
             ("spikes", host(&spikes)),
-            // One block: with one tap the gradients by delay and sigma are a difference of equals.
+            // One block: with one tap, the gradients by delay and sigma cancel to rounding errors.
             ("synapses", [d_weights, d_delays, d_sigma].concat()),
-            // Sums of terms of order one, that cancel.
+            // Sums of terms of order 1 that cancel.
             ("norm and neuron", [d_norm, d_raw].concat()),
             ("input", host(&d_x)),
             ("mask", mask),
@@ -195,7 +195,7 @@ fn neurons<R: Real>() -> [AnyNeuron<R>; 6] {
 
 type Results<R> = Vec<(&'static str, Vec<R>)>;
 
-/// The largest difference of two blocks, as a share of the largest number of the second.
+/// The largest difference of two blocks, relative to the largest magnitude of the second.
 fn distance<A: Real, B: Real>(found: &[A], expected: &[B]) -> f64 {
     assert_eq!(found.len(), expected.len());
     assert!(found.iter().all(|x| x.is_finite()));
@@ -225,10 +225,11 @@ fn all_algorithms_agree_with_the_reference() {
     }
 }
 
-/// Block by block within 16 times the reference's own rounding, or 16 units in the last place of its largest number:
-/// cancellation leaves few digits in any order. Recorded spikes, because a rounded membrane at the threshold spikes or does not.
+/// The error of each block is at most 16 times that of the reference in single precision, or 16
+/// epsilon of its largest magnitude: cancellation leaves few digits in any order. Spikes are recorded,
+/// because rounding decides whether a membrane at the threshold spikes.
 #[test]
-fn single_precision_is_as_good_as_the_reference() {
+fn single_precision_is_as_accurate_as_the_reference() {
     for seed in 0..120 {
         let case = Case { firing: 2, ..Case::of(seed) };
         let neuron = neurons::<f32>()[seed as usize % 6];
@@ -249,7 +250,7 @@ fn single_precision_is_as_good_as_the_reference() {
 fn results_are_the_same_bytes_for_any_number_of_threads() {
     for seed in 0..12 {
         let mut case = Case::of(seed);
-        // More than one chunk of everything.
+        // Wide enough for more than one chunk.
         case.synapses.inputs = 50;
         case.x.width = 50;
         let neuron = neurons::<f32>()[seed as usize % 6];
@@ -265,7 +266,7 @@ fn results_are_the_same_bytes_for_any_number_of_threads() {
 }
 
 #[test]
-fn blocks_without_numbers_are_no_special_case() {
+fn empty_blocks_match_the_reference() {
     let base = Case { firing: 0, lengths: None, mask: true, norm: true, ..Case::of(0) };
     let neuron = Lif::new(1.5);
     for empty in 0..64 {

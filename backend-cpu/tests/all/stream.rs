@@ -1,4 +1,4 @@
-//! A stream gives the scores of a batch of one, however its input is cut.
+//! A stream gives the scores of a batch of one sample, for any division into blocks.
 
 use polychron_core::delay::AnyKernel;
 use polychron_core::init::DelayInit;
@@ -27,7 +27,7 @@ fn neurons<R: Real>() -> [AnyNeuron<R>; 6] {
     ]
 }
 
-/// A network of one to three hidden layers, or none, drawn from a seed, with statistics that are not the initial ones.
+/// A random network of up to three hidden layers with random running statistics.
 fn model<R: Lanes>(seed: u64, channels: usize) -> Trained<R> {
     let rng = Rng::new(seed, 0);
     let draw = |place, n| rng.below(place, n) as usize;
@@ -80,13 +80,13 @@ fn model<R: Lanes>(seed: u64, channels: usize) -> Trained<R> {
     model
 }
 
-/// Counts `[steps, channels]`, mostly 0.
+/// Random counts `[steps, channels]`, most of them 0.
 fn input<R: Real>(rng: Rng, steps: usize, channels: usize) -> Vec<R> {
     let count = |n| R::count((rng.uniform::<f64>(n) * 8.0) as usize).max(R::of(5.0)) - R::of(5.0);
     (0..(steps * channels) as u64).map(count).collect()
 }
 
-/// Scores of one sample in a padded batch.
+/// The scores of one sample in a padded batch.
 fn evaluate<R: Lanes>(model: &Trained<R>, x: &[R], padding: usize) -> Vec<R> {
     let network = model.network();
     let channels = network.synapses().next().unwrap().inputs;
@@ -103,7 +103,7 @@ fn evaluate<R: Lanes>(model: &Trained<R>, x: &[R], padding: usize) -> Vec<R> {
     model.evaluate(&batch, Delays::Rounded).unwrap().0
 }
 
-/// Compares the scores; returns whether every hidden layer spikes.
+/// Asserts equal scores. Returns whether every hidden layer spikes.
 fn agrees<R: Lanes>(seed: u64, tolerance: f64) -> bool {
     let rng = Rng::new(seed, 1);
     let (channels, steps) = (1 + rng.below(0, 50) as usize, 1 + rng.below(1, 300) as usize);
@@ -117,7 +117,7 @@ fn agrees<R: Lanes>(seed: u64, tolerance: f64) -> bool {
     stream.spikes().iter().all(|&n| n > 0)
 }
 
-/// Whether numbers differ by no more than a share of the largest, or of 1.
+/// Whether all numbers are within `tolerance`, relative to the largest magnitude and to 1.
 fn near<R: Real>(found: &[R], expected: &[R], tolerance: f64) -> bool {
     let largest = expected.iter().fold(1.0f64, |m, s| m.max(s.as_f64().abs()));
     let mut pairs = found.iter().zip(expected);
@@ -126,13 +126,13 @@ fn near<R: Real>(found: &[R], expected: &[R], tolerance: f64) -> bool {
 }
 
 #[test]
-fn scores_are_those_of_the_batch() {
+fn scores_equal_those_of_the_batch() {
     let alive = (0..60).filter(|&seed| agrees::<f64>(seed, 1e-10) & agrees::<f32>(seed, 1e-4));
     assert!(alive.count() > 30);
 }
 
 #[test]
-fn the_cut_into_blocks_changes_nothing_but_rounding() {
+fn scores_do_not_depend_on_the_blocks() {
     for seed in 0..30 {
         let (steps, channels) = (140, 9);
         let model = model::<f64>(seed, channels);
@@ -142,7 +142,7 @@ fn the_cut_into_blocks_changes_nothing_but_rounding() {
         let (spikes, whole) = (stream.spikes().to_vec(), stream.scores().to_vec());
         let finished = stream.finish().to_vec();
         assert_eq!(stream.finish(), finished);
-        // Back and forth between blocks that go spike by spike and others.
+        // Mixes blocks that are processed spike by spike with longer ones.
         for blocks in [&[1][..], &[3], &[50, 1, 2], &[1, 70, 5, 1], &[33]] {
             let (mut rest, mut n) = (&x[..], 0);
             while !rest.is_empty() {
@@ -158,7 +158,7 @@ fn the_cut_into_blocks_changes_nothing_but_rounding() {
 }
 
 #[test]
-fn an_utterance_leaves_nothing_behind() {
+fn utterances_are_independent() {
     for seed in 0..12 {
         let model = model::<f32>(seed, 9);
         let x = input(Rng::new(seed, 1), 140, 9);
@@ -166,7 +166,7 @@ fn an_utterance_leaves_nothing_behind() {
         stream.feed(&x).unwrap();
         let finished = stream.finish().to_vec();
         stream.feed(&x).unwrap();
-        assert_eq!(stream.finish(), finished, "after a finished one");
+        assert_eq!(stream.finish(), finished, "after a finished utterance");
         stream.feed(&x[..90]).unwrap();
         stream.reset();
         assert!(stream.scores().iter().all(|&s| s == 0.0) && stream.steps() == 0);
@@ -179,14 +179,14 @@ fn an_utterance_leaves_nothing_behind() {
             let inputs = row.iter().copied().enumerate().filter(|(_, x)| *x != 0.0);
             stream.step(&inputs.collect::<Vec<_>>()).unwrap();
         }
-        assert_eq!(stream.finish(), by_steps, "by its inputs that are not 0");
+        assert_eq!(stream.finish(), by_steps, "step by step");
         stream.feed(&x).unwrap();
-        assert_eq!(stream.finish(), finished, "after one step by step");
+        assert_eq!(stream.finish(), finished, "after an utterance step by step");
     }
 }
 
 #[test]
-fn spikes_are_counted_to_the_end_of_the_tail() {
+fn spike_counts_include_the_padding() {
     for seed in 0..12 {
         let channels = 5;
         let model = model::<f64>(seed, channels);
@@ -205,7 +205,7 @@ fn spikes_are_counted_to_the_end_of_the_tail() {
 }
 
 #[test]
-fn bad_input_is_refused_and_changes_nothing() {
+fn invalid_input_changes_nothing() {
     let model = model::<f32>(3, 4);
     let mut stream = Stream::new(&model).unwrap();
     stream.step(&[(1, 2.0)]).unwrap();
@@ -217,7 +217,7 @@ fn bad_input_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn digits_are_decided_as_in_the_batch() {
+fn digits_are_classified_as_in_the_batch() {
     let data = digits::embedded();
     let model = model::<f32>(7, data.channels);
     let mut stream = Stream::new(&model).unwrap();

@@ -1,12 +1,18 @@
-//! What a choice of vector instructions changes, and what it does not.
+//! Vector instructions: results agree to rounding, and to the byte for any number of threads.
 
 use polychron_core::backend::{Backend, SynapseOps, SynapseParams, View};
 use polychron_core::delay::AnyKernel;
+use polychron_core::init::DelayInit;
+use polychron_core::loss::Loss;
+use polychron_core::neuron::{Li, Lif};
+use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
-use polychron_cpu::{Algorithm, Cpu, Error, Vectors};
+use polychron_core::surrogate::Atan;
+use polychron_core::train::{Model, Network, ReadoutLayer};
+use polychron_cpu::{Algorithm, Cpu, Error, Stream, Vectors};
 
-/// The bits of a projection.
+/// The bits of the output of a projection.
 fn project(vectors: Vectors, algorithm: Algorithm, threads: usize) -> Vec<u32> {
     let cpu = Cpu::new(threads).unwrap().with_vectors(vectors).unwrap();
     let cpu = cpu.with_algorithm(Some(algorithm));
@@ -33,7 +39,7 @@ fn available() -> impl Iterator<Item = Vectors> {
 }
 
 #[test]
-fn every_choice_gives_the_same_bytes_for_any_number_of_threads() {
+fn bytes_do_not_depend_on_the_number_of_threads() {
     for (_, algorithm) in Algorithm::ALL {
         for vectors in available() {
             let one = project(vectors, algorithm, 1);
@@ -43,7 +49,7 @@ fn every_choice_gives_the_same_bytes_for_any_number_of_threads() {
 }
 
 #[test]
-fn every_choice_gives_the_same_numbers_to_rounding() {
+fn all_instructions_agree_to_rounding() {
     for (_, algorithm) in Algorithm::ALL {
         let native = project(Vectors::Native, algorithm, 1);
         for vectors in available() {
@@ -67,4 +73,29 @@ fn missing_instructions_are_an_error() {
             Err(other) => panic!("{name}: {other}"),
         }
     }
+}
+
+#[test]
+fn unknown_instructions_are_an_error() {
+    const UNKNOWN: &str = "none";
+    if std::env::var(Vectors::VARIABLE).as_deref() != Ok(UNKNOWN) {
+        let test = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "vectors::unknown_instructions_are_an_error"])
+            .env(Vectors::VARIABLE, UNKNOWN)
+            .output()
+            .unwrap();
+        assert!(test.status.success(), "{}", String::from_utf8_lossy(&test.stdout));
+        return;
+    }
+    let is_unknown = |error| matches!(error, Error::UnknownVectors { name } if name == UNKNOWN);
+    assert!(is_unknown(Cpu::<f32>::new(1).unwrap_err()));
+    let output = ReadoutLayer {
+        synapses: Synapses::new(2, 2, 3),
+        kernel: AnyKernel::Gauss,
+        readout: Li::new(2.0f32),
+    };
+    let network =
+        Network::<_, _, Lif<f32>, Atan<f32>> { hidden: Vec::new(), output, loss: Loss::Mean };
+    let model = Model::new(Reference, network, DelayInit::Uniform, 0).unwrap();
+    assert!(is_unknown(Stream::new(&model).unwrap_err()));
 }
