@@ -99,8 +99,8 @@ impl Model {
     /// items.
     ///
     /// # Errors
-    /// If the network has no form as a model file, the model does not fit the data, or a recording is
-    /// requested of anything but integer weights and spikes.
+    /// If a model file cannot represent the network, the model does not fit the data, or a
+    /// recording is requested without integer weights and input spikes.
     pub fn export(&self, task: &Task, options: &ExportOptions) -> Result<Export> {
         self.check(task)?;
         let input = input_kind(&task.data)?;

@@ -62,7 +62,7 @@ pub(crate) struct Layer {
     pub(crate) info: LayerInfo,
 }
 
-/// Shares of active inputs and neurons per tick in [`Description::work`].
+/// Shares of active inputs and neurons per tick in `Description::work`.
 const ACTIVITIES: [f64; 4] = [0.01, 0.05, 0.15, 1.0];
 
 impl Description {

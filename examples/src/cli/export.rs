@@ -110,8 +110,8 @@ fn table(file: &str, summary: &Summary) -> String {
     }
     let _ = writeln!(
         text,
-        "  {:<18} {} of decisions with rounded delays\n",
-        "agreement",
+        "  {:<18} {} (engine and rounded delays)\n",
+        "same decisions",
         percent(summary.agreement)
     );
     for (l, scheme) in summary.schemes.iter().enumerate() {

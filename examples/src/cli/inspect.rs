@@ -72,7 +72,7 @@ fn table(inspection: &Inspection) -> String {
 pub(super) fn describe(description: &Description) -> String {
     let Description { channels, classes, tick_us, tail, flash, ram, .. } = description;
     let mut text = format!(
-        "{channels} channels, {classes} classes, ticks of {} ms, {tail} silent ticks after an input\n",
+        "{channels} channels, {classes} classes, ticks of {} ms, {tail} silent ticks at the end\n",
         f64::from(*tick_us) / 1000.0
     );
     let _ = writeln!(text, "flash {flash} bytes, RAM {ram} bytes\n");
@@ -93,7 +93,7 @@ pub(super) fn describe(description: &Description) -> String {
         );
     }
     if !description.work.is_empty() {
-        text += "\nestimated instructions per tick on a Cortex-M4F (examples/firmware/run.sh measures)\n";
+        text += "\nper tick, estimated for a Cortex-M4F (examples/firmware/run.sh measures)\n";
     }
     for &(activity, events, instructions) in &description.work {
         let share = format!("{:.0} %", 100.0 * activity);

@@ -77,8 +77,8 @@ impl Reproduction {
         Ok(task)
     }
 
-    /// Claims the folder for this configuration unless it is claimed already, and locks it until the
-    /// returned file is dropped.
+    /// Claims the folder for this configuration unless it is claimed already, and locks it until
+    /// the returned file is dropped.
     ///
     /// `reproduce.toml` is written once and never replaced, so all processes lock the same file.
     fn claim(&self) -> Result<File> {

@@ -133,7 +133,8 @@ impl Table {
             if first.speaker.is_some() {
                 let speakers = self.seeds[0].runs.len();
                 self.protocol += &format!(
-                    "; leave-speaker-out: {speakers} runs per seed, each tested on the speaker left out"
+                    "; leave-speaker-out: {speakers} runs per seed, \
+                     each tested on the speaker left out"
                 );
             }
         }

@@ -165,7 +165,8 @@ impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
         ) -> ();
         Stage::Named("norm") => norm_backward(
             params: View<'_, B::Buffer>, saved: &B::Buffer, valid: ValidSteps<'_>,
-            y: &B::Sequence, d_z: &B::Sequence, d_y: &mut B::Sequence, d_params: ViewMut<'_, B::Buffer>
+            y: &B::Sequence, d_z: &B::Sequence, d_y: &mut B::Sequence,
+            d_params: ViewMut<'_, B::Buffer>
         ) -> ();
         Stage::Named("readout") => readout(
             readout: &Li<f32>, loss: Loss, valid: ValidSteps<'_>, x: &B::Sequence,
