@@ -13,43 +13,43 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Most mistakes that are listed.
+/// Largest number of confusions listed.
 const CONFUSIONS: usize = 5;
 
-/// Evaluation of a model on a part of the items.
+/// The result of evaluating a model on a part of the items.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
-    /// The part.
+    /// The part evaluated.
     pub split: Part,
     /// Number of items.
     pub items: usize,
-    /// Share of items that are classified correctly; `None` without items.
+    /// Share of items classified correctly; `None` without items.
     pub accuracy: Option<f64>,
-    /// The same for speakers of the training and validation items.
+    /// Accuracy for speakers who also occur in the training or validation items.
     pub seen_accuracy: Option<f64>,
-    /// The same for all other speakers.
+    /// Accuracy for all other speakers.
     pub unseen_accuracy: Option<f64>,
     /// Accuracy of every speaker, if the data names several.
     pub speakers: BTreeMap<u16, Option<f64>>,
     /// Mean spikes per neuron and step of every hidden layer.
     pub rates: Vec<f64>,
-    /// Median time of an item, if items run one by one.
+    /// Median time per item, if items are evaluated one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ms_per_item: Option<f64>,
-    /// The most common mistakes, the most frequent first.
+    /// The most frequent confusions, in descending order.
     pub confusions: Vec<Confusion>,
 }
 
-/// A mistake of the model.
+/// A pair of classes that the model confuses.
 #[derive(Clone, Debug, Serialize)]
 pub struct Confusion {
-    /// The class of the items.
+    /// Class of the items.
     pub class: String,
-    /// The class that the model predicts.
+    /// Class that the model predicts.
     pub taken_for: String,
-    /// Items with this mistake.
+    /// Number of items of `class` classified as `taken_for`.
     pub items: usize,
-    /// Items of the class.
+    /// Number of items of `class`.
     pub of: usize,
 }
 
@@ -57,24 +57,24 @@ impl Model {
     /// Evaluates the model with rounded delays, in batches.
     ///
     /// # Errors
-    /// If the model does not fit the data, and what the backend reports.
+    /// If the model does not fit the data or the backend fails.
     pub fn evaluate(&self, task: &Task, part: Part) -> Result<Evaluation> {
         self.check(task)?;
         evaluate(self, task, part)
     }
 
-    /// As [`Model::evaluate`], with the items one by one on one thread of the CPU, as they would
-    /// come in.
+    /// Evaluates the model with rounded delays, item by item on one CPU thread, as in a live
+    /// system.
     ///
     /// # Errors
     /// As [`Model::evaluate`].
     pub fn evaluate_one_by_one(&self, task: &Task, part: Part) -> Result<Evaluation> {
         self.check(task)?;
-        let outcome = one_by_one(task, &self.on_cpu()?, task.part(part))?;
+        let outcome = evaluate_items(task, &self.on_cpu()?, task.part(part))?;
         Ok(evaluation(part, task, &outcome))
     }
 
-    /// The classes that the model chooses for items, as indices into the samples of the task.
+    /// Predicts the classes of items. `items` are indices into the samples of the task.
     ///
     /// # Errors
     /// As [`Model::evaluate`].
@@ -87,12 +87,12 @@ impl Model {
 /// Evaluates any model with rounded delays, in batches.
 ///
 /// # Errors
-/// If the model does not fit the data, and what its backend reports.
+/// If the model does not fit the data or its backend fails.
 pub fn evaluate(model: &dyn Classifier, task: &Task, part: Part) -> Result<Evaluation> {
-    Ok(evaluation(part, task, &in_batches(task, model, task.part(part))?))
+    Ok(evaluation(part, task, &evaluate_batches(task, model, task.part(part))?))
 }
 
-/// Predictions and activity.
+/// Predictions, and spike counts of the hidden layers.
 struct Outcome {
     predictions: Predictions,
     /// Spikes of every hidden layer, and neurons times valid steps.
@@ -100,7 +100,7 @@ struct Outcome {
     ms_per_item: Option<f64>,
 }
 
-fn in_batches(task: &Task, model: &dyn Classifier, items: &[usize]) -> Result<Outcome> {
+fn evaluate_batches(task: &Task, model: &dyn Classifier, items: &[usize]) -> Result<Outcome> {
     let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
     let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
     for indices in task.chunks(items) {
@@ -115,7 +115,7 @@ fn in_batches(task: &Task, model: &dyn Classifier, items: &[usize]) -> Result<Ou
     Ok(Outcome { predictions, counts, ms_per_item: None })
 }
 
-fn one_by_one(task: &Task, model: &CpuModel, items: &[usize]) -> Result<Outcome> {
+fn evaluate_items(task: &Task, model: &CpuModel, items: &[usize]) -> Result<Outcome> {
     let mut stream = Stream::new(model)?;
     let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
     let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
@@ -161,7 +161,7 @@ fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
     }
 }
 
-/// The most common mistakes, the most frequent first.
+/// The most frequent confusions, in descending order.
 fn confusions(data: &Dataset, predictions: &Predictions) -> Vec<Confusion> {
     let mut pairs = BTreeMap::new();
     let mut totals = BTreeMap::new();

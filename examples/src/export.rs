@@ -18,44 +18,44 @@ use serde::Serialize;
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Weights {
-    /// Eight bits, the integer engine.
+    /// 8-bit integers.
     I8,
-    /// Single precision.
+    /// Single-precision floating point.
     F32,
 }
 
-/// What delivery of spikes saves.
+/// The resource that the delivery of spikes saves.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
-pub enum Saving {
+pub enum Delivery {
     /// Instructions: bitmaps of past spikes and lists of them.
     Fast,
     /// Memory: bitmaps only.
     Small,
 }
 
-/// Entries of a list in the fast scheme.
-const LIST: u8 = 31;
-/// Neurons of the widest layer for which a ring of sums is worth its memory.
-const NARROW: usize = 64;
-/// Synapses per group from which on groups cost no more than a ring.
-const WORTH: f64 = 8.0;
+/// Entries of a list of spikes under [`Delivery::Fast`].
+const LIST_LEN: u8 = 31;
+/// Neurons of the widest layer that may use a ring of sums, whose memory grows with the width.
+const MAX_RING_OUTPUTS: usize = 64;
+/// Mean synapses per group from which groups cost no more than a ring.
+const MIN_GROUP: f64 = 8.0;
 
 /// Options of an export.
 #[derive(Clone, Copy, Debug)]
 pub struct ExportOptions {
     /// The arithmetic of the file.
     pub weights: Weights,
-    /// What delivery of spikes saves.
-    pub scheme: Saving,
-    /// Number of test items to record; `None` makes no recording.
+    /// The resource that the delivery of spikes saves.
+    pub scheme: Delivery,
+    /// Largest number of test items to record; `None` makes no recording.
     pub recorded: Option<usize>,
 }
 
 impl Default for ExportOptions {
     fn default() -> Self {
-        Self { weights: Weights::I8, scheme: Saving::Fast, recorded: None }
+        Self { weights: Weights::I8, scheme: Delivery::Fast, recorded: None }
     }
 }
 
@@ -63,20 +63,20 @@ impl Default for ExportOptions {
 pub struct Export {
     /// The model file.
     pub file: Vec<u8>,
-    /// A recording to replay on a device, if asked for.
+    /// A recording to replay on a device, if [`ExportOptions::recorded`] is set.
     pub recording: Option<Vec<u8>>,
     /// Accuracy and costs.
     pub summary: Summary,
 }
 
-/// What each step from the trained network to the model file costs in accuracy, and what the file
-/// costs on a device.
+/// The accuracy after each step from the trained network to the model file, and the costs of the
+/// file on a device.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// The arithmetic of the file.
     pub weights: Weights,
-    /// What delivery of spikes saves.
-    pub scheme: Saving,
+    /// The resource that the delivery of spikes saves.
+    pub scheme: Delivery,
     /// Number of test items.
     pub items: usize,
     /// Accuracy of the network as trained.
@@ -85,9 +85,9 @@ pub struct Summary {
     pub rounded_accuracy: Option<f64>,
     /// Accuracy of the file in its engine.
     pub engine_accuracy: Option<f64>,
-    /// Share of items for which the engine and the network with rounded delays agree.
+    /// Share of items that the engine and the network with rounded delays classify alike.
     pub agreement: Option<f64>,
-    /// The delivery scheme of every layer and the reason for it.
+    /// The delivery scheme of every layer, and its reason.
     pub schemes: Vec<String>,
     /// Layers, memory and work.
     #[serde(flatten)]
@@ -95,22 +95,27 @@ pub struct Summary {
 }
 
 impl Model {
-    /// Turns the model into a file for the inference engine, and tests that on the test items.
+    /// Converts the model to a file for the inference engine, and evaluates the file on the test
+    /// items.
     ///
     /// # Errors
-    /// If a model file cannot hold the network, or the model does not fit the data.
+    /// If a model file cannot represent the network, the model does not fit the data, or a
+    /// recording is requested without integer weights and input spikes.
     pub fn export(&self, task: &Task, options: &ExportOptions) -> Result<Export> {
         self.check(task)?;
-        let input = input(&task.data)?;
-        if options.recorded.is_some() && (options.weights != Weights::I8 || input != Input::Spikes)
-        {
-            fail!(
-                "--recording: a recording holds spikes and results of the integer engine, so it needs --weights i8 and data that are spikes"
-            )
+        let input = input_kind(&task.data)?;
+        if let Some(recorded) = options.recorded {
+            if options.weights != Weights::I8 {
+                fail!("recorded = {recorded}: recordings need weights = i8")
+            }
+            if input != Input::Spikes {
+                let name = &task.data.name;
+                fail!("recorded = {recorded}: {name} has counts; recordings need spikes")
+            }
         }
         let dt_ms = self.config.data.dt_ms;
         let Some(tick_us) = dt_ms.checked_mul(1000) else {
-            fail!("data.dt_ms = {dt_ms}: a model file holds ticks of up to 4294967 ms")
+            fail!("data.dt_ms = {dt_ms}: a tick of a model file has at most 4294967 ms")
         };
         let metadata = Metadata { tick_us, input, labels: task.data.class_names.clone() };
         let model = self.on_cpu()?;
@@ -119,7 +124,7 @@ impl Model {
         match options.weights {
             Weights::I8 => {
                 let spec = quantize(&spec).map_err(at(&place))?;
-                let mut export = self.finish::<i8>(options, task, &model, spec)?;
+                let mut export = self.export_spec::<i8>(options, task, &model, spec)?;
                 if let Some(items) = options.recorded {
                     let test = &task.split.test;
                     let items = &test[..items.min(test.len())];
@@ -127,12 +132,12 @@ impl Model {
                 }
                 Ok(export)
             }
-            Weights::F32 => self.finish::<f32>(options, task, &model, spec),
+            Weights::F32 => self.export_spec::<f32>(options, task, &model, spec),
         }
     }
 
-    /// Writes the file, classifies the test items with its engine and sums up.
-    fn finish<W: Arithmetic + Into<f64>>(
+    /// Writes the file, classifies the test items with its engine and summarizes.
+    fn export_spec<W: Arithmetic + Into<f64>>(
         &self,
         options: &ExportOptions,
         task: &Task,
@@ -141,7 +146,7 @@ impl Model {
     ) -> Result<Export> {
         let place = self.path().display();
         let items = &task.split.test;
-        let schemes = choose(&mut spec, options.scheme);
+        let schemes = choose_schemes(&mut spec, options.scheme);
         let file = spec.to_bytes().map_err(at(&place))?;
         let parsed = format::ModelFile::<W>::parse(&file).map_err(at(&place))?;
         let engine = predict_by_engine(&parsed, task, items)?;
@@ -164,7 +169,7 @@ impl Model {
     }
 }
 
-/// A recording of items with the results of the integer engine.
+/// Records items and the results of the integer engine.
 fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
     let model = format::ModelFile::<i8>::parse(file)?;
     let mut state = HeapState::new(&model);
@@ -172,8 +177,8 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
     let mut recording = Writer::new();
     for &item in items {
         let spikes = |values: Vec<i8>| {
-            let places = (0..).zip(values).filter(|(_, value)| *value != 0);
-            places.map(|(channel, _)| channel).collect()
+            let active = (0..).zip(values).filter(|(_, value)| *value != 0);
+            active.map(|(channel, _)| channel).collect()
         };
         let ticks: Vec<Vec<u16>> = model_file::ticks(task, item)?.into_iter().map(spikes).collect();
         let label = task.data.samples[item].label.into();
@@ -183,28 +188,34 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
     Ok(recording.to_bytes())
 }
 
-/// Whether channels spike or have counts.
-fn input(data: &Dataset) -> Result<Input> {
+/// The kind of the data's input: spikes or counts.
+fn input_kind(data: &Dataset) -> Result<Input> {
     if data.samples.iter().any(|sample| sample.dense.is_some()) {
-        fail!("{}: real values; a model file takes whole numbers up to 127", data.name)
+        fail!("{}: has real values; a model file takes whole numbers up to 127", data.name)
     }
     let entries = data.samples.iter().flat_map(|sample| &sample.entries);
     let mut spikes = true;
     for entry in entries {
         let count = entry.count;
         if count > 127 {
-            fail!("{}: a bin holds {count}; a model file takes whole numbers up to 127", data.name)
+            fail!(
+                "{}: a bin has {count} spikes; a model file takes whole numbers up to 127",
+                data.name
+            )
         }
         spikes &= count == 1;
     }
     Ok(if spikes { Input::Spikes } else { Input::Values })
 }
 
-/// Chooses the delivery scheme of every layer; returns the reasons.
-fn choose<W: Arithmetic + Into<f64>>(spec: &mut ModelSpec<W>, saving: Saving) -> Vec<String> {
-    let list = match saving {
-        Saving::Fast => LIST,
-        Saving::Small => 0,
+/// Chooses the delivery scheme of every layer and returns the reasons.
+fn choose_schemes<W: Arithmetic + Into<f64>>(
+    spec: &mut ModelSpec<W>,
+    delivery: Delivery,
+) -> Vec<String> {
+    let list = match delivery {
+        Delivery::Fast => LIST_LEN,
+        Delivery::Small => 0,
     };
     let mut reasons = Vec::new();
     for (l, layer) in spec.layers.iter_mut().enumerate() {
@@ -220,14 +231,16 @@ fn choose<W: Arithmetic + Into<f64>>(spec: &mut ModelSpec<W>, saving: Saving) ->
         let largest = if spec.input == Input::Values && l == 0 { 127.0 } else { 1.0 };
         let mut sums = vec![0.0; layer.outputs];
         present().for_each(|s| sums[s.target] += largest * s.weight.into().abs());
-        let narrow = W::CODE == i8::CODE && sums.iter().any(|&sum| sum > RING_MAX.into());
+        let overflow = W::CODE == i8::CODE && sums.iter().any(|&sum| sum > RING_MAX.into());
         let groups = match mean {
-            _ if mean >= WORTH => Some("groups: many synapses are due at once"),
-            _ if layer.outputs > NARROW => Some("groups: a ring's sums would take much memory"),
+            _ if mean >= MIN_GROUP => Some("groups: many synapses are due at once"),
+            _ if layer.outputs > MAX_RING_OUTPUTS => {
+                Some("groups: a ring's sums would take much memory")
+            }
             _ if distinct(|s| (s.source, s.target)) < synapses => {
                 Some("groups: pairs have many synapses")
             }
-            _ if narrow => Some("groups: sums of 16 bits are too small"),
+            _ if overflow => Some("groups: sums of 16 bits are too small"),
             _ => None,
         };
         layer.scheme =

@@ -15,7 +15,7 @@ use std::path::Path;
 pub struct Inspection {
     /// Finished epochs.
     pub epoch: u64,
-    /// Steps taken.
+    /// Number of training steps.
     pub step: u64,
     /// Number of trained parameters.
     pub parameters: usize,
@@ -23,7 +23,7 @@ pub struct Inspection {
     pub layers: Vec<Layer>,
 }
 
-/// A layer.
+/// Statistics of a layer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Layer {
     /// `hidden.0`, `hidden.1`, ..., `output`.
@@ -32,17 +32,17 @@ pub struct Layer {
     pub shape: Vec<usize>,
     /// Number of trained parameters.
     pub parameters: usize,
-    /// Weights.
+    /// Statistics of the weights.
     pub weight: Moments,
-    /// Delays in steps.
+    /// Statistics of the delays, in steps.
     pub delay: Moments,
     /// Share of delays that round to 0.
     pub delays_at_zero: f64,
-    /// Share of delays that round to the longest.
+    /// Share of delays that round to the longest delay.
     pub delays_at_longest: f64,
-    /// Raw sigma of the kernel.
+    /// Sigma of the kernel, as stored.
     pub sigma: f64,
-    /// Scale of the norm, if there is one.
+    /// Scale of the norm, if the layer has one.
     pub gamma: Option<Moments>,
     /// Shift of the norm.
     pub beta: Option<Moments>,
@@ -50,11 +50,11 @@ pub struct Layer {
     pub running_mean: Option<Moments>,
     /// Running variance of the norm.
     pub running_var: Option<Moments>,
-    /// Raw parameters of the neurons.
+    /// Parameters of the neurons, as stored.
     pub neuron: Vec<f32>,
 }
 
-/// Statistics of numbers.
+/// Mean, deviation and range of numbers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Moments {
     /// Mean.
@@ -68,11 +68,11 @@ pub struct Moments {
 }
 
 impl Inspection {
-    /// Inspects the model in a run's folder, or the checkpoint of an unfinished run. The second
-    /// value holds warnings as [`Model::warnings`](crate::Model::warnings).
+    /// Inspects the model in a run's folder, or the checkpoint of an unfinished run. Also returns
+    /// warnings, as in [`Model::warnings`](crate::Model::warnings).
     ///
     /// # Errors
-    /// If the folder holds neither, or the file is damaged.
+    /// If the folder has neither file, or the file is damaged.
     pub fn read(folder: &Path) -> Result<(Self, Vec<String>)> {
         let model = folder.join(MODEL);
         let path = if model.exists() { model } else { folder.join(CHECKPOINT) };
@@ -111,11 +111,11 @@ fn layer(
     let tensor = |part: &str| -> Option<&Tensor<f32>> {
         state.tensors.iter().find(|t| t.name.strip_prefix(&name) == Some(part))
     };
-    let need = |part: &str| tensor(part).ok_or_else(|| format!("{name}{part}"));
-    let (weight, delay, sigma) = (need(".weight")?, need(".delay")?, need(".sigma")?);
-    let share = |at: usize| {
-        let there = delay.values.iter().filter(|d| d.round_ties_even() == at as f32);
-        there.count() as f64 / delay.values.len() as f64
+    let require = |part: &str| tensor(part).ok_or_else(|| format!("{name}{part}"));
+    let (weight, delay, sigma) = (require(".weight")?, require(".delay")?, require(".sigma")?);
+    let share = |steps: usize| {
+        let equal = delay.values.iter().filter(|d| d.round_ties_even() == steps as f32);
+        equal.count() as f64 / delay.values.len() as f64
     };
     let optional = |part| tensor(part).map(|t| moments(&t.values));
     Ok(Layer {

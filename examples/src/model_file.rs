@@ -6,20 +6,21 @@ use polychron_core::format::{Fault, FormatError, LayerInfo, ModelFile, Scheme, W
 use serde::Serialize;
 use std::path::Path;
 
-/// Instructions of the integer engine on a Cortex-M4F, built for size, as
-/// `examples/firmware/run.sh` counts them.
+/// Instruction counts of the integer engine on a Cortex-M4F, built for size, measured by
+/// `examples/firmware/run.sh`.
 mod cost {
-    /// An event of groups of `g` synapses: `EVENT + GROUP / g`.
+    /// An event in a group of `g` synapses: `EVENT + GROUP / g`.
     pub(super) const EVENT: f64 = 6.3;
     pub(super) const GROUP: f64 = 19.0;
-    /// An event of a ring.
+    /// An event in a ring.
     pub(super) const RING: f64 = 18.2;
-    /// A neuron, and a spike of one.
+    /// A neuron, and a spike of a neuron.
     pub(super) const NEURON: f64 = 17.4;
     pub(super) const SPIKE: f64 = 37.0;
     /// A class of the readout.
     pub(super) const CLASS: f64 = 70.0;
-    /// A past tick of a block, and more where its spikes are not listed: in all, and for one.
+    /// A past tick of a block. If its spikes are not listed, a constant and a cost per spike are
+    /// added.
     pub(super) const TICK: f64 = 40.0;
     pub(super) const UNLISTED: f64 = 200.0;
     pub(super) const WALK: f64 = 23.0;
@@ -32,12 +33,12 @@ pub struct Description {
     pub(crate) classes: usize,
     pub(crate) tick_us: u32,
     pub(crate) tail: usize,
-    /// Bytes.
+    /// Flash and RAM in bytes.
     pub(crate) flash: usize,
     pub(crate) ram: usize,
     pub(crate) layers: Vec<Layer>,
-    /// Shares of active inputs and neurons, and the synaptic events and instructions of a tick; of
-    /// the integer engine alone.
+    /// Share of active inputs and neurons, synaptic events and instructions of a tick, for several
+    /// shares. Empty unless the weights are integers.
     pub(crate) work: Vec<(f64, f64, f64)>,
 }
 
@@ -47,10 +48,10 @@ pub(crate) struct Layer {
     pub(crate) outputs: usize,
     pub(crate) taps: usize,
     pub(crate) scheme: &'static str,
-    /// Most spikes of a tick that are listed.
+    /// Largest number of spikes of a tick that are listed.
     pub(crate) list: u8,
     pub(crate) synapses: usize,
-    /// Synapses of a source that are due at once.
+    /// Mean number of synapses per group: of one source with one delay.
     pub(crate) group: f64,
     pub(crate) flash: usize,
     pub(crate) flash_per_synapse: f64,
@@ -61,7 +62,7 @@ pub(crate) struct Layer {
     pub(crate) info: LayerInfo,
 }
 
-/// Shares of inputs and neurons that are active in a tick.
+/// Shares of active inputs and neurons per tick in `Description::work`.
 const ACTIVITIES: [f64; 4] = [0.01, 0.05, 0.15, 1.0];
 
 impl Description {
@@ -108,12 +109,13 @@ impl Description {
         description
     }
 
-    /// Synaptic events and instructions a tick where that share of everything is active.
+    /// Synaptic events and instructions of a tick in which a share `activity` of the inputs and
+    /// neurons is active.
     fn work(&self, activity: f64) -> (f64, f64) {
         let (mut events, mut instructions) = (0.0, 0.0);
         for (l, Layer { info, group, .. }) in self.layers.iter().enumerate() {
-            let here = activity * info.synapses as f64;
-            events += here;
+            let layer_events = activity * info.synapses as f64;
+            events += layer_events;
             instructions += match info.scheme {
                 Scheme::Groups { list } => {
                     let past = (info.taps * info.blocks) as f64;
@@ -123,9 +125,10 @@ impl Description {
                     } else {
                         0.0
                     };
-                    here * (cost::EVENT + cost::GROUP / group.max(1.0)) + (cost::TICK + walk) * past
+                    let per_event = cost::EVENT + cost::GROUP / group.max(1.0);
+                    layer_events * per_event + (cost::TICK + walk) * past
                 }
-                Scheme::Ring { .. } => here * cost::RING,
+                Scheme::Ring { .. } => layer_events * cost::RING,
             };
             let last = l + 1 == self.layers.len();
             let neuron = cost::NEURON + activity * cost::SPIKE;
@@ -135,7 +138,7 @@ impl Description {
     }
 }
 
-/// Describes a model file of either kind of weights.
+/// Describes a model file with weights of either type.
 ///
 /// # Errors
 /// If the file cannot be read or is not a model file.
@@ -150,7 +153,7 @@ pub fn describe(path: &Path) -> Result<Description> {
     description.map_err(at(path.display()))
 }
 
-/// An item's ticks.
+/// The input of an item, tick by tick.
 pub(crate) fn ticks(task: &Task, item: usize) -> Result<Vec<Vec<i8>>> {
     let batch = task.batch(&[item])?;
     let batch = batch.view();

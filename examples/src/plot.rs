@@ -20,31 +20,37 @@ const PANEL: u32 = 260;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws `panels` panels below one another into a file, and over them the elements that `draw` adds
-/// as text.
-fn picture(
+/// Writes a picture of `panels` panels, one below the other. `draw` draws a panel and appends SVG
+/// elements that lie on top of it.
+fn write_picture(
     path: &Path,
     panels: usize,
     draw: impl Fn(usize, &Area<'_>, &mut String) -> Result<()>,
 ) -> Result<()> {
-    let (mut text, mut over) = (String::new(), String::new());
+    let (mut text, mut on_top) = (String::new(), String::new());
     {
         let root =
             SVGBackend::with_string(&mut text, (WIDTH, PANEL * panels as u32)).into_drawing_area();
         root.fill(&WHITE)?;
         for (n, area) in root.split_evenly((panels, 1)).iter().enumerate() {
-            draw(n, area, &mut over)?;
+            draw(n, area, &mut on_top)?;
         }
         root.present()?;
     }
-    text.insert_str(text.rfind("</svg>").unwrap_or(text.len()), &over);
+    text.insert_str(text.rfind("</svg>").unwrap_or(text.len()), &on_top);
     files::replace(path, text.as_bytes())
 }
 
 /// A line of a chart: name, colour, points.
 type Line = (&'static str, RGBColor, Vec<(f64, f64)>);
 
-fn lines(area: &Area<'_>, title: &str, [x, y]: [&str; 2], top: f64, all: &[Line]) -> Result<()> {
+fn draw_lines(
+    area: &Area<'_>,
+    title: &str,
+    [x, y]: [&str; 2],
+    top: f64,
+    all: &[Line],
+) -> Result<()> {
     let ends = all.iter().flat_map(|(_, _, points)| points.iter().map(|p| p.0));
     let (first, last) = ends.fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(x), b.max(x)));
     let last = if last > first { last } else { first + 1.0 };
@@ -58,8 +64,8 @@ fn lines(area: &Area<'_>, title: &str, [x, y]: [&str; 2], top: f64, all: &[Line]
     chart
         .configure_mesh()
         .light_line_style(WHITE)
-        .x_label_formatter(&short)
-        .y_label_formatter(&short)
+        .x_label_formatter(&axis_label)
+        .y_label_formatter(&axis_label)
         .x_desc(x)
         .y_desc(y)
         .draw()?;
@@ -81,42 +87,41 @@ fn lines(area: &Area<'_>, title: &str, [x, y]: [&str; 2], top: f64, all: &[Line]
     Ok(())
 }
 
-/// A tick's number without needless digits.
-fn short(x: &f64) -> String {
+/// A number of an axis, rounded to two decimals.
+fn axis_label(x: &f64) -> String {
     format!("{}", (100.0 * x).round() / 100.0)
 }
 
-/// Loss and accuracy over the epochs.
+/// Draws loss and accuracy over the epochs.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn curves(path: &Path, curves: &[Epoch]) -> Result<()> {
+pub fn draw_curves(path: &Path, curves: &[Epoch]) -> Result<()> {
     let line = |name, colour, value: &dyn Fn(&Epoch) -> Option<f64>| -> Line {
         let point = |e: &Epoch| value(e).map(|y| (e.epoch as f64, y));
         (name, colour, curves.iter().filter_map(point).collect())
     };
     let percent = |share: Option<f64>| share.map(|share| 100.0 * share);
-    picture(path, 2, |panel, area, _| {
+    write_picture(path, 2, |panel, area, _| {
         if panel == 0 {
             let top = curves.iter().fold(0.0, |top: f64, e| top.max(e.loss));
             let loss = line("training", BLUE, &|e| Some(e.loss));
-            return lines(area, "Loss", ["epoch", "cross entropy, nats"], 1.05 * top, &[loss]);
+            return draw_lines(area, "Loss", ["epoch", "cross entropy, nats"], 1.05 * top, &[loss]);
         }
         let all = [
             line("training, running", BLUE, &|e| percent(Some(e.train_accuracy))),
             line("validation", ORANGE, &|e| percent(e.valid_accuracy)),
             line("test", BLACK, &|e| percent(e.test_accuracy)),
         ];
-        lines(area, "Accuracy", ["epoch", "accuracy, %"], 100.0, &all)
+        draw_lines(area, "Accuracy", ["epoch", "accuracy, %"], 100.0, &all)
     })
 }
 
-/// Histograms of the delays of every layer, before and after training. Both lists hold the same
-/// layers.
+/// Draws histograms of the delays of every layer, before and after training.
 ///
 /// # Errors
-/// If the lists hold different layers or the file cannot be written.
-pub fn delays(
+/// If `before` and `after` have different layers or the file cannot be written.
+pub fn draw_delays(
     path: &Path,
     before: &[Tensor<f32>],
     after: &[Tensor<f32>],
@@ -127,12 +132,12 @@ pub fn delays(
     };
     let (before, after) = (delays(before), delays(after));
     if !before.iter().map(|t| &t.name).eq(after.iter().map(|t| &t.name)) {
-        return Err(Error::new("the delays before and after training are not of the same layers"));
+        return Err(Error::new("the delays before and after training belong to different layers"));
     }
     let longest =
         before.iter().chain(&after).flat_map(|t| &t.values).fold(0.0f32, |a, &b| a.max(b));
     let bins = longest.round() as usize + 1;
-    picture(path, after.len(), |n, area, _| {
+    write_picture(path, after.len(), |n, area, _| {
         let shares = [&before[n], &after[n]].map(|tensor| {
             let mut shares = vec![0.0; bins];
             for d in &tensor.values {
@@ -150,16 +155,16 @@ pub fn delays(
         };
         let all = [("before", ORANGE, stairs(&shares[0])), ("after", BLUE, stairs(&shares[1]))];
         let title = format!("Delays of {}", after[n].name.trim_end_matches(".delay"));
-        lines(area, &title, ["delay, ms", "synapses, %"], 1.1 * top, &all)
+        draw_lines(area, &title, ["delay, ms", "synapses, %"], 1.1 * top, &all)
     })
 }
 
-/// The spikes of one item in the input and every hidden layer, and the softmax of the readout over
-/// time.
+/// Draws the spikes of one item in the input and every hidden layer, and the softmax of the readout
+/// over time.
 ///
 /// # Errors
 /// If the model does not fit the data or the file cannot be written.
-pub fn raster(path: &Path, task: &Task, model: &dyn Classifier) -> Result<()> {
+pub fn draw_raster(path: &Path, task: &Task, model: &dyn Classifier) -> Result<()> {
     let split = &task.split;
     let Some(&item) = split.test.iter().chain(&split.valid).chain(&split.train).next() else {
         return Ok(());
@@ -168,7 +173,7 @@ pub fn raster(path: &Path, task: &Task, model: &dyn Classifier) -> Result<()> {
     let view = batch.view();
     let mut layers = model.trace(&view, Delays::Rounded)?.layers;
     let real = task.data.samples[item].dense.is_some();
-    let (seen, values) = if real {
+    let (input, values) = if real {
         ("Input above its mean", above_mean(view.x))
     } else {
         ("Input", view.x.to_vec())
@@ -178,46 +183,56 @@ pub fn raster(path: &Path, task: &Task, model: &dyn Classifier) -> Result<()> {
     let steps = readout.shape.steps;
     let dt_ms = f64::from(task.data.dt_ms);
     let label = usize::from(task.data.samples[item].label);
-    picture(path, layers.len() + 1, |n, area, over| {
+    write_picture(path, layers.len() + 1, |n, area, on_top| {
         let Some(layer) = layers.get(n) else {
-            return scores(area, task, model, &readout, label);
+            return draw_softmax(area, task, model, &readout, label);
         };
         let word = &task.data.class_names[label];
         let (title, y) = match n {
-            0 => (format!("{seen}, item {item}: {word}"), "channel"),
+            0 => (format!("{input}, item {item}: {word}"), "channel"),
             n => (format!("Hidden layer {n}"), "neuron"),
         };
-        spikes(area, &title, y, [steps, layer.shape.width], dt_ms, &dashes(places(layer)), over)
+        draw_spikes(
+            area,
+            &title,
+            y,
+            [steps, layer.shape.width],
+            dt_ms,
+            &dashes(places(layer)),
+            on_top,
+        )
     })
 }
 
-/// The spikes of one sample, which is sparse.
+/// Draws the spikes of one sparse sample.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn sample(path: &Path, data: &Dataset, title: &str, sample: &SpikeTrain) -> Result<()> {
+pub fn draw_sample(path: &Path, data: &Dataset, title: &str, sample: &SpikeTrain) -> Result<()> {
     let mut places: Vec<_> =
         sample.entries.iter().map(|e| (usize::from(e.channel), e.step as usize)).collect();
     places.sort_unstable();
     let (size, dt_ms) = ([sample.steps, data.channels], f64::from(data.dt_ms));
     let dashes = dashes(places.into_iter());
-    picture(path, 1, |_, area, over| spikes(area, title, "channel", size, dt_ms, &dashes, over))
+    write_picture(path, 1, |_, area, on_top| {
+        draw_spikes(area, title, "channel", size, dt_ms, &dashes, on_top)
+    })
 }
 
-/// 1 where a value is above the mean of all.
+/// 1 where a value is above the mean of all values, else 0.
 fn above_mean(values: &[f32]) -> Vec<f32> {
     let mean = values.iter().sum::<f32>() / values.len() as f32;
     values.iter().map(|&value| if value > mean { 1.0 } else { 0.0 }).collect()
 }
 
-fn spikes(
+fn draw_spikes(
     area: &Area<'_>,
     title: &str,
     y: &str,
     [steps, width]: [usize; 2],
     dt_ms: f64,
     dashes: &str,
-    over: &mut String,
+    on_top: &mut String,
 ) -> Result<()> {
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 16))
@@ -229,8 +244,8 @@ fn spikes(
     chart
         .configure_mesh()
         .disable_mesh()
-        .x_label_formatter(&short)
-        .y_label_formatter(&short)
+        .x_label_formatter(&axis_label)
+        .y_label_formatter(&axis_label)
         .x_desc("time, ms")
         .y_desc(y)
         .draw()?;
@@ -240,13 +255,13 @@ fn spikes(
     let row = f64::from(bottom - top) / width as f64;
     let (middle, RGBColor(r, g, b)) = (f64::from(bottom) - 0.5 * row, BLUE);
     let place = format!("{step:.4} 0 0 -{row:.4} {left} {middle:.4}");
-    *over += &format!(
+    *on_top += &format!(
         "<path transform=\"matrix({place})\" stroke=\"rgb({r},{g},{b})\" d=\"{dashes}\"/>\n"
     );
     Ok(())
 }
 
-/// Neuron and step of every spike of a layer in a batch of one sample, neuron by neuron.
+/// Neuron and step of every spike of a layer, sorted, for a batch of one sample.
 fn places(layer: &Spikes<f32>) -> impl Iterator<Item = (usize, usize)> {
     let width = layer.shape.width;
     (0..width).flat_map(move |n| {
@@ -255,8 +270,8 @@ fn places(layer: &Spikes<f32>) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Spikes as SVG path data in steps and neurons: a dash for every run of steps. They come by neuron
-/// and then step.
+/// SVG path data, in steps and neurons, with one dash per run of consecutive spikes. `places` holds
+/// neuron and step of every spike, sorted.
 fn dashes(places: impl Iterator<Item = (usize, usize)>) -> String {
     let mut path = String::new();
     let mut places = places.peekable();
@@ -270,8 +285,8 @@ fn dashes(places: impl Iterator<Item = (usize, usize)>) -> String {
     path
 }
 
-/// The softmax of the readout's membrane, the loss's summand.
-fn scores(
+/// Draws the softmax of the readout's membrane, which the loss sums over time.
+fn draw_softmax(
     area: &Area<'_>,
     task: &Task,
     model: &dyn Classifier,
@@ -293,8 +308,8 @@ fn scores(
     }
     let own = points.swap_remove(label);
     let mut all: Vec<Line> = points.into_iter().map(|points| ("", GREY, points)).collect();
-    all.push(("its class", BLUE, own));
-    lines(area, "Readout", ["time, ms", "share of the softmax"], 1.0, &all)
+    all.push(("the item's class", BLUE, own));
+    draw_lines(area, "Readout", ["time, ms", "share of the softmax"], 1.0, &all)
 }
 
 #[cfg(test)]
@@ -307,7 +322,7 @@ mod tests {
         let mut text = String::new();
         let root = SVGBackend::with_string(&mut text, (200, 200)).into_drawing_area();
         let loss: Line = ("training", BLUE, vec![(1.0, f64::MAX), (2.0, 1.0)]);
-        lines(&root, "Loss", ["epoch", "nats"], 1.05 * f64::MAX, &[loss]).unwrap();
+        draw_lines(&root, "Loss", ["epoch", "nats"], 1.05 * f64::MAX, &[loss]).unwrap();
         drop(root);
         assert!(text.contains("polyline"));
     }

@@ -16,11 +16,11 @@ pub struct Epoch {
     pub epoch: usize,
     /// Running mean of the loss of the training items.
     pub loss: f64,
-    /// Running accuracy on the training items, with dropout and wide kernels.
+    /// Running accuracy on the training items, with dropout and kernels of the current width.
     pub train_accuracy: f64,
     /// Accuracy on the validation items.
     pub valid_accuracy: Option<f64>,
-    /// Accuracy on the test items; under protocol paper only.
+    /// Accuracy on the test items; only under the protocol `paper`.
     pub test_accuracy: Option<f64>,
     /// Mean spikes per neuron and step of every hidden layer, over one batch.
     pub rates: Vec<f64>,
@@ -47,20 +47,20 @@ pub struct Figures {
     pub epochs: usize,
     /// The epoch whose model was kept and tested, from 1.
     pub chosen_epoch: usize,
-    /// Running accuracy of the chosen epoch.
+    /// Running accuracy of the chosen epoch on the training items.
     pub train_accuracy: f64,
     /// Accuracy of the chosen epoch on the validation items.
     pub valid_accuracy: Option<f64>,
     /// Accuracy of the chosen model on the test items.
     pub test_accuracy: Option<f64>,
-    /// The same for speakers of the training items.
+    /// Test accuracy for speakers who also occur in the training items.
     pub test_seen_accuracy: Option<f64>,
-    /// The same for all other speakers.
+    /// Test accuracy for all other speakers.
     pub test_unseen_accuracy: Option<f64>,
-    /// Under protocol paper: accuracy of the best epoch on the test items.
+    /// Accuracy of the best epoch on the test items; only under the protocol `paper`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best_test_accuracy: Option<f64>,
-    /// Under protocol paper: accuracy of the last epoch on the test items.
+    /// Accuracy of the last epoch on the test items; only under the protocol `paper`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_test_accuracy: Option<f64>,
     /// Number of training items.
@@ -73,16 +73,16 @@ pub struct Figures {
     pub parameters: usize,
     /// Wall-clock seconds of all epochs.
     pub seconds: f64,
-    /// Median of the epochs' wall-clock seconds.
+    /// Median wall-clock seconds of an epoch.
     pub seconds_per_epoch: f64,
-    /// Threads that trained.
+    /// Number of training threads.
     pub threads: usize,
 }
 
-/// `report.json`.
+/// The contents of `report.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of the program that wrote it.
+    /// Version of the program that wrote the report.
     pub version: String,
     /// The final figures; `None` until the run is finished.
     pub figures: Option<Figures>,
@@ -125,9 +125,9 @@ impl Figures {
     }
 }
 
-/// The name of a choice in configuration files.
-pub(crate) fn name(choice: &impl Serialize) -> Result<String> {
-    Ok(serde_json::to_string(choice)?.trim_matches('"').into())
+/// The name of a value in configuration files.
+pub(crate) fn name(value: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string(value)?.trim_matches('"').into())
 }
 
 /// The name of a run's default folder.
@@ -135,7 +135,7 @@ pub(crate) fn run_name(config: &Config) -> Result<String> {
     Ok(format!("{}-{}-seed{}", config.preset, name(&config.train.delays)?, config.seed))
 }
 
-/// Spikes of one layer in one batch, and neurons times valid steps.
+/// Counts the spikes of one layer in one batch, and its neurons times valid steps.
 pub(crate) fn count_spikes(batch: &Batch<'_, f32>, layer: &Spikes<f32>) -> (f64, f64) {
     let shape = layer.shape;
     let valid = ValidSteps { lengths: batch.lengths, padding: shape.steps - batch.shape.steps };

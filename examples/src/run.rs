@@ -434,10 +434,10 @@ impl Run {
         let mut state = self.learner.state()?;
         state.tensors.retain(|t| !t.name.starts_with("adam."));
         let dt_ms = self.task.interface().dt_ms;
-        plot::delays(&self.path("delays.svg"), &self.initial, &state.tensors, dt_ms)?;
+        plot::draw_delays(&self.path("delays.svg"), &self.initial, &state.tensors, dt_ms)?;
         self.write(&self.path(MODEL), state)?;
-        plot::curves(&self.path("curves.svg"), &self.curves)?;
-        plot::raster(&self.path("raster.svg"), &self.task, self.learner.model())?;
+        plot::draw_curves(&self.path("curves.svg"), &self.curves)?;
+        plot::draw_raster(&self.path("raster.svg"), &self.task, self.learner.model())?;
         Report::write(&self.path(REPORT), &self.curves, Some(&figures))?;
         tidy(&self.folder)?;
         self.figures = Some(figures.clone());

@@ -18,13 +18,13 @@ pub(super) struct Args {
     /// Folder of the data files
     #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
     data: Option<PathBuf>,
-    /// Part of the items to evaluate
+    /// Items to evaluate
     #[arg(long, value_enum, default_value = "test")]
     split: Part,
-    /// Run the items one by one on one thread of the CPU, as in a live system
+    /// Evaluate the items one by one on one CPU thread, as in a live system
     #[arg(long, conflicts_with = "backend")]
     stream: bool,
-    /// Backend, if not the one that trained
+    /// Backend to evaluate on [default: the one that trained]
     #[arg(long, value_enum)]
     backend: Option<Backend>,
     /// Print one JSON object
@@ -60,13 +60,13 @@ fn table(evaluation: &Evaluation) -> String {
         let _ = writeln!(text, "  speaker {speaker:<5} {}", percent(*accuracy));
     }
     for (n, rate) in evaluation.rates.iter().enumerate() {
-        let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes a neuron and step", n + 1);
+        let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes per neuron and step", n + 1);
     }
     if let Some(ms) = evaluation.ms_per_item {
-        let _ = writeln!(text, "time            {ms:.3} ms an item");
+        let _ = writeln!(text, "time            {ms:.3} ms per item");
     }
     for Confusion { class, taken_for, items, of } in &evaluation.confusions {
-        let _ = writeln!(text, "{class} taken for {taken_for}: {items} of {of}");
+        let _ = writeln!(text, "{class} classified as {taken_for}: {items} of {of}");
     }
     text
 }

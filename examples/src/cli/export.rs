@@ -5,7 +5,7 @@ use super::print::{note, percent, say, say_json};
 use super::train::load;
 use crate::config::Backend;
 use crate::error::{Result, fail};
-use crate::export::{ExportOptions, Saving, Summary, Weights};
+use crate::export::{Delivery, ExportOptions, Summary, Weights};
 use crate::files;
 use crate::model::Model;
 use serde::Serialize;
@@ -17,22 +17,22 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// Folder of a finished run
     run: PathBuf,
-    /// The model file to write
+    /// Model file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Type of the weights
+    /// Arithmetic of the model file
     #[arg(long, value_enum, default_value = "i8")]
     weights: Weights,
     /// Resource to save: instructions (fast) or memory (small)
     #[arg(long, value_enum, default_value = "fast")]
-    scheme: Saving,
-    /// Also write test items with the results of the integer engine, to replay on a device
+    scheme: Delivery,
+    /// Also record test items with the integer engine's results, to replay on a device
     #[arg(long, value_name = "FILE")]
     recording: Option<PathBuf>,
-    /// Number of items in the recording
+    /// Number of test items to record
     #[arg(long, default_value_t = 40)]
     recorded: usize,
-    /// Overwrite files
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
     /// Folder of the data files
@@ -58,7 +58,10 @@ pub(super) fn export(args: &Args) -> Result<()> {
         return exists(path);
     }
     if args.recording.as_ref() == Some(&args.output) {
-        fail!("--recording: {} is the model's own file", args.output.display())
+        fail!("--recording {}: is also the --output file; name another", args.output.display())
+    }
+    if args.recording.is_some() && args.weights != Weights::I8 {
+        fail!("--recording: the integer engine makes recordings; use --weights i8")
     }
     let model = Model::load_on(&args.run, Some(Backend::Cpu))?;
     model.warnings.iter().for_each(|warning| note(warning));
@@ -93,21 +96,26 @@ fn exists(path: &Path) -> Result<()> {
 }
 
 fn table(file: &str, summary: &Summary) -> String {
-    let mut text = format!("{}\n\naccuracy on {} held-out items\n", file, summary.items);
+    let mut text = format!("{file}\n\naccuracy on {} test items\n", summary.items);
     let engine = match summary.weights {
-        Weights::I8 => "weights of 8 bits",
+        Weights::I8 => "8-bit weights",
         Weights::F32 => "single precision",
     };
     for (what, accuracy) in [
-        ("as trained", summary.float_accuracy),
+        ("delays as trained", summary.float_accuracy),
         ("delays rounded", summary.rounded_accuracy),
         (engine, summary.engine_accuracy),
     ] {
         let _ = writeln!(text, "  {what:<18} {}", percent(accuracy));
     }
-    let _ = writeln!(text, "  decisions as rounded  {}\n", percent(summary.agreement));
-    for (l, why) in summary.schemes.iter().enumerate() {
-        let _ = writeln!(text, "layer {} by {why}", l + 1);
+    let _ = writeln!(
+        text,
+        "  {:<18} {} (engine and rounded delays)\n",
+        "same decisions",
+        percent(summary.agreement)
+    );
+    for (l, scheme) in summary.schemes.iter().enumerate() {
+        let _ = writeln!(text, "layer {}  {scheme}", l + 1);
     }
     text.push('\n');
     text + &describe(&summary.model)

@@ -37,7 +37,7 @@ fn table(inspection: &Inspection) -> String {
         let (name, parameters) = (&layer.name, layer.parameters);
         let _ = writeln!(
             text,
-            "\n{name}  {} (out x in x elements), {parameters} parameters",
+            "\n{name}  {} (outputs x inputs x kernel elements), {parameters} parameters",
             shape.join(" x ")
         );
         let all = [
@@ -68,30 +68,32 @@ fn table(inspection: &Inspection) -> String {
     text
 }
 
-/// A model file's contents and costs as a table.
+/// The contents and costs of a model file as a table.
 pub(super) fn describe(description: &Description) -> String {
     let Description { channels, classes, tick_us, tail, flash, ram, .. } = description;
     let mut text = format!(
-        "{channels} channels, {classes} classes, ticks of {} ms, {tail} silent ones behind an utterance\n",
+        "{channels} channels, {classes} classes, ticks of {} ms, {tail} silent ticks at the end\n",
         f64::from(*tick_us) / 1000.0
     );
     let _ = writeln!(text, "flash {flash} bytes, RAM {ram} bytes\n");
     let _ = writeln!(
         text,
-        "layer          taps  by       synapses  a group   flash  /synapse   RAM: v + arriving + history"
+        "layer          taps  scheme   synapses   /group    flash  /synapse   \
+         RAM: membranes + arriving + history"
     );
     for layer in &description.layers {
         let Layer { inputs, outputs, taps, scheme, synapses, group, .. } = layer;
         let Layer { flash, flash_per_synapse, membranes, arriving, history, .. } = layer;
         let _ = writeln!(
             text,
-            "{:<14} {taps:>4}  {scheme:<7} {synapses:>9} {group:>8.1} {flash:>8} {flash_per_synapse:>9.2} {:>12} + {arriving} + {history}",
+            "{:<14} {taps:>4}  {scheme:<7} {synapses:>9} {group:>8.1} {flash:>8} \
+             {flash_per_synapse:>9.2} {:>12} + {arriving} + {history}",
             format!("{inputs}-{outputs}"),
             membranes
         );
     }
     if !description.work.is_empty() {
-        text += "\nin a tick, of instructions on a Cortex-M4F (estimated; examples/firmware/run.sh counts)\n";
+        text += "\nper tick, estimated for a Cortex-M4F (examples/firmware/run.sh measures)\n";
     }
     for &(activity, events, instructions) in &description.work {
         let share = format!("{:.0} %", 100.0 * activity);

@@ -10,15 +10,15 @@ use std::sync::{Arc, OnceLock};
 pub(super) const CODE: u8 = 130;
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-static LEFT: AtomicBool = AtomicBool::new(false);
+static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// From now on the first signal is a request to stop, and the second ends the program at once. A
-/// signal that is ignored remains so: programs in the background are started that way.
+/// Installs the signal handlers: the first signal requests a stop, the second ends the program at
+/// once. An ignored signal stays ignored; shells start background programs that way.
 pub(super) fn listen() {
     REQUESTED.get_or_init(|| {
         let requested = Arc::<AtomicBool>::default();
         for signal in [SIGINT, SIGTERM].into_iter().filter(|&signal| !is_ignored(signal)) {
-            // A signal that cannot be handled ends the program, as before.
+            // Without a handler, the signal still ends the program.
             let _ = flag::register_conditional_shutdown(signal, CODE.into(), requested.clone());
             let _ = flag::register(signal, requested.clone());
         }
@@ -33,18 +33,18 @@ fn is_ignored(signal: i32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// Whether there was a signal.
+/// Whether a signal has arrived.
 pub(super) fn requested() -> bool {
     REQUESTED.get().is_some_and(|requested| requested.load(Ordering::Relaxed))
 }
 
-/// Says where a signal has stopped the work.
-pub(super) fn leave(line: &str) {
-    LEFT.store(true, Ordering::Relaxed);
+/// Reports that a signal has stopped the work.
+pub(super) fn report_stop(line: &str) {
+    STOPPED.store(true, Ordering::Relaxed);
     note(line);
 }
 
 /// Whether a signal has stopped the work.
-pub(super) fn has_left() -> bool {
-    LEFT.load(Ordering::Relaxed)
+pub(super) fn has_stopped() -> bool {
+    STOPPED.load(Ordering::Relaxed)
 }

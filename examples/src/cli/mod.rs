@@ -27,13 +27,13 @@ enum Command {
     Train(train::Args),
     /// Train several seeds of a preset and write the table of their results
     Reproduce(reproduce::Args),
-    /// Evaluate the model of a finished run
+    /// Evaluate a finished run's model
     Eval(eval::Args),
-    /// Write the model of a run as a file for firmware, and show its accuracy and cost
+    /// Write a run's model to a file for firmware, and show its accuracy and cost
     Export(export::Args),
     /// Show the layers, parameters and delays of a run's model, or the cost of a model file
     Inspect(inspect::Args),
-    /// Inspect a data set, download one, or make one from recordings
+    /// Inspect or download a data set, or make one from recordings
     #[command(subcommand)]
     Data(data::Command),
     /// Benchmark the paper's networks and their data on this machine
@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         Command::Bench(command) => bench::bench(&command),
     };
     match result {
-        Ok(()) if interrupt::has_left() => ExitCode::from(interrupt::CODE),
+        Ok(()) if interrupt::has_stopped() => ExitCode::from(interrupt::CODE),
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             print::note(&format!("error: {failure}"));

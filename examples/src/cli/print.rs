@@ -1,4 +1,4 @@
-//! Standard output and standard error.
+//! Text on standard output and standard error.
 
 use crate::error::{Error, Result, at, printable};
 use std::io::Write;
@@ -13,12 +13,12 @@ pub(super) fn say_json(object: &impl serde::Serialize) -> Result<()> {
     say(&(serde_json::to_string(object)? + "\n"))
 }
 
-/// Prints a line to standard error. Work continues if no one reads it.
+/// Prints a line to standard error. A failure to print it is ignored.
 pub(super) fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", Error::new(line));
 }
 
-/// A share in percent.
+/// A share in percent; `-` if there is none.
 pub(super) fn percent(share: Option<f64>) -> String {
     share.map_or("-".into(), |share| format!("{:.1} %", 100.0 * share))
 }

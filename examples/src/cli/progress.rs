@@ -1,4 +1,4 @@
-//! Progress of runs on the terminal, and their figures.
+//! Progress and final figures of runs on the terminal.
 
 use super::interrupt;
 use super::print::{note, percent, say, say_json};
@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
 
-/// Shows a bar or a line per epoch, and stops a run at a signal.
+/// Shows a progress bar or a line per epoch, and stops a run at a signal.
 pub(super) struct Progress {
     bar: ProgressBar,
-    /// Epochs after which the run is stopped.
+    /// Number of epochs after which the run stops.
     stop_after: Option<u64>,
     /// Whether the run is one of several.
     several: bool,
@@ -32,7 +32,11 @@ fn flow() -> Flow {
 impl Observer for Progress {
     fn run_opened(&mut self, folder: &Path, resumed: bool) -> Flow {
         if flow() == Flow::Continue {
-            note(&format!("{}: {}", folder.display(), if resumed { "goes on" } else { "begins" }));
+            note(&format!(
+                "{}: {}",
+                folder.display(),
+                if resumed { "resuming" } else { "starting" }
+            ));
         }
         flow()
     }
@@ -58,7 +62,7 @@ impl Observer for Progress {
     }
 
     fn epoch_ended(&mut self, end: &EpochEnd<'_>) -> Flow {
-        let line = line(end);
+        let line = epoch_line(end);
         if self.bar.is_hidden() {
             note(&line);
         }
@@ -71,8 +75,9 @@ impl Observer for Progress {
         let shown = folder.display();
         match outcome {
             Outcome::Stopped { epoch, step } if interrupt::requested() => {
-                interrupt::leave(&format!(
-                    "{shown}: interrupted in epoch {}, after step {step}; train --resume --out {shown} goes on",
+                interrupt::report_stop(&format!(
+                    "{shown}: interrupted in epoch {}, after step {step}; \
+                     continue with train --resume --out {shown}",
                     epoch + 1
                 ));
             }
@@ -84,7 +89,7 @@ impl Observer for Progress {
     }
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// A progress bar; hidden unless standard error is a terminal.
 fn bar(steps: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden());
@@ -93,10 +98,10 @@ fn bar(steps: u64) -> ProgressBar {
     ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn line(end: &EpochEnd<'_>) -> String {
-    let (epoch, all) = (end.epoch, end.epochs);
+fn epoch_line(end: &EpochEnd<'_>) -> String {
+    let (epoch, epochs) = (end.epoch, end.epochs);
     let mut line = format!(
-        "epoch {}/{all}: loss {:.4}, train {}",
+        "epoch {}/{epochs}: loss {:.4}, train {}",
         epoch.epoch,
         epoch.loss,
         percent(Some(epoch.train_accuracy))
@@ -110,16 +115,16 @@ fn line(end: &EpochEnd<'_>) -> String {
 }
 
 /// Prints the figures of a run: a table, or one JSON object.
-pub(super) fn figures(figures: &Figures, folder: &Path, json: bool) -> Result<()> {
+pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Result<()> {
     if json {
         return say_json(figures);
     }
-    let how = figures.protocol_name();
+    let protocol = figures.protocol_name();
     let mut text =
         format!("{}, seed {}, delays {}\n", figures.preset, figures.seed, name(&figures.delays)?);
     let _ = writeln!(
         text,
-        "  protocol        {how}, epoch {} of {}",
+        "  protocol        {protocol}, epoch {} of {}",
         figures.chosen_epoch, figures.epochs
     );
     let rows = [

@@ -14,51 +14,55 @@ use std::path::{Path, PathBuf};
 /// Options of `reproduce`.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Preset, as `train --help` lists them
+    /// Preset; `train --help` lists all
     #[arg(value_name = "PRESET")]
     preset: String,
-    /// Seeds 0 to N - 1
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    /// Number of seeds: trains seeds 0 to N - 1
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(1..=1000)
+    )]
     seeds: u64,
-    /// How a result is chosen; as the preset says by default
+    /// How the reported epoch is chosen [default: as in the preset]
     #[arg(long, value_enum)]
     protocol: Option<Choice>,
-    /// Speakers to leave out, one per run; all by default
+    /// Speakers to leave out, one per run [default: all]
     #[arg(long, value_name = "N,N,..", value_delimiter = ',')]
     speakers: Vec<u16>,
-    /// One of the paper's ablations, on top of the preset
+    /// Apply one of the paper's ablations to the preset
     #[arg(long, value_enum)]
     variant: Option<Variant>,
     /// Folder of the data files
     #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
     data: Option<PathBuf>,
-    /// Folder of the runs and their table; runs/reproduce-PRESET by default, plus variant and
-    /// protocol if given
+    /// Folder of the runs and their table [default: runs/reproduce-PRESET[-VARIANT][-PROTOCOL]]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Threads; 0: one per core
+    /// Number of threads; 0 uses one per core
     #[arg(long)]
     threads: Option<usize>,
-    /// Backend
+    /// Backend to train on
     #[arg(long, value_enum)]
     backend: Option<Backend>,
-    /// Print the table as one JSON object on the last line
+    /// Print the table as one line of JSON
     #[arg(long)]
     json: bool,
-    /// Set any field of the configuration; VALUE is TOML
+    /// Set a field of the configuration; VALUE is TOML
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
 }
 
-/// How a result is chosen.
+/// How the reported epoch is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 enum Choice {
     /// The best epoch on the test items
     Paper,
-    /// Test items are evaluated once, after the choice of the model
+    /// An epoch chosen without the test items, which are evaluated once at the end
     Clean,
-    /// Clean, with one run per speaker: tested on that speaker, trained on the others
+    /// Clean, with one run per speaker: trained on the others, tested on that speaker
     LeaveSpeakerOut,
 }
 
@@ -70,7 +74,7 @@ pub(super) fn reproduce(args: &Args) -> Result<()> {
     let all = Reproduction { config, root, seeds: args.seeds, speakers, data };
     let Some(table) = all.run(&mut Progress::new(None, true))? else {
         let shown = all.root.display();
-        interrupt::leave(&format!("{shown}: interrupted; the same command goes on"));
+        interrupt::report_stop(&format!("{shown}: interrupted; continue with the same command"));
         return Ok(());
     };
     say(&if args.json { table.json()? } else { table.markdown() })
@@ -93,7 +97,7 @@ impl Args {
         }
         let mut config = presets::load(Some(&self.preset), None, &set)?;
         if config.seed != 0 {
-            fail!("seed = {}: --seeds N takes seeds 0 to N - 1", config.seed)
+            fail!("seed = {}: --seeds N sets the seeds, 0 to N - 1", config.seed)
         }
         config.threads = self.threads.unwrap_or(config.threads);
         config.check()?;
@@ -128,7 +132,7 @@ impl Args {
                 let data = Task::load(&whole, self.data.as_deref())?.data;
                 speakers = data.speakers();
                 if speakers.len() < 2 {
-                    fail!("{}: names no speakers to leave out", data.name)
+                    fail!("{}: needs two speakers or more to leave one out", data.name)
                 }
             }
             (true, Some(_)) => {}

@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// {digits,order,fsdd,tts}-reference
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     preset: Option<String>,
-    /// One of the paper's ablations, on top of preset or file
+    /// Apply one of the paper's ablations to the preset or configuration file
     #[arg(long, value_enum)]
     variant: Option<Variant>,
     /// Configuration file
@@ -31,34 +31,34 @@ pub(super) struct Args {
     /// Folder of the data files
     #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
     data: Option<PathBuf>,
-    /// Seed of every draw
+    /// Seed of all random numbers
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
-    /// Passes over the training items
+    /// Number of passes over the training items
     #[arg(long)]
     epochs: Option<usize>,
-    /// Threads; 0: one per core
+    /// Number of threads; 0 uses one per core
     #[arg(long)]
     threads: Option<usize>,
-    /// Backend
+    /// Backend to train on
     #[arg(long, value_enum)]
     backend: Option<Backend>,
-    /// How a result is chosen
+    /// How the reported epoch is chosen
     #[arg(long, value_enum)]
     protocol: Option<Protocol>,
-    /// Folder of the run, which must not exist; runs/PRESET-DELAYS-seedSEED by default
+    /// New folder for the run [default: runs/PRESET-DELAYS-seedSEED]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in its folder
+    /// Continue an interrupted run in its folder
     #[arg(long)]
     resume: bool,
-    /// Print the backend's algorithm for every layer with the largest batch, and why; train nothing
+    /// Print the algorithm chosen for every layer and the costs compared, without training
     #[arg(long)]
     plan: bool,
-    /// Print the final figures as one JSON object on the last line
+    /// Print the final figures as one line of JSON
     #[arg(long)]
     json: bool,
-    /// Set any field of the configuration; VALUE is TOML
+    /// Set a field of the configuration; VALUE is TOML
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
     /// Stop the run after this many epochs, as if it were interrupted
@@ -85,7 +85,7 @@ impl Args {
         Ok(set)
     }
 
-    /// The configuration, and the folder of the run.
+    /// Returns the configuration and the folder of the run.
     fn resolve(&self) -> Result<(Config, PathBuf)> {
         let set = self.assignments()?;
         let named = || presets::load(self.preset.as_deref(), self.config.as_deref(), &set);
@@ -116,14 +116,14 @@ pub(super) fn train(args: &Args) -> Result<()> {
     let (config, folder) = args.resolve()?;
     let shown = folder.display();
     if folder.exists() && !args.resume && !args.plan {
-        fail!("{shown}: exists; --resume continues that run, --out DIR makes another")
+        fail!("{shown}: exists; continue it with --resume or name another folder with --out DIR")
     }
     if args.resume && folder.join(run::REPORT).exists() {
         let report = Report::read(&folder.join(run::REPORT))?;
         if let Some(figures) = report.figures {
             note(&format!("{shown}: all {} epochs are finished", figures.epochs));
             run::tidy(&folder)?;
-            return progress::figures(&figures, &folder, args.json);
+            return progress::print_figures(&figures, &folder, args.json);
         }
     }
     let task = load(&config, args.data.as_deref())?;
@@ -141,15 +141,15 @@ pub(super) fn train(args: &Args) -> Result<()> {
     };
     let mut progress = Progress::new(args.stop_after, false);
     match run.train(&mut progress)? {
-        Outcome::Finished(figures) => progress::figures(&figures, &folder, args.json),
-        Outcome::Stopped { .. } if interrupt::has_left() => Ok(()),
+        Outcome::Finished(figures) => progress::print_figures(&figures, &folder, args.json),
+        Outcome::Stopped { .. } if interrupt::has_stopped() => Ok(()),
         Outcome::Stopped { epoch, .. } => {
-            say(&format!("{shown}: left after epoch {epoch}; --resume goes on\n"))
+            say(&format!("{shown}: stopped after epoch {epoch}; continue with --resume\n"))
         }
     }
 }
 
-/// Loads the data of a configuration and shows warnings.
+/// Loads the data of a configuration and prints warnings.
 pub(super) fn load(config: &Config, folder: Option<&Path>) -> Result<Task> {
     let task = Task::load(config, folder)?;
     task.warnings.iter().for_each(|warning| note(warning));

@@ -1,4 +1,4 @@
-//! Several seeds of one configuration, one after the other, and the table of their results.
+//! Training of several seeds of one configuration, and the table of their results.
 
 mod table;
 
@@ -23,22 +23,24 @@ pub struct Reproduction {
     pub config: Config,
     /// Folder of the runs and their table.
     pub root: PathBuf,
-    /// Number of seeds: 0 to `seeds` - 1.
+    /// Number of seeds; trains seeds 0 to `seeds` - 1.
     pub seeds: u64,
-    /// Speakers to leave out, each in a run of its own; `None` leaves no one out.
+    /// Speakers to leave out, one per run; `None` leaves out no speaker.
     pub speakers: Vec<Option<u16>>,
     /// Folder of the data files.
     pub data: Option<PathBuf>,
 }
 
 impl Reproduction {
-    /// Trains what is left to train and returns the table, which is also in the folder; `None` if
-    /// the observer stopped a run. Another call continues.
+    /// Trains the unfinished runs, writes the table to the folder and returns it; `None` if the
+    /// observer stopped a run. Another call continues.
     ///
     /// # Errors
-    /// If the folder holds anything else, another process is at work there, or a run fails.
+    /// If the folder has other contents, another process uses it, or a run fails.
     pub fn run(&self, observer: &mut dyn Observer) -> Result<Option<Table>> {
-        let Some(&first) = self.speakers.first() else { fail!("speakers = []: names no run") };
+        let Some(&first) = self.speakers.first() else {
+            fail!("speakers = []: needs at least one entry")
+        };
         if !self.root.exists() {
             self.load(&self.member(0, first).0)?;
         }
@@ -54,7 +56,7 @@ impl Reproduction {
         self.table().map(Some)
     }
 
-    /// Configuration and folder of a run.
+    /// The configuration and folder of a run.
     fn member(&self, seed: u64, speaker: Option<u16>) -> (Config, PathBuf) {
         let mut config = Config { seed, ..self.config.clone() };
         let mut folder = format!("seed{seed}");
@@ -65,7 +67,7 @@ impl Reproduction {
         (config, self.root.join(folder))
     }
 
-    /// The data of a run, with items to choose a model on and to test it on.
+    /// Loads the data of a run, which need items to choose the epoch on and items to test on.
     fn load(&self, config: &Config) -> Result<Task> {
         let task = Task::load(config, self.data.as_deref())?;
         run::check_choice(config, &task)?;
@@ -75,8 +77,8 @@ impl Reproduction {
         Ok(task)
     }
 
-    /// Claims the folder for this configuration, or finds that it is claimed for it already. The
-    /// lock is held until the file is dropped.
+    /// Claims the folder for this configuration unless it is claimed already, and locks it until
+    /// the returned file is dropped.
     ///
     /// `reproduce.toml` is written once and never replaced, so all processes lock the same file.
     fn claim(&self) -> Result<File> {
@@ -84,7 +86,7 @@ impl Reproduction {
         if !path.exists() {
             fs::create_dir_all(&self.root).map_err(at(&root))?;
             if let Some(found) = files::foreign_entry(&self.root, &[CONFIG])? {
-                fail!("{root}: holds {found} and no reproduction; --out DIR makes another")
+                fail!("{root}: has {found} but no reproduce.toml; choose another folder")
             }
             let config = Config { threads: 0, ..self.config.clone() };
             files::create(&path, config.to_toml()?.as_bytes())?;
@@ -95,7 +97,7 @@ impl Reproduction {
         Ok(lock)
     }
 
-    /// Trains what is left of a run.
+    /// Trains a run, or the rest of it.
     fn train(&self, seed: u64, speaker: Option<u16>, observer: &mut dyn Observer) -> Result<Flow> {
         let (config, folder) = self.member(seed, speaker);
         if finished(&config, &folder)?.is_some() {
@@ -107,7 +109,7 @@ impl Reproduction {
             let path = folder.join(run::CONFIG);
             run::check_same(&found, &path, &config, "the command line")?;
         } else if let Some(found) = files::foreign_entry(&folder, &[])? {
-            fail!("{}: holds {found} and no checkpoint; --out DIR makes another", folder.display())
+            fail!("{}: has {found} but no checkpoint; choose another folder", folder.display())
         }
         if observer.run_opened(&folder, resume) == Flow::Stop {
             return Ok(Flow::Stop);
@@ -125,26 +127,26 @@ impl Reproduction {
         })
     }
 
-    /// The table of the finished seeds.
+    /// Returns the table of the finished seeds.
     fn table(&self) -> Result<Table> {
         let plain = presets::load(Some(&self.config.preset), None, &[])?;
         let differences = self.config.differences(&plain)?;
-        let set = differences.into_iter().map(|(here, _)| here).collect();
+        let set = differences.into_iter().map(|(own, _)| own).collect();
         let mut table = Table::new(&self.config.preset, set, self.seeds);
         for seed in 0.. {
             let mut rows = Vec::new();
             for &speaker in &self.speakers {
                 let (config, folder) = self.member(seed, speaker);
-                let Some(report) = finished(&config, &folder)? else { return table.closed() };
+                let Some(report) = finished(&config, &folder)? else { return table.summarize() };
                 rows.push(Row::new(speaker, report, &folder)?);
             }
             table.push(seed, rows);
         }
-        table.closed()
+        table.summarize()
     }
 }
 
-/// The report of a run that is finished, made with that configuration.
+/// The report of a run with this configuration; `None` if it is unfinished.
 fn finished(config: &Config, folder: &Path) -> Result<Option<Report>> {
     let path = folder.join(REPORT);
     if !path.exists() {
@@ -164,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_of_several_processes_claims_a_folder() {
+    fn only_one_process_claims_a_folder() {
         for _ in 0..50 {
             let folder = tempfile::tempdir().unwrap();
             let claim = || {

@@ -1,4 +1,4 @@
-//! The results of several seeds with mean, deviation and confidence interval.
+//! The table of several seeds, with mean, deviation and confidence interval.
 
 use crate::error::{Result, fail};
 use crate::files;
@@ -14,17 +14,17 @@ const CONFIDENCE: f64 = 0.95;
 #[derive(Debug, Serialize)]
 pub struct Table {
     preset: String,
-    /// Fields that differ from the preset's.
+    /// Fields that differ from the preset.
     set: Vec<String>,
-    /// In words.
+    /// The protocol in words.
     protocol: String,
-    /// Versions of the program that finished the runs, each once.
+    /// Distinct versions of the program that finished the runs.
     versions: Vec<String>,
-    /// Trained numbers.
+    /// Number of trained parameters.
     parameters: usize,
-    /// Seeds asked for.
+    /// Number of seeds requested.
     asked: u64,
-    /// Those that are finished.
+    /// The finished seeds.
     seeds: Vec<Seed>,
     #[serde(flatten)]
     summary: Summary,
@@ -36,7 +36,7 @@ pub struct Table {
 #[derive(Debug, Serialize)]
 struct Seed {
     seed: u64,
-    /// Share of correct predictions for the test items of all its runs.
+    /// Accuracy on the test items of all its runs.
     test_accuracy: f64,
     runs: Vec<Row>,
 }
@@ -59,9 +59,9 @@ pub(super) struct Row {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 struct Summary {
     mean: f64,
-    /// The sample's standard deviation; of two seeds or more.
+    /// The sample standard deviation, for two seeds or more.
     deviation: Option<f64>,
-    /// Ends of the 95 % confidence interval of the mean, by Student's t; of two seeds or more.
+    /// The 95 % confidence interval of the mean by Student's t, for two seeds or more.
     interval: Option<[f64; 2]>,
 }
 
@@ -80,7 +80,7 @@ impl Row {
 }
 
 impl Summary {
-    fn of(values: &[f64]) -> Result<Self> {
+    fn new(values: &[f64]) -> Result<Self> {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n.max(1.0);
         if values.len() < 2 {
@@ -113,15 +113,15 @@ impl Table {
     /// Adds a seed with its runs.
     pub(super) fn push(&mut self, seed: u64, runs: Vec<Row>) {
         let items = |run: &Row| run.figures.test_items as f64;
-        let right: f64 = runs.iter().map(|run| (run.test_accuracy * items(run)).round()).sum();
-        let test_accuracy = right / runs.iter().map(items).sum::<f64>();
+        let correct: f64 = runs.iter().map(|run| (run.test_accuracy * items(run)).round()).sum();
+        let test_accuracy = correct / runs.iter().map(items).sum::<f64>();
         self.seeds.push(Seed { seed, test_accuracy, runs });
     }
 
-    /// The table with what follows from its seeds.
-    pub(super) fn closed(mut self) -> Result<Self> {
+    /// Computes the summary of the seeds.
+    pub(super) fn summarize(mut self) -> Result<Self> {
         let accuracies: Vec<_> = self.seeds.iter().map(|seed| seed.test_accuracy).collect();
-        self.summary = Summary::of(&accuracies)?;
+        self.summary = Summary::new(&accuracies)?;
         let runs = || self.seeds.iter().flat_map(|seed| &seed.runs);
         let mut versions: Vec<_> = runs().map(|run| run.version.clone()).collect();
         versions.sort();
@@ -133,7 +133,8 @@ impl Table {
             if first.speaker.is_some() {
                 let speakers = self.seeds[0].runs.len();
                 self.protocol += &format!(
-                    "; leave-speaker-out: {speakers} runs a seed, each tested on a speaker it has not heard"
+                    "; leave-speaker-out: {speakers} runs per seed, \
+                     each tested on the speaker left out"
                 );
             }
         }
@@ -176,7 +177,8 @@ impl Table {
                 let valid = valid.map_or("-".into(), percent);
                 let _ = writeln!(
                     text,
-                    "| {name} | {test} | {valid} | {chosen_epoch} of {epochs} | {test_items} | {seconds:.1} |"
+                    "| {name} | {test} | {valid} | {chosen_epoch} of {epochs} | {test_items} \
+                     | {seconds:.1} |"
                 );
             }
             if runs.iter().any(|run| run.speaker.is_some()) {
@@ -202,12 +204,13 @@ impl Table {
             let (low, high) = (percent(low), percent(high));
             let _ = writeln!(
                 text,
-                "* ±: standard deviation of the seeds; 95 % confidence interval of the mean: {low} to {high} (Student's t)"
+                "* ±: standard deviation of the seeds; \
+                 95 % confidence interval of the mean: {low} to {high} (Student's t)"
             );
         }
         let _ = writeln!(text, "* protocol: {}", self.protocol);
         let set = if self.set.is_empty() {
-            "as it is".into()
+            "unchanged".into()
         } else {
             format!("with {}", self.set.join(", "))
         };
@@ -218,7 +221,7 @@ impl Table {
     }
 }
 
-/// A share in percent, two decimals.
+/// A share in percent with two decimals.
 fn percent(share: f64) -> String {
     format!("{:.2}", 100.0 * share)
 }
@@ -228,12 +231,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_are_those_of_students_t() {
+    fn intervals_follow_students_t() {
         // 2.5 % quantiles: NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2.
         for (pairs, t) in [(1, 4.303), (2, 2.776), (15, 2.042), (50, 1.984)] {
             // As many of 0.4 as of 0.6, and one of 0.5: mean 0.5, deviation 0.1.
             let values = [[0.4, 0.6].repeat(pairs), vec![0.5]].concat();
-            let Summary { mean, deviation, interval } = Summary::of(&values).unwrap();
+            let Summary { mean, deviation, interval } = Summary::new(&values).unwrap();
             assert!((mean - 0.5).abs() < 1e-12);
             assert!((deviation.unwrap() - 0.1).abs() < 1e-12);
             let [low, high] = interval.unwrap();
@@ -246,6 +249,6 @@ mod tests {
     #[test]
     fn one_seed_has_no_deviation() {
         let one = Summary { mean: 0.9, deviation: None, interval: None };
-        assert_eq!(Summary::of(&[0.9]).unwrap(), one);
+        assert_eq!(Summary::new(&[0.9]).unwrap(), one);
     }
 }

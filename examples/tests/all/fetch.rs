@@ -61,7 +61,7 @@ fn what_is_fetched_can_be_trained_on() {
 
     let output = polychron(&folder, &[&FETCH[..], &["--json"]].concat());
     let again: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let there = |file| json!({"file": file, "outcome": "there"});
+    let there = |file| json!({"file": file, "outcome": "present"});
     let files = [there("shd_train.h5.gz"), there("shd_test.h5.gz")];
     assert_eq!(again, json!({"name": "shd", "dir": "data", "files": files}));
     assert_eq!(server.asked().len(), 3);

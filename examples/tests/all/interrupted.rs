@@ -204,7 +204,7 @@ fn interrupted_within_an_epoch_a_run_goes_on_from_that_step() {
         assert_eq!(output.status.code(), Some(130), "{errors}");
         let (epoch, at) = step(&cut);
         let line = format!(
-            "run: interrupted in epoch {}, after step {at}; train --resume --out run goes on",
+            "run: interrupted in epoch {}, after step {at}; continue with train --resume --out run",
             epoch + 1
         );
         assert!(errors.lines().any(|found| found == line), "{errors}");

@@ -175,7 +175,7 @@ fn a_killed_reproduction_ends_as_an_uninterrupted_one() {
     fs::remove_file(begun.join("report.json")).unwrap();
     fs::remove_file(begun.join("checkpoint.safetensors")).unwrap();
     let line = folder.fail(&two("cut"));
-    assert!(line.contains("cut/seed1: holds config.toml and no checkpoint"), "{line}");
+    assert!(line.contains("cut/seed1: has config.toml but no checkpoint"), "{line}");
 
     // Killed before the first checkpoint.
     fs::remove_dir_all(&begun).unwrap();
@@ -208,7 +208,7 @@ fn an_interrupted_reproduction_says_how_to_go_on() {
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{errors}");
     assert!(errors.contains("cut/seed0: interrupted in epoch "), "{errors}");
-    assert!(errors.ends_with("cut: interrupted; the same command goes on\n"), "{errors}");
+    assert!(errors.ends_with("cut: interrupted; continue with the same command\n"), "{errors}");
     assert!(!folder.0.join("cut/seed1").exists());
 }
 
@@ -264,12 +264,15 @@ fn nothing_is_overwritten() {
     fs::create_dir(folder.0.join("mine")).unwrap();
     fs::write(folder.0.join("mine/table.md"), "mine").unwrap();
     let line = folder.fail(&["--out", "mine", "--seeds", "1"]);
-    assert!(line.contains("mine: holds table.md and no reproduction; --out DIR"), "{line}");
+    assert!(
+        line.contains("mine: has table.md but no reproduce.toml; choose another folder"),
+        "{line}"
+    );
     assert_eq!(folder.all("mine").len(), 1);
     for (more, named) in [
         (["--set", "data.test=0.0"], "no items to test on"),
         (["--set", "network.max_delay=60"], "network.max_delay = 60"),
-        (["--protocol", "leave-speaker-out"], "names no speakers"),
+        (["--protocol", "leave-speaker-out"], "needs two speakers or more"),
     ] {
         let line =
             folder.fail(&[&["--set", "data.source=digits", "--out", "new"], &more[..]].concat());
@@ -336,7 +339,7 @@ fn every_speaker_is_left_out_once_a_seed() {
     let table = folder.table(&args);
     assert_eq!(
         table["protocol"],
-        "clean: the last epoch; leave-speaker-out: 3 runs a seed, each tested on a speaker it has not heard"
+        "clean: the last epoch; leave-speaker-out: 3 runs per seed, each tested on the speaker left out"
     );
     for (seed, row) in table["seeds"].as_array().unwrap().iter().enumerate() {
         let runs = row["runs"].as_array().unwrap();

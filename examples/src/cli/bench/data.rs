@@ -1,4 +1,4 @@
-//! `polychron bench data`: time to read a training set and to encode sound.
+//! `polychron bench data`: time of reading a training set and of encoding sound.
 
 use super::cpu_model;
 use crate::cli::print::say;
@@ -11,10 +11,10 @@ use polychron_datasets::{BinOptions, Dataset, Recording, Recordings, TimeFormat,
 use serde::Serialize;
 use std::time::Instant;
 
-/// Samples a second of sound.
+/// Samples per second of sound.
 const RATE: usize = 16_000;
 const CLASSES: u64 = 20;
-/// Streams of the draws.
+/// Streams of random numbers.
 const TIMES: u64 = 5;
 const UNITS: u64 = 6;
 const SOUND: u64 = 7;
@@ -44,11 +44,11 @@ struct Timing {
     recordings: usize,
     spikes: usize,
     cores: usize,
-    /// From the bytes of the file to steps of 10 ms and 140 channels, on all cores.
+    /// Time to read the file and bin it into steps of 10 ms and 140 channels, on all cores.
     read_s: f64,
-    /// Of the binned recordings.
+    /// Number of entries of the binned recordings.
     entries: usize,
-    /// Seconds of sound a second, on one core.
+    /// Seconds of sound encoded per second, on one core.
     cochlea_times_real_time: f64,
     cpu: Option<String>,
 }
@@ -79,7 +79,7 @@ pub(in crate::cli) fn data(args: &Args) -> Result<()> {
     let cochlea = Cochlea::new(shd::CHANNELS as u16);
     let rng = Rng::new(0, SOUND);
     let sound: Vec<f32> = (0..(args.sound * RATE) as u64).map(|n| rng.uniform(n)).collect();
-    let hear = || {
+    let encode = || {
         let start = Instant::now();
         std::hint::black_box(cochlea.spikes(&sound, rng));
         args.sound as f64 / start.elapsed().as_secs_f64()
@@ -90,7 +90,7 @@ pub(in crate::cli) fn data(args: &Args) -> Result<()> {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         read_s,
         entries,
-        cochlea_times_real_time: median((0..args.repeats).map(|_| hear())),
+        cochlea_times_real_time: median((0..args.repeats).map(|_| encode())),
         cpu: cpu_model(),
     };
     if args.json {
@@ -98,7 +98,10 @@ pub(in crate::cli) fn data(args: &Args) -> Result<()> {
     }
     let Timing { recordings, spikes, cores, cpu, .. } = &timing;
     say(&format!(
-        "{}, median of {} passes\n\n  {recordings} recordings of {spikes} spikes read and binned in {read_s:.2} s on {cores} cores\n  sound through {} channels on one core: {:.0} times real time\n",
+        "{}, median of {} passes\n\n  \
+         {recordings} recordings of {spikes} spikes read and binned in {read_s:.2} s \
+         on {cores} cores\n  \
+         sound encoded in {} channels on one core: {:.0} times real time\n",
         cpu.as_deref().unwrap_or("unknown processor"),
         args.repeats,
         cochlea.channels(),
@@ -106,7 +109,7 @@ pub(in crate::cli) fn data(args: &Args) -> Result<()> {
     ))
 }
 
-/// Spikes spread evenly over channels and 0.8 s.
+/// Recordings with spikes drawn uniformly over the channels and 0.8 s.
 fn recordings(items: usize, spikes: usize) -> Recordings {
     let item = |n: u64| {
         let (time, unit) = (Rng::new(n, TIMES), Rng::new(n, UNITS));

@@ -1,4 +1,4 @@
-//! `polychron bench infer`: a batch at a time, and one sample as it comes.
+//! `polychron bench infer`: time of inference of a batch and of single samples.
 
 use super::{INPUT, Net, Setting, counts, cpu_model, peak_rss_mib};
 use crate::backend;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-/// Most samples of the batch that are streamed.
+/// Largest number of samples that are streamed.
 const STREAMED: usize = 16;
 
 /// Options of `bench infer`.
@@ -41,20 +41,19 @@ struct Timing {
     density: f64,
     threads: usize,
     repeats: usize,
-    /// One sample's share of a whole batch.
+    /// Time of a batch, divided by its samples.
     batch_ms_per_sample: f64,
-    /// One sample by itself on one thread, its input at once: the median, and the shortest.
+    /// Median and shortest time of a single sample on one thread, its input passed at once.
     stream_ms: f64,
     stream_min_ms: f64,
-    /// The same, its input step by step.
+    /// Median time of a single sample, its input passed step by step.
     steps_ms: f64,
-    /// Mean spikes a neuron and step of every hidden layer in the streamed samples.
+    /// Mean spikes per neuron and step of every hidden layer in the streamed samples.
     firing_rates: Vec<f64>,
-    /// Spikes and inputs that are not 0, times the synapses behind each: the mean of the streamed
-    /// samples.
+    /// Spikes and nonzero inputs, each times the synapses it reaches; mean of the streamed samples.
     events: f64,
     ns_per_event: f64,
-    /// Additions and multiplications of every synapse in every step, in a second of streaming.
+    /// Additions and multiplications of all synapses in all steps, per second of streaming.
     stream_gflops: f64,
     peak_rss_mib: Option<f64>,
     cpu: Option<String>,
@@ -65,7 +64,7 @@ pub(in crate::cli) fn infer(args: &Args) -> Result<()> {
     let setting = &args.setting;
     require(args.repeats > 0, "--repeats", args.repeats, "is not at least 1")?;
     let mut config = setting.config()?;
-    // Statistics have to be those of rounded delays without dropout.
+    // The norm's statistics are those of rounded delays without dropout.
     config.train.delays = Delays::Random;
     config.network.dropout = 0.0;
     let interface = setting.net.interface(&config);
@@ -117,9 +116,9 @@ pub(in crate::cli) fn infer(args: &Args) -> Result<()> {
         inputs += x.iter().filter(|&&x| x != 0.0).count();
     }
     let samples = streamed.len() as f64;
-    let behind = network.synapses().map(|s| (s.outputs * s.kernel_count) as f64);
+    let fan_out = network.synapses().map(|s| (s.outputs * s.kernel_count) as f64);
     let sources = [inputs as f64].into_iter().chain(spikes.iter().copied());
-    let events = sources.zip(behind).map(|(n, behind)| n * behind).sum::<f64>() / samples;
+    let events = sources.zip(fan_out).map(|(n, fan_out)| n * fan_out).sum::<f64>() / samples;
     let neuron_steps: Vec<_> = neuron_steps(network, shape.steps).collect();
     let rates = spikes.iter().zip(&neuron_steps).map(|(n, places)| n / places / samples);
     let mut steps = shape.steps;
@@ -174,22 +173,22 @@ impl Timing {
             name(&self.net)?
         );
         let cpu = self.cpu.as_deref().unwrap_or("unknown processor");
-        let _ = writeln!(text, "{cpu}, median of {repeats} passes, ms a sample\n");
+        let _ = writeln!(text, "{cpu}, median of {repeats} passes, ms per sample\n");
         for (what, ms) in [
             (format!("batch of {batch}, {threads} threads"), self.batch_ms_per_sample),
             ("one sample, 1 thread".into(), self.stream_ms),
-            ("  its shortest".into(), self.stream_min_ms),
+            ("  shortest".into(), self.stream_min_ms),
             ("  step by step".into(), self.steps_ms),
         ] {
             let _ = writeln!(text, "  {what:<26} {ms:>9.3}");
         }
         text.push('\n');
         for (n, rate) in self.firing_rates.iter().enumerate() {
-            let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes a neuron and step", n + 1);
+            let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes per neuron and step", n + 1);
         }
         let _ = writeln!(
             text,
-            "{:.0} events a sample, {:.2} ns each; {:.1} GFLOP/s counted densely",
+            "{:.0} events per sample, {:.2} ns each; {:.1} GFLOP/s if dense",
             self.events, self.ns_per_event, self.stream_gflops
         );
         if let Some(mib) = self.peak_rss_mib {

@@ -41,31 +41,31 @@ const INPUT: u64 = 4;
 /// The network and the input of a benchmark.
 #[derive(clap::Args)]
 struct Setting {
-    /// The network
+    /// Network of the paper
     #[arg(long, value_enum, default_value = "shd")]
     net: Net,
     /// Length of a step in ms: 10 or 1
     #[arg(long, default_value_t = 10)]
     dt_ms: u32,
-    /// Longest delay in steps; kernels have one tap more [default: the paper's, at 1 ms 64]
+    /// Longest delay in steps; kernels have one tap more [default: as in the paper; 64 at 1 ms]
     #[arg(long)]
     max_delay: Option<usize>,
-    /// Samples in the batch [default: the paper's, at 1 ms 16]
+    /// Samples in the batch [default: as in the paper; 16 at 1 ms]
     #[arg(long)]
     batch: Option<usize>,
-    /// Steps of the input [default: a second]
+    /// Steps of the input [default: one second]
     #[arg(long)]
     steps: Option<usize>,
-    /// Share of the input that is not 0
+    /// Share of nonzero inputs
     #[arg(long, default_value_t = 0.06, allow_negative_numbers = true)]
     density: f64,
-    /// Threads; 0 is one per core
+    /// Number of threads; 0 uses one per core
     #[arg(long, default_value_t = 0)]
     threads: usize,
 }
 
 impl Setting {
-    /// The preset's recipe with what the command line asks for.
+    /// The configuration of the preset with the options of the command line.
     fn config(&self) -> Result<Config> {
         let dt_ms = self.dt_ms;
         require(dt_ms == 10 || dt_ms == 1, "--dt-ms", dt_ms, "is neither 10 nor 1")?;
@@ -87,7 +87,7 @@ impl Setting {
     }
 }
 
-/// The paper's networks, one kernel element a synapse.
+/// The paper's networks with one kernel element per synapse.
 #[derive(Clone, Copy, Debug, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 enum Net {
@@ -98,7 +98,7 @@ enum Net {
 }
 
 impl Net {
-    /// The recipe of the preset of this name, with steps of that length.
+    /// The configuration of the preset of this name, with steps of `dt_ms`.
     fn config(self, dt_ms: u32) -> Result<Config> {
         let mut config = presets::load(Some(&name(&self)?), None, &[])?;
         config.data.dt_ms = dt_ms;
@@ -116,8 +116,8 @@ impl Net {
     }
 }
 
-/// Spike counts `[T, B, N]`: 0 but for a share `density`, of which 4 in 5 are 1 and the others 2 to
-/// 4, as where neighbouring channels of a recording are summed.
+/// Spike counts `[T, B, N]`. A share of `density` is nonzero: 4 in 5 of them are 1, the others 2 to
+/// 4, as in recordings whose neighbouring channels are summed.
 fn counts(shape: Shape, density: f64, rng: Rng) -> Result<Vec<f32>> {
     let mut counts = Vec::new();
     if counts.try_reserve_exact(shape.len()).is_err() {
@@ -131,12 +131,12 @@ fn counts(shape: Shape, density: f64, rng: Rng) -> Result<Vec<f32>> {
     Ok(counts)
 }
 
-/// The processor's name, where the system tells.
+/// The processor's name, if the system reports it.
 fn cpu_model() -> Option<String> {
     field("/proc/cpuinfo", "model name")
 }
 
-/// The most memory this process has held so far, where the system tells.
+/// The peak memory of this process, if the system reports it.
 fn peak_rss_mib() -> Option<f64> {
     let kib = field("/proc/self/status", "VmHWM")?;
     Some(kib.strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)

@@ -1,6 +1,6 @@
-//! `polychron bench step`: the trainer's step on made input, with a stopwatch around the backend.
+//! `polychron bench step`: time of a training step on generated input, stage by stage.
 
-use super::stopwatch::{Laps, Stopwatch, Watching};
+use super::stopwatch::{Laps, Mode, Stopwatch};
 use super::{INPUT, Net, Setting, counts, cpu_model, peak_rss_mib};
 use crate::backend::{self, Job, TrainingBackend};
 use crate::cli::print::say;
@@ -27,13 +27,13 @@ pub(in crate::cli) struct Args {
     /// Number of timed steps; the median is reported
     #[arg(long, default_value_t = 7)]
     repeats: usize,
-    /// Untimed steps before those; firing rates are those of the first
+    /// Number of untimed steps before them; firing rates are those of the first
     #[arg(long, default_value_t = 2)]
     warmup: usize,
-    /// Backend
+    /// Backend to train on
     #[arg(long, value_enum, default_value = "cpu")]
     backend: Backend,
-    /// Print the CPU's algorithm for every layer, and why; time nothing
+    /// Print the algorithm chosen for every layer and the costs compared, without timing
     #[arg(long)]
     plan: bool,
     /// Print one JSON object
@@ -53,23 +53,23 @@ struct Timing {
     threads: usize,
     repeats: usize,
     total_ms: f64,
-    /// The same with the input on the device beforehand.
+    /// Time of a step whose input is already on the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     resident_ms: Option<f64>,
-    /// In order of the step; `other` is what the trainer does itself.
+    /// Time of every stage in ms, in order; `other` is the trainer's own work.
     #[serde(serialize_with = "as_map")]
     stages: Vec<(String, f64)>,
-    /// What the projections of a layer did in its stage's whole time.
+    /// Rates of the projections of every layer, over the time of their stages.
     #[serde(serialize_with = "as_map")]
     rates: Vec<(String, Rate)>,
-    /// Mean spikes a neuron and step of every hidden layer, at the initial weights.
+    /// Mean spikes per neuron and step of every hidden layer, at the initial weights.
     firing_rates: Vec<f64>,
-    /// The rate of products of large matrices on the same threads.
+    /// Rate of products of large matrices on the same threads.
     gemm_peak_gflops: Option<f64>,
-    /// What the step takes without any shortcut.
+    /// Operations of the step if every input and tap is computed.
     dense_gflop: f64,
     peak_rss_mib: Option<f64>,
-    /// Device memory held at the end, scratch included.
+    /// Device memory in use at the end, scratch included.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_mib: Option<f64>,
     cpu: Option<String>,
@@ -101,7 +101,7 @@ pub(in crate::cli) fn step(args: &Args) -> Result<()> {
     backend::on_backend(&config, Step { args, config: &config, network, batch, dense_gflop })
 }
 
-/// A step to be timed.
+/// The step to time.
 struct Step<'a> {
     args: &'a Args,
     config: &'a Config,
@@ -119,9 +119,9 @@ impl Job for Step<'_> {
         let recipe = network::recipe(config);
         let watch = Stopwatch::new(backend()?);
         let mut trainer = Trainer::new(watch, network, recipe, config.seed)?;
-        let mut take = |watching, counting| {
+        let mut run_step = |mode, counting| {
             let watch = trainer.model().backend();
-            watch.watch(watching);
+            watch.set_mode(mode);
             watch.restart(counting);
             let start = Instant::now();
             trainer.step(&batch)?;
@@ -129,20 +129,20 @@ impl Job for Step<'_> {
             watch.synchronize().map_err(Error::wrap)?;
             Ok::<_, Error>((start.elapsed().as_secs_f64() * 1e3, watch.restart(false)))
         };
-        let (_, Laps { rates: firing_rates, .. }) = take(Watching::Stages, true)?;
+        let (_, Laps { rates: firing_rates, .. }) = run_step(Mode::Stages, true)?;
         for _ in 1..args.warmup {
-            take(Watching::Stages, false)?;
+            run_step(Mode::Stages, false)?;
         }
         let mut times =
-            |watching| (0..args.repeats).map(|_| take(watching, false)).collect::<Result<Vec<_>>>();
+            |mode| (0..args.repeats).map(|_| run_step(mode, false)).collect::<Result<Vec<_>>>();
         let total = |runs: &[(f64, Laps)]| median(runs.iter().map(|(total, _)| *total));
-        let runs = times(Watching::Stages)?;
+        let runs = times(Mode::Stages)?;
         let stages = stages(&runs);
         let cpu = config.backend == Backend::Cpu;
         let (total_ms, resident_ms) = if cpu {
             (total(&runs), None)
         } else {
-            (total(&times(Watching::Steps)?), Some(total(&times(Watching::ResidentSteps)?)))
+            (total(&times(Mode::Steps)?), Some(total(&times(Mode::ResidentSteps)?)))
         };
         let peak_rss_mib = peak_rss_mib();
         let watch = trainer.model().backend();
@@ -180,7 +180,7 @@ impl Job for Step<'_> {
     }
 }
 
-/// The setting's configuration with this command's own options.
+/// The configuration with the options of this command.
 fn config(args: &Args) -> Result<Config> {
     for (option, value) in [("--repeats", args.repeats), ("--warmup", args.warmup)] {
         require(value > 0, option, value, "is not at least 1")?;
@@ -192,8 +192,8 @@ fn config(args: &Args) -> Result<Config> {
     Ok(config)
 }
 
-/// Additions and multiplications of all projections, tap by tap: forward, by the kernel and, but
-/// for the first layer, by the input.
+/// Additions and multiplications of all projections over all taps: forward, for the gradient of the
+/// kernel and, except in the first layer, for that of the input.
 fn dense_operations(network: &Network, input: Shape) -> f64 {
     let mut shape = input;
     let passes = [2.0].into_iter().chain(std::iter::repeat(3.0));
@@ -205,7 +205,7 @@ fn dense_operations(network: &Network, input: Shape) -> f64 {
     layers.sum()
 }
 
-/// The medians of all stages, and what is left of the steps.
+/// The median times of all stages, and of the rest of the step as `other`.
 fn stages(runs: &[(f64, Laps)]) -> Vec<(String, f64)> {
     let names = runs[0].1.stages.iter().map(|(name, _)| name);
     let of = |laps: &Laps, name: &str| {
@@ -217,8 +217,8 @@ fn stages(runs: &[(f64, Laps)]) -> Vec<(String, f64)> {
     names.map(stage).chain([("other".into(), median(runs.iter().map(rest)))]).collect()
 }
 
-/// Multiply-adds and bytes, of the projections of every layer forward and backward, over the time
-/// of their stages.
+/// The rates of the projections of every layer, forward and backward, over the time of their
+/// stages. `work` holds multiply-adds and bytes.
 fn rates(work: &[[(f64, f64); 2]], stages: &[(String, f64)]) -> Vec<(String, Rate)> {
     let layer = |(n, work): (usize, &[(f64, f64); 2])| {
         ["forward", "backward"].into_iter().zip(*work).map(move |(way, (multiply_adds, bytes))| {
@@ -242,13 +242,14 @@ impl Timing {
     fn table(&self) -> Result<String> {
         let Self { dt_ms, steps, batch, taps, sigma, density, threads, repeats, .. } = self;
         let mut text = format!(
-            "{}, {steps} steps of {dt_ms} ms, batch {batch}, {taps} taps, sigma {sigma}, density {density}\n",
+            "{}, {steps} steps of {dt_ms} ms, batch {batch}, {taps} taps, sigma {sigma}, \
+             density {density}\n",
             name(&self.net)?
         );
         let cpu = self.cpu.as_deref().unwrap_or("unknown processor");
         let _ = writeln!(
             text,
-            "{} of {cpu}, {threads} threads, median of {repeats} steps\n",
+            "{} on {cpu}, {threads} threads, median of {repeats} steps\n",
             self.device
         );
         for (stage, ms) in &self.stages {
@@ -265,12 +266,12 @@ impl Timing {
         }
         text.push('\n');
         for (n, rate) in self.firing_rates.iter().enumerate() {
-            let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes a neuron and step", n + 1);
+            let _ = writeln!(text, "hidden layer {}  {rate:.3} spikes per neuron and step", n + 1);
         }
         let rate = self.dense_gflop / self.total_ms * 1e3;
-        let _ = write!(text, "{:.1} GFLOP done densely, {rate:.0} GFLOP/s", self.dense_gflop);
+        let _ = write!(text, "{:.1} GFLOP if dense, {rate:.0} GFLOP/s", self.dense_gflop);
         if let Some(peak) = self.gemm_peak_gflops {
-            let _ = write!(text, "; products of large matrices {peak:.0} GFLOP/s");
+            let _ = write!(text, "; large matrix products {peak:.0} GFLOP/s");
         }
         text.push('\n');
         if let Some(mib) = self.peak_rss_mib {

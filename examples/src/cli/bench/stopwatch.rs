@@ -14,32 +14,32 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::time::Instant;
 
-/// A backend that hands every operation on to another one and keeps the time.
+/// A backend that forwards every operation to another one and measures its time.
 pub(super) struct Stopwatch<B> {
     backend: B,
     laps: RefCell<Laps>,
-    watching: Cell<Watching>,
+    mode: Cell<Mode>,
 }
 
-/// What the stopwatch does besides handing operations on.
+/// What the stopwatch does with an operation.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Watching {
-    /// Waits for the end of every operation and keeps its time.
+pub(super) enum Mode {
+    /// Forwards it, waits for its end and measures its time.
     Stages,
-    /// Nothing.
+    /// Forwards it.
     Steps,
-    /// Leaves the input where it is: it was uploaded before.
+    /// Forwards it, except uploads of the input, which is already on the device.
     ResidentSteps,
 }
 
-/// What was seen since the last look.
+/// The measurements since the last restart.
 #[derive(Default)]
 pub(super) struct Laps {
     /// Milliseconds by stage, in the order in which they began.
     pub(super) stages: Vec<(String, f64)>,
-    /// Mean spikes a neuron and step of every hidden layer.
+    /// Mean spikes per neuron and step of every hidden layer.
     pub(super) rates: Vec<f64>,
-    /// The layer at work, from 1.
+    /// The current layer, from 1.
     layer: usize,
     counting: bool,
 }
@@ -55,15 +55,15 @@ enum Stage {
 
 impl<B: Backend<f32>> Stopwatch<B> {
     pub(super) fn new(backend: B) -> Self {
-        Self { backend, laps: RefCell::default(), watching: Cell::new(Watching::Stages) }
+        Self { backend, laps: RefCell::default(), mode: Cell::new(Mode::Stages) }
     }
 
-    /// From now on.
-    pub(super) fn watch(&self, watching: Watching) {
-        self.watching.set(watching);
+    /// Sets the mode of the operations that follow.
+    pub(super) fn set_mode(&self, mode: Mode) {
+        self.mode.set(mode);
     }
 
-    /// Ends the current laps and starts new ones. Counting spikes takes time outside of the stages.
+    /// Returns the current laps and starts new ones. Counting spikes takes time outside the stages.
     pub(super) fn restart(&self, counting: bool) -> Laps {
         self.laps.replace(Laps { counting, ..Laps::default() })
     }
@@ -73,7 +73,7 @@ impl<B: Backend<f32>> Stopwatch<B> {
         stage: Stage,
         work: impl FnOnce() -> Result<T, B::Error>,
     ) -> Result<T, B::Error> {
-        if self.watching.get() != Watching::Stages {
+        if self.mode.get() != Mode::Stages {
             return work();
         }
         let start = Instant::now();
@@ -83,8 +83,8 @@ impl<B: Backend<f32>> Stopwatch<B> {
         Ok(result)
     }
 
-    /// Dropout scales what it lets through, so the mask's sum counts the neurons that may spike.
-    fn rate(&self, mask: Option<&B::Buffer>, spikes: &B::Sequence) -> Result<f64, B::Error> {
+    /// Mean spikes per step of the neurons that dropout keeps. Its scale cancels in the quotient.
+    fn spike_rate(&self, mask: Option<&B::Buffer>, spikes: &B::Sequence) -> Result<f64, B::Error> {
         let Shape { steps, batch, width } = self.backend.shape(spikes);
         let (mut kept, mut host) = (vec![1.0; batch * width], vec![0.0; steps * batch * width]);
         if let Some(mask) = mask {
@@ -143,7 +143,7 @@ impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
         self.backend.device_bytes()
     }
     fn upload_sequence(&self, from: &[f32], to: &mut B::Sequence) -> Result<(), B::Error> {
-        if self.watching.get() == Watching::ResidentSteps {
+        if self.mode.get() == Mode::ResidentSteps {
             return Ok(());
         }
         self.time(Stage::Named("upload"), || self.backend.upload_sequence(from, to))
@@ -157,19 +157,20 @@ impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
         Stage::Named("download") => download_sequence(from: &B::Sequence, to: &mut [f32]) -> ();
         Stage::Named("finite") => are_finite(buffers: &[(&B::Buffer, usize)]) -> bool;
         Stage::Named("norm") => norm_forward(
-            norm: &BatchNorm<f32>, params: View<'_, B::Buffer>, mode: NormMode<'_, B::Buffer>, valid: ValidSteps<'_>,
-            y: &B::Sequence, saved: &mut B::Buffer, z: &mut B::Sequence
+            norm: &BatchNorm<f32>, params: View<'_, B::Buffer>, mode: NormMode<'_, B::Buffer>,
+            valid: ValidSteps<'_>, y: &B::Sequence, saved: &mut B::Buffer, z: &mut B::Sequence
         ) -> ();
         Stage::Named("norm") => norm_apply(
             params: View<'_, B::Buffer>, saved: &B::Buffer, y: &B::Sequence, z: &mut B::Sequence
         ) -> ();
         Stage::Named("norm") => norm_backward(
-            params: View<'_, B::Buffer>, saved: &B::Buffer, valid: ValidSteps<'_>, y: &B::Sequence, d_z: &B::Sequence,
-            d_y: &mut B::Sequence, d_params: ViewMut<'_, B::Buffer>
+            params: View<'_, B::Buffer>, saved: &B::Buffer, valid: ValidSteps<'_>,
+            y: &B::Sequence, d_z: &B::Sequence, d_y: &mut B::Sequence,
+            d_params: ViewMut<'_, B::Buffer>
         ) -> ();
         Stage::Named("readout") => readout(
-            readout: &Li<f32>, loss: Loss, valid: ValidSteps<'_>, x: &B::Sequence, targets: Option<&B::Buffer>,
-            scores: &mut B::Buffer, d_x: Option<&mut B::Sequence>
+            readout: &Li<f32>, loss: Loss, valid: ValidSteps<'_>, x: &B::Sequence,
+            targets: Option<&B::Buffer>, scores: &mut B::Buffer, d_x: Option<&mut B::Sequence>
         ) -> f32;
         Stage::Named("adam") => adam(
             adam: &Adam<f32>, range: Range<usize>, gradient: &B::Buffer, params: &mut B::Buffer,
@@ -187,7 +188,8 @@ impl<K: DelayKernel<f32>, B: SynapseOps<f32, K>> SynapseOps<f32, K> for Stopwatc
         ) -> ();
         Stage::Backward => project_backward(
             synapses: &Synapses, kernel: &K, params: SynapseParams<'_, B::Buffer>, x: &B::Sequence,
-            d_y: &B::Sequence, gradients: SynapseGradients<'_, B::Buffer>, d_x: Option<&mut B::Sequence>
+            d_y: &B::Sequence, gradients: SynapseGradients<'_, B::Buffer>,
+            d_x: Option<&mut B::Sequence>
         ) -> ();
     }
 }
@@ -197,11 +199,12 @@ impl<N: NeuronModel<f32>, S: Surrogate<f32>, B: NeuronOps<f32, N, S>> NeuronOps<
 {
     timed! {
         Stage::Named("neuron") => neuron_forward(
-            stage: &NeuronStage<'_, N, S, B::Buffer, B::Sequence>, x: &B::Sequence, spikes: &mut B::Sequence
+            stage: &NeuronStage<'_, N, S, B::Buffer, B::Sequence>, x: &B::Sequence,
+            spikes: &mut B::Sequence
         ) -> ();
         Stage::Named("neuron") => neuron_backward(
-            stage: &NeuronStage<'_, N, S, B::Buffer, B::Sequence>, x: &B::Sequence, d_spikes: &B::Sequence,
-            d_x: &mut B::Sequence, d_params: ViewMut<'_, B::Buffer>
+            stage: &NeuronStage<'_, N, S, B::Buffer, B::Sequence>, x: &B::Sequence,
+            d_spikes: &B::Sequence, d_x: &mut B::Sequence, d_params: ViewMut<'_, B::Buffer>
         ) -> ();
     }
 }
@@ -223,7 +226,7 @@ where
     ) -> Result<(), B::Error> {
         self.time(Stage::Forward, || self.backend.layer_forward(layer, mode, x, tape, spikes))?;
         if self.laps.borrow().counting {
-            let rate = self.rate(layer.stage.mask, spikes)?;
+            let rate = self.spike_rate(layer.stage.mask, spikes)?;
             self.laps.borrow_mut().rates.push(rate);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! `polychron data fetch`: the published files of a data set.
+//! `polychron data fetch`: download of the published files of a data set.
 
 use crate::cli::print::say;
 use crate::error::Result;
@@ -11,13 +11,12 @@ use std::path::PathBuf;
 /// Options of `data fetch`.
 #[derive(clap::Args)]
 pub(in crate::cli) struct Args {
-    /// shd, ssc, gsc, or another data set of the sources
+    /// Data set: shd, ssc, gsc, or another one named in --sources
     name: String,
     /// Folder for the files; created if missing
     #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
     dir: PathBuf,
-    /// File with addresses and checksums instead of the built-in ones, as
-    /// datasets/data/sources.toml
+    /// File of addresses and checksums, like datasets/data/sources.toml [default: built in]
     #[arg(long, value_name = "FILE")]
     sources: Option<PathBuf>,
     /// Print one JSON object
@@ -46,7 +45,7 @@ pub(in crate::cli) fn fetch(args: &Args) -> Result<()> {
     };
     let mut files = Vec::new();
     for archive in sources.archives(&args.name)? {
-        let row = Row { file: archive.to(), outcome: one(archive, args)? };
+        let row = Row { file: archive.to(), outcome: fetch_archive(archive, args)? };
         if !args.json {
             say(&format!("{}: {}\n", args.dir.join(row.file).display(), row.outcome))?;
         }
@@ -59,14 +58,13 @@ pub(in crate::cli) fn fetch(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn one(archive: &Archive, args: &Args) -> Result<&'static str> {
+fn fetch_archive(archive: &Archive, args: &Args) -> Result<&'static str> {
     let bar = bar(archive.name());
     let mut stage = None;
     let mut show = |now: Progress| {
-        // A download that goes on after a break is begun anew, or its speed would be that of the
-        // bytes there before.
+        // The bytes present before a download is resumed do not count towards its speed.
         if stage.replace(now.stage) != Some(now.stage) {
-            bar.set_message(doing(now.stage));
+            bar.set_message(stage_name(now.stage));
             bar.set_position(now.done);
             bar.reset_eta();
         }
@@ -76,13 +74,13 @@ fn one(archive: &Archive, args: &Args) -> Result<&'static str> {
     let outcome = fetch::fetch(archive, &args.dir, &RetryPolicy::default(), &mut show);
     bar.finish_and_clear();
     Ok(match outcome? {
-        Outcome::Present => "there",
+        Outcome::Present => "present",
         Outcome::Unpacked => "unpacked",
         Outcome::Fetched => "fetched",
     })
 }
 
-fn doing(stage: Stage) -> &'static str {
+fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Check => "checking",
         Stage::Download => "downloading",

@@ -34,10 +34,10 @@ struct Source {
     /// Length of a step in ms (.h5)
     #[arg(long, default_value_t = 10)]
     dt_ms: u32,
-    /// Neighbouring channels summed into one (.h5)
+    /// Number of neighbouring channels to sum into one (.h5)
     #[arg(long, default_value_t = 5)]
     group: usize,
-    /// Channels of the file (.h5); by default as the file says, or 700
+    /// Number of channels in the file (.h5) [default: as the file says, or 700]
     #[arg(long)]
     channels: Option<usize>,
 }
@@ -54,7 +54,7 @@ pub(in crate::cli) fn data(command: &Command) -> Result<()> {
 }
 
 impl Source {
-    /// The data set, checked.
+    /// Loads and checks the data set.
     fn open(&self) -> Result<Dataset> {
         let path = self.path.as_path();
         let data = if path == Path::new("digits") {
@@ -63,7 +63,7 @@ impl Source {
             task::order()?
         } else if path.is_dir() {
             fail!(
-                "{}: is a folder; sound, as Google Speech Commands, holds no spikes",
+                "{}: is a folder; name a file of spikes, such as one from data encode",
                 path.display()
             )
         } else if !is_h5(path) {
@@ -90,7 +90,7 @@ mod tests {
     use crate::presets;
 
     #[test]
-    fn order_shows_what_is_trained_on() {
+    fn order_is_the_data_set_of_its_preset() {
         let path = "order".into();
         let source = Source { path, dt_ms: 10, group: 5, channels: None };
         let config = presets::load(Some("order"), None, &[]).unwrap();
@@ -99,15 +99,15 @@ mod tests {
 
     #[cfg(feature = "fetch")]
     #[test]
-    fn what_is_fetched_is_what_presets_read() {
+    fn presets_read_the_fetched_files() {
         let sources = polychron_datasets::fetch::Sources::embedded().unwrap();
         for name in ["shd", "ssc"] {
             let data = presets::load(Some(name), None, &[]).unwrap().data;
             let mut read = vec![data.train_file, data.valid_file, data.test_file];
             read.retain(|file| !file.is_empty());
-            let left = sources.archives(name).unwrap().iter();
-            let left: Vec<_> = left.map(|a| a.to().trim_end_matches(".gz")).collect();
-            assert_eq!(left, read);
+            let archives = sources.archives(name).unwrap().iter();
+            let fetched: Vec<_> = archives.map(|a| a.to().trim_end_matches(".gz")).collect();
+            assert_eq!(fetched, read);
         }
     }
 }

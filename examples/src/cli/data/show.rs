@@ -12,13 +12,13 @@ use std::path::PathBuf;
 pub(in crate::cli) struct Args {
     #[command(flatten)]
     source: Source,
-    /// The item, from 0
+    /// Index of the item, from 0
     #[arg(long)]
     index: usize,
-    /// File to write; SOURCE-INDEX.svg by default
+    /// File to write [default: SOURCE-INDEX.svg]
     #[arg(long, value_name = "FILE.svg")]
     out: Option<PathBuf>,
-    /// Overwrite it
+    /// Overwrite the file
     #[arg(long)]
     force: bool,
     /// Print one JSON object
@@ -36,10 +36,10 @@ pub(in crate::cli) fn show(args: &Args) -> Result<()> {
     let data = args.source.open()?;
     let index = args.index;
     let Some(sample) = data.samples.get(index) else {
-        fail!("{}: --index {index} is not below its {} items", data.name, data.samples.len())
+        fail!("{}: --index {index} is out of range of {} items", data.name, data.samples.len())
     };
     let title = title(&data, index);
-    plot::sample(&out, &data, &title, sample)?;
+    plot::draw_sample(&out, &data, &title, sample)?;
     let Dataset { channels, dt_ms, .. } = data;
     let spikes: f64 = sample.entries.iter().map(|e| f64::from(e.count)).sum();
     let (steps, speaker) = (sample.steps, sample.speaker);
@@ -56,7 +56,7 @@ pub(in crate::cli) fn show(args: &Args) -> Result<()> {
     ))
 }
 
-/// Class, and speaker where the data knows more than one.
+/// The class, and the speaker if the data set has several.
 fn title(data: &Dataset, index: usize) -> String {
     let sample = &data.samples[index];
     let word = &data.class_names[usize::from(sample.label)];

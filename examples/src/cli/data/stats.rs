@@ -1,4 +1,4 @@
-//! `polychron data stats`: what is in a data set.
+//! `polychron data stats`: statistics of a data set.
 
 use super::Source;
 use crate::cli::print::say;
@@ -9,9 +9,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Stretches of time that the density is counted in, at most.
-const STRETCHES: usize = 20;
-/// Characters of the longest bar.
+/// Most intervals in which the density over time is counted.
+const INTERVALS: usize = 20;
+/// Width of the longest bar in characters.
 const BAR: f64 = 40.0;
 
 /// Options of `data stats`.
@@ -34,16 +34,16 @@ struct Summary {
     steps: [f64; 3],
     /// Shortest, median and longest sample in ms.
     durations_ms: [f64; 3],
-    /// Mean spikes a sample.
+    /// Mean spikes per sample.
     spikes: f64,
-    /// Share of the places (channel, step) of the samples that hold a spike.
+    /// Share of all pairs of channel and step that have a spike.
     density: f64,
-    /// The same over stretches of time: the end of each in ms, and the share among samples that are
-    /// not over.
+    /// The end of each interval of time in ms, and the share in it among samples that have not
+    /// ended.
     density_over_time: Vec<(f64, f64)>,
-    /// Samples of every class, by its word, and their mean spikes.
+    /// Name, number of samples and mean spikes per sample of every class.
     classes: Vec<(String, usize, f64)>,
-    /// Samples of every speaker, by number, and their mean spikes.
+    /// Number, number of samples and mean spikes per sample of every speaker.
     speakers: Vec<(u16, usize, f64)>,
 }
 
@@ -106,17 +106,17 @@ fn summary(data: &Dataset) -> Summary {
 }
 
 fn density_over_time(data: &Dataset, longest: usize) -> Vec<(f64, f64)> {
-    let stretch = longest.div_ceil(STRETCHES).max(1);
-    let mut counts = vec![(0usize, 0usize); longest.div_ceil(stretch)];
+    let interval = longest.div_ceil(INTERVALS).max(1);
+    let mut counts = vec![(0usize, 0usize); longest.div_ceil(interval)];
     for sample in &data.samples {
         for (n, (_, steps)) in counts.iter_mut().enumerate() {
-            *steps += sample.steps.saturating_sub(n * stretch).min(stretch);
+            *steps += sample.steps.saturating_sub(n * interval).min(interval);
         }
-        sample.entries.iter().for_each(|e| counts[e.step as usize / stretch].0 += 1);
+        sample.entries.iter().for_each(|e| counts[e.step as usize / interval].0 += 1);
     }
-    let interface = (1..).map(|n| ((n * stretch).min(longest) as f64) * f64::from(data.dt_ms));
+    let ends = (1..).map(|n| ((n * interval).min(longest) as f64) * f64::from(data.dt_ms));
     let share = |(entries, steps)| entries as f64 / (steps as f64 * data.channels as f64);
-    interface.zip(counts.into_iter().map(share)).collect()
+    ends.zip(counts.into_iter().map(share)).collect()
 }
 
 impl Summary {
@@ -128,19 +128,25 @@ impl Summary {
         let [shortest, median, longest] = self.durations_ms;
         let _ = writeln!(text, "duration  {shortest} to {longest} ms, median {median}");
         let (spikes, density) = (self.spikes, 100.0 * self.density);
-        let _ = writeln!(text, "spikes    {spikes:.1} a sample, in {density:.2} % of the places");
+        let _ = writeln!(
+            text,
+            "spikes    {spikes:.1} per sample, {density:.2} % of channels and steps have one"
+        );
         self.histogram(&mut text);
         let words = self.classes.iter().map(|(word, n, spikes)| (word.clone(), *n, *spikes));
-        counts(&mut text, "class", &words.collect::<Vec<_>>());
+        write_counts(&mut text, "class", &words.collect::<Vec<_>>());
         let numbers = self.speakers.iter().map(|(s, n, spikes)| (s.to_string(), *n, *spikes));
-        counts(&mut text, "speaker", &numbers.collect::<Vec<_>>());
+        write_counts(&mut text, "speaker", &numbers.collect::<Vec<_>>());
         text
     }
 
     fn histogram(&self, text: &mut String) {
         let top = self.density_over_time.iter().fold(0.0, |top: f64, (_, share)| top.max(*share));
-        let _ =
-            writeln!(text, "\n{:>8}  places with spikes, of samples that are not over", "to ms");
+        let _ = writeln!(
+            text,
+            "\n{:>8}  channels and steps with a spike, in samples that have not ended",
+            "to ms"
+        );
         for (end, share) in &self.density_over_time {
             let bar = "#".repeat((BAR * share / top.max(f64::MIN_POSITIVE)).round() as usize);
             let _ = writeln!(text, "{end:>8}  {:>6.2} % {bar}", 100.0 * share);
@@ -148,11 +154,11 @@ impl Summary {
     }
 }
 
-fn counts(text: &mut String, what: &str, rows: &[(String, usize, f64)]) {
-    let width = rows.iter().map(|(name, ..)| name.chars().count()).fold(what.len(), usize::max);
-    let _ = writeln!(text, "\n{what:<width$}  samples  spikes a sample");
+fn write_counts(text: &mut String, heading: &str, rows: &[(String, usize, f64)]) {
+    let width = rows.iter().map(|(name, ..)| name.chars().count()).fold(heading.len(), usize::max);
+    let _ = writeln!(text, "\n{heading:<width$}  samples  spikes per sample");
     for (name, samples, spikes) in rows {
-        let _ = writeln!(text, "{name:<width$}  {samples:>7}  {spikes:>15.1}");
+        let _ = writeln!(text, "{name:<width$}  {samples:>7}  {spikes:>17.1}");
     }
 }
 
@@ -162,7 +168,7 @@ mod tests {
     use polychron_datasets::Entry;
 
     #[test]
-    fn counts_are_those_of_the_samples() {
+    fn statistics_of_three_samples() {
         let entry = |step, count| Entry { step, channel: 1, count };
         let sample = |steps, entries, label, speaker| SpikeTrain {
             steps,
@@ -198,6 +204,6 @@ mod tests {
         let table = summary.table();
         assert!(table.contains("duration  5 to 200 ms, median 100\n"), "{table}");
         assert!(table.contains("\n      10   30.00 % ########################################\n"));
-        assert!(table.contains("\nb            2              3.5\n"), "{table}");
+        assert!(table.contains("\nb            2                3.5\n"), "{table}");
     }
 }
