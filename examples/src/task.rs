@@ -432,7 +432,7 @@ mod tests {
                 mixed += usize::from(own < 1.0);
             }
         }
-        // Half of the items are mixed, and one in ten of these with its own class.
+        // Half of the items are mixed. One in ten of these meets its own class; its target stays.
         let share = mixed as f64 / task.split.train.len() as f64;
         assert!((0.40..0.50).contains(&share), "{share}");
     }
