@@ -1,6 +1,5 @@
-//! Writes the models on which `examples/firmware/run.sh` counts instructions: networks
-//! 140-256-256-20 with random weights whose neurons fire at a given rate, each with a recording of
-//! its input.
+//! Writes the models for which `examples/firmware/run.sh` counts instructions: networks
+//! 140-256-256-20 with random weights and given firing rates, each with a recording of its input.
 //!
 //! ```sh
 //! cargo run --release -p polychron-core --features alloc --example firmware_models -- FOLDER
@@ -16,23 +15,23 @@ use std::path::PathBuf;
 
 const WIDTHS: [usize; 4] = [140, 256, 256, 20];
 const TICKS: usize = 264;
-/// The number of ticks before instructions are counted: until spikes of every delay arrive.
-const WARM: usize = 64;
+/// The number of ticks before instructions are counted. By then, spikes of every delay arrive.
+const WARM_UP: usize = 64;
 /// The share of channels that spike in a tick.
-const INPUT: f64 = 0.05;
+const DENSITY: f64 = 0.05;
 /// The number of entries of a list in the fast scheme.
-const LIST: u8 = 31;
+const LIST_LENGTH: u8 = 31;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("usage: firmware_models FOLDER")?);
     std::fs::create_dir_all(&folder)?;
-    let input = input(INPUT);
+    let input = input(DENSITY);
     for (name, rate, taps, list) in [
-        ("1", 0.01, 25, LIST),
-        ("5", 0.05, 25, LIST),
-        ("15", 0.15, 25, LIST),
+        ("1", 0.01, 25, LIST_LENGTH),
+        ("5", 0.05, 25, LIST_LENGTH),
+        ("15", 0.15, 25, LIST_LENGTH),
         ("5-small", 0.05, 25, 0),
-        ("5-64", 0.05, 64, LIST),
+        ("5-64", 0.05, 64, LIST_LENGTH),
     ] {
         let mut spec = network(taps, list);
         for layer in 0..2 {
@@ -40,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         save(&folder, name, &spec, &input)?;
     }
-    let mut worst = network(25, LIST);
+    let mut worst = network(25, LIST_LENGTH);
     for layer in &mut worst.layers[..2] {
         // The bias exceeds the threshold and the sum of all weights.
         layer.decay = Decay::Fixed { factor: 0, shift: 0, bias_shift: 0 };
@@ -82,7 +81,7 @@ fn network(taps: usize, list: u8) -> ModelSpec<i8> {
     }
 }
 
-/// -127 to 127 without 0.
+/// A weight from -127 to 127 except 0.
 fn weight(draw: u32) -> i8 {
     (if draw < 127 { draw as i32 - 127 } else { draw as i32 - 126 }) as i8
 }
@@ -97,7 +96,7 @@ fn input(share: f64) -> Vec<Vec<u16>> {
     (0..TICKS).map(tick).collect()
 }
 
-/// Finds the threshold at which the neurons of a layer fire at this rate.
+/// Sets the threshold at which the neurons of a layer fire at a rate.
 fn set_rate(
     spec: &mut ModelSpec<i8>,
     layer: usize,
@@ -115,9 +114,9 @@ fn set_rate(
         let mut spikes = 0;
         for (t, tick) in input.iter().enumerate() {
             engine.step(tick)?;
-            spikes += if t < WARM { 0 } else { engine.spikes(layer) };
+            spikes += if t < WARM_UP { 0 } else { engine.spikes(layer) };
         }
-        let found = spikes as f64 / ((TICKS - WARM) * WIDTHS[layer + 1]) as f64;
+        let found = spikes as f64 / ((TICKS - WARM_UP) * WIDTHS[layer + 1]) as f64;
         if found > rate { low = threshold } else { high = threshold }
     }
     Ok(())

@@ -1,12 +1,12 @@
-//! Runs a model file on a stream of spikes:
+//! Runs a model file on a stream of spikes.
 //!
 //! ```sh
 //! cargo run --release -p polychron-core --features alloc --example streaming -- MODEL.pcn [SPIKES]
 //! ```
 //!
-//! Every line is a tick: the channels that spike, separated by spaces. An empty line is a silent
-//! tick. Without a file, the ticks come from standard input. The class is printed whenever the
-//! leader changes, and at the end.
+//! Every line of the file SPIKES is a tick and lists the channels that spike, separated by spaces.
+//! An empty line is a silent tick. Without a file, the ticks are read from standard input. The
+//! leading class is printed whenever it changes, and at the end.
 
 use polychron_core::format::ModelFile;
 use polychron_core::infer::{Engine, HeapState};
@@ -52,6 +52,6 @@ fn run() -> Result<(), Box<dyn Error>> {
         }
     }
     engine.finish();
-    println!("in the end  {}", name(engine.decide()));
+    println!("at the end  {}", name(engine.decide()));
     Ok(())
 }

@@ -22,10 +22,10 @@ enum Draw {
 /// Random changes of training samples. They depend only on the seed, the epoch and the index of the
 /// sample, so the order of the work does not matter. The default changes nothing.
 ///
-/// The order is: the sample is blended with another of its class, shifted along the channels, warped
-/// and thinned, and shifted in time; a stretch is replaced by one of another sample that has been
-/// changed in the same way; noise is added; masks silence blocks of steps and channels. A sample may
-/// lose all its spikes.
+/// The order is: the sample is blended with another of its class, shifted along the channels,
+/// warped and thinned, and shifted in time; a stretch is replaced by one of another sample that has
+/// been changed in the same way; noise is added; masks silence blocks of steps and channels. A
+/// sample may lose all its spikes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Augment {
     /// Shift along the channels within every block, uniform in `-shift_channels..=shift_channels`.
@@ -33,25 +33,25 @@ pub struct Augment {
     /// Number of channels in a block; with 0, all channels are one block. Spikes that a shift moves
     /// out of their block are dropped.
     pub block: usize,
-    /// Shift in time, uniform in `-shift_steps..=shift_steps`. The sample keeps its length, and spikes
-    /// outside it are dropped.
+    /// Shift in time, uniform in `-shift_steps..=shift_steps`. The sample keeps its length, and
+    /// spikes outside it are dropped.
     pub shift_steps: u32,
     /// Tempo: times are multiplied by a factor uniform in `[1 - warp, 1 + warp]`.
     pub warp: f64,
     /// Probability that a spike is dropped. Every spike of an entry counts on its own.
     pub drop: f64,
-    /// Probability of one more spike in each step of each channel.
+    /// Probability of an additional spike in each step of each channel.
     pub noise: f64,
     /// Number of blocks of steps that are silenced.
     pub time_masks: u32,
-    /// Longest such block in steps. The length of each is uniform in `0..=time_mask`.
+    /// Largest length of such a block in steps. Each length is uniform in `0..=time_mask`.
     pub time_mask: u32,
     /// Number of blocks of neighbouring channels that are silenced.
     pub channel_masks: u32,
-    /// Widest such block in channels. The width of each is uniform in `0..=channel_mask`.
+    /// Largest width of such a block in channels. Each width is uniform in `0..=channel_mask`.
     pub channel_mask: u32,
-    /// Probability that a sample is blended with another of its class. Every spike of the two is kept
-    /// with probability 1/2.
+    /// Probability that a sample is blended with another of its class. Every spike of the two is
+    /// kept with probability 1/2.
     pub blend: f64,
     /// Probability that a stretch of time is replaced by the same stretch of another sample, whose
     /// label then has a share in the target (CutMix: Yun et al. 2019, along time).
@@ -62,12 +62,12 @@ impl Augment {
     /// Checks the ranges of the fields for a data set.
     ///
     /// # Errors
-    /// `warp`, `drop` or `noise` is not in [0, 1), or `blend` or `cutmix` not in [0, 1]; a shift is not
-    /// below the number of channels or the steps of the longest sample; `block` does not divide the
-    /// number of channels; the number or length of masks exceeds the steps or channels; one of these
-    /// two is 0 and the other is not; a sample is dense and a field is not 0.
+    /// `warp`, `drop` or `noise` is not in [0, 1), or `blend` or `cutmix` not in [0, 1]; a shift is
+    /// not below the number of channels or the steps of the longest sample; `block` does not divide
+    /// the number of channels; the number or length of masks exceeds the steps or channels; one of
+    /// these two is 0 and the other is not; a sample is dense and a field is not 0.
     pub fn check(&self, data: &Dataset) -> Result<(), Error> {
-        if let Some((field, value)) = self.strength()
+        if let Some((field, value)) = self.first_nonzero()
             && data.samples.iter().any(|s| s.dense.is_some())
         {
             let problem = format!("changes spikes, but {} holds real values; use 0", data.name);
@@ -98,8 +98,8 @@ impl Augment {
         steps.masks(("time_masks", self.time_masks), ("time_mask", self.time_mask))
     }
 
-    /// The first field that is not 0, with its value.
-    fn strength(&self) -> Option<(&'static str, f64)> {
+    /// The first field that is not 0, and its value.
+    fn first_nonzero(&self) -> Option<(&'static str, f64)> {
         [
             ("shift_channels", self.shift_channels.into()),
             ("block", self.block as f64),
@@ -115,7 +115,7 @@ impl Augment {
             ("cutmix", self.cutmix),
         ]
         .into_iter()
-        .find(|(_, strength)| *strength != 0.0)
+        .find(|(_, value)| *value != 0.0)
     }
 
     /// Changes the samples at `indices` for an epoch. Samples to mix with come from the pool. Dense
@@ -145,29 +145,30 @@ impl Augment {
             return (data.samples[index].clone(), None);
         }
         let own = epoch.fork(index as u64);
-        let moved = |i: usize| self.moved(data, pool, i, epoch.fork(i as u64));
-        let mut sample = moved(index);
-        let mixed = pool.cutmix(self.cutmix, index, &mut sample, stream(own, Draw::CutMix), moved);
+        let transform = |i: usize| self.transform(data, pool, i, epoch.fork(i as u64));
+        let mut sample = transform(index);
+        let mixed =
+            pool.cutmix(self.cutmix, index, &mut sample, stream(own, Draw::CutMix), transform);
         if self.noise > 0.0 {
             add_noise(&mut sample, data.channels, self.noise, stream(own, Draw::Noise));
         }
         let rng = stream(own, Draw::TimeMask);
-        for mask in masks(self.time_masks, self.time_mask, sample.steps, rng) {
+        for mask in draw_masks(self.time_masks, self.time_mask, sample.steps, rng) {
             sample.entries.retain(|e| !mask.contains(&(e.step as usize)));
         }
         let rng = stream(own, Draw::ChannelMask);
-        for mask in masks(self.channel_masks, self.channel_mask, data.channels, rng) {
+        for mask in draw_masks(self.channel_masks, self.channel_mask, data.channels, rng) {
             sample.entries.retain(|e| !mask.contains(&e.channel.into()));
         }
         (sample, mixed)
     }
 
-    /// A sample that is blended, shifted, warped and thinned.
-    fn moved(&self, data: &Dataset, pool: &Pool, index: usize, rng: Rng) -> SpikeTrain {
+    /// Blends, shifts, warps and thins a sample.
+    fn transform(&self, data: &Dataset, pool: &Pool, index: usize, rng: Rng) -> SpikeTrain {
         let blended = pool.blend(self.blend, data, index, stream(rng, Draw::Blend));
         let sample = blended.as_ref().unwrap_or(&data.samples[index]);
         let block = if self.block == 0 { data.channels } else { self.block } as i64;
-        let shift = signed(rng, 0, self.shift_channels);
+        let shift = draw_signed(rng, 0, self.shift_channels);
         let factor = 1.0 + self.warp * (2.0 * rng.uniform::<f64>(1) - 1.0);
         let mut keep = Thinner::new(self.drop, stream(rng, Draw::Drop));
         let mut entries: Vec<Entry> = Vec::with_capacity(sample.entries.len());
@@ -182,11 +183,11 @@ impl Augment {
                 entries.push(Entry { step, channel, count });
             }
         }
-        join(&mut entries);
+        merge(&mut entries);
         let steps = ((sample.steps as f64 * factor) as usize)
             .max(entries.last().map_or(0, |e| e.step as usize + 1))
             .max(1);
-        let shift = signed(stream(rng, Draw::ShiftSteps), 0, self.shift_steps);
+        let shift = draw_signed(stream(rng, Draw::ShiftSteps), 0, self.shift_steps);
         if shift != 0 {
             entries.retain_mut(|e| {
                 let step = i64::from(e.step) + shift;
@@ -248,7 +249,7 @@ impl Thinner {
         Self { drop, rng, drawn: 0, four: [0.0; 4] }
     }
 
-    /// The number of spikes that are left of `count`.
+    /// Draws the number of spikes that remain of `count`.
     fn thin(&mut self, count: u16) -> u16 {
         if self.drop <= 0.0 {
             return count;
@@ -266,8 +267,8 @@ impl Thinner {
     }
 }
 
-/// Sorts entries and merges those of the same step and channel. Counts saturate.
-fn join(entries: &mut Vec<Entry>) {
+/// Sorts entries and merges those with the same step and channel. Counts saturate.
+fn merge(entries: &mut Vec<Entry>) {
     entries.sort_by_key(|e| (e.step, e.channel));
     entries.dedup_by(|next, kept| {
         let same = (next.step, next.channel) == (kept.step, kept.channel);
@@ -278,8 +279,8 @@ fn join(entries: &mut Vec<Entry>) {
     });
 }
 
-/// Uniform in `-most..=most`.
-fn signed(rng: Rng, index: u64, most: u32) -> i64 {
+/// Draws uniformly from `-most..=most`.
+fn draw_signed(rng: Rng, index: u64, most: u32) -> i64 {
     i64::from(rng.below(index, most.saturating_mul(2).saturating_add(1))) - i64::from(most)
 }
 
@@ -292,11 +293,11 @@ fn add_noise(sample: &mut SpikeTrain, channels: usize, noise: f64, rng: Rng) {
             sample.entries.push(Entry { step, channel, count: 1 });
         }
     }
-    join(&mut sample.entries);
+    merge(&mut sample.entries);
 }
 
-/// `count` random blocks of `0..size`, each of a length in `0..=longest`.
-fn masks(
+/// Draws `count` blocks in `0..size`, each with a length in `0..=longest`.
+fn draw_masks(
     count: u32,
     longest: u32,
     size: usize,

@@ -5,7 +5,7 @@ use crate::{Dataset, Error};
 /// The generator's stream of batch orders: "batch" in ASCII.
 const STREAM: u64 = 0x62_6174_6368;
 
-/// Samples as one dense block, the input of a network.
+/// Samples as one dense array, the input of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenseBatch {
     /// Number of steps T.
@@ -24,7 +24,7 @@ pub struct DenseBatch {
 
 impl DenseBatch {
     /// Assembles the samples at `indices`. They are padded with zeros or truncated to `steps`, or
-    /// padded to the longest of them.
+    /// padded to the longest one.
     ///
     /// # Errors
     /// `indices` is empty or holds an index out of range, the block has no steps, or it does not
@@ -100,7 +100,8 @@ fn zeros(steps: usize, batch: usize, channels: usize) -> Option<Vec<f32>> {
 }
 
 /// Divides `indices` into batches of `batch_size`. With `shuffle`, `seed` and `epoch` determine a
-/// random order; otherwise the order stays. The last batch may be smaller; `drop_last` omits it then.
+/// random order; otherwise the order is kept. A last batch that is smaller is dropped with
+/// `drop_last`.
 ///
 /// # Errors
 /// `batch_size` is 0.

@@ -13,8 +13,8 @@ use polychron_core::train::{Batch, HiddenLayer, Network, ReadoutLayer, Recipe, T
 use polychron_cpu::Cpu;
 use polychron_datasets::synthetic::lagged_pairs;
 
-/// The resonate-and-fire neuron: a damped rotation of membrane `v` and current `u` by a learned
-/// angle `w` a step.
+/// The resonate-and-fire neuron. Membrane `v` and current `u` rotate by a learned angle `w` per
+/// step and are damped.
 ///
 /// ```text
 /// h[t] = damping (cos(w) v[t-1] - sin(w) u[t-1]) + x[t]
@@ -29,7 +29,8 @@ struct Resonator {
 }
 
 impl Resonator {
-    fn turn(&self) -> (f64, f64) {
+    /// `damping sin(w)` and `damping cos(w)`.
+    fn rotation(&self) -> (f64, f64) {
         let (sin, cos) = self.angle.sin_cos();
         (self.damping * sin, self.damping * cos)
     }
@@ -56,7 +57,7 @@ impl Neuron for Resonator {
         [0.0; 2]
     }
     fn charge(&self, [v, u]: [f64; 2], x: f64) -> [f64; 2] {
-        let (sin, cos) = self.turn();
+        let (sin, cos) = self.rotation();
         [cos * v - sin * u + x, sin * v + cos * u]
     }
     fn charge_adjoint(
@@ -65,7 +66,7 @@ impl Neuron for Resonator {
         _x: f64,
         [d_h, d_u]: [f64; 2],
     ) -> ChargeAdjoint<[f64; 2], [f64; 1], f64> {
-        let (sin, cos) = self.turn();
+        let (sin, cos) = self.rotation();
         ChargeAdjoint {
             state: [cos * d_h + sin * d_u, cos * d_u - sin * d_h],
             params: [d_u * (cos * v - sin * u) - d_h * (sin * v + cos * u)],
@@ -95,7 +96,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let neuron = Resonator { damping: 0.8, angle: 0.4 };
     let charge = charge_error(&neuron, [0.3, -0.7], 0.5, [0.9, -0.4]);
     let reset = reset_error(&neuron, [1.2, -0.7], 1.0, [0.9, -0.4]);
-    println!("errors of the adjoints: charge {charge:.1e}, reset {reset:.1e}");
+    println!("error of the charge adjoint {charge:.1e}, of the reset adjoint {reset:.1e}");
     assert!(charge < 1e-8 && reset < 1e-8);
 
     let data = lagged_pairs(120, 0);
@@ -126,13 +127,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         trainer.finish_epoch()?;
         if epoch % 10 == 9 {
             println!(
-                "step {epoch}: loss {:.3}, {} of {} right",
+                "step {epoch}: loss {:.3}, {} of {} correct",
                 report.loss, report.correct, shape.batch
             );
         }
     }
     let tensors = trainer.model().tensors()?;
     let angle = tensors.iter().find(|t| t.name == "hidden.0.neuron").map(|t| t.values[0]);
-    println!("learned angle: {:.3} a step", angle.unwrap_or(f64::NAN));
+    println!("learned angle: {:.3} per step", angle.unwrap_or(f64::NAN));
     Ok(())
 }

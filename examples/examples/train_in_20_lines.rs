@@ -1,5 +1,5 @@
-//! Trains a small network on the order task, in which only the order of eight spikes tells classes
-//! apart, and tests the model.
+//! Trains and tests a small network on the order task, in which classes differ only in the order of
+//! eight spikes.
 //!
 //! `cargo run --release -p polychron --example train_in_20_lines`
 

@@ -1,6 +1,6 @@
-//! Models and trainers on the backend that a configuration names.
+//! Models and trainers on the backend of a configuration.
 //!
-//! [`Classifier`] hides which backend computes: evaluation, pictures and observers take one.
+//! Evaluation, figures and observers use [`Classifier`], which is independent of the backend.
 
 use crate::config::{Algorithm, Backend, Config, Delays};
 #[cfg(not(all(feature = "cuda", feature = "emulator")))]
@@ -21,28 +21,29 @@ type CoreModel<B> = train::Model<f32, B, AnyKernel, AnyNeuron<f32>, AnySurrogate
 /// A model on the CPU.
 pub(crate) type CpuModel = CoreModel<Cpu<f32>>;
 
-/// A network with parameters, whatever computes it.
+/// A network with parameters on any backend.
 pub trait Classifier {
-    /// The network.
+    /// Returns the network.
     fn network(&self) -> &Net;
 
-    /// Scores `[B, classes]` and mean loss of a batch, with running statistics, without dropout.
+    /// Computes the scores `[B, classes]` and the mean loss of a batch, with running statistics and
+    /// without dropout.
     ///
     /// # Errors
-    /// If the batch does not fit the network, and what the backend reports.
+    /// If the batch does not fit the network or the backend fails.
     fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)>;
 
-    /// Scores of a batch as [`Classifier::scores`], and the output of every layer: spikes
-    /// `[T, B, N]`, and the readout's projection last.
+    /// Computes the scores of a batch, as [`Classifier::scores`], and the output of every layer:
+    /// spikes `[T, B, N]` of the hidden layers, then the projection of the readout.
     ///
     /// # Errors
     /// As [`Classifier::scores`].
     fn trace(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<Trace<f32>>;
 
-    /// Parameters and running statistics by name, as [`train::Model::tensors`].
+    /// Returns the parameters and the running statistics by name, as [`train::Model::tensors`].
     ///
     /// # Errors
-    /// What the backend reports.
+    /// If the backend fails.
     fn tensors(&self) -> Result<Vec<Tensor<f32>>>;
 }
 
@@ -61,13 +62,13 @@ impl<B: TrainingBackend> Classifier for CoreModel<B> {
     }
 }
 
-/// A trainer, whatever computes it.
+/// A trainer on any backend.
 pub(crate) trait Learner {
     fn model(&self) -> &dyn Classifier;
     fn epoch(&self) -> u64;
     fn step_count(&self) -> u64;
     fn parameters(&self) -> usize;
-    /// A step; `None` if the loss, a gradient or a parameter is not finite.
+    /// Takes a step; `None` if the loss, a gradient or a parameter is not finite.
     fn step(&mut self, batch: &Batch<'_, f32>) -> Result<Option<StepReport<f32>>>;
     fn finish_epoch(&mut self) -> Result<()>;
     fn state(&self) -> Result<State<f32>>;
@@ -125,12 +126,12 @@ pub(crate) trait Job {
     /// The job's result.
     type Output;
 
-    /// Does the job; each call of `backend` makes a new one.
+    /// Runs the job. Each call of `backend` makes a new backend.
     fn run<B: TrainingBackend>(self, backend: impl Fn() -> Result<B>) -> Result<Self::Output>;
 }
 
-/// Does a job on the configuration's backend.
-pub(crate) fn on_backend<J: Job>(config: &Config, job: J) -> Result<J::Output> {
+/// Runs a job on the configuration's backend.
+pub(crate) fn run_on_backend<J: Job>(config: &Config, job: J) -> Result<J::Output> {
     match config.backend {
         Backend::Cpu => job.run(|| cpu(config)),
         #[cfg(feature = "cuda")]
@@ -144,13 +145,13 @@ pub(crate) fn on_backend<J: Job>(config: &Config, job: J) -> Result<J::Output> {
                 _ => ("cuda", "cuda"),
             };
             fail!(
-                "backend = {name:?}: this program was built without it; cargo run --release --features {feature} builds it in"
+                "backend = {name:?} is not built into this program; rebuild it with --features {feature}"
             )
         }
     }
 }
 
-/// The CPU backend with the configuration's threads and algorithm.
+/// Makes the CPU backend with the configuration's threads and algorithm.
 pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
     let algorithm = match config.algorithm {
         Algorithm::Auto => None,
@@ -163,7 +164,7 @@ pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
 }
 
 /// The CPU's plan for every layer with the sigma of the first epoch. `densities` are the shares of
-/// the layers' inputs that are not 0; the last one holds for all further layers.
+/// nonzero inputs of the layers; the last one applies to all further layers.
 pub(crate) fn plans(
     config: &Config,
     network: &Net,
@@ -185,8 +186,8 @@ pub(crate) fn plans(
     Ok(layers.map(plan).collect())
 }
 
-/// Multiply-adds and bytes of every layer's projection on the configuration's backend, forward and
-/// backward; densities as in [`plans`].
+/// The number of multiply-adds and bytes of every layer's projection on the configuration's
+/// backend, forward and backward; densities as in [`plans`].
 pub(crate) fn work(
     config: &Config,
     network: &Net,
@@ -207,7 +208,7 @@ pub(crate) fn work(
     Ok(directions.into_iter().enumerate().map(layer).collect())
 }
 
-/// Forward, by kernel and by input of every layer's projection on a GPU.
+/// The work of every layer's projection on a GPU: forward, by kernel and by input.
 #[cfg(feature = "cuda")]
 fn device_work(network: &Net, mut shape: Shape) -> Vec<[(f64, f64); 3]> {
     let layer = |synapses: &Synapses| {
@@ -223,7 +224,7 @@ fn device_work(_: &Net, _: Shape) -> Vec<[(f64, f64); 3]> {
     Vec::new()
 }
 
-/// The CPU's plan in words, for one density.
+/// The CPU's plan as text, for one density.
 pub(crate) fn plan(config: &Config, network: &Net, input: Shape, density: f64) -> Result<String> {
     let plans = plans(config, network, input, &[density])?;
     let layer = |(n, (synapses, plan)): (usize, (&Synapses, Plan))| {
@@ -240,9 +241,9 @@ fn sigma(config: &Config, synapses: &Synapses) -> f32 {
     config.train.sigma_start.unwrap_or((synapses.taps / 2) as f64) as f32
 }
 
-/// A trainer before its first step, on the configuration's backend.
+/// Makes a new trainer on the configuration's backend.
 pub(crate) fn learner(config: &Config, interface: Interface) -> Result<Box<dyn Learner>> {
-    on_backend(config, NewLearner { config, interface })
+    run_on_backend(config, NewLearner { config, interface })
 }
 
 struct NewLearner<'a> {
@@ -258,7 +259,7 @@ impl Job for NewLearner<'_> {
     }
 }
 
-/// A trainer before its first step.
+/// Makes a new trainer.
 pub(crate) fn trainer<B: TrainingBackend>(
     backend: B,
     config: &Config,
@@ -277,7 +278,8 @@ pub(crate) fn trainer<B: TrainingBackend>(
     Ok(trainer)
 }
 
-/// A model with the parameters of a state; `path` names the state's file in error messages.
+/// The job that makes a model with the parameters of a state; `path` names the state's file in
+/// error messages.
 pub(crate) struct Restore<'a> {
     pub(crate) config: &'a Config,
     pub(crate) interface: Interface,

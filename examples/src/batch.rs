@@ -1,10 +1,10 @@
-//! Batches with targets, as the trainer takes them.
+//! Batches with targets, for the trainer.
 
 use polychron_core::shape::Shape;
 use polychron_core::train;
 use polychron_datasets::DenseBatch;
 
-/// A dense batch with a target distribution over the classes for every item.
+/// A dense batch with a target distribution over the classes for each item.
 ///
 /// ```
 /// use polychron::LabeledBatch;
@@ -20,15 +20,15 @@ use polychron_datasets::DenseBatch;
 pub struct LabeledBatch {
     /// Inputs, lengths and labels.
     pub batch: DenseBatch,
-    /// Target distributions `[B, classes]`, one-hot at first.
+    /// Target distributions `[B, classes]`.
     pub targets: Vec<f32>,
-    /// Whether steps after the end of an item are left out of norm and loss.
+    /// Whether steps after the end of an item are excluded from batch norm and loss.
     pub mask: bool,
 }
 
 impl LabeledBatch {
-    /// A batch with one-hot targets at its labels, which must be below `classes`. Padding is
-    /// masked.
+    /// Makes a batch with one-hot targets at the labels, which must be below `classes`. Padded
+    /// steps are masked.
     #[must_use]
     pub fn new(batch: DenseBatch, classes: usize) -> Self {
         let mut targets = vec![0.0; batch.batch * classes];
@@ -40,7 +40,7 @@ impl LabeledBatch {
         Self { batch, targets, mask: true }
     }
 
-    /// The batch as [`train::Trainer`] and [`train::Model`] take it.
+    /// Returns the batch in the form that [`train::Trainer`] and [`train::Model`] take.
     #[must_use]
     pub fn view(&self) -> train::Batch<'_, f32> {
         let batch = &self.batch;

@@ -1,4 +1,4 @@
-//! Training states in files of the safetensors format.
+//! Training states in safetensors files.
 
 use crate::config::Config;
 use crate::error::{Error, Result, at, fail};
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The only metadata key: the order of several keys would vary from file to file.
+/// The only metadata key, because the order of several keys would vary between files.
 const KEY: &str = "polychron";
-/// Largest header in bytes: names, shapes and a configuration.
+/// Largest size of a header in bytes. It holds names, shapes and a configuration.
 const MAX_HEADER: u64 = 256 << 10;
 
 #[derive(Serialize, Deserialize)]
@@ -31,9 +31,9 @@ struct Metadata {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PartialEpoch {
-    /// Sum of the losses of the items.
+    /// Sum of the losses over the items.
     pub loss: f64,
-    /// Items that were classified correctly.
+    /// Number of items that were classified correctly.
     pub correct: usize,
     /// Wall-clock seconds.
     pub seconds: f64,
@@ -46,12 +46,12 @@ pub struct Checkpoint {
     pub state: State<f32>,
     /// The configuration of the run.
     pub config: Config,
-    /// Sums over the steps since the last whole epoch.
+    /// Sums over the steps since the last finished epoch.
     pub partial: PartialEpoch,
 }
 
 impl Checkpoint {
-    /// Writes the checkpoint. The file appears as a whole or not at all.
+    /// Writes the checkpoint atomically: the file appears as a whole or not at all.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -74,7 +74,7 @@ impl Checkpoint {
     /// Reads a checkpoint.
     ///
     /// # Errors
-    /// If the file cannot be read, and as [`Checkpoint::from_bytes`].
+    /// If the file cannot be read, or as [`Checkpoint::from_bytes`].
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
         Self::from_bytes(&std::fs::read(path).map_err(at(&shown))?, &shown)
@@ -87,7 +87,7 @@ impl Checkpoint {
     pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
         let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
         if header > MAX_HEADER {
-            fail!("{name}: not a checkpoint: a header of {header} bytes, more than {MAX_HEADER}")
+            fail!("{name}: not a checkpoint: the header has {header} bytes, more than {MAX_HEADER}")
         }
         let file = SafeTensors::deserialize(bytes)
             .map_err(|error| Error::wrap(error).at(format!("{name}: not a checkpoint")))?;
@@ -123,11 +123,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_has_a_size_limit() {
+    fn the_size_of_a_header_is_limited() {
         for (length, refused) in [(MAX_HEADER, false), (MAX_HEADER + 1, true)] {
             let failure =
                 Checkpoint::from_bytes(&length.to_le_bytes(), "file").err().unwrap().to_string();
-            assert_eq!(failure.contains("a header of 262145 bytes"), refused, "{failure}");
+            assert_eq!(failure.contains("the header has 262145 bytes"), refused, "{failure}");
         }
     }
 }

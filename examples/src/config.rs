@@ -10,267 +10,293 @@ use std::fmt::Debug;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The configuration of a run. `config.toml` in the run's folder holds it, and `train --config`
-/// with that file repeats the run.
+/// The configuration of a run. The run's folder holds it as `config.toml`; `train --config` with
+/// that file repeats the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Preset whose values hold where the configuration names none; `custom`: the defaults.
+    /// Preset that supplies the fields that a configuration file omits. `custom`, the default,
+    /// stands for the defaults of this structure.
     pub preset: String,
-    /// Seed of every draw: split, initial parameters, batch order, dropout.
+    /// Seed of all random numbers: split, initial parameters, batch order, augmentation and
+    /// dropout. At most 2^63 - 1; 0 by default.
     pub seed: u64,
-    /// Threads; 0: one per core. Results do not depend on it.
+    /// Number of threads, at most 1024. 0, the default, uses one per core. Results do not depend on
+    /// it.
     pub threads: usize,
-    /// What computes. Results agree to rounding.
+    /// Processor that trains and evaluates; `cpu` by default. Results of different backends agree
+    /// within rounding errors.
     pub backend: Backend,
-    /// How the CPU computes delayed projections. Results agree to rounding.
+    /// Algorithm of the delayed projections on the CPU; `auto` by default. Results of different
+    /// algorithms agree within rounding errors.
     pub algorithm: Algorithm,
-    /// How a result is chosen.
+    /// When the test items are evaluated and which epoch counts; `clean` by default.
     pub protocol: Protocol,
-    /// Data, split and batches.
+    /// The data, their split and the batches.
     pub data: Data,
     /// The network.
     pub network: Network,
-    /// How it learns.
+    /// The training recipe.
     pub train: Train,
 }
 
-/// What computes.
+/// Processor that trains and evaluates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// The processor's cores.
+    /// The CPU's cores.
     Cpu,
     /// The first NVIDIA GPU.
     Cuda,
-    /// The GPU's kernels on the processor: slow, for tests.
+    /// An emulator that runs the GPU's kernels on the CPU. It is slow and meant for tests.
     #[cfg_attr(feature = "cli", value(hide = true))]
     CudaEmulated,
 }
 
-/// How delayed projections are computed.
+/// Algorithm of the delayed projections on the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
-    /// The cheapest for every layer.
+    /// The cheapest algorithm for every layer and direction.
     Auto,
-    /// A matrix product for every tap.
+    /// One matrix product per tap.
     Dense,
-    /// A complex matrix product for every frequency.
+    /// One complex matrix product per frequency.
     Frequency,
-    /// Only taps that are not negligible.
+    /// Only the taps that are not negligible.
     Taps,
-    /// Only taps that are not negligible, only at spikes.
+    /// Only the taps that are not negligible, and only at spikes.
     Windows,
 }
 
-/// How a result is chosen.
+/// When the test items are evaluated and which epoch counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// The test items are evaluated after every epoch and the best epoch counts.
+    /// The test items are evaluated after every epoch, and the best epoch counts.
     Paper,
-    /// The test items are evaluated once, after the model has been chosen.
+    /// The test items are evaluated once, after the model has been selected.
     Clean,
 }
 
-/// Data, split and batches.
+/// The data, their split and the batches. `h5` and `gsc` mark fields that only this source reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// Where the samples come from.
+    /// Source of the samples; `digits` by default.
     pub source: Source,
-    /// Training file in the data folder (`h5`).
+    /// Name of the training file in the data folder (`h5`).
     pub train_file: String,
-    /// Validation file (`h5`); empty: the share `valid` of the training items.
+    /// Name of the validation file in the data folder (`h5`). If it is empty, the share `valid` of
+    /// the training items is used.
     pub valid_file: String,
-    /// Test file (`h5`); empty: the share `test` of all items.
+    /// Name of the test file in the data folder (`h5`). If it is empty, the share `test` of all
+    /// items is used.
     pub test_file: String,
-    /// Channels of the files (`h5`); 0: as many as a file says, else 700.
+    /// Number of channels in the files (`h5`). 0, the default, takes the number that a file states,
+    /// or 700 if it states none.
     pub channels: usize,
-    /// Neighbouring channels summed into one (`h5`).
+    /// Number of neighbouring channels that are summed into one (`h5`). It divides the number of
+    /// channels; 5 by default.
     pub group: usize,
-    /// Length of a step in ms.
+    /// Length of a step in ms, at least 1; 10 by default. It must be the step of the data, except
+    /// for `h5`.
     pub dt_ms: u32,
-    /// How events fall into steps (`h5`).
+    /// Rule that assigns events to steps (`h5`); `fixed` by default.
     pub binning: Bins,
-    /// Where the mel bands lie (`gsc`).
+    /// Frequency range of the mel bands (`gsc`); `full` by default.
     pub bands: Bands,
-    /// Every sample is cut or padded to this many steps; 0: padded to the longest of its batch.
+    /// Length in steps to which every sample is truncated or padded, at most 65536. 0, the default,
+    /// pads to the longest sample of the batch.
     pub steps: usize,
-    /// Whether padded steps are left out of norm, loss and spikes.
+    /// Whether padded steps are excluded from batch norm, loss and spike counts; `true` by default.
     pub mask: bool,
-    /// How items are divided.
+    /// How the items are split into training, validation and test items; `fraction` by default.
     pub split: Division,
-    /// JSON file of a given division, in the data folder; where there is one, it is used.
+    /// Name of a JSON file in the data folder that lists the split. `fraction` uses it, too, if it
+    /// is not empty.
     pub split_file: String,
-    /// The speaker to test on (`leave-speaker-out`).
+    /// Number of the speaker whose items are the test items (`leave-speaker-out`); 0 by default.
     pub speaker: u16,
-    /// Share of the training items set aside for validation.
+    /// Share of the training items that is used for validation, in [0, 1); 0.1 by default.
     pub valid: f64,
-    /// Share of all items to test on, where the source has no test items of its own.
+    /// Share of all items that is used for testing if the source has no test items of its own, in
+    /// [0, 1); 0.2 by default.
     pub test: f64,
-    /// Items of a batch. The last batch of an epoch may be smaller; one of a single item is
-    /// skipped.
+    /// Number of items in a batch, from 2 to 65536; 64 by default. The last batch of an epoch may
+    /// be smaller; a batch of one item is skipped.
     pub batch: usize,
-    /// Random changes of training items.
+    /// Random changes of the training items; none by default.
     pub augment: Augment,
 }
 
-/// Where samples come from.
+/// Source of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// The embedded 3000 spoken digits.
+    /// The 3000 spoken digits that are part of the program.
     Digits,
-    /// The made task of ten orders of eight spikes; with a split file, `order.bin.gz` beside that.
+    /// The synthetic order task: ten classes that differ only in the order of eight spikes. With a
+    /// split file, the samples are read from `order.bin.gz` in the same folder.
     Order,
     /// HDF5 files in the layout of SHD.
     H5,
-    /// Google Speech Commands v0.02: the data folder holds `speech_commands_v0.02`, or the word
-    /// folders.
+    /// Google Speech Commands v0.02. The data folder holds the folder `speech_commands_v0.02`, or
+    /// is that folder.
     Gsc,
 }
 
-/// Where the mel bands lie.
+/// Frequency range of the mel bands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bands {
-    /// Up to half the rate, none empty.
+    /// Up to half the sampling rate, so that no band is empty.
     Full,
-    /// As the reference: up to 14 kHz, the upper 53 of 140 always empty.
+    /// Up to 14 kHz, as in the paper. The upper 53 of the 140 bands are always empty.
     Paper,
 }
 
-/// How events fall into steps.
+/// Rule that assigns events to steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bins {
-    /// A grid from time 0.
+    /// A grid that starts at time 0.
     #[serde(rename = "fixed")]
     Fixed,
-    /// Frames that open at their first event, as the reference's loader of 2023.
+    /// Frames that start at their first event, as in the paper's data loader of 2023.
     #[serde(rename = "legacy-2023")]
     Legacy2023,
 }
 
-/// How items are divided.
+/// How the items are split into training, validation and test items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Division {
-    /// By the shares `valid` and `test`; a test or validation file takes the share's place.
+    /// By the shares `valid` and `test`. A validation or test file replaces its share.
     Fraction,
-    /// As `split_file` says.
+    /// As listed in `split_file`.
     File,
-    /// Tests on `speaker`, trains on the others; the items of all files.
+    /// By speaker, over the items of all files: those of `speaker` are the test items.
     LeaveSpeakerOut,
 }
 
-/// Random changes of training items; all 0: none.
+/// Random changes of the training items. All fields are 0 by default, which changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
-    /// Largest shift along the channels.
+    /// Largest shift along the channels, in channels and in both directions.
     pub shift_channels: u32,
-    /// Channels of a block that shifts as one; 0: all.
+    /// Number of channels in a block that shifts as one; it divides the number of channels. With 0,
+    /// all channels are one block.
     pub block: usize,
-    /// Largest shift in time, in steps.
+    /// Largest shift in time, in steps and in both directions.
     pub shift_steps: u32,
-    /// Largest change of tempo, a share.
+    /// Largest relative change of tempo, in [0, 1): times are multiplied by a factor in
+    /// `[1 - warp, 1 + warp]`.
     pub warp: f64,
-    /// Probability that a spike is dropped.
+    /// Probability that a spike is dropped, in [0, 1).
     pub drop: f64,
-    /// Probability of one more spike in each step of each channel.
+    /// Probability of an additional spike in each step of each channel, in [0, 1).
     pub noise: f64,
-    /// Blocks of steps that are silenced.
+    /// Number of blocks of steps that are silenced.
     pub time_masks: u32,
-    /// Most steps of such a block.
+    /// Largest length of such a block in steps.
     pub time_mask: u32,
-    /// Blocks of channels that are silenced.
+    /// Number of blocks of channels that are silenced.
     pub channel_masks: u32,
-    /// Most channels of such a block.
+    /// Largest width of such a block in channels.
     pub channel_mask: u32,
-    /// Probability that an item is blended with another of its class, half the spikes of each.
+    /// Probability that an item is blended with another one of its class, in [0, 1]. Half the
+    /// spikes of each are kept.
     pub blend: f64,
-    /// Probability that a stretch of time comes from another item, and a share of the target with
-    /// it.
+    /// Probability that a stretch of time is replaced by that of another item, in [0, 1]. The other
+    /// item's class then has that share in the target.
     pub cutmix: f64,
 }
 
-/// The network: hidden layers of one kind, and a readout.
+/// The network: hidden layers of one kind and a readout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
-    /// Neurons of each hidden layer.
+    /// Number of neurons in each hidden layer, from 1 to 16384, for at most 64 layers; `[128, 128]`
+    /// by default.
     pub hidden: Vec<usize>,
-    /// Longest delay in steps; kernels have one tap more.
+    /// Longest delay in steps, at most 16384 and below the number of steps of a sample; 24 by
+    /// default. A kernel has `max_delay + 1` taps.
     pub max_delay: usize,
-    /// Kernel used in training where delays are learned: gauss, max or linear.
+    /// Kernel in training with learned delays: `gauss` (the default), `max` or `linear`.
     pub kernel: String,
-    /// Kernel elements a synapse.
+    /// Number of kernel elements per synapse, each with its own weight and delay, from 1 to 256; 1
+    /// by default.
     pub count: usize,
-    /// Neurons or channels that every neuron hears, drawn from the seed; 0: all.
+    /// Number of inputs of every neuron, drawn with the seed. 0, the default, connects every neuron
+    /// to all inputs.
     pub fan_in: usize,
-    /// Probability that a hidden neuron is silenced for a whole sample.
+    /// Probability that a hidden neuron is silenced for a whole sample in training, in [0, 1); 0.4
+    /// by default.
     pub dropout: f64,
-    /// Whether hidden layers have batch norm.
+    /// Whether the hidden layers have batch norm; `true` by default.
     pub norm: bool,
-    /// Scores of the loss: softmax_sum, mean, max or membrane_sum.
+    /// Function that turns the readout's membrane into class scores: `softmax_sum` (the default),
+    /// `mean`, `max` or `membrane_sum`.
     pub loss: String,
-    /// Time constant of the readout in ms.
+    /// Time constant of the readout in ms, at least one step; 10.05 by default.
     pub readout_tau_ms: f64,
-    /// Hidden neurons.
+    /// The neurons of the hidden layers.
     pub neuron: Neuron,
-    /// Surrogate derivative.
+    /// The surrogate derivative of a spike; `atan` with `alpha` = 5 by default.
     pub surrogate: Surrogate,
 }
 
-/// Hidden neurons. Fields that a kind has not are not read.
+/// The neurons of the hidden layers. Fields that a kind does not have are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Neuron {
-    /// The model.
+    /// Neuron model; `lif` by default.
     pub kind: NeuronKind,
-    /// Time constant of the membrane in ms.
+    /// Time constant of the membrane in ms; 10.05 by default. For `lif` it is at least one step;
+    /// for `plif`, `cuba-lif` and `adlif` it is longer than one step.
     pub tau_ms: f64,
-    /// Threshold.
+    /// Membrane at which a neuron spikes, above the resting potential; 1 by default.
     pub threshold: f64,
-    /// What a spike does.
+    /// Effect of a spike on the membrane; `hard` by default.
     pub reset: ResetKind,
-    /// Membrane after a hard reset, and at rest.
+    /// Membrane after a hard reset and at rest; 0 by default.
     pub v_reset: f64,
-    /// Whether the gradient ends at the reset.
+    /// Whether the gradient does not pass through the reset; `true` by default.
     pub detach: bool,
-    /// Whether the input is multiplied by step / tau.
+    /// Whether the input is multiplied by step / tau (not for `adlif` and `if`); `false` by
+    /// default.
     pub decay_input: bool,
-    /// Time constant of the synaptic current in ms (`cuba-lif`).
+    /// Time constant of the synaptic current in ms, longer than one step (`cuba-lif`); 20 by
+    /// default.
     pub tau_syn_ms: f64,
-    /// Time constant of the adaptation in ms (`adlif`).
+    /// Time constant of the adaptation in ms, longer than one step (`adlif`); 100 by default.
     pub tau_w_ms: f64,
-    /// Coupling of the membrane to the adaptation (`adlif`).
+    /// Increase of the adaptation per unit of the membrane (`adlif`); 0.1 by default.
     pub a: f64,
-    /// Coupling of the spikes to the adaptation (`adlif`).
+    /// Increase of the adaptation per spike (`adlif`); 0.5 by default.
     pub b: f64,
 }
 
-/// Neuron models.
+/// Neuron model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NeuronKind {
     /// Leaky integrate-and-fire.
     Lif,
-    /// The same with a learned leak.
+    /// Leaky integrate-and-fire with a learned time constant.
     Plif,
-    /// Integrate-and-fire, no leak.
+    /// Integrate-and-fire without a leak.
     If,
-    /// With a synaptic current.
+    /// Leaky integrate-and-fire with a synaptic current.
     CubaLif,
-    /// Adaptive.
+    /// Adaptive leaky integrate-and-fire.
     Adlif,
 }
 
-/// What a spike does.
+/// Effect of a spike on the membrane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResetKind {
@@ -280,80 +306,83 @@ pub enum ResetKind {
     Soft,
 }
 
-/// Surrogate derivative: a name and the parameters of that surrogate.
+/// The surrogate derivative of a spike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Surrogate {
-    /// Its name.
+    /// Name of the surrogate; `atan` by default.
     #[serde(default = "atan")]
     pub kind: String,
-    /// Its parameters; the surrogate's defaults where not named.
+    /// Parameters of the surrogate. Missing ones have the surrogate's defaults.
     #[serde(flatten)]
     pub parameters: BTreeMap<String, f64>,
 }
 
-/// How the network learns.
+/// The training recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Train {
-    /// Passes over the training items.
+    /// Number of passes over the training items, from 1 to 2^20; 30 by default.
     pub epochs: usize,
-    /// Peak learning rate of weights, norms and neurons.
+    /// Peak learning rate of weights, batch norms and neurons (one-cycle schedule), above 0; 0.005
+    /// by default.
     pub rate: f64,
-    /// Learning rate of the delays in the first epoch.
+    /// Learning rate of the delays in the first epoch, above 0; 0.1 by default. It falls to 0 as a
+    /// cosine.
     pub delay_rate: f64,
-    /// Weight decay of the weights.
+    /// Weight decay of the synaptic weights, at least 0; 1e-5 by default.
     pub l2: f64,
-    /// Whether the decay is decoupled from the gradient.
+    /// Whether the weight decay is decoupled from the gradient, as in AdamW; `false` by default.
     pub decoupled: bool,
-    /// What becomes of the delays.
+    /// Whether the delays are learned, fixed or absent; `learned` by default.
     pub delays: Delays,
-    /// How initial delays are drawn.
+    /// Distribution of the initial delays; `uniform` by default.
     pub delay_init: DelayStart,
-    /// Raw sigma of the first epoch; absent: half the kernel's length.
+    /// Raw sigma of the kernel in the first epoch, in steps and at least 0. If it is absent, each
+    /// layer starts at half the length of its kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma_start: Option<f64>,
-    /// Raw sigma after the shrinking.
+    /// Raw sigma after it has shrunk, in steps and at least 0; 0.23 by default.
     pub sigma_end: f64,
-    /// Epochs of shrinking; absent: a quarter of all.
+    /// Number of epochs in which sigma shrinks. If it is absent, a quarter of all epochs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma_epochs: Option<usize>,
-    /// Whether the neurons' own parameters are trained.
+    /// Whether the parameters of the neurons are trained; `true` by default.
     pub train_neurons: bool,
-    /// The model that is tested under protocol clean.
+    /// Epoch whose model is tested under protocol `clean`; `last` by default.
     pub select: Select,
 }
 
-/// What becomes of the delays.
+/// Whether the delays are learned, fixed or absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delays {
-    /// They are trained.
+    /// The delays are trained.
     Learned,
-    /// The initial ones, rounded and fixed.
+    /// The initial delays are rounded to whole steps and stay fixed.
     Random,
-    /// There are none.
+    /// There are no delays.
     Zero,
 }
 
-/// How initial delays are drawn.
+/// Distribution of the initial delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DelayStart {
-    /// Uniform from 0 to the longest.
+    /// Uniform between 0 and the longest delay.
     Uniform,
-    /// As the reference: one in K starts at the longest.
+    /// As in the paper's code: about one delay in `max_delay + 1` starts at the longest delay.
     Paper,
-    /// All 0.
+    /// All delays start at 0.
     Zero,
 }
 
-/// The model that is tested under protocol clean.
+/// Epoch whose model is tested under protocol `clean`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Select {
-    /// That of the last epoch.
+    /// The last epoch.
     Last,
-    /// That of the epoch with the best validation accuracy, the first of equals.
+    /// The first epoch with the best validation accuracy.
     Valid,
 }
 
@@ -458,16 +487,16 @@ fn atan() -> String {
 }
 
 impl Config {
-    /// The configuration of a preset; [`Config::presets`] lists the names.
+    /// Returns the configuration of a preset; [`Config::presets`] lists the names.
     ///
     /// # Errors
-    /// If there is no such preset.
+    /// If no preset has this name.
     pub fn preset(name: &str) -> Result<Self> {
         presets::load(Some(name), None, &[])
     }
 
-    /// The configuration in a TOML file. Fields that are missing are those of its `preset`, or the
-    /// defaults.
+    /// Reads a configuration from a TOML file. Missing fields have the values of the file's
+    /// `preset`, or the defaults.
     ///
     /// # Errors
     /// Names the line or the field that is invalid.
@@ -475,8 +504,8 @@ impl Config {
         presets::load(None, Some(path), &[])
     }
 
-    /// A configuration in TOML, on top of the defaults; `name` stands for the file in error
-    /// messages.
+    /// Parses a configuration in TOML. Missing fields have the defaults; `name` stands for the file
+    /// in error messages.
     ///
     /// # Errors
     /// Names the line or the field that is invalid.
@@ -484,8 +513,8 @@ impl Config {
         presets::parse(text, name)
     }
 
-    /// Sets a field by its path: `train.epochs=3`. A value that is not TOML is a string. A new
-    /// `network.surrogate.kind` drops the parameters of the old one.
+    /// Sets a field by its path: `train.epochs=3`. A value that is not TOML is taken as a string. A
+    /// new `network.surrogate.kind` removes the parameters of the old one.
     ///
     /// ```
     /// let mut config = polychron::Config::preset("order")?;
@@ -495,18 +524,19 @@ impl Config {
     /// ```
     ///
     /// # Errors
-    /// Names the field that does not exist or whose value is invalid; then nothing has changed.
+    /// Names the field that does not exist or whose value is invalid. The configuration is then
+    /// unchanged.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         *self = presets::set(self, assignment)?;
         Ok(())
     }
 
-    /// Names of the presets.
+    /// Returns the names of the presets.
     pub fn presets() -> impl Iterator<Item = &'static str> {
         presets::names()
     }
 
-    /// Checks what does not depend on the data.
+    /// Checks all fields as far as they do not depend on the data.
     ///
     /// # Errors
     /// Names the field that is invalid.
@@ -540,11 +570,11 @@ impl Config {
             !network.hidden.contains(&0),
             "network.hidden",
             &network.hidden,
-            "has an empty layer",
+            "contains 0; a layer needs at least one neuron",
         )?;
         require(train.epochs > 0, "train.epochs", train.epochs, "is not at least 1")?;
         for (field, value) in [("train.rate", train.rate), ("train.delay_rate", train.delay_rate)] {
-            require(single(field, value)? > 0.0, field, value, "is not positive")?;
+            require(to_single(field, value)? > 0.0, field, value, "is not positive")?;
         }
         let sigma_start = train.sigma_start.unwrap_or(1.0);
         for (field, value) in [
@@ -552,7 +582,7 @@ impl Config {
             ("train.sigma_end", train.sigma_end),
             ("train.l2", train.l2),
         ] {
-            require(single(field, value)? >= 0.0, field, value, "is negative")?;
+            require(to_single(field, value)? >= 0.0, field, value, "is negative")?;
         }
         let chosen = train.select == Select::Valid && self.protocol == Protocol::Clean;
         let validates = data.valid > 0.0
@@ -568,7 +598,7 @@ impl Config {
         network::check(self)
     }
 
-    /// The number of threads, with 0 resolved to the number of cores.
+    /// Returns the number of threads, with 0 replaced by the number of cores.
     #[must_use]
     pub fn threads(&self) -> usize {
         match self.threads {
@@ -577,21 +607,21 @@ impl Config {
         }
     }
 
-    /// The configuration as TOML.
+    /// Returns the configuration as TOML.
     ///
     /// # Errors
-    /// If a number does not fit into TOML.
+    /// If TOML cannot represent a number.
     pub fn to_toml(&self) -> Result<String> {
         Ok(toml::to_string(self)?)
     }
 
-    /// The first field that differs, as each of the two has it. Threads do not change results and
-    /// are not compared.
+    /// The first field that differs, as `field = value` of `self` and of `other`. The number of
+    /// threads is not compared, because results do not depend on it.
     pub(crate) fn difference(&self, other: &Self) -> Result<Option<(String, String)>> {
         Ok(self.differences(other)?.into_iter().next())
     }
 
-    /// Every field that differs, as [`difference`](Self::difference) shows it.
+    /// All fields that differ, in the form of [`difference`](Self::difference).
     pub(crate) fn differences(&self, other: &Self) -> Result<Vec<(String, String)>> {
         let (here, there) = (self.fields()?, other.fields()?);
         let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
@@ -606,7 +636,7 @@ impl Config {
         Ok(pair.collect())
     }
 
-    /// Every field but the threads, by its path. Of the names of a kernel or a loss, the first.
+    /// All fields except the threads, by path. A kernel or loss with several names has its first.
     fn fields(&self) -> Result<BTreeMap<String, String>> {
         let mut config = self.clone();
         if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {
@@ -638,8 +668,8 @@ pub(crate) fn require(holds: bool, field: &str, value: impl Debug, problem: &str
     if holds { Ok(()) } else { Err(Error::new(format!("{field} = {value:?} {problem}"))) }
 }
 
-/// The value in the precision of training.
-pub(crate) fn single(field: &str, value: f64) -> Result<f32> {
+/// Converts a value to the precision of training; fails if the result is not finite.
+pub(crate) fn to_single(field: &str, value: f64) -> Result<f32> {
     let single = value as f32;
     require(single.is_finite(), field, value, "is not finite in single precision")?;
     Ok(single)

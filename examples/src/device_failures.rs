@@ -1,4 +1,4 @@
-//! Runs on a GPU that is too small or is lost, on the emulator.
+//! Runs on an emulated GPU that has too little memory or is lost.
 
 use crate::backend::{self, Learner};
 use crate::checkpoint::Checkpoint;
@@ -30,7 +30,7 @@ fn config() -> Config {
     presets::load(None, None, &SMALL.map(String::from)).unwrap()
 }
 
-/// Trains in a folder, on a device that is lost after `launches` launches.
+/// Trains in a folder on a device that is lost after `launches` kernel launches.
 fn train(folder: &Path, launches: Option<usize>, resume: bool) -> Result<()> {
     let config = config();
     let (task, interface) = (Task::load(&config, None)?, Task::load(&config, None)?.interface());
@@ -53,7 +53,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 #[test]
-fn full_memory_says_which_batch_fits() {
+fn an_out_of_memory_error_names_a_batch_size_that_fits() {
     let (config, memory) = (config(), Some(400_000));
     let task = Task::load(&config, None).unwrap();
     let device = || Emulated { memory, ..Emulated::default() };
@@ -70,16 +70,19 @@ fn full_memory_says_which_batch_fits() {
 }
 
 #[test]
-fn a_lost_device_leaves_the_last_checkpoint_good() {
+fn a_run_resumes_after_its_device_was_lost() {
     let (whole, broken) = (folder("whole"), folder("broken"));
     train(&whole, None, false).unwrap();
     let text = train(&broken, Some(200), false).unwrap_err().to_string();
     assert!(text.contains("the emulated device is lost"), "{text}");
     let state = Checkpoint::read(&broken.join("checkpoint.safetensors")).unwrap().state;
-    assert_eq!(state.epoch, 1, "the device was to be lost in the second epoch");
+    assert_eq!(state.epoch, 1, "the device must be lost in the second epoch");
     train(&broken, None, true).unwrap();
     let model = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
-    assert!(model(&whole) == model(&broken), "the resumed run ends elsewhere");
+    assert!(
+        model(&whole) == model(&broken),
+        "the models of the resumed and the uninterrupted run differ"
+    );
     for folder in [whole, broken] {
         std::fs::remove_dir_all(folder).unwrap();
     }

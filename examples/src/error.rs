@@ -3,10 +3,10 @@
 use std::error::Error as StdError;
 use std::fmt::{self, Display};
 
-/// Why an operation failed.
+/// A failed operation.
 ///
-/// The message names the file, the field and the value at fault. It is displayed as one line
-/// without control characters.
+/// The message names the file, the field and the invalid value. It is displayed as one line without
+/// control characters.
 #[derive(Debug)]
 pub struct Error {
     message: String,
@@ -17,19 +17,19 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error with a message.
+    /// Makes an error with a message.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), source: None }
     }
 
-    /// An error with the message of another one, which becomes its source.
+    /// Wraps another error, which becomes the source, and takes over its message.
     #[must_use]
     pub fn wrap(error: impl StdError + Send + Sync + 'static) -> Self {
         Self { message: error.to_string(), source: Some(Box::new(error)) }
     }
 
-    /// The same error with its place in front of the message.
+    /// Puts a place in front of the message.
     pub(crate) fn at(self, place: impl Display) -> Self {
         Self { message: format!("{place}: {}", self.message), ..self }
     }
@@ -108,7 +108,7 @@ wrapped! {
 #[cfg(feature = "cuda")]
 wrapped! { polychron_cuda::Error }
 
-/// Puts a place in front of an error.
+/// Returns a function that puts a place in front of an error's message, for `map_err`.
 pub(crate) fn at<E: Into<Error>>(place: impl Display) -> impl FnOnce(E) -> Error {
     move |error| error.into().at(place)
 }
@@ -121,7 +121,7 @@ macro_rules! fail {
 }
 pub(crate) use fail;
 
-/// Text that is safe to print: control characters other than line feeds are escaped as in JSON.
+/// Escapes control characters other than line feeds as in JSON, so that the text is safe to print.
 pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {

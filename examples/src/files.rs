@@ -1,4 +1,4 @@
-//! Files that are either whole or absent, and locks.
+//! Atomic writes and file locks.
 
 use crate::error::{Result, at, fail};
 use std::fs::{File, TryLockError};
@@ -8,39 +8,42 @@ use tempfile::{Builder, NamedTempFile};
 
 const TEMPORARY: &str = ".tmp";
 
-/// Writes a file, or replaces it as a whole.
+/// Writes a file atomically, and replaces an existing one.
 ///
-/// The bytes go to a temporary file of a new name in the same folder. It is flushed to the disk and
-/// renamed, and the folder is flushed. Neither the write nor the rename follows a link. On failure
-/// the temporary file is removed and `path` is unchanged, unless only the folder could not be
-/// flushed.
+/// The bytes are written to a temporary file with a new name in the same folder. That file is
+/// flushed to disk and renamed, and the folder is flushed. Symbolic links are not followed. On
+/// failure the temporary file is removed and `path` is unchanged, unless only the folder could not
+/// be flushed.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let written = temporary(path, bytes).and_then(|file| {
+    let written = write_temporary(path, bytes).and_then(|file| {
         file.persist(path).map_err(|failure| failure.error)?;
         flush_folder(path)
     });
     written.map_err(at(path.display()))
 }
 
-/// Writes a new file as [`replace`] does; `false` if something of this name exists already.
+/// Writes a new file as [`replace`] does; returns `false` if `path` exists already.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<bool> {
-    let created = temporary(path, bytes).and_then(|file| match file.persist_noclobber(path) {
-        Err(failure) if failure.error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(failure) => Err(failure.error),
-        Ok(_) => flush_folder(path).map(|()| true),
-    });
+    let created =
+        write_temporary(path, bytes).and_then(|file| match file.persist_noclobber(path) {
+            Err(failure) if failure.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(failure) => Err(failure.error),
+            Ok(_) => flush_folder(path).map(|()| true),
+        });
     created.map_err(at(path.display()))
 }
 
-fn temporary(path: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
-    let Some(name) = path.file_name() else { return Err(Error::other("names no file")) };
+fn write_temporary(path: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
+    let Some(name) = path.file_name() else {
+        return Err(Error::other("is not the path of a file"));
+    };
     let prefix = format!(".{}.", name.to_string_lossy());
     let mut builder = Builder::new();
     builder.prefix(&prefix).suffix(TEMPORARY);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // Less the umask, as for any other file.
+        // The umask applies, as for any other file.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder(path))?;
@@ -54,7 +57,7 @@ fn folder(path: &Path) -> &Path {
     folder.unwrap_or(Path::new("."))
 }
 
-/// Flushes the folder that holds `path`: a new name is on the disk once its folder is.
+/// Flushes the folder that holds `path`, so that a new name in it is on disk.
 pub(crate) fn flush_folder(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     File::open(folder(path))?.sync_all()?;
@@ -67,14 +70,14 @@ pub(crate) fn flush_folder(path: &Path) -> std::io::Result<()> {
 pub(crate) fn lock(opened: std::io::Result<File>, path: &Path) -> Result<File> {
     let (file, shown) = (opened.map_err(at(path.display()))?, path.display());
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => fail!("{shown}: another process is at work there"),
-        // Some file systems have no locks.
+        Err(TryLockError::WouldBlock) => fail!("{shown}: locked by another process"),
+        // Some file systems do not support locks.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
 }
 
-/// Whether `entry` is the name of an unfinished file of one of those names: `.NAME.XXXXXX.tmp`, or
-/// `.NAME.tmp` as earlier versions had it.
+/// `true` if `entry` is the name of an unfinished file for one of `names`: `.NAME.XXXXXX.tmp`, or
+/// `.NAME.tmp` from earlier versions.
 fn is_unfinished(entry: &str, names: &[&str]) -> bool {
     let stem = entry.strip_prefix('.').and_then(|entry| entry.strip_suffix(TEMPORARY));
     let Some(stem) = stem else { return false };
@@ -82,7 +85,7 @@ fn is_unfinished(entry: &str, names: &[&str]) -> bool {
     names.iter().any(|name| stem.strip_prefix(name).is_some_and(random))
 }
 
-/// Removes what killed processes left unfinished of files of those names in a folder.
+/// Removes the unfinished files for `names` that killed processes left in a folder.
 pub(crate) fn remove_unfinished(folder: &Path, names: &[&str]) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(at(folder.display()))? {
         let entry = entry.map_err(at(folder.display()))?;
@@ -93,9 +96,9 @@ pub(crate) fn remove_unfinished(folder: &Path, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The first entry of a folder, alphabetically, that is neither one of `names` nor an unfinished
-/// file of such a name; `None` if the folder does not exist.
-pub(crate) fn foreign_entry(folder: &Path, names: &[&str]) -> Result<Option<String>> {
+/// Finds the alphabetically first entry of a folder that is neither one of `names` nor an
+/// unfinished file for one of them; `None` if there is none or the folder does not exist.
+pub(crate) fn find_foreign_entry(folder: &Path, names: &[&str]) -> Result<Option<String>> {
     let mut foreign = Vec::new();
     if !folder.exists() {
         return Ok(None);
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn two_writers_of_a_file_leave_it_whole() {
+    fn concurrent_writers_leave_a_whole_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::thread::scope(|scope| {
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_created_once() {
+    fn concurrent_creators_create_a_file_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let created = std::thread::scope(|scope| {
@@ -158,7 +161,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn no_link_is_followed_and_permissions_are_those_of_any_file() {
+    fn links_are_not_followed_and_permissions_follow_the_umask() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let [victim, link, plain] =
@@ -176,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn unfinished_files_are_known_by_their_names() {
+    fn unfinished_files_are_recognized_by_name() {
         let folder = tempfile::tempdir().unwrap();
         for name in [".a.tmp", ".a.x1Y2z3.tmp", ".b.tmp", "a", ".a.b.c.tmp"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         remove_unfinished(folder.path(), &["a"]).unwrap();
         assert_eq!(names(folder.path()), [".a.b.c.tmp", ".b.tmp", "a"]);
-        let foreign = foreign_entry(folder.path(), &["a", "b"]).unwrap();
+        let foreign = find_foreign_entry(folder.path(), &["a", "b"]).unwrap();
         assert_eq!(foreign.as_deref(), Some(".a.b.c.tmp"));
     }
 }

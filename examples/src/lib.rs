@@ -2,8 +2,9 @@
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 //! Spiking networks with learnable delays: configure, train, evaluate and export them.
 //!
-//! This is the library behind the command `polychron`. A preset or a TOML file describes data,
-//! network and training; a run trains in a folder, which holds everything to resume or repeat it.
+//! This is the library behind the command `polychron`. A preset or a TOML file describes the data,
+//! the network and the training. A run trains in a folder that holds everything needed to resume or
+//! repeat it.
 //!
 //! ```
 //! use polychron::{Config, Run, Task};
@@ -20,17 +21,18 @@
 //! # }
 //! ```
 //!
-//! A finished run is loaded and evaluated in a few lines: see [`Model`]. An [`Observer`] follows a
-//! run and may stop it: see [`Run`]. Networks that a configuration cannot describe, and own
-//! neurons, take the crates below: [`LabeledBatch`] leads from data to `polychron_core::train`.
+//! [`Model`] loads and evaluates a finished run. An [`Observer`] follows a [`Run`] and may stop it.
+//! For custom neurons, and for networks that a configuration cannot describe, use the crate
+//! `polychron_core`: [`LabeledBatch`] converts data to batches for `polychron_core::train`.
 //!
 //! * [`config`]: the configuration; [`Config::preset`], [`Config::read`], [`Config::set`]
-//! * [`Task`]: data with its split; [`LabeledBatch`]: batches with targets
+//! * [`Task`]: data and their split; [`LabeledBatch`]: batches with targets
 //! * [`Run`], [`Observer`]: training; [`reproduce`]: several seeds and the table of their results
-//! * [`Model`]: a finished run's model; [`eval`], [`export`], [`inspect`], [`model_file`]
-//! * [`Classifier`]: any model, whatever computes it; [`network`]: from configuration to network
+//! * [`Model`]: the model of a finished run; [`eval`], [`export`], [`inspect`], [`model_file`]
+//! * [`Classifier`]: a model on any backend; [`network`]: conversion of a configuration to a
+//! network
 //! * [`Checkpoint`], [`report`], [`plot`]: files
-//! * `cli`: the command line, with feature `cli`
+//! * `cli`: the command line (feature `cli`)
 
 mod backend;
 mod batch;

@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 pub struct Model {
     /// The configuration of the run.
     pub config: Config,
-    /// Differences between `config.toml` and the configuration that made the model. The latter
-    /// counts.
+    /// Differences between `config.toml` and the configuration that made the model. The latter is
+    /// used.
     pub warnings: Vec<String>,
     state: State<f32>,
     interface: Interface,
@@ -35,15 +35,16 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads the model of a finished run, on the backend of its configuration.
+    /// Loads the model of a finished run on the backend of its configuration.
     ///
     /// # Errors
-    /// If the run is not finished, the file is damaged or the backend is missing here.
+    /// If the run is unfinished, the file is damaged or the backend is not available.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         Self::load_on(folder, None)
     }
 
-    /// As [`Model::load`], on another backend.
+    /// Loads the model of a finished run on another backend; `None` keeps that of its
+    /// configuration.
     ///
     /// # Errors
     /// As [`Model::load`].
@@ -51,18 +52,18 @@ impl Model {
         let folder = folder.as_ref();
         let path = folder.join(MODEL);
         if folder.join(CHECKPOINT).exists() && !path.exists() {
-            fail!("{}: no such file; finish the run with train --resume", path.display())
+            fail!("{}: no such file; finish the run with `train --resume`", path.display())
         }
         let (state, mut config, warnings) = read(&path)?;
         config.backend = backend.unwrap_or(config.backend);
         let interface = interface(&state, &config, &path)?;
         let restore = Restore { config: &config, interface, state: &state, path: &path };
-        let classifier = backend::on_backend(&config, restore)?;
+        let classifier = backend::run_on_backend(&config, restore)?;
         Ok(Self { config, warnings, state, interface, classifier, path })
     }
 
-    /// Loads the data that the model was trained on; `folder` holds the data files, if there are
-    /// any.
+    /// Loads the data that the model was trained on. `folder` holds the data files if the source
+    /// has any.
     ///
     /// # Errors
     /// As [`Task::load`].
@@ -77,7 +78,8 @@ impl Model {
         let (own, data) = (self.interface, task.interface());
         if own != data {
             fail!(
-                "{}: was trained on {} channels, {} classes and steps of {} ms, but {} has {}, {} and {} ms",
+                "{}: was trained on {} channels, {} classes and steps of {} ms, but {} has {}, {} \
+                 and {} ms",
                 self.path.display(),
                 own.channels,
                 own.classes,
@@ -91,25 +93,25 @@ impl Model {
         Ok(())
     }
 
-    /// The file.
+    /// Returns the path of the model file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Parameters and position of the training.
+    /// Returns the parameters and the position in the training.
     #[must_use]
     pub fn state(&self) -> &State<f32> {
         &self.state
     }
 
-    /// The data's properties that the network fits.
+    /// Returns the properties of the data that the network was made for.
     #[must_use]
     pub fn interface(&self) -> Interface {
         self.interface
     }
 
-    /// A copy on the CPU.
+    /// Makes a copy of the model on the CPU.
     pub(crate) fn on_cpu(&self) -> Result<CpuModel> {
         let Self { config, interface, state, path, .. } = self;
         Restore { config, interface: *interface, state, path }.on(backend::cpu(config)?)
@@ -131,30 +133,30 @@ impl Classifier for Model {
     }
 }
 
-/// A state with the configuration that made it, and warnings if the `config.toml` next to it
-/// differs. Threads are those of `config.toml`.
+/// Reads a state and the configuration that made it, with a warning if the `config.toml` next to
+/// the file differs. The number of threads comes from `config.toml`.
 pub(crate) fn read(path: &Path) -> Result<(State<f32>, Config, Vec<String>)> {
     let Checkpoint { state, mut config, .. } = Checkpoint::read(path)?;
-    let (beside, shown) = (path.with_file_name(CONFIG), path.display());
+    let (config_path, shown) = (path.with_file_name(CONFIG), path.display());
     let mut warnings = Vec::new();
-    match presets::stored(&beside, &[]) {
+    match presets::read_stored(&config_path, &[]) {
         Ok(found) => {
             if let Some((found, made)) = found.difference(&config)? {
-                let beside = beside.display();
+                let place = config_path.display();
                 warnings.push(format!(
-                    "{beside}: has {found}; {shown} was made with {made}, which counts"
+                    "{place}: has {found}, but {shown} was made with {made}, which is used"
                 ));
             }
             config.threads = found.threads;
         }
         Err(failure) => {
-            warnings.push(format!("{failure}; the configuration in {shown} counts"));
+            warnings.push(format!("{failure}; the configuration in {shown} is used"));
         }
     }
     Ok((state, config, warnings))
 }
 
-/// The interface of a network as its tensors have it.
+/// Reads the interface of a network from the shapes of its tensors.
 pub(crate) fn interface(state: &State<f32>, config: &Config, path: &Path) -> Result<Interface> {
     let axis = |name: &str, axis: usize| {
         let tensor = state.tensors.iter().find(|tensor| tensor.name == name);

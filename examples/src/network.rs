@@ -1,6 +1,6 @@
-//! The network and the recipe that a configuration describes.
+//! Conversion of a configuration to a network and a training recipe.
 
-use crate::config::{Config, DelayStart, Delays, NeuronKind, ResetKind, require, single};
+use crate::config::{Config, DelayStart, Delays, NeuronKind, ResetKind, require, to_single};
 use crate::error::{Error, Result, at};
 use polychron_core::delay::AnyKernel;
 use polychron_core::init::DelayInit;
@@ -14,24 +14,24 @@ use polychron_core::train::{HiddenLayer, Network, ReadoutLayer, Recipe, Sigma};
 /// A network as a configuration describes it.
 pub type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
 
-/// The properties of the data that a network has to fit.
+/// The properties of the data that determine the shape of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interface {
-    /// Input channels.
+    /// Number of input channels.
     pub channels: usize,
-    /// Classes.
+    /// Number of classes.
     pub classes: usize,
     /// Length of a step in ms.
     pub dt_ms: f64,
 }
 
-/// Checks the parts of a network, whatever its interface.
+/// Checks the network of a configuration without its data.
 pub(crate) fn check(config: &Config) -> Result<()> {
     let interface = Interface { channels: 1, classes: 1, dt_ms: config.data.dt_ms.into() };
     network(config, interface)?.check().map_err(at("network"))
 }
 
-/// The network that a configuration describes.
+/// Makes the network that a configuration describes.
 ///
 /// # Errors
 /// Names the field whose value is invalid.
@@ -39,7 +39,7 @@ pub fn network(config: &Config, interface: Interface) -> Result<Net> {
     let from = &config.network;
     let kernel = match config.train.delays {
         Delays::Learned => {
-            choice("network.kernel", &from.kernel, AnyKernel::from_name, &AnyKernel::ALL)?
+            parse_name("network.kernel", &from.kernel, AnyKernel::from_name, &AnyKernel::ALL)?
         }
         Delays::Random | Delays::Zero => AnyKernel::Discrete,
     };
@@ -63,7 +63,7 @@ pub fn network(config: &Config, interface: Interface) -> Result<Net> {
         });
         inputs = outputs;
     }
-    let tau = steps("network.readout_tau_ms", from.readout_tau_ms, interface.dt_ms, false)?;
+    let tau = tau_in_steps("network.readout_tau_ms", from.readout_tau_ms, interface.dt_ms, false)?;
     let output = ReadoutLayer {
         synapses: synapses(inputs, interface.classes),
         kernel,
@@ -72,16 +72,16 @@ pub fn network(config: &Config, interface: Interface) -> Result<Net> {
     Ok(Network {
         hidden,
         output,
-        loss: choice("network.loss", &from.loss, Loss::from_name, &Loss::ALL)?,
+        loss: parse_name("network.loss", &from.loss, Loss::from_name, &Loss::ALL)?,
     })
 }
 
 fn neuron(config: &Config, dt_ms: f64) -> Result<AnyNeuron<f32>> {
     let from = &config.network.neuron;
-    let threshold = single("network.neuron.threshold", from.threshold)?;
+    let threshold = to_single("network.neuron.threshold", from.threshold)?;
     let (reset, rest) = match from.reset {
         ResetKind::Hard => {
-            let v_reset = single("network.neuron.v_reset", from.v_reset)?;
+            let v_reset = to_single("network.neuron.v_reset", from.v_reset)?;
             (Reset::Hard(v_reset), v_reset)
         }
         ResetKind::Soft => (Reset::Soft, 0.0),
@@ -90,10 +90,10 @@ fn neuron(config: &Config, dt_ms: f64) -> Result<AnyNeuron<f32>> {
         threshold > rest,
         "network.neuron.threshold",
         from.threshold,
-        "is not above the resting membrane",
+        "is not above the resting potential",
     )?;
     let (detach, decay_input) = (from.detach, from.decay_input);
-    let tau = |above| steps("network.neuron.tau_ms", from.tau_ms, dt_ms, above);
+    let tau = |above| tau_in_steps("network.neuron.tau_ms", from.tau_ms, dt_ms, above);
     let leaky = |above| {
         Ok::<_, Error>(Lif { threshold, reset, detach, decay_input, ..Lif::new(tau(above)?) })
     };
@@ -104,13 +104,13 @@ fn neuron(config: &Config, dt_ms: f64) -> Result<AnyNeuron<f32>> {
         NeuronKind::Lif => AnyNeuron::Lif(leaky(false)?),
         NeuronKind::Plif => AnyNeuron::Plif(Plif::new(leaky(true)?)),
         NeuronKind::CubaLif => {
-            let tau_syn = steps("network.neuron.tau_syn_ms", from.tau_syn_ms, dt_ms, true)?;
+            let tau_syn = tau_in_steps("network.neuron.tau_syn_ms", from.tau_syn_ms, dt_ms, true)?;
             AnyNeuron::CubaLif(CubaLif::new(leaky(true)?, tau_syn))
         }
         NeuronKind::Adlif => {
-            let tau_w = steps("network.neuron.tau_w_ms", from.tau_w_ms, dt_ms, true)?;
-            let a = single("network.neuron.a", from.a)?;
-            let b = single("network.neuron.b", from.b)?;
+            let tau_w = tau_in_steps("network.neuron.tau_w_ms", from.tau_w_ms, dt_ms, true)?;
+            let a = to_single("network.neuron.a", from.a)?;
+            let b = to_single("network.neuron.b", from.b)?;
             let neuron = AdLif::new(tau(true)?, tau_w, a, b);
             AnyNeuron::AdLif(neuron.with_reset(threshold, reset, detach))
         }
@@ -123,7 +123,7 @@ fn surrogate(config: &Config) -> Result<AnySurrogate<f32>> {
     AnySurrogate::from_name(&from.kind, &parameters).map_err(at("network.surrogate"))
 }
 
-/// The training recipe that a configuration describes.
+/// Makes the training recipe that a configuration describes.
 #[must_use]
 pub fn recipe(config: &Config) -> Recipe {
     let from = &config.train;
@@ -148,10 +148,10 @@ pub fn recipe(config: &Config) -> Recipe {
     }
 }
 
-/// A time constant in steps: at least one, or above one (`above`) if its logistic parameter has to
-/// be finite.
-fn steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
-    single(field, tau_ms)?;
+/// Converts a time constant to steps. It must be at least one step; with `above`, longer than one
+/// step, because the logistic parameter of a shorter one is not finite.
+fn tau_in_steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
+    to_single(field, tau_ms)?;
     let tau = (tau_ms / dt_ms) as f32;
     let holds = tau > 1.0 || !above && tau == 1.0;
     let bound = if above { "above" } else { "at least" };
@@ -159,7 +159,7 @@ fn steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
     Ok(tau)
 }
 
-fn choice<T>(
+fn parse_name<T>(
     field: &str,
     name: &str,
     from_name: fn(&str) -> Option<T>,

@@ -1,4 +1,4 @@
-//! Hooks into a run.
+//! Callbacks that follow a run.
 
 use crate::backend::Classifier;
 use crate::report::{Epoch, Figures};
@@ -8,9 +8,9 @@ use std::path::Path;
 /// Whether a run continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// It continues.
+    /// The run continues.
     Continue,
-    /// It stops here. [`Run::train`](crate::Run::train) or
+    /// The run stops here. [`Run::train`](crate::Run::train) or
     /// [`Run::resume`](crate::Run::resume) continues it later.
     Stop,
 }
@@ -20,36 +20,36 @@ pub enum Flow {
 pub struct Start<'a> {
     /// Folder of the run.
     pub folder: &'a Path,
-    /// Steps taken before.
+    /// Number of steps taken before.
     pub step: u64,
-    /// Steps of the whole run.
+    /// Number of steps of the whole run.
     pub steps: u64,
-    /// Epochs of the whole run.
+    /// Number of epochs of the whole run.
     pub epochs: u64,
 }
 
 /// A training step.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// Epoch, from 1.
+    /// Number of the epoch, from 1.
     pub epoch: u64,
-    /// Steps taken so far.
+    /// Number of steps taken so far.
     pub step: u64,
     /// Mean loss of the batch.
     pub loss: f32,
-    /// Items of the batch that were classified correctly.
+    /// Number of items in the batch that were classified correctly.
     pub correct: usize,
-    /// Items of the batch.
+    /// Number of items in the batch.
     pub items: usize,
 }
 
-/// A finished epoch. Its report and checkpoint are on the disk.
+/// A finished epoch, whose report and checkpoint have been written.
 pub struct EpochEnd<'a> {
     /// Folder of the run.
     pub folder: &'a Path,
     /// Loss and accuracies.
     pub epoch: &'a Epoch,
-    /// Epochs of the whole run.
+    /// Number of epochs of the whole run.
     pub epochs: u64,
     /// The model after this epoch.
     pub model: &'a dyn Classifier,
@@ -57,22 +57,22 @@ pub struct EpochEnd<'a> {
     pub task: &'a Task,
 }
 
-/// The end of [`Run::train`](crate::Run::train).
+/// The result of [`Run::train`](crate::Run::train).
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// All epochs are done; the folder holds the model.
+    /// All epochs are finished, and the folder holds the model.
     Finished(Box<Figures>),
-    /// An observer stopped the run; the folder holds a checkpoint.
+    /// An observer stopped the run, and the folder holds a checkpoint.
     Stopped {
-        /// Finished epochs.
+        /// Number of finished epochs.
         epoch: u64,
-        /// Steps taken.
+        /// Number of steps taken.
         step: u64,
     },
 }
 
 impl Outcome {
-    /// The final figures of a finished run.
+    /// Returns the final figures of a finished run; `None` if it was stopped.
     #[must_use]
     pub fn figures(self) -> Option<Figures> {
         match self {
@@ -82,32 +82,32 @@ impl Outcome {
     }
 }
 
-/// Follows a run and may stop it. All methods do nothing by default.
+/// A set of callbacks that follow a run and may stop it. By default, all methods do nothing.
 ///
-/// `()` observes nothing. A closure `FnMut(&EpochEnd<'_>) -> Flow` is called after every epoch:
-/// early stopping, own metrics.
+/// `()` observes nothing. A closure `FnMut(&EpochEnd<'_>) -> Flow` is called after every epoch, for
+/// example for early stopping or custom metrics.
 pub trait Observer {
-    /// A run of a reproduction is about to be created or resumed.
+    /// Is called before a run of a reproduction is created or resumed.
     fn run_opened(&mut self, _folder: &Path, _resumed: bool) -> Flow {
         Flow::Continue
     }
-    /// The data of a run of a reproduction were loaded with a [warning](Task::warnings).
+    /// Is called when the data of a reproduction were loaded with a [warning](Task::warnings).
     fn warned(&mut self, _warning: &str) {}
-    /// Training begins, or continues.
+    /// Is called when training starts or continues.
     fn run_started(&mut self, _start: &Start<'_>) {}
-    /// An epoch begins, or continues; `epoch` epochs are finished.
+    /// Is called when an epoch starts or continues, after `epoch` finished epochs.
     fn epoch_started(&mut self, _epoch: u64) -> Flow {
         Flow::Continue
     }
-    /// A step was taken.
+    /// Is called after each step.
     fn step_ended(&mut self, _step: &Step) -> Flow {
         Flow::Continue
     }
-    /// An epoch is finished.
+    /// Is called after each epoch.
     fn epoch_ended(&mut self, _end: &EpochEnd<'_>) -> Flow {
         Flow::Continue
     }
-    /// Training ended.
+    /// Is called when training has finished or stopped.
     fn run_ended(&mut self, _folder: &Path, _outcome: &Outcome) {}
 }
 

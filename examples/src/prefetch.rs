@@ -1,18 +1,18 @@
-//! A producer that works ahead of its consumer.
+//! Preparation of items ahead of their use.
 
 use crate::error::Result;
 use std::sync::mpsc::sync_channel;
 
-/// Most products that wait for the consumer.
+/// Largest number of products that wait for the consumer.
 const DEPTH: usize = 2;
-/// Most products in memory at a time: one in use, one in the making, and those that wait.
+/// Largest number of products in memory: one in use, one in preparation and those that wait.
 pub(crate) const IN_MEMORY: usize = DEPTH + 2;
 
-/// Calls `consume` with every item and its product `make(item)`, in order, while a thread makes the
-/// next ones; with one thread, the calls alternate.
+/// Calls `consume` with every item and its product `make(item)`, in order, while another thread
+/// makes the next products. With one thread, the calls alternate.
 ///
-/// Ends early if `consume` returns `false`, or with the first error of either. Returns `true` if
-/// every item was consumed and the last call returned `true`.
+/// Stops when `consume` returns `false`, or at the first error of either function. Returns `true`
+/// if every item was consumed and the last call returned `true`.
 pub(crate) fn for_each<T: Sync, M: Send>(
     items: &[T],
     threads: usize,
@@ -36,7 +36,7 @@ pub(crate) fn for_each<T: Sync, M: Send>(
             for item in items {
                 let made = make(item);
                 let failed = made.is_err();
-                // Sending fails once the consumer has ended.
+                // Sending fails after the consumer has stopped.
                 if sender.send(made).is_err() || failed {
                     break;
                 }
@@ -53,7 +53,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn prefetched_items_are_those_made_in_turns() {
+    fn prefetching_does_not_change_the_products() {
         let items: Vec<usize> = (0..100).collect();
         for threads in [1, 2, 8] {
             let mut taken = Vec::new();
@@ -64,7 +64,7 @@ mod tests {
             assert!(for_each(&items, threads, |item| Ok(item * item), take).unwrap());
             assert_eq!(taken, items.iter().map(|n| (*n, n * n)).collect::<Vec<_>>());
         }
-        assert!(for_each(&[0; 0], 2, |_| Ok(()), |_, ()| panic!("there is nothing")).unwrap());
+        assert!(for_each(&[0; 0], 2, |_| Ok(()), |_, ()| panic!("there is no item")).unwrap());
         let mut taken = 0;
         let take = |item: &usize, ()| {
             taken += 1;
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_ends_both_sides() {
+    fn the_first_error_stops_producer_and_consumer() {
         let items: Vec<usize> = (0..1000).collect();
         let fail = |item: &usize, at: usize| {
             if *item == at { Err(Error::new(at.to_string())) } else { Ok(()) }
@@ -97,7 +97,7 @@ mod tests {
                 let error = for_each(&items, threads, make, take).unwrap_err();
                 assert_eq!(error.message(), make_fails.min(take_fails).to_string());
                 assert_eq!(taken, taken_before);
-                // One is taken, the channel holds some and the thread one.
+                // One product is in use, `DEPTH` are in the channel and one is in the thread.
                 let made = made.into_inner();
                 assert!(made <= 21 + DEPTH + 1, "{made}");
             }
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a scoped thread panicked")]
-    fn a_panic_is_not_lost() {
+    fn a_panic_of_the_producer_is_propagated() {
         let _ = for_each(&[0, 1], 2, |_| -> Result<()> { panic!("made badly") }, |_, ()| Ok(true));
     }
 }

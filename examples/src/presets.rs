@@ -1,4 +1,4 @@
-//! Where configurations come from: presets, files and assignments, each on top of the one before.
+//! Sources of configurations: presets, files and assignments, in ascending precedence.
 
 use crate::config::{Config, Protocol};
 use crate::error::{Error, Result, at, fail};
@@ -18,33 +18,33 @@ const PRESETS: &[(&str, &str)] = presets! {
     "digits-reference" "order-reference" "fsdd-reference" "tts-reference"
 };
 
-/// Largest configuration in bytes; parsed, it may take 500 times as many.
+/// Largest size of a configuration in bytes. Parsing may take 500 times as much memory.
 const MAX_TEXT: usize = 64 << 10;
-/// The preset without a name.
+/// The preset that is used if none is named.
 const DEFAULT: &str = "digits";
 const CUSTOM: &str = "custom";
 
-/// One difference to a configuration: the paper's ablations.
+/// A change of one field of a configuration. The variants are the paper's ablations.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
-    /// Without delays
+    /// No delays
     NoDelays,
-    /// Delays drawn at the start, rounded and fixed
+    /// Random delays that are rounded and stay fixed
     RandomDelays,
-    /// Delays learned with the narrow kernel of the end throughout
+    /// Learned delays with the final, narrow kernel from the first epoch on
     ConstantSigma,
-    /// One kernel element a synapse
+    /// One kernel element per synapse
     KernelCount1,
-    /// Two kernel elements a synapse
+    /// Two kernel elements per synapse
     KernelCount2,
-    /// Ten synapses a neuron, drawn at the start
+    /// Ten random inputs per neuron
     Sparse,
 }
 
 impl Variant {
-    /// The assignment that makes it, for [`Config::set`].
+    /// Returns the assignment that makes this change, for [`Config::set`].
     #[must_use]
     pub fn assignment(self) -> String {
         String::from(match self {
@@ -58,9 +58,12 @@ impl Variant {
     }
 }
 
-/// The assignments that change a preset's protocol. A preset that chooses on the test items then
-/// chooses on a fifth of the training items instead.
-pub(crate) fn chosen_by(preset: Option<&str>, protocol: Protocol) -> Result<Vec<String>> {
+/// The assignments that change a preset's protocol. A preset that selects the epoch on the test
+/// items then selects it on a fifth of the training items instead.
+pub(crate) fn protocol_assignments(
+    preset: Option<&str>,
+    protocol: Protocol,
+) -> Result<Vec<String>> {
     let own = load(preset, None, &[])?.protocol;
     let mut set = vec![format!("protocol={}", Value::try_from(protocol)?)];
     if (own, protocol) == (Protocol::Paper, Protocol::Clean) {
@@ -74,7 +77,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PRESETS.iter().map(|(name, _)| *name)
 }
 
-/// A configuration with one field changed.
+/// Returns the configuration with one field changed.
 pub(crate) fn set(config: &Config, assignment: &str) -> Result<Config> {
     let mut table = Table::try_from(config)?;
     let key = assignment.split('=').next().unwrap_or_default().trim();
@@ -84,13 +87,12 @@ pub(crate) fn set(config: &Config, assignment: &str) -> Result<Config> {
         network.remove("surrogate");
     }
     assign(&mut table, assignment)?;
-    checked(table)
+    to_config(table)
 }
 
-/// The configuration of a preset or of a file, with `key.path=value` assignments over it.
+/// Loads the configuration of a preset or a file and applies `key.path=value` assignments.
 ///
-/// A file's own `preset` says what holds where the file names nothing; without one, the defaults
-/// do.
+/// Fields that a file omits have the values of its `preset`, or the defaults.
 pub(crate) fn load(preset: Option<&str>, file: Option<&Path>, set: &[String]) -> Result<Config> {
     let given = match file {
         Some(path) => read(path)?,
@@ -99,24 +101,24 @@ pub(crate) fn load(preset: Option<&str>, file: Option<&Path>, set: &[String]) ->
             Table::from_iter([("preset".to_string(), Value::from(name))])
         }
     };
-    let below = base(given.get("preset").and_then(Value::as_str).unwrap_or(CUSTOM));
-    let mut table = below.map_err(|failure| match file {
+    let base = preset_table(given.get("preset").and_then(Value::as_str).unwrap_or(CUSTOM));
+    let mut table = base.map_err(|failure| match file {
         Some(path) => at(path.display())(failure),
         None => failure,
     })?;
     merge(&mut table, given);
-    assigned(table, file, set)
+    assign_all(table, file, set)
 }
 
-/// The configuration in a run's folder, which is complete without a preset, with assignments on
-/// top.
-pub(crate) fn stored(path: &Path, set: &[String]) -> Result<Config> {
-    assigned(read(path)?, Some(path), set)
+/// Reads the configuration in a run's folder, which is complete without a preset, and applies
+/// assignments.
+pub(crate) fn read_stored(path: &Path, set: &[String]) -> Result<Config> {
+    assign_all(read(path)?, Some(path), set)
 }
 
-/// A whole configuration as TOML; `place` names it in messages.
+/// Parses a configuration in TOML; `place` names it in error messages.
 pub(crate) fn parse(text: &str, place: &str) -> Result<Config> {
-    checked(table(text, place)?).map_err(at(place))
+    to_config(parse_table(text, place)?).map_err(at(place))
 }
 
 fn read(path: &Path) -> Result<Table> {
@@ -124,12 +126,12 @@ fn read(path: &Path) -> Result<Table> {
     let mut text = String::new();
     let file = File::open(path).map_err(at(&shown))?;
     file.take(MAX_TEXT as u64 + 1).read_to_string(&mut text).map_err(at(&shown))?;
-    table(&text, &shown)
+    parse_table(&text, &shown)
 }
 
-fn table(text: &str, place: &str) -> Result<Table> {
+fn parse_table(text: &str, place: &str) -> Result<Table> {
     if text.len() > MAX_TEXT {
-        fail!("{place}: more than the {MAX_TEXT} bytes that a configuration may have")
+        fail!("{place}: the configuration is longer than {MAX_TEXT} bytes")
     }
     if let Err(error) = toml::from_str::<Config>(text) {
         let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
@@ -138,24 +140,24 @@ fn table(text: &str, place: &str) -> Result<Table> {
     toml::from_str(text).map_err(at(place))
 }
 
-fn assigned(table: Table, file: Option<&Path>, set: &[String]) -> Result<Config> {
-    let mut over = table.clone();
+fn assign_all(table: Table, file: Option<&Path>, set: &[String]) -> Result<Config> {
+    let mut changed = table.clone();
     for assignment in set {
-        assign(&mut over, assignment)?;
+        assign(&mut changed, assignment)?;
     }
-    checked(over).map_err(|failure| match (file, checked(table)) {
+    to_config(changed).map_err(|failure| match (file, to_config(table)) {
         (Some(path), Err(own)) if own.message() == failure.message() => at(path.display())(failure),
         _ => failure,
     })
 }
 
-fn checked(table: Table) -> Result<Config> {
+fn to_config(table: Table) -> Result<Config> {
     let config: Config = table.try_into().map_err(at("configuration"))?;
     config.check()?;
     Ok(config)
 }
 
-fn base(name: &str) -> Result<Table> {
+fn preset_table(name: &str) -> Result<Table> {
     if name == CUSTOM {
         return Ok(Table::new());
     }
@@ -166,12 +168,13 @@ fn base(name: &str) -> Result<Table> {
     toml::from_str(text).map_err(at(format!("preset {name}")))
 }
 
-fn merge(under: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (under.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+/// Writes the values of `changes` over those of `table`.
+fn merge(table: &mut Table, changes: Table) {
+    for (key, value) in changes {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(changes)) => merge(inner, changes),
             (_, value) => {
-                under.insert(key, value);
+                table.insert(key, value);
             }
         }
     }
@@ -187,7 +190,7 @@ fn assign(table: &mut Table, assignment: &str) -> Result<()> {
     };
     let (parents, key) = path.trim().rsplit_once('.').unwrap_or(("", path.trim()));
     if path.trim() == "preset" {
-        fail!("--set {assignment}: a preset is chosen by --preset")
+        fail!("--set {assignment}: choose a preset with --preset")
     }
     let mut at = table;
     for parent in parents.split('.').filter(|p| !p.is_empty()) {
@@ -210,16 +213,16 @@ mod tests {
     use polychron_core::shape::Synapses;
 
     #[test]
-    fn a_configuration_has_a_largest_size() {
+    fn the_size_of_a_configuration_is_limited() {
         let failed = |text: &str| parse(text, "file").unwrap_err().to_string();
-        assert!(failed(&" ".repeat(MAX_TEXT + 1)).contains("more than the 65536 bytes"));
+        assert!(failed(&" ".repeat(MAX_TEXT + 1)).contains("longer than 65536 bytes"));
         let layers = |n| format!("[network]\nhidden = {:?}", vec![8; n]);
         assert!(parse(&layers(64), "file").is_ok());
         assert!(failed(&layers(65)).contains("layers of network.hidden = 65 is above 64"));
     }
 
     #[test]
-    fn every_preset_is_a_configuration_that_repeats_itself() {
+    fn presets_survive_a_round_trip_through_toml() {
         for (name, _) in PRESETS {
             let config = load(Some(name), None, &[]).unwrap();
             assert_eq!(config.preset, *name);
@@ -228,7 +231,7 @@ mod tests {
         }
     }
 
-    /// A column of the table of the authors' published configurations.
+    /// A column of the authors' table of published configurations.
     struct Column {
         preset: &'static str,
         sizes: &'static [usize],
@@ -241,7 +244,7 @@ mod tests {
         dropout: f64,
     }
 
-    /// SSC's and GSC's published figures are of 2.5 M parameters: two kernel elements a synapse.
+    /// The published results on SSC and GSC have 2.5 M parameters: two kernel elements per synapse.
     const PAPER: [Column; 3] = [
         Column {
             preset: "shd",
@@ -278,7 +281,7 @@ mod tests {
         },
     ];
 
-    /// What the paper's three configurations have in common, and the column's own.
+    /// The common fields of the paper's three configurations and those of a column.
     fn recipe(column: &Column) -> (Network, Train) {
         let network = Network {
             hidden: column.sizes[1..column.sizes.len() - 1].to_vec(),
@@ -322,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_papers_presets_are_its_recipe() {
+    fn paper_presets_equal_the_published_recipe() {
         for column in &PAPER {
             let config = load(Some(column.preset), None, &[]).unwrap();
             let (network, mut train) = recipe(column);
@@ -355,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn clean_presets_are_the_papers_network_and_no_trap() {
+    fn clean_presets_differ_from_the_paper_only_in_data_and_protocol() {
         for column in &PAPER {
             let (paper, name) = (column.preset, format!("{}-clean", column.preset));
             let mut expected = load(Some(paper), None, &[]).unwrap();
@@ -373,14 +376,14 @@ mod tests {
     }
 
     #[test]
-    fn the_papers_preset_under_the_clean_protocol_chooses_on_validation_items() {
-        let set = chosen_by(Some("shd"), Protocol::Clean).unwrap();
+    fn the_clean_protocol_selects_on_validation_items() {
+        let set = protocol_assignments(Some("shd"), Protocol::Clean).unwrap();
         let clean = load(Some("shd"), None, &set).unwrap();
         assert_eq!((clean.protocol, clean.train.select), (Protocol::Clean, Select::Valid));
         assert_eq!(clean.data.valid, 0.2);
         for preset in ["digits", "shd-clean", "ssc"] {
             let plain = load(Some(preset), None, &[]).unwrap();
-            let set = chosen_by(Some(preset), Protocol::Clean).unwrap();
+            let set = protocol_assignments(Some(preset), Protocol::Clean).unwrap();
             assert_eq!(load(Some(preset), None, &set).unwrap(), plain);
         }
     }
@@ -395,7 +398,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_field_is_set_or_nothing_changes() {
+    fn a_failed_assignment_changes_nothing() {
         let mut config = Config::preset("shd").unwrap();
         let before = config.clone();
         assert!(config.set("train.rate=-1").is_err() && config.set("train.speed=1").is_err());
@@ -407,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn every_variant_changes_one_thing_of_a_preset() {
+    fn every_variant_changes_at_most_one_field() {
         for variant in VARIANTS {
             let set = [variant.assignment()];
             let changed = |preset| {
@@ -429,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn assignments_take_numbers_lists_and_bare_words() {
+    fn assignments_accept_numbers_lists_and_bare_words() {
         let set = [
             "network.hidden=[3, 4]",
             "data.source=order",

@@ -1,6 +1,7 @@
 //! A run: its folder and its training loop.
 
 use crate::backend::{self, Classifier, Learner};
+use crate::batch::LabeledBatch;
 use crate::checkpoint::{Checkpoint, PartialEpoch};
 use crate::config::{Backend, Config, Protocol, Select};
 use crate::error::{Error, Result, at, fail};
@@ -21,7 +22,7 @@ pub(crate) const CONFIG: &str = "config.toml";
 pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
 pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const REPORT: &str = "report.json";
-/// The state of the chosen epoch, until the run is finished.
+/// The state of the selected epoch; it is removed when the run finishes.
 const BEST: &str = "best.safetensors";
 /// All files of a run.
 const FILES: [&str; 8] =
@@ -29,8 +30,9 @@ const FILES: [&str; 8] =
 
 /// A training run in a folder.
 ///
-/// The folder holds `config.toml`, `checkpoint.safetensors` and `report.json` from the first epoch
-/// on, and `model.safetensors` with pictures in the end. It is locked while the `Run` exists.
+/// The folder holds `config.toml` and `checkpoint.safetensors` from the beginning, `report.json`
+/// from the end of the first epoch, and `model.safetensors` and figures from the end of the run. It
+/// is locked while the `Run` exists.
 ///
 /// ```
 /// use polychron::{Config, EpochEnd, Flow, Run, Task};
@@ -73,8 +75,8 @@ pub struct Run {
 impl Run {
     /// Creates the folder of a new run, which must not exist yet.
     ///
-    /// A step on the largest batch is tried first: a run that does not fit into memory fails before
-    /// anything is written.
+    /// First, a trial step is taken on the largest batch, so that a run that does not fit into
+    /// memory fails before anything is written.
     ///
     /// # Errors
     /// If the folder exists or cannot be written, if `task` was loaded for another configuration, and
@@ -84,7 +86,7 @@ impl Run {
         Self::create_with(&|| backend::learner(config, interface), config, task, folder.as_ref())
     }
 
-    /// [`Run::create`] with a trainer from `learner`.
+    /// Does the work of [`Run::create`] with a trainer that `learner` makes.
     pub(crate) fn create_with(
         learner: &dyn Fn() -> Result<Box<dyn Learner>>,
         config: &Config,
@@ -118,18 +120,18 @@ impl Run {
         })
     }
 
-    /// Opens an unfinished run in its folder to continue it. `task` holds the data of `config`,
-    /// which must be the run's configuration.
+    /// Opens an unfinished run to continue it. `config` must be the run's configuration, and `task`
+    /// holds its data.
     ///
     /// # Errors
-    /// If the folder holds no unfinished run of this configuration, or another process is at work
-    /// there.
+    /// If the folder holds no unfinished run of this configuration, or another process has locked
+    /// it.
     pub fn resume(config: &Config, task: Task, folder: impl AsRef<Path>) -> Result<Self> {
         let interface = task.interface();
         Self::resume_with(&|| backend::learner(config, interface), config, task, folder.as_ref())
     }
 
-    /// [`Run::resume`] with a trainer from `learner`.
+    /// Does the work of [`Run::resume`] with a trainer that `learner` makes.
     pub(crate) fn resume_with(
         learner: &dyn Fn() -> Result<Box<dyn Learner>>,
         config: &Config,
@@ -172,25 +174,25 @@ impl Run {
         Ok(run)
     }
 
-    /// The folder.
+    /// Returns the folder of the run.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The data.
+    /// Returns the data.
     #[must_use]
     pub fn task(&self) -> &Task {
         &self.task
     }
 
-    /// The model at this point of the training, or the chosen one of a finished run.
+    /// Returns the model at this point of the training; after the end, the selected model.
     #[must_use]
     pub fn model(&self) -> &dyn Classifier {
         self.learner.model()
     }
 
-    /// Loss and accuracies of the finished epochs.
+    /// Returns the loss and the accuracies of the finished epochs.
     #[must_use]
     pub fn curves(&self) -> &[Epoch] {
         &self.curves
@@ -200,7 +202,7 @@ impl Run {
         self.folder.join(name)
     }
 
-    /// Continues from a state, whose numbers must fit data and report.
+    /// Continues from a state. Its epoch and step must fit the data and the report.
     fn restore(&mut self, state: &State<f32>) -> Result<()> {
         let path = self.path(CHECKPOINT);
         self.learner.restore(state).map_err(at(path.display()))?;
@@ -209,13 +211,13 @@ impl Run {
             let epoch = epoch.saturating_add(1);
             let all = self.task.epoch(0)?.len();
             fail!(
-                "{}: step {step} is not one of epoch {epoch}; the data make {all} batches an epoch",
+                "{}: step {step} does not belong to epoch {epoch}; an epoch has {all} batches",
                 path.display()
             )
         };
         let items = self.task.epoch(epoch)?[..batches].iter().map(Vec::len).sum();
         if partial.correct > items || !partial.loss.is_finite() || !partial.seconds.is_finite() {
-            fail!("{}: {partial:?} is not of {items} items", path.display())
+            fail!("{}: {partial:?} does not fit {items} items", path.display())
         }
         let report = self.path(REPORT);
         if report.exists() {
@@ -224,7 +226,7 @@ impl Run {
         let done = epoch as usize;
         if self.curves.len() < done {
             fail!(
-                "{}: has {} epochs, but the checkpoint {done}",
+                "{}: holds {} epochs, but the checkpoint has {done}",
                 report.display(),
                 self.curves.len()
             )
@@ -233,7 +235,8 @@ impl Run {
         Ok(())
     }
 
-    /// Batches of the current epoch that are done; `None` if the steps taken do not fit the epochs.
+    /// Number of finished batches in the current epoch; `None` if the number of steps does not fit
+    /// the number of epochs.
     fn batches_done(&self) -> Option<usize> {
         let all = self.task.epoch(self.learner.epoch()).ok()?.len();
         let before = self.learner.epoch().checked_mul(all as u64)?;
@@ -270,7 +273,7 @@ impl Run {
             steps: batches * all,
             epochs: all,
         });
-        let outcome = if self.figures.is_none() && self.epochs(observer)? == Flow::Stop {
+        let outcome = if self.figures.is_none() && self.train_epochs(observer)? == Flow::Stop {
             if self.unsaved {
                 self.save()?;
             }
@@ -282,16 +285,16 @@ impl Run {
         Ok(outcome)
     }
 
-    /// Trains all epochs that are left.
-    fn epochs(&mut self, observer: &mut dyn Observer) -> Result<Flow> {
+    /// Trains the remaining epochs.
+    fn train_epochs(&mut self, observer: &mut dyn Observer) -> Result<Flow> {
         let all = self.config.train.epochs as u64;
         while self.learner.epoch() < all {
             if observer.epoch_started(self.learner.epoch()) == Flow::Stop {
                 return Ok(Flow::Stop);
             }
-            let Some(epoch) = self.epoch(observer)? else { return Ok(Flow::Stop) };
+            let Some(epoch) = self.train_epoch(observer)? else { return Ok(Flow::Stop) };
             self.curves.push(epoch);
-            if self.chooses() && self.chosen() + 1 == self.curves.len() {
+            if self.selects_epoch() && self.selected_epoch() + 1 == self.curves.len() {
                 self.write(&self.path(BEST), self.learner.state()?)?;
             }
             Report::write(&self.path(REPORT), &self.curves, None)?;
@@ -310,8 +313,8 @@ impl Run {
         Ok(Flow::Continue)
     }
 
-    /// Trains an epoch to its end; `None` if the observer stopped it.
-    fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
+    /// Trains to the end of the epoch; `None` if the observer stopped it.
+    fn train_epoch(&mut self, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
         let start = Instant::now();
         let number = self.learner.epoch();
         let batches = self.task.epoch(number)?;
@@ -319,10 +322,10 @@ impl Run {
         let mut items: usize = done.iter().map(Vec::len).sum();
         let Self { task, learner, mask, partial: sums, unsaved, config, folder, .. } = self;
         let mut batch = done.len();
-        let take = |indices: &Vec<usize>, block: crate::batch::LabeledBatch| {
+        let train_on = |indices: &Vec<usize>, labeled: LabeledBatch| {
             batch += 1;
-            let Some(report) = learner.step(&block.view())? else {
-                return Err(diverged(config, folder, number, batch));
+            let Some(report) = learner.step(&labeled.view())? else {
+                return Err(divergence(config, folder, number, batch));
             };
             mask.apply(&mut **learner)?;
             *unsaved = true;
@@ -339,7 +342,7 @@ impl Run {
             Ok(observer.step_ended(&step) == Flow::Continue)
         };
         let make = |indices: &Vec<usize>| task.training_batch(indices, number);
-        if !prefetch::for_each(left, config.threads(), make, take)? {
+        if !prefetch::for_each(left, config.threads(), make, train_on)? {
             sums.seconds += start.elapsed().as_secs_f64();
             return Ok(None);
         }
@@ -353,14 +356,14 @@ impl Run {
             train_accuracy: correct as f64 / items as f64,
             valid_accuracy: task.accuracy(model, &task.split.valid)?,
             test_accuracy: if tests { task.accuracy(model, &task.split.test)? } else { None },
-            rates: self.rates()?,
+            rates: self.measure_rates()?,
             seconds: seconds + start.elapsed().as_secs_f64(),
         }))
     }
 
-    /// Mean spikes per neuron and step of the hidden layers, over a batch of validation or training
-    /// items.
-    fn rates(&self) -> Result<Vec<f64>> {
+    /// Measures the mean number of spikes per neuron and step in each hidden layer, on a batch of
+    /// validation items, or of training items if there are none.
+    fn measure_rates(&self) -> Result<Vec<f64>> {
         let split = &self.task.split;
         let items = if split.valid.is_empty() { &split.train } else { &split.valid };
         let batch = self.task.batch(&items[..items.len().min(self.config.data.batch)])?;
@@ -370,20 +373,20 @@ impl Run {
         Ok(counts.map(|(spikes, places)| spikes / places).collect())
     }
 
-    /// Whether an epoch other than the last one may be chosen.
-    fn chooses(&self) -> bool {
+    /// `true` if an epoch before the last one may be selected.
+    fn selects_epoch(&self) -> bool {
         self.config.protocol == Protocol::Paper || self.config.train.select == Select::Valid
     }
 
-    /// Index of the chosen epoch so far; of equal epochs, the first.
-    fn chosen(&self) -> usize {
+    /// Index of the epoch selected so far; the first one among equals.
+    fn selected_epoch(&self) -> usize {
         let mut best = 0;
         let score = |e: &Epoch| match self.config.protocol {
             Protocol::Paper => e.test_accuracy,
             Protocol::Clean => e.valid_accuracy,
         };
         for (n, epoch) in self.curves.iter().enumerate() {
-            if !self.chooses() || score(epoch) > score(&self.curves[best]) {
+            if !self.selects_epoch() || score(epoch) > score(&self.curves[best]) {
                 best = n;
             }
         }
@@ -397,14 +400,16 @@ impl Run {
     }
 
     fn write(&self, path: &Path, state: State<f32>) -> Result<()> {
-        Checkpoint { state, config: stored(&self.config), partial: self.partial }.write(path)
+        Checkpoint { state, config: without_threads(&self.config), partial: self.partial }
+            .write(path)
     }
 
-    /// Ends the run after the epochs so far: tests the chosen model, and writes model, pictures and
-    /// report. [`Run::train`] does so after the last epoch; after early stopping, call it yourself.
+    /// Ends the run after the epochs so far: tests the selected model and writes model, figures and
+    /// report. [`Run::train`] calls this after the last epoch; after early stopping, call it
+    /// yourself.
     ///
     /// # Errors
-    /// If no epoch is finished, an epoch is unfinished, or a file cannot be written.
+    /// If no epoch has been trained, the current epoch is unfinished, or a file cannot be written.
     pub fn finish(&mut self) -> Result<Figures> {
         let shown = self.folder.display();
         if self.batches_done() != Some(0) {
@@ -422,11 +427,11 @@ impl Run {
             return Ok(figures.clone());
         }
         let best = self.path(BEST);
-        if self.chooses() {
+        if self.selects_epoch() {
             let Checkpoint { state, .. } = Checkpoint::read(&best)?;
-            let (found, chosen) = (state.epoch, self.chosen() + 1);
+            let (found, chosen) = (state.epoch, self.selected_epoch() + 1);
             if found != chosen as u64 {
-                fail!("{}: is of epoch {found}, but {chosen} is chosen", best.display())
+                fail!("{}: holds epoch {found}, but epoch {chosen} was selected", best.display())
             }
             self.learner.restore(&state).map_err(at(best.display()))?;
         }
@@ -446,7 +451,7 @@ impl Run {
 
     fn test(&self) -> Result<Figures> {
         let (task, config) = (&self.task, &self.config);
-        let chosen = self.chosen();
+        let chosen = self.selected_epoch();
         let (Some(last), Some(best)) = (self.curves.last(), self.curves.get(chosen)) else {
             fail!("{}: no epoch was trained", self.folder.display())
         };
@@ -482,38 +487,38 @@ impl Run {
     }
 }
 
-/// The configuration as files hold it: the number of threads is not part of a result.
-fn stored(config: &Config) -> Config {
+/// The configuration as result files store it, without the number of threads.
+fn without_threads(config: &Config) -> Config {
     Config { threads: 0, ..config.clone() }
 }
 
 fn checkpoint(learner: &dyn Learner, config: &Config, partial: PartialEpoch) -> Result<Checkpoint> {
-    Ok(Checkpoint { state: learner.state()?, config: stored(config), partial })
+    Ok(Checkpoint { state: learner.state()?, config: without_threads(config), partial })
 }
 
-/// Creates a run's folder, complete with configuration and checkpoint or not at all, and locks it.
+/// Creates and locks a run's folder. It appears with configuration and checkpoint, or not at all.
 ///
-/// Until the lock inside is held, a lock beside the folder keeps others out: a folder with an open
-/// file cannot be renamed on every system.
+/// A lock file next to the folder keeps other processes out until the lock inside is held: some
+/// systems cannot rename a folder that contains an open file.
 fn create_folder(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Result<File> {
     let shown = folder.display();
     if let Some(parent) = folder.parent() {
         std::fs::create_dir_all(parent).map_err(at(parent.display()))?;
     }
-    let beside = beside(folder, ".lock");
-    let opened = match File::create_new(&beside) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => File::open(&beside),
+    let outer = sibling(folder, ".lock");
+    let opened = match File::create_new(&outer) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => File::open(&outer),
         opened => opened,
     };
-    let lock = files::lock(opened, &beside)?;
+    let lock = files::lock(opened, &outer)?;
     let created = || -> Result<File> {
         if folder.exists() {
             fail!("{shown}: exists")
         }
-        let unfinished = self::beside(folder, ".tmp");
+        let unfinished = sibling(folder, ".tmp");
         discard(&unfinished)?;
         std::fs::create_dir(&unfinished).map_err(at(&shown))?;
-        write_first(&unfinished, checkpoint, config)
+        write_initial_files(&unfinished, checkpoint, config)
             .and_then(|()| std::fs::rename(&unfinished, folder).map_err(at(&shown)))
             .inspect_err(|_| {
                 // The first error is the one to report.
@@ -524,9 +529,9 @@ fn create_folder(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Res
         files::lock(File::open(&path), &path)
     }();
     // Some systems remove a file only after it is closed.
-    if std::fs::remove_file(&beside).is_err() {
+    if std::fs::remove_file(&outer).is_err() {
         drop(lock);
-        let _ = std::fs::remove_file(&beside);
+        let _ = std::fs::remove_file(&outer);
     }
     created
 }
@@ -535,23 +540,24 @@ fn create_folder(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Res
 pub(crate) fn lock_folder(folder: &Path) -> Result<File> {
     let path = folder.join(CONFIG);
     let opened = File::open(&path).map_err(at(path.display()))?;
-    let beside = beside(folder, ".lock");
-    if let Ok(file) = File::open(&beside) {
-        files::lock(Ok(file), &beside)?;
-        // A killed process left it.
-        let _ = std::fs::remove_file(&beside);
+    let outer = sibling(folder, ".lock");
+    if let Ok(file) = File::open(&outer) {
+        files::lock(Ok(file), &outer)?;
+        // A killed process left this file.
+        let _ = std::fs::remove_file(&outer);
     }
     files::lock(Ok(opened), &path)
 }
 
-fn beside(folder: &Path, suffix: &str) -> PathBuf {
+/// The path `.NAME` + `suffix` next to the folder `NAME`.
+fn sibling(folder: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(folder.file_name().unwrap_or_default());
     name.push(suffix);
     folder.with_file_name(name)
 }
 
-fn write_first(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Result<()> {
+fn write_initial_files(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Result<()> {
     let path = folder.join(CONFIG);
     let text = config.to_toml()?;
     let written = File::create_new(&path).and_then(|mut file| {
@@ -562,17 +568,17 @@ fn write_first(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Resul
     checkpoint.write(&folder.join(CHECKPOINT))
 }
 
-/// Removes what a killed process left before its folder was complete.
+/// Removes the incomplete folder of a killed process.
 fn discard(unfinished: &Path) -> Result<()> {
     let shown = unfinished.display();
-    match files::foreign_entry(unfinished, &[CONFIG, CHECKPOINT])? {
-        Some(found) => fail!("{shown}: holds {found}, which no run has put there"),
+    match files::find_foreign_entry(unfinished, &[CONFIG, CHECKPOINT])? {
+        Some(found) => fail!("{shown}: holds {found}, which is not a file of a run; move it away"),
         None if unfinished.exists() => std::fs::remove_dir_all(unfinished).map_err(at(shown)),
         None => Ok(()),
     }
 }
 
-/// Removes what a finished run no longer needs.
+/// Removes the files that a finished run no longer needs.
 pub(crate) fn tidy(folder: &Path) -> Result<()> {
     let best = folder.join(BEST);
     match std::fs::remove_file(&best) {
@@ -581,12 +587,12 @@ pub(crate) fn tidy(folder: &Path) -> Result<()> {
     }
 }
 
-/// The configuration in a run's folder, with assignments on top.
+/// Reads the configuration in a run's folder and applies assignments to it.
 pub(crate) fn stored_config(folder: &Path, set: &[String]) -> Result<Config> {
-    presets::stored(&folder.join(CONFIG), set)
+    presets::read_stored(&folder.join(CONFIG), set)
 }
 
-/// Fails if two configurations differ; the message names the first field that does.
+/// Fails if two configurations differ. The message names the first such field.
 pub(crate) fn check_same(found: &Config, place: &Path, expected: &Config, who: &str) -> Result<()> {
     match found.difference(expected)? {
         Some((found, expected)) => {
@@ -596,59 +602,63 @@ pub(crate) fn check_same(found: &Config, place: &Path, expected: &Config, who: &
     }
 }
 
-/// Fails if the configuration is invalid or the data are not those of it.
+/// Fails if the configuration is invalid or the data were loaded for another one.
 fn check(config: &Config, task: &Task) -> Result<()> {
     config.check()?;
     task.check(config)?;
     check_choice(config, task)
 }
 
-/// Fails if there are no items to choose a model on.
+/// Fails if the items on which the model is selected are missing.
 pub(crate) fn check_choice(config: &Config, task: &Task) -> Result<()> {
-    let (choice, items) = match (config.protocol, config.train.select) {
-        (Protocol::Paper, _) => ("protocol = paper", &task.split.test),
-        (Protocol::Clean, Select::Valid) => ("train.select = valid", &task.split.valid),
-        (Protocol::Clean, Select::Last) => ("train.select = last", &task.split.train),
+    let (choice, part, items) = match (config.protocol, config.train.select) {
+        (Protocol::Paper, _) => ("protocol = paper", "test", &task.split.test),
+        (Protocol::Clean, Select::Valid) => {
+            ("train.select = valid", "validation", &task.split.valid)
+        }
+        (Protocol::Clean, Select::Last) => ("train.select = last", "training", &task.split.train),
     };
     if items.is_empty() {
-        fail!("{choice} chooses on items that the split does not have");
+        fail!("{choice} needs {part} items, but the split has none");
     }
     Ok(())
 }
 
-/// Takes a step of a trainer that is thrown away and evaluates it, with as many batches in memory
-/// as in training. If a device cannot hold the batch, the error names a size that it can.
+/// Takes and evaluates one step with a temporary trainer and as many batches in memory as in
+/// training. If a device cannot hold the batch, the error names a batch size that fits.
 pub(crate) fn rehearse(
     learner: &dyn Fn() -> Result<Box<dyn Learner>>,
     config: &Config,
     task: &Task,
 ) -> Result<()> {
     task.epoch(0)?;
-    let take = |size| -> Result<()> {
+    let try_size = |size| -> Result<()> {
         let mut learner = learner()?;
-        let batches =
-            (0..prefetch::IN_MEMORY).map(|_| task.largest(size)).collect::<Result<Vec<_>>>()?;
+        let batches = (0..prefetch::IN_MEMORY)
+            .map(|_| task.largest_batch(size))
+            .collect::<Result<Vec<_>>>()?;
         learner.step(&batches[0].view())?;
         learner.model().scores(&batches[0].view(), Delays::Rounded)?;
         Ok(())
     };
     let whole = config.data.batch;
-    let failure = match take(whole) {
+    let failure = match try_size(whole) {
         Err(failure) if config.backend != Backend::Cpu => failure,
         done => return done,
     };
     let smaller = std::iter::successors(Some(whole / 2), |size| Some(size / 2));
-    match smaller.take_while(|&size| size > 1).find(|&size| take(size).is_ok()) {
+    match smaller.take_while(|&size| size > 1).find(|&size| try_size(size).is_ok()) {
         Some(size) => fail!("{failure}; data.batch = {size} fits"),
         None => Err(failure),
     }
 }
 
-fn diverged(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Error {
+fn divergence(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Error {
     let rate = config.train.rate;
     let (epoch, checkpoint) = (epoch + 1, folder.join(CHECKPOINT));
     Error::new(format!(
-        "epoch {epoch}, batch {batch}: the loss, a gradient or a parameter is not finite at train.rate = {rate:?}; {} keeps the last good state",
+        "epoch {epoch}, batch {batch}: the loss, a gradient or a parameter is not finite at \
+         train.rate = {rate:?}; lower the rate; {} holds the last good state",
         checkpoint.display()
     ))
 }

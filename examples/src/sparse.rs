@@ -6,11 +6,11 @@ use crate::error::Result;
 use crate::network::Net;
 use polychron_core::rng::Rng;
 
-/// The stream of the draw; the trainer's own are 1 to 3.
+/// The generator's stream of sparse inputs. The trainer uses streams 1 to 3.
 const STREAM: u64 = 0x7370_6172_7365;
 
-/// The synapses that a sparse network lacks. Their weights are 0 before every step, so that their
-/// delays have no gradient.
+/// The missing synapses of a sparse network. Their weights are 0 before every step, so their delays
+/// have no gradient.
 pub(crate) struct SparseMask {
     /// Indices into the weights `[outputs, inputs, count]` of every layer.
     layers: Vec<Vec<usize>>,
@@ -18,7 +18,7 @@ pub(crate) struct SparseMask {
 }
 
 impl SparseMask {
-    /// Keeps `network.fan_in` inputs of every neuron, drawn from the seed; 0 keeps all.
+    /// Keeps `network.fan_in` inputs of every neuron, drawn with the seed; 0 keeps all inputs.
     pub(crate) fn new(config: &Config, network: &Net) -> Self {
         let rng = Rng::new(config.seed, STREAM);
         let fan_in = config.network.fan_in;

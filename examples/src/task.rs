@@ -1,4 +1,4 @@
-//! The data of a configuration: samples, their split, and batches.
+//! The data of a configuration: samples, split and batches.
 
 use crate::backend::Classifier;
 use crate::batch::LabeledBatch;
@@ -13,20 +13,20 @@ use polychron_datasets::{
 };
 use std::path::{Path, PathBuf};
 
-/// Training items of the order task; the test items follow them.
+/// Number of training items of the order task; the test items follow them.
 const ORDER_TRAIN: usize = 1500;
 const ORDER_TEST: usize = 500;
 const ORDER_NOISE: f64 = 0.01;
-/// Most steps of a sample, the limit of `data.steps`.
-const LONGEST: usize = 1 << 16;
+/// Largest number of steps of a sample, as for `data.steps`.
+const MAX_STEPS: usize = 1 << 16;
 
-/// The samples of a configuration with their split.
+/// The samples of a configuration and their split.
 pub struct Task {
     /// All samples: those of the training, the validation and the test file.
     pub data: Dataset,
     /// Indices of the training, validation and test items.
     pub split: Split,
-    /// What went wrong without stopping the load: a cache that could not be written, say.
+    /// Problems that did not prevent loading, for example a cache that could not be written.
     pub warnings: Vec<String>,
     options: Data,
     augment: Augment,
@@ -47,7 +47,7 @@ pub enum Part {
     Train,
 }
 
-/// The classes that a model chose for items.
+/// The classes that a model predicts for items.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predictions {
     /// Index of every item among the task's samples.
@@ -57,7 +57,7 @@ pub struct Predictions {
 }
 
 impl Task {
-    /// Loads the data of a configuration; `folder` holds the data files, if the source has any.
+    /// Loads the data of a configuration. `folder` holds the data files if the source has any.
     ///
     /// # Errors
     /// If a file is missing or malformed, or a field of the configuration is invalid or does not fit
@@ -83,7 +83,7 @@ impl Task {
         let steps = if options.steps > 0 { options.steps } else { longest };
         if config.train.delays != Delays::Zero {
             let problem = format!(
-                "is not below the {steps} steps of {}: a delay longer than the sequence",
+                "is not below the {steps} steps of {}; a delay must be shorter than the sequence",
                 data.name
             );
             let max_delay = config.network.max_delay;
@@ -101,14 +101,14 @@ impl Task {
         Ok(())
     }
 
-    /// The properties of the data that a network has to fit.
+    /// Returns the properties of the data that determine the shape of a network.
     #[must_use]
     pub fn interface(&self) -> Interface {
         let data = &self.data;
         Interface { channels: data.channels, classes: data.classes, dt_ms: f64::from(data.dt_ms) }
     }
 
-    /// The items of a part, as indices into the samples.
+    /// Returns the items of a part as indices into the samples.
     #[must_use]
     pub fn part(&self, part: Part) -> &[usize] {
         match part {
@@ -118,21 +118,22 @@ impl Task {
         }
     }
 
-    /// The items of every batch of a training epoch, in random order.
+    /// Returns the items of every batch of a training epoch, in random order.
     ///
     /// # Errors
-    /// If there are too few training items for a batch.
+    /// If there are fewer than two training items.
     pub fn epoch(&self, epoch: u64) -> Result<Vec<Vec<usize>>> {
         let mut all =
             batches(&self.split.train, self.options.batch, self.seed, epoch, true, false)?;
         all.retain(|batch| batch.len() > 1);
         if all.is_empty() {
-            fail!("{}: {} training items make no batch", self.data.name, self.split.train.len())
+            let (name, items) = (&self.data.name, self.split.train.len());
+            fail!("{name}: training items = {items}; a batch needs at least 2")
         }
         Ok(all)
     }
 
-    /// A batch to train on, with the configuration's augmentation.
+    /// Assembles a batch for training, with the configuration's augmentation.
     ///
     /// # Errors
     /// If the batch does not fit into memory.
@@ -155,15 +156,16 @@ impl Task {
         Ok(batch)
     }
 
-    /// A batch as large as any of at most `batch` items, without augmentation.
-    pub(crate) fn largest(&self, batch: usize) -> Result<LabeledBatch> {
+    /// Assembles a batch of at most `batch` items that is as large as any such batch, without
+    /// augmentation.
+    pub(crate) fn largest_batch(&self, batch: usize) -> Result<LabeledBatch> {
         let Split { train, valid, test } = &self.split;
         let items = [train, valid, test].map(Vec::len).into_iter().max().unwrap_or(0);
         let longest = (0..self.data.samples.len()).max_by_key(|&i| self.data.samples[i].steps);
         self.batch(&vec![longest.unwrap_or(0); items.min(batch)])
     }
 
-    /// A batch of items, without augmentation.
+    /// Assembles a batch without augmentation.
     ///
     /// # Errors
     /// If an index is out of range or the batch does not fit into memory.
@@ -177,15 +179,15 @@ impl Task {
         Ok(LabeledBatch { mask: self.options.mask, ..LabeledBatch::new(batch, data.classes) })
     }
 
-    /// Items in the batches of evaluation.
+    /// Divides items into batches for evaluation.
     pub(crate) fn chunks<'a>(&self, items: &'a [usize]) -> impl Iterator<Item = &'a [usize]> {
         items.chunks(self.options.batch)
     }
 
-    /// The classes that a model chooses for items.
+    /// Predicts the classes of items with a model.
     ///
     /// # Errors
-    /// If the model does not fit the data, and what its backend reports.
+    /// If the model does not fit the data, a batch does not fit into memory or the backend fails.
     pub fn predict(
         &self,
         model: &dyn Classifier,
@@ -200,8 +202,8 @@ impl Task {
         Ok(predictions)
     }
 
-    /// The share of items that a model with rounded delays classifies correctly; `None` without
-    /// items.
+    /// Returns the share of items that a model with rounded delays classifies correctly; `None` if
+    /// there are no items.
     ///
     /// # Errors
     /// As [`Task::predict`].
@@ -210,8 +212,8 @@ impl Task {
         Ok(predictions.accuracy(&self.data, |_| true))
     }
 
-    /// Accuracies of predictions for the speakers of the training and validation items, and for all
-    /// other speakers; `None` unless the data names several speakers.
+    /// Accuracies for the speakers of the training and validation items, and for all other
+    /// speakers; `None` unless the data have several speakers.
     pub(crate) fn accuracy_by_speaker(&self, predictions: &Predictions) -> [Option<f64>; 2] {
         let seen = self.seen_speakers();
         [true, false].map(|known| {
@@ -221,8 +223,7 @@ impl Task {
         })
     }
 
-    /// Speakers of the training and validation items; `None` unless the data names several
-    /// speakers.
+    /// Speakers of the training and validation items; `None` unless the data have several speakers.
     pub(crate) fn seen_speakers(&self) -> Option<Vec<u16>> {
         let seen = self.split.train.iter().chain(&self.split.valid);
         let mut seen: Vec<u16> = seen.map(|&i| self.data.samples[i].speaker).collect();
@@ -233,8 +234,8 @@ impl Task {
 }
 
 impl Predictions {
-    /// The share of correct predictions for the items that `filter` accepts; `None` if it accepts
-    /// none.
+    /// Returns the share of correct predictions among the items that `filter` accepts; `None` if it
+    /// accepts none.
     pub fn accuracy(&self, data: &Dataset, filter: impl Fn(usize) -> bool) -> Option<f64> {
         let picked = self.items.iter().zip(&self.classes).filter(|(i, _)| filter(**i));
         let right = picked.map(|(&i, &class)| usize::from(data.samples[i].label) == class);
@@ -243,7 +244,7 @@ impl Predictions {
         (all > 0).then(|| hits as f64 / all as f64)
     }
 
-    /// Adds the predictions of a batch with scores `[B, classes]`.
+    /// Adds the predictions of a batch, given its scores `[B, classes]`.
     pub(crate) fn extend(&mut self, scores: &[f32], classes: usize) {
         self.classes.extend(scores.chunks_exact(classes).map(decide));
     }
@@ -266,7 +267,7 @@ fn augmentation(options: &config::Augment) -> Augment {
     }
 }
 
-/// Number of items in the training, validation and test file.
+/// The number of items in the training, validation and test file.
 struct Parts {
     train: usize,
     valid: usize,
@@ -301,7 +302,7 @@ fn read(
     }
 }
 
-/// The items of the order task, those to train on first.
+/// Makes the items of the order task: the training items, then the test items.
 pub(crate) fn order() -> Result<Dataset> {
     let mut data = synthetic::burst_order(ORDER_TRAIN, ORDER_NOISE, 1);
     data.append(synthetic::burst_order(ORDER_TEST, ORDER_NOISE, 2))?;
@@ -310,7 +311,7 @@ pub(crate) fn order() -> Result<Dataset> {
 
 fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
     if options.train_file.is_empty() {
-        fail!("data.train_file = \"\" names no file, which data.source = \"h5\" needs")
+        fail!("data.train_file = \"\" is empty; data.source = \"h5\" needs a training file")
     }
     let binning = BinOptions {
         binning: match options.binning {
@@ -327,9 +328,10 @@ fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
         let data = Dataset::from_recordings(&recordings, &binning)?;
         data.check_samples()?;
         let mut lengths = data.samples.iter().map(|sample| sample.steps).enumerate();
-        if let Some((n, steps)) = lengths.find(|(_, steps)| *steps > LONGEST) {
+        if let Some((n, steps)) = lengths.find(|(_, steps)| *steps > MAX_STEPS) {
             fail!(
-                "{}: samples[{n}].steps = {steps} is above {LONGEST}; data.steps cuts it",
+                "{}: samples[{n}].steps = {steps} is above {MAX_STEPS}; set data.steps to \
+                 truncate it",
                 data.name
             )
         }
@@ -357,7 +359,8 @@ fn read_gsc(
 ) -> Result<(Dataset, Parts)> {
     let Some(folder) = folder else {
         fail!(
-            "data.source = \"gsc\": pass the folder that holds speech_commands_v0.02 with --data DIR or POLYCHRON_DATA"
+            "data.source = \"gsc\": pass the folder that holds speech_commands_v0.02 with --data \
+             DIR or POLYCHRON_DATA"
         )
     };
     let bands = match options.bands {
@@ -367,12 +370,12 @@ fn read_gsc(
     let gsc::Commands { data, train, valid, test, cache_error } =
         gsc::read(folder, bands, threads)?;
     if let Some(error) = cache_error {
-        warnings.push(format!("the spectra could not be kept for the next run: {error}"));
+        warnings.push(format!("the spectra could not be cached: {error}"));
     }
     Ok((data, Parts { train, valid, test }))
 }
 
-/// The path of a file in the data folder, compressed or not.
+/// Finds a file in the data folder, compressed or not.
 fn find(folder: Option<&Path>, name: &str) -> Result<PathBuf> {
     let Some(folder) = folder else {
         fail!("{name}: pass the folder that holds it with --data DIR or POLYCHRON_DATA")
@@ -396,7 +399,7 @@ fn divide(config: &Config, folder: Option<&Path>, data: &Dataset, parts: &Parts)
     if !options.split_file.is_empty() {
         if parts.valid > 0 {
             fail!(
-                "data.split_file = {:?} divides what data.valid_file has divided",
+                "data.split_file = {:?} and data.valid_file exclude each other; remove one",
                 options.split_file
             )
         }
@@ -404,7 +407,7 @@ fn divide(config: &Config, folder: Option<&Path>, data: &Dataset, parts: &Parts)
         return Ok(Split::read(path, parts.train, items)?);
     }
     if options.split == Division::File {
-        fail!("data.split_file = \"\" names no file, which data.split = \"file\" needs")
+        fail!("data.split_file = \"\" is empty; data.split = \"file\" needs a file")
     }
     let test = if parts.test > 0 { 0.0 } else { options.test };
     let valid = if parts.valid > 0 { 0.0 } else { options.valid * (1.0 - test) };
@@ -439,7 +442,7 @@ mod tests {
                 mixed += usize::from(own < 1.0);
             }
         }
-        // Half of them, but for one in ten that meets its own class.
+        // Half of the items are mixed. One in ten of these meets its own class; its target stays.
         let share = mixed as f64 / task.split.train.len() as f64;
         assert!((0.40..0.50).contains(&share), "{share}");
     }

@@ -2,10 +2,10 @@
 
 use polychron_core::rng::Rng;
 
-use super::{Thinner, join};
+use super::{Thinner, merge};
 use crate::{Dataset, SpikeTrain};
 
-/// The samples that others may be mixed with: those to train on.
+/// The samples that may be mixed into others, usually the training samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
     all: Vec<usize>,
@@ -22,8 +22,8 @@ pub struct MixedLabel {
 }
 
 impl Pool {
-    /// Makes a pool of the samples at `indices`, whose order does not matter. Dense samples and indices
-    /// out of range are left out.
+    /// Makes a pool of the samples at `indices`, whose order does not matter. Dense samples and
+    /// indices out of range are left out.
     #[must_use]
     pub fn new(data: &Dataset, indices: &[usize]) -> Self {
         let sparse = |i: &usize| data.samples.get(*i).is_some_and(|s| s.dense.is_none());
@@ -39,8 +39,8 @@ impl Pool {
         Self { all, of_class }
     }
 
-    /// Half of the spikes of a sample and half of those of another of its class, or `None` if the sample
-    /// stays as it is.
+    /// Combines half the spikes of a sample with half those of another one of its class; `None` if
+    /// the sample stays unchanged.
     pub(super) fn blend(
         &self,
         probability: f64,
@@ -53,7 +53,7 @@ impl Pool {
         }
         let own = &data.samples[index];
         let class = self.of_class.get(usize::from(own.label))?;
-        let other = &data.samples[other(class, index, rng, 1)?];
+        let other = &data.samples[draw_other(class, index, rng, 1)?];
         let mut entries = Vec::with_capacity(own.entries.len() + other.entries.len());
         for (part, sample) in [own, other].into_iter().enumerate() {
             let mut keep = Thinner::new(0.5, rng.fork(part as u64));
@@ -64,38 +64,38 @@ impl Pool {
                 }
             }
         }
-        join(&mut entries);
+        merge(&mut entries);
         let steps = own.steps.max(other.steps);
         Some(SpikeTrain { steps, entries, label: own.label, speaker: own.speaker, dense: None })
     }
 
-    /// Replaces a stretch of a sample by the same stretch of another one, which `of` makes.
+    /// Replaces a stretch of a sample by the same stretch of another one, which `get` returns.
     pub(super) fn cutmix(
         &self,
         probability: f64,
         index: usize,
         sample: &mut SpikeTrain,
         rng: Rng,
-        of: impl Fn(usize) -> SpikeTrain,
+        get: impl Fn(usize) -> SpikeTrain,
     ) -> Option<MixedLabel> {
         if rng.uniform::<f64>(0) >= probability {
             return None;
         }
-        let other = of(other(&self.all, index, rng, 1)?);
+        let other = get(draw_other(&self.all, index, rng, 1)?);
         let common = sample.steps.min(other.steps);
         let length = 1 + rng.below(2, common as u32) as usize;
         let start = rng.below(3, (common - length.min(common)) as u32 + 1) as usize;
         let stretch = start as u32..(start + length) as u32;
         sample.entries.retain(|e| !stretch.contains(&e.step));
         sample.entries.extend(other.entries.iter().filter(|e| stretch.contains(&e.step)));
-        join(&mut sample.entries);
+        merge(&mut sample.entries);
         let share = length as f32 / sample.steps as f32;
         Some(MixedLabel { label: other.label, share })
     }
 }
 
-/// A random element of an ascending list, other than `index`.
-fn other(list: &[usize], index: usize, rng: Rng, place: u64) -> Option<usize> {
+/// Draws an element other than `index` from an ascending list.
+fn draw_other(list: &[usize], index: usize, rng: Rng, place: u64) -> Option<usize> {
     match list.binary_search(&index) {
         Ok(own) => {
             let n = rng.below(place, list.len() as u32 - 1) as usize;

@@ -86,7 +86,7 @@ impl Args {
         let mut set: Vec<_> = self.variant.map(Variant::assignment).into_iter().collect();
         if let Some(choice) = self.protocol {
             let protocol = if choice == Choice::Paper { Protocol::Paper } else { Protocol::Clean };
-            set.extend(presets::chosen_by(Some(&self.preset), protocol)?);
+            set.extend(presets::protocol_assignments(Some(&self.preset), protocol)?);
             if choice == Choice::LeaveSpeakerOut {
                 set.push("data.split=leave-speaker-out".into());
             }

@@ -71,7 +71,7 @@ impl Args {
         let mut set: Vec<_> = self.variant.map(Variant::assignment).into_iter().collect();
         match self.protocol {
             Some(protocol) if self.config.is_none() => {
-                set.extend(presets::chosen_by(self.preset.as_deref(), protocol)?);
+                set.extend(presets::protocol_assignments(self.preset.as_deref(), protocol)?);
             }
             Some(protocol) => set.push(format!("protocol={}", report::name(&protocol)?)),
             None => {}
@@ -129,7 +129,7 @@ pub(super) fn train(args: &Args) -> Result<()> {
     let task = load(&config, args.data.as_deref())?;
     if args.plan {
         let network = network::network(&config, task.interface())?;
-        let batch = task.largest(config.data.batch)?;
+        let batch = task.largest_batch(config.data.batch)?;
         let Batch { shape, x, .. } = batch.view();
         let density = x.iter().filter(|&&x| x != 0.0).count() as f64 / x.len() as f64;
         return say(&backend::plan(&config, &network, shape, density)?);

@@ -85,14 +85,19 @@ impl Reproduction {
         let (root, path) = (self.root.display(), self.root.join(CONFIG));
         if !path.exists() {
             fs::create_dir_all(&self.root).map_err(at(&root))?;
-            if let Some(found) = files::foreign_entry(&self.root, &[CONFIG])? {
+            if let Some(found) = files::find_foreign_entry(&self.root, &[CONFIG])? {
                 fail!("{root}: has {found} but no reproduce.toml; choose another folder")
             }
             let config = Config { threads: 0, ..self.config.clone() };
             files::create(&path, config.to_toml()?.as_bytes())?;
         }
         let lock = files::lock(File::open(&path), &path)?;
-        run::check_same(&presets::stored(&path, &[])?, &path, &self.config, "the command line")?;
+        run::check_same(
+            &presets::read_stored(&path, &[])?,
+            &path,
+            &self.config,
+            "the command line",
+        )?;
         files::remove_unfinished(&self.root, &[CONFIG, "table.json", "table.md"])?;
         Ok(lock)
     }
@@ -108,7 +113,7 @@ impl Reproduction {
             let found = run::stored_config(&folder, &[])?;
             let path = folder.join(run::CONFIG);
             run::check_same(&found, &path, &config, "the command line")?;
-        } else if let Some(found) = files::foreign_entry(&folder, &[])? {
+        } else if let Some(found) = files::find_foreign_entry(&folder, &[])? {
             fail!("{}: has {found} but no checkpoint; choose another folder", folder.display())
         }
         if observer.run_opened(&folder, resume) == Flow::Stop {

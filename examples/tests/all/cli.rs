@@ -1,4 +1,4 @@
-//! The command line: what it writes, that a run repeats and resumes bit for bit, and how it fails.
+//! The command line: its output files, bit-for-bit repetition and resumption, and its errors.
 
 use crate::common::{empty_folder, polychron, text};
 use polychron_datasets::shd;
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A task and a network small enough for many runs.
+/// A task and a network that are small enough for many runs.
 const SMALL: [&str; 10] = [
     "--preset",
     "order",
@@ -30,7 +30,7 @@ const FILES: [&str; 7] = [
     "report.json",
 ];
 
-/// A folder of its own for every test.
+/// The folder of a test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -52,7 +52,7 @@ impl Folder {
         output
     }
 
-    /// The one line of a failure.
+    /// Runs a command that must fail, and returns its error, a single line.
     fn fail(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output.stderr));
@@ -62,7 +62,7 @@ impl Folder {
         lines[0].into()
     }
 
-    /// A failure before anything is written.
+    /// Checks that training fails before it writes anything.
     fn refuse(&self, more: &[&str], named: &[&str]) {
         let args = [&["train", "--out", "refused"], &SMALL[..], more].concat();
         let line = self.fail(&args);
@@ -70,7 +70,7 @@ impl Folder {
         assert!(!self.0.join("refused").exists(), "{line}");
     }
 
-    /// A failure under a limit of the shell: of files as if the disk were full, of memory.
+    /// Runs a command that must fail under a limit of file size (like a full disk) or memory.
     #[cfg(target_os = "linux")]
     fn limited(&self, limit: &str, args: &[&str]) -> String {
         let script = format!("trap '' XFSZ; ulimit {limit}; exec \"$@\"");
@@ -81,7 +81,7 @@ impl Folder {
         text(&output.stderr)
     }
 
-    /// Changes the header and the numbers of a checkpoint.
+    /// Edits the header and the values of a checkpoint.
     fn edit(&self, path: &str, change: impl FnOnce(&mut Value, &mut [u8])) {
         let bytes = self.bytes(path);
         let (len, rest) = bytes.split_at(8);
@@ -118,7 +118,7 @@ fn last_line(output: &Output) -> Value {
 }
 
 #[test]
-fn a_training_writes_its_folder_and_one_object() {
+fn training_writes_a_folder_and_prints_one_json_object() {
     let folder = Folder::new("writes");
     let figures = last_line(&folder.train("run", &["--json", "--seed", "3"]));
     assert_eq!(folder.list("run"), FILES);
@@ -153,7 +153,7 @@ fn a_training_writes_its_folder_and_one_object() {
 }
 
 #[test]
-fn the_default_folder_names_preset_delays_and_seed() {
+fn the_default_folder_is_named_after_preset_delays_and_seed() {
     let folder = Folder::new("default");
     let args = [&["train", "--seed", "4", "--set", "train.delays=random"], &SMALL[..]].concat();
     assert!(folder.run(&args).status.success());
@@ -161,7 +161,7 @@ fn the_default_folder_names_preset_delays_and_seed() {
 }
 
 #[test]
-fn config_toml_repeats_the_run() {
+fn config_toml_reproduces_the_run() {
     let folder = Folder::new("repeats");
     folder.train("first", &["--seed", "5", "--threads", "1"]);
     let output = folder.run(&["train", "--config", "first/config.toml", "--out", "again"]);
@@ -172,7 +172,7 @@ fn config_toml_repeats_the_run() {
 }
 
 #[test]
-fn threads_change_no_byte() {
+fn results_do_not_depend_on_the_number_of_threads() {
     let folder = Folder::new("threads");
     folder.train("one", &["--threads", "1"]);
     folder.train("two", &["--threads", "2"]);
@@ -181,7 +181,7 @@ fn threads_change_no_byte() {
 }
 
 #[test]
-fn the_digits_trained_twice_are_the_same_bytes() {
+fn training_on_the_digits_is_deterministic() {
     let folder = Folder::new("twice");
     for (out, threads) in [("once", "1"), ("again", "1"), ("two", "2")] {
         let few = ["--set", "data.test=0.8"];
@@ -196,13 +196,13 @@ fn the_digits_trained_twice_are_the_same_bytes() {
 }
 
 #[test]
-fn an_interrupted_run_ends_as_an_uninterrupted_one() {
+fn a_resumed_run_ends_in_the_same_bytes() {
     let folder = Folder::new("resume");
     let choose = ["--epochs", "3", "--set", "train.select=valid"];
     folder.train("whole", &choose);
     folder.train("cut", &[&choose[..], &["--stop-after", "1"]].concat());
     assert!(!folder.0.join("cut/model.safetensors").exists());
-    // Half a file of a killed run counts for nothing.
+    // The unfinished file of a killed run is ignored.
     fs::write(folder.0.join("cut/.checkpoint.safetensors.tmp"), "half").unwrap();
     let output = folder.run(&["train", "--resume", "--out", "cut"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -232,7 +232,7 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
 }
 
 #[test]
-fn protocol_paper_takes_the_best_epoch_on_test() {
+fn protocol_paper_selects_the_best_epoch_on_the_test_items() {
     let folder = Folder::new("paper");
     let output = folder.train("run", &["--epochs", "3", "--protocol", "paper", "--json"]);
     let report: Value = serde_json::from_slice(&folder.bytes("run/report.json")).unwrap();
@@ -246,7 +246,7 @@ fn protocol_paper_takes_the_best_epoch_on_test() {
 }
 
 #[test]
-fn bad_configurations_are_named_and_leave_nothing() {
+fn invalid_fields_are_named_before_anything_is_written() {
     let folder = Folder::new("bad");
     fs::write(folder.0.join("bad.toml"), "seed = 1\n\n[network]\nhiden = [8]\n").unwrap();
     let line = folder.fail(&["train", "--config", "bad.toml", "--out", "refused"]);
@@ -298,7 +298,7 @@ fn bad_configurations_are_named_and_leave_nothing() {
 }
 
 #[test]
-fn a_configuration_file_at_fault_is_named() {
+fn errors_name_the_invalid_configuration_file() {
     let folder = Folder::new("file");
     let fail = |text: &str, set: &[&str]| {
         fs::write(folder.0.join("own.toml"), text).unwrap();
@@ -320,7 +320,7 @@ fn a_configuration_file_at_fault_is_named() {
 }
 
 #[test]
-fn fields_that_a_neuron_has_not_are_not_read() {
+fn fields_of_other_neuron_kinds_are_ignored() {
     let folder = Folder::new("unread");
     for (out, set) in [
         ("if", ["network.neuron.kind=if", "network.neuron.tau_ms=-1"]),
@@ -332,9 +332,9 @@ fn fields_that_a_neuron_has_not_are_not_read() {
 }
 
 #[test]
-fn what_cannot_be_trained_leaves_nothing() {
+fn runs_that_cannot_be_trained_write_nothing() {
     let folder = Folder::new("large");
-    let line = "burst order: 1 training items make no batch";
+    let line = "burst order: training items = 1; a batch needs at least 2";
     folder.refuse(&["--set", "data.valid=0.9995"], &[line]);
 
     #[cfg(target_os = "linux")]
@@ -365,7 +365,7 @@ fn what_cannot_be_trained_leaves_nothing() {
 }
 
 #[test]
-fn google_speech_commands_train_from_the_folder_of_the_archive() {
+fn google_speech_commands_are_trained_from_the_unpacked_archive() {
     let folder = Folder::new("commands");
     let wavs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/commands");
     let archive = folder.0.join("data/speech_commands_v0.02");
@@ -402,7 +402,7 @@ fn google_speech_commands_train_from_the_folder_of_the_archive() {
 }
 
 #[test]
-fn recordings_become_a_file_to_train_on() {
+fn encoded_recordings_can_be_trained_on() {
     let folder = Folder::new("encode");
     let wavs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/commands");
     for word in ["backward", "happy"] {
@@ -448,7 +448,7 @@ fn recordings_become_a_file_to_train_on() {
 }
 
 #[test]
-fn an_item_is_drawn_and_no_picture_is_overwritten_unasked() {
+fn an_item_is_drawn_and_figures_are_overwritten_only_with_force() {
     let folder = Folder::new("show");
     let show = ["data", "show", "digits", "--index", "7"];
     let output = folder.run(&[&show[..], &["--json"]].concat());
@@ -460,7 +460,7 @@ fn an_item_is_drawn_and_no_picture_is_overwritten_unasked() {
     for shown in [&format!("Item 7: {word}"), "time, ms", "channel", "<path"] {
         assert!(picture.contains(shown), "{shown}");
     }
-    // The length of all dashes is the number of places; every spike of the digits has its own.
+    // A dash is as long as its number of spikes, because no two spikes of the digits coincide.
     let path = picture.split("d=\"M").nth(1).unwrap().split('"').next().unwrap();
     let lengths = path.split('M').map(|dash| dash.split_once('h').unwrap().1);
     let drawn: f64 = lengths.map(|length| length.parse::<f64>().unwrap()).sum();
@@ -479,7 +479,7 @@ fn an_item_is_drawn_and_no_picture_is_overwritten_unasked() {
 }
 
 #[test]
-fn missing_and_damaged_data_is_named() {
+fn errors_name_missing_and_damaged_data() {
     let folder = Folder::new("data");
     let line = folder.fail(&["train", "--preset", "shd"]);
     assert!(line.contains("shd_train.h5") && line.contains("--data"), "{line}");
@@ -506,7 +506,7 @@ fn missing_and_damaged_data_is_named() {
     assert!(line.contains("nan.h5.gz") && line.contains("NaN"), "{line}");
     assert!(folder.list(".").is_empty());
 
-    // The third item spikes at 0.1 s alone; in the file to train on, every one does at 0 s.
+    // The third test item spikes only at 0.1 s. All training items spike at 0 s.
     fs::copy(fixtures.join("small.h5"), folder.0.join("test.h5")).unwrap();
     let mut early = shd::read(fixtures.join("small.h5"), None).unwrap();
     early.items.iter_mut().for_each(|item| item.times[0] = 0.0);
@@ -526,7 +526,7 @@ fn missing_and_damaged_data_is_named() {
     early.items[1].times[2] = 70.0;
     fs::write(folder.0.join("test.h5"), shd::to_bytes(&early).unwrap()).unwrap();
     let line = train(["data.steps=0", "data.dt_ms=1"]);
-    let named = "test.h5: samples[1].steps = 70001 is above 65536; data.steps cuts it";
+    let named = "test.h5: samples[1].steps = 70001 is above 65536; set data.steps to truncate it";
     assert!(line.contains(named), "{line}");
     let one_class = fixtures.join("one_class.h5.gz");
     let stats = last_line(&folder.run(&["data", "stats", one_class.to_str().unwrap(), "--json"]));
@@ -545,7 +545,7 @@ fn missing_and_damaged_data_is_named() {
 }
 
 #[test]
-fn a_timed_step_says_what_was_timed() {
+fn bench_step_reports_the_setting_and_the_stages() {
     let folder = Folder::new("bench");
     let small = ["bench", "step", "--batch", "2", "--steps", "6", "--max-delay", "3"];
     let timing = |threads| {
@@ -604,7 +604,7 @@ fn a_timed_step_says_what_was_timed() {
 }
 
 #[test]
-fn timed_inference_says_what_was_timed() {
+fn bench_infer_reports_the_setting_and_the_times() {
     let folder = Folder::new("infer");
     let small = ["bench", "infer", "--batch", "2", "--steps", "6", "--max-delay", "3"];
     let timing = |threads| {
@@ -644,7 +644,7 @@ fn timed_inference_says_what_was_timed() {
 }
 
 #[test]
-fn timed_data_says_what_was_timed() {
+fn bench_data_reports_the_setting_and_the_times() {
     let folder = Folder::new("bench-data");
     let args = ["bench", "data", "--recordings", "20", "--spikes", "50", "--sound", "1", "--json"];
     let timing = last_line(&folder.run(&args));
@@ -659,14 +659,14 @@ fn timed_data_says_what_was_timed() {
 }
 
 #[test]
-fn items_one_by_one_are_decided_as_in_batches() {
+fn streamed_items_are_classified_as_in_batches() {
     let folder = Folder::new("stream");
     folder.train("run", &["--seed", "3"]);
     let mut batches = last_line(&folder.run(&["eval", "run", "--json"]));
     let mut stream = last_line(&folder.run(&["eval", "run", "--json", "--stream"]));
     assert!(stream["ms_per_item"].as_f64() > Some(0.0) && batches.get("ms_per_item").is_none());
     stream.as_object_mut().unwrap().remove("ms_per_item");
-    // A membrane at the threshold may round otherwise.
+    // A membrane at the threshold may be rounded differently.
     let share = |value: &Value| value.as_f64().unwrap();
     for key in ["accuracy", "rates"] {
         let (found, expected) = (stream[key].take(), batches[key].take());
@@ -687,7 +687,7 @@ fn items_one_by_one_are_decided_as_in_batches() {
 }
 
 #[test]
-fn a_model_file_says_what_every_step_costs() {
+fn an_exported_model_file_can_be_inspected() {
     let folder = Folder::new("export");
     folder.train("run", &[]);
     let whole = last_line(&folder.run(&["eval", "run", "--json"]));
@@ -742,7 +742,7 @@ fn a_model_file_says_what_every_step_costs() {
 }
 
 #[test]
-fn networks_that_fit_no_model_file_are_named() {
+fn export_names_a_network_that_model_files_cannot_hold() {
     let folder = Folder::new("export-others");
     folder.train("run", &["--set", "network.neuron.kind=adlif", "--set", "train.epochs=1"]);
     let line = folder.fail(&["export", "run", "-o", "model.pcn"]);
@@ -753,7 +753,7 @@ fn networks_that_fit_no_model_file_are_named() {
     assert!(!folder.0.join("model.pcn").exists());
 }
 
-/// The algorithm of every direction in a plan, which must be the one with the lowest printed cost.
+/// The algorithm of every direction in a plan. It must have the lowest printed cost.
 fn cheapest(plan: &str) -> Vec<&str> {
     plan.lines()
         .filter(|line| line.starts_with("  "))
@@ -771,7 +771,7 @@ fn cheapest(plan: &str) -> Vec<&str> {
 }
 
 #[test]
-fn a_plan_names_the_cheapest_algorithm_of_every_layer_and_direction() {
+fn a_plan_selects_the_cheapest_algorithm_for_every_layer_and_direction() {
     let folder = Folder::new("plan");
     let plan = |args: &[&str]| text(&folder.run(args).stdout);
     let wide = plan(&["bench", "step", "--plan", "--dt-ms", "1"]);
@@ -800,7 +800,7 @@ fn a_diverging_run_keeps_its_last_good_checkpoint() {
 }
 
 #[test]
-fn nothing_is_overwritten_unasked() {
+fn existing_runs_are_not_overwritten() {
     let folder = Folder::new("exists");
     folder.train("run", &["--stop-after", "1"]);
     let before = folder.bytes("run/checkpoint.safetensors");
@@ -814,7 +814,7 @@ fn nothing_is_overwritten_unasked() {
 }
 
 #[test]
-fn a_resumed_run_takes_assignments_over_its_own_configuration() {
+fn a_resumed_run_accepts_only_its_own_settings() {
     let folder = Folder::new("assigned");
     folder.train("run", &["--stop-after", "1"]);
     for (set, named) in [
@@ -832,7 +832,7 @@ fn a_resumed_run_takes_assignments_over_its_own_configuration() {
 }
 
 #[test]
-fn a_model_is_read_by_the_configuration_in_it() {
+fn a_model_is_read_with_the_configuration_it_contains() {
     let folder = Folder::new("edited");
     folder.train("run", &[]);
     let read = |note: &str| {
@@ -850,8 +850,8 @@ fn a_model_is_read_by_the_configuration_in_it() {
     folder.replace("run/config.toml", "threshold = 1.0", "threshold = 0.1");
     folder.replace("run/config.toml", "train_neurons = true", "train_neurons = false");
     folder.replace("run/config.toml", "delays = \"learned\"", "delays = \"zero\"");
-    let note = "run/config.toml: has network.neuron.threshold = 0.1; run/model.safetensors was \
-                made with network.neuron.threshold = 1.0, which counts";
+    let note = "run/config.toml: has network.neuron.threshold = 0.1, but run/model.safetensors was \
+                made with network.neuron.threshold = 1.0, which is used";
     assert_eq!(read(note), before);
     fs::remove_file(folder.0.join("run/config.toml")).unwrap();
     assert_eq!(read("run/config.toml: "), before);
@@ -883,9 +883,9 @@ fn a_damaged_model_is_refused() {
 }
 
 #[test]
-fn figures_are_those_of_the_chosen_epoch() {
+fn figures_come_from_the_selected_epoch() {
     let folder = Folder::new("chosen");
-    // Nothing is learned, so that the first of equal epochs is chosen.
+    // Nothing is learned, so all epochs are equal and the first one is selected.
     let set = ["train.select=valid", "train.rate=1e-30", "train.delay_rate=1e-30"];
     let still = ["network.norm=false", "network.neuron.threshold=0.1", "train.epochs=3"];
     let set: Vec<_> = [set, still].concat().into_iter().flat_map(|set| ["--set", set]).collect();
@@ -934,7 +934,7 @@ fn checkpoints_that_do_not_fit_are_refused() {
     assert!(line.contains("nowhere/config.toml"), "{line}");
 }
 
-/// Edits the configuration and the numbers that a checkpoint has beside its tensors.
+/// Edits the metadata of a checkpoint: its configuration and counters.
 fn edit_metadata(folder: &Folder, path: &str, change: impl Fn(&mut Value)) {
     folder.edit(path, |header, _| {
         let metadata = &mut header["__metadata__"]["polychron"];
@@ -946,7 +946,7 @@ fn edit_metadata(folder: &Folder, path: &str, change: impl Fn(&mut Value)) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_checkpoint_that_claims_a_larger_network_takes_no_memory_for_it() {
+fn a_claimed_network_size_is_checked_before_memory_is_allocated() {
     let folder = Folder::new("claims");
     folder.train("begun", &["--stop-after", "1"]);
     folder.train("done", &[]);
@@ -970,16 +970,16 @@ fn a_checkpoint_that_claims_a_larger_network_takes_no_memory_for_it() {
 }
 
 #[test]
-fn steps_that_fit_no_epoch_are_refused() {
+fn inconsistent_counters_are_refused() {
     let folder = Folder::new("steps");
     folder.train("run", &["--stop-after", "1"]);
     let path = "run/checkpoint.safetensors";
     let whole = folder.bytes(path);
     for (key, value, named) in [
-        ("step", 1_000_000_u64, "step 1000000 is not one of epoch 2"),
-        ("step", 0, "step 0 is not one of epoch 2"),
-        ("epoch", u64::MAX, "is not one of epoch"),
-        ("correct", 1, "is not of 0 items"),
+        ("step", 1_000_000_u64, "step 1000000 does not belong to epoch 2"),
+        ("step", 0, "step 0 does not belong to epoch 2"),
+        ("epoch", u64::MAX, "does not belong to epoch"),
+        ("correct", 1, "does not fit 0 items"),
     ] {
         fs::write(folder.0.join(path), &whole).unwrap();
         edit_metadata(&folder, path, |parts| parts[key] = value.into());
@@ -990,7 +990,7 @@ fn steps_that_fit_no_epoch_are_refused() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_reported_and_leaves_no_half_file() {
+fn a_full_disk_is_reported_and_leaves_no_partial_file() {
     let folder = Folder::new("full");
     let args = [&["train", "--out", "run"], &SMALL[..]].concat();
     let errors = folder.limited("-f 3", &args);

@@ -1,10 +1,10 @@
-//! What every test of the command line begins with.
+//! Helpers of the tests of the command line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// An empty folder of that name.
+/// Makes an empty folder.
 pub(crate) fn empty_folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&folder);
@@ -12,7 +12,7 @@ pub(crate) fn empty_folder(name: &str) -> PathBuf {
     folder
 }
 
-/// The program, called in a folder.
+/// The program with a folder as its working directory.
 pub(crate) fn polychron(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polychron"));
     command.current_dir(folder).env_remove("POLYCHRON_DATA").args(args);

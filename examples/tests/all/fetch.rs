@@ -1,4 +1,4 @@
-//! `data fetch` as a user calls it, against a server on this machine.
+//! The command `data fetch` with a local server.
 
 #[path = "../server/mod.rs"]
 mod server;
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// An empty folder with a list of sources in it: SHD as one published file twice, from a server.
+/// An empty folder with a list of sources: a server publishes the same file as both files of SHD.
 fn sources(name: &str, server: &Server, file: &[u8]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fetch_{name}"));
     let _ = fs::remove_dir_all(&folder);
@@ -38,7 +38,7 @@ fn polychron(folder: &Path, args: &[&str]) -> Output {
 const FETCH: [&str; 7] = ["data", "fetch", "shd", "--dir", "data", "--sources", "sources.toml"];
 
 #[test]
-fn what_is_fetched_can_be_trained_on() {
+fn fetched_data_can_be_trained_on() {
     let file = fixture();
     let server = Server::new(&file, &[Answer::Cut(500), Answer::Right]);
     let folder = sources("train", &server, &file);
@@ -67,7 +67,7 @@ fn what_is_fetched_can_be_trained_on() {
     assert_eq!(server.asked().len(), 3);
 }
 
-/// The one line of a failure.
+/// Runs a command that must fail, and returns its error, a single line.
 fn fails(folder: &Path, args: &[&str]) -> String {
     let output = polychron(folder, args);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -92,7 +92,7 @@ fn failures_are_one_line() {
     assert!(fails(&folder, &FETCH).contains("sources.toml:2: "));
 }
 
-/// A download under a limit of the shell.
+/// Downloads under a limit of the shell.
 #[cfg(target_os = "linux")]
 fn limited(folder: &Path, limit: &str) -> Output {
     let script = format!("trap '' XFSZ; ulimit {limit}; exec \"$@\"");
@@ -103,7 +103,7 @@ fn limited(folder: &Path, limit: &str) -> Output {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_archive_larger_than_memory_is_fetched() {
+fn an_archive_larger_than_memory_can_be_fetched() {
     let file = vec![7; 160 << 20];
     let server = Server::new(&file, &[Answer::Right]);
     let folder = sources("larger", &server, &file);
@@ -117,7 +117,7 @@ fn an_archive_larger_than_memory_is_fetched() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_that_cannot_be_written_on_is_said() {
+fn a_write_failure_is_reported_and_can_be_retried() {
     let file = fixture();
     let server = Server::new(&file, &[Answer::Right]);
     let folder = sources("limited", &server, &file);

@@ -1,5 +1,5 @@
-//! Runs that are killed, interrupted, or out of space: they go on and end in the bytes of a run
-//! that was left alone.
+//! Runs that are killed, interrupted or run out of disk space: resumed, they end in the same bytes
+//! as an undisturbed run.
 
 use crate::common::{empty_folder, polychron, text};
 use safetensors::SafeTensors;
@@ -10,7 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const KILLS: usize = 10;
+/// Kills at random moments.
+const KILLS: usize = 20;
+/// Kills while a file is being written.
+const KILLS_IN_WRITES: usize = 3;
+/// Interrupts within an epoch.
+const INTERRUPTS: usize = 3;
 const RUN: [&str; 15] = [
     "train",
     "--preset",
@@ -41,13 +46,13 @@ impl Folder {
         polychron(&self.0, args)
     }
 
-    /// The run begins, or goes on where it has a folder.
+    /// Starts the run, or resumes it if its folder exists.
     fn start(&self) -> Child {
         let args = if self.0.join("run").exists() { &RESUME[..] } else { &RUN };
         self.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// As [`Folder::start`], once it trains: it has just written its checkpoint.
+    /// Starts or resumes the run and waits until it has written a checkpoint.
     fn start_training(&self) -> Child {
         let written =
             || fs::metadata(self.0.join("run/checkpoint.safetensors")).ok()?.modified().ok();
@@ -64,7 +69,7 @@ impl Folder {
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
 
-    /// What a run leaves that does not tell the time, and the names of all files.
+    /// The files of a run that do not depend on the time, and the names of all files.
     fn results(&self) -> ([Vec<u8>; 4], Vec<String>) {
         let files = ["checkpoint.safetensors", "model.safetensors", "config.toml", "delays.svg"];
         let mut all = names(&self.0.join("run"));
@@ -72,7 +77,7 @@ impl Folder {
         (files.map(|file| fs::read(self.0.join("run").join(file)).unwrap()), all)
     }
 
-    /// Loss and accuracies of every epoch.
+    /// The loss and the accuracies of every epoch.
     fn curves(&self) -> Vec<[Value; 3]> {
         let report = fs::read(self.0.join("run/report.json")).unwrap();
         let report: Value = serde_json::from_slice(&report).unwrap();
@@ -93,13 +98,13 @@ fn names(folder: &Path) -> Vec<String> {
     files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// A number below `limit`, another one every time.
+/// Draws a number below `limit`.
 fn random(limit: u64) -> u64 {
     RandomState::new().hash_one(0) % limit.max(1)
 }
 
 #[test]
-fn killed_at_any_moment_a_run_ends_in_the_same_bytes() {
+fn a_run_killed_at_random_moments_ends_in_the_same_bytes() {
     let (whole, cut) = (Folder::new("whole"), Folder::new("killed"));
     let start = Instant::now();
     whole.finish();
@@ -123,16 +128,16 @@ fn killed_at_any_moment_a_run_ends_in_the_same_bytes() {
     cut.finish();
     assert!(cut.results() == whole.results() && cut.curves() == whole.curves());
     assert!(!cut.unfinished());
-    eprintln!("{kills} kills, {writing} of them while a file was written");
+    eprintln!("{kills} kills, {writing} of them during a write");
 }
 
-/// Killed while a file is written, as often as it takes to meet that moment.
+/// Repeats the run until it has been killed during a write often enough.
 #[test]
-fn killed_while_it_writes_a_run_keeps_its_last_checkpoint() {
+fn a_run_killed_during_a_write_keeps_its_last_checkpoint() {
     let (whole, cut) = (Folder::new("written"), Folder::new("writing"));
     whole.finish();
     let mut writing = 0;
-    while writing < 3 {
+    while writing < KILLS_IN_WRITES {
         let mut child = cut.start();
         let met = loop {
             if cut.unfinished() {
@@ -154,7 +159,7 @@ fn killed_while_it_writes_a_run_keeps_its_last_checkpoint() {
     assert!(cut.results() == whole.results() && cut.curves() == whole.curves());
 }
 
-/// Whether this process ignores SIGINT, as background jobs do; its children then ignore it, too.
+/// `true` if this process ignores SIGINT, as background jobs do. Its children then ignore it, too.
 fn ignores_int() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -176,7 +181,7 @@ fn step(folder: &Folder) -> (u64, u64) {
 }
 
 #[test]
-fn interrupted_within_an_epoch_a_run_goes_on_from_that_step() {
+fn a_run_interrupted_within_an_epoch_resumes_at_that_step() {
     let (whole, cut) = (Folder::new("left-alone"), Folder::new("signalled"));
     whole.finish();
     let (epochs, steps) = step(&whole);
@@ -185,12 +190,12 @@ fn interrupted_within_an_epoch_a_run_goes_on_from_that_step() {
     if ignores_int() {
         eprintln!("skipped: SIGINT, which is ignored here");
     }
-    while within < 2 {
+    while within < INTERRUPTS {
         let child = cut.start_training();
         std::thread::sleep(Duration::from_millis(random(100)));
         let output = signal(child, names[asked % 2]);
         asked += 1;
-        assert!(asked < 100, "no signal has met a run within an epoch");
+        assert!(asked < 100, "no signal arrived within an epoch");
         let errors = text(&output.stderr);
         if output.status.success() {
             assert!(cut.results() == whole.results() && cut.curves() == whole.curves());
@@ -198,7 +203,7 @@ fn interrupted_within_an_epoch_a_run_goes_on_from_that_step() {
             continue;
         }
         if output.status.code().is_none() {
-            // It came before the run listened, right after the checkpoint.
+            // The signal arrived before the handler was installed, right after the checkpoint.
             continue;
         }
         assert_eq!(output.status.code(), Some(130), "{errors}");
@@ -215,8 +220,8 @@ fn interrupted_within_an_epoch_a_run_goes_on_from_that_step() {
 }
 
 #[test]
-fn a_signal_that_is_ignored_stays_so() {
-    let (whole, cut) = (Folder::new("unheard"), Folder::new("background"));
+fn ignored_signals_stay_ignored() {
+    let (whole, cut) = (Folder::new("undisturbed"), Folder::new("background"));
     whole.finish();
     let script = "trap '' HUP INT; exec \"$@\"";
     let mut command = Command::new("sh");
@@ -234,20 +239,20 @@ fn a_signal_that_is_ignored_stays_so() {
 }
 
 #[test]
-fn one_process_is_at_work_in_a_folder() {
+fn a_second_process_is_locked_out() {
     let (whole, shared) = (Folder::new("alone"), Folder::new("shared"));
     whole.finish();
     let child = shared.start_training();
     let output = shared.start().wait_with_output().unwrap();
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
-    let line = "error: run/config.toml: another process is at work there\n";
+    let line = "error: run/config.toml: locked by another process\n";
     assert!(errors == line, "{errors}");
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(shared.results() == whole.results() && shared.curves() == whole.curves());
 
-    // What another process may still change is not looked at.
+    // Files that another process may still change are not read.
     fs::write(shared.0.join("run/checkpoint.safetensors"), "half").unwrap();
     fs::remove_file(shared.0.join("run/report.json")).unwrap();
     let held = fs::File::open(shared.0.join("run/config.toml")).unwrap();
@@ -256,9 +261,9 @@ fn one_process_is_at_work_in_a_folder() {
     assert_eq!(text(&output.stderr), line);
 }
 
-/// A stranger's folder may hold a link in the place of a file that is being written.
+/// A run's folder may contain a symbolic link with the name of a temporary file.
 #[test]
-fn what_is_written_follows_no_link() {
+fn writes_do_not_follow_links() {
     let folder = Folder::new("link");
     fs::write(folder.0.join("victim"), "safe").unwrap();
     let begun = folder.command(&RUN).args(["--stop-after", "1"]).output().unwrap();
@@ -270,10 +275,11 @@ fn what_is_written_follows_no_link() {
     assert!(!folder.unfinished());
 }
 
-/// In a file system of its own: too small for another checkpoint, read-only, then large enough.
+/// Uses a separate file system that is first too small for another checkpoint, then read-only, then
+/// large enough.
 #[cfg(target_os = "linux")]
 #[test]
-fn without_space_or_leave_to_write_the_last_checkpoint_stays() {
+fn a_full_or_read_only_disk_keeps_the_last_checkpoint() {
     let (whole, cut) = (Folder::new("enough"), Folder::new("space"));
     whole.finish();
     let script = r#"

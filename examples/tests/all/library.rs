@@ -1,5 +1,4 @@
-//! The library without the command line: observers, early stopping, locks, and models of finished
-//! runs.
+//! The library without the command line: observers, early stopping, locks and finished models.
 
 use polychron::{Config, EpochEnd, Flow, Model, Observer, Outcome, Part, Run, Step, Task, eval};
 use std::fs;
@@ -17,10 +16,10 @@ fn run(folder: &Path) -> Run {
     Run::create(&config(), Task::load(&config(), None).unwrap(), folder).unwrap()
 }
 
-/// Stops after every third step.
-struct Stops(u64);
+/// Stops after every third step and remembers the last step.
+struct Stopper(u64);
 
-impl Observer for Stops {
+impl Observer for Stopper {
     fn step_ended(&mut self, step: &Step) -> Flow {
         self.0 = step.step;
         if step.step.is_multiple_of(3) { Flow::Stop } else { Flow::Continue }
@@ -28,21 +27,21 @@ impl Observer for Stops {
 }
 
 #[test]
-fn a_run_that_an_observer_stops_ends_in_the_same_bytes() {
+fn a_run_stopped_by_an_observer_ends_in_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let [whole, cut] = ["whole", "cut"].map(|name| folder.path().join(name));
     let figures = run(&whole).train(&mut ()).unwrap().figures().unwrap();
-    let mut stops = Stops(0);
+    let mut stopper = Stopper(0);
     let mut stopped = run(&cut);
     for n in 1..3 {
-        let outcome = stopped.train(&mut stops).unwrap();
+        let outcome = stopped.train(&mut stopper).unwrap();
         assert!(
-            matches!(outcome, Outcome::Stopped { step, .. } if step == 3 * n && stops.0 == step)
+            matches!(outcome, Outcome::Stopped { step, .. } if step == 3 * n && stopper.0 == step)
         );
         let evaluation = eval::evaluate(stopped.model(), stopped.task(), Part::Valid).unwrap();
         assert!(evaluation.accuracy.is_some());
     }
-    // In another process.
+    // As if in another process.
     drop(stopped);
     let task = Task::load(&config(), None).unwrap();
     let mut resumed = Run::resume(&config(), task, &cut).unwrap();
@@ -80,15 +79,15 @@ fn early_stopping_leaves_a_finished_run() {
 }
 
 #[test]
-fn a_folder_is_locked_from_its_beginning() {
+fn a_folder_is_locked_from_its_creation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let busy = |failure: Option<polychron::Error>| {
         let text = failure.unwrap().to_string();
-        assert!(text.ends_with("another process is at work there"), "{text}");
+        assert!(text.ends_with("locked by another process"), "{text}");
     };
     let task = || Task::load(&config(), None).unwrap();
-    // Another process is between the rename of the folder and the lock inside.
+    // Another process has renamed the folder but not yet locked the file inside.
     let beginning = fs::File::create(folder.path().join(".run.lock")).unwrap();
     beginning.lock().unwrap();
     busy(Run::create(&config(), task(), &path).err());

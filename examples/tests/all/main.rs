@@ -1,4 +1,4 @@
-//! The command as a user calls it, in one test executable.
+//! Tests of the command and the library, in one executable.
 
 mod cli;
 mod common;

@@ -1,5 +1,5 @@
-//! `reproduce`: its table, that it goes on after a kill, what it refuses, and that it overwrites
-//! nothing.
+//! `reproduce`: its table, continuation after a kill, refused settings, and protection of existing
+//! files.
 
 use crate::common::{empty_folder, polychron, text};
 use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-/// A task and a network small enough for many runs.
+/// A task and a network that are small enough for many runs.
 const SMALL: [&str; 11] = [
     "reproduce",
     "order",
@@ -23,7 +23,7 @@ const SMALL: [&str; 11] = [
     "data.valid=0.6",
 ];
 
-/// A folder of its own for every test.
+/// The folder of a test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -39,14 +39,14 @@ impl Folder {
         self.command(more).output().unwrap()
     }
 
-    /// The table of a reproduction that succeeds.
+    /// Runs a reproduction that must succeed, and returns its table.
     fn table(&self, more: &[&str]) -> Value {
         let output = self.run(more);
         assert!(output.status.success(), "{}", text(&output.stderr));
         serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap()
     }
 
-    /// The last line of a failure.
+    /// Runs a command that must fail, and returns the last line of its errors.
     fn fail(&self, more: &[&str]) -> String {
         let output = self.run(more);
         assert_eq!(output.status.code(), Some(1), "{more:?}: {}", text(&output.stderr));
@@ -61,7 +61,7 @@ impl Folder {
         serde_json::from_slice(&self.bytes(path)).unwrap()
     }
 
-    /// Every file under a folder with its bytes.
+    /// All files under a folder and their contents.
     fn all(&self, path: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
         let mut folders = vec![self.0.join(path)];
@@ -86,7 +86,7 @@ fn close(value: &Value, expected: f64) {
 }
 
 #[test]
-fn the_table_holds_mean_deviation_and_interval_of_the_seeds() {
+fn the_table_has_mean_deviation_and_interval_over_the_seeds() {
     let folder = Folder::new("table");
     let three = ["--out", "all", "--seeds", "3"];
     let trained = folder.table(&three);
@@ -142,7 +142,7 @@ fn the_table_holds_mean_deviation_and_interval_of_the_seeds() {
 }
 
 #[test]
-fn a_killed_reproduction_ends_as_an_uninterrupted_one() {
+fn a_killed_reproduction_ends_in_the_same_results() {
     let folder = Folder::new("killed");
     let two =
         |out| ["--seeds", "2", "--out", out, "--protocol", "paper", "--set", "train.epochs=8"];
@@ -196,7 +196,7 @@ fn a_killed_reproduction_ends_as_an_uninterrupted_one() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_reproduction_says_how_to_go_on() {
+fn an_interrupted_reproduction_says_how_to_continue() {
     let folder = Folder::new("interrupted");
     let two = ["--seeds", "2", "--out", "cut", "--set", "train.epochs=40"];
     let mut child = folder.command(&two).stderr(Stdio::piped()).spawn().unwrap();
@@ -213,7 +213,7 @@ fn an_interrupted_reproduction_says_how_to_go_on() {
 }
 
 #[test]
-fn settings_that_differ_are_refused_by_their_field() {
+fn errors_name_the_setting_that_differs() {
     let folder = Folder::new("settings");
     let one = ["--seeds", "1", "--out", "all"];
     folder.table(&one);
@@ -242,7 +242,7 @@ fn settings_that_differ_are_refused_by_their_field() {
     assert_eq!(folder.all("all"), before);
     folder.table(&[&one[..], &["--threads", "1"]].concat());
 
-    // A finished run of other settings in the place of a seed.
+    // A finished run with other settings takes the place of a seed.
     let other = ["--out", "other", "--seeds", "1", "--set", "train.l2=0.5"];
     folder.table(&other);
     fs::remove_dir_all(folder.0.join("all/seed0")).unwrap();
@@ -252,14 +252,14 @@ fn settings_that_differ_are_refused_by_their_field() {
         line.contains("all/seed0/model.safetensors: has train.l2 = 0.5, but the command line says"),
         "{line}"
     );
-    // An interrupted one.
+    // An interrupted run does.
     fs::remove_file(folder.0.join("all/seed0/report.json")).unwrap();
     let line = folder.fail(&one);
     assert!(line.contains("all/seed0/config.toml: has train.l2 = 0.5, but"), "{line}");
 }
 
 #[test]
-fn nothing_is_overwritten() {
+fn existing_files_are_not_overwritten() {
     let folder = Folder::new("overwritten");
     fs::create_dir(folder.0.join("mine")).unwrap();
     fs::write(folder.0.join("mine/table.md"), "mine").unwrap();
@@ -309,10 +309,10 @@ fn two_reproductions_do_not_share_a_folder() {
     let line = folder.fail(&long);
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(line.contains("all/reproduce.toml: another process is at work there"), "{line}");
+    assert!(line.contains("all/reproduce.toml: locked by another process"), "{line}");
 }
 
-/// Three speakers of two words, three, four and five times each.
+/// Recordings of two words by three speakers, who repeat them three, four and five times.
 fn speakers() -> Vec<u8> {
     let mut items = Vec::new();
     for speaker in 0..3_u16 {
@@ -330,7 +330,7 @@ fn speakers() -> Vec<u8> {
 }
 
 #[test]
-fn every_speaker_is_left_out_once_a_seed() {
+fn every_speaker_is_left_out_once_per_seed() {
     let folder = Folder::new("speakers");
     fs::write(folder.0.join("speakers.h5"), speakers()).unwrap();
     let source = ["--data", ".", "--set", "data.source=h5", "--set", "data.train_file=speakers.h5"];

@@ -1,4 +1,4 @@
-//! `network.fan_in`: neurons that hear only some of the neurons before them.
+//! `network.fan_in`: neurons that have only some of the possible inputs.
 
 use crate::common::{empty_folder, polychron, text};
 use safetensors::SafeTensors;
@@ -22,7 +22,7 @@ fn folder(name: &str) -> PathBuf {
     empty_folder(&format!("sparse-{name}"))
 }
 
-/// The last line that a command prints.
+/// Runs a command and returns its last line of output.
 fn run(folder: &Path, args: &[&str]) -> String {
     let output = polychron(folder, args).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -47,7 +47,7 @@ fn layers(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
 }
 
 #[test]
-fn absent_synapses_stay_absent_and_learn_nothing() {
+fn missing_synapses_stay_missing_and_are_not_trained() {
     let folder = folder("absent");
     train(&folder, &["--out", "start", "--stop-after", "0"]);
     let figures: Value = serde_json::from_str(&train(&folder, &["--out", "run"])).unwrap();
@@ -59,14 +59,17 @@ fn absent_synapses_stay_absent_and_learn_nothing() {
         let [weight, delay] = ["weight", "delay"].map(|part| format!("{name}.{part}"));
         let (shape, weights) = &after[&weight];
         for (o, row) in weights.chunks_exact(shape[1] * shape[2]).enumerate() {
-            let there: Vec<_> = row.chunks_exact(2).map(|both| both != [0.0; 2]).collect();
-            assert_eq!(there.iter().filter(|&&there| there).count(), FAN_IN, "{name}: {row:?}");
+            let kept: Vec<_> = row.chunks_exact(2).map(|both| both != [0.0; 2]).collect();
+            assert_eq!(kept.iter().filter(|&&kept| kept).count(), FAN_IN, "{name}: {row:?}");
             for (n, weight) in row.iter().enumerate() {
                 let (i, place) = (n / 2, o * row.len() + n);
                 let [then, now] = [&before, &after].map(|layers| layers[&delay].1[place]);
-                assert_eq!(*weight != 0.0, there[i], "{name}: {row:?}");
-                assert_eq!(before[&format!("{name}.weight")].1[place] != 0.0, there[i]);
-                assert!(there[i] || then == now, "{name}: an absent delay has moved");
+                assert_eq!(*weight != 0.0, kept[i], "{name}: {row:?}");
+                assert_eq!(before[&format!("{name}.weight")].1[place] != 0.0, kept[i]);
+                assert!(
+                    kept[i] || then == now,
+                    "{name}: the delay of a missing synapse has changed"
+                );
                 moved += usize::from(then != now);
             }
         }
@@ -81,19 +84,19 @@ fn absent_synapses_stay_absent_and_learn_nothing() {
 }
 
 #[test]
-fn a_sparse_run_resumes_bit_for_bit_and_is_drawn_from_its_seed() {
+fn a_sparse_run_resumes_bit_for_bit_and_depends_on_its_seed() {
     let folder = folder("resume");
     train(&folder, &["--out", "whole"]);
     train(&folder, &["--out", "cut", "--stop-after", "1"]);
     run(&folder, &["train", "--resume", "--out", "cut"]);
     let bytes = |out: &str| fs::read(folder.join(out).join("checkpoint.safetensors")).unwrap();
-    assert!(bytes("whole") == bytes("cut"), "the resumed run ends elsewhere");
+    assert!(bytes("whole") == bytes("cut"), "the resumed run ends in a different state");
     train(&folder, &["--out", "other", "--seed", "1"]);
-    let there = |out: &str| -> Vec<bool> {
+    let kept = |out: &str| -> Vec<bool> {
         let layers = layers(&folder.join(out).join("model.safetensors"));
         layers["hidden.1.weight"].1.iter().map(|&weight| weight != 0.0).collect()
     };
-    assert_ne!(there("whole"), there("other"));
+    assert_ne!(kept("whole"), kept("other"));
 }
 
 #[test]
@@ -102,5 +105,8 @@ fn a_fan_in_of_all_inputs_changes_nothing() {
     train(&folder, &["--out", "none", "--set", "network.fan_in=0"]);
     train(&folder, &["--out", "all", "--set", "network.fan_in=1000"]);
     let layers = |out: &str| layers(&folder.join(out).join("model.safetensors"));
-    assert!(layers("none") == layers("all"), "1000 of fewer inputs are not all");
+    assert!(
+        layers("none") == layers("all"),
+        "a fan-in above the number of inputs must keep all inputs"
+    );
 }

@@ -98,7 +98,7 @@ pub(in crate::cli) fn step(args: &Args) -> Result<()> {
         target[b % interface.classes] = 1.0;
     }
     let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
-    backend::on_backend(&config, Step { args, config: &config, network, batch, dense_gflop })
+    backend::run_on_backend(&config, Step { args, config: &config, network, batch, dense_gflop })
 }
 
 /// The step to time.
