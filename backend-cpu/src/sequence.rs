@@ -1,6 +1,6 @@
 use crate::backend::Error;
 use crate::lanes::vectorize;
-use crate::projection::Analysed;
+use crate::projection::KeptSpectrum;
 use crate::scratch::{Block, Scratch};
 use ndarray::{ArrayView3, ArrayViewMut3};
 use polychron_core::num::Real;
@@ -16,7 +16,7 @@ pub struct Sequence<R> {
     shape: Shape,
     values: Values<R>,
     /// Its transform, from a forward pass to the backward one.
-    spectrum: Mutex<Option<Analysed<R>>>,
+    spectrum: Mutex<Option<KeptSpectrum<R>>>,
     scratch: Scratch<R>,
 }
 
@@ -130,12 +130,12 @@ impl<R: Real> Sequence<R> {
     }
 
     /// Keeps the transform of what the sequence holds.
-    pub(crate) fn keep(&self, analysed: Analysed<R>) {
-        *self.spectrum.lock().unwrap_or_else(PoisonError::into_inner) = Some(analysed);
+    pub(crate) fn keep(&self, spectrum: KeptSpectrum<R>) {
+        *self.spectrum.lock().unwrap_or_else(PoisonError::into_inner) = Some(spectrum);
     }
 
     /// The transform that was kept.
-    pub(crate) fn take(&self) -> Option<Analysed<R>> {
+    pub(crate) fn take(&self) -> Option<KeptSpectrum<R>> {
         self.spectrum.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
