@@ -106,8 +106,8 @@ impl<'a, R: Lanes> Events<'a, R> {
     pub(super) fn forward(&self, scratch: &Scratch<R>, y: &mut Sequence<R>) {
         let Batches { group, row, batch } = self.batches;
         y.blocks_mut().enumerate().for_each(|(output, y)| {
-            let mut room = scratch.block((1, group, row));
-            let sums = room.values_mut();
+            let mut buffer = scratch.block((1, group, row));
+            let sums = buffer.values_mut();
             for (n, samples) in self.batches.groups().enumerate() {
                 sums.fill(R::zero());
                 let sums = &mut *sums;
@@ -127,8 +127,8 @@ impl<'a, R: Lanes> Events<'a, R> {
         let each = d_taps.view().len_of(Axis(1)) * d_taps.view().len_of(Axis(2));
         d_taps.values_mut().par_chunks_mut(each).enumerate().for_each(|(output, d_taps)| {
             d_taps.fill(R::zero());
-            let mut room = scratch.block((1, group, row));
-            let upstream = room.values_mut();
+            let mut buffer = scratch.block((1, group, row));
+            let upstream = buffer.values_mut();
             for (n, samples) in self.batches.groups().enumerate() {
                 upstream.fill(R::zero());
                 for (t, d_y) in d_y.block(output).chunks_exact(batch).enumerate() {

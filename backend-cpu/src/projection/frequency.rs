@@ -260,8 +260,8 @@ impl<'a, R: Lanes> Frequency<'a, R> {
     ) {
         let Synapses { inputs, taps, kernel_count: count, .. } = *self.synapses;
         let shared = self.params.sigma.len() == 1;
-        let mut own = self.scratch.block((1, 1, if shared { d_weights.len() } else { 0 }));
-        let by_sigma = if shared { own.values_mut() } else { &mut *d_sigma };
+        let mut per_element = self.scratch.block((1, 1, if shared { d_weights.len() } else { 0 }));
+        let by_sigma = if shared { per_element.values_mut() } else { &mut *d_sigma };
         let row = inputs * count;
         let rows = d_weights
             .par_chunks_mut(row)
@@ -283,7 +283,7 @@ impl<'a, R: Lanes> Frequency<'a, R> {
             );
         });
         if shared {
-            d_sigma[0] = own.values().iter().copied().sum();
+            d_sigma[0] = per_element.values().iter().copied().sum();
         }
     }
 
