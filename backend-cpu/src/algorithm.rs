@@ -1,16 +1,16 @@
 use core::fmt;
 
-/// How one direction of a delayed projection is computed. Results agree to rounding.
+/// The algorithm for one direction of a delayed projection. All algorithms agree to rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// One matrix product per tap: fast for few taps.
+    /// A matrix product per tap: fast for few taps.
     Dense,
-    /// One complex matrix product per frequency: the cost hardly grows with the taps.
+    /// A complex matrix product per frequency: the cost hardly grows with the number of taps.
     Frequency,
-    /// Only taps that are not negligible, at every step: fast for narrow bumps.
+    /// The taps inside the window of each bump, at every step: fast for narrow bumps.
     Taps,
-    /// Only taps that are not negligible, only at steps with spikes: fast for narrow bumps and few spikes. The gradient by
-    /// the input, where nothing is sparse, is that of [`Algorithm::Taps`].
+    /// The taps inside the window of each bump, at steps with spikes: fast for narrow bumps and few
+    /// spikes. The dense gradient by the input is computed with [`Algorithm::Taps`].
     Windows,
 }
 
@@ -23,22 +23,23 @@ impl Algorithm {
         ("windows", Self::Windows),
     ];
 
-    /// The name of a configuration.
+    /// The name that configurations use.
+    #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].0
     }
 }
 
-/// How a delayed projection of one size is computed, direction by direction.
+/// The choice of algorithm for each direction of a delayed projection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
-    /// Taps that are not negligible.
+    /// The number of taps of a bump that are not negligible.
     pub window: usize,
-    /// Steps of a transform in the frequency domain.
+    /// The length of a Fourier transform in steps.
     pub length: usize,
-    /// Blocks of the sequence, each transformed alone.
+    /// The number of blocks of the sequence that are transformed separately.
     pub blocks: usize,
-    /// From the input to the output.
+    /// The output.
     pub forward: Choice,
     /// The gradient by the input.
     pub by_input: Choice,
@@ -46,29 +47,31 @@ pub struct Plan {
     pub by_kernel: Choice,
 }
 
-/// How one direction is computed, and what each way costs.
+/// The algorithm of one direction, with the estimated cost of every algorithm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
-    /// What is used.
+    /// The chosen algorithm.
     pub algorithm: Algorithm,
-    /// The cost of every algorithm, in the order of [`Algorithm::ALL`]: multiply-adds of a large matrix product that take as
-    /// long. Infinite where there is no such way.
+    /// The cost of every algorithm, in the order of [`Algorithm::ALL`], as the number of multiply-adds
+    /// of a large matrix product that take the same time. Infinite if the algorithm does not exist
+    /// for this direction.
     pub costs: [f64; 4],
-    /// What is done.
+    /// The work of the chosen algorithm.
     pub work: Work,
 }
 
 /// The work of one direction of a delayed projection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Work {
-    /// Multiply-adds of synapses, those of transforms left out.
+    /// Multiply-adds of the synapses, without those of the transforms.
     pub multiply_adds: f64,
-    /// Bytes of input and output, each moved once, and of kernels and transforms, each written and read once.
+    /// Bytes moved: the input and the output once, kernels and transforms twice (written and read).
     pub bytes: f64,
 }
 
 impl Choice {
-    /// The cheapest way, unless one was given; costs and work are in the order of [`Algorithm::ALL`].
+    /// The `given` algorithm, by default the cheapest. Costs and work are in the order of
+    /// [`Algorithm::ALL`].
     pub(crate) fn new(given: Option<Algorithm>, costs: [f64; 4], work: [Work; 4]) -> Self {
         let cost = |(_, algorithm): &(&str, Algorithm)| costs[*algorithm as usize];
         let cheapest = Algorithm::ALL.iter().min_by(|a, b| cost(a).total_cmp(&cost(b)));

@@ -1,6 +1,6 @@
 use crate::algorithm::Algorithm;
 use crate::lanes::Lanes;
-use crate::norm::{Lengths, Norm, begin_norm, finish_norm, norm_params, write_norm_gradient};
+use crate::norm::{Norm, StepCounts, begin_norm, finish_norm, norm_params, write_norm_gradient};
 use crate::raw::gemm;
 use crate::scratch::{Scratch, zeros};
 use crate::sequence::{Sequence, same};
@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::time::Instant;
 
-/// The CPU behind the backend boundary, for `f32` and `f64`: threads of its own and a choice of algorithm.
+/// The CPU backend, for `f32` and `f64`, with its own threads.
 #[derive(Debug)]
 pub struct Cpu<R> {
     pool: ThreadPool,
@@ -28,26 +28,26 @@ pub struct Cpu<R> {
     algorithm: Option<Algorithm>,
 }
 
-/// What can go wrong on the CPU.
+/// An error of the CPU backend.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A block is not of the size its operation needs.
+    /// A block has the wrong size for its operation.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// The system gives no memory for a block. What operations take beside their blocks is not asked for so: where that is
-    /// missing the program ends.
-    #[error("no memory for a block of {bytes} bytes; a smaller batch needs less")]
+    /// The allocation of a block failed. An operation that cannot allocate its temporary memory
+    /// aborts the program instead.
+    #[error("no memory for a block of {bytes} bytes; use a smaller batch")]
     OutOfMemory {
-        /// The block's size.
+        /// The size of the block.
         bytes: usize,
     },
-    /// The system gives no threads.
+    /// The threads could not be started.
     #[error("cannot start {threads} threads: {source}")]
     Threads {
-        /// The number asked for, 0 for one per core.
+        /// The requested number of threads; 0 for one per core.
         threads: usize,
-        /// What the system says.
+        /// The error of the thread pool.
         source: ThreadPoolBuildError,
     },
     /// The environment variable [`Vectors::VARIABLE`] has an unknown value.
@@ -56,30 +56,47 @@ pub enum Error {
         /// The value.
         name: String,
     },
-    /// The machine lacks the vector instructions that were asked for.
+    /// The machine lacks the requested vector instructions.
     #[error(
         "this machine has no {vectors} instructions; choose native or portable (`{}`)",
         Vectors::VARIABLE
     )]
     MissingVectors {
-        /// The instructions.
+        /// The requested instructions.
         vectors: Vectors,
+    },
+    /// Another backend, whose model a [`Stream`](crate::Stream) runs, failed.
+    #[error("cannot read the model from its backend: {source}")]
+    Backend {
+        /// The error of that backend.
+        source: Box<dyn core::error::Error + Send + Sync>,
     },
 }
 
+impl Error {
+    /// The error of a backend: itself if the backend is [`Cpu`].
+    pub(crate) fn of_backend(error: impl core::error::Error + Send + Sync + 'static) -> Self {
+        let error: Box<dyn core::error::Error + Send + Sync> = Box::new(error);
+        match error.downcast() {
+            Ok(error) => *error,
+            Err(source) => Self::Backend { source },
+        }
+    }
+}
+
 impl<R: Real> Cpu<R> {
-    /// A backend with its own `threads`, or one per core for 0. It computes with the vector
-    /// instructions that [`Vectors::VARIABLE`] names, or with the widest that the machine has.
+    /// A backend with `threads` threads of its own; 0 starts one per core. Its vector instructions
+    /// are those that [`Vectors::VARIABLE`] names, by default the widest of the machine.
     ///
     /// # Errors
-    /// [`Error::Threads`] when the threads can't be started, [`Error::UnknownVectors`] or
-    /// [`Error::MissingVectors`] when the variable's value is no choice on this machine.
+    /// [`Error::Threads`] if the threads cannot be started; [`Error::UnknownVectors`] or
+    /// [`Error::MissingVectors`] if the machine does not have what the variable names.
     pub fn new(threads: usize) -> Result<Self, Error> {
         let (pool, width) = start(threads, Vectors::from_env()?)?;
         Ok(Self { pool, width, scratch: Scratch::default(), algorithm: None })
     }
 
-    /// The same backend with other vector instructions, whatever [`Vectors::VARIABLE`] says.
+    /// The same backend with other vector instructions. Overrides [`Vectors::VARIABLE`].
     ///
     /// ```
     /// use polychron_cpu::{Cpu, Vectors};
@@ -88,19 +105,20 @@ impl<R: Real> Cpu<R> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::MissingVectors`] when the machine lacks them, [`Error::Threads`] when their threads
-    /// can't be started.
+    /// [`Error::MissingVectors`] if the machine lacks them; [`Error::Threads`] if the new threads
+    /// cannot be started.
     pub fn with_vectors(self, vectors: Vectors) -> Result<Self, Error> {
         let (pool, width) = start(self.pool.current_num_threads(), vectors)?;
         Ok(Self { pool, width, ..self })
     }
 
-    /// The same backend with one algorithm for all projections; `None` takes the cheaper one for each.
+    /// The same backend with one algorithm for all projections; `None` picks the cheapest for each.
+    #[must_use]
     pub fn with_algorithm(self, algorithm: Option<Algorithm>) -> Self {
         Self { algorithm, ..self }
     }
 
-    /// What this backend's threads compute with.
+    /// The vector instructions of the threads.
     pub(crate) fn width(&self) -> Width {
         self.width
     }
@@ -113,15 +131,18 @@ impl<R: Real> Cpu<R> {
         self.algorithm
     }
 
-    /// Runs work on this backend's threads.
+    /// Runs `work` on the threads of this backend.
     pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.pool.install(work)
     }
 }
 
 impl<R: Lanes> Cpu<R> {
-    /// Floating-point operations a second of the matrix product that projections are made of, while every thread
-    /// multiplies matrices of its own that are large: what a projection's rate is held against. Takes a few products' time.
+    /// The measured rate of large matrix products in floating-point operations per second: the
+    /// upper bound for the rate of a projection. Every thread multiplies its own matrices.
+    ///
+    /// Cost: six products of matrices of 1024 by 1024 per thread.
+    #[must_use]
     pub fn gemm_rate(&self) -> f64 {
         const SIZE: usize = 1024;
         const ROUNDS: usize = 6;
@@ -141,7 +162,7 @@ impl<R: Lanes> Cpu<R> {
     }
 }
 
-/// Starts threads that compute with the given vector instructions.
+/// Starts threads that compute with `vectors`.
 fn start(threads: usize, vectors: Vectors) -> Result<(ThreadPool, Width), Error> {
     let width = Width::new(vectors).ok_or(Error::MissingVectors { vectors })?;
     let pool = ThreadPoolBuilder::new()
@@ -152,7 +173,7 @@ fn start(threads: usize, vectors: Vectors) -> Result<(ThreadPool, Width), Error>
     Ok((pool, width))
 }
 
-/// Numbers to a task of an elementwise operation.
+/// Numbers per task of an elementwise operation.
 const CHUNK: usize = 1 << 14;
 
 impl<R: Real> Backend<R> for Cpu<R> {
@@ -223,13 +244,14 @@ impl<R: Real> Backend<R> for Cpu<R> {
         let params = norm_params(&params, width)?;
         same("norm's output", y.shape(), z.shape())?;
         if let Some(running) = begin_norm(norm, mode, width, saved)? {
-            let lengths = Lengths::new(valid, y.shape());
-            let of = Norm::Batch { norm, params };
-            let normals: Vec<_> = self
-                .install(|| (0..width).into_par_iter().map(|n| of.of(n, &lengths, y)).collect());
+            let step_counts = StepCounts::new(valid, y.shape());
+            let source = Norm::Batch { norm, params };
+            let norms: Vec<_> = self.install(|| {
+                (0..width).into_par_iter().map(|n| source.of(n, &step_counts, y)).collect()
+            });
             finish_norm(
                 norm,
-                &normals,
+                &norms,
                 valid.count(y.shape().steps, y.shape().batch),
                 running,
                 saved,
@@ -269,13 +291,13 @@ impl<R: Real> Backend<R> for Cpu<R> {
         expect("norm's statistics", 2 * width, saved.len())?;
         same("norm's output gradient", shape, d_z.shape())?;
         same("norm's input gradient", shape, d_y.shape())?;
-        let lengths = Lengths::new(valid, shape);
+        let step_counts = StepCounts::new(valid, shape);
         let norm = Norm::Saved { params, saved };
         let gradients: Vec<_> = self.install(|| {
             let backward = |(n, d_y): (usize, ArrayViewMut2<'_, R>)| {
                 let d_y = d_y.into_slice().unwrap_or_default();
                 d_y.copy_from_slice(&d_z.block(n));
-                norm.of(n, &lengths, y).backward(&lengths, &y.block(n), d_y)
+                norm.of(n, &step_counts, y).backward(&step_counts, &y.block(n), d_y)
             };
             d_y.view_mut()
                 .axis_iter_mut(Axis(0))
@@ -342,10 +364,10 @@ impl<R: Real> Backend<R> for Cpu<R> {
 
 impl<R: Real> Cpu<R> {
     fn apply_norm(&self, norm: Norm<'_, R>, y: &Sequence<R>, z: &mut Sequence<R>) {
-        let lengths = Lengths::new(ValidSteps::default(), y.shape());
+        let step_counts = StepCounts::new(ValidSteps::default(), y.shape());
         self.install(|| {
             z.view_mut().axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(n, z)| {
-                let normal = norm.of(n, &lengths, y);
+                let normal = norm.of(n, &step_counts, y);
                 let z = z.into_slice().unwrap_or_default();
                 for (z, &y) in z.iter_mut().zip(y.block(n).iter()) {
                     *z = normal.apply(y);

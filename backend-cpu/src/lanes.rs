@@ -1,18 +1,19 @@
 use crate::projection::{Analyse, Correlate, Gather, Multiply, Scatter, SumTaps, Synthesise};
 use crate::raw::Gemm;
 use crate::stages::Stages;
-use crate::stream::Sums;
+use crate::stream::StreamSums;
 use crate::vectors::arch;
 use polychron_core::num::Real;
 use pulp::Simd;
 
-/// Numbers with vectors of several lanes, `f32` and `f64`. The vectors are those of the machine the program runs on: AVX-512,
-/// AVX2, NEON, or a single number.
+/// Number types with vectors: `f32` and `f64`.
+///
+/// A vector has the width of the instructions that the machine has: AVX-512, AVX2, NEON, or one lane.
 pub trait Lanes: Gemm + Stages + Tasks {
     /// A vector.
     type Vector<S: Simd>: Copy + Send + Sync;
 
-    /// Numbers in a vector.
+    /// The number of lanes.
     #[doc(hidden)]
     fn lanes<S: Simd>() -> usize;
     #[doc(hidden)]
@@ -23,7 +24,7 @@ pub trait Lanes: Gemm + Stages + Tasks {
     fn sub<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     #[doc(hidden)]
     fn mul<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// `a b + c`, rounded once where the machine can.
+    /// `a b + c`, rounded once if the instructions have a fused multiply-add.
     #[doc(hidden)]
     fn mul_add<S: Simd>(
         s: S,
@@ -36,7 +37,7 @@ pub trait Lanes: Gemm + Stages + Tasks {
     fn vectors<S: Simd>(values: &[Self]) -> &[Self::Vector<S>];
     #[doc(hidden)]
     fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [Self::Vector<S>];
-    /// The first lanes of a vector, the others being 0.
+    /// Loads the first lanes of a vector from `values`; the other lanes are 0.
     #[doc(hidden)]
     fn load<S: Simd>(s: S, values: &[Self]) -> Self::Vector<S>;
     /// Stores as many lanes as `to` holds.
@@ -138,7 +139,7 @@ lanes!(
     partial_store_f64s
 );
 
-/// A vector with the machine's instructions at hand.
+/// A vector together with its instructions.
 #[derive(Clone, Copy)]
 pub(crate) struct Vector<R: Lanes, S: Simd> {
     x: R::Vector<S>,
@@ -151,7 +152,7 @@ impl<R: Lanes, S: Simd> Vector<R, S> {
         Self { x: R::splat(s, x), s }
     }
 
-    /// The first lanes of a vector, the others being 0.
+    /// Loads the first lanes of a vector from `values`; the other lanes are 0.
     #[inline(always)]
     pub(crate) fn load(s: S, values: &[R]) -> Self {
         Self { x: R::load(s, values), s }
@@ -163,7 +164,7 @@ impl<R: Lanes, S: Simd> Vector<R, S> {
         R::store(self.s, to, self.x);
     }
 
-    /// `self b + c`, rounded once where the machine can.
+    /// `self b + c`, rounded once if the instructions have a fused multiply-add.
     #[inline(always)]
     pub(crate) fn mul_add(self, b: Self, c: Self) -> Self {
         Self { x: R::mul_add(self.s, self.x, b.x, c.x), ..self }
@@ -187,7 +188,7 @@ operator!(Add, add);
 operator!(Sub, sub);
 operator!(Mul, mul);
 
-/// A complex number in every lane.
+/// A vector of complex numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Complex<R: Lanes, S: Simd> {
     pub(crate) re: Vector<R, S>,
@@ -210,7 +211,7 @@ impl<R: Lanes, S: Simd> Complex<R, S> {
         Self { im: self.zero() - self.im, ..self }
     }
 
-    /// Real and imaginary part exchanged.
+    /// Exchanges the real and the imaginary part.
     #[inline(always)]
     pub(crate) fn swap(self) -> Self {
         Self { re: self.im, im: self.re }
@@ -228,7 +229,7 @@ impl<R: Lanes, S: Simd> Complex<R, S> {
         Self { re: self.re + b.im, im: self.im - b.re }
     }
 
-    /// `self b` for `b` given as real part, imaginary part and its opposite.
+    /// `self b`. `b` is its real part, its imaginary part and the negated imaginary part.
     #[inline(always)]
     pub(crate) fn times(self, &[re, im, minus]: &[R; 3]) -> Self {
         let of = |x| Vector::splat(self.re.s, x);
@@ -238,7 +239,7 @@ impl<R: Lanes, S: Simd> Complex<R, S> {
         }
     }
 
-    /// `self` times the conjugate of `b`, given as for [`Complex::times`].
+    /// `self` times the conjugate of `b`, in the form of [`Complex::times`].
     #[inline(always)]
     pub(crate) fn times_conj(self, &[re, im, minus]: &[R; 3]) -> Self {
         self.times(&[re, minus, im])
@@ -283,8 +284,7 @@ impl<R: Lanes, S: Simd> core::ops::Sub for Complex<R, S> {
 
 macro_rules! tasks {
     ($($name:ident: $task:ident),*) => {
-        /// Work that depends on the kind of number alone: compiled here once for each, not again with every neuron and delay
-        /// kernel.
+        /// Vector code that depends on the number type alone: compiled once for each, in this crate.
         #[doc(hidden)]
         pub trait Tasks: Sized {
             $(fn $name(task: $task<'_, Self>);)*
@@ -313,10 +313,10 @@ tasks!(
     correlate: Correlate,
     scatter: Scatter,
     gather: Gather,
-    stream: Sums
+    stream_sums: StreamSums
 );
 
-/// The next multiple of the machine's lanes.
+/// The next multiple of the number of lanes.
 pub(crate) fn whole_vectors<R: Lanes>(n: usize) -> usize {
     struct Width<R>(core::marker::PhantomData<R>);
     impl<R: Lanes> pulp::WithSimd for Width<R> {
@@ -329,13 +329,13 @@ pub(crate) fn whole_vectors<R: Lanes>(n: usize) -> usize {
     n.next_multiple_of(arch().dispatch(Width::<R>(core::marker::PhantomData)))
 }
 
-/// Runs a plain loop with the machine's vectors: the compiler vectorises what is inlined into it.
+/// Runs `work` with the vector instructions of this thread. The compiler vectorises inlined loops.
 #[inline(always)]
 pub(crate) fn vectorize<T>(work: impl FnOnce() -> T) -> T {
     arch().dispatch(work)
 }
 
-/// Brings numbers near in the order in which memory gives them fastest, before they are used in another.
+/// Touches the cache lines in address order, before a pass in another order.
 #[inline(always)]
 pub(crate) fn fetch<R: Real>(values: &[R]) {
     for &x in values.iter().step_by(64 / R::BYTES) {

@@ -11,7 +11,7 @@ use polychron_core::surrogate::Surrogate;
 
 type CpuLayer<'a, R, K, N, S> = Layer<'a, R, K, N, S, Vec<R>, Sequence<R>>;
 
-/// Normalisation, neurons and dropout of a layer run in one pass, neuron by neuron.
+/// Runs the norm, the neurons and the dropout of a layer in one pass over the neurons.
 impl<R: Lanes, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R, K, N, S>
     for Cpu<R>
 {
@@ -33,15 +33,15 @@ impl<R: Lanes, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R
         };
         let params = norm_params(params, shape.width)?;
         let running = begin_norm(norm, mode, shape.width, statistics)?;
-        let of = match running {
+        let source = match running {
             Some(_) => Norm::Batch { norm, params },
             None => Norm::Saved { params, saved: statistics },
         };
-        let stage = Stage::new(&layer.stage, of, projected)?;
-        let normals = stage.forward(self, layer.stage.neuron, spikes)?;
+        let stage = Stage::new(&layer.stage, source, projected)?;
+        let norms = stage.forward(self, layer.stage.neuron, spikes)?;
         if let Some(running) = running {
             let n = layer.stage.valid.count(shape.steps, shape.batch);
-            finish_norm(norm, &normals, n, running, statistics);
+            finish_norm(norm, &norms, n, running, statistics);
         }
         Ok(())
     }

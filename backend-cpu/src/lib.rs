@@ -1,13 +1,14 @@
 #![deny(unsafe_code)]
-//! The CPU backend: every operation of [`polychron_core::backend`] on all cores, for `f32` and `f64`.
+//! The CPU backend: every operation of [`polychron_core::backend`] on all cores, for `f32` and
+//! `f64`.
 //!
-//! A sequence lies as `[neuron][time][batch]`, batch innermost. A neuron's block holds everything that its
-//! normalisation and its states need, so these run neuron by neuron in one pass; vector lanes are samples.
-//! Delayed projections are matrix products, over taps or over frequencies, or sums over the few taps and spikes that
-//! matter ([`Algorithm`]).
+//! Sequences are stored as `[neuron][time][batch]`. The block of one neuron holds everything that its
+//! normalisation and its state need, so the layer runs both in one pass over the neurons. Vector lanes
+//! are samples. A delayed projection is a set of matrix products over taps or over frequencies, or a
+//! sum over the taps and spikes that matter ([`Algorithm`]).
 //!
-//! Work is divided by neurons, frequencies and fixed chunks, never by the number of threads: results are the same
-//! bytes for any number of threads.
+//! Tasks are neurons, frequencies and chunks of fixed size. Results therefore do not depend on the
+//! number of threads: they are equal to the byte.
 //!
 //! ```
 //! use polychron_core::backend::Backend;

@@ -1,6 +1,6 @@
 use crate::backend::{Cpu, Error};
 use crate::lanes::{fetch, vectorize};
-use crate::norm::{Lengths, Norm, Normal, rows, rows_mut};
+use crate::norm::{NeuronNorm, Norm, StepCounts, rows, rows_mut};
 use crate::sequence::{Sequence, same};
 use crate::stages::Stages;
 use polychron_core::backend::{Firing, NeuronOps, NeuronStage, ViewMut};
@@ -12,14 +12,14 @@ use rayon::prelude::*;
 use std::any::Any;
 use std::borrow::Cow;
 
-/// A stage with its blocks checked, over input normalised on the way.
+/// A neuron stage with checked blocks, together with the normalisation of its input.
 #[doc(hidden)]
 pub struct Stage<'a, R> {
     params: &'a [R],
     surrogate: &'a dyn Surrogate<R>,
     firing: Firing<'a, Sequence<R>>,
     mask: Option<&'a [R]>,
-    lengths: Lengths<R>,
+    step_counts: StepCounts<R>,
     norm: Norm<'a, R>,
     input: &'a Sequence<R>,
 }
@@ -43,26 +43,27 @@ impl<'a, R: Stages> Stage<'a, R> {
             surrogate: stage.surrogate,
             firing: stage.firing,
             mask,
-            lengths: Lengths::new(stage.valid, shape),
+            step_counts: StepCounts::new(stage.valid, shape),
             norm,
             input,
         })
     }
 
-    /// Runs the model forward; returns every neuron's normalisation.
+    /// Runs the model forward and returns the normalisation of every neuron.
     pub(crate) fn forward<N: NeuronModel<R>>(
         &self,
         cpu: &Cpu<R>,
         model: &N,
         spikes: &mut Sequence<R>,
-    ) -> Result<Vec<Normal<R>>, ShapeError> {
+    ) -> Result<Vec<NeuronNorm<R>>, ShapeError> {
         same("neurons' output", self.input.shape(), spikes.shape())?;
         let run = |neuron: &dyn NeuronPasses<R>| R::neurons_forward(cpu, self, neuron, spikes);
         model.visit(Configured { raw: self.params, run })
     }
 
-    /// Runs the model backward, and the normalisation where `through_norm`. Turns the gradient by the
-    /// output into the one by the input; returns every neuron's gradients by gamma and beta.
+    /// Runs the model backward and, with `through_norm`, the normalisation too. `d` holds the
+    /// gradient by the output and receives the gradient by the input. Returns the gradients by gamma
+    /// and beta of every neuron.
     pub(crate) fn backward<N: NeuronModel<R>>(
         &self,
         cpu: &Cpu<R>,
@@ -80,74 +81,82 @@ impl<'a, R: Stages> Stage<'a, R> {
     }
 
     /// The normalisation of neuron `n`.
-    fn normal(&self, n: usize) -> Normal<R> {
+    fn neuron_norm(&self, n: usize) -> NeuronNorm<R> {
         vectorize(
             #[inline(always)]
-            || self.norm.of(n, &self.lengths, self.input),
+            || self.norm.of(n, &self.step_counts, self.input),
         )
     }
 
-    /// The recorded spikes `[time][batch]` of neuron `n`, where there are any.
-    fn held(&self, n: usize) -> Cow<'_, [R]> {
+    /// The recorded spikes `[time][batch]` of neuron `n`; empty if none are recorded.
+    fn recorded(&self, n: usize) -> Cow<'_, [R]> {
         match self.firing {
             Firing::SmoothHeld(spikes) | Firing::Frozen(spikes) => spikes.block(n),
             Firing::Step | Firing::Smooth => Cow::default(),
         }
     }
 
-    /// Turns one step's drives of a neuron into the spikes that are put out; `resets` receives those that reset.
+    /// Turns the excess of a neuron at step `t` into its output spikes, and writes the spikes that
+    /// reset its state.
     #[inline(always)]
-    fn fire(&self, fires: bool, held: &[R], t: usize, drives: &mut [R], resets: &mut [R]) {
-        let held = || &held[t * drives.len()..][..drives.len()];
+    fn fire(
+        &self,
+        fires: bool,
+        recorded: &[R],
+        t: usize,
+        excess: &mut [R],
+        reset_spikes: &mut [R],
+    ) {
+        let recorded = || &recorded[t * excess.len()..][..excess.len()];
         if !fires {
-            drives.fill(R::zero());
-            resets.fill(R::zero());
+            excess.fill(R::zero());
+            reset_spikes.fill(R::zero());
             return;
         }
         match self.firing {
             Firing::Step => {
-                for (drive, reset) in drives.iter_mut().zip(resets) {
-                    *drive = step(*drive);
-                    *reset = *drive;
+                for (excess, reset_spike) in excess.iter_mut().zip(reset_spikes) {
+                    *excess = step(*excess);
+                    *reset_spike = *excess;
                 }
             }
             Firing::Smooth => {
-                self.surrogate.primitives(drives);
-                resets.copy_from_slice(drives);
+                self.surrogate.primitives(excess);
+                reset_spikes.copy_from_slice(excess);
             }
             Firing::SmoothHeld(_) => {
-                resets.copy_from_slice(held());
-                self.surrogate.primitives(drives);
+                reset_spikes.copy_from_slice(recorded());
+                self.surrogate.primitives(excess);
             }
             Firing::Frozen(_) => {
-                resets.copy_from_slice(held());
-                drives.copy_from_slice(resets);
+                reset_spikes.copy_from_slice(recorded());
+                excess.copy_from_slice(reset_spikes);
             }
         }
     }
 
-    /// Whether a spike is the step of its own drive, which needs no other row.
-    fn fires_alone(&self, fires: bool) -> bool {
+    /// Whether every spike, of the output and of the reset, is the step of its excess.
+    fn spikes_are_steps(&self, fires: bool) -> bool {
         fires && matches!(self.firing, Firing::Step)
     }
 
-    /// Turns drives into the derivatives of the spikes.
-    fn slopes(&self, fires: bool, drives: &mut [R]) {
+    /// Turns the excess into the derivatives of the spikes.
+    fn slopes(&self, fires: bool, excess: &mut [R]) {
         if !fires || matches!(self.firing, Firing::Frozen(_)) {
-            drives.fill(R::zero());
+            excess.fill(R::zero());
         } else {
-            self.surrogate.derivatives(drives);
+            self.surrogate.derivatives(excess);
         }
     }
 
-    /// What valid outputs of neuron `n` are multiplied by, sample by sample.
-    fn pass(&self, n: usize) -> Vec<R> {
+    /// The factors `[batch]` of the outputs of neuron `n` at valid steps: its dropout mask.
+    fn gate(&self, n: usize) -> Vec<R> {
         let Shape { batch, width, .. } = self.input.shape();
         (0..batch).map(|b| self.mask.map_or(R::one(), |mask| mask[b * width + n])).collect()
     }
 }
 
-/// Runs work with the neuron that has the parameters `raw`.
+/// Runs work on the neuron with the parameters `raw`.
 struct Configured<'a, R, F> {
     raw: &'a [R],
     run: F,
@@ -167,33 +176,33 @@ where
     }
 }
 
-/// What a stage needs of a neuron: passes over its block `[time][batch]`. Everything else about stages
-/// is compiled once for all neurons.
+/// The passes over the block `[time][batch]` of one neuron. The rest of a stage is compiled once for
+/// all neuron models.
 #[doc(hidden)]
 pub trait NeuronPasses<R: Real>: Sync {
     /// [`Neuron::fires`]
     fn can_fire(&self) -> bool;
-    /// Writes the spikes, 0 or 1, each the step of its own drive.
-    fn write_spikes(&self, stage: &Stage<'_, R>, x: &[R], normal: &Normal<R>, fired: &mut [u8]);
+    /// Writes the spikes, 0 or 1: the steps of the excess.
+    fn write_spikes(&self, stage: &Stage<'_, R>, x: &[R], norm: &NeuronNorm<R>, fired: &mut [u8]);
     /// Writes the output of neuron `n`.
     fn write_numbers(
         &self,
         stage: &Stage<'_, R>,
         n: usize,
         x: &[R],
-        normal: &Normal<R>,
+        norm: &NeuronNorm<R>,
         to: &mut [R],
     );
-    /// Memory for [`NeuronPasses::backward`].
+    /// Allocates the working memory of [`NeuronPasses::backward`].
     fn memory(&self) -> Box<dyn Any + Send>;
-    /// Turns the gradient by the output of neuron `n` into the one by its input. Returns the gradients
-    /// by the raw parameters, and by the norm's gamma and beta.
+    /// Turns the gradient by the output of neuron `n` into the gradient by its input. Returns the
+    /// gradients by the raw parameters and by gamma and beta of the norm.
     fn backward(
         &self,
         stage: &Stage<'_, R>,
         n: usize,
         x: &[R],
-        normal: &Normal<R>,
+        norm: &NeuronNorm<R>,
         d: &mut [R],
         memory: &mut dyn Any,
     ) -> (Vec<R>, (R, R));
@@ -204,10 +213,10 @@ impl<R: Stages, N: Neuron<Real = R>> NeuronPasses<R> for N {
         self.fires()
     }
 
-    fn write_spikes(&self, stage: &Stage<'_, R>, x: &[R], normal: &Normal<R>, fired: &mut [u8]) {
+    fn write_spikes(&self, stage: &Stage<'_, R>, x: &[R], norm: &NeuronNorm<R>, fired: &mut [u8]) {
         vectorize(
             #[inline(always)]
-            || spikes_of(stage, self, x, normal, fired),
+            || spikes_of(stage, self, x, norm, fired),
         );
     }
 
@@ -216,12 +225,12 @@ impl<R: Stages, N: Neuron<Real = R>> NeuronPasses<R> for N {
         stage: &Stage<'_, R>,
         n: usize,
         x: &[R],
-        normal: &Normal<R>,
+        norm: &NeuronNorm<R>,
         to: &mut [R],
     ) {
         vectorize(
             #[inline(always)]
-            || numbers_of(stage, self, n, x, normal, to),
+            || numbers_of(stage, self, n, x, norm, to),
         );
     }
 
@@ -234,7 +243,7 @@ impl<R: Stages, N: Neuron<Real = R>> NeuronPasses<R> for N {
         stage: &Stage<'_, R>,
         n: usize,
         x: &[R],
-        normal: &Normal<R>,
+        norm: &NeuronNorm<R>,
         d: &mut [R],
         memory: &mut dyn Any,
     ) -> (Vec<R>, (R, R)) {
@@ -242,7 +251,7 @@ impl<R: Stages, N: Neuron<Real = R>> NeuronPasses<R> for N {
         let replay = memory.downcast_mut::<Replay<N::State, R>>().unwrap_or(&mut fresh);
         let (by_params, by_norm) = vectorize(
             #[inline(always)]
-            || backward_block(stage, self, n, x, normal, d, replay),
+            || backward_block(stage, self, n, x, norm, d, replay),
         );
         (by_params.as_ref().to_vec(), by_norm)
     }
@@ -253,24 +262,24 @@ pub(crate) fn forward<R: Stages>(
     stage: &Stage<'_, R>,
     neuron: &dyn NeuronPasses<R>,
     spikes: &mut Sequence<R>,
-) -> Vec<Normal<R>> {
+) -> Vec<NeuronNorm<R>> {
     cpu.install(|| {
         if stage.input.shape().is_empty() {
-            return (0..stage.input.shape().width).map(|n| stage.normal(n)).collect();
+            return (0..stage.input.shape().width).map(|n| stage.neuron_norm(n)).collect();
         }
-        if stage.fires_alone(neuron.can_fire()) {
-            let neurons = spikes.spikes_mut().enumerate().map(|(n, (fired, pass))| {
-                pass.copy_from_slice(&stage.pass(n));
-                let (block, normal) = (stage.input.block(n), stage.normal(n));
-                neuron.write_spikes(stage, &block, &normal, fired);
-                normal
+        if stage.spikes_are_steps(neuron.can_fire()) {
+            let neurons = spikes.spikes_mut().enumerate().map(|(n, (fired, gate))| {
+                gate.copy_from_slice(&stage.gate(n));
+                let (block, norm) = (stage.input.block(n), stage.neuron_norm(n));
+                neuron.write_spikes(stage, &block, &norm, fired);
+                norm
             });
             return neurons.collect();
         }
         let neurons = spikes.blocks_mut().enumerate().map(|(n, to)| {
-            let (block, normal) = (stage.input.block(n), stage.normal(n));
-            neuron.write_numbers(stage, n, &block, &normal, to);
-            normal
+            let (block, norm) = (stage.input.block(n), stage.neuron_norm(n));
+            neuron.write_numbers(stage, n, &block, &norm, to);
+            norm
         });
         neurons.collect()
     })
@@ -293,13 +302,12 @@ pub(crate) fn backward<R: Stages>(
             *d = numbers;
         }
         let backward = |memory: &mut Box<dyn Any + Send>, (n, d): (usize, &mut [R])| {
-            let (block, normal) = (stage.input.block(n), stage.normal(n));
-            let (by_params, by_norm) =
-                neuron.backward(stage, n, &block, &normal, d, memory.as_mut());
+            let (block, norm) = (stage.input.block(n), stage.neuron_norm(n));
+            let (by_params, by_norm) = neuron.backward(stage, n, &block, &norm, d, memory.as_mut());
             if through_norm {
                 vectorize(
                     #[inline(always)]
-                    || normal.backward_from(by_norm, &stage.lengths, &block, d),
+                    || norm.backward_from(by_norm, &stage.step_counts, &block, d),
                 );
             }
             (by_params, by_norm)
@@ -313,80 +321,81 @@ pub(crate) fn backward<R: Stages>(
     })
 }
 
-/// The spikes of one neuron over time, each the step of its own drive, sample by sample in the lanes.
+/// Writes the spikes of one neuron over time, the steps of its excess. Lanes are samples.
 #[inline(always)]
 fn spikes_of<R: Stages, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     inputs: &[R],
-    normal: &Normal<R>,
+    norm: &NeuronNorm<R>,
     fired: &mut [u8],
 ) {
     let batch = stage.input.shape().batch;
     let mut states = vec![neuron.rest(); batch];
-    let (states, lengths) = (&mut states[..batch], &stage.lengths.steps[..batch]);
+    let (states, step_counts) = (&mut states[..batch], &stage.step_counts.counts[..batch]);
     for (t, (inputs, fired)) in rows(inputs, batch).zip(rows_mut(fired, batch)).enumerate() {
         let (inputs, fired, time) = (&inputs[..batch], &mut fired[..batch], R::count(t));
         for b in 0..batch {
-            let charged = neuron.charge(states[b], normal.apply(inputs[b]));
+            let charged = neuron.charge(states[b], norm.apply(inputs[b]));
             let spike = step(neuron.excess(charged));
             states[b] = neuron.reset(charged, spike);
-            fired[b] = u8::from((spike > R::zero()) & (time < lengths[b]));
+            fired[b] = u8::from((spike > R::zero()) & (time < step_counts[b]));
         }
     }
 }
 
-/// The output of one neuron over time, sample by sample in the lanes.
+/// Writes the output of one neuron over time. Lanes are samples.
 #[inline(always)]
 fn numbers_of<R: Stages, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     n: usize,
     inputs: &[R],
-    normal: &Normal<R>,
+    norm: &NeuronNorm<R>,
     to: &mut [R],
 ) {
     let batch = stage.input.shape().batch;
-    let (pass, held) = (stage.pass(n), stage.held(n));
+    let (gate, recorded) = (stage.gate(n), stage.recorded(n));
     let mut states = vec![neuron.rest(); batch];
-    let mut resets = vec![R::zero(); batch];
-    let (pass, lengths) = (&pass[..batch], &stage.lengths.steps[..batch]);
-    let (states, resets) = (&mut states[..batch], &mut resets[..batch]);
+    let mut reset_spikes = vec![R::zero(); batch];
+    let (gate, step_counts) = (&gate[..batch], &stage.step_counts.counts[..batch]);
+    let (states, reset_spikes) = (&mut states[..batch], &mut reset_spikes[..batch]);
     for (t, (inputs, out)) in rows(inputs, batch).zip(rows_mut(to, batch)).enumerate() {
         let (inputs, out) = (&inputs[..batch], &mut out[..batch]);
         for b in 0..batch {
-            states[b] = neuron.charge(states[b], normal.apply(inputs[b]));
+            states[b] = neuron.charge(states[b], norm.apply(inputs[b]));
             out[b] = neuron.excess(states[b]);
         }
-        stage.fire(neuron.fires(), &held, t, out, resets);
+        stage.fire(neuron.fires(), &recorded, t, out, reset_spikes);
         let time = R::count(t);
         for b in 0..batch {
-            states[b] = neuron.reset(states[b], resets[b]);
-            out[b] *= if time < lengths[b] { pass[b] } else { R::zero() };
+            states[b] = neuron.reset(states[b], reset_spikes[b]);
+            out[b] *= if time < step_counts[b] { gate[b] } else { R::zero() };
         }
     }
 }
 
-/// One neuron's states again, then backward through time, from the gradient by its output to the one by its input; returns
-/// the gradients by the raw parameters and by the norm's gamma and beta.
+/// Computes the states of one neuron again, then runs backward through time from the gradient by its
+/// output to the gradient by its input. Returns the gradients by the raw parameters and by gamma and
+/// beta of the norm.
 #[inline(always)]
 fn backward_block<R: Stages, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     n: usize,
     inputs: &[R],
-    normal: &Normal<R>,
+    norm: &NeuronNorm<R>,
     d: &mut [R],
-    past: &mut Replay<N::State, R>,
+    replayed: &mut Replay<N::State, R>,
 ) -> (N::Params, (R, R)) {
     let Shape { steps, batch, .. } = stage.input.shape();
     fetch(inputs);
     fetch(d);
-    replay(stage, neuron, n, inputs, normal, past);
-    let Replay { charged, resets } = past;
-    let pass = stage.pass(n);
+    replay(stage, neuron, n, inputs, norm, replayed);
+    let Replay { charged, reset_spikes } = replayed;
+    let gate = stage.gate(n);
     let zero = R::zero();
-    let at_rest = vec![neuron.rest(); batch];
+    let rest_states = vec![neuron.rest(); batch];
     let (no_spikes, mut slopes) = (vec![zero; batch], vec![zero; batch]);
     let (mut d_gamma, mut d_beta) = (vec![zero; batch], vec![zero; batch]);
     let mut d_states = vec![N::fill_state(zero); batch];
@@ -398,24 +407,24 @@ fn backward_block<R: Stages, N: Neuron<Real = R>>(
         }
         stage.slopes(neuron.fires(), &mut slopes);
         // A neuron at rest that does not spike stays at rest.
-        let (charged_before, resets_before) = match t.checked_sub(1) {
+        let (charged_before, reset_spikes_before) = match t.checked_sub(1) {
             Some(before) => {
                 let before = before * batch..t * batch;
-                (&charged[before.clone()][..batch], &resets[before][..batch])
+                (&charged[before.clone()][..batch], &reset_spikes[before][..batch])
             }
-            None => (&at_rest[..batch], &no_spikes[..batch]),
+            None => (&rest_states[..batch], &no_spikes[..batch]),
         };
-        let mut step = StepBack::<N> {
+        let mut step = BackwardStep::<N> {
             time: R::count(t),
-            held: matches!(stage.firing, Firing::SmoothHeld(_)),
+            recorded: matches!(stage.firing, Firing::SmoothHeld(_)),
             charged: &charged[now.clone()][..batch],
-            resets: &resets[now.clone()][..batch],
+            reset_spikes: &reset_spikes[now.clone()][..batch],
             charged_before,
-            resets_before,
+            reset_spikes_before,
             slopes: &slopes[..batch],
             x: &inputs[now.clone()][..batch],
-            pass: &pass[..batch],
-            lengths: &stage.lengths.steps[..batch],
+            gate: &gate[..batch],
+            step_counts: &stage.step_counts.counts[..batch],
             d: &mut d[now][..batch],
             d_states: &mut d_states[..batch],
             d_params: &mut d_params[..batch],
@@ -424,10 +433,10 @@ fn backward_block<R: Stages, N: Neuron<Real = R>>(
         };
         let whole = batch - batch % LANES;
         for b in (0..whole).step_by(LANES) {
-            step.run::<LANES>(neuron, normal, b);
+            step.run::<LANES>(neuron, norm, b);
         }
         for b in whole..batch {
-            step.run::<1>(neuron, normal, b);
+            step.run::<1>(neuron, norm, b);
         }
     }
     let mut sum = N::fill_params(zero);
@@ -437,22 +446,22 @@ fn backward_block<R: Stages, N: Neuron<Real = R>>(
     (sum, (d_gamma.iter().copied().sum(), d_beta.iter().copied().sum()))
 }
 
-/// Samples whose step back is taken together.
+/// Samples that go back through time together.
 const LANES: usize = 16;
 
-/// One step of one neuron back through time, by sample.
-struct StepBack<'a, N: Neuron> {
+/// One step of one neuron backward through time. Every slice has one element per sample.
+struct BackwardStep<'a, N: Neuron> {
     time: N::Real,
-    /// Whether the spikes that reset are recorded ones.
-    held: bool,
+    /// Whether the reset uses recorded spikes, whose gradient is 0.
+    recorded: bool,
     charged: &'a [N::State],
-    resets: &'a [N::Real],
+    reset_spikes: &'a [N::Real],
     charged_before: &'a [N::State],
-    resets_before: &'a [N::Real],
+    reset_spikes_before: &'a [N::Real],
     slopes: &'a [N::Real],
     x: &'a [N::Real],
-    pass: &'a [N::Real],
-    lengths: &'a [N::Real],
+    gate: &'a [N::Real],
+    step_counts: &'a [N::Real],
     d: &'a mut [N::Real],
     d_states: &'a mut [N::State],
     d_params: &'a mut [N::Params],
@@ -460,34 +469,36 @@ struct StepBack<'a, N: Neuron> {
     d_beta: &'a mut [N::Real],
 }
 
-impl<N: Neuron> StepBack<'_, N> {
-    /// Samples `b..b + L`. All is read before anything is written, so that the loop is one of vectors.
+impl<N: Neuron> BackwardStep<'_, N> {
+    /// Runs samples `b..b + L`. Reads everything before it writes, so that the loop vectorises.
     #[inline(always)]
-    fn run<const L: usize>(&mut self, neuron: &N, normal: &Normal<N::Real>, b: usize) {
+    fn run<const L: usize>(&mut self, neuron: &N, norm: &NeuronNorm<N::Real>, b: usize) {
         let zero = N::Real::of(0.0);
-        let (charged, resets) = (take::<_, L>(self.charged, b), take::<_, L>(self.resets, b));
-        let charged_before = take::<_, L>(self.charged_before, b);
-        let resets_before = take::<_, L>(self.resets_before, b);
-        let (x, d_spikes) = (take::<_, L>(self.x, b), take::<_, L>(self.d, b));
-        let (pass, lengths) = (take::<_, L>(self.pass, b), take::<_, L>(self.lengths, b));
-        let slopes = take::<_, L>(self.slopes, b);
-        let (mut d_x, mut d_states) = ([zero; L], take::<_, L>(self.d_states, b));
-        let mut d_params = take::<_, L>(self.d_params, b);
+        let (charged, reset_spikes) =
+            (lanes_at::<_, L>(self.charged, b), lanes_at::<_, L>(self.reset_spikes, b));
+        let charged_before = lanes_at::<_, L>(self.charged_before, b);
+        let reset_spikes_before = lanes_at::<_, L>(self.reset_spikes_before, b);
+        let (x, d_spikes) = (lanes_at::<_, L>(self.x, b), lanes_at::<_, L>(self.d, b));
+        let (gate, step_counts) =
+            (lanes_at::<_, L>(self.gate, b), lanes_at::<_, L>(self.step_counts, b));
+        let slopes = lanes_at::<_, L>(self.slopes, b);
+        let (mut d_x, mut d_states) = ([zero; L], lanes_at::<_, L>(self.d_states, b));
+        let mut d_params = lanes_at::<_, L>(self.d_params, b);
         let (mut d_gamma, mut d_beta) =
-            (take::<_, L>(self.d_gamma, b), take::<_, L>(self.d_beta, b));
+            (lanes_at::<_, L>(self.d_gamma, b), lanes_at::<_, L>(self.d_beta, b));
         for l in 0..L {
-            let reset = neuron.reset_adjoint(charged[l], resets[l], d_states[l]);
-            let through_reset = if self.held { zero } else { reset.spike };
-            let valid = self.time < lengths[l];
-            let upstream = d_spikes[l] * if valid { pass[l] } else { zero };
+            let reset = neuron.reset_adjoint(charged[l], reset_spikes[l], d_states[l]);
+            let through_reset = if self.recorded { zero } else { reset.spike };
+            let valid = self.time < step_counts[l];
+            let upstream = d_spikes[l] * if valid { gate[l] } else { zero };
             let mut d_charged = reset.charged;
-            // The drive is the membrane less a constant.
+            // The excess is the membrane minus a constant.
             d_charged.as_mut()[0] += (upstream + through_reset) * slopes[l];
-            let before = neuron.reset(charged_before[l], resets_before[l]);
-            let charge = neuron.charge_adjoint(before, normal.apply(x[l]), d_charged);
+            let before = neuron.reset(charged_before[l], reset_spikes_before[l]);
+            let charge = neuron.charge_adjoint(before, norm.apply(x[l]), d_charged);
             (d_x[l], d_states[l]) = (charge.input, charge.state);
             let d_z = if valid { charge.input } else { zero };
-            d_gamma[l] += d_z * normal.deviation(x[l]);
+            d_gamma[l] += d_z * norm.deviation(x[l]);
             d_beta[l] += d_z;
             add(d_params[l].as_mut(), reset.params.as_ref());
             add(d_params[l].as_mut(), charge.params.as_ref());
@@ -501,63 +512,64 @@ impl<N: Neuron> StepBack<'_, N> {
 }
 
 #[inline(always)]
-fn take<T: Copy, const L: usize>(values: &[T], at: usize) -> [T; L] {
-    let mut taken = [values[at]; L];
-    taken.copy_from_slice(&values[at..at + L]);
-    taken
+fn lanes_at<T: Copy, const L: usize>(values: &[T], at: usize) -> [T; L] {
+    let mut lanes = [values[at]; L];
+    lanes.copy_from_slice(&values[at..at + L]);
+    lanes
 }
 
-/// What happened to one neuron, `[time][batch]`.
+/// The states and spikes `[time][batch]` of one neuron in a forward pass.
 struct Replay<T, R> {
     /// States before the reset.
     charged: Vec<T>,
-    /// Spikes that reset.
-    resets: Vec<R>,
+    /// Spikes that reset the states.
+    reset_spikes: Vec<R>,
 }
 
 impl<T, R> Replay<T, R> {
     fn new() -> Self {
-        Self { charged: Vec::new(), resets: Vec::new() }
+        Self { charged: Vec::new(), reset_spikes: Vec::new() }
     }
 }
 
+/// Runs one neuron forward and keeps its states and spikes.
 #[inline(always)]
 fn replay<R: Stages, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,
     neuron: &N,
     n: usize,
     inputs: &[R],
-    normal: &Normal<R>,
-    past: &mut Replay<N::State, R>,
+    norm: &NeuronNorm<R>,
+    replayed: &mut Replay<N::State, R>,
 ) {
     let Shape { steps, batch, .. } = stage.input.shape();
-    let held = stage.held(n);
-    let Replay { charged, resets } = past;
+    let recorded = stage.recorded(n);
+    let Replay { charged, reset_spikes } = replayed;
     charged.resize(steps * batch, neuron.rest());
-    resets.resize(steps * batch, R::zero());
+    reset_spikes.resize(steps * batch, R::zero());
     let mut states = vec![neuron.rest(); batch];
-    let mut drives = vec![R::zero(); batch];
-    let kept = rows_mut(charged, batch).zip(rows_mut(resets, batch));
-    let (states, drives) = (&mut states[..batch], &mut drives[..batch]);
-    let alone = stage.fires_alone(neuron.fires());
-    for (t, (inputs, (charged, resets))) in rows(inputs, batch).zip(kept).enumerate() {
-        let (inputs, charged, resets) =
-            (&inputs[..batch], &mut charged[..batch], &mut resets[..batch]);
-        if alone {
+    let mut excess = vec![R::zero(); batch];
+    let kept = rows_mut(charged, batch).zip(rows_mut(reset_spikes, batch));
+    let (states, excess) = (&mut states[..batch], &mut excess[..batch]);
+    let spikes_are_steps = stage.spikes_are_steps(neuron.fires());
+    for (t, (inputs, (charged, reset_spikes))) in rows(inputs, batch).zip(kept).enumerate() {
+        let (inputs, charged, reset_spikes) =
+            (&inputs[..batch], &mut charged[..batch], &mut reset_spikes[..batch]);
+        if spikes_are_steps {
             for b in 0..batch {
-                charged[b] = neuron.charge(states[b], normal.apply(inputs[b]));
-                resets[b] = step(neuron.excess(charged[b]));
-                states[b] = neuron.reset(charged[b], resets[b]);
+                charged[b] = neuron.charge(states[b], norm.apply(inputs[b]));
+                reset_spikes[b] = step(neuron.excess(charged[b]));
+                states[b] = neuron.reset(charged[b], reset_spikes[b]);
             }
             continue;
         }
         for b in 0..batch {
-            charged[b] = neuron.charge(states[b], normal.apply(inputs[b]));
-            drives[b] = neuron.excess(charged[b]);
+            charged[b] = neuron.charge(states[b], norm.apply(inputs[b]));
+            excess[b] = neuron.excess(charged[b]);
         }
-        stage.fire(neuron.fires(), &held, t, drives, resets);
+        stage.fire(neuron.fires(), &recorded, t, excess, reset_spikes);
         for b in 0..batch {
-            states[b] = neuron.reset(charged[b], resets[b]);
+            states[b] = neuron.reset(charged[b], reset_spikes[b]);
         }
     }
 }

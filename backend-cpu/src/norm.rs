@@ -4,36 +4,37 @@ use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::shape::{Shape, ShapeError, expect};
 
-/// The valid steps of every sample as numbers, so that comparing with a step has the lanes' width.
-pub(crate) struct Lengths<R> {
-    pub(crate) steps: Vec<R>,
-    /// Valid (time, sample) pairs, at least 1.
-    count: R,
+/// The number of valid steps of every sample. Stored as `R`, so that a comparison with the time step
+/// uses whole vectors.
+pub(crate) struct StepCounts<R> {
+    pub(crate) counts: Vec<R>,
+    /// The number of valid (time, sample) pairs, at least 1.
+    total: R,
 }
 
-impl<R: Real> Lengths<R> {
+impl<R: Real> StepCounts<R> {
     pub(crate) fn new(valid: ValidSteps<'_>, shape: Shape) -> Self {
         Self {
-            steps: (0..shape.batch).map(|b| R::count(valid.steps(b, shape.steps))).collect(),
-            count: R::count(valid.count(shape.steps, shape.batch).max(1)),
+            counts: (0..shape.batch).map(|b| R::count(valid.steps(b, shape.steps))).collect(),
+            total: R::count(valid.count(shape.steps, shape.batch).max(1)),
         }
     }
 }
 
-/// One neuron's normalisation `z = gamma (y - mean) scale + beta`.
+/// The normalisation of one neuron: `z = gamma (y - mean) scale + beta`.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Normal<R> {
+pub struct NeuronNorm<R> {
     pub(crate) mean: R,
     /// 1 / deviation.
     pub(crate) scale: R,
-    /// The biased variance, where it was computed.
+    /// The biased variance of the batch; unspecified for saved statistics.
     pub(crate) var: R,
     gamma: R,
     beta: R,
 }
 
-impl<R: Real> Normal<R> {
+impl<R: Real> NeuronNorm<R> {
     #[inline(always)]
     pub(crate) fn apply(&self, y: R) -> R {
         self.gamma * self.deviation(y) + self.beta
@@ -44,11 +45,12 @@ impl<R: Real> Normal<R> {
         (y - self.mean) * self.scale
     }
 
-    /// Turns the gradient by z into the one by y, in place; returns the gradients by gamma and beta.
+    /// Turns the gradient by z into the gradient by y, in place. Returns the gradients by gamma and
+    /// beta.
     #[inline(always)]
-    pub(crate) fn backward(&self, lengths: &Lengths<R>, y: &[R], d: &mut [R]) -> (R, R) {
-        let batch = lengths.steps.len();
-        let steps = &lengths.steps[..batch];
+    pub(crate) fn backward(&self, step_counts: &StepCounts<R>, y: &[R], d: &mut [R]) -> (R, R) {
+        let batch = step_counts.counts.len();
+        let steps = &step_counts.counts[..batch];
         let mut sums = vec![R::zero(); 2 * batch];
         let (d_gamma, d_beta) = sums.split_at_mut(batch);
         let d_beta = &mut d_beta[..batch];
@@ -62,22 +64,22 @@ impl<R: Real> Normal<R> {
             }
         }
         let sums = (d_gamma.iter().copied().sum(), d_beta.iter().copied().sum());
-        self.backward_from(sums, lengths, y, d);
+        self.backward_from(sums, step_counts, y, d);
         sums
     }
 
-    /// Turns the gradient by z into the one by y, in place, where the gradients by gamma and beta are known.
+    /// As [`backward`](Self::backward), for known gradients by gamma and beta.
     #[inline(always)]
     pub(crate) fn backward_from(
         &self,
         (d_gamma, d_beta): (R, R),
-        lengths: &Lengths<R>,
+        step_counts: &StepCounts<R>,
         y: &[R],
         d: &mut [R],
     ) {
-        let batch = lengths.steps.len();
-        let steps = &lengths.steps[..batch];
-        let (by_gamma, by_beta) = (d_gamma / lengths.count, d_beta / lengths.count);
+        let batch = step_counts.counts.len();
+        let steps = &step_counts.counts[..batch];
+        let (by_gamma, by_beta) = (d_gamma / step_counts.total, d_beta / step_counts.total);
         let factor = self.gamma * self.scale;
         for (t, (y, d)) in rows(y, batch).zip(rows_mut(d, batch)).enumerate() {
             let t = R::count(t);
@@ -90,33 +92,41 @@ impl<R: Real> Normal<R> {
     }
 }
 
-/// Where a neuron's normalisation comes from; `params` is `[gamma | beta]`, `saved` `[mean | 1 / deviation]`.
+/// The source of the normalisation. `params` is `[gamma | beta]`, `saved` is
+/// `[mean | 1 / deviation]`.
 #[derive(Clone, Copy)]
 pub(crate) enum Norm<'a, R> {
-    /// There is none.
+    /// No normalisation.
     Identity,
-    /// From the block itself.
+    /// The statistics of the block itself.
     Batch { norm: &'a BatchNorm<R>, params: &'a [R] },
-    /// From earlier statistics.
+    /// Saved statistics.
     Saved { params: &'a [R], saved: &'a [R] },
 }
 
 impl<R: Real> Norm<'_, R> {
     /// The normalisation of neuron `n` of `y`.
     #[inline(always)]
-    pub(crate) fn of(&self, n: usize, lengths: &Lengths<R>, y: &Sequence<R>) -> Normal<R> {
+    pub(crate) fn of(
+        &self,
+        n: usize,
+        step_counts: &StepCounts<R>,
+        y: &Sequence<R>,
+    ) -> NeuronNorm<R> {
         let width = y.shape().width;
         let (zero, one) = (R::zero(), R::one());
         match *self {
-            Self::Identity => Normal { mean: zero, scale: one, var: one, gamma: one, beta: zero },
+            Self::Identity => {
+                NeuronNorm { mean: zero, scale: one, var: one, gamma: one, beta: zero }
+            }
             Self::Batch { norm, params } => {
-                let (mean, var) = statistics(lengths, &y.block(n));
+                let (mean, var) = statistics(step_counts, &y.block(n));
                 let scale = norm.inverse_deviation(var);
-                Normal { mean, scale, var, gamma: params[n], beta: params[width + n] }
+                NeuronNorm { mean, scale, var, gamma: params[n], beta: params[width + n] }
             }
             Self::Saved { params, saved } => {
                 let (mean, scale) = (saved[n], saved[width + n]);
-                Normal { mean, scale, var: zero, gamma: params[n], beta: params[width + n] }
+                NeuronNorm { mean, scale, var: zero, gamma: params[n], beta: params[width + n] }
             }
         }
     }
@@ -132,7 +142,8 @@ pub(crate) fn norm_params<'a, R>(
     Ok(params)
 }
 
-/// In batch mode the running statistics, to be updated; otherwise `saved` is theirs.
+/// Returns the running statistics to update in batch mode; otherwise writes
+/// `[mean | 1 / deviation]` of them to `saved`.
 pub(crate) fn begin_norm<'a, R: Real>(
     norm: &BatchNorm<R>,
     mode: NormMode<'a, Vec<R>>,
@@ -158,23 +169,23 @@ pub(crate) fn begin_norm<'a, R: Real>(
     }
 }
 
-/// Writes a batch's statistics over `n` values into `saved` and moves the running ones.
+/// Writes the statistics of a batch of `n` values to `saved` and updates the running statistics.
 pub(crate) fn finish_norm<R: Real>(
     norm: &BatchNorm<R>,
-    normals: &[Normal<R>],
+    norms: &[NeuronNorm<R>],
     n: usize,
     running: &mut [R],
     saved: &mut [R],
 ) {
-    let width = normals.len();
+    let width = norms.len();
     let (means, vars) = running.split_at_mut(width);
-    for (o, normal) in normals.iter().enumerate() {
-        (saved[o], saved[width + o]) = (normal.mean, normal.scale);
-        norm.track(&mut means[o], &mut vars[o], normal.mean, normal.var, n);
+    for (o, neuron_norm) in norms.iter().enumerate() {
+        (saved[o], saved[width + o]) = (neuron_norm.mean, neuron_norm.scale);
+        norm.track(&mut means[o], &mut vars[o], neuron_norm.mean, neuron_norm.var, n);
     }
 }
 
-/// Writes `[gamma | beta]` of every neuron.
+/// Writes the gradients by gamma and beta of every neuron as `[gamma | beta]`.
 pub(crate) fn write_norm_gradient<R: Real>(gradients: impl Iterator<Item = (R, R)>, to: &mut [R]) {
     let (gamma, beta) = to.split_at_mut(to.len() / 2);
     for (gradient, (gamma, beta)) in gradients.zip(gamma.iter_mut().zip(beta)) {
@@ -182,27 +193,27 @@ pub(crate) fn write_norm_gradient<R: Real>(gradients: impl Iterator<Item = (R, R
     }
 }
 
-/// Mean and biased variance of the valid values of `[time][batch]`.
+/// The mean and the biased variance of the valid values of `[time][batch]`.
 #[inline(always)]
-fn statistics<R: Real>(lengths: &Lengths<R>, y: &[R]) -> (R, R) {
-    let mean = mean_of(lengths, y, |y| y);
-    (mean, mean_of(lengths, y, |y| (y - mean) * (y - mean)))
+fn statistics<R: Real>(step_counts: &StepCounts<R>, y: &[R]) -> (R, R) {
+    let mean = mean_of(step_counts, y, |y| y);
+    (mean, mean_of(step_counts, y, |y| (y - mean) * (y - mean)))
 }
 
 #[inline(always)]
-fn mean_of<R: Real>(lengths: &Lengths<R>, y: &[R], f: impl Fn(R) -> R) -> R {
-    let batch = lengths.steps.len();
+fn mean_of<R: Real>(step_counts: &StepCounts<R>, y: &[R], f: impl Fn(R) -> R) -> R {
+    let batch = step_counts.counts.len();
     let mut lanes = vec![R::zero(); batch];
     for (t, y) in rows(y, batch).enumerate() {
         let t = R::count(t);
-        for ((lane, &y), &steps) in lanes.iter_mut().zip(y).zip(&lengths.steps) {
+        for ((lane, &y), &steps) in lanes.iter_mut().zip(y).zip(&step_counts.counts) {
             *lane += if t < steps { f(y) } else { R::zero() };
         }
     }
-    lanes.into_iter().sum::<R>() / lengths.count
+    lanes.into_iter().sum::<R>() / step_counts.total
 }
 
-/// The steps of `[time][batch]`.
+/// The rows of `[time][batch]`, one per step.
 pub(crate) fn rows<R>(block: &[R], batch: usize) -> core::slice::ChunksExact<'_, R> {
     block.chunks_exact(batch.max(1))
 }

@@ -7,7 +7,7 @@ use polychron_core::reference;
 use polychron_core::shape::{Shape, ShapeError, expect};
 use rayon::prelude::*;
 
-/// Integrates and scores every sample by itself, with the equations of [`reference::readout`].
+/// Integrates and scores every sample with [`reference::readout`]. Returns the mean loss.
 pub(crate) fn readout<R: Real>(
     li: &Li<R>,
     loss: Loss,
@@ -30,8 +30,8 @@ pub(crate) fn readout<R: Real>(
     if x.shape().is_empty() {
         scores.fill(R::zero());
     }
-    let groups = scores.par_chunks_mut((TOGETHER * width).max(1)).enumerate().map(|(g, scores)| {
-        let group = Group { li, loss, valid, steps, width, first: g * TOGETHER };
+    let groups = scores.par_chunks_mut((GROUP * width).max(1)).enumerate().map(|(g, scores)| {
+        let group = Group { li, loss, valid, steps, width, first: g * GROUP };
         let targets = targets.map(|targets| &targets[group.first * width..][..scores.len()]);
         group.run(x, targets, scores, d_x.is_some())
     });
@@ -40,7 +40,7 @@ pub(crate) fn readout<R: Real>(
     if let (Some(d_x), true) = (d_x, targets.is_some()) {
         d_x.blocks_mut().enumerate().for_each(|(c, d_x)| {
             for (t, d_x) in d_x.chunks_exact_mut(batch.max(1)).enumerate() {
-                for (d_x, (_, d)) in d_x.chunks_mut(TOGETHER).zip(&groups) {
+                for (d_x, (_, d)) in d_x.chunks_mut(GROUP).zip(&groups) {
                     let d = &d[(c * steps + t) * d_x.len()..];
                     d_x.iter_mut().zip(d).for_each(|(d_x, &d)| *d_x = d * scale);
                 }
@@ -51,10 +51,10 @@ pub(crate) fn readout<R: Real>(
     Ok(losses.sum::<R>() / R::count(batch.max(1)))
 }
 
-/// Samples that are brought together: a cache line of `f32`.
-const TOGETHER: usize = 16;
+/// Samples per group: a cache line of `f32`.
+const GROUP: usize = 16;
 
-/// Neighbouring samples.
+/// A group of neighbouring samples.
 struct Group<'a, R> {
     li: &'a Li<R>,
     loss: Loss,
@@ -65,7 +65,7 @@ struct Group<'a, R> {
 }
 
 impl<R: Real> Group<'_, R> {
-    /// Every sample's loss, and where asked for the gradient `[class][time][sample]`.
+    /// The loss of every sample and, with `backward`, the gradient `[class][time][sample]`.
     fn run(
         &self,
         x: &Sequence<R>,

@@ -9,13 +9,16 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
-/// A block `[time, batch, width]`, kept as `[neuron][time][batch]`: a number takes the bytes of an `f32` or `f64`, a spike
-/// of a neuron one.
+/// A block `[time, batch, width]`, stored as `[neuron][time][batch]`.
+///
+/// Memory: a number takes 4 or 8 bytes; a spike of [`Firing::Step`] neurons takes one byte.
+///
+/// [`Firing::Step`]: polychron_core::neuron::Firing::Step
 #[derive(Debug)]
 pub struct Sequence<R> {
     shape: Shape,
     values: Values<R>,
-    /// Its transform, from a forward pass to the backward one.
+    /// The transform of the values, kept for the backward pass.
     spectrum: Mutex<Option<KeptSpectrum<R>>>,
     scratch: Scratch<R>,
 }
@@ -26,18 +29,18 @@ enum Values<R> {
     Spikes(Spikes<R>),
 }
 
-/// Spikes, and what they are multiplied by.
+/// Spikes and their factors.
 #[derive(Debug)]
 struct Spikes<R> {
     /// `[neuron][time][batch]`, 0 or 1.
     fired: Vec<u8>,
-    /// `[neuron][batch]`.
-    pass: Vec<R>,
+    /// The factor `[neuron][batch]` of the spikes: the dropout mask.
+    gate: Vec<R>,
 }
 
-/// Rows and columns transposed together: a cache line of `f32`.
+/// Rows and columns of a transposed tile: a cache line of `f32`.
 const TILE: usize = 16;
-/// Rows to a task.
+/// Rows per task.
 const ROWS: usize = 1024;
 
 impl<R: Real> Sequence<R> {
@@ -46,10 +49,10 @@ impl<R: Real> Sequence<R> {
         Self::of(scratch.block((shape.width, shape.steps, shape.batch)), shape, scratch)
     }
 
-    /// As [`Sequence::new`], where there is memory for it.
+    /// As [`Sequence::new`], but fallible.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`Error::OutOfMemory`] if the allocation fails.
     pub(crate) fn try_new(shape: Shape, scratch: &Scratch<R>) -> Result<Self, Error> {
         let block = scratch.try_block((shape.width, shape.steps, shape.batch))?;
         Ok(Self::of(block, shape, scratch))
@@ -64,7 +67,7 @@ impl<R: Real> Sequence<R> {
         self.shape
     }
 
-    /// `[time][batch]` of one neuron; spikes are written out.
+    /// `[time][batch]` of one neuron, with spikes converted to numbers.
     #[inline]
     pub(crate) fn block(&self, neuron: usize) -> Cow<'_, [R]> {
         let (len, batch) = (self.shape.steps * self.shape.batch, self.shape.batch);
@@ -72,69 +75,71 @@ impl<R: Real> Sequence<R> {
             Values::Numbers(numbers) => {
                 Cow::Borrowed(&numbers.values()[neuron * len..(neuron + 1) * len])
             }
-            Values::Spikes(Spikes { fired, pass }) => {
+            Values::Spikes(Spikes { fired, gate }) => {
                 let mut block = vec![R::zero(); len];
                 let fired = &fired[neuron * len..(neuron + 1) * len];
-                write_out(fired, &pass[neuron * batch..(neuron + 1) * batch], &mut block);
+                write_out(fired, &gate[neuron * batch..(neuron + 1) * batch], &mut block);
                 Cow::Owned(block)
             }
         }
     }
 
-    /// Spikes written out, where the sequence is one of spikes.
+    /// The spikes as a sequence of numbers; `None` if this already is one.
     pub(crate) fn written_out(&self) -> Option<Self> {
-        let Values::Spikes(Spikes { fired, pass }) = &self.values else { return None };
+        let Values::Spikes(Spikes { fired, gate }) = &self.values else { return None };
         let (len, batch) = (self.shape.steps * self.shape.batch, self.shape.batch);
         let mut out = Self::new(self.shape, &self.scratch);
-        let spikes = fired.par_chunks(len.max(1)).zip(pass.par_chunks(batch.max(1)));
+        let spikes = fired.par_chunks(len.max(1)).zip(gate.par_chunks(batch.max(1)));
         out.blocks_mut()
             .zip(spikes)
-            .for_each(|(block, (fired, pass))| write_out(fired, pass, block));
+            .for_each(|(block, (fired, gate))| write_out(fired, gate, block));
         Some(out)
     }
 
-    /// `[neuron][time][batch]` of a sequence of numbers.
+    /// `[neuron][time][batch]` of a sequence of numbers. Panics on spikes: call
+    /// [`written_out`](Self::written_out) first.
     pub(crate) fn view(&self) -> ArrayView3<'_, R> {
         match &self.values {
             Values::Numbers(numbers) => numbers.view(),
-            Values::Spikes(_) => unreachable!("spikes are written out first"),
+            Values::Spikes(_) => unreachable!("the caller writes spikes out first"),
         }
     }
 
-    /// `[neuron][time][batch]`, of unspecified numbers where there were spikes.
+    /// `[neuron][time][batch]`. Unspecified numbers replace spikes.
     pub(crate) fn view_mut(&mut self) -> ArrayViewMut3<'_, R> {
         self.numbers_mut().view_mut()
     }
 
-    /// `[time][batch]` of every neuron, of unspecified numbers where there were spikes.
+    /// `[time][batch]` of every neuron. Unspecified numbers replace spikes.
     pub(crate) fn blocks_mut(&mut self) -> impl IndexedParallelIterator<Item = &mut [R]> {
         let len = self.shape.steps * self.shape.batch;
         self.numbers_mut().values_mut().par_chunks_mut(len.max(1))
     }
 
-    /// For every neuron room for its spikes `[time][batch]`, 0 or 1, and for what those of a sample are multiplied by.
+    /// Makes this a sequence of spikes. Yields, for every neuron, the spikes `[time][batch]`, 0 or 1,
+    /// and their factors `[batch]`.
     pub(crate) fn spikes_mut(
         &mut self,
     ) -> impl IndexedParallelIterator<Item = (&mut [u8], &mut [R])> {
         self.forget();
         let Shape { steps, batch, width } = self.shape;
         if let Values::Numbers(_) = self.values {
-            let (fired, pass) = (vec![0; self.shape.len()], vec![R::zero(); width * batch]);
-            self.values = Values::Spikes(Spikes { fired, pass });
+            let (fired, gate) = (vec![0; self.shape.len()], vec![R::zero(); width * batch]);
+            self.values = Values::Spikes(Spikes { fired, gate });
         }
-        let (fired, pass) = match &mut self.values {
-            Values::Spikes(Spikes { fired, pass }) => (&mut fired[..], &mut pass[..]),
+        let (fired, gate) = match &mut self.values {
+            Values::Spikes(Spikes { fired, gate }) => (&mut fired[..], &mut gate[..]),
             Values::Numbers(_) => Default::default(),
         };
-        fired.par_chunks_mut((steps * batch).max(1)).zip(pass.par_chunks_mut(batch.max(1)))
+        fired.par_chunks_mut((steps * batch).max(1)).zip(gate.par_chunks_mut(batch.max(1)))
     }
 
-    /// Keeps the transform of what the sequence holds.
+    /// Keeps the transform of the values.
     pub(crate) fn keep(&self, spectrum: KeptSpectrum<R>) {
         *self.spectrum.lock().unwrap_or_else(PoisonError::into_inner) = Some(spectrum);
     }
 
-    /// The transform that was kept.
+    /// Takes the kept transform.
     pub(crate) fn take(&self) -> Option<KeptSpectrum<R>> {
         self.spectrum.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -150,7 +155,7 @@ impl<R: Real> Sequence<R> {
         }
         match &mut self.values {
             Values::Numbers(numbers) => numbers,
-            Values::Spikes(_) => unreachable!("just made numbers"),
+            Values::Spikes(_) => unreachable!("converted to numbers above"),
         }
     }
 
@@ -161,7 +166,7 @@ impl<R: Real> Sequence<R> {
             .for_each(|part| part.fill(R::zero()));
     }
 
-    /// Copies a time-major host block.
+    /// Copies from a time-major host block.
     pub(crate) fn write(&mut self, from: &[R]) -> Result<(), ShapeError> {
         expect("upload", self.shape.len(), from.len())?;
         let (width, rows) = (self.shape.width, self.shape.steps * self.shape.batch);
@@ -205,22 +210,22 @@ impl<R: Real> Sequence<R> {
     }
 }
 
-/// Spikes `[time][batch]` as numbers.
-fn write_out<R: Real>(fired: &[u8], pass: &[R], to: &mut [R]) {
-    let batch = pass.len().max(1);
+/// Writes spikes `[time][batch]` as numbers.
+fn write_out<R: Real>(fired: &[u8], gate: &[R], to: &mut [R]) {
+    let batch = gate.len().max(1);
     vectorize(
         #[inline(always)]
         || {
             for (fired, to) in fired.chunks_exact(batch).zip(to.chunks_exact_mut(batch)) {
-                for ((to, &fired), &pass) in to.iter_mut().zip(fired).zip(pass) {
-                    *to = if fired != 0 { pass } else { R::zero() };
+                for ((to, &fired), &gate) in to.iter_mut().zip(fired).zip(gate) {
+                    *to = if fired != 0 { gate } else { R::zero() };
                 }
             }
         },
     );
 }
 
-/// Checks that two blocks have one shape.
+/// Checks that two blocks have the same shape.
 pub(crate) fn same(what: &'static str, expected: Shape, found: Shape) -> Result<(), ShapeError> {
     expect(what, expected.steps, found.steps)?;
     expect(what, expected.batch, found.batch)?;

@@ -1,6 +1,6 @@
 use crate::backend::{Cpu, Error};
 use crate::neuron::{NeuronPasses, Stage, backward, forward};
-use crate::norm::Normal;
+use crate::norm::NeuronNorm;
 use crate::projection::{KernelPasses, project, project_backward};
 use crate::sequence::Sequence;
 use polychron_core::backend::{SynapseGradients, SynapseParams};
@@ -9,8 +9,8 @@ use polychron_core::shape::Synapses;
 
 macro_rules! stages {
     ($(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $function:ident;)*) => {
-        /// Stages that depend on the kind of number alone: compiled once, in this crate, for all neurons
-        /// and delay kernels.
+        /// Stages that depend on the number type alone: compiled once, in this crate, for all neuron
+        /// models and delay kernels.
         #[doc(hidden)]
         pub trait Stages: Real {
             $(fn $name($($argument: $type),*) -> $result;)*
@@ -62,7 +62,7 @@ stages! {
         stage: &Stage<'_, Self>,
         neuron: &dyn NeuronPasses<Self>,
         spikes: &mut Sequence<Self>
-    ) -> Vec<Normal<Self>> = forward;
+    ) -> Vec<NeuronNorm<Self>> = forward;
 
     fn neurons_backward(
         cpu: &Cpu<Self>,
@@ -74,9 +74,9 @@ stages! {
     ) -> Vec<(Self, Self)> = backward;
 }
 
-/// Has what training with built-in models needs compiled in this crate. Below optimisation level 2 the
-/// compiler shares generic code between crates, so that no other crate compiles it again.
-#[cfg(debug_assertions)]
+/// Compiles the training of the built-in models in this crate. Below optimisation level 2 the compiler
+/// shares generic code between crates, so that other crates do not compile it again.
+#[cfg(all(debug_assertions, not(test)))]
 mod shared {
     use crate::backend::Cpu;
     use crate::stream::Stream;

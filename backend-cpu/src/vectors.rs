@@ -5,25 +5,25 @@ use pulp::Arch;
 
 /// The vector instructions that a backend computes with.
 ///
-/// Results of different instructions agree to rounding. On one machine, one choice always gives the
-/// same bytes.
+/// Results of different instructions agree to rounding. On one machine, results of the same
+/// instructions are equal to the byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Vectors {
-    /// The widest that the machine has: AVX-512, AVX2 with FMA, NEON, or [`Vectors::Portable`].
+    /// The widest of the machine: AVX-512, AVX2 with FMA, NEON, or [`Vectors::Portable`].
     #[default]
     Native,
     /// AVX-512: vectors of 16 `f32` or 8 `f64`.
     Avx512,
     /// AVX2 with FMA: vectors of 8 `f32` or 4 `f64`.
     Avx2,
-    /// Code for every processor of the architecture, with a rounded product in each multiply-add.
+    /// Instructions of every processor of the architecture. A multiply-add rounds its product.
     Portable,
 }
 
 impl Vectors {
-    /// The environment variable that [`Cpu::new`](crate::Cpu::new) and
-    /// [`Stream::new`](crate::Stream::new) read.
+    /// The environment variable that [`Cpu::new`](crate::Cpu::new) reads, and
+    /// [`Stream::new`](crate::Stream::new) for a model of another backend.
     pub const VARIABLE: &str = "POLYCHRON_VECTORS";
 
     /// Every choice with its name.
@@ -34,13 +34,13 @@ impl Vectors {
         ("portable", Self::Portable),
     ];
 
-    /// The choice of a name; `None` for an unknown one.
+    /// The choice with this name; `None` if the name is unknown.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|&(_, vectors)| vectors)
     }
 
-    /// The name that [`Vectors::from_name`] takes.
+    /// The name of this choice, as in [`Vectors::ALL`].
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].0
@@ -52,10 +52,10 @@ impl Vectors {
         Width::new(self).is_some()
     }
 
-    /// The choice that [`Vectors::VARIABLE`] names: [`Vectors::Native`] where it is not set.
+    /// The choice that [`Vectors::VARIABLE`] names; [`Vectors::Native`] if the variable is not set.
     ///
     /// # Errors
-    /// [`Error::UnknownVectors`].
+    /// [`Error::UnknownVectors`] if the variable has an unknown value.
     pub fn from_env() -> Result<Self, Error> {
         let Some(value) = std::env::var_os(Self::VARIABLE) else { return Ok(Self::Native) };
         let name = value.to_string_lossy();
@@ -69,21 +69,21 @@ impl fmt::Display for Vectors {
     }
 }
 
-/// Vector instructions that the machine has.
+/// Available vector instructions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Width {
     pub(crate) arch: Arch,
-    /// Whether these are the instructions that the machine would choose.
+    /// Whether these are the widest of the machine.
     pub(crate) native: bool,
 }
 
 thread_local! {
-    /// What this thread computes with; `None` for the machine's choice.
+    /// The instructions of this thread; `None` for the widest of the machine.
     static WIDTH: Cell<Option<Width>> = const { Cell::new(None) };
 }
 
 impl Width {
-    /// `None` where the machine lacks the instructions.
+    /// `None` if the machine lacks the instructions.
     pub(crate) fn new(vectors: Vectors) -> Option<Self> {
         let native = Arch::new();
         let arch = match vectors {
@@ -100,18 +100,24 @@ impl Width {
         Some(Self { arch, native })
     }
 
-    /// What this thread computes with.
+    /// The instructions that [`Vectors::VARIABLE`] names.
+    pub(crate) fn from_env() -> Result<Self, Error> {
+        let vectors = Vectors::from_env()?;
+        Self::new(vectors).ok_or(Error::MissingVectors { vectors })
+    }
+
+    /// The instructions of this thread.
     #[inline]
     pub(crate) fn current() -> Self {
         WIDTH.get().unwrap_or_else(|| Self { arch: Arch::new(), native: true })
     }
 
-    /// Sets what this thread computes with from now on.
+    /// Sets the instructions of this thread.
     pub(crate) fn set(self) {
         WIDTH.set(Some(self));
     }
 
-    /// Does some work on this thread with these instructions.
+    /// Runs `work` on this thread with these instructions.
     pub(crate) fn scope<T>(self, work: impl FnOnce() -> T) -> T {
         struct Restore(Option<Width>);
         impl Drop for Restore {
@@ -124,7 +130,7 @@ impl Width {
     }
 }
 
-/// The instructions that this thread computes with.
+/// The instructions of this thread.
 #[inline]
 pub(crate) fn arch() -> Arch {
     Width::current().arch
@@ -135,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_in_the_order_of_the_choices() {
+    fn every_name_gives_its_choice() {
         for (name, vectors) in Vectors::ALL {
             assert_eq!((vectors.name(), Vectors::from_name(name)), (name, Some(vectors)));
         }
@@ -143,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_ends_with_its_work() {
+    fn scope_restores_the_previous_instructions() {
         let portable = Width::new(Vectors::Portable).unwrap();
         let is_portable = || matches!(arch(), Arch::Scalar);
         let before = is_portable();

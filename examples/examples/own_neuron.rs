@@ -1,4 +1,4 @@
-//! A neuron of one's own: written, gradient-checked and trained.
+//! A custom neuron model: definition, gradient check and training.
 //!
 //! `cargo run --release -p polychron --example own_neuron`
 

@@ -12,7 +12,7 @@ use polychron_core::delay::{AnyKernel, Discrete, round_delay};
 use polychron_core::neuron::AnyNeuron;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{self, Batch, Spikes, State, StepReport, Tensor, TrainError};
+use polychron_core::train::{self, Batch, State, StepReport, Tensor, Trace, TrainError};
 use polychron_cpu::{Cpu, Plan};
 use std::path::Path;
 
@@ -37,11 +37,7 @@ pub trait Classifier {
     ///
     /// # Errors
     /// As [`Classifier::scores`].
-    fn trace(
-        &self,
-        batch: &Batch<'_, f32>,
-        delays: train::Delays,
-    ) -> Result<(Vec<f32>, Vec<Spikes<f32>>)>;
+    fn trace(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<Trace<f32>>;
 
     /// Parameters and running statistics by name, as [`train::Model::tensors`].
     ///
@@ -57,11 +53,7 @@ impl<B: TrainingBackend> Classifier for CoreModel<B> {
     fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)> {
         Self::evaluate(self, batch, delays).map_err(Error::wrap)
     }
-    fn trace(
-        &self,
-        batch: &Batch<'_, f32>,
-        delays: train::Delays,
-    ) -> Result<(Vec<f32>, Vec<Spikes<f32>>)> {
+    fn trace(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<Trace<f32>> {
         Self::trace(self, batch, delays).map_err(Error::wrap)
     }
     fn tensors(&self) -> Result<Vec<Tensor<f32>>> {

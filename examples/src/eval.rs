@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::report::{count_spikes, median, neuron_steps};
 use crate::task::{Part, Predictions, Task};
 use polychron_core::loss::decide;
-use polychron_core::train::Delays;
+use polychron_core::train::{Delays, Trace};
 use polychron_cpu::Stream;
 use polychron_datasets::Dataset;
 use serde::Serialize;
@@ -105,7 +105,7 @@ fn in_batches(task: &Task, model: &dyn Classifier, items: &[usize]) -> Result<Ou
     let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
     for indices in task.chunks(items) {
         let batch = task.batch(indices)?;
-        let (scores, layers) = model.trace(&batch.view(), Delays::Rounded)?;
+        let Trace { scores, layers } = model.trace(&batch.view(), Delays::Rounded)?;
         predictions.extend(&scores, task.data.classes);
         for (count, layer) in counts.iter_mut().zip(&layers) {
             let (spikes, places) = count_spikes(&batch.view(), layer);

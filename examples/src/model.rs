@@ -8,7 +8,7 @@ use crate::network::{Interface, Net};
 use crate::presets;
 use crate::run::{CHECKPOINT, CONFIG, MODEL};
 use crate::task::Task;
-use polychron_core::train::{self, Batch, Spikes, State, Tensor};
+use polychron_core::train::{self, Batch, State, Tensor, Trace};
 use std::path::{Path, PathBuf};
 
 /// A trained model with the configuration that made it.
@@ -123,11 +123,7 @@ impl Classifier for Model {
     fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)> {
         self.classifier.scores(batch, delays)
     }
-    fn trace(
-        &self,
-        batch: &Batch<'_, f32>,
-        delays: train::Delays,
-    ) -> Result<(Vec<f32>, Vec<Spikes<f32>>)> {
+    fn trace(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<Trace<f32>> {
         self.classifier.trace(batch, delays)
     }
     fn tensors(&self) -> Result<Vec<Tensor<f32>>> {

@@ -166,7 +166,7 @@ pub fn raster(path: &Path, task: &Task, model: &dyn Classifier) -> Result<()> {
     };
     let batch = task.batch(&[item])?;
     let view = batch.view();
-    let (_, mut layers) = model.trace(&view, Delays::Rounded)?;
+    let mut layers = model.trace(&view, Delays::Rounded)?.layers;
     let real = task.data.samples[item].dense.is_some();
     let (seen, values) = if real {
         ("Input above its mean", above_mean(view.x))

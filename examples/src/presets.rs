@@ -18,9 +18,9 @@ const PRESETS: &[(&str, &str)] = presets! {
     "digits-reference" "order-reference" "fsdd-reference" "tts-reference"
 };
 
-/// Most bytes of a configuration's text; parsed, it may take 500 times as many.
+/// Largest configuration in bytes; parsed, it may take 500 times as many.
 const MAX_TEXT: usize = 64 << 10;
-/// The preset that runs without a name.
+/// The preset without a name.
 const DEFAULT: &str = "digits";
 const CUSTOM: &str = "custom";
 
@@ -58,7 +58,7 @@ impl Variant {
     }
 }
 
-/// The assignments that make a preset's protocol that one. What was to choose on the test items
+/// The assignments that change a preset's protocol. A preset that chooses on the test items then
 /// chooses on a fifth of the training items instead.
 pub(crate) fn chosen_by(preset: Option<&str>, protocol: Protocol) -> Result<Vec<String>> {
     let own = load(preset, None, &[])?.protocol;
@@ -108,7 +108,8 @@ pub(crate) fn load(preset: Option<&str>, file: Option<&Path>, set: &[String]) ->
     assigned(table, file, set)
 }
 
-/// The configuration in a run's folder, which no preset completes, with assignments over it.
+/// The configuration in a run's folder, which is complete without a preset, with assignments on
+/// top.
 pub(crate) fn stored(path: &Path, set: &[String]) -> Result<Config> {
     assigned(read(path)?, Some(path), set)
 }

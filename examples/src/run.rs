@@ -89,6 +89,9 @@ impl Run {
         task: Task,
         folder: &Path,
     ) -> Result<Self> {
+        if folder.exists() {
+            fail!("{}: exists", folder.display())
+        }
         check_choice(config, &task)?;
         rehearse(learner, config, &task)?;
         let mut learner = learner()?;
@@ -338,7 +341,7 @@ impl Run {
         let split = &self.task.split;
         let items = if split.valid.is_empty() { &split.train } else { &split.valid };
         let batch = self.task.batch(&items[..items.len().min(self.config.data.batch)])?;
-        let (_, layers) = self.learner.model().trace(&batch.view(), Delays::Rounded)?;
+        let layers = self.learner.model().trace(&batch.view(), Delays::Rounded)?.layers;
         let hidden = layers.iter().take(layers.len() - 1);
         let counts = hidden.map(|layer| report::count_spikes(&batch.view(), layer));
         Ok(counts.map(|(spikes, places)| spikes / places).collect())
@@ -489,7 +492,7 @@ fn create_folder(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Res
         let path = folder.join(CONFIG);
         files::lock(File::open(&path), &path)
     }();
-    // An open file can be removed on every system, except where the lock has to be released first.
+    // Some systems remove a file only after it is closed.
     if std::fs::remove_file(&beside).is_err() {
         drop(lock);
         let _ = std::fs::remove_file(&beside);

@@ -20,9 +20,10 @@ const CHAINS: usize = 4;
 
 /// The fraction of a sequence that is not zero.
 pub(super) fn density<R: Real>(x: &Sequence<R>) -> f64 {
-    let count = |n| x.block(n).iter().map(|&x| u32::from(x != R::zero())).sum::<u32>();
-    let neurons = (0..x.shape().width).into_par_iter();
-    neurons.map(|n| u64::from(count(n))).sum::<u64>() as f64 / x.shape().len().max(1) as f64
+    let count = |part: &[R]| part.iter().map(|&x| u32::from(x != R::zero())).sum::<u32>();
+    let spikes = |n| x.block(n).chunks(1 << 24).map(|part| u64::from(count(part))).sum::<u64>();
+    let spikes = (0..x.shape().width).into_par_iter().map(spikes).sum::<u64>();
+    spikes as f64 / x.shape().len().max(1) as f64
 }
 
 /// The division of a batch into groups of samples.

@@ -2,8 +2,8 @@
 //!
 //! A signal of even length N is treated as a complex signal of length N / 2: even steps are real,
 //! odd steps imaginary. Its transform (Stockham's, radices 2, 3, 4, 5 and 8) and the mirror image
-//! give the frequencies 0 to N / 2. Frequencies 0 and N / 2 are real and share bin 0 as its real and
-//! imaginary part.
+//! give the frequencies 0 to N / 2. Frequencies 0 and N / 2 are real and share bin 0 as its real
+//! and imaginary part.
 
 use crate::lanes::{Complex, Lanes, Vector};
 use core::f64::consts::TAU;

@@ -1,25 +1,27 @@
 use super::LANES;
 use polychron_core::num::Real;
 
-/// Delivery of one input at a time: every synapse adds to the sum of the step in which it arrives.
+/// A projection that processes one input value at a time: every synapse adds to the sum of the step
+/// at which the value arrives.
 #[derive(Debug)]
 pub(super) struct Events<R> {
     outputs: usize,
-    /// Synapses of an input.
+    /// Synapses per input.
     fan_out: usize,
-    /// `[input][synapse]`, by arrival: `delay * outputs + output`.
+    /// `[input][synapse]`: `delay * outputs + output`, in ascending order for each input.
     targets: Vec<u32>,
     weights: Vec<R>,
-    /// `[step][output]`, from the first step of the block to the longest delay behind its last.
+    /// `[step][output]`: the steps of the block and then those of the longest delay.
     sums: Vec<R>,
-    /// The longest delay.
+    /// The longest delay in steps.
     reach: usize,
-    /// Whether the sums hold what has been sent before the block.
+    /// Whether the sums include the values before the block.
     current: bool,
 }
 
 impl<R: Real> Events<R> {
-    /// `synapses` are arrival and weight, `fan_out` to an input; sums reach as far as the longest delay behind a block.
+    /// `synapses` yields the `fan_out` targets and weights of each input. The sums have `block + reach`
+    /// steps.
     pub(super) fn new(
         outputs: usize,
         fan_out: usize,
@@ -40,18 +42,18 @@ impl<R: Real> Events<R> {
         self.current
     }
 
-    /// What was sent before the next block is in the input's past alone.
+    /// Drops the sums. The next [`send`](Self::send) computes them again from the past of the inputs.
     pub(super) fn forget(&mut self) {
         self.current = false;
     }
 
-    /// Nothing has been sent.
+    /// Clears all sums.
     pub(super) fn reset(&mut self) {
         self.sums.fill(R::zero());
         self.current = true;
     }
 
-    /// Sends the first `n` steps of the window of every input `[past | window]`.
+    /// Adds the first `n` steps of the window of every input `[past | window]`.
     pub(super) fn send(&mut self, inputs: &[R], stride: usize, past: usize, n: usize) {
         if !self.current {
             self.reset();
@@ -68,7 +70,7 @@ impl<R: Real> Events<R> {
         }
     }
 
-    /// Sends `x` from step `t` of the block, or from `ago` steps before it.
+    /// Adds the value `x` of input `i` at step `t - ago` of the block; `t` or `ago` is 0.
     #[inline(always)]
     fn deliver(&mut self, i: usize, x: R, t: usize, ago: usize) {
         if x == R::zero() {
@@ -78,7 +80,7 @@ impl<R: Real> Events<R> {
         let sums = &mut self.sums[t * self.outputs..];
         let before = ago * self.outputs;
         for (&target, &weight) in self.targets[own.clone()].iter().zip(&self.weights[own]) {
-            // What has arrived already is out of range.
+            // A target before the block wraps around to an index outside of `sums`.
             if let Some(sum) = sums.get_mut((target as usize).wrapping_sub(before)) {
                 *sum += weight * x;
             }
@@ -93,7 +95,7 @@ impl<R: Real> Events<R> {
         }
     }
 
-    /// Moves on by `n` steps.
+    /// Advances by `n` steps.
     pub(super) fn shift(&mut self, n: usize) {
         if self.current {
             let (moved, reach) = (n * self.outputs, self.reach * self.outputs);

@@ -1,12 +1,14 @@
-//! Inference of one sample as it comes.
+//! Inference of one sample, step by step.
 
 mod events;
 mod neurons;
 mod projection;
 mod readout;
 
+use crate::backend::{Cpu, Error};
 use crate::lanes::{Lanes, whole_vectors};
-use crate::vectors::{Vectors, Width};
+use crate::vectors::Width;
+use core::any::Any;
 use neurons::Neurons;
 use polychron_core::backend::LayerOps;
 use polychron_core::delay::{DelayKernel, Discrete};
@@ -14,25 +16,29 @@ use polychron_core::neuron::NeuronModel;
 use polychron_core::shape::{ShapeError, expect};
 use polychron_core::surrogate::Surrogate;
 use polychron_core::train::{Model, Tensor};
-pub(crate) use projection::Sums;
+pub(crate) use projection::StreamSums;
 use projection::{Projection, VECTORS};
 use readout::Readout;
 
-/// Neurons that are computed side by side.
+/// Neurons that are computed together.
 const LANES: usize = 16;
 
-/// A trained network at work on one sample, on the calling thread.
+/// Runs a trained network on one sample, block by block, on the calling thread.
 ///
-/// It holds the network with rounded delays and running statistics, which scale and shift what the synapses add up to, and
-/// what it remembers of the utterance. Input comes in blocks of any number of steps; a spike passes through all layers in its
-/// own step. After [`finish`](Self::finish) the scores are those of
-/// [`Model::evaluate`] with [`Delays::Rounded`](polychron_core::train::Delays::Rounded) for this sample alone, up to rounding;
-/// another cut into blocks may round otherwise, too.
+/// A stream holds the network with rounded delays and running statistics, folded into a scale and a
+/// shift, and the state of the current utterance. A block has any number of steps. A spike passes
+/// through all layers in its own step.
 ///
-/// Cost: a layer delivers a block spike by spike, an addition for every synapse behind one, or by vectors of 4, 8 or 16 steps, a
-/// multiply-add for every synapse and vector, whichever is cheaper. Blocks of up to a vector go spike by spike.
-/// Nothing is allocated. Memory: 16 bytes a synapse in single precision, and for every neuron the longest delay and 112
-/// steps (224 with AVX-512), twice.
+/// After [`finish`](Self::finish) the scores equal, up to rounding, those of [`Model::evaluate`] with
+/// [`Delays::Rounded`](polychron_core::train::Delays::Rounded) for a batch of this sample alone. They
+/// depend on the division into blocks by rounding only.
+///
+/// Cost: a layer processes a block either spike by spike, with one addition per synapse of a spike,
+/// or in vectors of 4, 8 or 16 steps, with one multiply-add per synapse and vector, whichever is
+/// cheaper. It processes a block of at most one vector spike by spike. A step allocates no memory.
+///
+/// Memory: 16 bytes per synapse in single precision. For every neuron, two rows of the longest delay
+/// plus 112 steps (224 with AVX-512).
 ///
 /// ```
 /// use polychron_core::delay::Gauss;
@@ -65,9 +71,9 @@ pub struct Stream<R> {
     hidden: Vec<HiddenLayer<R>>,
     output: Projection<R>,
     readout: Readout<R>,
-    /// Most steps to a block.
+    /// The longest block in steps.
     block: usize,
-    /// Spikes of every hidden layer in this utterance.
+    /// The spike count of every hidden layer in this utterance.
     spikes: Vec<u64>,
     steps: usize,
     finished: bool,
@@ -77,28 +83,32 @@ pub struct Stream<R> {
 struct HiddenLayer<R> {
     projection: Projection<R>,
     neurons: Box<dyn Neurons<R>>,
-    /// Steps by which the utterance has padding behind this layer.
+    /// Steps by which this layer and those before it extend the utterance.
     padding: usize,
 }
 
 impl<R: Lanes> Stream<R> {
-    /// A stream of a model's network, before its first step. It computes with the vector instructions
-    /// that [`Vectors::VARIABLE`] names, or with the widest that the machine has.
+    /// A stream of the network of a model, before its first step.
+    ///
+    /// Its vector instructions are those of the model's [`Cpu`]. For a model of another backend they
+    /// are those that [`Vectors::VARIABLE`](crate::Vectors::VARIABLE) names, by default the widest of the machine.
     ///
     /// # Errors
-    /// What the backend reports.
-    pub fn new<B, K, N, S>(model: &Model<R, B, K, N, S>) -> Result<Self, B::Error>
+    /// [`Error::UnknownVectors`] or [`Error::MissingVectors`] if the machine does not have what the
+    /// variable names; [`Error::Backend`] if another backend fails to return the parameters.
+    pub fn new<B, K, N, S>(model: &Model<R, B, K, N, S>) -> Result<Self, Error>
     where
-        B: LayerOps<R, K, N, S> + LayerOps<R, Discrete, N, S>,
+        B: Any + LayerOps<R, K, N, S> + LayerOps<R, Discrete, N, S>,
         K: DelayKernel<R>,
         N: NeuronModel<R>,
         S: Surrogate<R>,
     {
-        // Only a model of another backend gets here with a value that `Cpu::new` refuses.
-        let width = Vectors::from_env().ok().and_then(Width::new);
-        let width = width.unwrap_or_else(Width::current);
+        let width = match (model.backend() as &dyn Any).downcast_ref::<Cpu<R>>() {
+            Some(cpu) => cpu.width(),
+            None => Width::from_env()?,
+        };
         let block = width.scope(|| whole_vectors::<R>(1)) * VECTORS;
-        let tensors = model.tensors()?;
+        let tensors = model.tensors().map_err(Error::of_backend)?;
         let of = |layer: &str| Parameters { tensors: &tensors, prefix: format!("{layer}.") };
         let network = model.network();
         let mut padding = 0;
@@ -131,11 +141,11 @@ impl<R: Lanes> Stream<R> {
         })
     }
 
-    /// Takes one step's inputs that are not 0, as channel and value; values of one channel add up. Begins the next utterance
-    /// if the last one is finished.
+    /// Processes one step. `inputs` are pairs of channel and value; other channels are 0, and values
+    /// of the same channel add up. After [`finish`](Self::finish), begins a new utterance.
     ///
     /// # Errors
-    /// [`ShapeError`] for a channel that the network does not have; then nothing has changed.
+    /// [`ShapeError`] if the network does not have a channel. The stream has not changed then.
     pub fn step(&mut self, inputs: &[(usize, R)]) -> Result<(), ShapeError> {
         let channels = self.input().inputs();
         if let Some(&(found, _)) = inputs.iter().find(|(i, _)| *i >= channels) {
@@ -150,11 +160,12 @@ impl<R: Lanes> Stream<R> {
         Ok(())
     }
 
-    /// Takes a block `[steps, channels]`, time-major, of any number of steps. Begins the next utterance if the last one is
-    /// finished.
+    /// Processes a time-major block `[steps, channels]` of any number of steps. After
+    /// [`finish`](Self::finish), begins a new utterance.
     ///
     /// # Errors
-    /// [`ShapeError`] for a block that is no whole number of steps; then nothing has changed.
+    /// [`ShapeError`] if the length is not a multiple of the channels. The stream has not changed
+    /// then.
     pub fn feed(&mut self, x: &[R]) -> Result<(), ShapeError> {
         let channels = self.input().inputs();
         expect("stream's input", x.len().next_multiple_of(channels), x.len())?;
@@ -171,25 +182,26 @@ impl<R: Lanes> Stream<R> {
         Ok(())
     }
 
-    /// Scores of the steps so far, one a class, as the network's [`Loss`](polychron_core::loss::Loss) makes them of the
-    /// readout's membrane.
+    /// The scores of the steps so far, one per class, as the [`Loss`](polychron_core::loss::Loss) of
+    /// the network defines them.
+    #[must_use]
     pub fn scores(&self) -> &[R] {
         self.readout.scores()
     }
 
-    /// Ends the utterance: runs the steps by which the layers' tails grow it, and returns its scores.
+    /// Ends the utterance and returns its scores. Runs the steps that the padding of the layers adds.
     pub fn finish(&mut self) -> &[R] {
         if !self.finished {
-            let tail = self.readout.padding();
-            for past in (0..tail).step_by(self.block) {
-                self.advance(self.block.min(tail - past), Some(past));
+            let padding = self.readout.padding();
+            for past in (0..padding).step_by(self.block) {
+                self.advance(self.block.min(padding - past), Some(past));
             }
             self.finished = true;
         }
         self.scores()
     }
 
-    /// Forgets the utterance.
+    /// Begins a new utterance.
     pub fn reset(&mut self) {
         for hidden in &mut self.hidden {
             hidden.projection.reset();
@@ -202,12 +214,14 @@ impl<R: Lanes> Stream<R> {
         self.finished = false;
     }
 
-    /// Steps of the utterance so far, without tails.
+    /// The number of steps of the utterance so far, without padding.
+    #[must_use]
     pub fn steps(&self) -> usize {
         self.steps
     }
 
-    /// Spikes of every hidden layer in the utterance so far.
+    /// The spike count of every hidden layer in the utterance so far.
+    #[must_use]
     pub fn spikes(&self) -> &[u64] {
         &self.spikes
     }
@@ -226,7 +240,8 @@ impl<R: Lanes> Stream<R> {
         self.width.scope(|| self.advance_here(n, past));
     }
 
-    /// Passes a block of steps through all layers, `past` of them behind the end of the input where it has ended.
+    /// Passes a block of `n` steps through all layers. After the end of the input, `past` is the number
+    /// of padding steps before the block.
     fn advance_here(&mut self, n: usize, past: Option<usize>) {
         let live = |padding: usize| past.map_or(n, |past| padding.saturating_sub(past).min(n));
         for l in 0..self.hidden.len() {
@@ -248,17 +263,17 @@ impl<R: Lanes> Stream<R> {
     }
 }
 
-/// A layer's tensors.
+/// The tensors of a layer.
 struct Parameters<'a, R> {
     tensors: &'a [Tensor<R>],
     prefix: String,
 }
 
 impl<'a, R> Parameters<'a, R> {
-    /// The `len` values of a tensor. A tensor without values need not exist.
+    /// The `len` values of a tensor. An empty tensor may be missing.
     ///
     /// # Errors
-    /// [`ShapeError`] names the tensor if it is missing or has another length.
+    /// [`ShapeError`] with the name of the tensor if it is missing or has another length.
     fn get(&self, name: &'static str, len: usize) -> Result<&'a [R], ShapeError> {
         let named = |t: &&Tensor<R>| t.name.strip_prefix(&self.prefix) == Some(name);
         let values = self.tensors.iter().find(named).map_or(&[][..], |t| &t.values);
@@ -272,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tensor_that_is_missing_is_named() {
+    fn missing_tensor_is_named() {
         let tensors =
             [Tensor { name: "hidden.0.gamma".into(), shape: vec![3], values: vec![1.0f32; 3] }];
         let parameters = Parameters { tensors: &tensors, prefix: "hidden.0.".into() };

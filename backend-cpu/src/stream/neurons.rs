@@ -7,46 +7,47 @@ use polychron_core::shape::{ShapeError, expect};
 use polychron_core::surrogate::step;
 use polychron_core::train::HiddenLayer;
 
-/// The neurons of a layer, with their normalisation.
+/// The neurons of a layer with their normalisation.
 pub(super) trait Neurons<R>: Debug + Send + Sync {
-    /// Puts all neurons at rest.
+    /// Returns all neurons to their rest state.
     fn reset(&mut self);
-    /// Runs [`LANES`] neurons from `first` on over steps `[n][LANES]`: projections become spikes.
+    /// Runs the neurons `first..first + LANES` over the rows `[n][LANES]`, which hold their
+    /// projections and receive their spikes.
     fn advance(&mut self, first: usize, rows: &mut [[R; LANES]]);
 }
 
-/// The neurons of a hidden layer.
+/// Builds the neurons of a hidden layer.
 pub(super) fn neurons<R: Real, K, N: NeuronModel<R>, S>(
     hidden: &HiddenLayer<R, K, N, S>,
     parameters: &Parameters<'_, R>,
 ) -> Result<Box<dyn Neurons<R>>, ShapeError> {
     let groups = hidden.synapses.outputs.div_ceil(LANES);
-    let mut normals = vec![Normal { scale: [R::one(); LANES], shift: [R::zero(); LANES] }; groups];
+    let mut affine = vec![Affine { scale: [R::one(); LANES], shift: [R::zero(); LANES] }; groups];
     if let Some(norm) = &hidden.norm {
         let get = |name| parameters.get(name, hidden.synapses.outputs);
         let (gamma, beta) = (get("gamma")?, get("beta")?);
         let (mean, var) = (get("running_mean")?, get("running_var")?);
         for o in 0..hidden.synapses.outputs {
-            let Normal { scale, shift } = &mut normals[o / LANES];
+            let Affine { scale, shift } = &mut affine[o / LANES];
             let (scale, shift) = (&mut scale[o % LANES], &mut shift[o % LANES]);
             *scale = gamma[o] * norm.inverse_deviation(var[o]);
             *shift = beta[o] - mean[o] * *scale;
         }
     }
     let raw = parameters.get("neuron", hidden.neuron.param_count())?;
-    hidden.neuron.visit(Build { raw, normals })
+    hidden.neuron.visit(Build { raw, affine })
 }
 
 /// `z = scale y + shift`
 #[derive(Clone, Copy, Debug)]
-struct Normal<R> {
+struct Affine<R> {
     scale: [R; LANES],
     shift: [R; LANES],
 }
 
 struct Build<'a, R> {
     raw: &'a [R],
-    normals: Vec<Normal<R>>,
+    affine: Vec<Affine<R>>,
 }
 
 impl<R: Real> NeuronVisitor<R> for Build<'_, R> {
@@ -57,8 +58,8 @@ impl<R: Real> NeuronVisitor<R> for Build<'_, R> {
         expect("neurons' parameters", raw.as_ref().len(), self.raw.len())?;
         raw.as_mut().copy_from_slice(self.raw);
         let neuron = neuron.with_params(raw);
-        let states = vec![[neuron.rest(); LANES]; self.normals.len()];
-        Ok(Box::new(Layer { neuron, states, normals: self.normals }))
+        let states = vec![[neuron.rest(); LANES]; self.affine.len()];
+        Ok(Box::new(Layer { neuron, states, affine: self.affine }))
     }
 }
 
@@ -66,7 +67,7 @@ impl<R: Real> NeuronVisitor<R> for Build<'_, R> {
 struct Layer<N: Neuron> {
     neuron: N,
     states: Vec<[N::State; LANES]>,
-    normals: Vec<Normal<N::Real>>,
+    affine: Vec<Affine<N::Real>>,
 }
 
 impl<N: Neuron> Neurons<N::Real> for Layer<N> {
@@ -75,11 +76,11 @@ impl<N: Neuron> Neurons<N::Real> for Layer<N> {
     }
 
     fn advance(&mut self, first: usize, rows: &mut [[N::Real; LANES]]) {
-        let Self { neuron, states, normals } = self;
+        let Self { neuron, states, affine } = self;
         let group = first / LANES;
         vectorize(
             #[inline(always)]
-            || run(neuron, &normals[group], &mut states[group], rows),
+            || run(neuron, &affine[group], &mut states[group], rows),
         );
     }
 }
@@ -87,7 +88,7 @@ impl<N: Neuron> Neurons<N::Real> for Layer<N> {
 #[inline(always)]
 fn run<R: Real, N: Neuron<Real = R>>(
     neuron: &N,
-    normal: &Normal<R>,
+    affine: &Affine<R>,
     states: &mut [N::State; LANES],
     rows: &mut [[R; LANES]],
 ) {
@@ -95,7 +96,7 @@ fn run<R: Real, N: Neuron<Real = R>>(
     let mut now = *states;
     for row in rows {
         for l in 0..LANES {
-            let charged = neuron.charge(now[l], normal.scale[l] * row[l] + normal.shift[l]);
+            let charged = neuron.charge(now[l], affine.scale[l] * row[l] + affine.shift[l]);
             let spike = fires * step(neuron.excess(charged));
             now[l] = neuron.reset(charged, spike);
             row[l] = spike;

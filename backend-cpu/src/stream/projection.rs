@@ -5,28 +5,28 @@ use polychron_core::delay::round_delay;
 use polychron_core::shape::{ShapeError, Synapses};
 use pulp::{Simd, WithSimd};
 
-/// Most vectors of steps to a block: as many sums as AVX2 holds in registers beside two operands.
+/// The longest block in vectors of steps: AVX2 has registers for as many sums and two operands.
 pub(super) const VECTORS: usize = 14;
 
-/// Outputs whose sums go through all inputs together.
+/// Outputs that read the inputs together.
 const OUTPUTS: usize = 4 * LANES;
 
-/// Inputs whose past stays in the first cache while all outputs read it.
+/// Inputs per group: their past stays in the first-level cache while all outputs read it.
 const INPUTS: usize = 32;
 
-/// What an event costs, in vectors of multiply-adds.
+/// The cost of an event in multiply-adds of a vector.
 const EVENT: usize = 2;
 
-/// A delayed projection of one sample, which remembers its input.
+/// The delayed projection of one sample, with the past of its input.
 ///
-/// Where inputs are many, lanes are steps: `y[o][t..] += weight x[i][t - delay..]` for every synapse, the sums of a block of
-/// steps in registers. Where they are few, they are sent one by one.
+/// Dense blocks are computed in vectors of steps: `y[o][t..] += weight x[i][t - delay..]` for every
+/// synapse, with the sums of the block in registers. Sparse blocks are computed event by event.
 #[derive(Debug)]
 pub(super) struct Projection<R> {
     synapses: Synapses,
     groups: Vec<Group<R>>,
     events: Events<R>,
-    /// `[input][past | window]`: the steps that the longest delay reaches back to, and those of the block.
+    /// `[input][past | window]`: the steps of the longest delay, then those of the block.
     values: Vec<R>,
     stride: usize,
     /// `[OUTPUTS][block]`
@@ -35,15 +35,16 @@ pub(super) struct Projection<R> {
     rows: Vec<[R; LANES]>,
 }
 
-/// The synapses of some inputs; kernel elements count as inputs of their own.
+/// The synapses of a group of inputs. Every kernel element counts as an input.
 #[derive(Debug)]
 struct Group<R> {
     first: usize,
     len: usize,
-    /// `[output][input]`, as `delays`.
+    /// `[output][input]`.
     weights: Vec<R>,
+    /// `[output][input]`.
     delays: Vec<u32>,
-    /// Inputs that are not silent, and where their window begins.
+    /// The inputs with a value that is not 0, and the start of their windows.
     active: Vec<(usize, usize)>,
 }
 
@@ -89,7 +90,7 @@ impl<R: Lanes> Projection<R> {
         self.synapses.inputs
     }
 
-    /// The steps of a block of input `i`: zeros, to be written.
+    /// The window of input `i`. It holds zeros until the caller writes it.
     pub(super) fn window(&mut self, i: usize) -> &mut [R] {
         let past = self.past();
         &mut self.values[i * self.stride..(i + 1) * self.stride][past..]
@@ -99,7 +100,7 @@ impl<R: Lanes> Projection<R> {
         self.synapses.taps - 1
     }
 
-    /// Writes the spikes `[n][LANES]` of the layer before from neuron `first` on; returns how many there are.
+    /// Writes the spikes `[n][LANES]` of the inputs from `first` on. Returns the number of spikes.
     pub(super) fn write(&mut self, first: usize, rows: &[[R; LANES]]) -> u64 {
         let mut spikes = R::zero();
         for l in 0..LANES.min(self.inputs() - first) {
@@ -111,13 +112,13 @@ impl<R: Lanes> Projection<R> {
         spikes.to_u64().unwrap_or(0)
     }
 
-    /// Forgets the input.
+    /// Clears the input.
     pub(super) fn reset(&mut self) {
         self.values.fill(R::zero());
         self.events.reset();
     }
 
-    /// Moves on by `n` steps.
+    /// Advances by `n` steps.
     pub(super) fn shift(&mut self, n: usize) {
         let past = self.past();
         for row in self.values.chunks_exact_mut(self.stride) {
@@ -127,13 +128,14 @@ impl<R: Lanes> Projection<R> {
         self.events.shift(n);
     }
 
-    /// Projects the first `n` steps of the window: `each` takes the first output and the sums `[n][LANES]` from it on.
+    /// Projects the first `n` steps of the window. Calls `each` with the index of an output and the
+    /// sums `[n][LANES]` of the outputs from it on.
     pub(super) fn project(&mut self, n: usize, mut each: impl FnMut(usize, &mut [[R; LANES]])) {
         if n == 0 {
             return;
         }
         let past = self.past();
-        let by_events = self.few_inputs(n);
+        let by_events = self.is_sparse(n);
         if by_events {
             self.events.send(&self.values, self.stride, past, n);
         } else {
@@ -152,46 +154,46 @@ impl<R: Lanes> Projection<R> {
         }
     }
 
-    /// Whether to send inputs one by one. Finds those that are active otherwise.
-    fn few_inputs(&mut self, n: usize) -> bool {
+    /// Whether the block is cheaper event by event. If not, `active` holds the active inputs.
+    fn is_sparse(&mut self, n: usize) -> bool {
         let vectors = n.div_ceil(self.rows.len() / VECTORS);
         if vectors == 1 {
             return true;
         }
-        let (sent, active) = vectorize(
+        let (events, active) = vectorize(
             #[inline(always)]
             || self.find_active(n),
         );
-        EVENT * sent <= active * vectors
+        EVENT * events <= active * vectors
     }
 
-    /// Finds the inputs that are not silent. Returns how many values would have to be sent, and how many inputs are active.
+    /// Finds the active inputs. Returns the number of events to process and of active inputs.
     #[inline(always)]
     fn find_active(&mut self, n: usize) -> (usize, usize) {
         let (past, count) = (self.past(), self.synapses.kernel_count);
-        let (mut sent, mut active) = (0, 0);
+        let (mut events, mut active) = (0, 0);
         for group in &mut self.groups {
             group.active.clear();
             for e in 0..group.len {
                 let begin = (group.first + e) / count * self.stride;
-                let some = |row: &[R]| row.iter().filter(|x| **x != R::zero()).count();
-                let before = some(&self.values[begin..begin + past]);
-                let now = some(&self.values[begin + past..begin + past + n]);
-                sent += now + if self.events.current() { 0 } else { before };
+                let count_events = |row: &[R]| row.iter().filter(|x| **x != R::zero()).count();
+                let before = count_events(&self.values[begin..begin + past]);
+                let now = count_events(&self.values[begin + past..begin + past + n]);
+                events += now + if self.events.current() { 0 } else { before };
                 if before + now > 0 {
                     group.active.push((e, begin + past));
                 }
             }
             active += group.active.len();
         }
-        (sent, active)
+        (events, active)
     }
 
-    /// Sums up `n` steps for the outputs from `first` on.
+    /// Computes the sums of `n` steps for the outputs from `first` on.
     fn sum(&mut self, first: usize, n: usize) {
         let block = self.rows.len();
         self.sums.fill(R::zero());
-        R::stream(Sums {
+        R::stream_sums(StreamSums {
             groups: &self.groups,
             values: &self.values,
             outputs: first..self.synapses.outputs.min(first + OUTPUTS),
@@ -210,8 +212,8 @@ impl<R: Lanes> Projection<R> {
     }
 }
 
-/// The sums `[output][block]` of some outputs over all groups.
-pub struct Sums<'a, R> {
+/// Computes the sums `[output][block]` of a range of outputs over all groups.
+pub struct StreamSums<'a, R> {
     groups: &'a [Group<R>],
     values: &'a [R],
     outputs: core::ops::Range<usize>,
@@ -220,12 +222,12 @@ pub struct Sums<'a, R> {
     sums: &'a mut [R],
 }
 
-impl<R: Lanes> WithSimd for Sums<'_, R> {
+impl<R: Lanes> WithSimd for StreamSums<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        // Few sums would wait for each other, so that some outputs go side by side.
+        // Few sums would wait for each other, so short blocks compute several outputs together.
         macro_rules! choose {
             ($($vectors:literal by $outputs:literal)*) => {
                 match self.steps.div_ceil(R::lanes::<S>()) {
@@ -241,7 +243,7 @@ impl<R: Lanes> WithSimd for Sums<'_, R> {
     }
 }
 
-impl<R: Lanes> Sums<'_, R> {
+impl<R: Lanes> StreamSums<'_, R> {
     #[inline(always)]
     fn sum<S: Simd, const V: usize, const O: usize>(self, s: S) {
         let last = self.outputs.end - 1;

@@ -4,18 +4,18 @@ use polychron_core::loss::{Loss, softmax};
 use polychron_core::neuron::{Li, Neuron};
 use polychron_core::num::Real;
 
-/// The leaky integrators of the classes, with the equations of [`polychron_core::reference::readout`].
+/// The leaky integrators of the classes. [`polychron_core::reference::readout`] has the equations.
 #[derive(Debug)]
 pub(super) struct Readout<R> {
     li: Li<R>,
     loss: Loss,
     classes: usize,
-    /// Steps by which the utterance has padding at the readout.
+    /// Steps by which the layers extend the utterance.
     padding: usize,
-    /// Projections `[block][classes]`, then what a step adds to the scores.
+    /// `[block][classes]`: the projections, then the contributions to the scores.
     values: Vec<R>,
     membrane: Vec<R>,
-    /// Sums, or for [`Loss::Max`] largest values.
+    /// The sums over time; for [`Loss::Max`] the maxima.
     totals: Vec<R>,
     scores: Vec<R>,
     steps: usize,
@@ -52,7 +52,7 @@ impl<R: Real> Readout<R> {
         self.steps = 0;
     }
 
-    /// Takes projections `[n][LANES]` of the classes from `first` on.
+    /// Writes the projections `[n][LANES]` of the classes from `first` on.
     pub(super) fn write(&mut self, first: usize, rows: &[[R; LANES]]) {
         let width = LANES.min(self.classes - first);
         for (to, row) in self.values.chunks_exact_mut(self.classes).zip(rows) {
@@ -60,7 +60,7 @@ impl<R: Real> Readout<R> {
         }
     }
 
-    /// Integrates the `n` steps that were written.
+    /// Integrates the first `n` steps.
     pub(super) fn integrate(&mut self, n: usize) {
         vectorize(
             #[inline(always)]

@@ -1,6 +1,6 @@
 //! The reference's small network, whole: forward, backward and evaluation on the CPU.
 
-#[path = "../../../core/tests/common/mod.rs"]
+#[path = "../common/mod.rs"]
 mod common;
 
 use common::network::{cases, compare, run};

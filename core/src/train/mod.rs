@@ -52,7 +52,7 @@ mod state;
 mod trainer;
 
 pub use error::TrainError;
-pub use model::{Batch, Delays, Model, Spikes};
+pub use model::{Batch, Delays, Model, Spikes, Trace};
 pub use network::{HiddenLayer, Network, NetworkError, ReadoutLayer};
 pub use state::{State, StateError, Tensor};
 pub use trainer::{Recipe, Sigma, StepReport, Trainer};

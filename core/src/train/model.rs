@@ -67,6 +67,15 @@ pub struct Spikes<R> {
     pub values: Vec<R>,
 }
 
+/// The result of one pass over a batch.
+#[derive(Clone, Debug)]
+pub struct Trace<R> {
+    /// Scores `[B, classes]`.
+    pub scores: Vec<R>,
+    /// The output of every layer, the projection of the readout last.
+    pub layers: Vec<Spikes<R>>,
+}
+
 /// A network with its parameters on a backend.
 pub struct Model<R: Real, B: Backend<R>, K, N, S> {
     pub(super) backend: B,
@@ -145,27 +154,23 @@ where
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
     pub fn spikes(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<Vec<Spikes<R>>, B::Error> {
-        Ok(self.trace(batch, delays)?.1)
+        Ok(self.trace(batch, delays)?.layers)
     }
 
     /// The scores of [`Model::evaluate`] and the layers of [`Model::spikes`] from one pass.
     ///
     /// # Errors
     /// As [`Model::evaluate`].
-    pub fn trace(
-        &self,
-        batch: &Batch<'_, R>,
-        delays: Delays,
-    ) -> Result<(Vec<R>, Vec<Spikes<R>>), B::Error> {
-        let mut all = Vec::new();
+    pub fn trace(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<Trace<R>, B::Error> {
+        let mut layers = Vec::new();
         let (scores, _) = self.forward(batch, delays, |backend, sequence| {
             let shape = backend.shape(sequence);
             let mut values = vec![R::zero(); shape.len()];
             backend.download_sequence(sequence, &mut values)?;
-            all.push(Spikes { shape, values });
+            layers.push(Spikes { shape, values });
             Ok(())
         })?;
-        Ok((scores, all))
+        Ok(Trace { scores, layers })
     }
 
     fn forward(

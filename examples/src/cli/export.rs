@@ -53,7 +53,8 @@ struct Output<'a> {
 /// Runs `export`.
 pub(super) fn export(args: &Args) -> Result<()> {
     let written = [Some(&args.output), args.recording.as_ref()];
-    for path in written.into_iter().flatten().filter(|path| path.exists() && !args.force) {
+    let mut existing = written.into_iter().flatten().filter(|path| path.exists());
+    if let Some(path) = existing.find(|_| !args.force) {
         return exists(path);
     }
     if args.recording.as_ref() == Some(&args.output) {

@@ -6,5 +6,6 @@ mod common;
 mod fetch;
 #[cfg(unix)]
 mod interrupted;
+mod library;
 mod reproduce;
 mod sparse;
