@@ -1,4 +1,4 @@
-use crate::projection::{Analyse, Correlate, Gather, Multiply, Scatter, Sum, Synthesise};
+use crate::projection::{Analyse, Correlate, Gather, Multiply, Scatter, SumTaps, Synthesise};
 use crate::raw::Gemm;
 use crate::stages::Stages;
 use crate::stream::StreamSums;
@@ -309,7 +309,7 @@ tasks!(
     multiply: Multiply,
     analyse: Analyse,
     synthesise: Synthesise,
-    add_up: Sum,
+    sum_taps: SumTaps,
     correlate: Correlate,
     scatter: Scatter,
     gather: Gather,

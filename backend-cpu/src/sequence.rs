@@ -1,6 +1,6 @@
 use crate::backend::Error;
 use crate::lanes::vectorize;
-use crate::projection::Analysed;
+use crate::projection::KeptSpectrum;
 use crate::scratch::{Block, Scratch};
 use ndarray::{ArrayView3, ArrayViewMut3};
 use polychron_core::num::Real;
@@ -19,7 +19,7 @@ pub struct Sequence<R> {
     shape: Shape,
     values: Values<R>,
     /// The transform of the values, kept for the backward pass.
-    spectrum: Mutex<Option<Analysed<R>>>,
+    spectrum: Mutex<Option<KeptSpectrum<R>>>,
     scratch: Scratch<R>,
 }
 
@@ -135,12 +135,12 @@ impl<R: Real> Sequence<R> {
     }
 
     /// Keeps the transform of the values.
-    pub(crate) fn keep(&self, analysed: Analysed<R>) {
-        *self.spectrum.lock().unwrap_or_else(PoisonError::into_inner) = Some(analysed);
+    pub(crate) fn keep(&self, spectrum: KeptSpectrum<R>) {
+        *self.spectrum.lock().unwrap_or_else(PoisonError::into_inner) = Some(spectrum);
     }
 
     /// Takes the kept transform.
-    pub(crate) fn take(&self) -> Option<Analysed<R>> {
+    pub(crate) fn take(&self) -> Option<KeptSpectrum<R>> {
         self.spectrum.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

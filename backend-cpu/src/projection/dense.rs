@@ -1,4 +1,4 @@
-//! A delayed projection as one matrix product per tap, onto columns shifted by the tap's delay.
+//! A delayed projection as one matrix product per tap. Its columns are shifted by the tap's delay.
 
 use crate::lanes::Lanes;
 use crate::raw::gemm;
@@ -8,12 +8,12 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use polychron_core::shape::Synapses;
 use rayon::prelude::*;
 
-/// Steps to a task.
+/// Steps per task.
 const STEPS: usize = 8;
-/// Output neurons to a task.
+/// Output neurons per task.
 const ROWS: usize = 32;
 
-/// `y = sum over j of taps_j x[t - j]`.
+/// `y[t] = sum over j of taps_j x[t - j]`.
 pub(super) fn forward<R: Lanes>(
     synapses: &Synapses,
     taps: &Block<R>,
@@ -40,7 +40,7 @@ pub(super) fn forward<R: Lanes>(
     );
 }
 
-/// The gradient by the input: [`forward`] transposed.
+/// The gradient with respect to the input: the transpose of [`forward`].
 pub(super) fn by_input<R: Lanes>(
     synapses: &Synapses,
     taps: &Block<R>,
@@ -73,7 +73,7 @@ pub(super) fn by_input<R: Lanes>(
     );
 }
 
-/// The gradient by the taps.
+/// The gradient with respect to the taps.
 pub(super) fn by_taps<R: Lanes>(x: &Sequence<R>, d_y: &Sequence<R>, d_taps: &mut Block<R>) {
     let (from, to) = (x.shape(), d_y.shape());
     let batch = from.batch;
@@ -93,7 +93,7 @@ pub(super) fn by_taps<R: Lanes>(x: &Sequence<R>, d_y: &Sequence<R>, d_taps: &mut
     );
 }
 
-/// `[neuron][time and batch]`.
+/// The view `[neuron][time and batch]`.
 fn flat<R: Lanes>(x: &Sequence<R>) -> ArrayView2<'_, R> {
     let shape = (x.shape().width, x.shape().steps * x.shape().batch);
     x.view().into_shape_with_order(shape).expect("contiguous")

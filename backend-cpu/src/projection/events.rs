@@ -1,6 +1,6 @@
-//! A delayed projection spike by spike: vector lanes are neighbouring taps of a window, and the steps on which they fall.
+//! A delayed projection spike by spike. Vector lanes are consecutive taps of a window.
 //!
-//! Samples lie one after another in time, some of them together, so that they stay in the nearest cache.
+//! The batch is processed in groups of samples `[sample][time]` that fit the first-level cache.
 
 use super::windows::Windows;
 use crate::lanes::{Lanes, Vector};
@@ -13,69 +13,82 @@ use polychron_core::shape::{Shape, Synapses};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Bytes of samples that lie together: most of the nearest cache.
-const ROOM: usize = 24 << 10;
-/// Sums that run side by side.
+/// Bytes of a group of samples: most of the first-level cache.
+const GROUP_BYTES: usize = 24 << 10;
+/// Independent sums, because each addition waits for the one before it.
 const CHAINS: usize = 4;
 
-/// The share of a sequence that is not 0.
+/// The fraction of a sequence that is not zero.
 pub(super) fn density<R: Real>(x: &Sequence<R>) -> f64 {
-    let count = |n| x.block(n).iter().map(|&x| u32::from(x != R::zero())).sum::<u32>();
-    let neurons = (0..x.shape().width).into_par_iter();
-    neurons.map(|n| u64::from(count(n))).sum::<u64>() as f64 / x.shape().len().max(1) as f64
+    let count = |part: &[R]| part.iter().map(|&x| u32::from(x != R::zero())).sum::<u32>();
+    let spikes = |n| x.block(n).chunks(1 << 24).map(|part| u64::from(count(part))).sum::<u64>();
+    let spikes = (0..x.shape().width).into_par_iter().map(spikes).sum::<u64>();
+    spikes as f64 / x.shape().len().max(1) as f64
 }
 
-/// How samples lie together.
+/// The division of a batch into groups of samples.
 #[derive(Clone, Copy)]
-struct Cut {
-    /// Samples to a group.
+struct Batches {
+    /// Samples per group.
     group: usize,
     /// Steps from one sample to the next.
     row: usize,
     batch: usize,
 }
 
-impl Cut {
+impl Batches {
+    /// Groups of `row` steps per sample. A group has at most [`GROUP_BYTES`], or one sample.
+    fn new<R: Real>(batch: usize, row: usize) -> Self {
+        let groups = batch.div_ceil((GROUP_BYTES / (row * R::BYTES)).max(1));
+        let group = batch.div_ceil(groups);
+        debug_assert!(u32::try_from(group * row).is_ok(), "guaranteed by `cost::offsets_fit`");
+        Self { group, row, batch }
+    }
+
+    /// The samples of every group.
     fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let Self { group, batch, .. } = *self;
         (0..batch).step_by(group).map(move |b| b..batch.min(b + group))
     }
 }
 
-/// The spikes of every input and the windows through which they pass.
+/// The spikes of every input and the windows of taps that they pass through.
 pub(super) struct Events<'a, R> {
     windows: &'a Windows<R>,
     count: usize,
-    cut: Cut,
+    batches: Batches,
     inputs: Vec<Input<R>>,
 }
 
-/// One input's spikes, group by group: where they lie and their values.
+/// The spikes of one input, group by group.
 struct Input<R> {
+    /// Offset in the group and value.
     spikes: Vec<(u32, R)>,
+    /// The end of every group in `spikes`.
     ends: Vec<usize>,
 }
 
 impl<R: Real> Input<R> {
-    fn new(x: &[R], cut: &Cut) -> Self {
+    fn new(x: &[R], batches: &Batches) -> Self {
         let (mut spikes, mut ends) = (Vec::new(), Vec::new());
-        let mut some = Vec::new();
-        for group in cut.groups() {
-            some.resize(group.len() * x.len() / cut.batch + 1, (0, R::zero()));
+        let mut buffer = Vec::new();
+        for group in batches.groups() {
+            buffer.resize(group.len() * x.len() / batches.batch + 1, (0, R::zero()));
             let mut found = 0;
-            for (t, row) in x.chunks_exact(cut.batch).enumerate() {
+            for (t, row) in x.chunks_exact(batches.batch).enumerate() {
                 for (b, &x) in row[group.clone()].iter().enumerate() {
-                    some[found] = ((b * cut.row + t) as u32, x);
+                    // Every step writes, and zeros are overwritten: no branch.
+                    buffer[found] = ((b * batches.row + t) as u32, x);
                     found += usize::from(x != R::zero());
                 }
             }
-            spikes.extend_from_slice(&some[..found]);
+            spikes.extend_from_slice(&buffer[..found]);
             ends.push(spikes.len());
         }
         Self { spikes, ends }
     }
 
-    fn of(&self, group: usize) -> &[(u32, R)] {
+    fn group(&self, group: usize) -> &[(u32, R)] {
         let start = if group == 0 { 0 } else { self.ends[group - 1] };
         &self.spikes[start..self.ends[group]]
     }
@@ -85,18 +98,18 @@ impl<'a, R: Lanes> Events<'a, R> {
     pub(super) fn new(synapses: &Synapses, windows: &'a Windows<R>, x: &Sequence<R>) -> Self {
         let Shape { steps, batch, width } = x.shape();
         let row = (steps + synapses.padding).max(steps + synapses.taps + windows.stride);
-        let groups = batch.div_ceil((ROOM / (row * R::BYTES)).max(1));
-        let cut = Cut { group: batch.div_ceil(groups), row, batch };
-        let inputs = (0..width).into_par_iter().map(|n| Input::new(&x.block(n), &cut)).collect();
-        Self { windows, count: synapses.kernel_count, cut, inputs }
+        let batches = Batches::new::<R>(batch, row);
+        let inputs =
+            (0..width).into_par_iter().map(|n| Input::new(&x.block(n), &batches)).collect();
+        Self { windows, count: synapses.kernel_count, batches, inputs }
     }
 
     pub(super) fn forward(&self, scratch: &Scratch<R>, y: &mut Sequence<R>) {
-        let Cut { group, row, batch } = self.cut;
+        let Batches { group, row, batch } = self.batches;
         y.blocks_mut().enumerate().for_each(|(output, y)| {
-            let mut room = scratch.block((1, group, row));
-            let sums = room.values_mut();
-            for (n, samples) in self.cut.groups().enumerate() {
+            let mut buffer = scratch.block((1, group, row));
+            let sums = buffer.values_mut();
+            for (n, samples) in self.batches.groups().enumerate() {
                 sums.fill(R::zero());
                 let sums = &mut *sums;
                 R::scatter(Scatter { events: self, output, group: n, sums });
@@ -109,15 +122,15 @@ impl<'a, R: Lanes> Events<'a, R> {
         });
     }
 
-    /// The gradient by the windows' taps.
+    /// The gradient with respect to the taps of the windows.
     pub(super) fn by_taps(&self, scratch: &Scratch<R>, d_y: &Sequence<R>, d_taps: &mut Block<R>) {
-        let Cut { group, row, batch } = self.cut;
+        let Batches { group, row, batch } = self.batches;
         let each = d_taps.view().len_of(Axis(1)) * d_taps.view().len_of(Axis(2));
         d_taps.values_mut().par_chunks_mut(each).enumerate().for_each(|(output, d_taps)| {
             d_taps.fill(R::zero());
-            let mut room = scratch.block((1, group, row));
-            let upstream = room.values_mut();
-            for (n, samples) in self.cut.groups().enumerate() {
+            let mut buffer = scratch.block((1, group, row));
+            let upstream = buffer.values_mut();
+            for (n, samples) in self.batches.groups().enumerate() {
                 upstream.fill(R::zero());
                 for (t, d_y) in d_y.block(output).chunks_exact(batch).enumerate() {
                     let rows = upstream.chunks_exact_mut(row);
@@ -131,7 +144,7 @@ impl<'a, R: Lanes> Events<'a, R> {
         });
     }
 
-    /// The spikes of the elements that lead to an output, and the first taps of their windows.
+    /// The spikes and the first tap of every kernel element of an output.
     fn elements(
         &self,
         output: usize,
@@ -139,12 +152,12 @@ impl<'a, R: Lanes> Events<'a, R> {
     ) -> impl Iterator<Item = (&[(u32, R)], usize)> + '_ {
         let row = self.inputs.len() * self.count;
         let first = &self.windows.first[output * row..(output + 1) * row];
-        let spikes = move |n: usize| self.inputs[n / self.count].of(group);
+        let spikes = move |n: usize| self.inputs[n / self.count].group(group);
         first.iter().enumerate().map(move |(n, &first)| (spikes(n), first))
     }
 }
 
-/// What all spikes of a group give one output.
+/// Adds the windows of all spikes of a group to the sums of one output.
 pub struct Scatter<'a, R> {
     events: &'a Events<'a, R>,
     output: usize,
@@ -175,7 +188,7 @@ impl<R: Lanes> WithSimd for Scatter<'_, R> {
     }
 }
 
-/// Adds `N` vectors of taps at every spike.
+/// Adds `N` vectors of taps for every spike.
 #[inline(always)]
 fn scatter<R: Lanes, S: Simd, const N: usize>(
     s: S,
@@ -194,7 +207,7 @@ fn scatter<R: Lanes, S: Simd, const N: usize>(
     }
 }
 
-/// What the gradient by one output gives the taps of its windows at all spikes of a group.
+/// Adds the gradient with respect to one output to those of its taps, for all spikes of a group.
 pub struct Gather<'a, R> {
     events: &'a Events<'a, R>,
     output: usize,
@@ -225,7 +238,7 @@ impl<R: Lanes> WithSimd for Gather<'_, R> {
     }
 }
 
-/// Adds `N` vectors of the gradient at every spike.
+/// Adds `N` vectors of the upstream gradient for every spike.
 #[inline(always)]
 fn gather<R: Lanes, S: Simd, const N: usize>(
     s: S,
@@ -234,8 +247,8 @@ fn gather<R: Lanes, S: Simd, const N: usize>(
     d_taps: &mut [R],
 ) {
     let mut sums = [[Vector::splat(s, R::zero()); N]; CHAINS];
-    let (some, rest) = spikes.as_chunks::<CHAINS>();
-    for spikes in some {
+    let (chunks, rest) = spikes.as_chunks::<CHAINS>();
+    for spikes in chunks {
         for (sums, &spike) in sums.iter_mut().zip(spikes) {
             *sums = gather_one(s, *sums, spike, upstream);
         }
@@ -271,4 +284,19 @@ fn vectors<R: Lanes, S: Simd, const N: usize>(s: S, values: &[R]) -> [Vector<R, 
         *to = Vector::load(s, values);
     }
     vectors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cost::{MAX_STEPS, MAX_TAPS};
+    use super::*;
+
+    #[test]
+    fn offsets_of_the_longest_sequence_fit() {
+        let row = MAX_STEPS + 2 * MAX_TAPS + 16;
+        for (batch, row) in [(1, row), (7, row), (1 << 20, 1), (33, 5000)] {
+            let Batches { group, row, .. } = Batches::new::<f32>(batch, row);
+            assert!(u32::try_from(group * row).is_ok());
+        }
+    }
 }

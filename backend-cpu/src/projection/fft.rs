@@ -1,8 +1,9 @@
-//! Transforms of real signals along time, one signal in each lane.
+//! Fourier transforms of real signals along time, one signal in each lane.
 //!
-//! A signal of even length N is one complex signal of length N / 2, even steps real and odd ones imaginary; its
-//! transform (Stockham's, radices 2 to 5) and its mirror image give the frequencies 0 to N / 2. The two real ones, 0 and
-//! N / 2, share bin 0 as its real and imaginary part.
+//! A signal of even length N is treated as a complex signal of length N / 2: even steps are real,
+//! odd steps imaginary. Its transform (Stockham's, radices 2, 3, 4, 5 and 8) and the mirror image
+//! give the frequencies 0 to N / 2. Frequencies 0 and N / 2 are real and share bin 0 as its real
+//! and imaginary part.
 
 use crate::lanes::{Complex, Lanes, Vector};
 use core::f64::consts::TAU;
@@ -24,7 +25,7 @@ struct Pass<R> {
     twiddles: Vec<Turn<R>>,
 }
 
-/// A number to multiply with: real part, imaginary part and its opposite.
+/// A complex factor: real part, imaginary part and negated imaginary part.
 type Turn<R> = [R; 3];
 
 /// `exp(-2 pi i n / of)`.
@@ -33,7 +34,7 @@ fn turn<R: Lanes>(n: usize, of: usize) -> Turn<R> {
     [R::of(cos), R::of(-sin), R::of(sin)]
 }
 
-/// The least even length from `period` on whose half has no prime factor above 5.
+/// The least even length of at least `period` whose half has no prime factor above 5.
 pub(super) fn length(period: usize) -> usize {
     let smooth = |n: &usize| {
         let mut n = *n;
@@ -48,7 +49,7 @@ pub(super) fn length(period: usize) -> usize {
 }
 
 impl<R: Lanes> Fft<R> {
-    /// For a length that [`length`] gives.
+    /// A transform of a length that [`length`] returns.
     pub(super) fn new(length: usize) -> Self {
         let half = length / 2;
         let (mut rest, mut stride, mut passes) = (half, 1, Vec::new());
@@ -69,21 +70,21 @@ impl<R: Lanes> Fft<R> {
         self.turns.len()
     }
 
-    /// Room for [`Fft::forward`] and [`Fft::inverse`].
+    /// The buffer of [`Fft::forward`] and [`Fft::inverse`].
     #[inline(always)]
-    pub(super) fn room<S: Simd>(&self, s: S) -> Vec<Complex<R, S>> {
+    pub(super) fn buffer<S: Simd>(&self, s: S) -> Vec<Complex<R, S>> {
         vec![Complex::splat(s, [R::zero(); 2]); 2 * self.bins()]
     }
 
-    /// Transforms the steps that `load` gives and hands twice every bin to `store`.
+    /// Transforms the steps that `load` returns and passes every bin times 2 to `store`.
     #[inline(always)]
     pub(super) fn forward<S: Simd>(
         &self,
-        room: &mut [Complex<R, S>],
+        buffer: &mut [Complex<R, S>],
         load: impl Fn(usize) -> Vector<R, S>,
         mut store: impl FnMut(usize, Complex<R, S>),
     ) {
-        let (from, to) = room.split_at_mut(self.bins());
+        let (from, to) = buffer.split_at_mut(self.bins());
         for (m, z) in from.iter_mut().enumerate() {
             *z = Complex { re: load(2 * m), im: load(2 * m + 1) };
         }
@@ -102,16 +103,16 @@ impl<R: Lanes> Fft<R> {
         }
     }
 
-    /// N times the signal of the bins that `load` gives, handed to `store` step by step.
+    /// Transforms the bins that `load` returns back and passes every step times N to `store`.
     #[inline(always)]
     pub(super) fn inverse<S: Simd>(
         &self,
-        room: &mut [Complex<R, S>],
+        buffer: &mut [Complex<R, S>],
         load: impl Fn(usize) -> Complex<R, S>,
         mut store: impl FnMut(usize, Vector<R, S>),
     ) {
-        // With real and imaginary parts exchanged the transform is its own inverse.
-        let (from, to) = room.split_at_mut(self.bins());
+        // With real and imaginary parts exchanged, the transform is its own inverse.
+        let (from, to) = buffer.split_at_mut(self.bins());
         let n = from.len();
         let ends = load(0);
         from[0] = Complex { re: ends.re - ends.im, im: ends.re + ends.im };
@@ -131,7 +132,7 @@ impl<R: Lanes> Fft<R> {
         }
     }
 
-    /// The complex transform; returns the one of the two blocks that has it.
+    /// The complex transform. Returns whichever of the two blocks holds it.
     #[inline(always)]
     fn transform<'a, S: Simd>(
         &self,

@@ -1,11 +1,12 @@
 //! A delayed projection as one complex matrix product per frequency.
 //!
-//! The input is cut into blocks of `hop` steps. Every pass is a circular convolution or correlation of period
-//! N >= hop + K - 1, so nothing wraps onto what is kept: the outputs of neighbouring blocks overlap by K - 1 steps and
-//! are added; the upstream gradient is read in windows of hop + K - 1 steps, which overlap as much.
+//! The input is divided into blocks of B steps. Every pass is a circular convolution or correlation
+//! of period N >= B + K - 1, so that no step in use is aliased. The outputs of adjacent blocks
+//! overlap by K - 1 steps and are added (overlap-add). The upstream gradient is read in windows of
+//! B + K - 1 steps, which overlap by as many.
 
 use super::fft::{Fft, length};
-use super::product::{Factor, Over, product};
+use super::product::{Contract, Factor, product};
 use super::spectrum::Spectrum;
 use super::{KernelPasses, Parameters};
 use crate::lanes::{Complex, Lanes, Vector, fetch, vectorize, whole_vectors};
@@ -17,69 +18,71 @@ use polychron_core::shape::{Shape, Synapses};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// How a sequence is cut.
+/// The division of a sequence into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut {
-    /// N.
+pub(super) struct BlockPlan {
+    /// Steps N of a transform.
     pub(super) length: usize,
-    hop: usize,
+    /// Steps B from one block to the next.
+    block: usize,
     pub(super) blocks: usize,
 }
 
-/// Most blocks of a sequence.
+/// Largest number of blocks of a sequence.
 const BLOCKS: usize = 64;
 
-/// Multiply-adds that take as long as moving one number of the weights' spectrum in and out of memory (measured).
+/// Multiply-adds that take as long as writing and reading one value of the weights' spectrum
+/// (measured).
 const MOVE: usize = 64;
 
-impl Cut {
-    /// The cheapest one.
-    pub(super) fn new<R: Lanes>(taps: usize, input: Shape) -> Self {
-        let of = |blocks| Self::into(blocks, taps, input.steps);
-        let cost = |cut: &Self| cut.cost::<R>(input.batch);
+impl BlockPlan {
+    /// The cheapest plan.
+    pub(super) fn cheapest<R: Lanes>(taps: usize, input: Shape) -> Self {
+        let of = |blocks| Self::with_blocks(blocks, taps, input.steps);
+        let cost = |plan: &Self| plan.cost::<R>(input.batch);
         (1..=BLOCKS.min(input.steps)).map(of).min_by_key(cost).unwrap_or(of(1))
     }
 
-    /// At most that many blocks.
-    fn into(blocks: usize, taps: usize, steps: usize) -> Self {
-        let hop = steps.div_ceil(blocks).max(1);
-        Self { length: length(hop + taps - 1), hop, blocks: steps.div_ceil(hop) }
+    /// A plan of at most `blocks` blocks.
+    fn with_blocks(blocks: usize, taps: usize, steps: usize) -> Self {
+        let block = steps.div_ceil(blocks).max(1);
+        Self { length: length(block + taps - 1), block, blocks: steps.div_ceil(block) }
     }
 
-    /// What one pass costs a synapse, in multiply-adds.
+    /// The cost of one pass per synapse, in multiply-adds.
     pub(super) fn cost<R: Lanes>(&self, batch: usize) -> usize {
         self.multiply_adds::<R>(batch) + self.length * MOVE
     }
 
-    /// Multiply-adds a synapse of one pass.
+    /// Multiply-adds of one pass per synapse.
     pub(super) fn multiply_adds<R: Lanes>(&self, batch: usize) -> usize {
         self.length * self.lanes::<R>(batch) * 3 / 2
     }
 
-    /// Lanes of a neuron's spectrum.
+    /// Lanes of the spectrum of a neuron.
     pub(super) fn lanes<R: Lanes>(&self, batch: usize) -> usize {
         self.blocks * whole_vectors::<R>(batch)
     }
 }
 
-/// The spectrum of a sequence cut in this way.
+/// The spectrum of a sequence, kept from the forward pass for the backward pass.
 #[derive(Debug)]
-pub(crate) struct Analysed<R> {
-    cut: Cut,
+pub(crate) struct KeptSpectrum<R> {
+    plan: BlockPlan,
     spectrum: Spectrum<R>,
 }
 
-/// The passes of one projection.
+/// The passes of one projection in the frequency domain.
 pub(super) struct Frequency<'a, R: Real> {
     synapses: &'a Synapses,
     kernel: &'a dyn KernelPasses<R>,
     params: &'a Parameters<'a, R>,
     scratch: &'a Scratch<R>,
-    cut: Cut,
+    plan: BlockPlan,
     fft: Fft<R>,
 }
 
-/// What the series of the weights' spectrum are; its lanes are the other.
+/// The neurons that are the series of the weights' spectrum. The others are its lanes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Series {
     Inputs,
@@ -92,27 +95,27 @@ impl<'a, R: Lanes> Frequency<'a, R> {
         kernel: &'a dyn KernelPasses<R>,
         params: &'a Parameters<'a, R>,
         scratch: &'a Scratch<R>,
-        cut: Cut,
+        plan: BlockPlan,
     ) -> Self {
-        Self { synapses, kernel, params, scratch, cut, fft: Fft::new(cut.length) }
+        Self { synapses, kernel, params, scratch, plan, fft: Fft::new(plan.length) }
     }
 
-    /// Keeps the input's spectrum where the gradients by the kernel will be asked for.
+    /// Keeps the spectrum of the input if the backward pass needs it.
     pub(super) fn forward(&self, x: &Sequence<R>, keep: bool, y: &mut Sequence<R>) {
-        let weights = self.weights(Series::Inputs);
-        let spectrum = self.sequence(x, self.cut.hop);
+        let weights = self.weight_spectrum(Series::Inputs);
+        let spectrum = self.analyse(x, self.plan.block);
         let mut product = self.spectrum(self.synapses.outputs, spectrum.lanes());
-        self.multiply(Over::Series, (&weights, false), (&spectrum, false), &mut product);
+        self.multiply(Contract::Series, (&weights, false), (&spectrum, false), &mut product);
         drop(weights);
         if keep {
-            x.keep(Analysed { cut: self.cut, spectrum });
+            x.keep(KeptSpectrum { plan: self.plan, spectrum });
         } else {
             drop(spectrum);
         }
-        self.write_sequence(&product, self.cut.hop + self.synapses.taps - 1, y);
+        self.synthesise(&product, self.plan.block + self.synapses.taps - 1, y);
     }
 
-    /// Gradients by the input and by weights, delays and sigma, each where asked for.
+    /// The gradients with respect to weights, delays and sigma, and to the input, where requested.
     pub(super) fn backward(
         &self,
         x: &Sequence<R>,
@@ -120,22 +123,22 @@ impl<'a, R: Lanes> Frequency<'a, R> {
         gradients: Option<[&mut [R]; 3]>,
         d_x: Option<&mut Sequence<R>>,
     ) {
-        let upstream = self.sequence(d_y, self.cut.hop + self.synapses.taps - 1);
+        let upstream = self.analyse(d_y, self.plan.block + self.synapses.taps - 1);
         if let Some(d_x) = d_x {
-            let weights = self.weights(Series::Outputs);
+            let weights = self.weight_spectrum(Series::Outputs);
             let mut product = self.spectrum(self.synapses.inputs, upstream.lanes());
-            self.multiply(Over::Series, (&weights, true), (&upstream, false), &mut product);
+            self.multiply(Contract::Series, (&weights, true), (&upstream, false), &mut product);
             drop(weights);
-            self.write_sequence(&product, self.cut.hop, d_x);
+            self.synthesise(&product, self.plan.block, d_x);
         }
         let Some(gradients) = gradients else { return };
-        let kept = x.take().filter(|kept| kept.cut == self.cut);
-        let x = kept.map_or_else(|| self.sequence(x, self.cut.hop), |kept| kept.spectrum);
+        let kept = x.take().filter(|kept| kept.plan == self.plan);
+        let x = kept.map_or_else(|| self.analyse(x, self.plan.block), |kept| kept.spectrum);
         let columns = self.synapses.inputs.next_multiple_of(LANES);
         let mut product = self.spectrum(self.synapses.outputs, columns);
-        self.multiply(Over::Lanes, (&upstream, false), (&x, true), &mut product);
+        self.multiply(Contract::Lanes, (&upstream, false), (&x, true), &mut product);
         drop((upstream, x));
-        self.gradients(&product, gradients);
+        self.write_gradients(&product, gradients);
     }
 
     fn spectrum(&self, series: usize, lanes: usize) -> Spectrum<R> {
@@ -144,7 +147,7 @@ impl<'a, R: Lanes> Frequency<'a, R> {
 
     fn multiply(
         &self,
-        over: Over,
+        contract: Contract,
         (a, conjugate_a): (&Spectrum<R>, bool),
         (b, conjugate_b): (&Spectrum<R>, bool),
         to: &mut Spectrum<R>,
@@ -153,69 +156,69 @@ impl<'a, R: Lanes> Frequency<'a, R> {
             Factor { spectrum: a, conjugate: conjugate_a },
             Factor { spectrum: b, conjugate: conjugate_b },
         );
-        product(self.scratch, over, a, b, to);
+        product(self.scratch, contract, a, b, to);
     }
 
-    /// The spectrum of a sequence in blocks that begin every `hop` steps and have `window`; series are neurons, lanes
-    /// samples block by block.
-    fn sequence(&self, x: &Sequence<R>, window: usize) -> Spectrum<R> {
+    /// The spectrum of a sequence in blocks of `window` steps. Series are neurons, lanes are
+    /// `[block][sample]`.
+    fn analyse(&self, x: &Sequence<R>, window: usize) -> Spectrum<R> {
         let batch = x.shape().batch;
-        let mut spectrum = self.spectrum(x.shape().width, self.cut.lanes::<R>(batch));
+        let mut spectrum = self.spectrum(x.shape().width, self.plan.lanes::<R>(batch));
         let (stride, lanes, pitch) = (spectrum.stride(), spectrum.lanes(), spectrum.pitch());
         spectrum.values_mut().par_chunks_mut(stride).enumerate().for_each(|(n, to)| {
-            let Self { cut, fft, .. } = self;
-            R::analyse(Analyse { fft, cut, window, from: &x.block(n), batch, to, lanes, pitch });
+            let Self { plan, fft, .. } = self;
+            R::analyse(Analyse { fft, plan, window, from: &x.block(n), batch, to, lanes, pitch });
         });
         spectrum
     }
 
-    /// Adds up the first `keep` steps of every block.
-    fn write_sequence(&self, spectrum: &Spectrum<R>, keep: usize, y: &mut Sequence<R>) {
+    /// Writes the sum of the first `keep` steps of every block.
+    fn synthesise(&self, spectrum: &Spectrum<R>, keep: usize, y: &mut Sequence<R>) {
         let batch = y.shape().batch;
         y.blocks_mut().enumerate().for_each(|(n, to)| {
-            let (from, lanes, pitch) = (spectrum.of(n), spectrum.lanes(), spectrum.pitch());
-            let Self { cut, fft, .. } = self;
-            R::synthesise(Synthesise { fft, cut, keep, from, lanes, pitch, batch, to });
+            let (from, lanes, pitch) = (spectrum.one_series(n), spectrum.lanes(), spectrum.pitch());
+            let Self { plan, fft, .. } = self;
+            R::synthesise(Synthesise { fft, plan, keep, from, lanes, pitch, batch, to });
         });
     }
 
     /// The spectrum of the dense kernel.
-    fn weights(&self, series: Series) -> Spectrum<R> {
+    fn weight_spectrum(&self, series: Series) -> Spectrum<R> {
         let Synapses { inputs, outputs, taps, .. } = *self.synapses;
         let (all, lanes) =
             if series == Series::Inputs { (inputs, outputs) } else { (outputs, inputs) };
         let mut spectrum = self.spectrum(all, lanes.next_multiple_of(LANES));
         let (stride, lanes, pitch) = (spectrum.stride(), spectrum.lanes(), spectrum.pitch());
-        let (fft, cut) = (&self.fft, &self.whole());
+        let (fft, plan) = (&self.fft, &self.kernel_plan());
         spectrum.values_mut().par_chunks_mut(stride).enumerate().for_each(|(n, to)| {
-            let mut room = self.scratch.block((1, taps, lanes + LANES));
-            let (columns, bump) = room.values_mut().split_at_mut(taps * lanes);
+            let mut buffer = self.scratch.block((1, taps, lanes + LANES));
+            let (columns, bump) = buffer.values_mut().split_at_mut(taps * lanes);
             vectorize(
                 #[inline(always)]
-                || self.columns(series, n, columns, bump.as_chunks_mut().0),
+                || self.write_columns(series, n, columns, bump.as_chunks_mut().0),
             );
             let (window, from, batch) = (taps, &*columns, lanes);
-            R::analyse(Analyse { fft, cut, window, from, batch, to, lanes, pitch });
+            R::analyse(Analyse { fft, plan, window, from, batch, to, lanes, pitch });
         });
         spectrum
     }
 
-    /// The dense kernel `[K][lane]` of one series.
+    /// Writes the dense kernel `[K][lane]` of one series.
     #[inline(always)]
-    fn columns(&self, series: Series, n: usize, to: &mut [R], bump: &mut [[R; LANES]]) {
+    fn write_columns(&self, series: Series, n: usize, to: &mut [R], bump: &mut [[R; LANES]]) {
         to.fill(R::zero());
         let lanes = to.len() / self.synapses.taps;
         for c in 0..self.synapses.kernel_count {
             for lane in (0..lanes).step_by(LANES) {
-                let (at, present) = self.beside(series, n, lane, c);
+                let (at, present) = self.elements(series, n, lane, c);
                 let Parameters { weights, delays, .. } = self.params;
-                let mut of = [[R::zero(); LANES]; 3];
+                let mut params = [[R::zero(); LANES]; 3];
                 for l in 0..present {
                     let at = at[l];
-                    (of[0][l], of[1][l], of[2][l]) =
+                    (params[0][l], params[1][l], params[2][l]) =
                         (weights[at], delays[at], self.params.sigma(at));
                 }
-                let [weights, delays, sigmas] = &of;
+                let [weights, delays, sigmas] = &params;
                 self.kernel.vector_taps(delays, sigmas, bump);
                 for (to, bump) in to.chunks_exact_mut(lanes).zip(&*bump) {
                     let to = &mut to[lane..lane + LANES];
@@ -227,9 +230,9 @@ impl<'a, R: Lanes> Frequency<'a, R> {
         }
     }
 
-    /// The places of element `c` of the synapses from a lane on, and how many there are.
+    /// The indices of kernel element `c` of the synapses from a lane on, and their number.
     #[inline(always)]
-    fn beside(&self, series: Series, n: usize, lane: usize, c: usize) -> ([usize; LANES], usize) {
+    fn elements(&self, series: Series, n: usize, lane: usize, c: usize) -> ([usize; LANES], usize) {
         let Synapses { inputs, outputs, kernel_count: count, .. } = *self.synapses;
         let (first, apart, lanes) = match series {
             Series::Inputs => (n, inputs, outputs),
@@ -243,45 +246,51 @@ impl<'a, R: Lanes> Frequency<'a, R> {
         (at, present)
     }
 
-    /// The transform's length as one block.
-    fn whole(&self) -> Cut {
-        Cut { hop: self.synapses.taps, blocks: 1, ..self.cut }
+    /// The plan of the kernel: one block.
+    fn kernel_plan(&self) -> BlockPlan {
+        BlockPlan { block: self.synapses.taps, blocks: 1, ..self.plan }
     }
 
-    /// From the spectrum of the gradient by the dense kernel, series being outputs, to the parameters' gradients.
-    fn gradients(&self, spectrum: &Spectrum<R>, [d_weights, d_delays, d_sigma]: [&mut [R]; 3]) {
+    /// The gradients of the parameters for the spectrum of the gradient with respect to the dense
+    /// kernel, whose series are outputs.
+    fn write_gradients(
+        &self,
+        spectrum: &Spectrum<R>,
+        [d_weights, d_delays, d_sigma]: [&mut [R]; 3],
+    ) {
         let Synapses { inputs, taps, kernel_count: count, .. } = *self.synapses;
         let shared = self.params.sigma.len() == 1;
-        let mut own = self.scratch.block((1, 1, if shared { d_weights.len() } else { 0 }));
-        let by_sigma = if shared { own.values_mut() } else { &mut *d_sigma };
+        let mut per_element = self.scratch.block((1, 1, if shared { d_weights.len() } else { 0 }));
+        let by_sigma = if shared { per_element.values_mut() } else { &mut *d_sigma };
         let row = inputs * count;
         let rows = d_weights
             .par_chunks_mut(row)
             .zip(d_delays.par_chunks_mut(row))
             .zip(by_sigma.par_chunks_mut(row));
         let (lanes, pitch) = (spectrum.lanes(), spectrum.pitch());
-        let (fft, cut) = (&self.fft, &self.whole());
+        let (fft, plan) = (&self.fft, &self.kernel_plan());
         rows.enumerate().for_each(|(n, ((d_weights, d_delays), d_sigma))| {
-            let mut room = self.scratch.block((1, taps, lanes + LANES));
-            let (columns, upstream) = room.values_mut().split_at_mut(taps * lanes);
-            let (keep, from, batch, to) = (taps, spectrum.of(n), lanes, &mut *columns);
-            R::synthesise(Synthesise { fft, cut, keep, from, lanes, pitch, batch, to });
+            let mut buffer = self.scratch.block((1, taps, lanes + LANES));
+            let (columns, upstream) = buffer.values_mut().split_at_mut(taps * lanes);
+            let (keep, from, batch, to) = (taps, spectrum.one_series(n), lanes, &mut *columns);
+            R::synthesise(Synthesise { fft, plan, keep, from, lanes, pitch, batch, to });
             vectorize(
                 #[inline(always)]
                 || {
                     let gradients = [d_weights, d_delays, d_sigma];
-                    self.gradients_of(n, columns, upstream.as_chunks_mut().0, gradients);
+                    self.output_gradients(n, columns, upstream.as_chunks_mut().0, gradients);
                 },
             );
         });
         if shared {
-            d_sigma[0] = own.values().iter().copied().sum();
+            d_sigma[0] = per_element.values().iter().copied().sum();
         }
     }
 
-    /// The gradients of one output's synapses for the gradient `[K][lane]` by its dense kernel.
+    /// The gradients of the synapses of output `n` for the gradient `[K][lane]` with respect to its
+    /// dense kernel.
     #[inline(always)]
-    fn gradients_of(
+    fn output_gradients(
         &self,
         n: usize,
         columns: &[R],
@@ -295,15 +304,15 @@ impl<'a, R: Lanes> Frequency<'a, R> {
                 to.copy_from_slice(&from[lane..lane + LANES]);
             }
             for c in 0..self.synapses.kernel_count {
-                let (at, present) = self.beside(Series::Outputs, n, lane, c);
+                let (at, present) = self.elements(Series::Outputs, n, lane, c);
                 let Parameters { weights, delays, .. } = self.params;
-                let mut of = [[R::zero(); LANES]; 3];
+                let mut params = [[R::zero(); LANES]; 3];
                 for l in 0..present {
                     let at = at[l];
-                    (of[0][l], of[1][l], of[2][l]) =
+                    (params[0][l], params[1][l], params[2][l]) =
                         (weights[at], delays[at], self.params.sigma(at));
                 }
-                let [weights, delays, sigmas] = &of;
+                let [weights, delays, sigmas] = &params;
                 let g = self.kernel.vector_backward(weights, delays, sigmas, upstream);
                 for l in 0..present {
                     let e = at[l] - first;
@@ -314,10 +323,10 @@ impl<'a, R: Lanes> Frequency<'a, R> {
     }
 }
 
-/// Blocks of one series to their spectra.
+/// Transforms the blocks of one series.
 pub struct Analyse<'a, R> {
     fft: &'a Fft<R>,
-    cut: &'a Cut,
+    plan: &'a BlockPlan,
     window: usize,
     /// `[time][batch]`.
     from: &'a [R],
@@ -333,18 +342,18 @@ impl<R: Lanes> WithSimd for Analyse<'_, R> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { fft, cut, window, from, batch, to, lanes, pitch } = self;
+        let Self { fft, plan, window, from, batch, to, lanes, pitch } = self;
         let (width, steps) = (R::lanes::<S>(), from.len() / batch);
-        let mut room = fft.room(s);
+        let mut buffer = fft.buffer(s);
         fetch(from);
         fetch(to);
-        for block in 0..cut.blocks {
-            let start = block * cut.hop;
+        for block in 0..plan.blocks {
+            let start = block * plan.block;
             let end = steps.min(start + window);
             for first in (0..batch).step_by(width) {
-                let lane = block * (lanes / cut.blocks) + first;
+                let lane = block * (lanes / plan.blocks) + first;
                 fft.forward(
-                    &mut room,
+                    &mut buffer,
                     #[inline(always)]
                     |t| {
                         let row = (start + t) * batch;
@@ -366,10 +375,10 @@ impl<R: Lanes> WithSimd for Analyse<'_, R> {
     }
 }
 
-/// The spectra of one series to its steps, blocks added up.
+/// Transforms the spectra of one series back and adds the blocks.
 pub struct Synthesise<'a, R> {
     fft: &'a Fft<R>,
-    cut: &'a Cut,
+    plan: &'a BlockPlan,
     keep: usize,
     /// `[bin][re, im][lane]`.
     from: &'a [R],
@@ -385,21 +394,21 @@ impl<R: Lanes> WithSimd for Synthesise<'_, R> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { fft, cut, keep, from, lanes, pitch, batch, to } = self;
+        let Self { fft, plan, keep, from, lanes, pitch, batch, to } = self;
         let (width, steps) = (R::lanes::<S>(), to.len() / batch);
-        // Both factors are twice their transforms.
+        // Both factors contain a 2, and the inverse transform contains N = 2 bins.
         let scale = Vector::splat(s, R::one() / R::count(8 * fft.bins()));
-        let mut room = fft.room(s);
+        let mut buffer = fft.buffer(s);
         fetch(from);
         fetch(to);
         let mut written = 0;
-        for block in 0..cut.blocks {
-            let start = block * cut.hop;
+        for block in 0..plan.blocks {
+            let start = block * plan.block;
             let end = steps.min(start + keep);
             for first in (0..batch).step_by(width) {
-                let lane = block * (lanes / cut.blocks) + first;
+                let lane = block * (lanes / plan.blocks) + first;
                 fft.inverse(
-                    &mut room,
+                    &mut buffer,
                     #[inline(always)]
                     |bin| {
                         let from = &from[2 * bin * pitch + lane..];
@@ -455,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_gives_the_same_projection() {
+    fn every_block_plan_gives_the_same_projection() {
         let scratch = Scratch::default();
         for (steps, taps, tail, batch) in
             [(40, 7, 6, 3), (23, 25, 12, 17), (9, 1, 0, 1), (31, 4, 9, 33)]
@@ -470,7 +479,7 @@ mod tests {
             let (x, d_y) = (numbers(3, input.len()), numbers(4, output.len()));
 
             let (x, d_y) = (sequence(input, &x, &scratch), sequence(output, &d_y, &scratch));
-            let dense = params.taps(&scratch, &synapses, &Gauss).unwrap();
+            let dense = params.dense_taps(&scratch, &synapses, &Gauss).unwrap();
             let (mut y, mut d_x) =
                 (Sequence::new(output, &scratch), Sequence::new(input, &scratch));
             dense::forward(&synapses, &dense, &x, &mut y);
@@ -481,8 +490,8 @@ mod tests {
             let blocks = expected.each_mut().map(Vec::as_mut_slice);
             params.backward(&synapses, &Gauss, d_dense.values(), blocks);
             for blocks in [1, 2, 3, 5, 9] {
-                let cut = Cut::into(blocks, taps, steps);
-                let frequency = Frequency::new(&synapses, &Gauss, &params, &scratch, cut);
+                let plan = BlockPlan::with_blocks(blocks, taps, steps);
+                let frequency = Frequency::new(&synapses, &Gauss, &params, &scratch, plan);
                 let (mut found, mut by_input) =
                     (Sequence::new(output, &scratch), Sequence::new(input, &scratch));
                 let mut gradients = [vec![0.0; n], vec![0.0; n], vec![0.0]];
@@ -499,15 +508,15 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_transform_is_of_what_the_sequence_holds_cut_in_the_same_way() {
+    fn a_kept_spectrum_is_used_only_for_the_same_values_and_the_same_plan() {
         let scratch = Scratch::default();
         let (synapses, input) =
             (Synapses { padding: 2, ..Synapses::new(2, 2, 4) }, Shape::new(20, 3, 2));
         let (weights, delays) = (numbers(1, 4), vec![1.5; 4]);
         let params = Parameters { weights: &weights, delays: &delays, sigma: &[0.7] };
         let of = |blocks| {
-            let cut = Cut::into(blocks, synapses.taps, input.steps);
-            Frequency::new(&synapses, &Gauss, &params, &scratch, cut)
+            let plan = BlockPlan::with_blocks(blocks, synapses.taps, input.steps);
+            Frequency::new(&synapses, &Gauss, &params, &scratch, plan)
         };
         let output = synapses.output(input);
         let d_y = sequence(output, &numbers(2, output.len()), &scratch);

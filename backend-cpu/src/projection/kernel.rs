@@ -2,15 +2,14 @@ use crate::lanes::vectorize;
 use polychron_core::delay::{DelayKernel, LANES, SynapseGradient};
 use polychron_core::num::Real;
 
-/// What a projection needs of a delay kernel. Everything else about projections is compiled once for
-/// all kernels.
+/// The part of a projection that is compiled for each delay kernel. The rest is compiled once.
 #[doc(hidden)]
 pub trait KernelPasses<R: Real>: Sync {
     /// The kernel itself.
     fn kernel(&self) -> &dyn DelayKernel<R>;
-    /// [`DelayKernel::taps_lanes`] with the machine's vectors.
+    /// [`DelayKernel::taps_lanes`] with vector instructions.
     fn vector_taps(&self, delays: &[R; LANES], sigmas: &[R; LANES], out: &mut [[R; LANES]]);
-    /// [`DelayKernel::backward_lanes`] with the machine's vectors.
+    /// [`DelayKernel::backward_lanes`] with vector instructions.
     fn vector_backward(
         &self,
         weights: &[R; LANES],

@@ -17,8 +17,8 @@ use crate::sequence::{Sequence, same};
 use crate::stages::Stages;
 use events::Events;
 pub(crate) use events::{Gather, Scatter};
-pub(crate) use frequency::{Analyse, Analysed, Synthesise};
-use frequency::{Cut, Frequency};
+pub(crate) use frequency::{Analyse, KeptSpectrum, Synthesise};
+use frequency::{BlockPlan, Frequency};
 pub(crate) use kernel::KernelPasses;
 use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
 use polychron_core::delay::{DelayKernel, check_parameters, dense_kernel};
@@ -26,10 +26,10 @@ use polychron_core::num::Real;
 use polychron_core::shape::{ShapeError, Synapses, expect};
 pub(crate) use product::Multiply;
 use rayon::prelude::*;
-pub(crate) use taps::{Correlate, Sum};
+pub(crate) use taps::{Correlate, SumTaps};
 use windows::Windows;
 
-/// Synapses to a task.
+/// Synapses per task.
 const CHUNK: usize = 1024;
 
 /// The parameters `[out, in, count]` of a projection.
@@ -51,7 +51,7 @@ impl<'a, R: Real> Parameters<'a, R> {
         if self.sigma.len() == 1 { self.sigma[0] } else { self.sigma[element] }
     }
 
-    /// Elements `first..first + len`.
+    /// The parameters of elements `first..first + len`.
     fn part(&self, first: usize, len: usize) -> Self {
         let of = |values: &'a [R]| &values[first..first + len];
         let sigma = if self.sigma.len() == 1 { self.sigma } else { of(self.sigma) };
@@ -59,7 +59,7 @@ impl<'a, R: Real> Parameters<'a, R> {
     }
 
     /// The dense kernel `[out][in][K]`.
-    fn taps(
+    fn dense_taps(
         &self,
         scratch: &Scratch<R>,
         synapses: &Synapses,
@@ -69,10 +69,10 @@ impl<'a, R: Real> Parameters<'a, R> {
         let mut dense = scratch.block((outputs, inputs, taps));
         dense.values_mut().par_chunks_mut(CHUNK * taps).enumerate().try_for_each(
             |(n, dense)| {
-                let some = Synapses { inputs: dense.len() / taps, outputs: 1, ..*synapses };
-                let Self { weights, delays, sigma } = self.part(n * CHUNK * count, some.weights());
+                let part = Synapses { inputs: dense.len() / taps, outputs: 1, ..*synapses };
+                let Self { weights, delays, sigma } = self.part(n * CHUNK * count, part.weights());
                 let mut scratch = vec![R::zero(); taps];
-                dense_kernel(kernel, &some, weights, delays, sigma, &mut scratch, dense)?;
+                dense_kernel(kernel, &part, weights, delays, sigma, &mut scratch, dense)?;
                 flush(dense);
                 Ok::<_, ShapeError>(())
             },
@@ -80,7 +80,8 @@ impl<'a, R: Real> Parameters<'a, R> {
         Ok(dense)
     }
 
-    /// From the gradient by the taps to those by weights, delays and sigma.
+    /// The gradients with respect to weights, delays and sigma for the gradient with respect to the
+    /// taps.
     fn backward(
         &self,
         synapses: &Synapses,
@@ -89,8 +90,8 @@ impl<'a, R: Real> Parameters<'a, R> {
         [d_weights, d_delays, d_sigma]: [&mut [R]; 3],
     ) {
         let shared = self.sigma.len() == 1;
-        let mut own = vec![R::zero(); self.weights.len()];
-        let by_sigma = if shared { &mut own } else { &mut *d_sigma };
+        let mut per_element = vec![R::zero(); self.weights.len()];
+        let by_sigma = if shared { &mut per_element } else { &mut *d_sigma };
         let chunks = d_weights
             .par_chunks_mut(CHUNK)
             .zip(d_delays.par_chunks_mut(CHUNK))
@@ -106,7 +107,7 @@ impl<'a, R: Real> Parameters<'a, R> {
             }
         });
         if shared {
-            d_sigma[0] = own.into_iter().sum();
+            d_sigma[0] = per_element.into_iter().sum();
         }
     }
 }
@@ -187,8 +188,8 @@ pub(crate) fn project_backward<R: Lanes>(
         return Ok(());
     }
     cpu.install(|| {
-        let written_out = d_y.written_out();
-        let d_y = written_out.as_ref().unwrap_or(d_y);
+        let numbers = d_y.written_out();
+        let d_y = numbers.as_ref().unwrap_or(d_y);
         let plan = cpu.plan_for(synapses, kernel.kernel(), params.sigma, x);
         let scratch = cpu.scratch();
         let passes = Passes { synapses, kernel, params: &params, scratch, window: plan.window };
@@ -208,13 +209,13 @@ pub(crate) fn project_backward<R: Lanes>(
     Ok(())
 }
 
-/// The directions of one projection.
+/// The forward and backward passes of one projection.
 struct Passes<'a, R: Real> {
     synapses: &'a Synapses,
     kernel: &'a dyn KernelPasses<R>,
     params: &'a Parameters<'a, R>,
     scratch: &'a Scratch<R>,
-    /// Taps that are not negligible.
+    /// The number of taps of a window.
     window: usize,
 }
 
@@ -222,8 +223,8 @@ impl<R: Lanes> Passes<'_, R> {
     fn forward(&self, plan: &Plan, x: &Sequence<R>, y: &mut Sequence<R>) -> Result<(), ShapeError> {
         let Self { synapses, scratch, window, .. } = *self;
         let algorithm = plan.forward.algorithm;
-        let written_out = written_out(algorithm, x);
-        let x = written_out.as_ref().unwrap_or(x);
+        let numbers = write_out(algorithm, x);
+        let x = numbers.as_ref().unwrap_or(x);
         match algorithm {
             Algorithm::Dense => dense::forward(synapses, &self.dense()?, x, y),
             Algorithm::Frequency => {
@@ -262,8 +263,8 @@ impl<R: Lanes> Passes<'_, R> {
         gradients: [&mut [R]; 3],
     ) {
         let Self { synapses, kernel, params, scratch, window } = *self;
-        let written_out = written_out(algorithm, x);
-        let x = written_out.as_ref().unwrap_or(x);
+        let numbers = write_out(algorithm, x);
+        let x = numbers.as_ref().unwrap_or(x);
         if algorithm == Algorithm::Dense {
             let shape = (synapses.outputs, synapses.inputs, synapses.taps);
             let mut d_taps = scratch.block(shape);
@@ -272,7 +273,7 @@ impl<R: Lanes> Passes<'_, R> {
         }
         let events = algorithm == Algorithm::Windows;
         let windows = self.windows(if events { whole_vectors::<R>(window) } else { window });
-        let mut d_taps = windows.gradient(scratch);
+        let mut d_taps = windows.gradient_block(scratch);
         if events {
             Events::new(synapses, &windows, x).by_taps(scratch, d_y, &mut d_taps);
         } else {
@@ -282,13 +283,13 @@ impl<R: Lanes> Passes<'_, R> {
     }
 
     fn dense(&self) -> Result<Block<R>, ShapeError> {
-        self.params.taps(self.scratch, self.synapses, self.kernel.kernel())
+        self.params.dense_taps(self.scratch, self.synapses, self.kernel.kernel())
     }
 
     fn frequency(&self, x: &Sequence<R>) -> Frequency<'_, R> {
         let Self { synapses, kernel, params, scratch, .. } = *self;
-        let cut = Cut::new::<R>(synapses.taps, x.shape());
-        Frequency::new(synapses, kernel, params, scratch, cut)
+        let plan = BlockPlan::cheapest::<R>(synapses.taps, x.shape());
+        Frequency::new(synapses, kernel, params, scratch, plan)
     }
 
     fn windows(&self, stride: usize) -> Windows<R> {
@@ -297,7 +298,8 @@ impl<R: Lanes> Passes<'_, R> {
     }
 }
 
-/// Zeroes the far tails of bumps: subnormal numbers, and products that are, slow a matrix product down by a factor of 50.
+/// Sets the tails of bumps to zero. Subnormal numbers and products slow a matrix product down by a
+/// factor of 50.
 fn flush<R: Real>(taps: &mut [R]) {
     let least = R::min_positive_value().sqrt();
     for tap in taps {
@@ -307,13 +309,13 @@ fn flush<R: Real>(taps: &mut [R]) {
     }
 }
 
-/// Spikes as numbers, for an algorithm that reads a neuron more than once.
-fn written_out<R: Real>(algorithm: Algorithm, x: &Sequence<R>) -> Option<Sequence<R>> {
+/// Writes spikes as numbers for an algorithm that reads each neuron more than once.
+fn write_out<R: Real>(algorithm: Algorithm, x: &Sequence<R>) -> Option<Sequence<R>> {
     let often = matches!(algorithm, Algorithm::Dense | Algorithm::Taps);
     if often { x.written_out() } else { None }
 }
 
-/// Whether no input reaches any output.
+/// Whether the projection has no synapses, taps or input values.
 fn is_empty<R: Real>(synapses: &Synapses, x: &Sequence<R>) -> bool {
     x.shape().is_empty() || synapses.weights() * synapses.taps == 0
 }
@@ -327,7 +329,7 @@ mod tests {
     fn tails_of_bumps_are_zero_or_far_from_subnormal() {
         let synapses = Synapses::new(1, 1, 400);
         let params = Parameters { weights: &[0.1f32], delays: &[200.0], sigma: &[6.0] };
-        let taps = params.taps(&Scratch::default(), &synapses, &Gauss).unwrap();
+        let taps = params.dense_taps(&Scratch::default(), &synapses, &Gauss).unwrap();
         assert!(taps.values().iter().all(|&x| x == 0.0 || x > 1e-20));
         assert!((taps.values().iter().sum::<f32>() - 0.1).abs() < 1e-6);
     }

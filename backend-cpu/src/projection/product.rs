@@ -1,4 +1,4 @@
-//! One complex matrix product per bin, as three real ones.
+//! One complex matrix product per bin, computed as three real ones.
 
 use super::spectrum::Spectrum;
 use crate::lanes::{Lanes, Vector};
@@ -7,40 +7,41 @@ use crate::scratch::Scratch;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// One side of a product.
+/// One factor of a product.
 #[derive(Clone, Copy)]
 pub(super) struct Factor<'a, R> {
     pub(super) spectrum: &'a Spectrum<R>,
     pub(super) conjugate: bool,
 }
 
-/// What a product sums over.
+/// The index that a product contracts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
-    /// `to[i][j] = sum over s of a[s][i] b[s][j]`, i and j being lanes.
+pub(super) enum Contract {
+    /// `to[i][j] = sum over s of a[s][i] b[s][j]`; i and j are lanes.
     Series,
-    /// `to[i][j] = sum over l of a[i][l] b[j][l]`, i and j being series.
+    /// `to[i][j] = sum over l of a[i][l] b[j][l]`; i and j are series.
     Lanes,
 }
 
-/// Multiplies bin by bin; the series of `to` are rows, its lanes columns.
+/// Multiplies bin by bin. Rows of the product are series of `to`, columns are its lanes.
 pub(super) fn product<R: Lanes>(
     scratch: &Scratch<R>,
-    over: Over,
+    contract: Contract,
     a: Factor<'_, R>,
     b: Factor<'_, R>,
     to: &mut Spectrum<R>,
 ) {
     let (lanes, pitch) = (to.lanes(), to.pitch());
-    let inner = match over {
-        Over::Series => a.spectrum.series(),
-        Over::Lanes => a.spectrum.lanes(),
+    let inner = match contract {
+        Contract::Series => a.spectrum.series(),
+        Contract::Lanes => a.spectrum.lanes(),
     };
     to.rows_mut().into_par_iter().enumerate().for_each(|(bin, rows)| {
-        let near = (NEAR / (3 * inner * R::BYTES)).max(1).next_multiple_of(TALLEST).min(rows.len());
-        let mut room = scratch.block((1, 1, 3 * inner * (lanes + near) + near * WIDEST));
-        let room = room.values_mut();
-        R::multiply(Multiply { over, a, b, bin, inner, lanes, pitch, near, rows, room });
+        let group =
+            (GROUP_BYTES / (3 * inner * R::BYTES)).max(1).next_multiple_of(TALLEST).min(rows.len());
+        let mut buffer = scratch.block((1, 1, 3 * inner * (lanes + group) + group * WIDEST));
+        let buffer = buffer.values_mut();
+        R::multiply(Multiply { contract, a, b, bin, inner, lanes, pitch, group, rows, buffer });
     });
 }
 
@@ -50,57 +51,58 @@ const WIDEST: usize = 32;
 /// Rows of the tallest tile.
 const TALLEST: usize = 12;
 
-/// Bytes of the rows' factors that stay in a second-level cache of 512 KiB while all columns pass.
-const NEAR: usize = 384 << 10;
+/// Bytes of packed rows that stay in a second-level cache of 512 KiB.
+const GROUP_BYTES: usize = 384 << 10;
 
 /// The product at one bin. With `p = (a_re + a_im) b_re`, `re = p - a_im (b_re + b_im)` and
-/// `im = p + a_re (b_im - b_re)`; at bin 0, which holds two real numbers, p is 0, and `re` and `im` are multiplied alone.
+/// `im = p + a_re (b_im - b_re)`. Bin 0 holds two real spectra: there p is 0, `re = a_re b_re` and
+/// `im = a_im b_im`.
 ///
-/// Rows are taken some at a time, their factors staying in the second-level cache. Of a panel of columns one factor
-/// after the other passes all tiles of rows, so that it stays in the first-level cache.
+/// Rows are processed in groups whose factors stay in the second-level cache. One factor of a panel
+/// of columns at a time meets all tiles of rows, so that it stays in the first-level cache.
 pub struct Multiply<'a, R> {
-    over: Over,
+    contract: Contract,
     a: Factor<'a, R>,
     b: Factor<'a, R>,
     bin: usize,
     inner: usize,
     lanes: usize,
     pitch: usize,
-    /// Rows whose factors are kept near.
-    near: usize,
+    /// Rows of a group.
+    group: usize,
     rows: Vec<&'a mut [R]>,
-    /// The factors of all column panels, `[factor][panel][inner][column]`, those of the near rows,
-    /// `[factor][tile][inner][row]`, and their common products, `[tile][row][column]`.
-    room: &'a mut [R],
+    /// The factors of all column panels `[factor][panel][inner][column]`, those of a group of rows
+    /// `[factor][tile][inner][row]`, and the products p, `[tile][row][column]`.
+    buffer: &'a mut [R],
 }
 
-/// Neighbouring rows or columns that are multiplied together.
+/// Adjacent rows or columns that are multiplied together.
 #[derive(Clone, Copy)]
-struct Group {
+struct Tile {
     first: usize,
     len: usize,
 }
 
-impl Group {
-    /// Its part of a factor `[group][inner][row or column]`.
+impl Tile {
+    /// The part of this tile in a factor `[tile][inner][row or column]`.
     #[inline(always)]
-    fn of<R>(self, inner: usize, factor: &[R]) -> &[R] {
+    fn slice<R>(self, inner: usize, factor: &[R]) -> &[R] {
         &factor[inner * self.first..inner * (self.first + self.len)]
     }
 }
 
-/// Divides `n` rows or columns; `sizes` descend and the last one divides what is left.
-fn groups(n: usize, sizes: &[usize]) -> Vec<Group> {
-    let (mut groups, mut first) = (Vec::with_capacity(n), 0);
+/// Divides `n` rows or columns into tiles of descending `sizes`. The remainder is one tile.
+fn divide(n: usize, sizes: &[usize]) -> Vec<Tile> {
+    let (mut tiles, mut first) = (Vec::with_capacity(n), 0);
     while first < n {
         let len = sizes.iter().copied().find(|&len| len <= n - first).unwrap_or(n - first);
-        groups.push(Group { first, len });
+        tiles.push(Tile { first, len });
         first += len;
     }
-    groups
+    tiles
 }
 
-/// Calls with a constant for the height of a tile: [`heights`].
+/// Evaluates an expression with the height of a tile as a constant, one of [`heights`].
 macro_rules! with_height {
     ($s:ident, $height:expr, $m:ident => $call:expr) => {
         if $s::REGISTER_COUNT >= 32 {
@@ -123,7 +125,7 @@ macro_rules! with_height {
     }};
 }
 
-/// Calls with a constant for the width of a panel: one or two vectors.
+/// Evaluates an expression with the width of a panel, one or two vectors, as a constant.
 macro_rules! with_width {
     ($width:expr, $m:ident => $call:expr) => {
         match $width {
@@ -137,7 +139,7 @@ macro_rules! with_width {
     };
 }
 
-/// Heights of tiles whose sums stay in registers.
+/// Heights of tiles whose sums fit into the registers.
 fn heights<S: Simd>() -> &'static [usize] {
     if S::REGISTER_COUNT >= 32 { &[12, 4, 1] } else { &[6, 4, 1] }
 }
@@ -147,25 +149,27 @@ impl<R: Lanes> WithSimd for Multiply<'_, R> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { over, a, b, bin, inner, lanes, pitch, near, mut rows, room } = self;
+        let Self { contract, a, b, bin, inner, lanes, pitch, group, mut rows, buffer } = self;
         let vector = R::lanes::<S>();
-        let panels = groups(lanes, &[2 * vector, vector]);
-        let (b_room, room) = room.split_at_mut(3 * inner * lanes);
-        let (a_room, common) = room.split_at_mut(3 * inner * near);
-        Pack { s, over, factor: b, bin, first: 0, side: Side::Columns }.pack(&panels, b_room);
-        let b_planes = thirds(b_room);
+        let panels = divide(lanes, &[2 * vector, vector]);
+        let (b_packed, buffer) = buffer.split_at_mut(3 * inner * lanes);
+        let (a_packed, common) = buffer.split_at_mut(3 * inner * group);
+        Pack { s, contract, factor: b, bin, first: 0, operand: Operand::Columns }
+            .pack(&panels, b_packed);
+        let b_planes = thirds(b_packed);
         let mut first = 0;
-        for rows in rows.chunks_mut(near) {
-            let tiles = groups(rows.len(), heights::<S>());
-            let a_room = &mut a_room[..3 * inner * rows.len()];
-            Pack { s, over, factor: a, bin, first, side: Side::Rows }.pack(&tiles, a_room);
+        for rows in rows.chunks_mut(group) {
+            let tiles = divide(rows.len(), heights::<S>());
+            let a_packed = &mut a_packed[..3 * inner * rows.len()];
+            Pack { s, contract, factor: a, bin, first, operand: Operand::Rows }
+                .pack(&tiles, a_packed);
             first += rows.len();
-            let a_planes = thirds(a_room);
+            let a_planes = thirds(a_packed);
             for &panel in &panels {
-                let columns = b_planes.each_ref().map(|plane| panel.of(inner, plane));
+                let columns = b_planes.each_ref().map(|plane| panel.slice(inner, plane));
                 for &tile in &tiles {
                     let common = &mut common[tile.first * panel.len..][..tile.len * panel.len];
-                    let a = tile.of(inner, a_planes[0]);
+                    let a = tile.slice(inner, a_planes[0]);
                     with_height!(S, tile.len, M => if panel.len > vector {
                         begin::<R, S, M, 2>(s, a, columns[0], common);
                     } else {
@@ -174,9 +178,9 @@ impl<R: Lanes> WithSimd for Multiply<'_, R> {
                 }
                 for (plane, at) in [(1, 0), (2, pitch)] {
                     for &tile in &tiles {
-                        let Group { first, len } = tile;
+                        let Tile { first, len } = tile;
                         let common = &mut common[first * panel.len..][..len * panel.len];
-                        let a = tile.of(inner, a_planes[plane]);
+                        let a = tile.slice(inner, a_planes[plane]);
                         let to = &mut rows[first..first + len];
                         let (b, at) = (columns[plane], at + panel.first);
                         with_height!(S, tile.len, M => if panel.len > vector {
@@ -191,47 +195,48 @@ impl<R: Lanes> WithSimd for Multiply<'_, R> {
     }
 }
 
-/// What is packed.
+/// The operand that is packed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum Operand {
     Rows,
     Columns,
 }
 
-/// Series between the one that is packed and the one that is asked for.
+/// Distance in series from the packed one to the prefetched one.
 const AHEAD: usize = 4;
 
-/// Numbers of a row that are transposed together.
-const SOME: usize = 8;
+/// Values of a row that are transposed together.
+const TRANSPOSE: usize = 8;
 
-/// Makes the three factors of the rows or columns from `first` on, each `[group][inner][row or column]`.
+/// Packs the three factors of the rows or columns from `first` on, each
+/// `[tile][inner][row or column]`.
 struct Pack<'a, R, S> {
     s: S,
-    over: Over,
+    contract: Contract,
     factor: Factor<'a, R>,
     bin: usize,
     first: usize,
-    side: Side,
+    operand: Operand,
 }
 
 impl<R: Lanes, S: Simd> Pack<'_, R, S> {
     #[inline(always)]
-    fn pack(&self, groups: &[Group], to: &mut [R]) {
+    fn pack(&self, tiles: &[Tile], to: &mut [R]) {
         let mut to = thirds_mut(to);
-        match self.over {
-            Over::Series => {
-                for run in groups.chunk_by(|a, b| a.len == b.len) {
-                    self.series(run, &mut to);
+        match self.contract {
+            Contract::Series => {
+                for run in tiles.chunk_by(|a, b| a.len == b.len) {
+                    self.pack_lanes(run, &mut to);
                 }
             }
-            Over::Lanes => {
-                for group in groups {
-                    match self.side {
-                        Side::Rows => {
-                            with_height!(S, group.len, M => self.lanes::<M>(group.first, &mut to));
+            Contract::Lanes => {
+                for &Tile { first, len } in tiles {
+                    match self.operand {
+                        Operand::Rows => {
+                            with_height!(S, len, M => self.pack_series::<M>(first, &mut to));
                         }
-                        Side::Columns => {
-                            with_width!(group.len, M => self.lanes::<M>(group.first, &mut to));
+                        Operand::Columns => {
+                            with_width!(len, M => self.pack_series::<M>(first, &mut to));
                         }
                     }
                 }
@@ -241,7 +246,7 @@ impl<R: Lanes, S: Simd> Pack<'_, R, S> {
 
     /// Rows or columns are lanes.
     #[inline(always)]
-    fn series(&self, run: &[Group], to: &mut [&mut [R]; 3]) {
+    fn pack_lanes(&self, run: &[Tile], to: &mut [&mut [R]; 3]) {
         let Self { factor: Factor { spectrum, .. }, bin, first, .. } = *self;
         let (inner, vector, len) = (spectrum.series(), R::lanes::<S>(), run[0].len);
         for n in 0..inner {
@@ -251,17 +256,17 @@ impl<R: Lanes, S: Simd> Pack<'_, R, S> {
                 prefetch(im);
             }
             let (re, im) = spectrum.padded_row(n, bin);
-            // What is written beyond a row of a group is overwritten by its next row.
+            // A vector may extend beyond its row: the next row of the tile overwrites the excess.
             let room = (inner - n) * len;
-            for group in run {
-                let at = inner * group.first + n * len;
+            for tile in run {
+                let at = inner * tile.first + n * len;
                 for j in (0..len).step_by(vector) {
-                    let from = first + group.first + j;
+                    let from = first + tile.first + j;
                     let (re, im) = (&re[from..from + vector], &im[from..from + vector]);
                     if j + vector <= room {
-                        self.put(re, im, to, at + j, vector);
+                        self.store(re, im, to, at + j, vector);
                     } else {
-                        self.put(re, im, to, at + j, room - j);
+                        self.store(re, im, to, at + j, room - j);
                     }
                 }
             }
@@ -270,15 +275,15 @@ impl<R: Lanes, S: Simd> Pack<'_, R, S> {
 
     /// Rows or columns are series.
     #[inline(always)]
-    fn lanes<const M: usize>(&self, begin: usize, to: &mut [&mut [R]; 3]) {
+    fn pack_series<const M: usize>(&self, begin: usize, to: &mut [&mut [R]; 3]) {
         let Self { factor: Factor { spectrum, .. }, bin, first, .. } = *self;
         let (inner, vector) = (spectrum.lanes(), R::lanes::<S>());
         let mut rows: [(&[R], &[R]); M] = [(&[], &[]); M];
         for (j, row) in rows.iter_mut().enumerate() {
-            *row = spectrum.row_or_none(first + begin + j, bin);
+            *row = spectrum.row_or_empty(first + begin + j, bin);
         }
-        for n in (0..inner).step_by(SOME) {
-            let some = SOME.min(inner - n);
+        for n in (0..inner).step_by(TRANSPOSE) {
+            let len = TRANSPOSE.min(inner - n);
             let re = transposed(
                 &rows,
                 n,
@@ -293,26 +298,26 @@ impl<R: Lanes, S: Simd> Pack<'_, R, S> {
             );
             let (re, im) = (re.as_flattened(), im.as_flattened());
             let at = inner * begin + n * M;
-            for j in (0..some * M).step_by(vector) {
-                let end = (some * M).min(j + vector);
-                self.put(&re[j..end], &im[j..end], to, at + j, end - j);
+            for j in (0..len * M).step_by(vector) {
+                let end = (len * M).min(j + vector);
+                self.store(&re[j..end], &im[j..end], to, at + j, end - j);
             }
         }
     }
 
-    /// The factors of neighbours.
+    /// Stores the three factors of a vector.
     #[inline(always)]
-    fn put(&self, re: &[R], im: &[R], to: &mut [&mut [R]; 3], at: usize, len: usize) {
-        let Self { s, factor, bin, side, .. } = *self;
+    fn store(&self, re: &[R], im: &[R], to: &mut [&mut [R]; 3], at: usize, len: usize) {
+        let Self { s, factor, bin, operand, .. } = *self;
         let (re, mut im) = (Vector::load(s, re), Vector::load(s, im));
         let none = Vector::splat(s, R::zero());
         if factor.conjugate && bin > 0 {
             im = none - im;
         }
-        let factors = match side {
+        let factors = match operand {
             _ if bin == 0 => [none, re, im],
-            Side::Rows => [re + im, none - im, re],
-            Side::Columns => [re, re + im, im - re],
+            Operand::Rows => [re + im, none - im, re],
+            Operand::Columns => [re, re + im, im - re],
         };
         for (factor, to) in factors.into_iter().zip(to) {
             factor.store(&mut to[at..at + len]);
@@ -320,22 +325,23 @@ impl<R: Lanes, S: Simd> Pack<'_, R, S> {
     }
 }
 
-/// `[SOME][M]` of the numbers from `n` on of a part of rows, 0 where a row has none.
+/// The values of `M` rows from `n` on as `[TRANSPOSE][M]`, zero beyond the end of a row. `part`
+/// chooses the real or the imaginary part.
 #[inline(always)]
 fn transposed<'a, R: Lanes, const M: usize>(
     rows: &[(&'a [R], &'a [R]); M],
     n: usize,
     part: impl Fn((&'a [R], &'a [R])) -> &'a [R],
-) -> [[R; M]; SOME] {
-    let mut from = [[R::zero(); SOME]; M];
+) -> [[R; M]; TRANSPOSE] {
+    let mut from = [[R::zero(); TRANSPOSE]; M];
     for (from, &row) in from.iter_mut().zip(rows) {
         let row = part(row);
-        match row.get(n..n + SOME) {
-            Some(some) => from.copy_from_slice(some),
+        match row.get(n..n + TRANSPOSE) {
+            Some(values) => from.copy_from_slice(values),
             None => from.iter_mut().zip(row.iter().skip(n)).for_each(|(from, &x)| *from = x),
         }
     }
-    let mut to = [[R::zero(); M]; SOME];
+    let mut to = [[R::zero(); M]; TRANSPOSE];
     for (k, to) in to.iter_mut().enumerate() {
         for (to, from) in to.iter_mut().zip(&from) {
             *to = from[k];
@@ -358,7 +364,7 @@ fn thirds_mut<R>(values: &mut [R]) -> [&mut [R]; 3] {
     [first, second, third]
 }
 
-/// The common products of `M` rows and `C` vectors of columns, `[row][column]`.
+/// The product p of `M` rows and `C` vectors of columns, `[row][column]`.
 #[inline(always)]
 fn begin<R: Lanes, S: Simd, const M: usize, const C: usize>(
     s: S,
@@ -369,11 +375,11 @@ fn begin<R: Lanes, S: Simd, const M: usize, const C: usize>(
     let none = [[Vector::splat(s, R::zero()); C]; M];
     let sums = accumulate::<R, S, M, C>(s, none, a, b);
     for (row, sums) in common.chunks_exact_mut(C * R::lanes::<S>()).zip(sums) {
-        put(sums, row);
+        store(sums, row);
     }
 }
 
-/// `common + a b` to the columns of `M` rows that begin at `at`.
+/// Writes `common + a b` to the columns from `at` on of `M` rows.
 #[inline(always)]
 fn finish<R: Lanes, S: Simd, const M: usize, const C: usize>(
     s: S,
@@ -386,31 +392,31 @@ fn finish<R: Lanes, S: Simd, const M: usize, const C: usize>(
     let columns = C * R::lanes::<S>();
     let mut sums = [[Vector::splat(s, R::zero()); C]; M];
     for (sums, common) in sums.iter_mut().zip(common.chunks_exact(columns)) {
-        *sums = take(s, common);
+        *sums = load(s, common);
     }
     let sums = accumulate::<R, S, M, C>(s, sums, a, b);
     for (row, sums) in rows.iter_mut().zip(sums) {
-        put(sums, &mut row[at..at + columns]);
+        store(sums, &mut row[at..at + columns]);
     }
 }
 
 #[inline(always)]
-fn take<R: Lanes, S: Simd, const C: usize>(s: S, from: &[R]) -> [Vector<R, S>; C] {
-    let mut taken = [Vector::splat(s, R::zero()); C];
-    for (taken, from) in taken.iter_mut().zip(from.chunks_exact(R::lanes::<S>())) {
-        *taken = Vector::load(s, from);
+fn load<R: Lanes, S: Simd, const C: usize>(s: S, from: &[R]) -> [Vector<R, S>; C] {
+    let mut vectors = [Vector::splat(s, R::zero()); C];
+    for (to, from) in vectors.iter_mut().zip(from.chunks_exact(R::lanes::<S>())) {
+        *to = Vector::load(s, from);
     }
-    taken
+    vectors
 }
 
 #[inline(always)]
-fn put<R: Lanes, S: Simd, const C: usize>(sums: [Vector<R, S>; C], to: &mut [R]) {
+fn store<R: Lanes, S: Simd, const C: usize>(sums: [Vector<R, S>; C], to: &mut [R]) {
     for (to, sum) in to.chunks_exact_mut(R::lanes::<S>()).zip(sums) {
         sum.store(to);
     }
 }
 
-/// `sums + a b` for `a` of `[inner][M]` and `b` of `[inner][C vectors]`.
+/// `sums + a b` for `a` `[inner][M]` and `b` `[inner][C vectors]`.
 #[inline(always)]
 fn accumulate<R: Lanes, S: Simd, const M: usize, const C: usize>(
     s: S,
@@ -420,7 +426,7 @@ fn accumulate<R: Lanes, S: Simd, const M: usize, const C: usize>(
 ) -> [[Vector<R, S>; C]; M] {
     let (a, b) = (a.as_chunks::<M>().0, b.chunks_exact(C * R::lanes::<S>()));
     for (a, b) in a.iter().zip(b) {
-        let columns: [_; C] = take(s, b);
+        let columns: [_; C] = load(s, b);
         for m in 0..M {
             let a = Vector::splat(s, a[m]);
             for c in 0..C {
@@ -446,21 +452,22 @@ mod tests {
     }
 
     #[test]
-    fn products_equal_the_sums_where_rows_are_taken_some_at_a_time() {
+    fn products_equal_sums_for_several_groups_of_rows() {
         let scratch = Scratch::default();
         let (rows, inner, lanes) = (83_usize, 256, 16);
-        for (over, conjugate) in [(Over::Series, true), (Over::Lanes, false)] {
-            let [a, b] = match over {
-                Over::Series => [(inner, rows.next_multiple_of(16), 1), (inner, lanes, 2)],
-                Over::Lanes => [(rows, inner, 1), (lanes, inner, 2)],
+        for (contract, conjugate) in [(Contract::Series, true), (Contract::Lanes, false)] {
+            let [a, b] = match contract {
+                Contract::Series => [(inner, rows.next_multiple_of(16), 1), (inner, lanes, 2)],
+                Contract::Lanes => [(rows, inner, 1), (lanes, inner, 2)],
             }
             .map(|(series, lanes, stream)| spectrum(&scratch, series, lanes, stream));
             let mut to = spectrum(&scratch, rows, lanes, 3);
             let factor = |spectrum, conjugate| Factor { spectrum, conjugate };
-            product(&scratch, over, factor(&a, conjugate), factor(&b, false), &mut to);
+            product(&scratch, contract, factor(&a, conjugate), factor(&b, false), &mut to);
             for (r, c) in (0..rows).flat_map(|r| (0..lanes).map(move |c| (r, c))) {
                 let at = |of: &Spectrum<f64>, outer: usize, k: usize, bin| {
-                    let (series, lane) = if over == Over::Series { (k, outer) } else { (outer, k) };
+                    let (series, lane) =
+                        if contract == Contract::Series { (k, outer) } else { (outer, k) };
                     let (re, im) = of.padded_row(series, bin);
                     (re[lane], im[lane])
                 };

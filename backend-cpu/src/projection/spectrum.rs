@@ -1,10 +1,11 @@
 use crate::lanes::{Lanes, whole_vectors};
 use crate::scratch::{Block, Scratch};
 
-/// Numbers between two rows, so that the rows of all bins do not fall on the same lines of a cache.
-const APART: usize = 16;
+/// Values between two rows. Without them the rows of all bins would map to the same cache lines.
+const PADDING: usize = 16;
 
-/// Spectra `[series][bin][re, im][lane]`, the lanes being whole vectors and rows lying [`Spectrum::pitch`] numbers apart.
+/// Spectra `[series][bin][re, im][lane]`. The lanes are whole vectors; rows are [`Spectrum::pitch`]
+/// values apart.
 #[derive(Debug)]
 pub(super) struct Spectrum<R> {
     values: Block<R>,
@@ -13,10 +14,10 @@ pub(super) struct Spectrum<R> {
 }
 
 impl<R: Lanes> Spectrum<R> {
-    /// Spectra of unspecified numbers.
+    /// Spectra of unspecified values.
     pub(super) fn new(scratch: &Scratch<R>, series: usize, bins: usize, lanes: usize) -> Self {
         let lanes = whole_vectors::<R>(lanes);
-        Self { values: scratch.block((series, 2 * bins, lanes + APART)), bins, lanes }
+        Self { values: scratch.block((series, 2 * bins, lanes + PADDING)), bins, lanes }
     }
 
     pub(super) fn series(&self) -> usize {
@@ -27,31 +28,31 @@ impl<R: Lanes> Spectrum<R> {
         self.lanes
     }
 
-    /// Numbers from one row to the next.
+    /// Values from one row to the next.
     pub(super) fn pitch(&self) -> usize {
-        self.lanes + APART
+        self.lanes + PADDING
     }
 
-    /// Numbers of a series.
+    /// Values of a series.
     pub(super) fn stride(&self) -> usize {
         2 * self.bins * self.pitch()
     }
 
     /// `[bin][re, im][lane]` of one series.
-    pub(super) fn of(&self, series: usize) -> &[R] {
+    pub(super) fn one_series(&self, series: usize) -> &[R] {
         &self.values.values()[series * self.stride()..][..self.stride()]
     }
 
-    /// Real and imaginary parts of a series at a bin, and what lies between two rows.
+    /// Real and imaginary parts of a series at a bin, with the padding.
     #[inline(always)]
     pub(super) fn padded_row(&self, series: usize, bin: usize) -> (&[R], &[R]) {
         let at = series * self.stride() + 2 * bin * self.pitch();
         self.values.values()[at..at + 2 * self.pitch()].split_at(self.pitch())
     }
 
-    /// Real and imaginary parts of a series at a bin, nothing where there is no such series.
+    /// Real and imaginary parts of a series at a bin; empty if the series does not exist.
     #[inline(always)]
-    pub(super) fn row_or_none(&self, series: usize, bin: usize) -> (&[R], &[R]) {
+    pub(super) fn row_or_empty(&self, series: usize, bin: usize) -> (&[R], &[R]) {
         if series < self.series() {
             let (re, im) = self.padded_row(series, bin);
             (&re[..self.lanes], &im[..self.lanes])
@@ -60,7 +61,7 @@ impl<R: Lanes> Spectrum<R> {
         }
     }
 
-    /// All numbers, to be divided by [`Spectrum::stride`].
+    /// All values, [`Spectrum::stride`] per series.
     pub(super) fn values_mut(&mut self) -> &mut [R] {
         self.values.values_mut()
     }

@@ -1,7 +1,7 @@
-//! A delayed projection tap by tap, at every step: vector lanes are samples.
+//! A delayed projection tap by tap. Vector lanes are samples.
 //!
-//! Source neurons are packed some at a time, with zeros before and after their steps, so that a tap is one shift of
-//! rows that lie in the nearest cache.
+//! Source neurons are packed in groups, with zeros before and after their steps. A tap then shifts
+//! rows that stay in the first-level cache.
 
 use super::windows::Windows;
 use crate::lanes::{Lanes, Vector, whole_vectors};
@@ -15,16 +15,16 @@ use rayon::prelude::*;
 
 /// Steps whose sums stay in registers.
 const TILE: usize = 8;
-/// Target neurons to a task.
+/// Target neurons per task.
 const ROWS: usize = 128;
-/// Bytes of packed sources: most of the nearest cache.
-const ROOM: usize = 24 << 10;
-/// Bytes of the sums of their taps, in the next one.
-const SUMS: usize = 128 << 10;
-/// Fewest sources packed together.
+/// Bytes of packed sources: most of the first-level cache.
+const PACKED_BYTES: usize = 24 << 10;
+/// Bytes of the sums over their taps, which stay in the second-level cache.
+const SUM_BYTES: usize = 128 << 10;
+/// Least number of sources packed together.
 const SOURCES: usize = 8;
 
-/// `y = sum over taps of tap_j x[t - j]`.
+/// `y[t] = sum over j of tap_j x[t - j]`.
 pub(super) fn forward<R: Lanes>(
     scratch: &Scratch<R>,
     synapses: &Synapses,
@@ -32,12 +32,12 @@ pub(super) fn forward<R: Lanes>(
     x: &Sequence<R>,
     y: &mut Sequence<R>,
 ) {
-    let cut = Cut::new::<R>(synapses.taps);
-    let shifts = Shifts::of_inputs(synapses, windows, &cut);
-    sum(scratch, cut, &shifts, x, synapses.taps - 1, y);
+    let tiling = Tiling::new::<R>(synapses.taps);
+    let shifts = Shifts::of_inputs(synapses, windows, &tiling);
+    sum(scratch, tiling, &shifts, x, synapses.taps - 1, y);
 }
 
-/// The gradient by the input: [`forward`] transposed.
+/// The gradient with respect to the input: the transpose of [`forward`].
 pub(super) fn by_input<R: Lanes>(
     scratch: &Scratch<R>,
     synapses: &Synapses,
@@ -45,12 +45,12 @@ pub(super) fn by_input<R: Lanes>(
     d_y: &Sequence<R>,
     d_x: &mut Sequence<R>,
 ) {
-    let cut = Cut::new::<R>(synapses.taps);
-    let shifts = Shifts::of_outputs(synapses, windows, &cut);
-    sum(scratch, cut, &shifts, d_y, 0, d_x);
+    let tiling = Tiling::new::<R>(synapses.taps);
+    let shifts = Shifts::of_outputs(synapses, windows, &tiling);
+    sum(scratch, tiling, &shifts, d_y, 0, d_x);
 }
 
-/// The gradient by the windows' taps.
+/// The gradient with respect to the taps of the windows.
 pub(super) fn by_taps<R: Lanes>(
     scratch: &Scratch<R>,
     synapses: &Synapses,
@@ -59,33 +59,33 @@ pub(super) fn by_taps<R: Lanes>(
     d_y: &Sequence<R>,
     d_taps: &mut Block<R>,
 ) {
-    let cut = Cut::new::<R>(synapses.taps);
+    let tiling = Tiling::new::<R>(synapses.taps);
     let sums = ROWS * synapses.kernel_count * windows.stride * whole_vectors::<R>(1) * R::BYTES;
-    let cut = Cut { sources: (SUMS / sums).clamp(1, cut.sources), ..cut };
-    let shifts = &Shifts::of_inputs(synapses, windows, &cut);
-    let chunks = cut_up(d_taps.view_mut(), ROWS, cut.sources, Axis(1));
+    let tiling = Tiling { sources: (SUM_BYTES / sums).clamp(1, tiling.sources), ..tiling };
+    let shifts = &Shifts::of_inputs(synapses, windows, &tiling);
+    let chunks = split(d_taps.view_mut(), ROWS, tiling.sources, Axis(1));
     chunks.into_par_iter().for_each(|(target, source, to)| {
         let (x, d_y, lead) = (x, d_y, synapses.taps - 1);
-        R::correlate(Correlate { scratch, cut, shifts, x, lead, d_y, target, source, to });
+        R::correlate(Correlate { scratch, tiling, shifts, x, lead, d_y, target, source, to });
     });
 }
 
 fn sum<R: Lanes>(
     scratch: &Scratch<R>,
-    cut: Cut,
+    tiling: Tiling,
     shifts: &Shifts<R>,
     from: &Sequence<R>,
     lead: usize,
     to: &mut Sequence<R>,
 ) {
-    let chunks = cut_up(to.view_mut(), ROWS, cut.steps, Axis(1));
+    let chunks = split(to.view_mut(), ROWS, tiling.steps, Axis(1));
     chunks.into_par_iter().for_each(|(target, start, to)| {
-        R::add_up(Sum { scratch, cut, shifts, from, lead, target, start, to });
+        R::sum_taps(SumTaps { scratch, tiling, shifts, from, lead, target, start, to });
     });
 }
 
-/// Cuts a block along its first and another axis; with each chunk come the places where it begins.
-fn cut_up<R>(
+/// Splits a block along its first and another axis. Returns the two start indices of every chunk.
+fn split<R>(
     block: ArrayViewMut3<'_, R>,
     rows: usize,
     len: usize,
@@ -95,100 +95,104 @@ fn cut_up<R>(
     let (mut row, mut left) = (0, block);
     while !left.is_empty() {
         let here = rows.min(left.len_of(Axis(0)));
-        let (mut some, rest) = left.split_at(Axis(0), here);
+        let (mut band, rest) = left.split_at(Axis(0), here);
         let mut start = 0;
-        while !some.is_empty() {
-            let here = len.min(some.len_of(axis));
-            let (chunk, rest) = some.split_at(axis, here);
+        while !band.is_empty() {
+            let here = len.min(band.len_of(axis));
+            let (chunk, rest) = band.split_at(axis, here);
             chunks.push((row, start, chunk));
-            (start, some) = (start + here, rest);
+            (start, band) = (start + here, rest);
         }
         (row, left) = (row + here, rest);
     }
     chunks
 }
 
-/// How neurons and steps are divided.
+/// The division of neurons and steps into parts that fit the caches.
 #[derive(Clone, Copy)]
-struct Cut {
-    /// Steps of targets, whole tiles.
+struct Tiling {
+    /// Steps of the targets: a multiple of [`TILE`].
     steps: usize,
-    /// Steps of sources that they see.
+    /// Steps of the sources that these depend on.
     rows: usize,
     /// Sources packed together.
     sources: usize,
 }
 
-impl Cut {
+impl Tiling {
     fn new<R: Lanes>(taps: usize) -> Self {
         let steps = (taps / 4).next_multiple_of(TILE).max(4 * TILE);
         let rows = steps + taps - 1;
-        let source = rows * whole_vectors::<R>(1) * R::BYTES;
-        Self { steps, rows, sources: (ROOM / source).max(SOURCES) }
+        let source = rows * whole_vectors::<R>(1);
+        let sources = (PACKED_BYTES / (source * R::BYTES)).max(SOURCES);
+        debug_assert!(u32::try_from(sources * source).is_ok(), "guaranteed by `cost::offsets_fit`");
+        Self { steps, rows, sources }
     }
 
-    /// Tiles that hold some of the steps.
+    /// The number of tiles that hold `steps` steps.
     fn tiles(&self, steps: usize) -> usize {
         steps.min(self.steps).div_ceil(TILE)
     }
 }
 
-/// All taps `[target][source][tap]`: where in a packed block of sources the rows of a tap begin, and its value.
+/// All taps `[target][source][tap]`.
 struct Shifts<R> {
+    /// The offset of a tap's first row in the packed sources, and its value.
     shifts: Vec<(u32, R)>,
     sources: usize,
-    each: usize,
+    /// Taps of a pair of neurons.
+    pair: usize,
 }
 
 impl<R: Lanes> Shifts<R> {
-    /// Targets are outputs, whose step t is row `t + K - 1 - j` of tap j.
-    fn of_inputs(synapses: &Synapses, windows: &Windows<R>, cut: &Cut) -> Self {
+    /// Targets are outputs. Tap j reads row `t + K - 1 - j` for step t.
+    fn of_inputs(synapses: &Synapses, windows: &Windows<R>, tiling: &Tiling) -> Self {
         let Synapses { inputs, outputs, taps, .. } = *synapses;
         let place = |target, source| target * inputs + source;
-        Self::new(synapses, windows, cut, [outputs, inputs], place, |j| taps - 1 - j)
+        Self::new(synapses, windows, tiling, [outputs, inputs], place, |j| taps - 1 - j)
     }
 
-    /// Targets are inputs, whose step t is row `t + j` of tap j.
-    fn of_outputs(synapses: &Synapses, windows: &Windows<R>, cut: &Cut) -> Self {
+    /// Targets are inputs. Tap j reads row `t + j` for step t.
+    fn of_outputs(synapses: &Synapses, windows: &Windows<R>, tiling: &Tiling) -> Self {
         let Synapses { inputs, outputs, .. } = *synapses;
         let place = |target, source| source * inputs + target;
-        Self::new(synapses, windows, cut, [inputs, outputs], place, |j| j)
+        Self::new(synapses, windows, tiling, [inputs, outputs], place, |j| j)
     }
 
     fn new(
         synapses: &Synapses,
         windows: &Windows<R>,
-        cut: &Cut,
+        tiling: &Tiling,
         [targets, sources]: [usize; 2],
         place: impl Fn(usize, usize) -> usize + Sync,
         row: impl Fn(usize) -> usize + Sync,
     ) -> Self {
-        let each = synapses.kernel_count * windows.stride;
+        let pair = synapses.kernel_count * windows.stride;
         let vector = whole_vectors::<R>(1);
-        let mut shifts = vec![(0, R::zero()); targets * sources * each];
-        shifts.par_chunks_mut(sources * each).enumerate().for_each(|(target, shifts)| {
-            for (source, shifts) in shifts.chunks_exact_mut(each).enumerate() {
+        let mut shifts = vec![(0, R::zero()); targets * sources * pair];
+        shifts.par_chunks_mut(sources * pair).enumerate().for_each(|(target, shifts)| {
+            for (source, shifts) in shifts.chunks_exact_mut(pair).enumerate() {
                 let place = place(target, source);
                 let firsts = &windows.first[place * synapses.kernel_count..];
-                let taps = &windows.taps.values()[place * each..];
+                let taps = &windows.taps.values()[place * pair..];
                 for (n, (shift, &tap)) in shifts.iter_mut().zip(taps).enumerate() {
                     let j = firsts[n / windows.stride] + n % windows.stride;
-                    let at = (source % cut.sources * cut.rows + row(j)) * vector;
+                    let at = (source % tiling.sources * tiling.rows + row(j)) * vector;
                     *shift = (at as u32, tap);
                 }
             }
         });
-        Self { shifts, sources, each }
+        Self { shifts, sources, pair }
     }
 
     fn of(&self, target: usize, sources: Range<usize>) -> &[(u32, R)] {
         let first = target * self.sources;
-        &self.shifts[(first + sources.start) * self.each..(first + sources.end) * self.each]
+        &self.shifts[(first + sources.start) * self.pair..(first + sources.end) * self.pair]
     }
 }
 
-/// `[neuron][row][lane]` of the samples from `b` on; row 0 is step `start - lead`, and there are zeros outside of the
-/// sequence.
+/// Packs the samples from `b` on as `[neuron][row][lane]`. Row 0 is step `start - lead`; rows
+/// outside the sequence are zero.
 #[inline(always)]
 fn pack<R: Lanes, S: Simd>(
     s: S,
@@ -214,10 +218,10 @@ fn pack<R: Lanes, S: Simd>(
     }
 }
 
-/// Some steps of some targets.
-pub struct Sum<'a, R> {
+/// Sums all taps for a range of steps and targets.
+pub struct SumTaps<'a, R> {
     scratch: &'a Scratch<R>,
-    cut: Cut,
+    tiling: Tiling,
     shifts: &'a Shifts<R>,
     from: &'a Sequence<R>,
     lead: usize,
@@ -227,31 +231,33 @@ pub struct Sum<'a, R> {
     to: ArrayViewMut3<'a, R>,
 }
 
-impl<R: Lanes> WithSimd for Sum<'_, R> {
+impl<R: Lanes> WithSimd for SumTaps<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { scratch, cut, shifts, from, lead, target, start, mut to } = self;
+        let Self { scratch, tiling, shifts, from, lead, target, start, mut to } = self;
         let vector = R::lanes::<S>();
         let (targets, steps, batch) = to.dim();
-        let mut room = scratch.block((1, vector, cut.sources * cut.rows + targets * cut.steps));
-        let (packed, sums) = room.values_mut().split_at_mut(cut.sources * cut.rows * vector);
+        let mut buffer =
+            scratch.block((1, vector, tiling.sources * tiling.rows + targets * tiling.steps));
+        let (packed, sums) =
+            buffer.values_mut().split_at_mut(tiling.sources * tiling.rows * vector);
         for b in (0..batch).step_by(vector) {
             sums.fill(R::zero());
-            for first in (0..shifts.sources).step_by(cut.sources) {
-                let sources = first..shifts.sources.min(first + cut.sources);
-                pack(s, from, sources.clone(), start, lead, cut.rows, b, packed);
-                for (n, sums) in sums.chunks_exact_mut(cut.steps * vector).enumerate() {
+            for first in (0..shifts.sources).step_by(tiling.sources) {
+                let sources = first..shifts.sources.min(first + tiling.sources);
+                pack(s, from, sources.clone(), start, lead, tiling.rows, b, packed);
+                for (n, sums) in sums.chunks_exact_mut(tiling.steps * vector).enumerate() {
                     let shifts = shifts.of(target + n, sources.clone());
-                    let sums = sums.chunks_exact_mut(TILE * vector).take(cut.tiles(steps));
+                    let sums = sums.chunks_exact_mut(TILE * vector).take(tiling.tiles(steps));
                     for (tile, sums) in sums.enumerate() {
-                        add_up(s, &packed[tile * TILE * vector..], shifts, sums);
+                        sum_tile(s, &packed[tile * TILE * vector..], shifts, sums);
                     }
                 }
             }
             let present = vector.min(batch - b);
-            let rows = to.axis_iter_mut(Axis(0)).zip(sums.chunks_exact(cut.steps * vector));
+            let rows = to.axis_iter_mut(Axis(0)).zip(sums.chunks_exact(tiling.steps * vector));
             for (mut to, sums) in rows {
                 let to = to.as_slice_mut().expect("contiguous");
                 for (to, sum) in to.chunks_exact_mut(batch).zip(sums.chunks_exact(vector)) {
@@ -262,9 +268,9 @@ impl<R: Lanes> WithSimd for Sum<'_, R> {
     }
 }
 
-/// Adds all taps to the sums of a tile.
+/// Adds all taps to the sums of one tile.
 #[inline(always)]
-fn add_up<R: Lanes, S: Simd>(s: S, packed: &[R], shifts: &[(u32, R)], to: &mut [R]) {
+fn sum_tile<R: Lanes, S: Simd>(s: S, packed: &[R], shifts: &[(u32, R)], to: &mut [R]) {
     let mut sums = tile(s, to);
     for &(at, tap) in shifts {
         let x = &packed[at as usize..][..TILE * R::lanes::<S>()];
@@ -288,10 +294,10 @@ fn tile<R: Lanes, S: Simd>(s: S, rows: &[R]) -> [Vector<R, S>; TILE] {
     tile
 }
 
-/// The gradient by the taps from some inputs to some outputs.
+/// The gradient with respect to the taps from a range of inputs to a range of outputs.
 pub struct Correlate<'a, R> {
     scratch: &'a Scratch<R>,
-    cut: Cut,
+    tiling: Tiling,
     shifts: &'a Shifts<R>,
     x: &'a Sequence<R>,
     lead: usize,
@@ -307,27 +313,27 @@ impl<R: Lanes> WithSimd for Correlate<'_, R> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { scratch, cut, shifts, x, lead, d_y, target, source, mut to } = self;
-        let (vector, (targets, sources, each)) = (R::lanes::<S>(), to.dim());
+        let Self { scratch, tiling, shifts, x, lead, d_y, target, source, mut to } = self;
+        let (vector, (targets, sources, pair)) = (R::lanes::<S>(), to.dim());
         let (outputs, inputs) = (target..target + targets, source..source + sources);
-        let rows = sources * cut.rows + targets * cut.steps + targets * sources * each;
-        let mut room = scratch.block((1, vector, rows));
-        let (packed, rest) = room.values_mut().split_at_mut(sources * cut.rows * vector);
-        let (upstream, sums) = rest.split_at_mut(targets * cut.steps * vector);
+        let rows = sources * tiling.rows + targets * tiling.steps + targets * sources * pair;
+        let mut buffer = scratch.block((1, vector, rows));
+        let (packed, rest) = buffer.values_mut().split_at_mut(sources * tiling.rows * vector);
+        let (upstream, sums) = rest.split_at_mut(targets * tiling.steps * vector);
         sums.fill(R::zero());
         let shape = d_y.shape();
-        for start in (0..shape.steps).step_by(cut.steps) {
-            let tiles = cut.tiles(shape.steps - start);
+        for start in (0..shape.steps).step_by(tiling.steps) {
+            let tiles = tiling.tiles(shape.steps - start);
             for b in (0..shape.batch).step_by(vector) {
-                pack(s, x, inputs.clone(), start, lead, cut.rows, b, packed);
-                pack(s, d_y, outputs.clone(), start, 0, cut.steps, b, upstream);
-                let upstream = upstream.chunks_exact(cut.steps * vector);
-                let sums = sums.chunks_exact_mut(sources * each * vector);
+                pack(s, x, inputs.clone(), start, lead, tiling.rows, b, packed);
+                pack(s, d_y, outputs.clone(), start, 0, tiling.steps, b, upstream);
+                let upstream = upstream.chunks_exact(tiling.steps * vector);
+                let sums = sums.chunks_exact_mut(sources * pair * vector);
                 for ((n, sums), upstream) in outputs.clone().zip(sums).zip(upstream) {
                     let shifts = shifts.of(n, inputs.clone());
                     let upstream = upstream.chunks_exact(TILE * vector).take(tiles);
                     for (tile, d_y) in upstream.enumerate() {
-                        multiply(s, &packed[tile * TILE * vector..], shifts, d_y, sums);
+                        correlate_tile(s, &packed[tile * TILE * vector..], shifts, d_y, sums);
                     }
                 }
             }
@@ -338,9 +344,15 @@ impl<R: Lanes> WithSimd for Correlate<'_, R> {
     }
 }
 
-/// Adds what a tile of the gradient by an output gives every tap.
+/// Adds the contribution of one tile of `d_y` to the gradient of every tap.
 #[inline(always)]
-fn multiply<R: Lanes, S: Simd>(s: S, packed: &[R], shifts: &[(u32, R)], d_y: &[R], sums: &mut [R]) {
+fn correlate_tile<R: Lanes, S: Simd>(
+    s: S,
+    packed: &[R],
+    shifts: &[(u32, R)],
+    d_y: &[R],
+    sums: &mut [R],
+) {
     let d_y = tile(s, d_y);
     for (&(at, _), to) in shifts.iter().zip(sums.chunks_exact_mut(R::lanes::<S>())) {
         let x = &packed[at as usize..][..TILE * R::lanes::<S>()];
@@ -350,5 +362,20 @@ fn multiply<R: Lanes, S: Simd>(s: S, packed: &[R], shifts: &[(u32, R)], d_y: &[R
             sum = d_y[j].mul_add(x, sum);
         }
         sum.store(to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cost::MAX_TAPS;
+    use super::*;
+
+    #[test]
+    fn offsets_of_the_longest_kernel_fit() {
+        for taps in [1, 2, 25, 1000, MAX_TAPS] {
+            // Vectors hold at most 64 bytes.
+            let Tiling { rows, sources, .. } = Tiling::new::<f32>(taps);
+            assert!(u32::try_from(sources * rows * 16).is_ok());
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The taps that are not negligible: a window of neighbours for every kernel element, all of one length.
+//! The taps that are not negligible: one window of consecutive taps for every kernel element. All
+//! windows have the same length.
 
 use super::{KernelPasses, Parameters, flush};
 use crate::lanes::vectorize;
@@ -8,11 +9,11 @@ use polychron_core::num::Real;
 use polychron_core::shape::Synapses;
 use rayon::prelude::*;
 
-/// Elements to a task.
+/// Kernel elements per task.
 const CHUNK: usize = 1024;
 
-/// Taps of the longest window.
-pub(super) fn longest<R: Real>(kernel: &dyn DelayKernel<R>, sigma: &[R], taps: usize) -> usize {
+/// The number of taps of the longest window.
+pub(super) fn window_len<R: Real>(kernel: &dyn DelayKernel<R>, sigma: &[R], taps: usize) -> usize {
     let reach = |&sigma: &R| kernel.reach(kernel.width(sigma).0);
     let longest = |m: usize, reach: R| {
         let both = (reach + reach).ceil().to_usize();
@@ -25,7 +26,7 @@ pub(super) fn longest<R: Real>(kernel: &dyn DelayKernel<R>, sigma: &[R], taps: u
 pub(super) struct Windows<R> {
     /// Taps of a window.
     len: usize,
-    /// Taps from one window to the next; those beyond `len` are 0.
+    /// Taps from one window to the next. Those beyond `len` are 0.
     pub(super) stride: usize,
     /// The first tap of every window.
     pub(super) first: Vec<usize>,
@@ -34,7 +35,7 @@ pub(super) struct Windows<R> {
 }
 
 impl<R: Real> Windows<R> {
-    /// Windows that hold the `len` taps around each delay.
+    /// Computes the `len` taps around each delay.
     pub(super) fn new(
         scratch: &Scratch<R>,
         synapses: &Synapses,
@@ -55,12 +56,12 @@ impl<R: Real> Windows<R> {
                 #[inline(always)]
                 || {
                     for (k, taps) in taps.chunks_mut(LANES * stride).enumerate() {
-                        let some = Beside::new(params, &first, n * CHUNK + k * LANES);
-                        kernel.vector_taps(&some.delays, &some.sigmas, &mut bump);
+                        let elements = Elements::new(params, &first, n * CHUNK + k * LANES);
+                        kernel.vector_taps(&elements.delays, &elements.sigmas, &mut bump);
                         for (l, taps) in taps.chunks_exact_mut(stride).enumerate() {
                             taps.fill(R::zero());
                             for (tap, row) in taps.iter_mut().zip(&bump) {
-                                *tap = some.weights[l] * row[l];
+                                *tap = elements.weights[l] * row[l];
                             }
                             flush(taps);
                         }
@@ -71,13 +72,14 @@ impl<R: Real> Windows<R> {
         Self { len, stride, first, taps }
     }
 
-    /// Room for the gradient by the taps.
-    pub(super) fn gradient(&self, scratch: &Scratch<R>) -> Block<R> {
+    /// A block for the gradient with respect to the taps.
+    pub(super) fn gradient_block(&self, scratch: &Scratch<R>) -> Block<R> {
         let (outputs, inputs, each) = self.taps.view().dim();
         scratch.block((outputs, inputs, each))
     }
 
-    /// From the gradient by the taps to those by weights, delays and sigma.
+    /// The gradients with respect to weights, delays and sigma for the gradient with respect to the
+    /// taps.
     pub(super) fn backward(
         &self,
         kernel: &dyn KernelPasses<R>,
@@ -86,8 +88,8 @@ impl<R: Real> Windows<R> {
         [d_weights, d_delays, d_sigma]: [&mut [R]; 3],
     ) {
         let shared = params.sigma.len() == 1;
-        let mut own = vec![R::zero(); if shared { d_weights.len() } else { 0 }];
-        let by_sigma = if shared { &mut own } else { &mut *d_sigma };
+        let mut per_element = vec![R::zero(); if shared { d_weights.len() } else { 0 }];
+        let by_sigma = if shared { &mut per_element } else { &mut *d_sigma };
         let chunks = d_weights
             .par_chunks_mut(LANES)
             .zip(d_delays.par_chunks_mut(LANES))
@@ -105,8 +107,8 @@ impl<R: Real> Windows<R> {
                                 row[l] = d;
                             }
                         }
-                        let some = Beside::new(params, &self.first, n * LANES);
-                        let Beside { weights, delays, sigmas } = &some;
+                        let elements = Elements::new(params, &self.first, n * LANES);
+                        let Elements { weights, delays, sigmas } = &elements;
                         let g = kernel.vector_backward(weights, delays, sigmas, upstream);
                         let present = d_weights.len();
                         d_weights.copy_from_slice(&g.weight[..present]);
@@ -117,29 +119,29 @@ impl<R: Real> Windows<R> {
             },
         );
         if shared {
-            d_sigma[0] = own.into_iter().sum();
+            d_sigma[0] = per_element.into_iter().sum();
         }
     }
 }
 
-/// Parameters of neighbouring elements, delays counted from their windows' first taps.
-struct Beside<R> {
+/// The parameters of consecutive kernel elements. Delays count from the first tap of the window.
+struct Elements<R> {
     weights: [R; LANES],
     delays: [R; LANES],
     sigmas: [R; LANES],
 }
 
-impl<R: Real> Beside<R> {
+impl<R: Real> Elements<R> {
     #[inline(always)]
     fn new(params: &Parameters<'_, R>, first: &[usize], from: usize) -> Self {
         let zero = [R::zero(); LANES];
-        let mut some = Self { weights: zero, delays: zero, sigmas: zero };
+        let mut elements = Self { weights: zero, delays: zero, sigmas: zero };
         for (l, &first) in first[from..].iter().take(LANES).enumerate() {
-            some.weights[l] = params.weights[from + l];
-            some.delays[l] = params.delays[from + l] - R::count(first);
-            some.sigmas[l] = params.sigma(from + l);
+            elements.weights[l] = params.weights[from + l];
+            elements.delays[l] = params.delays[from + l] - R::count(first);
+            elements.sigmas[l] = params.sigma(from + l);
         }
-        some
+        elements
     }
 }
 
@@ -149,7 +151,7 @@ mod tests {
     use polychron_core::delay::AnyKernel;
 
     #[test]
-    fn windows_hold_all_that_is_not_negligible() {
+    fn taps_outside_a_window_are_negligible() {
         let synapses = Synapses { kernel_count: 2, ..Synapses::new(3, 4, 40) };
         let scratch = Scratch::default();
         let delays: Vec<f32> = (0..24).map(|e| [-3.0, 45.0][e % 2] + 1.5 * e as f32).collect();
@@ -157,7 +159,7 @@ mod tests {
         for (_, kernel) in AnyKernel::ALL {
             for sigma in [0.0, 0.23, 1.7, 30.0] {
                 let params = Parameters { weights: &weights, delays: &delays, sigma: &[sigma] };
-                let len = longest(&kernel, params.sigma, synapses.taps);
+                let len = window_len(&kernel, params.sigma, synapses.taps);
                 let windows = Windows::new(&scratch, &synapses, &kernel, &params, len, len + 3);
                 let taps = windows.taps.values().chunks_exact(len + 3);
                 for ((taps, first), &delay) in taps.zip(&windows.first).zip(&delays) {
