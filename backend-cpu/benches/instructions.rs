@@ -1,6 +1,6 @@
-//! `instructions KERNEL CALLS` calls one stage `CALLS` times on one thread. The size of the stage makes
-//! one kernel do most of the work. A call runs the whole stage: `product` includes transforms, and
-//! `transform` includes a few products. `.ci/instructions` counts the instructions.
+//! `instructions KERNEL CALLS` calls one stage `CALLS` times on one thread. The size of the stage
+//! makes one kernel do most of the work. A call runs the whole stage: `product` includes
+//! transforms, and `transform` includes a few products. `.ci/instructions` counts the instructions.
 
 mod work;
 

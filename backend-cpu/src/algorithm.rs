@@ -52,9 +52,9 @@ pub struct Plan {
 pub struct Choice {
     /// The chosen algorithm.
     pub algorithm: Algorithm,
-    /// The cost of every algorithm, in the order of [`Algorithm::ALL`], as the number of multiply-adds
-    /// of a large matrix product that take the same time. Infinite if the algorithm does not exist
-    /// for this direction.
+    /// The cost of every algorithm, in the order of [`Algorithm::ALL`], as the number of
+    /// multiply-adds of a large matrix product that take the same time. Infinite if the algorithm
+    /// does not exist for this direction.
     pub costs: [f64; 4],
     /// The work of the chosen algorithm.
     pub work: Work,

@@ -8,7 +8,8 @@ use pulp::Simd;
 
 /// Number types with vectors: `f32` and `f64`.
 ///
-/// A vector has the width of the instructions that the machine has: AVX-512, AVX2, NEON, or one lane.
+/// A vector has the width of the instructions that the machine has: AVX-512, AVX2, NEON, or one
+/// lane.
 pub trait Lanes: Gemm + Stages + Tasks {
     /// A vector.
     type Vector<S: Simd>: Copy + Send + Sync;
@@ -284,7 +285,8 @@ impl<R: Lanes, S: Simd> core::ops::Sub for Complex<R, S> {
 
 macro_rules! tasks {
     ($($name:ident: $task:ident),*) => {
-        /// Vector code that depends on the number type alone: compiled once for each, in this crate.
+        /// Vector code that depends on the number type alone: compiled once for each, in this
+        /// crate.
         #[doc(hidden)]
         pub trait Tasks: Sized {
             $(fn $name(task: $task<'_, Self>);)*

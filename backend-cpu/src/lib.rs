@@ -2,10 +2,10 @@
 //! The CPU backend: every operation of [`polychron_core::backend`] on all cores, for `f32` and
 //! `f64`.
 //!
-//! Sequences are stored as `[neuron][time][batch]`. The block of one neuron holds everything that its
-//! normalisation and its state need, so the layer runs both in one pass over the neurons. Vector lanes
-//! are samples. A delayed projection is a set of matrix products over taps or over frequencies, or a
-//! sum over the taps and spikes that matter ([`Algorithm`]).
+//! Sequences are stored as `[neuron][time][batch]`. The block of one neuron holds everything that
+//! its normalisation and its state need, so the layer runs both in one pass over the neurons.
+//! Vector lanes are samples. A delayed projection is a set of matrix products over taps or over
+//! frequencies, or a sum over the taps and spikes that matter ([`Algorithm`]).
 //!
 //! Tasks are neurons, frequencies and chunks of fixed size. Results therefore do not depend on the
 //! number of threads: they are equal to the byte.

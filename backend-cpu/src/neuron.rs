@@ -62,8 +62,8 @@ impl<'a, R: Stages> Stage<'a, R> {
     }
 
     /// Runs the model backward and, with `through_norm`, the normalisation too. `d` holds the
-    /// gradient by the output and receives the gradient by the input. Returns the gradients by gamma
-    /// and beta of every neuron.
+    /// gradient by the output and receives the gradient by the input. Returns the gradients by
+    /// gamma and beta of every neuron.
     pub(crate) fn backward<N: NeuronModel<R>>(
         &self,
         cpu: &Cpu<R>,
@@ -176,8 +176,8 @@ where
     }
 }
 
-/// The passes over the block `[time][batch]` of one neuron. The rest of a stage is compiled once for
-/// all neuron models.
+/// The passes over the block `[time][batch]` of one neuron. The rest of a stage is compiled once
+/// for all neuron models.
 #[doc(hidden)]
 pub trait NeuronPasses<R: Real>: Sync {
     /// [`Neuron::fires`]
@@ -375,9 +375,9 @@ fn numbers_of<R: Stages, N: Neuron<Real = R>>(
     }
 }
 
-/// Computes the states of one neuron again, then runs backward through time from the gradient by its
-/// output to the gradient by its input. Returns the gradients by the raw parameters and by gamma and
-/// beta of the norm.
+/// Computes the states of one neuron again, then runs backward through time from the gradient by
+/// its output to the gradient by its input. Returns the gradients by the raw parameters and by
+/// gamma and beta of the norm.
 #[inline(always)]
 fn backward_block<R: Stages, N: Neuron<Real = R>>(
     stage: &Stage<'_, R>,

@@ -4,8 +4,8 @@ use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::shape::{Shape, ShapeError, expect};
 
-/// The number of valid steps of every sample. Stored as `R`, so that a comparison with the time step
-/// uses whole vectors.
+/// The number of valid steps of every sample. Stored as `R`, so that a comparison with the time
+/// step uses whole vectors.
 pub(crate) struct StepCounts<R> {
     pub(crate) counts: Vec<R>,
     /// The number of valid (time, sample) pairs, at least 1.

@@ -116,8 +116,8 @@ impl<R: Real> Sequence<R> {
         self.numbers_mut().values_mut().par_chunks_mut(len.max(1))
     }
 
-    /// Makes this a sequence of spikes. Yields, for every neuron, the spikes `[time][batch]`, 0 or 1,
-    /// and their factors `[batch]`.
+    /// Makes this a sequence of spikes. Yields, for every neuron, the spikes `[time][batch]`, 0 or
+    /// 1, and their factors `[batch]`.
     pub(crate) fn spikes_mut(
         &mut self,
     ) -> impl IndexedParallelIterator<Item = (&mut [u8], &mut [R])> {

@@ -9,8 +9,8 @@ use polychron_core::shape::Synapses;
 
 macro_rules! stages {
     ($(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $function:ident;)*) => {
-        /// Stages that depend on the number type alone: compiled once, in this crate, for all neuron
-        /// models and delay kernels.
+        /// Stages that depend on the number type alone: compiled once, in this crate, for all
+        /// neuron models and delay kernels.
         #[doc(hidden)]
         pub trait Stages: Real {
             $(fn $name($($argument: $type),*) -> $result;)*
@@ -74,8 +74,8 @@ stages! {
     ) -> Vec<(Self, Self)> = backward;
 }
 
-/// Compiles the training of the built-in models in this crate. Below optimisation level 2 the compiler
-/// shares generic code between crates, so that other crates do not compile it again.
+/// Compiles the training of the built-in models in this crate. Below optimisation level 2 the
+/// compiler shares generic code between crates, so that other crates do not compile it again.
 #[cfg(all(debug_assertions, not(test)))]
 mod shared {
     use crate::backend::Cpu;

@@ -20,8 +20,8 @@ pub(super) struct Events<R> {
 }
 
 impl<R: Real> Events<R> {
-    /// `synapses` yields the `fan_out` targets and weights of each input. The sums have `block + reach`
-    /// steps.
+    /// `synapses` yields the `fan_out` targets and weights of each input. The sums have `block +
+    /// reach` steps.
     pub(super) fn new(
         outputs: usize,
         fan_out: usize,
@@ -42,7 +42,8 @@ impl<R: Real> Events<R> {
         self.current
     }
 
-    /// Drops the sums. The next [`send`](Self::send) computes them again from the past of the inputs.
+    /// Drops the sums. The next [`send`](Self::send) computes them again from the past of the
+    /// inputs.
     pub(super) fn forget(&mut self) {
         self.current = false;
     }

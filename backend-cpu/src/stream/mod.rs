@@ -29,16 +29,16 @@ const LANES: usize = 16;
 /// shift, and the state of the current utterance. A block has any number of steps. A spike passes
 /// through all layers in its own step.
 ///
-/// After [`finish`](Self::finish) the scores equal, up to rounding, those of [`Model::evaluate`] with
-/// [`Delays::Rounded`](polychron_core::train::Delays::Rounded) for a batch of this sample alone. They
-/// depend on the division into blocks by rounding only.
+/// After [`finish`](Self::finish) the scores equal, up to rounding, those of [`Model::evaluate`]
+/// with [`Delays::Rounded`](polychron_core::train::Delays::Rounded) for a batch of this sample
+/// alone. They depend on the division into blocks by rounding only.
 ///
 /// Cost: a layer processes a block either spike by spike, with one addition per synapse of a spike,
 /// or in vectors of 4, 8 or 16 steps, with one multiply-add per synapse and vector, whichever is
 /// cheaper. It processes a block of at most one vector spike by spike. A step allocates no memory.
 ///
-/// Memory: 16 bytes per synapse in single precision. For every neuron, two rows of the longest delay
-/// plus 112 steps (224 with AVX-512).
+/// Memory: 16 bytes per synapse in single precision. For every neuron, two rows of the longest
+/// delay plus 112 steps (224 with AVX-512).
 ///
 /// ```
 /// use polychron_core::delay::Gauss;
@@ -90,8 +90,9 @@ struct HiddenLayer<R> {
 impl<R: Lanes> Stream<R> {
     /// A stream of the network of a model, before its first step.
     ///
-    /// Its vector instructions are those of the model's [`Cpu`]. For a model of another backend they
-    /// are those that [`Vectors::VARIABLE`](crate::Vectors::VARIABLE) names, by default the widest of the machine.
+    /// Its vector instructions are those of the model's [`Cpu`]. For a model of another backend
+    /// they are those that [`Vectors::VARIABLE`](crate::Vectors::VARIABLE) names, by default the
+    /// widest of the machine.
     ///
     /// # Errors
     /// [`Error::UnknownVectors`] or [`Error::MissingVectors`] if the machine does not have what the
@@ -141,8 +142,8 @@ impl<R: Lanes> Stream<R> {
         })
     }
 
-    /// Processes one step. `inputs` are pairs of channel and value; other channels are 0, and values
-    /// of the same channel add up. After [`finish`](Self::finish), begins a new utterance.
+    /// Processes one step. `inputs` are pairs of channel and value; other channels are 0, and
+    /// values of the same channel add up. After [`finish`](Self::finish), begins a new utterance.
     ///
     /// # Errors
     /// [`ShapeError`] if the network does not have a channel. The stream has not changed then.
@@ -182,14 +183,15 @@ impl<R: Lanes> Stream<R> {
         Ok(())
     }
 
-    /// The scores of the steps so far, one per class, as the [`Loss`](polychron_core::loss::Loss) of
-    /// the network defines them.
+    /// The scores of the steps so far, one per class, as the [`Loss`](polychron_core::loss::Loss)
+    /// of the network defines them.
     #[must_use]
     pub fn scores(&self) -> &[R] {
         self.readout.scores()
     }
 
-    /// Ends the utterance and returns its scores. Runs the steps that the padding of the layers adds.
+    /// Ends the utterance and returns its scores. Runs the steps that the padding of the layers
+    /// adds.
     pub fn finish(&mut self) -> &[R] {
         if !self.finished {
             let padding = self.readout.padding();
@@ -240,8 +242,8 @@ impl<R: Lanes> Stream<R> {
         self.width.scope(|| self.advance_here(n, past));
     }
 
-    /// Passes a block of `n` steps through all layers. After the end of the input, `past` is the number
-    /// of padding steps before the block.
+    /// Passes a block of `n` steps through all layers. After the end of the input, `past` is the
+    /// number of padding steps before the block.
     fn advance_here(&mut self, n: usize, past: Option<usize>) {
         let live = |padding: usize| past.map_or(n, |past| padding.saturating_sub(past).min(n));
         for l in 0..self.hidden.len() {

@@ -185,8 +185,8 @@ impl Extreme {
         self.steps + 2 * Synapses::new(1, 1, self.taps).padding
     }
 
-    /// Runs two evaluations and two steps. A step that diverges reports it and keeps the parameters,
-    /// unless its update made one of them infinite or NaN.
+    /// Runs two evaluations and two steps. A step that diverges reports it and keeps the
+    /// parameters, unless its update made one of them infinite or NaN.
     fn holds<R: Real, B: Machine<R>>(&self, backend: B) -> Result<Outcome, TestCaseError> {
         let mut trainer = self.trainer::<R, B>(backend);
         let shape = Shape::new(self.steps, self.batch, self.widths[0]);

@@ -226,8 +226,8 @@ fn all_algorithms_agree_with_the_reference() {
 }
 
 /// The error of each block is at most 16 times that of the reference in single precision, or 16
-/// epsilon of its largest magnitude: cancellation leaves few digits in any order. Spikes are recorded,
-/// because rounding decides whether a membrane at the threshold spikes.
+/// epsilon of its largest magnitude: cancellation leaves few digits in any order. Spikes are
+/// recorded, because rounding decides whether a membrane at the threshold spikes.
 #[test]
 fn single_precision_is_as_accurate_as_the_reference() {
     for seed in 0..120 {
