@@ -7,15 +7,16 @@ use crate::{Entry, Error, Recording, Recordings, SpikeTrain, TimeFormat};
 /// Rule that assigns events to steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Binning {
-    /// A grid that starts at time 0: step `floor(t / dt)`. A time that is a whole millisecond within
-    /// the precision of the file counts as that millisecond. So 0.03 s, which float16 and float32
-    /// store as slightly less, is in step 3 of 10 ms.
+    /// A grid that starts at time 0: step `floor(t / dt)`. A time that is a whole millisecond
+    /// within the precision of the file counts as that millisecond. So 0.03 s, which float16 and
+    /// float32 store as slightly less, is in step 3 of 10 ms.
     #[default]
     Fixed,
-    /// Frames anchored to events, as in the data path of *Learning Delays in Spiking Neural Networks
-    /// using Dilated Convolutions with Learnable Spacings* (ICLR 2024). A frame starts at its first
-    /// event and includes every later one with `t - t_first <= dt`; the next event starts the next
-    /// frame, and silence makes no frames. `t` is `1000 times` in the precision of the file.
+    /// Frames anchored to events, as in the data path of *Learning Delays in Spiking Neural
+    /// Networks using Dilated Convolutions with Learnable Spacings* (ICLR 2024). A frame starts at
+    /// its first event and includes every later one with `t - t_first <= dt`; the next event starts
+    /// the next frame, and silence makes no frames. `t` is `1000 times` in the precision of the
+    /// file.
     Legacy2023,
 }
 
@@ -100,8 +101,8 @@ impl BinOptions {
     }
 }
 
-/// Assigns each event to a step. `times` are in seconds and ascending, and so are the steps; `dt_ms`
-/// is at least 1.
+/// Assigns each event to a step. `times` are in seconds and ascending, and so are the steps;
+/// `dt_ms` is at least 1.
 #[must_use]
 pub fn steps_of(times: &[f32], format: TimeFormat, binning: Binning, dt_ms: u32) -> Vec<u32> {
     match binning {

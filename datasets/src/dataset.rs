@@ -30,8 +30,8 @@ impl Levels {
     }
 }
 
-/// One sample: a `[steps, channels]` matrix and its label. The matrix is sparse for spike trains, and
-/// dense for real values.
+/// One sample: a `[steps, channels]` matrix and its label. The matrix is sparse for spike trains,
+/// and dense for real values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpikeTrain {
     /// Length in steps.

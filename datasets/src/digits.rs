@@ -37,7 +37,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Dataset, Error> {
     from_bytes(bytes::read(path)?, &path.display().to_string())
 }
 
-/// Reads the bytes of a file. Error messages name it `name`. The classes are 0 to the largest label.
+/// Reads the bytes of a file. Error messages name it `name`. The classes are 0 to the largest
+/// label.
 ///
 /// # Errors
 /// The bytes have another layout, or a sample has a spike after its end.

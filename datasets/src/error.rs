@@ -1,5 +1,5 @@
-/// An error of reading, encoding or preparing data. It prints as one line that names the file and the
-/// place in it, with control characters escaped.
+/// An error of reading, encoding or preparing data. It prints as one line that names the file and
+/// the place in it, with control characters escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -12,9 +12,9 @@ pub(crate) struct Item {
     pub(crate) class: u16,
 }
 
-/// Lists the folders that hold wav files, sorted by name, and these files, sorted by folder and name.
-/// Skips folders whose names begin with `_` or `.`, empty folders, and files whose names begin with
-/// `.`.
+/// Lists the folders that hold wav files, sorted by name, and these files, sorted by folder and
+/// name. Skips folders whose names begin with `_` or `.`, empty folders, and files whose names
+/// begin with `.`.
 ///
 /// # Errors
 /// A folder cannot be read or holds files but no wav file, a name is not UTF-8, or there are more

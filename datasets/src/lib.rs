@@ -28,8 +28,8 @@
 //! # Ok::<(), polychron_datasets::Error>(())
 //! ```
 //!
-//! All random numbers come from [`polychron_core::rng::Rng`] or from a generator that it seeds, so a
-//! seed gives the same results on every machine.
+//! All random numbers come from [`polychron_core::rng::Rng`] or from a generator that it seeds, so
+//! a seed gives the same results on every machine.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -16,8 +16,8 @@ pub(crate) struct Band {
     weights: Vec<f64>,
 }
 
-/// `count` filters with a peak of 1 between two frequencies in Hz. Each side of a triangle is at least
-/// `narrowest` wide.
+/// `count` filters with a peak of 1 between two frequencies in Hz. Each side of a triangle is at
+/// least `narrowest` wide.
 pub(crate) fn bands(
     count: usize,
     lowest: f64,

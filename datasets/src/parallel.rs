@@ -11,9 +11,9 @@ pub(crate) fn threads(utterances: usize) -> usize {
     cores.min(utterances.div_ceil(WORTH_A_THREAD))
 }
 
-/// Applies `f` to the index and the value of every item, on `threads` threads. Results are in the order
-/// of the items, and of several errors the one of the first item is returned, so the result does not
-/// depend on the number of threads.
+/// Applies `f` to the index and the value of every item, on `threads` threads. Results are in the
+/// order of the items, and of several errors the one of the first item is returned, so the result
+/// does not depend on the number of threads.
 pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
     items: &[T],
     threads: usize,

@@ -13,10 +13,10 @@
 //! | `extra/keys` | one string per class, optional | names of the classes |
 //! | `extra/channels` | one integer, optional | number of channels; absent in the published files |
 //!
-//! A malformed file gives an error, never a panic. The HDF5 decoder checks the ranges that it reads;
-//! the structures that it does not check itself are checked here before it reads them: those that
-//! would take many times the memory of the file, and the filters of a data set. The fuzz target
-//! `read_h5`, which stops at any panic, holds the reader to that with overflow checks on.
+//! A malformed file gives an error, never a panic. The HDF5 decoder checks the ranges that it
+//! reads; the structures that it does not check itself are checked here before it reads them: those
+//! that would take many times the memory of the file, and the filters of a data set. The fuzz
+//! target `read_h5`, which stops at any panic, holds the reader to that with overflow checks on.
 
 mod bounds;
 mod filters;
@@ -75,8 +75,8 @@ pub fn from_bytes(
     Ok(recordings)
 }
 
-/// Encodes recordings as a file of this layout, with times as float32. [`from_bytes`] reads it again.
-/// The memory needed is a few times the size of the file.
+/// Encodes recordings as a file of this layout, with times as float32. [`from_bytes`] reads it
+/// again. The memory needed is a few times the size of the file.
 ///
 /// # Errors
 /// The recordings fail [`Recordings::validate`], have more than 65,536 channels or classes, or a

@@ -10,8 +10,8 @@ use crate::{Error, bytes};
 /// Sample rate in Hz that every recording must have.
 pub const RATE: u32 = 16_000;
 
-/// Reads a recording of one channel at [`RATE`]. Full scale is 1. The samples take at most eight times
-/// the size of the file.
+/// Reads a recording of one channel at [`RATE`]. Full scale is 1. The samples take at most eight
+/// times the size of the file.
 ///
 /// # Errors
 /// The file cannot be read, is not a complete wav file, has another sample rate or more than one

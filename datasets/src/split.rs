@@ -38,7 +38,8 @@ impl Split {
         Ok(Self { train, valid, test: order })
     }
 
-    /// Keeps one speaker for testing. A fraction `valid` of the other samples is drawn to validate on.
+    /// Keeps one speaker for testing. A fraction `valid` of the other samples is drawn to validate
+    /// on.
     ///
     /// # Errors
     /// No sample or every sample is by this speaker, or [`Split::fractions`] fails.
@@ -66,8 +67,8 @@ impl Split {
         Ok(Self { train: pick(drawn.train), valid: pick(drawn.valid), test })
     }
 
-    /// Reads a split from a JSON object with the index lists `val` and `test`. Samples in neither are
-    /// to train on.
+    /// Reads a split from a JSON object with the index lists `val` and `test`. Samples in neither
+    /// are to train on.
     ///
     /// `items` is the number of samples, of which the first `train_items` come from the training
     /// file. Without `test`, the samples after these are the test samples.
@@ -110,8 +111,8 @@ impl Split {
         Ok(split)
     }
 
-    /// Checks that the lists are disjoint, without repetitions and below `items`, and that there is a
-    /// sample to train on.
+    /// Checks that the lists are disjoint, without repetitions and below `items`, and that there is
+    /// a sample to train on.
     ///
     /// # Errors
     /// They are not. The message names the index.

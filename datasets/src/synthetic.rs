@@ -18,12 +18,12 @@ const MAX_SHIFT: u32 = 8;
 
 /// Burst order: ten classes, which are ten orders of the same eight spikes.
 ///
-/// A sample has 60 steps of 10 ms. Each of 8 channels spikes once, 60 ms after the previous one in the
-/// order, with a jitter of up to one step (standard deviation 0.71 steps); all spikes are shifted
-/// together by up to 7 steps. `noise` is the probability of one more spike in each step of each
-/// channel, for example 0.01. Apart from noise, every channel spikes equally often in every class and
-/// no two channels spike together, so counts and coincidences carry no information. Labels are
-/// balanced. The orders are the same for every `seed`.
+/// A sample has 60 steps of 10 ms. Each of 8 channels spikes once, 60 ms after the previous one in
+/// the order, with a jitter of up to one step (standard deviation 0.71 steps); all spikes are
+/// shifted together by up to 7 steps. `noise` is the probability of one more spike in each step of
+/// each channel, for example 0.01. Apart from noise, every channel spikes equally often in every
+/// class and no two channels spike together, so counts and coincidences carry no information.
+/// Labels are balanced. The orders are the same for every `seed`.
 #[must_use]
 pub fn burst_order(samples: usize, noise: f64, seed: u64) -> Dataset {
     let orders: Vec<[usize; BURSTS]> = (0..ORDERS as u64).map(order).collect();
@@ -61,9 +61,9 @@ const SPIKES: usize = 6;
 /// Lagged pairs: the class tells which of two pairs of channels is coupled and with which of three
 /// lags (40, 90 or 150 ms).
 ///
-/// A sample has 60 steps of 10 ms. Each of 4 channels spikes in 6 steps drawn at random, except that
-/// the second channel of the coupled pair repeats the spikes of the first one lag later, wrapping
-/// around at the end. Counts are the same in every sample. Labels are balanced.
+/// A sample has 60 steps of 10 ms. Each of 4 channels spikes in 6 steps drawn at random, except
+/// that the second channel of the coupled pair repeats the spikes of the first one lag later,
+/// wrapping around at the end. Counts are the same in every sample. Labels are balanced.
 #[must_use]
 pub fn lagged_pairs(samples: usize, seed: u64) -> Dataset {
     let (channels, classes) = (2 * PAIRS, PAIRS * LAGS.len());

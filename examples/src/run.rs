@@ -79,8 +79,8 @@ impl Run {
     /// memory fails before anything is written.
     ///
     /// # Errors
-    /// If the folder exists or cannot be written, if `task` was loaded for another configuration, and
-    /// if network and data do not fit each other or memory.
+    /// If the folder exists or cannot be written, if `task` was loaded for another configuration,
+    /// and if network and data do not fit each other or memory.
     pub fn create(config: &Config, task: Task, folder: impl AsRef<Path>) -> Result<Self> {
         let interface = task.interface();
         Self::create_with(&|| backend::learner(config, interface), config, task, folder.as_ref())

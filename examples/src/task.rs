@@ -60,8 +60,8 @@ impl Task {
     /// Loads the data of a configuration. `folder` holds the data files if the source has any.
     ///
     /// # Errors
-    /// If a file is missing or malformed, or a field of the configuration is invalid or does not fit
-    /// the data.
+    /// If a file is missing or malformed, or a field of the configuration is invalid or does not
+    /// fit the data.
     pub fn load(config: &Config, folder: Option<&Path>) -> Result<Self> {
         config.check()?;
         let options = &config.data;

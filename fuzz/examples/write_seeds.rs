@@ -1,5 +1,5 @@
-//! Writes `seeds/`: the model file that is kept of every version, and small ones of every kind of weights, input and delivery;
-//! an archive of every form; lists.
+//! Writes `seeds/`: the model file that is kept of every version, and small ones of every kind of
+//! weights, input and delivery; an archive of every form; lists.
 
 use arbitrary::Unstructured;
 use flate2::{Compression, write::GzEncoder};
@@ -45,7 +45,8 @@ fn main() -> Result<()> {
     save("read_lists", "split", &[br#"{"val": [3, 7], "test": [60, 61]}"#])
 }
 
-/// A folder, some notes and the file that is asked for, in every form that `unpack` tells by its first byte.
+/// A folder, some notes and the file that is asked for, in every form that `unpack` tells by its
+/// first byte.
 fn archives() -> Result<()> {
     let (notes, file) = (b"notes".as_slice(), b"spikes".as_slice());
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));

@@ -1,5 +1,6 @@
 #![no_main]
-//! Reading any bytes as a wav file gives finite samples of at most eight times their size, or an error.
+//! Reading any bytes as a wav file gives finite samples of at most eight times their size, or an
+//! error.
 
 use libfuzzer_sys::fuzz_target;
 use polychron_datasets::sound;

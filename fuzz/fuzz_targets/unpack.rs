@@ -1,6 +1,6 @@
 #![no_main]
-//! Unpacking any bytes leaves the right files with their sums and within the size limit, or an error of
-//! one line and no files. Nothing is written outside the folder.
+//! Unpacking any bytes leaves the right files with their sums and within the size limit, or an
+//! error of one line and no files. Nothing is written outside the folder.
 
 use std::fs;
 use std::io::Write;

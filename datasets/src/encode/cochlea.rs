@@ -46,16 +46,16 @@ const REFRACTORY: f32 = (3 * TICK) as f32;
 const DEVIATION: f32 = 147.8;
 
 /// A model of the inner ear. Every channel has a fourth-order gammatone filter, a hair-cell synapse
-/// with 40 fibres, and a bushy cell that spikes when fibres coincide. The filters are equally spaced
-/// on the ERB-rate scale from 80 Hz to 7.6 kHz.
+/// with 40 fibres, and a bushy cell that spikes when fibres coincide. The filters are equally
+/// spaced on the ERB-rate scale from 80 Hz to 7.6 kHz.
 ///
 /// * Input: scaled to a level of 69 dB, with a pre-emphasis of 0.9.
-/// * Filters: Slaney, *An Efficient Implementation of the Patterson-Holdsworth Auditory Filter Bank*
-///   (1993); bandwidth 1.019 ERB; four complex poles.
-/// * Synapse: Meddis, Hewitt, Shackleton, *Implementation details of a computation model of the inner
-///   hair-cell/auditory-nerve synapse* (1990); A 5, B 300, g 2000, y 5.05, l 2500, r 6580, x 66.31,
-///   h 50000; Euler's method at 16 kHz. The spikes of the fibres in one sample are a Poisson count in
-///   Gaussian approximation.
+/// * Filters: Slaney, *An Efficient Implementation of the Patterson-Holdsworth Auditory Filter
+///   Bank* (1993); bandwidth 1.019 ERB; four complex poles.
+/// * Synapse: Meddis, Hewitt, Shackleton, *Implementation details of a computation model of the
+///   inner hair-cell/auditory-nerve synapse* (1990); A 5, B 300, g 2000, y 5.05, l 2500, r 6580, x
+///   66.31, h 50000; Euler's method at 16 kHz. The spikes of the fibres in one sample are a Poisson
+///   count in Gaussian approximation.
 /// * Bushy cell: leaky integrate-and-fire, membrane time constant 0.5 ms, threshold 6 inputs,
 ///   refractory period 3 ms.
 ///
@@ -112,8 +112,8 @@ impl Cochlea {
         self.channels
     }
 
-    /// Encodes a recording at 16 kHz. Spikes are at whole milliseconds. `rng` draws the noise of the
-    /// fibres.
+    /// Encodes a recording at 16 kHz. Spikes are at whole milliseconds. `rng` draws the noise of
+    /// the fibres.
     #[must_use]
     pub fn spikes(&self, samples: &[f32], rng: Rng) -> Spikes {
         let sound = prepare(samples);
@@ -217,8 +217,8 @@ fn positive(x: f32) -> f32 {
     if x > 0.0 { x } else { 0.0 }
 }
 
-/// The next state of a xorshift generator (Marsaglia, 2003), and an approximately normal deviate made
-/// of the sum of its bytes.
+/// The next state of a xorshift generator (Marsaglia, 2003), and an approximately normal deviate
+/// made of the sum of its bytes.
 #[inline(always)]
 fn deviate(mut x: u32) -> (u32, f32) {
     x ^= x << 13;
@@ -235,8 +235,8 @@ struct Pole {
 }
 
 impl Pole {
-    /// The factor by which the real part of the output is as large as a tone at the frequency of the
-    /// pole. The cascade responds to both the positive and the negative frequency of the tone.
+    /// The factor by which the real part of the output is as large as a tone at the frequency of
+    /// the pole. The cascade responds to both the positive and the negative frequency of the tone.
     fn gain(&self) -> f64 {
         let response = |angle| {
             let shift = Complex::from_polar(self.radius, self.angle - angle);
@@ -289,8 +289,8 @@ mod tests {
         {
             assert!(now.iter().zip(then).all(|(now, then)| (now / then - 1.0).abs() < 1e-3));
         }
-        // With k = 2000 5 / 305, the fraction 5.05 k / (2500 k + 5.05 (2500 + 6580)) is in the cleft;
-        // the rate is 50000 times that.
+        // With k = 2000 5 / 305, the fraction 5.05 k / (2500 k + 5.05 (2500 + 6580)) is in the
+        // cleft; the rate is 50000 times that.
         let rate = H * state.cleft[0] / DT as f32;
         assert!((rate - 64.76).abs() < 0.1, "{rate}");
     }

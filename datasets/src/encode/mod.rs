@@ -21,10 +21,10 @@ const MAX_SAMPLES: usize = 3600 * sound::RATE as usize;
 pub enum Encoder {
     /// [`Cochlea`] with 700 channels.
     Cochlea,
-    /// Delta modulation with 48 channels. Channel `b` spikes where the envelope of band `b` of 24 mel
-    /// bands has risen by 9 dB since its last spike, channel `24 + b` where it has fallen by 9 dB; each
-    /// channel spikes at most once per millisecond. The envelope is the power in 32 ms of sound, with
-    /// a floor 55 dB below the loudest in the recording. It starts at the floor.
+    /// Delta modulation with 48 channels. Channel `b` spikes where the envelope of band `b` of 24
+    /// mel bands has risen by 9 dB since its last spike, channel `24 + b` where it has fallen by 9
+    /// dB; each channel spikes at most once per millisecond. The envelope is the power in 32 ms of
+    /// sound, with a floor 55 dB below the loudest in the recording. It starts at the floor.
     Delta,
 }
 
@@ -48,10 +48,10 @@ impl Spikes {
 
 /// Encodes the wav files in the subfolders of a folder. The files have one channel at 16 kHz.
 ///
-/// The classes are the subfolders, sorted by name. Empty ones and those whose names begin with `_` or
-/// `.` are skipped. All recordings have speaker 0. `seed` and the position of a recording in the
-/// sorted list determine its noise. The work runs on `threads` threads; the result does not depend on
-/// their number.
+/// The classes are the subfolders, sorted by name. Empty ones and those whose names begin with `_`
+/// or `.` are skipped. All recordings have speaker 0. `seed` and the position of a recording in the
+/// sorted list determine its noise. The work runs on `threads` threads; the result does not depend
+/// on their number.
 ///
 /// # Errors
 /// A folder or a file cannot be read; a file is not a complete wav file, has another sample rate or

@@ -1,9 +1,9 @@
-//! Download of the published files: archives over HTTP, checked against the MD5 sums that their authors
-//! publish, and unpacked if the readers need it.
+//! Download of the published files: archives over HTTP, checked against the MD5 sums that their
+//! authors publish, and unpacked if the readers need it.
 //!
-//! A file or folder that [`fetch`] leaves is complete. An interrupted download stays as `NAME.part`, and
-//! the next call resumes it. Next to unpacked files, `NAME.md5` lists their sums in the format of
-//! `md5sum`. Existing files are never overwritten.
+//! A file or folder that [`fetch`] leaves is complete. An interrupted download stays as
+//! `NAME.part`, and the next call resumes it. Next to unpacked files, `NAME.md5` lists their sums
+//! in the format of `md5sum`. Existing files are never overwritten.
 //!
 //! ```no_run
 //! use polychron_datasets::fetch::{RetryPolicy, Sources, fetch};
@@ -84,18 +84,18 @@ pub enum Outcome {
     Fetched,
 }
 
-/// Downloads and unpacks an archive into `folder`, which is created if necessary. Nothing is downloaded
-/// if the result, or the archive itself, is there with the right sum.
+/// Downloads and unpacks an archive into `folder`, which is created if necessary. Nothing is
+/// downloaded if the result, or the archive itself, is there with the right sum.
 ///
-/// Memory does not grow with the size of the archive, except for names (at most 128 MiB) and, for a zip
-/// file, twenty times the size of its directory.
+/// Memory does not grow with the size of the archive, except for names (at most 128 MiB) and, for a
+/// zip file, twenty times the size of its directory.
 ///
 /// # Errors
-/// The server refuses the request, cannot be reached, or is silent for longer than `policy` allows (the
-/// received bytes are kept for the next call); the archive has another MD5 sum or exceeds its size
-/// limit; an entry is damaged, is neither a file nor a folder, or leads out of the folder; the disk is
-/// full; something with the name of the result exists and has another origin; another process is
-/// working on the archive.
+/// The server refuses the request, cannot be reached, or is silent for longer than `policy` allows
+/// (the received bytes are kept for the next call); the archive has another MD5 sum or exceeds its
+/// size limit; an entry is damaged, is neither a file nor a folder, or leads out of the folder; the
+/// disk is full; something with the name of the result exists and has another origin; another
+/// process is working on the archive.
 pub fn fetch(
     archive: &Archive,
     folder: &Path,
@@ -156,7 +156,8 @@ fn lock(file: &File, path: &Path) -> Result<(), Error> {
     for _ in 0..20 {
         // Without file locks, two downloads at the same time end with a wrong sum.
         let Err(TryLockError::WouldBlock) = file.try_lock() else { return Ok(()) };
-        // A child process that has just been forked holds a released lock until it executes its program.
+        // A child process that has just been forked holds a released lock until it executes its
+        // program.
         std::thread::sleep(Duration::from_millis(20));
     }
     Err(Error::format(

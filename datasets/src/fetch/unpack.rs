@@ -16,8 +16,8 @@ use crate::Error;
 
 /// Largest extended header of a tar file in bytes.
 const MAX_HEADER: u64 = 1 << 16;
-/// Memory in bytes that the names of entries may take. Each name is kept three times, twice of these
-/// with the folder, and takes [`ENTRY`] bytes more.
+/// Memory in bytes that the names of entries may take. Each name is kept three times, twice of
+/// these with the folder, and takes [`ENTRY`] bytes more.
 const MAX_NAMES: u64 = 128 << 20;
 const ENTRY: u64 = 400;
 /// Number of threads that flush files.

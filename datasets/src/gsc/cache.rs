@@ -1,6 +1,6 @@
-//! The cache file. It holds, in little-endian byte order: `PCLV0002`; the length of the key (u64); the
-//! key; for each sample, its lowest value and its unit (f32 each) and its levels (u16 each); the CRC-32
-//! of all bytes before (u32).
+//! The cache file. It holds, in little-endian byte order: `PCLV0002`; the length of the key (u64);
+//! the key; for each sample, its lowest value and its unit (f32 each) and its levels (u16 each);
+//! the CRC-32 of all bytes before (u32).
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -14,8 +14,8 @@ const MAGIC: &[u8; 8] = b"PCLV0002";
 /// Size in bytes of the lowest value and the unit of a sample.
 const SCALE: usize = 8;
 
-/// Loads `samples` samples of `size` levels. `None`: the file does not exist, is damaged or has another
-/// key.
+/// Loads `samples` samples of `size` levels. `None`: the file does not exist, is damaged or has
+/// another key.
 pub(super) fn load(path: &Path, key: &str, samples: usize, size: usize) -> Option<Vec<Levels>> {
     let file = File::open(path).ok()?;
     if file.metadata().ok()?.len() != length(key, samples, size)? {

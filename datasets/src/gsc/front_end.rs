@@ -12,8 +12,8 @@ use crate::sound::RATE;
 const LOW_RATE: usize = RATE as usize / 2;
 const WINDOW: usize = 256;
 const HOP: usize = LOW_RATE / 100;
-/// Low-pass filter of the resampler: zero crossings on either side, and cutoff as a fraction of the new
-/// Nyquist frequency.
+/// Low-pass filter of the resampler: zero crossings on either side, and cutoff as a fraction of the
+/// new Nyquist frequency.
 const CROSSINGS: f64 = 6.0;
 const ROLLOFF: f64 = 0.99;
 /// `ceil(2 CROSSINGS / ROLLOFF)` samples before the middle one; one more after it.
@@ -32,8 +32,8 @@ pub enum Bands {
     /// either side of its centre, so none is empty.
     #[default]
     Full,
-    /// From 50 Hz to 14 kHz, as in the published code. The upper 53 bands are above 4 kHz and always
-    /// at the floor.
+    /// From 50 Hz to 14 kHz, as in the published code. The upper 53 bands are above 4 kHz and
+    /// always at the floor.
     Paper,
 }
 
@@ -61,8 +61,8 @@ impl FrontEnd {
         }
     }
 
-    /// Decibels, `[101, 140]` (steps, bands) in row-major order. `samples` at 16 kHz are padded with zeros
-    /// or truncated to one second.
+    /// Decibels, `[101, 140]` (steps, bands) in row-major order. `samples` at 16 kHz are padded
+    /// with zeros or truncated to one second.
     #[must_use]
     pub fn decibels(&self, samples: &[f32]) -> Vec<f32> {
         let low = self.resample(samples);

@@ -38,20 +38,20 @@ pub struct Commands {
 /// Reads the folder `speech_commands_v0.02`, or a folder that contains it, on `threads` threads.
 ///
 /// The classes are the word folders, sorted by name, without those whose names begin with `_`. A
-/// sample holds [`STEPS`] x [`CHANNELS`] decibels, quantized to 65,536 levels from its lowest to its
-/// highest value. The error is at most 1e-3 dB if these are at most 131 dB apart (for example from the
-/// floor at -100 dB to 31 dB), and 1.1e-3 dB at full scale. A sample takes 28,288 bytes, the whole set
-/// 3.0 GB.
+/// sample holds [`STEPS`] x [`CHANNELS`] decibels, quantized to 65,536 levels from its lowest to
+/// its highest value. The error is at most 1e-3 dB if these are at most 131 dB apart (for example
+/// from the floor at -100 dB to 31 dB), and 1.1e-3 dB at full scale. A sample takes 28,288 bytes,
+/// the whole set 3.0 GB.
 ///
 /// The spectra are cached in a file of that size in the folder that holds the word folders,
-/// `polychron-full.levels` or `polychron-paper.levels`. They are computed again if the file is damaged,
-/// or if the names, sizes or modification times of the recordings, their split or the front-end have
-/// changed.
+/// `polychron-full.levels` or `polychron-paper.levels`. They are computed again if the file is
+/// damaged, or if the names, sizes or modification times of the recordings, their split or the
+/// front-end have changed.
 ///
 /// # Errors
-/// There are no recordings or no lists; a list names a recording twice or one that does not exist; a
-/// recording cannot be read, is not a complete wav file, has a sample rate other than 16 kHz or more
-/// than one channel; a word folder holds files but no wav file.
+/// There are no recordings or no lists; a list names a recording twice or one that does not exist;
+/// a recording cannot be read, is not a complete wav file, has a sample rate other than 16 kHz or
+/// more than one channel; a word folder holds files but no wav file.
 pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Commands, Error> {
     let folder = Folder::list(folder.as_ref())?;
     let [train, valid, test] = [0, 1, 2].map(|part: usize| folder.parts[part].len());

@@ -5,15 +5,16 @@ use std::sync::{Mutex, PoisonError};
 use hdf5_reader::error::{Error, Result};
 use hdf5_reader::storage::{BytesStorage, Storage, StorageBuffer};
 
-/// Largest total size in bytes of the nodes of group members, which take at least 28 bytes per member.
+/// Largest total size in bytes of the nodes of group members, which take at least 28 bytes per
+/// member.
 const MAX_NODES: usize = 8 << 10;
 /// Largest size in bytes of the names in a group.
 const MAX_NAMES: u64 = 8 << 10;
 /// Size in bytes of the header of the names, if addresses and lengths have eight bytes.
 const NAMES_HEAD: usize = 32;
 
-/// The bytes of a file. Refuses to read structures that would take the decoder many times their size:
-/// group members that share a name or a node, and heaps of values that share bytes.
+/// The bytes of a file. Refuses to read structures that would take the decoder many times their
+/// size: group members that share a name or a node, and heaps of values that share bytes.
 pub(super) struct BoundedStorage {
     bytes: BytesStorage,
     seen: Mutex<Seen>,

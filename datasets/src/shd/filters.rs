@@ -6,8 +6,8 @@ use hdf5_reader::messages::filter_pipeline::{
 
 /// The format's own limit. The decoder shifts a 32-bit mask by the index of a filter.
 const MAX_FILTERS: usize = 32;
-/// Classes of an N-bit parameter list: one number, and bytes that are stored as they are. The others
-/// describe arrays and records, which no data set of the layout holds.
+/// Classes of an N-bit parameter list: one number, and bytes that are stored as they are. The
+/// others describe arrays and records, which no data set of the layout holds.
 const NBIT_CLASSES: [u32; 2] = [1, 4];
 /// Values of the layout have at most 8 bytes.
 const MAX_SIZE: u32 = 8;
@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn filters_that_a_decoder_cannot_bound_are_refused() {
-        // As HDF5 writes them for int32: scale-offset, N-bit of 10 bits, N-bit without effect, SZIP.
+        // As HDF5 writes them for int32: scale-offset, N-bit of 10 bits, N-bit without effect,
+        // SZIP.
         let valid = [
             filter(FILTER_SCALEOFFSET, &[2, 0, 4, 0, 4, 1, 0, 1, 0]),
             filter(FILTER_NBIT, &[8, 0, 4, 1, 4, 0, 10, 3]),

@@ -61,8 +61,8 @@ fn whole(name: &str, file: &[u8], part: &[u8], answers: &[Answer], asked: &[Opti
     assert!(case.folder.read("a.h5.gz") == file, "{name}");
 }
 
-/// Checks that the download fails after this many requests, in one line with these words, and leaves
-/// these files.
+/// Checks that the download fails after this many requests, in one line with these words, and
+/// leaves these files.
 fn fails(name: &str, answers: &[Answer], asked: usize, words: &[&str], left: &[&str]) -> Case {
     let case = run(name, &bytes(3000), &[], answers);
     let line = case.result.as_ref().unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! Unpacking of existing archives. The result is complete, listed with its sums, and inside the folder,
-//! whatever the archive contains.
+//! Unpacking of existing archives. The result is complete, listed with its sums, and inside the
+//! folder, whatever the archive contains.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -13,8 +13,8 @@ use zip::{CompressionMethod, ZipWriter};
 
 const MIB: usize = 1 << 20;
 
-/// Writes an archive `name` into the folder and unpacks it to `to`, with a limit of 1 MiB. No server is
-/// contacted.
+/// Writes an archive `name` into the folder and unpacks it to `to`, with a limit of 1 MiB. No
+/// server is contacted.
 fn unpack(folder: &Folder, name: &str, archive: &[u8], to: &str) -> Result<Outcome, Error> {
     folder.write(name, archive);
     again(folder, name, archive, to)
@@ -186,8 +186,8 @@ fn leftovers_of_an_interrupted_unpacking_are_replaced() {
     assert_eq!(again(&folder, "words.zip", &archive, "words/").unwrap(), Outcome::Present);
 }
 
-/// Unpacks an archive to a file and to a folder. Checks that both fail in one line with these words, and
-/// that nothing is left inside or outside the folder.
+/// Unpacks an archive to a file and to a folder. Checks that both fail in one line with these
+/// words, and that nothing is left inside or outside the folder.
 fn refused(name: &str, archive: &[u8], words: &[&str]) {
     let test = std::thread::current().name().unwrap().replace("::", "_");
     let outer = Folder::new(&format!("hostile_{test}"));

@@ -46,8 +46,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves `file` under every name: the first request as the first answer says, and so on; the last answer goes for
-    /// all further requests.
+    /// Serves `file` under every name: the first request as the first answer says, and so on; the
+    /// last answer goes for all further requests.
     pub(crate) fn new(file: &[u8], answers: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
