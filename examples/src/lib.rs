@@ -30,7 +30,7 @@
 //! * [`Run`], [`Observer`]: training; [`reproduce`]: several seeds and the table of their results
 //! * [`Model`]: the model of a finished run; [`eval`], [`export`], [`inspect`], [`model_file`]
 //! * [`Classifier`]: a model on any backend; [`network`]: conversion of a configuration to a
-//! network
+//!   network
 //! * [`Checkpoint`], [`report`], [`plot`]: files
 //! * `cli`: the command line (feature `cli`)
 
