@@ -7,7 +7,6 @@ use std::fmt::{self, Display};
 ///
 /// The message names the file, the field and the invalid value. It is displayed as one line without
 /// control characters.
-#[derive(Debug)]
 pub struct Error {
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -36,6 +35,13 @@ impl Error {
 
     pub(crate) fn message(&self) -> &str {
         &self.message
+    }
+}
+
+/// As it is displayed: `main` prints the error that it returns in this form.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
     }
 }
 
