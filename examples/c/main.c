@@ -67,7 +67,7 @@ static int run(FILE *spikes, polychron *network) {
         }
     }
     polychron_finish(network);
-    printf("in the end  ");
+    printf("at the end  ");
     print_class(network);
     return EXIT_SUCCESS;
 }
