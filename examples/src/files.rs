@@ -90,7 +90,12 @@ pub(crate) fn remove_unfinished(folder: &Path, names: &[&str]) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(at(folder.display()))? {
         let entry = entry.map_err(at(folder.display()))?;
         if is_unfinished(&entry.file_name().to_string_lossy(), names) {
-            std::fs::remove_file(entry.path()).map_err(at(entry.path().display()))?;
+            match std::fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(at(entry.path().display())(error));
+                }
+                _ => {}
+            }
         }
     }
     Ok(())

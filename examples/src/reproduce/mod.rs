@@ -89,7 +89,11 @@ impl Reproduction {
                 fail!("{root}: has {found} but no reproduce.toml; choose another folder")
             }
             let config = Config { threads: 0, ..self.config.clone() };
-            files::create(&path, config.to_toml()?.as_bytes())?;
+            let created = files::create(&path, config.to_toml()?.as_bytes());
+            // Another process may create the file first and remove this one's unfinished file.
+            if !path.exists() {
+                created?;
+            }
         }
         let lock = files::lock(File::open(&path), &path)?;
         run::check_same(
@@ -172,7 +176,7 @@ mod tests {
 
     #[test]
     fn only_one_process_claims_a_folder() {
-        for _ in 0..50 {
+        for _ in 0..200 {
             let folder = tempfile::tempdir().unwrap();
             let claim = || {
                 let (root, speakers) = (folder.path().join("all"), vec![None]);
