@@ -10,7 +10,7 @@ use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 use crate::report::{self, Epoch, Figures, Report};
 use crate::sparse::SparseMask;
 use crate::task::Task;
-use crate::{files, plot, prefetch, presets};
+use crate::{error, files, plot, prefetch, presets};
 use polychron_core::train::{Delays, State, Tensor};
 use std::ffi::OsString;
 use std::fs::File;
@@ -648,7 +648,7 @@ pub(crate) fn rehearse(
     };
     let smaller = std::iter::successors(Some(whole / 2), |size| Some(size / 2));
     match smaller.take_while(|&size| size > 1).find(|&size| try_size(size).is_ok()) {
-        Some(size) => fail!("{failure}; data.batch = {size} fits"),
+        Some(size) => Err(failure.hint(format!("data.batch = {size} fits"))),
         None => Err(failure),
     }
 }
@@ -661,6 +661,7 @@ fn divergence(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Error
          train.rate = {rate:?}; lower the rate; {} holds the last good state",
         checkpoint.display()
     ))
+    .with_kind(error::ErrorKind::Diverged)
 }
 
 #[cfg(test)]
