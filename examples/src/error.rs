@@ -46,11 +46,7 @@ impl Error {
     /// this project and [`std::io::Error`] determine the kind; others are [`ErrorKind::Invalid`].
     #[must_use]
     pub fn wrap(error: impl StdError + Send + Sync + 'static) -> Self {
-        Self {
-            kind: kind_of(&error),
-            message: error.to_string(),
-            source: Some(Box::new(error)),
-        }
+        Self { kind: kind_of(&error), message: error.to_string(), source: Some(Box::new(error)) }
     }
 
     /// Returns the kind of the error.

@@ -234,7 +234,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         let shown = path.display().to_string();
-        for text in ["", "preset = \"shd\"", "preset = \"custom\"", "preset = \"none\"", "seed = -1"] {
+        for text in
+            ["", "preset = \"shd\"", "preset = \"custom\"", "preset = \"none\"", "seed = -1"]
+        {
             let text = format!("{text}\n[train]\nepochs = 7");
             std::fs::write(&path, &text).unwrap();
             match (Config::parse(&text, &shown), Config::read(&path)) {
