@@ -5,6 +5,7 @@ use crate::batch::LabeledBatch;
 use crate::checkpoint::{Checkpoint, PartialEpoch};
 use crate::config::{Backend, Config, Protocol, Select};
 use crate::error::{Error, Result, at, fail};
+use crate::model::check_folder;
 use crate::network;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 use crate::report::{self, Epoch, Figures, Report};
@@ -538,6 +539,7 @@ fn create_folder(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Res
 
 /// Locks the folder of an existing run.
 pub(crate) fn lock_folder(folder: &Path) -> Result<File> {
+    check_folder(folder)?;
     let path = folder.join(CONFIG);
     let opened = File::open(&path).map_err(at(path.display()))?;
     let outer = sibling(folder, ".lock");
@@ -589,6 +591,7 @@ pub(crate) fn tidy(folder: &Path) -> Result<()> {
 
 /// Reads the configuration in a run's folder and applies assignments to it.
 pub(crate) fn stored_config(folder: &Path, set: &[String]) -> Result<Config> {
+    check_folder(folder)?;
     presets::read_stored(&folder.join(CONFIG), set)
 }
 
