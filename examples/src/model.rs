@@ -11,7 +11,8 @@ use crate::task::Task;
 use polychron_core::train::{self, Batch, State, Tensor, Trace};
 use std::path::{Path, PathBuf};
 
-/// A trained model with the configuration that made it.
+/// A trained model with the configuration that made it. It is not [`Send`], because a GPU backend
+/// belongs to the thread that made it.
 ///
 /// ```no_run
 /// use polychron::{Model, Part};

@@ -35,6 +35,8 @@ const FILES: [&str; 8] =
 /// from the end of the first epoch, and `model.safetensors` and figures from the end of the run. It
 /// is locked while the `Run` exists.
 ///
+/// A `Run` is not [`Send`], because a GPU backend belongs to the thread that made it.
+///
 /// ```
 /// use polychron::{Config, EpochEnd, Flow, Run, Task};
 ///
