@@ -2,7 +2,9 @@
 
 use polychron::export::ExportOptions;
 use polychron::model_file::Description;
-use polychron::{Config, EpochEnd, Flow, Model, Observer, Outcome, Part, Run, Step, Task, eval};
+use polychron::{
+    Config, EpochEnd, ErrorKind, Flow, Model, Observer, Outcome, Part, Run, Step, Task, eval,
+};
 use std::fs;
 use std::path::Path;
 
@@ -90,7 +92,9 @@ fn a_folder_is_locked_from_its_creation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let busy = |failure: Option<polychron::Error>| {
-        let text = failure.unwrap().to_string();
+        let error = failure.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Locked);
+        let text = error.to_string();
         assert!(text.ends_with("locked by another process"), "{text}");
     };
     let task = || Task::load(&config(), None).unwrap();
