@@ -60,7 +60,7 @@ pub struct Layer {
     /// The longest delay in ticks, plus one.
     pub taps: usize,
     /// How the spikes of the inputs are delivered: `groups` or `ring`, as
-    /// [`Scheme`](polychron_core::format::Scheme).
+    /// [`Scheme`].
     pub scheme: &'static str,
     /// Largest number of spikes per tick and 256 inputs that are also listed; 0 stores bitmaps only.
     pub list: u8,
