@@ -62,7 +62,7 @@
 //!   tests.
 //!
 //! ```
-//! use polychron_core::delay::Gauss;
+//! use polychron_core::delay::{Gauss, Rounding};
 //! use polychron_core::loss::Loss;
 //! use polychron_core::neuron::{Li, Lif};
 //! use polychron_core::reference::Reference;
@@ -85,6 +85,7 @@
 //!         readout: Li::new(5.0),
 //!     },
 //!     loss: Loss::SoftmaxSum,
+//!     rounding: Rounding::Nearest,
 //! };
 //! let mut trainer = Trainer::new(Reference, network, Recipe::paper(40), 0)?;
 //!

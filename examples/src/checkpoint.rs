@@ -109,7 +109,7 @@ impl Checkpoint {
         }
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         let Metadata { epoch, step, seed, partial, config } = metadata;
-        let config = presets::parse(&config, name)?;
+        let config = presets::parse_stored(&config, name)?;
         Ok(Self { state: State { tensors, epoch, step, seed }, config, partial })
     }
 }

@@ -1,15 +1,17 @@
 //! Conversion of a configuration to a network and a training recipe.
 
-use crate::config::{Config, DelayStart, Delays, NeuronKind, ResetKind, require, to_single};
+use crate::config::{
+    Config, DelayStart, Delays, NeuronKind, ResetKind, Rounding, require, to_single,
+};
 use crate::error::{Error, Result, at};
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{self, AnyKernel};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::Synapses;
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{HiddenLayer, Network, ReadoutLayer, Recipe, Sigma};
+use polychron_core::train::{self, HiddenLayer, Network, ReadoutLayer, Recipe, Sigma};
 
 /// A network as a configuration describes it.
 pub type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
@@ -73,6 +75,10 @@ pub fn network(config: &Config, interface: Interface) -> Result<Net> {
         hidden,
         output,
         loss: parse_name("network.loss", &from.loss, Loss::from_name, &Loss::ALL)?,
+        rounding: match (config.train.delays, config.train.rounding) {
+            (Delays::Learned, Rounding::Split) => delay::Rounding::Split,
+            _ => delay::Rounding::Nearest,
+        },
     })
 }
 
@@ -145,6 +151,22 @@ pub fn recipe(config: &Config) -> Recipe {
             epochs: from.sigma_epochs.unwrap_or((from.epochs / 4).max(1)),
         },
         delays,
+        rounded_epochs: match (from.delays, from.rounding) {
+            (Delays::Learned, Rounding::Nearest | Rounding::Split) => {
+                from.rounded_epochs.unwrap_or(from.epochs.div_ceil(2))
+            }
+            _ => 0,
+        },
+    }
+}
+
+/// The delays that a model has in training after some epochs.
+pub(crate) fn trained_delays(config: &Config, epochs: u64) -> train::Delays {
+    let spread = config.train.delays == Delays::Learned;
+    if spread && !recipe(config).rounds_in(epochs.saturating_sub(1)) {
+        train::Delays::Spread
+    } else {
+        train::Delays::Rounded
     }
 }
 

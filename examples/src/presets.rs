@@ -113,7 +113,22 @@ pub(crate) fn load(preset: Option<&str>, file: Option<&Path>, set: &[String]) ->
 /// Reads the configuration in a run's folder, which is complete without a preset, and applies
 /// assignments.
 pub(crate) fn read_stored(path: &Path, set: &[String]) -> Result<Config> {
-    assign_all(read(path)?, Some(path), set)
+    assign_all(complete(read(path)?), Some(path), set)
+}
+
+/// Parses the configuration in a checkpoint, which is complete without a preset.
+pub(crate) fn parse_stored(text: &str, place: &str) -> Result<Config> {
+    to_config(complete(parse_table(text, place)?)).map_err(at(place))
+}
+
+/// Adds the field that configurations of version 0.1.0 do not have. Their delays were rounded after
+/// training.
+fn complete(mut table: Table) -> Table {
+    let train = table.entry("train").or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(train) = train {
+        train.entry("rounding").or_insert_with(|| Value::from("after"));
+    }
+    table
 }
 
 /// Parses a configuration in TOML; `place` names it in error messages.
@@ -222,6 +237,15 @@ mod tests {
     }
 
     #[test]
+    fn stored_configurations_without_rounding_round_after_training() {
+        for text in ["", "[train]\nepochs = 3"] {
+            assert_eq!(parse_stored(text, "file").unwrap().train.rounding, Rounding::After);
+        }
+        let text = load(None, None, &[]).unwrap().to_toml().unwrap();
+        assert_eq!(parse_stored(&text, "file").unwrap().train.rounding, Rounding::Split);
+    }
+
+    #[test]
     fn presets_survive_a_round_trip_through_toml() {
         for (name, _) in PRESETS {
             let config = load(Some(name), None, &[]).unwrap();
@@ -319,6 +343,7 @@ mod tests {
             sigma_start: None,
             sigma_end: 0.23,
             sigma_epochs: None,
+            rounding: Rounding::After,
             ..Train::default()
         };
         (network, train)
@@ -367,6 +392,7 @@ mod tests {
             (expected.data.mask, expected.data.binning) = (true, Bins::Fixed);
             expected.data.bands = Bands::Full;
             expected.train.delay_init = DelayStart::Uniform;
+            expected.train.rounding = Rounding::Split;
             expected.train.select = Select::Valid;
             if paper == "shd" {
                 expected.data.valid = 0.2;

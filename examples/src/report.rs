@@ -18,9 +18,13 @@ pub struct Epoch {
     pub loss: f64,
     /// Running accuracy on the training items, with dropout and kernels of the current width.
     pub train_accuracy: f64,
-    /// Accuracy on the validation items.
+    /// Accuracy on the validation items, with rounded delays.
     pub valid_accuracy: Option<f64>,
-    /// Accuracy on the test items; only under the protocol `paper`.
+    /// Accuracy on the validation items with the delays of training. It differs from
+    /// `valid_accuracy` while kernels are wide.
+    #[serde(default)]
+    pub valid_as_trained: Option<f64>,
+    /// Accuracy on the test items, with rounded delays; only under the protocol `paper`.
     pub test_accuracy: Option<f64>,
     /// Mean spikes per neuron and step of every hidden layer, over one batch.
     pub rates: Vec<f64>,
@@ -47,12 +51,18 @@ pub struct Figures {
     pub epochs: usize,
     /// The epoch whose model was kept and tested, from 1.
     pub chosen_epoch: usize,
+    /// The first epoch that could be chosen on the validation items: kernels are narrow from there.
+    #[serde(default)]
+    pub choice_from: usize,
     /// Running accuracy of the chosen epoch on the training items.
     pub train_accuracy: f64,
     /// Accuracy of the chosen epoch on the validation items.
     pub valid_accuracy: Option<f64>,
-    /// Accuracy of the chosen model on the test items.
+    /// Accuracy of the chosen model on the test items, with rounded delays.
     pub test_accuracy: Option<f64>,
+    /// Accuracy of the chosen model on the test items with the delays of training.
+    #[serde(default)]
+    pub test_as_trained: Option<f64>,
     /// Test accuracy for speakers who also occur in the training items.
     pub test_seen_accuracy: Option<f64>,
     /// Test accuracy for all other speakers.

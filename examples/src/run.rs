@@ -3,7 +3,7 @@
 use crate::backend::{self, Classifier, Learner};
 use crate::batch::LabeledBatch;
 use crate::checkpoint::{Checkpoint, PartialEpoch};
-use crate::config::{Backend, Config, Protocol, Select};
+use crate::config::{self, Backend, Config, Protocol, Select};
 use crate::error::{Error, Result, at, fail};
 use crate::network;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
@@ -350,12 +350,20 @@ impl Run {
         self.learner.finish_epoch()?;
         let (task, model) = (&self.task, self.learner.model());
         let tests = self.config.protocol == Protocol::Paper;
+        let valid = |delays| task.accuracy(model, delays, &task.split.valid);
+        let valid_accuracy = valid(Delays::Rounded)?;
+        let valid_as_trained = match network::trained_delays(&self.config, number + 1) {
+            Delays::Rounded => valid_accuracy,
+            Delays::Spread => valid(Delays::Spread)?,
+        };
+        let test = |items| task.accuracy(model, Delays::Rounded, items);
         Ok(Some(Epoch {
             epoch: number as usize + 1,
             loss: loss / items as f64,
             train_accuracy: correct as f64 / items as f64,
-            valid_accuracy: task.accuracy(model, &task.split.valid)?,
-            test_accuracy: if tests { task.accuracy(model, &task.split.test)? } else { None },
+            valid_accuracy,
+            valid_as_trained,
+            test_accuracy: if tests { test(&task.split.test)? } else { None },
             rates: self.measure_rates()?,
             seconds: seconds + start.elapsed().as_secs_f64(),
         }))
@@ -378,14 +386,25 @@ impl Run {
         self.config.protocol == Protocol::Paper || self.config.train.select == Select::Valid
     }
 
+    /// Index of the first epoch that may be selected. While kernels are wide, rounding changes the
+    /// network so much that its accuracy says nothing about the training.
+    fn first_choice(&self) -> usize {
+        let config = &self.config;
+        let wide = match (config.protocol, config.train.delays) {
+            (Protocol::Clean, config::Delays::Learned) => network::recipe(config).sigma.epochs,
+            _ => 0,
+        };
+        wide.min(self.curves.len().saturating_sub(1))
+    }
+
     /// Index of the epoch selected so far; the first one among equals.
     fn selected_epoch(&self) -> usize {
-        let mut best = 0;
+        let mut best = self.first_choice();
         let score = |e: &Epoch| match self.config.protocol {
             Protocol::Paper => e.test_accuracy,
             Protocol::Clean => e.valid_accuracy,
         };
-        for (n, epoch) in self.curves.iter().enumerate() {
+        for (n, epoch) in self.curves.iter().enumerate().skip(best) {
             if !self.selects_epoch() || score(epoch) > score(&self.curves[best]) {
                 best = n;
             }
@@ -458,6 +477,10 @@ impl Run {
         let split = &task.split;
         let predictions = task.predict(self.learner.model(), Delays::Rounded, &split.test)?;
         let test_accuracy = predictions.accuracy(&task.data, |_| true);
+        let test_as_trained = match network::trained_delays(config, chosen as u64 + 1) {
+            Delays::Rounded => test_accuracy,
+            Delays::Spread => task.accuracy(self.learner.model(), Delays::Spread, &split.test)?,
+        };
         let [seen, unseen] = task.accuracy_by_speaker(&predictions);
         let paper = config.protocol == Protocol::Paper;
         Ok(Figures {
@@ -469,9 +492,11 @@ impl Run {
             seed: config.seed,
             epochs: config.train.epochs,
             chosen_epoch: chosen + 1,
+            choice_from: self.first_choice() + 1,
             train_accuracy: best.train_accuracy,
             valid_accuracy: best.valid_accuracy,
             test_accuracy,
+            test_as_trained,
             test_seen_accuracy: seen,
             test_unseen_accuracy: unseen,
             best_test_accuracy: test_accuracy.filter(|_| paper),

@@ -188,6 +188,7 @@ impl<Q: Real, B, S> Inputs<Q, B, S> {
             weights: weights.view(),
             delays: delays.view(),
             sigma: sigma.view(),
+            rounding: None,
             norm: case.plan.norm.then(|| (&self.norm, self.norm_params.view())),
             stage: self.stage.get(&case.stage),
         }

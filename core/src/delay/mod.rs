@@ -18,8 +18,10 @@
 //! *beyond bilinear interpolation* (2023); Hammouamri et al. (ICLR 2024).
 
 mod kernels;
+mod rounding;
 
 pub use kernels::{AnyKernel, Discrete, Gauss, Linear, Max};
+pub use rounding::Rounding;
 
 use crate::num::Real;
 use core::fmt::Debug;

@@ -7,7 +7,7 @@ use crate::backend::{
     Backend, LayerOps, NeuronOps, NeuronStage, NormMode, SynapseGradients, SynapseOps,
     SynapseParams, View, ViewMut,
 };
-use crate::delay::{DelayKernel, dense_kernel};
+use crate::delay::{DelayKernel, Rounding, dense_kernel};
 use crate::loss::Loss;
 use crate::neuron::{Firing, Li, Neuron, NeuronModel, NeuronVisitor};
 use crate::norm::{BatchNorm, ValidSteps};
@@ -189,6 +189,7 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Reference {
         y: &mut Block<R>,
     ) -> Result<(), ShapeError> {
         synapses.check(x.shape, y.shape)?;
+        let kernel = Rounding::kernel(params.rounding, kernel);
         let dense = dense(synapses, kernel, &params)?;
         project(synapses, &dense, &x.values, x.shape, &mut y.values)
     }
@@ -204,6 +205,7 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Reference {
         d_x: Option<&mut Block<R>>,
     ) -> Result<(), ShapeError> {
         synapses.check(x.shape, d_y.shape)?;
+        let kernel = Rounding::kernel(params.rounding, kernel);
         if let Some(d_x) = d_x {
             synapses.check(d_x.shape, d_y.shape)?;
             let dense = dense(synapses, kernel, &params)?;

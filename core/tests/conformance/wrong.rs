@@ -237,14 +237,14 @@ impl<K: DelayKernel<f64>> SynapseOps<f64, K> for Wrong {
         x: &Block<f64>,
         y: &mut Block<f64>,
     ) -> Result<()> {
-        let SynapseParams { mut weights, delays, sigma } = params;
+        let SynapseParams { mut weights, delays, sigma, rounding } = params;
         let late: Vec<f64> = delays.buffer.iter().map(|d| d + 1.0).collect();
         let one_late = View::new(&late, delays.range.clone());
         let delays = if self.is(Fault::DelaysOneLate) { one_late } else { delays };
         if self.is(Fault::ViewsFromZero) {
             weights.range = 0..weights.range.len();
         }
-        let params = SynapseParams { weights, delays, sigma };
+        let params = SynapseParams { weights, delays, sigma, rounding };
         let first = self.first.take().unwrap_or_else(|| (x.values.as_ptr(), x.clone()));
         let stale = self.is(Fault::StaleUpload) && first.0 == x.values.as_ptr();
         let before = y.values.last().copied();

@@ -18,6 +18,17 @@ pub(super) fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", Error::new(line));
 }
 
+/// Notes that rounding the delays costs more than 2 points of accuracy.
+pub(super) fn note_rounding(as_trained: Option<f64>, rounded: Option<f64>) {
+    let cost = 100.0 * (as_trained.unwrap_or(0.0) - rounded.unwrap_or(0.0));
+    if cost > 2.0 {
+        note(&format!(
+            "rounding the delays after training costs {cost:.1} points; \
+             train with --set train.rounding=split"
+        ));
+    }
+}
+
 /// A share in percent; `-` if there is none.
 pub(super) fn percent(share: Option<f64>) -> String {
     share.map_or("-".into(), |share| format!("{:.1} %", 100.0 * share))

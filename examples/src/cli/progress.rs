@@ -1,7 +1,7 @@
 //! Progress and final figures of runs on the terminal.
 
 use super::interrupt;
-use super::print::{note, percent, say, say_json};
+use super::print::{note, note_rounding, percent, say, say_json};
 use crate::error::Result;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 use crate::report::{Figures, name};
@@ -106,16 +106,21 @@ fn epoch_line(end: &EpochEnd<'_>) -> String {
         epoch.loss,
         percent(Some(epoch.train_accuracy))
     );
-    for (name, accuracy) in [("valid", epoch.valid_accuracy), ("test", epoch.test_accuracy)] {
-        if accuracy.is_some() {
-            line += &format!(", {name} {}", percent(accuracy));
-        }
+    if epoch.valid_accuracy.is_some() {
+        line += &format!(", valid {}", percent(epoch.valid_accuracy));
+    }
+    if epoch.valid_as_trained != epoch.valid_accuracy {
+        line += &format!(" (as trained {})", percent(epoch.valid_as_trained));
+    }
+    if epoch.test_accuracy.is_some() {
+        line += &format!(", test {}", percent(epoch.test_accuracy));
     }
     line + &format!(", {:.2} s", epoch.seconds)
 }
 
 /// Prints the figures of a run: a table, or one JSON object.
 pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Result<()> {
+    note_rounding(figures.test_as_trained, figures.test_accuracy);
     if json {
         return say_json(figures);
     }
@@ -129,10 +134,14 @@ pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Res
     );
     let rows = [
         ("test", figures.test_accuracy, figures.test_items),
+        ("test as trained", figures.test_as_trained, figures.test_items),
         ("validation", figures.valid_accuracy, figures.valid_items),
         ("training", Some(figures.train_accuracy), figures.train_items),
     ];
     for (name, accuracy, items) in rows {
+        if name == "test as trained" && accuracy.is_none() {
+            continue;
+        }
         let _ = writeln!(text, "  {name:<15} {} of {items} items", percent(accuracy));
     }
     for (name, accuracy) in

@@ -1,0 +1,86 @@
+use super::{DelayKernel, Discrete, Linear, round_delay};
+use crate::num::Real;
+
+/// How delays become whole steps.
+///
+/// A network that runs step by step, as on a microcontroller, has taps at whole steps only. After
+/// the bump of training has become narrow, one of these kernels replaces it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// One tap per delay, at the nearest step: [`Discrete`]. Delays do not learn.
+    #[default]
+    Nearest,
+    /// Two taps per delay, at the steps before and after it: [`Linear`]. They share the weight,
+    /// `(1 - f) w` and `f w` for a delay of `n + f` steps. Delays learn. On a device, a synapse
+    /// costs as much as two.
+    Split,
+}
+
+impl Rounding {
+    /// Every rounding with its name in configurations.
+    pub const ALL: [(&'static str, Self); 2] = [("nearest", Self::Nearest), ("split", Self::Split)];
+
+    /// The kernel of one or two taps; that of the layer for `None`.
+    #[must_use]
+    pub fn kernel<R: Real>(
+        rounding: Option<Self>,
+        layer: &dyn DelayKernel<R>,
+    ) -> &dyn DelayKernel<R> {
+        match rounding {
+            None => layer,
+            Some(Self::Nearest) => &Discrete,
+            Some(Self::Split) => &Linear,
+        }
+    }
+
+    /// The taps of a delay in a kernel of `taps` taps, with their shares of the weight. The second
+    /// share is 0 if one tap holds all of it.
+    ///
+    /// ```
+    /// use polychron_core::delay::Rounding;
+    /// assert_eq!(Rounding::Nearest.taps(3.25, 25), [(3, 1.0), (3, 0.0)]);
+    /// assert_eq!(Rounding::Split.taps(3.25, 25), [(3, 0.75), (4, 0.25)]);
+    /// assert_eq!(Rounding::Split.taps(24.0, 25), [(24, 1.0), (24, 0.0)]);
+    /// ```
+    #[must_use]
+    pub fn taps<R: Real>(self, delay: R, taps: usize) -> [(usize, R); 2] {
+        let nearest = round_delay(delay, taps);
+        let whole = [(nearest, R::one()), (nearest, R::zero())];
+        let excess = delay - R::count(nearest);
+        let next = if excess > R::zero() { nearest + 1 } else { nearest.wrapping_sub(1) };
+        if self == Self::Nearest || excess == R::zero() || next >= taps {
+            return whole;
+        }
+        let (near, far) = ((nearest, R::one() - excess.abs()), (next, excess.abs()));
+        if nearest < next { [near, far] } else { [far, near] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delay::Gauss;
+    use approx::assert_abs_diff_eq;
+
+    #[test]
+    fn the_taps_are_those_of_the_kernel() {
+        for (_, rounding) in Rounding::ALL {
+            for delay in [0.0, 0.25, 0.5, 1.5, 2.75, 3.0, 3.999, 4.0] {
+                let mut kernel = [0.0; 5];
+                Rounding::kernel(Some(rounding), &Gauss).taps(delay, 0.23, &mut kernel);
+                for (tap, share) in rounding.taps(delay, 5) {
+                    kernel[tap] -= share;
+                }
+                assert_abs_diff_eq!(kernel[..], [0.0; 5][..], epsilon = 1.1e-7);
+            }
+        }
+    }
+
+    #[test]
+    fn a_delay_outside_the_kernel_has_one_tap() {
+        for (delay, tap) in [(-3.5, 0), (f64::NAN, 0), (7.5, 4), (f64::INFINITY, 4)] {
+            let [(first, share), (_, rest)] = Rounding::Split.taps(delay, 5);
+            assert_eq!((first, share, rest), (tap, 1.0, 0.0), "{delay}");
+        }
+    }
+}
