@@ -1,4 +1,4 @@
-use super::{DelayKernel, Discrete, Linear, round_delay};
+use super::{DelayKernel, Discrete, FLOOR, Linear, round_delay};
 use crate::num::Real;
 
 /// How delays become whole steps.
@@ -34,24 +34,30 @@ impl Rounding {
     }
 
     /// The taps of a delay in a kernel of `taps` taps, with their shares of the weight. The second
-    /// share is 0 if one tap holds all of it.
+    /// share is 0 if one tap holds all of it. The two shares of [`Split`](Self::Split) sum to
+    /// 1 / (1 + 1e-7), as those of [`Linear`].
     ///
     /// ```
     /// use polychron_core::delay::Rounding;
-    /// assert_eq!(Rounding::Nearest.taps(3.25, 25), [(3, 1.0), (3, 0.0)]);
-    /// assert_eq!(Rounding::Split.taps(3.25, 25), [(3, 0.75), (4, 0.25)]);
-    /// assert_eq!(Rounding::Split.taps(24.0, 25), [(24, 1.0), (24, 0.0)]);
+    /// assert_eq!(Rounding::Nearest.taps(3.25f32, 25), [(3, 1.0), (3, 0.0)]);
+    /// let [(first, share), (second, rest)] = Rounding::Split.taps(3.25f64, 25);
+    /// assert_eq!((first, second), (3, 4));
+    /// assert!((share - 0.75).abs() < 1e-6 && (rest - 0.25).abs() < 1e-6);
     /// ```
     #[must_use]
     pub fn taps<R: Real>(self, delay: R, taps: usize) -> [(usize, R); 2] {
         let nearest = round_delay(delay, taps);
-        let whole = [(nearest, R::one()), (nearest, R::zero())];
+        if self == Self::Nearest {
+            return [(nearest, R::one()), (nearest, R::zero())];
+        }
+        let whole = R::one() / (R::one() + R::of(FLOOR));
         let excess = delay - R::count(nearest);
         let next = if excess > R::zero() { nearest + 1 } else { nearest.wrapping_sub(1) };
-        if self == Self::Nearest || excess == R::zero() || next >= taps {
-            return whole;
+        if excess == R::zero() || next >= taps {
+            return [(nearest, whole), (nearest, R::zero())];
         }
-        let (near, far) = ((nearest, R::one() - excess.abs()), (next, excess.abs()));
+        let far = (next, whole * excess.abs());
+        let near = (nearest, whole * (R::one() - excess.abs()));
         if nearest < next { [near, far] } else { [far, near] }
     }
 }
@@ -71,7 +77,7 @@ mod tests {
                 for (tap, share) in rounding.taps(delay, 5) {
                     kernel[tap] -= share;
                 }
-                assert_abs_diff_eq!(kernel[..], [0.0; 5][..], epsilon = 1.1e-7);
+                assert_abs_diff_eq!(kernel[..], [0.0; 5][..], epsilon = 1e-15);
             }
         }
     }
@@ -80,7 +86,8 @@ mod tests {
     fn a_delay_outside_the_kernel_has_one_tap() {
         for (delay, tap) in [(-3.5, 0), (f64::NAN, 0), (7.5, 4), (f64::INFINITY, 4)] {
             let [(first, share), (_, rest)] = Rounding::Split.taps(delay, 5);
-            assert_eq!((first, share, rest), (tap, 1.0, 0.0), "{delay}");
+            assert_eq!((first, rest), (tap, 0.0), "{delay}");
+            assert_abs_diff_eq!(share, 1.0, epsilon = 1.1e-7);
         }
     }
 }
