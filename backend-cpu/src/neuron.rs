@@ -298,7 +298,7 @@ pub(crate) fn backward<R: Stages>(
         if stage.input.shape().is_empty() {
             return vec![(R::zero(), R::zero()); stage.input.shape().width];
         }
-        if let Some(numbers) = d.written_out() {
+        if let Some(numbers) = d.to_dense() {
             *d = numbers;
         }
         let backward = |memory: &mut Box<dyn Any + Send>, (n, d): (usize, &mut [R])| {

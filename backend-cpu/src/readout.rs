@@ -25,8 +25,8 @@ pub(crate) fn readout<R: Real>(
     if let Some(d_x) = &d_x {
         same("readout's gradient", x.shape(), d_x.shape())?;
     }
-    let written_out = x.written_out();
-    let x = written_out.as_ref().unwrap_or(x);
+    let dense = x.to_dense();
+    let x = dense.as_ref().unwrap_or(x);
     if x.shape().is_empty() {
         scores.fill(R::zero());
     }

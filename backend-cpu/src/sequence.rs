@@ -85,7 +85,7 @@ impl<R: Real> Sequence<R> {
     }
 
     /// The spikes as a sequence of numbers; `None` if this already is one.
-    pub(crate) fn written_out(&self) -> Option<Self> {
+    pub(crate) fn to_dense(&self) -> Option<Self> {
         let Values::Spikes(Spikes { fired, gate }) = &self.values else { return None };
         let (len, batch) = (self.shape.steps * self.shape.batch, self.shape.batch);
         let mut out = Self::new(self.shape, &self.scratch);
@@ -97,7 +97,7 @@ impl<R: Real> Sequence<R> {
     }
 
     /// `[neuron][time][batch]` of a sequence of numbers. Panics on spikes: call
-    /// [`written_out`](Self::written_out) first.
+    /// [`to_dense`](Self::to_dense) first.
     pub(crate) fn view(&self) -> ArrayView3<'_, R> {
         match &self.values {
             Values::Numbers(numbers) => numbers.view(),
@@ -193,7 +193,7 @@ impl<R: Real> Sequence<R> {
     /// Copies to a time-major host block.
     pub(crate) fn read(&self, to: &mut [R]) -> Result<(), ShapeError> {
         expect("download", self.shape.len(), to.len())?;
-        if let Some(numbers) = self.written_out() {
+        if let Some(numbers) = self.to_dense() {
             return numbers.read(to);
         }
         let (width, rows) = (self.shape.width, self.shape.steps * self.shape.batch);

@@ -4,7 +4,7 @@
 
 use crate::config::{Algorithm, Backend, Config, Delays};
 #[cfg(not(all(feature = "cuda", feature = "emulator")))]
-use crate::error::fail;
+use crate::error::ErrorKind;
 use crate::error::{Error, Result, at};
 use crate::network::{Interface, Net, network, recipe};
 use polychron_core::backend::LayerOps;
@@ -140,9 +140,10 @@ pub(crate) fn run_on_backend<J: Job>(config: &Config, job: J) -> Result<J::Outpu
                 Backend::CudaEmulated => ("cuda-emulated", "emulator"),
                 _ => ("cuda", "cuda"),
             };
-            fail!(
+            let error = Error::new(format!(
                 "backend = {name:?} is not built into this program; rebuild it with --features {feature}"
-            )
+            ));
+            Err(error.with_kind(ErrorKind::Backend))
         }
     }
 }

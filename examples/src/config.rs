@@ -527,8 +527,8 @@ impl Config {
         presets::load(None, Some(path), &[])
     }
 
-    /// Parses a configuration in TOML. Missing fields have the defaults; `name` stands for the file
-    /// in error messages.
+    /// Parses a configuration in TOML, as [`Config::read`] does; `name` stands for the file in error
+    /// messages.
     ///
     /// # Errors
     /// Names the line or the field that is invalid.

@@ -3,7 +3,7 @@
 use crate::backend::{self, Learner};
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::presets;
 use crate::run::{Run, rehearse};
 use crate::task::Task;
@@ -57,8 +57,9 @@ fn an_out_of_memory_error_names_a_batch_size_that_fits() {
     let (config, memory) = (config(), Some(400_000));
     let task = Task::load(&config, None).unwrap();
     let device = || Emulated { memory, ..Emulated::default() };
-    let text =
-        rehearse(&|| learner(&config, &task, device()), &config, &task).unwrap_err().to_string();
+    let error = rehearse(&|| learner(&config, &task, device()), &config, &task).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    let text = error.to_string();
     assert!(text.contains("the GPU has no ") && text.contains(" bytes for a "), "{text}");
     let batch = text.rsplit_once("data.batch = ").and_then(|(_, rest)| rest.strip_suffix(" fits"));
     let batch: usize = batch.and_then(|batch| batch.parse().ok()).expect(&text);
@@ -73,7 +74,9 @@ fn an_out_of_memory_error_names_a_batch_size_that_fits() {
 fn a_run_resumes_after_its_device_was_lost() {
     let (whole, broken) = (folder("whole"), folder("broken"));
     train(&whole, None, false).unwrap();
-    let text = train(&broken, Some(200), false).unwrap_err().to_string();
+    let error = train(&broken, Some(200), false).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Backend);
+    let text = error.to_string();
     assert!(text.contains("the emulated device is lost"), "{text}");
     let state = Checkpoint::read(&broken.join("checkpoint.safetensors")).unwrap().state;
     assert_eq!(state.epoch, 1, "the device must be lost in the second epoch");

@@ -1,8 +1,8 @@
 //! Atomic writes and file locks.
 
-use crate::error::{Result, at, fail};
+use crate::error::{Error, ErrorKind, Result, at};
 use std::fs::{File, TryLockError};
-use std::io::{Error, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
 
@@ -26,16 +26,16 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<bool> {
     let created =
         write_temporary(path, bytes).and_then(|file| match file.persist_noclobber(path) {
-            Err(failure) if failure.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(failure) if failure.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(failure) => Err(failure.error),
             Ok(_) => flush_folder(path).map(|()| true),
         });
     created.map_err(at(path.display()))
 }
 
-fn write_temporary(path: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
+fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let Some(name) = path.file_name() else {
-        return Err(Error::other("is not the path of a file"));
+        return Err(io::Error::other("is not the path of a file"));
     };
     let prefix = format!(".{}.", name.to_string_lossy());
     let mut builder = Builder::new();
@@ -58,7 +58,7 @@ fn folder(path: &Path) -> &Path {
 }
 
 /// Flushes the folder that holds `path`, so that a new name in it is on disk.
-pub(crate) fn flush_folder(path: &Path) -> std::io::Result<()> {
+pub(crate) fn flush_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder(path))?.sync_all()?;
     #[cfg(not(unix))]
@@ -67,10 +67,13 @@ pub(crate) fn flush_folder(path: &Path) -> std::io::Result<()> {
 }
 
 /// Locks a file until the handle is dropped; fails if another process holds the lock.
-pub(crate) fn lock(opened: std::io::Result<File>, path: &Path) -> Result<File> {
+pub(crate) fn lock(opened: io::Result<File>, path: &Path) -> Result<File> {
     let (file, shown) = (opened.map_err(at(path.display()))?, path.display());
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => fail!("{shown}: locked by another process"),
+        Err(TryLockError::WouldBlock) => {
+            let error = Error::new(format!("{shown}: locked by another process"));
+            Err(error.with_kind(ErrorKind::Locked))
+        }
         // Some file systems do not support locks.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
@@ -91,7 +94,7 @@ pub(crate) fn remove_unfinished(folder: &Path, names: &[&str]) -> Result<()> {
         let entry = entry.map_err(at(folder.display()))?;
         if is_unfinished(&entry.file_name().to_string_lossy(), names) {
             match std::fs::remove_file(entry.path()) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(at(entry.path().display())(error));
                 }
                 _ => {}

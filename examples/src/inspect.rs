@@ -74,6 +74,7 @@ impl Inspection {
     /// # Errors
     /// If the folder has neither file, or the file is damaged.
     pub fn read(folder: &Path) -> Result<(Self, Vec<String>)> {
+        model::check_folder(folder)?;
         let model = folder.join(MODEL);
         let path = if model.exists() { model } else { folder.join(CHECKPOINT) };
         let (state, config, warnings) = model::read(&path)?;

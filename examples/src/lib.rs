@@ -64,7 +64,7 @@ pub use backend::Classifier;
 pub use batch::LabeledBatch;
 pub use checkpoint::{Checkpoint, PartialEpoch};
 pub use config::Config;
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use model::Model;
 pub use observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 pub use presets::Variant;

@@ -3,7 +3,7 @@
 use crate::backend::{self, Classifier, CpuModel, Restore};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Backend, Config, Rounding};
-use crate::error::{Error, Result, fail};
+use crate::error::{Error, ErrorKind, Result, fail};
 use crate::network::{self, Interface, Net};
 use crate::presets;
 use crate::run::{CHECKPOINT, CONFIG, MODEL};
@@ -11,7 +11,8 @@ use crate::task::Task;
 use polychron_core::train::{self, Batch, State, Tensor, Trace};
 use std::path::{Path, PathBuf};
 
-/// A trained model with the configuration that made it.
+/// A trained model with the configuration that made it. It is not [`Send`], because a GPU backend
+/// belongs to the thread that made it.
 ///
 /// ```no_run
 /// use polychron::{Model, Part};
@@ -50,6 +51,7 @@ impl Model {
     /// As [`Model::load`].
     pub fn load_on(folder: impl AsRef<Path>, backend: Option<Backend>) -> Result<Self> {
         let folder = folder.as_ref();
+        check_folder(folder)?;
         let path = folder.join(MODEL);
         if folder.join(CHECKPOINT).exists() && !path.exists() {
             fail!("{}: no such file; finish the run with `train --resume`", path.display())
@@ -143,6 +145,19 @@ impl Classifier for Model {
     fn tensors(&self) -> Result<Vec<Tensor<f32>>> {
         self.classifier.tensors()
     }
+}
+
+/// Fails if a folder is not that of a run.
+pub(crate) fn check_folder(folder: &Path) -> Result<()> {
+    let shown = folder.display();
+    let error = if !folder.is_dir() {
+        Error::new(format!("{shown}: no such run; `train` creates it"))
+    } else if [CONFIG, CHECKPOINT, MODEL].iter().all(|name| !folder.join(name).exists()) {
+        Error::new(format!("{shown}: not the folder of a run; it has no {CHECKPOINT}"))
+    } else {
+        return Ok(());
+    };
+    Err(error.with_kind(ErrorKind::Io))
 }
 
 /// Reads a state and the configuration that made it, with a warning if the `config.toml` next to

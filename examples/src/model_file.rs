@@ -28,38 +28,71 @@ mod cost {
 
 /// The contents of a model file and its cost on a microcontroller. It serializes to JSON.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Description {
-    pub(crate) channels: usize,
-    pub(crate) classes: usize,
-    pub(crate) tick_us: u32,
-    pub(crate) tail: usize,
-    /// Flash and RAM in bytes.
-    pub(crate) flash: usize,
-    pub(crate) ram: usize,
-    pub(crate) layers: Vec<Layer>,
-    /// Share of active inputs and neurons, synaptic events and instructions of a tick, for several
-    /// shares. Empty unless the weights are integers.
-    pub(crate) work: Vec<(f64, f64, f64)>,
+    /// Number of input channels.
+    pub channels: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Length of a tick in microseconds.
+    pub tick_us: u32,
+    /// Number of silent ticks that the engine runs after an utterance, so that the last delayed
+    /// spikes arrive.
+    pub padding: usize,
+    /// Size of the file in bytes, which firmware keeps in flash.
+    pub flash: usize,
+    /// Size of the engine's state in bytes, which firmware keeps in RAM.
+    pub ram: usize,
+    /// The layers, the readout last.
+    pub layers: Vec<Layer>,
+    /// Estimated work of a tick for several activities. Empty unless the weights are integers.
+    pub work: Vec<Work>,
 }
 
+/// A layer of a model file.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Layer {
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
-    pub(crate) taps: usize,
-    pub(crate) scheme: &'static str,
-    /// Largest number of spikes of a tick that are listed.
-    pub(crate) list: u8,
-    pub(crate) synapses: usize,
-    /// Mean number of synapses per group: of one source with one delay.
-    pub(crate) group: f64,
-    pub(crate) flash: usize,
-    pub(crate) flash_per_synapse: f64,
-    pub(crate) membranes: usize,
-    pub(crate) arriving: usize,
-    pub(crate) history: usize,
+#[non_exhaustive]
+pub struct Layer {
+    /// Number of inputs.
+    pub inputs: usize,
+    /// Number of neurons.
+    pub outputs: usize,
+    /// The longest delay in ticks, plus one.
+    pub taps: usize,
+    /// How the spikes of the inputs are delivered: `groups` or `ring`, as
+    /// [`Scheme`](polychron_core::format::Scheme).
+    pub scheme: &'static str,
+    /// Largest number of spikes per tick and 256 inputs that are also listed; 0 stores bitmaps only.
+    pub list: u8,
+    /// Number of synapses; in a ring, of all pairs of an input and an output.
+    pub synapses: usize,
+    /// Mean number of synapses per group: those of one input with one delay; in a ring, all of one
+    /// input.
+    pub group: f64,
+    /// Size of the layer in the file in bytes.
+    pub flash: usize,
+    /// Bytes of the file per synapse.
+    pub flash_per_synapse: f64,
+    /// RAM for the membranes in bytes.
+    pub membranes: usize,
+    /// RAM for the sums that are still to arrive, in bytes.
+    pub arriving: usize,
+    /// RAM for the past spikes of the inputs in bytes.
+    pub history: usize,
     #[serde(skip)]
-    pub(crate) info: LayerInfo,
+    info: LayerInfo,
+}
+
+/// The estimated work of a tick on a Cortex-M4F.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Work {
+    /// Share of the inputs and neurons that are active in the tick, in [0, 1].
+    pub activity: f64,
+    /// Number of synaptic events: spikes times their synapses.
+    pub events: f64,
+    /// Number of instructions.
+    pub instructions: f64,
 }
 
 /// Shares of active inputs and neurons per tick in `Description::work`.
@@ -93,25 +126,20 @@ impl Description {
             channels: model.channels(),
             classes: model.classes(),
             tick_us: model.tick_us(),
-            tail: model.padding(),
+            padding: model.padding(),
             flash: model.flash(),
             ram: model.ram(),
             layers: (0..model.depth()).filter_map(|l| model.layer(l)).map(layer).collect(),
             work: Vec::new(),
         };
         if W::CODE == i8::CODE {
-            let work = |share| {
-                let (events, instructions) = description.work(share);
-                (share, events, instructions)
-            };
-            description.work = ACTIVITIES.map(work).into();
+            description.work = ACTIVITIES.map(|activity| description.work(activity)).into();
         }
         description
     }
 
-    /// Synaptic events and instructions of a tick in which a share `activity` of the inputs and
-    /// neurons is active.
-    fn work(&self, activity: f64) -> (f64, f64) {
+    /// The work of a tick in which a share `activity` of the inputs and neurons is active.
+    fn work(&self, activity: f64) -> Work {
         let (mut events, mut instructions) = (0.0, 0.0);
         for (l, Layer { info, group, .. }) in self.layers.iter().enumerate() {
             let layer_events = activity * info.synapses as f64;
@@ -134,7 +162,7 @@ impl Description {
             let neuron = cost::NEURON + activity * cost::SPIKE;
             instructions += info.outputs as f64 * if last { cost::CLASS } else { neuron };
         }
-        (events, instructions)
+        Work { activity, events, instructions }
     }
 }
 

@@ -94,36 +94,32 @@ pub(crate) fn set(config: &Config, assignment: &str) -> Result<Config> {
 ///
 /// Fields that a file omits have the values of its `preset`, or the defaults.
 pub(crate) fn load(preset: Option<&str>, file: Option<&Path>, set: &[String]) -> Result<Config> {
-    let given = match file {
-        Some(path) => read(path)?,
+    let table = match file {
+        Some(path) => complete(read(path)?).map_err(at(path.display()))?,
         None => {
             let name = preset.unwrap_or(DEFAULT);
-            Table::from_iter([("preset".to_string(), Value::from(name))])
+            complete(Table::from_iter([("preset".to_string(), Value::from(name))]))?
         }
     };
-    let base = preset_table(given.get("preset").and_then(Value::as_str).unwrap_or(CUSTOM));
-    let mut table = base.map_err(|failure| match file {
-        Some(path) => at(path.display())(failure),
-        None => failure,
-    })?;
-    merge(&mut table, given);
     assign_all(table, file, set)
+}
+
+/// Adds the fields of the table's preset that it omits.
+fn complete(given: Table) -> Result<Table> {
+    let name = given.get("preset").and_then(Value::as_str).unwrap_or(CUSTOM);
+    let mut table = preset_table(name)?;
+    merge(&mut table, given);
+    Ok(table)
 }
 
 /// Reads the configuration in a run's folder, which is complete without a preset, and applies
 /// assignments.
 pub(crate) fn read_stored(path: &Path, set: &[String]) -> Result<Config> {
-    assign_all(complete(read(path)?), Some(path), set)
+    assign_all(add_rounding(read(path)?), Some(path), set)
 }
 
-/// Parses the configuration in a checkpoint, which is complete without a preset.
-pub(crate) fn parse_stored(text: &str, place: &str) -> Result<Config> {
-    to_config(complete(parse_table(text, place)?)).map_err(at(place))
-}
-
-/// Adds the field that configurations of version 0.1.0 do not have. Their delays were rounded after
-/// training.
-fn complete(mut table: Table) -> Table {
+/// Adds the field that older configurations do not have. Their delays were rounded after training.
+fn add_rounding(mut table: Table) -> Table {
     let train = table.entry("train").or_insert_with(|| Value::Table(Table::new()));
     if let Value::Table(train) = train {
         train.entry("rounding").or_insert_with(|| Value::from("after"));
@@ -131,9 +127,15 @@ fn complete(mut table: Table) -> Table {
     table
 }
 
-/// Parses a configuration in TOML; `place` names it in error messages.
+/// Parses a configuration in TOML; `place` names it in error messages. Fields that the text omits
+/// have the values of its `preset`, or the defaults.
 pub(crate) fn parse(text: &str, place: &str) -> Result<Config> {
-    to_config(parse_table(text, place)?).map_err(at(place))
+    complete(parse_table(text, place)?).and_then(to_config).map_err(at(place))
+}
+
+/// Parses the configuration in a file of a run, which is complete without a preset.
+pub(crate) fn parse_stored(text: &str, place: &str) -> Result<Config> {
+    to_config(add_rounding(parse_table(text, place)?)).map_err(at(place))
 }
 
 fn read(path: &Path) -> Result<Table> {
@@ -243,6 +245,33 @@ mod tests {
         }
         let text = load(None, None, &[]).unwrap().to_toml().unwrap();
         assert_eq!(parse_stored(&text, "file").unwrap().train.rounding, Rounding::Split);
+    }
+
+    #[test]
+    fn text_and_file_mean_the_same_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let shown = path.display().to_string();
+        for text in
+            ["", "preset = \"shd\"", "preset = \"custom\"", "preset = \"none\"", "seed = -1"]
+        {
+            let text = format!("{text}\n[train]\nepochs = 7");
+            std::fs::write(&path, &text).unwrap();
+            match (Config::parse(&text, &shown), Config::read(&path)) {
+                (Ok(parsed), Ok(read)) => assert_eq!(parsed, read),
+                (parsed, read) => {
+                    let failures = [parsed, read].map(|result| result.unwrap_err().to_string());
+                    assert_eq!(failures[0], failures[1]);
+                }
+            }
+        }
+        let config = Config::parse("preset = \"shd\"\n[train]\nepochs = 7", "text").unwrap();
+        let mut expected = Config::preset("shd").unwrap();
+        expected.train.epochs = 7;
+        assert_eq!(config, expected);
+        let stored = parse_stored("preset = \"shd\"", "text").unwrap();
+        let train = Train { rounding: Rounding::After, ..Train::default() };
+        assert_eq!(stored, Config { preset: "shd".into(), train, ..Config::default() });
     }
 
     #[test]

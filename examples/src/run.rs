@@ -5,12 +5,13 @@ use crate::batch::LabeledBatch;
 use crate::checkpoint::{Checkpoint, PartialEpoch};
 use crate::config::{self, Backend, Config, Protocol, Select};
 use crate::error::{Error, Result, at, fail};
+use crate::model::check_folder;
 use crate::network;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 use crate::report::{self, Epoch, Figures, Report};
 use crate::sparse::SparseMask;
 use crate::task::Task;
-use crate::{files, plot, prefetch, presets};
+use crate::{error, files, plot, prefetch, presets};
 use polychron_core::train::{Delays, State, Tensor};
 use std::ffi::OsString;
 use std::fs::File;
@@ -33,6 +34,8 @@ const FILES: [&str; 8] =
 /// The folder holds `config.toml` and `checkpoint.safetensors` from the beginning, `report.json`
 /// from the end of the first epoch, and `model.safetensors` and figures from the end of the run. It
 /// is locked while the `Run` exists.
+///
+/// A `Run` is not [`Send`], because a GPU backend belongs to the thread that made it.
 ///
 /// ```
 /// use polychron::{Config, EpochEnd, Flow, Run, Task};
@@ -563,6 +566,7 @@ fn create_folder(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Res
 
 /// Locks the folder of an existing run.
 pub(crate) fn lock_folder(folder: &Path) -> Result<File> {
+    check_folder(folder)?;
     let path = folder.join(CONFIG);
     let opened = File::open(&path).map_err(at(path.display()))?;
     let outer = sibling(folder, ".lock");
@@ -614,6 +618,7 @@ pub(crate) fn tidy(folder: &Path) -> Result<()> {
 
 /// Reads the configuration in a run's folder and applies assignments to it.
 pub(crate) fn stored_config(folder: &Path, set: &[String]) -> Result<Config> {
+    check_folder(folder)?;
     presets::read_stored(&folder.join(CONFIG), set)
 }
 
@@ -673,7 +678,7 @@ pub(crate) fn rehearse(
     };
     let smaller = std::iter::successors(Some(whole / 2), |size| Some(size / 2));
     match smaller.take_while(|&size| size > 1).find(|&size| try_size(size).is_ok()) {
-        Some(size) => fail!("{failure}; data.batch = {size} fits"),
+        Some(size) => Err(failure.hint(format!("data.batch = {size} fits"))),
         None => Err(failure),
     }
 }
@@ -686,6 +691,7 @@ fn divergence(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Error
          train.rate = {rate:?}; lower the rate; {} holds the last good state",
         checkpoint.display()
     ))
+    .with_kind(error::ErrorKind::Diverged)
 }
 
 #[cfg(test)]

@@ -204,7 +204,7 @@ pub(crate) fn project_backward<R: Lanes>(
         return Ok(());
     }
     cpu.install(|| {
-        let numbers = d_y.written_out();
+        let numbers = d_y.to_dense();
         let d_y = numbers.as_ref().unwrap_or(d_y);
         let plan = cpu.plan_for(synapses, kernel.kernel(), params.sigma, x);
         let scratch = cpu.scratch();
@@ -328,7 +328,7 @@ fn flush<R: Real>(taps: &mut [R]) {
 /// Writes spikes as numbers for an algorithm that reads each neuron more than once.
 fn write_out<R: Real>(algorithm: Algorithm, x: &Sequence<R>) -> Option<Sequence<R>> {
     let often = matches!(algorithm, Algorithm::Dense | Algorithm::Taps);
-    if often { x.written_out() } else { None }
+    if often { x.to_dense() } else { None }
 }
 
 /// Whether the projection has no synapses, taps or input values.

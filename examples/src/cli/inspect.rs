@@ -1,9 +1,9 @@
 //! `polychron inspect`.
 
 use super::print::{note, say, say_json};
-use crate::error::Result;
+use crate::error::{Result, fail};
 use crate::inspect::{Inspection, Moments};
-use crate::model_file::{self, Description, Layer};
+use crate::model_file::{self, Description, Layer, Work};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -20,6 +20,9 @@ pub(super) struct Args {
 
 /// Runs `inspect`.
 pub(super) fn inspect(args: &Args) -> Result<()> {
+    if !args.run.exists() {
+        fail!("{}: neither the folder of a run nor a model file", args.run.display())
+    }
     if !args.run.is_dir() {
         let model = model_file::describe(&args.run)?;
         return if args.json { say_json(&model) } else { say(&describe(&model)) };
@@ -70,9 +73,9 @@ fn table(inspection: &Inspection) -> String {
 
 /// The contents and costs of a model file as a table.
 pub(super) fn describe(description: &Description) -> String {
-    let Description { channels, classes, tick_us, tail, flash, ram, .. } = description;
+    let Description { channels, classes, tick_us, padding, flash, ram, .. } = description;
     let mut text = format!(
-        "{channels} channels, {classes} classes, ticks of {} ms, {tail} silent ticks at the end\n",
+        "{channels} channels, {classes} classes, ticks of {} ms, {padding} silent ticks at the end\n",
         f64::from(*tick_us) / 1000.0
     );
     let _ = writeln!(text, "flash {flash} bytes, RAM {ram} bytes\n");
@@ -95,7 +98,7 @@ pub(super) fn describe(description: &Description) -> String {
     if !description.work.is_empty() {
         text += "\nper tick, estimated for a Cortex-M4F (examples/firmware/run.sh measures)\n";
     }
-    for &(activity, events, instructions) in &description.work {
+    for &Work { activity, events, instructions, .. } in &description.work {
         let share = format!("{:.0} %", 100.0 * activity);
         let _ = writeln!(
             text,

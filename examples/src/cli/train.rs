@@ -121,7 +121,13 @@ pub(super) fn train(args: &Args) -> Result<()> {
     if args.resume && folder.join(run::REPORT).exists() {
         let report = Report::read(&folder.join(run::REPORT))?;
         if let Some(figures) = report.figures {
-            note(&format!("{shown}: all {} epochs are finished", figures.epochs));
+            let (done, all) = (report.curves.len(), figures.epochs);
+            let state = if done < all {
+                format!("stopped early and finished after {done} of {all} epochs")
+            } else {
+                format!("all {all} epochs are finished")
+            };
+            note(&format!("{shown}: {state}"));
             run::tidy(&folder)?;
             return progress::print_figures(&figures, &folder, args.json);
         }

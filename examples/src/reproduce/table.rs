@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 const CONFIDENCE: f64 = 0.95;
+/// Number of seeds from which an interval is given. For two, Student's t has a factor of 12.7.
+const MIN_SEEDS: usize = 3;
 
 /// The results of a reproduction, as in `table.json`.
 #[derive(Debug, Serialize)]
@@ -61,7 +63,8 @@ struct Summary {
     mean: f64,
     /// The sample standard deviation, for two seeds or more.
     deviation: Option<f64>,
-    /// The 95 % confidence interval of the mean by Student's t, for two seeds or more.
+    /// The 95 % confidence interval of the mean by Student's t, limited to [0, 1]; for three seeds
+    /// or more.
     interval: Option<[f64; 2]>,
 }
 
@@ -88,9 +91,12 @@ impl Summary {
         }
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (squares / (n - 1.0)).sqrt();
+        if values.len() < MIN_SEEDS {
+            return Ok(Self { mean, deviation: Some(deviation), interval: None });
+        }
         let t = StudentsT::new(0.0, 1.0, n - 1.0)?.inverse_cdf(0.5 + 0.5 * CONFIDENCE);
         let half = t * deviation / n.sqrt();
-        let interval = Some([mean - half, mean + half]);
+        let interval = Some([mean - half, mean + half].map(|end| end.clamp(0.0, 1.0)));
         Ok(Self { mean, deviation: Some(deviation), interval })
     }
 }
@@ -200,13 +206,15 @@ impl Table {
 
     fn notes(&self) -> String {
         let mut text = String::new();
-        if let Some([low, high]) = self.summary.interval {
-            let (low, high) = (percent(low), percent(high));
-            let _ = writeln!(
-                text,
-                "* ±: standard deviation of the seeds; \
-                 95 % confidence interval of the mean: {low} to {high} (Student's t)"
-            );
+        if self.summary.deviation.is_some() {
+            let interval = match self.summary.interval.map(|ends| ends.map(percent)) {
+                Some([low, high]) => format!(
+                    "95 % confidence interval of the mean: {low} to {high} \
+                     (Student's t, limited to 0 to 100)"
+                ),
+                None => format!("no confidence interval for fewer than {MIN_SEEDS} seeds"),
+            };
+            let _ = writeln!(text, "* ±: standard deviation of the seeds; {interval}");
         }
         let _ = writeln!(text, "* protocol: {}", self.protocol);
         let set = if self.set.is_empty() {
@@ -250,5 +258,18 @@ mod tests {
     fn one_seed_has_no_deviation() {
         let one = Summary { mean: 0.9, deviation: None, interval: None };
         assert_eq!(Summary::new(&[0.9]).unwrap(), one);
+    }
+
+    #[test]
+    fn intervals_need_three_seeds_and_stay_between_0_and_100_percent() {
+        let mut table = Table::new("order", Vec::new(), 2);
+        table.summary = Summary::new(&[0.5, 0.9]).unwrap();
+        assert!(table.summary.deviation.is_some() && table.summary.interval.is_none());
+        let notes = table.notes();
+        assert!(notes.contains("no confidence interval for fewer than 3 seeds"), "{notes}");
+        table.summary = Summary::new(&[0.0, 0.5, 1.0]).unwrap();
+        assert_eq!(table.summary.interval, Some([0.0, 1.0]));
+        let notes = table.notes();
+        assert!(notes.contains("0.00 to 100.00 (Student's t, limited to 0 to 100)"), "{notes}");
     }
 }

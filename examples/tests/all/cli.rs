@@ -229,6 +229,12 @@ fn a_resumed_run_ends_in_the_same_bytes() {
     assert!(output.status.success() && text(&output.stderr).contains("all 3 epochs are finished"));
     assert_eq!(last_line(&output)["epochs"], 3);
     assert_eq!(folder.bytes("cut/report.json"), before);
+    let mut report: Value = serde_json::from_slice(&before).unwrap();
+    report["curves"].as_array_mut().unwrap().pop();
+    fs::write(folder.0.join("cut/report.json"), report.to_string()).unwrap();
+    let output = folder.run(&["train", "--resume", "--out", "cut"]);
+    let note = "cut: stopped early and finished after 2 of 3 epochs";
+    assert!(output.status.success() && text(&output.stderr).contains(note));
 }
 
 #[test]
@@ -735,7 +741,7 @@ fn an_exported_model_file_can_be_inspected() {
     let line = folder.fail(&["inspect", "damaged.pcn"]);
     assert!(line.contains("damaged.pcn: byte 12: the checksum does not match"), "{line}");
     let line = folder.fail(&["inspect", "nosuch.pcn"]);
-    assert!(line.contains("nosuch.pcn: No such file"), "{line}");
+    assert_eq!(line, "error: nosuch.pcn: neither the folder of a run nor a model file");
     let args = ["export", "run", "-o", "new.pcn", "--weights", "f32", "--recording", "new.bin"];
     assert!(folder.fail(&args).contains("--recording"));
     assert!(!folder.0.join("new.pcn").exists());
@@ -931,7 +937,28 @@ fn checkpoints_that_do_not_fit_are_refused() {
     let line = folder.fail(&["eval", "run"]);
     assert!(line.contains("run/model.safetensors"), "{line}");
     let line = folder.fail(&["train", "--resume", "--out", "nowhere"]);
-    assert!(line.contains("nowhere/config.toml"), "{line}");
+    assert_eq!(line, "error: nowhere: no such run; `train` creates it");
+}
+
+#[test]
+fn a_folder_without_a_run_is_an_error_that_says_so() {
+    let folder = Folder::new("no-run");
+    fs::create_dir(folder.0.join("empty")).unwrap();
+    let train = ["train", "--preset", "order", "--resume", "--out"];
+    for (run, problem) in [
+        ("missing", "no such run; `train` creates it"),
+        ("empty", "not the folder of a run; it has no checkpoint.safetensors"),
+    ] {
+        let expected = format!("error: {run}: {problem}");
+        assert_eq!(folder.fail(&[&train[..], &[run]].concat()), expected);
+        assert_eq!(folder.fail(&["train", "--resume", "--out", run]), expected);
+        assert_eq!(folder.fail(&["eval", run]), expected);
+        assert_eq!(folder.fail(&["export", run, "-o", "model.pcn"]), expected);
+    }
+    let line = folder.fail(&["inspect", "empty"]);
+    assert!(line.starts_with("error: empty: not the folder of a run"), "{line}");
+    let line = folder.fail(&["inspect", "missing"]);
+    assert_eq!(line, "error: missing: neither the folder of a run nor a model file");
 }
 
 /// Edits the metadata of a checkpoint: its configuration and counters.

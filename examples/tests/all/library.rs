@@ -1,6 +1,10 @@
 //! The library without the command line: observers, early stopping, locks and finished models.
 
-use polychron::{Config, EpochEnd, Flow, Model, Observer, Outcome, Part, Run, Step, Task, eval};
+use polychron::export::ExportOptions;
+use polychron::model_file::Description;
+use polychron::{
+    Config, EpochEnd, ErrorKind, Flow, Model, Observer, Outcome, Part, Run, Step, Task, eval,
+};
 use std::fs;
 use std::path::Path;
 
@@ -73,6 +77,11 @@ fn early_stopping_leaves_a_finished_run() {
     assert_eq!(evaluation.accuracy, figures.test_accuracy);
     let predictions = model.predict(&task, task.part(Part::Test)).unwrap();
     assert_eq!(predictions.accuracy(&task.data, |_| true), figures.test_accuracy);
+    let export = model.export(&task, &ExportOptions::default()).unwrap();
+    let Description { channels, classes, flash, layers, work, .. } = &export.summary.model;
+    assert_eq!((*channels, *classes, *flash), (8, 10, export.file.len()));
+    assert_eq!((layers[0].inputs, layers[1].outputs, work.len()), (8, 10, 4));
+    assert!(work[0].instructions < work[3].instructions && work[3].activity == 1.0);
     let digits = Task::load(&Config::preset("digits").unwrap(), None).unwrap();
     let error = model.evaluate(&digits, Part::Test).unwrap_err().to_string();
     assert!(error.contains("was trained on 8 channels"), "{error}");
@@ -83,7 +92,9 @@ fn a_folder_is_locked_from_its_creation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let busy = |failure: Option<polychron::Error>| {
-        let text = failure.unwrap().to_string();
+        let error = failure.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Locked);
+        let text = error.to_string();
         assert!(text.ends_with("locked by another process"), "{text}");
     };
     let task = || Task::load(&config(), None).unwrap();

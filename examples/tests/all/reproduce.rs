@@ -133,7 +133,7 @@ fn the_table_has_mean_deviation_and_interval_over_the_seeds() {
         "| 1 | 95.00 | ",
         "| 2 of 2 | 500 | 12.5 |",
         "| **mean** | **95.00 ± 2.00** | | | | 42.5 |",
-        "95 % confidence interval of the mean: 90.03 to 99.97 (Student's t)",
+        "95 % confidence interval of the mean: 90.03 to 99.97 (Student's t, limited",
         "* protocol: clean: the last epoch\n",
         "preset order, with data.valid = 0.6, network.hidden = [8], network.max_delay = 6, train.epochs = 2\n",
     ] {
