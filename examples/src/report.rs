@@ -51,7 +51,8 @@ pub struct Figures {
     pub epochs: usize,
     /// The epoch whose model was kept and tested, from 1.
     pub chosen_epoch: usize,
-    /// The first epoch that could be chosen on the validation items: kernels are narrow from there.
+    /// The first epoch that could be chosen, from 1. Under the protocol `clean`, epochs with wide
+    /// kernels are not: their accuracy with rounded delays says nothing about the training.
     #[serde(default)]
     pub choice_from: usize,
     /// Running accuracy of the chosen epoch on the training items.

@@ -23,8 +23,8 @@ pub(super) fn note_rounding(as_trained: Option<f64>, rounded: Option<f64>) {
     let cost = 100.0 * (as_trained.unwrap_or(0.0) - rounded.unwrap_or(0.0));
     if cost > 2.0 {
         note(&format!(
-            "rounding the delays after training costs {cost:.1} points; \
-             train with --set train.rounding=split"
+            "rounding the delays to the nearest step costs {cost:.1} points; \
+             train.rounding = \"split\" avoids it"
         ));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::interrupt;
 use super::print::{note, note_rounding, percent, say, say_json};
+use crate::config::Select;
 use crate::error::Result;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 use crate::report::{Figures, name};
@@ -124,7 +125,10 @@ pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Res
     if json {
         return say_json(figures);
     }
-    let protocol = figures.protocol_name();
+    let mut protocol = figures.protocol_name().to_string();
+    if figures.choice_from > 1 && figures.select == Select::Valid {
+        let _ = write!(protocol, " from epoch {} on", figures.choice_from);
+    }
     let mut text =
         format!("{}, seed {}, delays {}\n", figures.preset, figures.seed, name(&figures.delays)?);
     let _ = writeln!(

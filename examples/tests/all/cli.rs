@@ -889,17 +889,61 @@ fn a_damaged_model_is_refused() {
 }
 
 #[test]
+fn the_cost_of_rounding_is_shown_and_split_delays_have_none() {
+    let folder = Folder::new("rounding");
+    let train = |out: &str, set: &[&str]| {
+        let order = ["train", "--preset", "order", "--epochs", "10", "--out", out];
+        let fast = ["--set", "network.hidden=[24]", "--set", "train.rate=0.02"];
+        let output = folder.run(&[&order[..], &fast, &["--json"], set].concat());
+        let lines = text(&output.stderr);
+        let figures = last_line(&output);
+        let of = |name: &str| figures[name].as_f64().unwrap();
+        (of("test_as_trained") - of("test_accuracy"), lines.contains("rounding the delays to"))
+    };
+    let (after, noted) = train("after", &["--set", "train.rounding=after"]);
+    assert!(after > 0.1 && noted, "{after}");
+    assert_eq!(train("split", &[]), (0.0, false));
+    assert_eq!(train("nearest", &["--set", "train.rounding=nearest"]), (0.0, false));
+
+    let export = |run: &str, rounding: &[&str]| {
+        let output = folder.run(
+            &[
+                &["export", run, "--force", "--json", "--weights", "f32", "-o", "model.pcn"],
+                rounding,
+            ]
+            .concat(),
+        );
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let summary = last_line(&output);
+        let of = |name: &str| summary[name].as_f64().unwrap();
+        assert_eq!(of("engine_accuracy"), of("rounded_accuracy"));
+        of("float_accuracy") - of("rounded_accuracy")
+    };
+    assert_eq!(export("split", &[]), 0.0);
+    assert!(export("split", &["--rounding", "nearest"]) > 0.1);
+    assert!(export("after", &[]) > 0.1);
+    for (run, cost) in [("after", true), ("split", false)] {
+        let evaluation = last_line(&folder.run(&["eval", run, "--json"]));
+        let of = |name: &str| evaluation[name].as_f64().unwrap();
+        assert_eq!(of("accuracy_as_trained") > of("accuracy") + 0.1, cost, "{run}");
+        let streamed = last_line(&folder.run(&["eval", run, "--json", "--stream"]));
+        assert_eq!(evaluation["accuracy"], streamed["accuracy"]);
+    }
+    folder.refuse(&["--set", "train.rounded_epochs=0"], &["train.rounded_epochs = 0"]);
+}
+
+#[test]
 fn figures_come_from_the_selected_epoch() {
     let folder = Folder::new("chosen");
-    // Nothing is learned, so all epochs are equal and the first one is selected.
+    // Nothing is learned, so all epochs are equal. The first one with narrow kernels is selected.
     let set = ["train.select=valid", "train.rate=1e-30", "train.delay_rate=1e-30"];
     let still = ["network.norm=false", "network.neuron.threshold=0.1", "train.epochs=3"];
     let set: Vec<_> = [set, still].concat().into_iter().flat_map(|set| ["--set", set]).collect();
     let figures = last_line(&folder.train("run", &[&set[..], &["--json"]].concat()));
     let report: Value = serde_json::from_slice(&folder.bytes("run/report.json")).unwrap();
-    assert_eq!(figures["chosen_epoch"], 1);
+    assert_eq!((&figures["choice_from"], &figures["chosen_epoch"]), (&2.into(), &2.into()));
     for key in ["train_accuracy", "valid_accuracy"] {
-        assert_eq!(figures[key], report["curves"][0][key], "{key}");
+        assert_eq!(figures[key], report["curves"][1][key], "{key}");
     }
 }
 
