@@ -348,8 +348,8 @@ pub struct Train {
     pub sigma_epochs: Option<usize>,
     /// How learned delays become whole steps, which is all that a device has; `split` by default.
     pub rounding: Rounding,
-    /// Number of last epochs in which the network is trained with whole steps, unless `rounding`
-    /// is `after`. If it is absent, half of all epochs.
+    /// Number of last epochs in which learned delays have one or two taps at whole steps, unless
+    /// `rounding` is `after`. If it is absent, half of all epochs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rounded_epochs: Option<usize>,
     /// Whether the parameters of the neurons are trained; `true` by default.
@@ -378,10 +378,10 @@ pub enum Rounding {
     /// After training, to the nearest step, as in the paper.
     #[cfg_attr(feature = "cli", value(skip))]
     After,
-    /// To the nearest step. In the last epochs delays are fixed, and all else learns.
+    /// One tap per delay, at the nearest step. Once they are rounded, delays do not learn.
     Nearest,
-    /// To the two steps before and after the delay, which share the weight. Everything learns in
-    /// the last epochs. A synapse costs as much as two on a device.
+    /// Two taps per delay that share its weight, at the steps before and after it. A synapse costs
+    /// as much as two on a device.
     Split,
 }
 
@@ -600,13 +600,11 @@ impl Config {
             require(to_single(field, value)? > 0.0, field, value, "is not positive")?;
         }
         if let Some(rounded) = train.rounded_epochs {
-            let problem = "is not between 1 and train.epochs";
-            require(
-                (1..=train.epochs).contains(&rounded),
-                "train.rounded_epochs",
-                rounded,
-                problem,
-            )?;
+            let field = "train.rounded_epochs";
+            let holds = (1..=train.epochs).contains(&rounded);
+            require(holds, field, rounded, "is not between 1 and train.epochs")?;
+            let holds = train.rounding != Rounding::After;
+            require(holds, field, rounded, "needs train.rounding = \"split\" or \"nearest\"")?;
         }
         let sigma_start = train.sigma_start.unwrap_or(1.0);
         for (field, value) in [

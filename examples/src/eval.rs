@@ -78,10 +78,10 @@ impl Model {
 
     /// Adds the accuracy with the delays of training.
     fn with_training(&self, task: &Task, mut evaluation: Evaluation) -> Result<Evaluation> {
-        if self.trained_delays() == Delays::Spread {
-            let items = task.part(evaluation.split);
-            evaluation.accuracy_as_trained = task.accuracy(self, Delays::Spread, items)?;
-        }
+        evaluation.accuracy_as_trained = match self.trained_delays() {
+            Delays::Rounded => evaluation.accuracy,
+            Delays::Spread => task.accuracy(self, Delays::Spread, task.part(evaluation.split))?,
+        };
         Ok(evaluation)
     }
 
@@ -95,8 +95,8 @@ impl Model {
     }
 }
 
-/// Evaluates any model with rounded delays, in batches. As it is unknown how the model was trained,
-/// `accuracy_as_trained` equals `accuracy`.
+/// Evaluates any model with rounded delays, in batches. `accuracy_as_trained` is `None`, because it
+/// is unknown how the model was trained.
 ///
 /// # Errors
 /// If the model does not fit the data or its backend fails.
@@ -164,7 +164,7 @@ fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
         split,
         items: predictions.items.len(),
         accuracy: predictions.accuracy(data, |_| true),
-        accuracy_as_trained: predictions.accuracy(data, |_| true),
+        accuracy_as_trained: None,
         seen_accuracy,
         unseen_accuracy,
         speakers,

@@ -1,7 +1,7 @@
 //! Export of a model to a file for the inference engine.
 
 use crate::backend::CpuModel;
-use crate::config::Rounding;
+use crate::config::{self, Rounding};
 use crate::error::{Error, Result, at, fail};
 use crate::model::Model;
 use crate::model_file::{self, Description};
@@ -84,8 +84,8 @@ pub struct Summary {
     pub items: usize,
     /// Accuracy of the network as trained.
     pub float_accuracy: Option<f64>,
-    /// How delays became whole steps.
-    pub rounding: Rounding,
+    /// How delays became whole steps: `nearest` or `split`.
+    pub rounding: &'static str,
     /// Accuracy with rounded delays.
     pub rounded_accuracy: Option<f64>,
     /// Accuracy of the file in its engine.
@@ -108,6 +108,9 @@ impl Model {
     /// recording is requested without integer weights and input spikes.
     pub fn export(&self, task: &Task, options: &ExportOptions) -> Result<Export> {
         self.check(task)?;
+        if options.rounding.is_some() && self.config.train.delays != config::Delays::Learned {
+            fail!("rounding: the delays of {} are whole already", self.path().display())
+        }
         let input = input_kind(&task.data)?;
         if let Some(recorded) = options.recorded {
             if options.weights != Weights::I8 {
@@ -164,7 +167,7 @@ impl Model {
             scheme: options.scheme,
             items: items.len(),
             float_accuracy: accuracy(&float),
-            rounding: options.rounding.unwrap_or(self.config.train.rounding),
+            rounding: model.network().rounding.name(),
             rounded_accuracy: accuracy(&rounded),
             engine_accuracy: accuracy(&engine),
             agreement: (!items.is_empty()).then(|| same as f64 / items.len() as f64),

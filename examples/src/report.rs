@@ -1,6 +1,6 @@
 //! `report.json`: the curves and the final figures of a run.
 
-use crate::config::{Config, Delays, Protocol, Select};
+use crate::config::{Config, Delays, Protocol, Rounding, Select};
 use crate::error::{Result, at};
 use crate::files;
 use crate::network::Net;
@@ -43,6 +43,9 @@ pub struct Figures {
     pub select: Select,
     /// `train.delays`.
     pub delays: Delays,
+    /// `train.rounding`.
+    #[serde(default = "after")]
+    pub rounding: Rounding,
     /// `network.hidden`.
     pub hidden: Vec<usize>,
     /// `seed`.
@@ -51,10 +54,10 @@ pub struct Figures {
     pub epochs: usize,
     /// The epoch whose model was kept and tested, from 1.
     pub chosen_epoch: usize,
-    /// The first epoch that could be chosen, from 1. Under the protocol `clean`, epochs with wide
+    /// The first epoch that could be chosen on the validation items, from 1. Epochs with wide
     /// kernels are not: their accuracy with rounded delays says nothing about the training.
-    #[serde(default)]
-    pub choice_from: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice_from: Option<usize>,
     /// Running accuracy of the chosen epoch on the training items.
     pub train_accuracy: f64,
     /// Accuracy of the chosen epoch on the validation items.
@@ -88,6 +91,11 @@ pub struct Figures {
     pub seconds_per_epoch: f64,
     /// Number of training threads.
     pub threads: usize,
+}
+
+/// The rounding of runs whose report does not name it.
+fn after() -> Rounding {
+    Rounding::After
 }
 
 /// The contents of `report.json`.

@@ -3,7 +3,7 @@
 use crate::backend::{self, Classifier, Learner};
 use crate::batch::LabeledBatch;
 use crate::checkpoint::{Checkpoint, PartialEpoch};
-use crate::config::{self, Backend, Config, Protocol, Select};
+use crate::config::{Backend, Config, Protocol, Select};
 use crate::error::{Error, Result, at, fail};
 use crate::model::check_folder;
 use crate::network;
@@ -350,15 +350,17 @@ impl Run {
             return Ok(None);
         }
         let PartialEpoch { loss, correct, seconds } = std::mem::take(sums);
-        self.learner.finish_epoch()?;
-        let (task, model) = (&self.task, self.learner.model());
         let tests = self.config.protocol == Protocol::Paper;
-        let valid = |delays| task.accuracy(model, delays, &task.split.valid);
-        let valid_accuracy = valid(Delays::Rounded)?;
+        let valid = |run: &Self, delays| {
+            run.task.accuracy(run.learner.model(), delays, &run.task.split.valid)
+        };
+        let valid_accuracy = valid(self, Delays::Rounded)?;
         let valid_as_trained = match network::trained_delays(&self.config, number + 1) {
             Delays::Rounded => valid_accuracy,
-            Delays::Spread => valid(Delays::Spread)?,
+            Delays::Spread => valid(self, Delays::Spread)?,
         };
+        self.learner.finish_epoch()?;
+        let (task, model) = (&self.task, self.learner.model());
         let test = |items| task.accuracy(model, Delays::Rounded, items);
         Ok(Some(Epoch {
             epoch: number as usize + 1,
@@ -392,10 +394,9 @@ impl Run {
     /// Index of the first epoch that may be selected. While kernels are wide, rounding changes the
     /// network so much that its accuracy says nothing about the training.
     fn first_choice(&self) -> usize {
-        let config = &self.config;
-        let wide = match (config.protocol, config.train.delays) {
-            (Protocol::Clean, config::Delays::Learned) => network::recipe(config).sigma.epochs,
-            _ => 0,
+        let wide = match self.config.protocol {
+            Protocol::Paper => 0,
+            Protocol::Clean => network::wide_epochs(&self.config),
         };
         wide.min(self.curves.len().saturating_sub(1))
     }
@@ -403,16 +404,21 @@ impl Run {
     /// Index of the epoch selected so far; the first one among equals.
     fn selected_epoch(&self) -> usize {
         let mut best = self.first_choice();
-        let score = |e: &Epoch| match self.config.protocol {
-            Protocol::Paper => e.test_accuracy,
-            Protocol::Clean => e.valid_accuracy,
-        };
+        let score = |e: &Epoch| self.score(e);
         for (n, epoch) in self.curves.iter().enumerate().skip(best) {
             if !self.selects_epoch() || score(epoch) > score(&self.curves[best]) {
                 best = n;
             }
         }
         best
+    }
+
+    /// The accuracy by which an epoch is selected.
+    fn score(&self, epoch: &Epoch) -> Option<f64> {
+        match self.config.protocol {
+            Protocol::Paper => epoch.test_accuracy,
+            Protocol::Clean => epoch.valid_accuracy,
+        }
     }
 
     fn save(&mut self) -> Result<()> {
@@ -449,15 +455,28 @@ impl Run {
             return Ok(figures.clone());
         }
         let best = self.path(BEST);
+        let mut chosen = self.selected_epoch();
         if self.selects_epoch() {
             let Checkpoint { state, .. } = Checkpoint::read(&best)?;
-            let (found, chosen) = (state.epoch, self.selected_epoch() + 1);
-            if found != chosen as u64 {
-                fail!("{}: holds epoch {found}, but epoch {chosen} was selected", best.display())
+            let found = state.epoch;
+            // Earlier versions also selected among epochs with wide kernels.
+            let stored = usize::try_from(found).ok().and_then(|found| found.checked_sub(1));
+            let stored = stored.and_then(|n| Some((n, self.score(self.curves.get(n)?))));
+            match (stored, self.curves.get(chosen).map(|epoch| self.score(epoch))) {
+                (Some((n, score)), Some(least)) if n == chosen || n < chosen && score >= least => {
+                    chosen = n;
+                }
+                _ => {
+                    let chosen = chosen + 1;
+                    fail!(
+                        "{}: holds epoch {found}, but epoch {chosen} was selected",
+                        best.display()
+                    )
+                }
             }
             self.learner.restore(&state).map_err(at(best.display()))?;
         }
-        let figures = self.test()?;
+        let figures = self.test(chosen)?;
         let mut state = self.learner.state()?;
         state.tensors.retain(|t| !t.name.starts_with("adam."));
         let dt_ms = self.task.interface().dt_ms;
@@ -471,9 +490,10 @@ impl Run {
         Ok(figures)
     }
 
-    fn test(&self) -> Result<Figures> {
+    fn test(&self, chosen: usize) -> Result<Figures> {
         let (task, config) = (&self.task, &self.config);
-        let chosen = self.selected_epoch();
+        let by_validation =
+            (config.protocol, config.train.select) == (Protocol::Clean, Select::Valid);
         let (Some(last), Some(best)) = (self.curves.last(), self.curves.get(chosen)) else {
             fail!("{}: no epoch was trained", self.folder.display())
         };
@@ -491,11 +511,12 @@ impl Run {
             protocol: config.protocol,
             select: config.train.select,
             delays: config.train.delays,
+            rounding: config.train.rounding,
             hidden: config.network.hidden.clone(),
             seed: config.seed,
             epochs: config.train.epochs,
             chosen_epoch: chosen + 1,
-            choice_from: self.first_choice() + 1,
+            choice_from: by_validation.then_some(self.first_choice() + 1),
             train_accuracy: best.train_accuracy,
             valid_accuracy: best.valid_accuracy,
             test_accuracy,

@@ -21,9 +21,7 @@ pub(crate) use frequency::{Analyse, KeptSpectrum, Synthesise};
 use frequency::{BlockPlan, Frequency};
 pub(crate) use kernel::KernelPasses;
 use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
-use polychron_core::delay::{
-    DelayKernel, Discrete, Linear, Rounding, check_parameters, dense_kernel,
-};
+use polychron_core::delay::{DelayKernel, Rounding, check_parameters, dense_kernel};
 use polychron_core::num::Real;
 use polychron_core::shape::{ShapeError, Synapses, expect};
 pub(crate) use product::Multiply;
@@ -123,7 +121,8 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         x: &Sequence<R>,
         y: &mut Sequence<R>,
     ) -> Result<(), Error> {
-        let kernel = rounded(kernel, params.rounding);
+        let rounded = params.rounding.map(Rounding::kernel);
+        let kernel = rounded.as_ref().map_or(kernel as &dyn KernelPasses<R>, |rounded| rounded);
         <R as Stages>::project(self, synapses, kernel, params, x, y)
     }
 
@@ -137,20 +136,9 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         gradients: SynapseGradients<'_, Vec<R>>,
         d_x: Option<&mut Sequence<R>>,
     ) -> Result<(), Error> {
-        let kernel = rounded(kernel, params.rounding);
+        let rounded = params.rounding.map(Rounding::kernel);
+        let kernel = rounded.as_ref().map_or(kernel as &dyn KernelPasses<R>, |rounded| rounded);
         <R as Stages>::project_backward(self, synapses, kernel, params, x, d_y, gradients, d_x)
-    }
-}
-
-/// The kernel of a projection.
-fn rounded<'a, R: Real>(
-    kernel: &'a dyn KernelPasses<R>,
-    rounding: Option<Rounding>,
-) -> &'a dyn KernelPasses<R> {
-    match rounding {
-        None => kernel,
-        Some(Rounding::Nearest) => &Discrete,
-        Some(Rounding::Split) => &Linear,
     }
 }
 

@@ -33,12 +33,12 @@ const LANES: usize = 16;
 /// with [`Delays::Rounded`](polychron_core::train::Delays::Rounded) for a batch of this sample
 /// alone. They depend on the division into blocks by rounding only.
 ///
-/// Cost: a layer processes a block either spike by spike, with one addition per synapse of a spike,
-/// or in vectors of 4, 8 or 16 steps, with one multiply-add per synapse and vector, whichever is
+/// Cost: a layer processes a block either spike by spike, with one addition per tap of a spike,
+/// or in vectors of 4, 8 or 16 steps, with one multiply-add per tap and vector, whichever is
 /// cheaper. It processes a block of at most one vector spike by spike. A step allocates no memory.
 ///
-/// Memory: 16 bytes per synapse in single precision. For every neuron, two rows of the longest
-/// delay plus 112 steps (224 with AVX-512).
+/// Memory: 16 bytes per tap in single precision; a [split](polychron_core::delay::Rounding) delay has
+/// two taps. For every neuron, two rows of the longest delay plus 112 steps (224 with AVX-512).
 ///
 /// ```
 /// use polychron_core::delay::{Gauss, Rounding};

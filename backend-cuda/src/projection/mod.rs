@@ -161,15 +161,6 @@ impl<'a, R: Number> Projection<'a, R> {
     }
 }
 
-/// The kernel of a projection.
-fn kernel_of<R: Number>(kernel: &impl DeviceKernel<R>, rounding: Option<Rounding>) -> AnyKernel {
-    match rounding {
-        None => kernel.known(),
-        Some(Rounding::Nearest) => AnyKernel::Discrete,
-        Some(Rounding::Split) => AnyKernel::Linear,
-    }
-}
-
 fn check_sizes(synapses: &Synapses, [weights, delays, sigma]: [usize; 3]) -> Result<(), Error> {
     let n = synapses.weights();
     expect("projection's weights", n, weights)?;
@@ -197,13 +188,8 @@ impl<R: Number, K: DeviceKernel<R>> SynapseOps<R, K> for Cuda {
         x: &Sequence<R>,
         y: &mut Sequence<R>,
     ) -> Result<(), Error> {
-        let projection = Projection::new(
-            synapses,
-            kernel_of(kernel, params.rounding),
-            &params,
-            x.shape,
-            y.shape,
-        )?;
+        let kernel = params.rounding.map_or(kernel.known(), Rounding::kernel);
+        let projection = Projection::new(synapses, kernel, &params, x.shape, y.shape)?;
         match projection.plan(self.algorithm) {
             Some(plan) => frequency::forward(self, &plan, &projection, x, y),
             None => forward(self, &projection, x, y),
@@ -220,13 +206,8 @@ impl<R: Number, K: DeviceKernel<R>> SynapseOps<R, K> for Cuda {
         gradients: SynapseGradients<'_, Buffer<R>>,
         mut d_x: Option<&mut Sequence<R>>,
     ) -> Result<(), Error> {
-        let projection = Projection::new(
-            synapses,
-            kernel_of(kernel, params.rounding),
-            &params,
-            x.shape,
-            d_y.shape,
-        )?;
+        let kernel = params.rounding.map_or(kernel.known(), Rounding::kernel);
+        let projection = Projection::new(synapses, kernel, &params, x.shape, d_y.shape)?;
         let SynapseGradients { weights, delays, sigma } = gradients;
         check_sizes(synapses, [weights.range.len(), delays.range.len(), sigma.range.len()])?;
         expect("projection's sigma gradient", projection.sigmas, sigma.range.len())?;

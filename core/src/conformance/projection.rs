@@ -249,6 +249,11 @@ impl Case {
         Ok([host.part(&self.weights)?, host.part(&self.delays)?, host.part(&self.sigma)?])
     }
 
+    /// The parameters as arguments of a projection.
+    pub(super) fn params<'a, B>(&self, parts: &'a [Part<B>; 3]) -> SynapseParams<'a, B> {
+        SynapseParams { rounding: self.rounding, ..params(parts) }
+    }
+
     pub(super) fn unchanged<Q: Real, B: Conforming<Q>>(
         &self,
         host: &Host<'_, Q, B>,
@@ -303,7 +308,7 @@ impl Problem for Forward<'_> {
         let parts = case.upload(&host)?;
         let x = host.sequence(case.x_shape(), &case.x)?;
         let mut y = host.blank_sequence(case.y_shape())?;
-        let params = SynapseParams { rounding: case.rounding, ..params(&parts) };
+        let params = case.params(&parts);
         backend.project(&case.synapses, &case.kernel, params, &x, &mut y)?;
         case.unchanged(&host, &parts, &x)?;
         Ok(vec![Output::new(Stage::Projection, "y", host.read_sequence(&y)?)])
@@ -328,7 +333,7 @@ impl Problem for Backward<'_> {
         backend.project_backward(
             &case.synapses,
             &case.kernel,
-            SynapseParams { rounding: case.rounding, ..params(&parts) },
+            case.params(&parts),
             &x,
             &d_y,
             d_params,

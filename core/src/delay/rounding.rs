@@ -1,18 +1,18 @@
-use super::{DelayKernel, Discrete, FLOOR, Linear, round_delay};
+use super::{AnyKernel, FLOOR, round_delay};
 use crate::num::Real;
 
 /// How delays become whole steps.
 ///
 /// A network that runs step by step, as on a microcontroller, has taps at whole steps only. After
-/// the bump of training has become narrow, one of these kernels replaces it.
+/// the bump of training has become narrow, the kernel of one of these replaces it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rounding {
-    /// One tap per delay, at the nearest step: [`Discrete`]. Delays do not learn.
+    /// One tap per delay, at the nearest step: [`Discrete`](super::Discrete). Delays do not learn.
     #[default]
     Nearest,
-    /// Two taps per delay, at the steps before and after it: [`Linear`]. They share the weight,
-    /// `(1 - f) w` and `f w` for a delay of `n + f` steps. Delays learn. On a device, a synapse
-    /// costs as much as two.
+    /// Two taps per delay, at the steps before and after it: [`Linear`](super::Linear). They share
+    /// the weight, `(1 - f) w` and `f w` for a delay of `n + f` steps. Delays learn, except those
+    /// exactly on a step, whose gradient is 0. On a device, a synapse costs as much as two.
     Split,
 }
 
@@ -20,22 +20,28 @@ impl Rounding {
     /// Every rounding with its name in configurations.
     pub const ALL: [(&'static str, Self); 2] = [("nearest", Self::Nearest), ("split", Self::Split)];
 
-    /// The kernel of one or two taps; that of the layer for `None`.
+    /// The name in [`Rounding::ALL`].
     #[must_use]
-    pub fn kernel<R: Real>(
-        rounding: Option<Self>,
-        layer: &dyn DelayKernel<R>,
-    ) -> &dyn DelayKernel<R> {
-        match rounding {
-            None => layer,
-            Some(Self::Nearest) => &Discrete,
-            Some(Self::Split) => &Linear,
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Split => "split",
+        }
+    }
+
+    /// The kernel of one or two taps.
+    #[must_use]
+    pub fn kernel(self) -> AnyKernel {
+        match self {
+            Self::Nearest => AnyKernel::Discrete,
+            Self::Split => AnyKernel::Linear,
         }
     }
 
     /// The taps of a delay in a kernel of `taps` taps, with their shares of the weight. The second
     /// share is 0 if one tap holds all of it. The two shares of [`Split`](Self::Split) sum to
-    /// 1 / (1 + 1e-7), as those of [`Linear`].
+    /// 1 / (1 + 1e-7), as the taps of its kernel. A delay beyond the kernel has the first or last
+    /// tap.
     ///
     /// ```
     /// use polychron_core::delay::Rounding;
@@ -65,7 +71,7 @@ impl Rounding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delay::Gauss;
+    use crate::delay::DelayKernel;
     use approx::assert_abs_diff_eq;
 
     #[test]
@@ -73,7 +79,7 @@ mod tests {
         for (_, rounding) in Rounding::ALL {
             for delay in [0.0, 0.25, 0.5, 1.5, 2.75, 3.0, 3.999, 4.0] {
                 let mut kernel = [0.0; 5];
-                Rounding::kernel(Some(rounding), &Gauss).taps(delay, 0.23, &mut kernel);
+                rounding.kernel().taps(delay, 0.23, &mut kernel);
                 for (tap, share) in rounding.taps(delay, 5) {
                     kernel[tap] -= share;
                 }

@@ -169,7 +169,7 @@ fn layer<E>(
     let Synapses { inputs, outputs, kernel_count, taps, padding } = *synapses;
     let weights = from.find("weight", synapses.weights())?;
     let delays = from.find("delay", synapses.weights())?;
-    let mut found = Vec::with_capacity(weights.len());
+    let mut found = Vec::new();
     for (e, (&w, &d)) in weights.iter().zip(delays).enumerate() {
         let target = e / kernel_count / inputs;
         let source = e / kernel_count % inputs;

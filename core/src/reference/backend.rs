@@ -189,7 +189,8 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Reference {
         y: &mut Block<R>,
     ) -> Result<(), ShapeError> {
         synapses.check(x.shape, y.shape)?;
-        let kernel = Rounding::kernel(params.rounding, kernel);
+        let rounded = params.rounding.map(Rounding::kernel);
+        let kernel = rounded.as_ref().map_or(kernel as &dyn DelayKernel<R>, |rounded| rounded);
         let dense = dense(synapses, kernel, &params)?;
         project(synapses, &dense, &x.values, x.shape, &mut y.values)
     }
@@ -205,7 +206,8 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Reference {
         d_x: Option<&mut Block<R>>,
     ) -> Result<(), ShapeError> {
         synapses.check(x.shape, d_y.shape)?;
-        let kernel = Rounding::kernel(params.rounding, kernel);
+        let rounded = params.rounding.map(Rounding::kernel);
+        let kernel = rounded.as_ref().map_or(kernel as &dyn DelayKernel<R>, |rounded| rounded);
         if let Some(d_x) = d_x {
             synapses.check(d_x.shape, d_y.shape)?;
             let dense = dense(synapses, kernel, &params)?;

@@ -52,7 +52,7 @@ pub(super) struct ParameterBlocks<B> {
 /// How delays are applied in an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delays {
-    /// Spread by the kernel of the layer.
+    /// Spread by the kernel of the layer, with its present sigma.
     Spread,
     /// Rounded to whole steps, as [`Network::rounding`] says.
     Rounded,

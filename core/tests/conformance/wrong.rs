@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     GradientsSpill,
     /// The gradient of the delays has the wrong sign.
     DelaySign,
+    /// Delays are not rounded.
+    NeverRounded,
     /// Every projection differs slightly from the previous one.
     NeverTheSame,
     /// An input sequence is cached by its address.
@@ -244,6 +246,7 @@ impl<K: DelayKernel<f64>> SynapseOps<f64, K> for Wrong {
         if self.is(Fault::ViewsFromZero) {
             weights.range = 0..weights.range.len();
         }
+        let rounding = rounding.filter(|_| !self.is(Fault::NeverRounded));
         let params = SynapseParams { weights, delays, sigma, rounding };
         let first = self.first.take().unwrap_or_else(|| (x.values.as_ptr(), x.clone()));
         let stale = self.is(Fault::StaleUpload) && first.0 == x.values.as_ptr();

@@ -43,7 +43,8 @@ pub(super) fn eval(args: &Args) -> Result<()> {
     } else {
         model.evaluate(&task, args.split)?
     };
-    note_rounding(evaluation.accuracy_as_trained, evaluation.accuracy);
+    let rounding = model.config.train.rounding;
+    note_rounding(rounding, evaluation.accuracy_as_trained, evaluation.accuracy);
     if args.json { say_json(&evaluation) } else { say(&table(&evaluation)) }
 }
 

@@ -83,7 +83,7 @@ pub(super) fn export(args: &Args) -> Result<()> {
         args.write(path, bytes)?;
     }
     let (file, summary) = (args.output.display().to_string(), &export.summary);
-    note_rounding(summary.float_accuracy, summary.rounded_accuracy);
+    note_rounding(model.config.train.rounding, summary.float_accuracy, summary.rounded_accuracy);
     if args.json { say_json(&Output { file, summary }) } else { say(&table(&file, summary)) }
 }
 

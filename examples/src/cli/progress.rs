@@ -2,7 +2,6 @@
 
 use super::interrupt;
 use super::print::{note, note_rounding, percent, say, say_json};
-use crate::config::Select;
 use crate::error::Result;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 use crate::report::{Figures, name};
@@ -121,13 +120,13 @@ fn epoch_line(end: &EpochEnd<'_>) -> String {
 
 /// Prints the figures of a run: a table, or one JSON object.
 pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Result<()> {
-    note_rounding(figures.test_as_trained, figures.test_accuracy);
+    note_rounding(figures.rounding, figures.test_as_trained, figures.test_accuracy);
     if json {
         return say_json(figures);
     }
     let mut protocol = figures.protocol_name().to_string();
-    if figures.choice_from > 1 && figures.select == Select::Valid {
-        let _ = write!(protocol, " from epoch {} on", figures.choice_from);
+    if let Some(first) = figures.choice_from {
+        let _ = write!(protocol, " from epoch {first} on");
     }
     let mut text =
         format!("{}, seed {}, delays {}\n", figures.preset, figures.seed, name(&figures.delays)?);
@@ -136,16 +135,14 @@ pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Res
         "  protocol        {protocol}, epoch {} of {}",
         figures.chosen_epoch, figures.epochs
     );
+    let as_trained = ("test as trained", figures.test_as_trained, figures.test_items);
     let rows = [
-        ("test", figures.test_accuracy, figures.test_items),
-        ("test as trained", figures.test_as_trained, figures.test_items),
-        ("validation", figures.valid_accuracy, figures.valid_items),
-        ("training", Some(figures.train_accuracy), figures.train_items),
+        Some(("test", figures.test_accuracy, figures.test_items)),
+        figures.test_as_trained.map(|_| as_trained),
+        Some(("validation", figures.valid_accuracy, figures.valid_items)),
+        Some(("training", Some(figures.train_accuracy), figures.train_items)),
     ];
-    for (name, accuracy, items) in rows {
-        if name == "test as trained" && accuracy.is_none() {
-            continue;
-        }
+    for (name, accuracy, items) in rows.into_iter().flatten() {
         let _ = writeln!(text, "  {name:<15} {} of {items} items", percent(accuracy));
     }
     for (name, accuracy) in

@@ -898,12 +898,12 @@ fn the_cost_of_rounding_is_shown_and_split_delays_have_none() {
         let lines = text(&output.stderr);
         let figures = last_line(&output);
         let of = |name: &str| figures[name].as_f64().unwrap();
-        (of("test_as_trained") - of("test_accuracy"), lines.contains("rounding the delays to"))
+        ([of("test_as_trained"), of("test_accuracy")], lines.contains("rounding the delays costs"))
     };
-    let (after, noted) = train("after", &["--set", "train.rounding=after"]);
-    assert!(after > 0.1 && noted, "{after}");
-    assert_eq!(train("split", &[]), (0.0, false));
-    assert_eq!(train("nearest", &["--set", "train.rounding=nearest"]), (0.0, false));
+    let ([as_trained, after], noted) = train("after", &["--set", "train.rounding=after"]);
+    assert!(as_trained > after + 0.1 && noted, "{as_trained} {after}");
+    let ([as_trained, split], noted) = train("split", &[]);
+    assert!(as_trained == split && split > after + 0.1 && !noted, "{as_trained} {split} {after}");
 
     let export = |run: &str, rounding: &[&str]| {
         let output = folder.run(
@@ -917,11 +917,15 @@ fn the_cost_of_rounding_is_shown_and_split_delays_have_none() {
         let summary = last_line(&output);
         let of = |name: &str| summary[name].as_f64().unwrap();
         assert_eq!(of("engine_accuracy"), of("rounded_accuracy"));
-        of("float_accuracy") - of("rounded_accuracy")
+        (summary["rounding"].as_str().unwrap().to_string(), of("rounded_accuracy"))
     };
-    assert_eq!(export("split", &[]), 0.0);
-    assert!(export("split", &["--rounding", "nearest"]) > 0.1);
-    assert!(export("after", &[]) > 0.1);
+    assert_eq!(export("split", &[]), ("split".into(), split));
+    let (rounding, accuracy) = export("split", &["--rounding", "nearest"]);
+    assert!(rounding == "nearest" && accuracy < split - 0.1, "{accuracy}");
+    assert_eq!(export("after", &[]), ("nearest".into(), after));
+    folder.train("random", &["--set", "train.delays=random"]);
+    let line = folder.fail(&["export", "random", "-o", "random.pcn", "--rounding", "split"]);
+    assert!(line.contains("are whole already"), "{line}");
     for (run, cost) in [("after", true), ("split", false)] {
         let evaluation = last_line(&folder.run(&["eval", run, "--json"]));
         let of = |name: &str| evaluation[name].as_f64().unwrap();
@@ -930,6 +934,8 @@ fn the_cost_of_rounding_is_shown_and_split_delays_have_none() {
         assert_eq!(evaluation["accuracy"], streamed["accuracy"]);
     }
     folder.refuse(&["--set", "train.rounded_epochs=0"], &["train.rounded_epochs = 0"]);
+    let after = ["--set", "train.rounding=after", "--set", "train.rounded_epochs=1"];
+    folder.refuse(&after, &["train.rounded_epochs = 1", "train.rounding"]);
 }
 
 #[test]
@@ -942,6 +948,7 @@ fn figures_come_from_the_selected_epoch() {
     let figures = last_line(&folder.train("run", &[&set[..], &["--json"]].concat()));
     let report: Value = serde_json::from_slice(&folder.bytes("run/report.json")).unwrap();
     assert_eq!((&figures["choice_from"], &figures["chosen_epoch"]), (&2.into(), &2.into()));
+    assert!(last_line(&folder.train("last", &["--json"])).get("choice_from").is_none());
     for key in ["train_accuracy", "valid_accuracy"] {
         assert_eq!(figures[key], report["curves"][1][key], "{key}");
     }
