@@ -135,15 +135,17 @@ pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Res
         "  protocol        {protocol}, epoch {} of {}",
         figures.chosen_epoch, figures.epochs
     );
-    let as_trained = ("test as trained", figures.test_as_trained, figures.test_items);
     let rows = [
-        Some(("test", figures.test_accuracy, figures.test_items)),
-        figures.test_as_trained.map(|_| as_trained),
-        Some(("validation", figures.valid_accuracy, figures.valid_items)),
-        Some(("training", Some(figures.train_accuracy), figures.train_items)),
+        ("test", figures.test_accuracy, figures.test_items),
+        ("validation", figures.valid_accuracy, figures.valid_items),
+        ("training", Some(figures.train_accuracy), figures.train_items),
     ];
-    for (name, accuracy, items) in rows.into_iter().flatten() {
-        let _ = writeln!(text, "  {name:<15} {} of {items} items", percent(accuracy));
+    for (name, accuracy, items) in rows {
+        let _ = write!(text, "  {name:<15} {} of {items} items", percent(accuracy));
+        if let ("test", Some(_)) = (name, figures.test_as_trained) {
+            let _ = write!(text, ", as trained {}", percent(figures.test_as_trained));
+        }
+        text.push('\n');
     }
     for (name, accuracy) in
         [("seen", figures.test_seen_accuracy), ("unseen", figures.test_unseen_accuracy)]
