@@ -81,7 +81,7 @@ mod shared {
     use crate::backend::Cpu;
     use crate::stream::Stream;
     use polychron_core::backend::{LayerOps, NeuronOps, SynapseOps};
-    use polychron_core::delay::{AnyKernel, Discrete};
+    use polychron_core::delay::AnyKernel;
     use polychron_core::neuron::AnyNeuron;
     use polychron_core::surrogate::AnySurrogate;
     use polychron_core::train;
@@ -104,8 +104,6 @@ mod shared {
             $(share!($t, [
                 <Cpu<$t> as SynapseOps<$t, AnyKernel>>::project,
                 <Cpu<$t> as SynapseOps<$t, AnyKernel>>::project_backward,
-                <Cpu<$t> as SynapseOps<$t, Discrete>>::project,
-                <Cpu<$t> as SynapseOps<$t, Discrete>>::project_backward,
                 <Cpu<$t> as NeuronOps<$t, AnyNeuron<$t>, AnySurrogate<$t>>>::neuron_forward,
                 <Cpu<$t> as NeuronOps<$t, AnyNeuron<$t>, AnySurrogate<$t>>>::neuron_backward,
                 <Cpu<$t> as LayerOps<$t, AnyKernel, AnyNeuron<$t>, AnySurrogate<$t>>>::layer_forward,

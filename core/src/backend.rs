@@ -7,7 +7,7 @@
 
 pub use crate::neuron::Firing;
 
-use crate::delay::DelayKernel;
+use crate::delay::{DelayKernel, Rounding};
 use crate::loss::Loss;
 use crate::neuron::{Li, NeuronModel};
 use crate::norm::{BatchNorm, ValidSteps};
@@ -107,6 +107,8 @@ pub struct SynapseParams<'a, B> {
     pub delays: View<'a, B>,
     /// Raw sigma.
     pub sigma: View<'a, B>,
+    /// How delays become whole steps; with `None`, the delay kernel spreads them.
+    pub rounding: Option<Rounding>,
 }
 
 /// The gradients of a projection, with the shapes of [`SynapseParams`].
@@ -256,7 +258,7 @@ pub trait Backend<R: Real> {
 )]
 pub trait SynapseOps<R: Real, K: DelayKernel<R>>: Backend<R> {
     /// `y[t, b, o] = sum over i, j of kernel_j[o, i] x[t - j, b, i]`, with the kernel of
-    /// [`crate::delay`].
+    /// [`crate::delay`], or that of [`SynapseParams::rounding`].
     fn project(
         &self,
         synapses: &Synapses,
@@ -337,6 +339,8 @@ pub struct Layer<'a, R, K, N, S, B, Q> {
     pub delays: View<'a, B>,
     /// Sigma.
     pub sigma: View<'a, B>,
+    /// As [`SynapseParams::rounding`].
+    pub rounding: Option<Rounding>,
     /// Normalisation and its `[gamma | beta]`.
     pub norm: Option<(&'a BatchNorm<R>, View<'a, B>)>,
     /// The neurons. `valid` applies to the output of the layer.
@@ -351,6 +355,7 @@ impl<'a, R, K, N, S, B, Q> Layer<'a, R, K, N, S, B, Q> {
             weights: self.weights.clone(),
             delays: self.delays.clone(),
             sigma: self.sigma.clone(),
+            rounding: self.rounding,
         }
     }
 }

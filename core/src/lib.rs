@@ -6,8 +6,8 @@
 //!
 //! A synapse has a weight and a delay. Between two layers, the weighted and delayed spikes are a
 //! convolution over time with one tap per synapse. To learn a delay by gradient descent, its tap
-//! spreads into a narrow bump whose width shrinks during training; afterwards every delay is a
-//! whole number of steps. The method is DCLS-Delays (Hammouamri, Khalfaoui-Hassani, Masquelier,
+//! spreads into a bump whose width shrinks during training; in the end it becomes one or two taps
+//! at whole steps. The method is DCLS-Delays (Hammouamri, Khalfaoui-Hassani, Masquelier,
 //! *Learning delays in spiking neural networks using dilated convolutions with learnable spacings*,
 //! ICLR 2024).
 //!
@@ -62,7 +62,7 @@
 //!   tests.
 //!
 //! ```
-//! use polychron_core::delay::Gauss;
+//! use polychron_core::delay::{Gauss, Rounding};
 //! use polychron_core::loss::Loss;
 //! use polychron_core::neuron::{Li, Lif};
 //! use polychron_core::reference::Reference;
@@ -85,6 +85,7 @@
 //!         readout: Li::new(5.0),
 //!     },
 //!     loss: Loss::SoftmaxSum,
+//!     rounding: Rounding::Nearest,
 //! };
 //! let mut trainer = Trainer::new(Reference, network, Recipe::paper(40), 0)?;
 //!

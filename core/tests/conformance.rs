@@ -14,7 +14,7 @@ polychron_core::conformance!(f64, try Some(Reference));
 type Law = fn(&Wrong) -> Verdict;
 
 /// Each fault with a law that it violates and a part of the message.
-const CONTROLS: [(Fault, Law, &str); 30] = [
+const CONTROLS: [(Fault, Law, &str); 32] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
     (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
@@ -28,6 +28,8 @@ const CONTROLS: [(Fault, Law, &str); 30] = [
     (Fault::GradientsSpill, laws::projection_backward, "wrote outside"),
     (Fault::DelaySign, laws::projection_backward, "d_delays"),
     (Fault::DelaySign, laws::layer_backward, "d_delays"),
+    (Fault::NeverRounded, laws::projection_forward, "rounding Some(Nearest)"),
+    (Fault::NeverRounded, laws::layer_forward, "rounding"),
     (Fault::NeverTheSame, laws::projection_forward, "other bits"),
     (Fault::StaleUpload, laws::new_values_replace_old, "replaced"),
     (Fault::UploadCutsOff, laws::memory_rejects_wrong_sizes, "upload"),

@@ -1,7 +1,7 @@
 //! A folded network gives the same scores in an engine as in its backend.
 #![cfg(feature = "alloc")]
 
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::format::{Input, ModelFile, Scheme};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::init::DelayInit;
@@ -35,6 +35,7 @@ fn neurons() -> [AnyNeuron<f32>; 6] {
 
 /// Two hidden layers with random weights and statistics.
 fn trained<N: NeuronModel<f32> + Copy>(seed: u64, neuron: N, loss: Loss) -> Trained<N> {
+    let rounding = Rounding::ALL[seed as usize / 3 % 2].1;
     let rng = Rng::new(seed, 3);
     let mut inputs = 12;
     let mut synapses = |outputs, count| {
@@ -54,7 +55,7 @@ fn trained<N: NeuronModel<f32> + Copy>(seed: u64, neuron: N, loss: Loss) -> Trai
     });
     let readout = Li { decay_input: true, ..Li::new(2.0) };
     let output = ReadoutLayer { synapses: synapses(4, 1), kernel, readout };
-    let network = Network { hidden: hidden.into(), output, loss };
+    let network = Network { hidden: hidden.into(), output, loss, rounding };
     let mut model = Trained::new(Reference, network, DelayInit::Uniform, seed).unwrap();
     let mut tensors = model.tensors().unwrap();
     for (n, tensor) in tensors.iter_mut().enumerate() {
@@ -110,7 +111,10 @@ fn an_engine_gives_the_scores_of_the_network() {
             Batch { shape: Shape::new(steps, 1, 12), x: &x, targets: &targets, lengths: None };
         let (expected, _) = model.evaluate(&batch, Delays::Rounded).unwrap();
         let mut spec = fold(&model, metadata(kind)).unwrap();
-        for scheme in [Scheme::Groups { list: 3 }, Scheme::Ring { list: 3 }] {
+        // A ring holds one synapse per pair of neurons.
+        let one = model.network().rounding == Rounding::Nearest;
+        let groups = Scheme::Groups { list: 3 };
+        for scheme in [groups, if one { Scheme::Ring { list: 3 } } else { groups }] {
             spec.layers[0].scheme = scheme;
             spec.layers[2].scheme = scheme;
             let found = scores::<f32>(&spec.to_bytes().unwrap(), &x);

@@ -1,7 +1,7 @@
 //! The trainer reproduces the optimizer steps of the reference, and keeps its own laws.
 #![cfg(feature = "alloc")]
 
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif};
@@ -11,8 +11,8 @@ use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, HiddenLayer, Network, NetworkError, ReadoutLayer, Recipe, State, StateError, Tensor,
-    TrainError, Trainer,
+    Batch, Delays, HiddenLayer, Network, NetworkError, ReadoutLayer, Recipe, State, StateError,
+    Tensor, TrainError, Trainer,
 };
 use safetensors::SafeTensors;
 
@@ -37,6 +37,7 @@ fn network(sizes: &[usize], taps: usize, dropout: f64) -> Net {
             .collect(),
         output: ReadoutLayer { synapses: *output, kernel: AnyKernel::Gauss, readout: Li::new(tau) },
         loss: Loss::SoftmaxSum,
+        rounding: Rounding::Nearest,
     }
 }
 
@@ -189,6 +190,74 @@ fn a_restored_state_goes_on_bit_for_bit() {
     assert_eq!(straight.state().unwrap(), resumed.state().unwrap());
 }
 
+/// The trainer of [`small`] with other kernels, in epochs in which delays are rounded.
+fn rounded(kernel: AnyKernel, rounding: Rounding, rounded_epochs: usize) -> Golden {
+    let mut network = Net { rounding, ..network(&[6, 7, 3], 5, 0.3) };
+    network.hidden[0].kernel = kernel;
+    network.output.kernel = kernel;
+    let recipe = Recipe { rounded_epochs, ..Recipe::paper(4) };
+    Trainer::new(Reference, network, recipe, 1).unwrap()
+}
+
+#[test]
+fn rounded_epochs_compute_with_the_kernel_of_the_rounding() {
+    for (rounding, kernel) in
+        [(Rounding::Split, AnyKernel::Linear), (Rounding::Nearest, AnyKernel::Discrete)]
+    {
+        let data = Data::new(3);
+        let mut found = rounded(AnyKernel::Gauss, rounding, 4);
+        let mut expected = rounded(kernel, rounding, 0);
+        for _ in 0..3 {
+            assert_eq!(found.step(&data.batch()).unwrap(), expected.step(&data.batch()).unwrap());
+            assert_eq!(found.gradients().unwrap(), expected.gradients().unwrap());
+            assert_eq!(found.state().unwrap(), expected.state().unwrap());
+        }
+        let model = found.model();
+        let scores = model.evaluate(&data.batch(), Delays::Rounded).unwrap();
+        assert_eq!(scores, expected.model().evaluate(&data.batch(), Delays::Spread).unwrap());
+        assert_ne!(scores, model.evaluate(&data.batch(), Delays::Spread).unwrap());
+    }
+}
+
+#[test]
+fn delays_are_fixed_once_they_are_rounded_to_the_nearest_step() {
+    let delays = |trainer: &Golden| -> Vec<_> {
+        let tensors = trainer.state().unwrap().tensors;
+        tensors.into_iter().filter(|tensor| tensor.name.ends_with(".delay")).collect()
+    };
+    for (rounding, fixed) in [(Rounding::Nearest, true), (Rounding::Split, false)] {
+        let data = Data::new(3);
+        let mut trainer = rounded(AnyKernel::Gauss, rounding, 2);
+        for epoch in 0..4 {
+            let before = delays(&trainer);
+            trainer.step(&data.batch()).unwrap();
+            assert_eq!(delays(&trainer) == before, fixed && epoch >= 2, "{rounding:?} {epoch}");
+            trainer.finish_epoch().unwrap();
+        }
+    }
+}
+
+#[test]
+fn training_resumes_bit_for_bit_into_the_rounded_epochs() {
+    let data = Data::new(3);
+    let mut trainer = rounded(AnyKernel::Gauss, Rounding::Split, 2);
+    let mut states = Vec::new();
+    for _ in 0..4 {
+        trainer.step(&data.batch()).unwrap();
+        trainer.finish_epoch().unwrap();
+        states.push(trainer.state().unwrap());
+    }
+    for start in 0..3 {
+        let mut trainer = rounded(AnyKernel::Gauss, Rounding::Split, 2);
+        trainer.restore(&states[start]).unwrap();
+        for state in &states[start + 1..] {
+            trainer.step(&data.batch()).unwrap();
+            trainer.finish_epoch().unwrap();
+            assert_eq!(trainer.state().unwrap(), *state);
+        }
+    }
+}
+
 #[test]
 fn training_lowers_the_loss() {
     let data = Data::new(3);
@@ -295,12 +364,12 @@ fn invalid_neuron_parameters_are_named() {
         (AnyNeuron::AdLif(AdLif::new(2.0, 3.0, 0.1, 0.1)), None),
         (AnyNeuron::Lif(edge), None),
     ] {
-        let Network { hidden, output, loss } = network(&[6, 7, 3], 5, 0.0);
+        let Network { hidden, output, loss, rounding } = network(&[6, 7, 3], 5, 0.0);
         let [HiddenLayer { synapses, kernel, norm, surrogate, dropout, .. }] = hidden[..] else {
             unreachable!()
         };
         let hidden = vec![HiddenLayer { synapses, kernel, norm, neuron, surrogate, dropout }];
-        let error = Network { hidden, output, loss }.check().err().map(|e| e.to_string());
+        let error = Network { hidden, output, loss, rounding }.check().err().map(|e| e.to_string());
         let expected = found.map(|found| {
             format!(
                 "layer 0: raw neuron parameter {found}; a learned time constant is above 1 step"

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p polychron --example own_neuron`
 
-use polychron_core::delay::Gauss;
+use polychron_core::delay::{Gauss, Rounding};
 use polychron_core::gradcheck::{charge_error, reset_error};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{ChargeAdjoint, Li, Neuron, ResetAdjoint};
@@ -120,7 +120,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let synapses = Synapses::new(32, data.classes, 17);
     let output = ReadoutLayer { synapses, kernel: Gauss, readout: Li::new(1.005) };
-    let network = Network { hidden: vec![hidden], output, loss: Loss::SoftmaxSum };
+    let network = Network {
+        hidden: vec![hidden],
+        output,
+        loss: Loss::SoftmaxSum,
+        rounding: Rounding::Nearest,
+    };
     let mut trainer = Trainer::new(Cpu::new(0)?, network, Recipe::paper(60), 0)?;
     for epoch in 0..60 {
         let report = trainer.step(&batch)?;

@@ -8,7 +8,7 @@ use crate::error::ErrorKind;
 use crate::error::{Error, Result, at};
 use crate::network::{Interface, Net, network, recipe};
 use polychron_core::backend::LayerOps;
-use polychron_core::delay::{AnyKernel, Discrete, round_delay};
+use polychron_core::delay::{AnyKernel, round_delay};
 use polychron_core::neuron::AnyNeuron;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
@@ -108,16 +108,12 @@ impl<B: TrainingBackend> Learner for Trainer<B> {
 
 /// A backend for every network that a configuration can describe.
 pub(crate) trait TrainingBackend:
-    LayerOps<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>
-    + LayerOps<f32, Discrete, AnyNeuron<f32>, AnySurrogate<f32>>
-    + 'static
+    LayerOps<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>> + 'static
 {
 }
 
 impl<B> TrainingBackend for B where
-    B: LayerOps<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>
-        + LayerOps<f32, Discrete, AnyNeuron<f32>, AnySurrogate<f32>>
-        + 'static
+    B: LayerOps<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>> + 'static
 {
 }
 

@@ -346,6 +346,12 @@ pub struct Train {
     /// Number of epochs in which sigma shrinks. If it is absent, a quarter of all epochs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma_epochs: Option<usize>,
+    /// How learned delays become whole steps, which is all that a device has; `split` by default.
+    pub rounding: Rounding,
+    /// Number of last epochs in which learned delays have one or two taps at whole steps, unless
+    /// `rounding` is `after`. If it is absent, half of all epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounded_epochs: Option<usize>,
     /// Whether the parameters of the neurons are trained; `true` by default.
     pub train_neurons: bool,
     /// Epoch whose model is tested under protocol `clean`; `last` by default.
@@ -362,6 +368,21 @@ pub enum Delays {
     Random,
     /// There are no delays.
     Zero,
+}
+
+/// How learned delays become whole steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Rounding {
+    /// After training, to the nearest step, as in the paper.
+    #[cfg_attr(feature = "cli", value(skip))]
+    After,
+    /// One tap per delay, at the nearest step. Once they are rounded, delays do not learn.
+    Nearest,
+    /// Two taps per delay that share its weight, at the steps before and after it. A synapse costs
+    /// as much as two on a device.
+    Split,
 }
 
 /// Distribution of the initial delays.
@@ -476,6 +497,8 @@ impl Default for Train {
             sigma_start: None,
             sigma_end: 0.23,
             sigma_epochs: None,
+            rounding: Rounding::Split,
+            rounded_epochs: None,
             train_neurons: true,
             select: Select::Last,
         }
@@ -575,6 +598,13 @@ impl Config {
         require(train.epochs > 0, "train.epochs", train.epochs, "is not at least 1")?;
         for (field, value) in [("train.rate", train.rate), ("train.delay_rate", train.delay_rate)] {
             require(to_single(field, value)? > 0.0, field, value, "is not positive")?;
+        }
+        if let Some(rounded) = train.rounded_epochs {
+            let field = "train.rounded_epochs";
+            let holds = (1..=train.epochs).contains(&rounded);
+            require(holds, field, rounded, "is not between 1 and train.epochs")?;
+            let holds = train.rounding != Rounding::After;
+            require(holds, field, rounded, "needs train.rounding = \"split\" or \"nearest\"")?;
         }
         let sigma_start = train.sigma_start.unwrap_or(1.0);
         for (field, value) in [

@@ -23,8 +23,10 @@ pub struct Evaluation {
     pub split: Part,
     /// Number of items.
     pub items: usize,
-    /// Share of items classified correctly; `None` without items.
+    /// Share of items classified correctly with rounded delays; `None` without items.
     pub accuracy: Option<f64>,
+    /// Share of items classified correctly with the delays of training.
+    pub accuracy_as_trained: Option<f64>,
     /// Accuracy for speakers who also occur in the training or validation items.
     pub seen_accuracy: Option<f64>,
     /// Accuracy for all other speakers.
@@ -60,7 +62,7 @@ impl Model {
     /// If the model does not fit the data or the backend fails.
     pub fn evaluate(&self, task: &Task, part: Part) -> Result<Evaluation> {
         self.check(task)?;
-        evaluate(self, task, part)
+        self.with_training(task, evaluate(self, task, part)?)
     }
 
     /// Evaluates the model with rounded delays, item by item on one CPU thread, as in a live
@@ -71,7 +73,16 @@ impl Model {
     pub fn evaluate_one_by_one(&self, task: &Task, part: Part) -> Result<Evaluation> {
         self.check(task)?;
         let outcome = evaluate_items(task, &self.on_cpu()?, task.part(part))?;
-        Ok(evaluation(part, task, &outcome))
+        self.with_training(task, evaluation(part, task, &outcome))
+    }
+
+    /// Adds the accuracy with the delays of training.
+    fn with_training(&self, task: &Task, mut evaluation: Evaluation) -> Result<Evaluation> {
+        evaluation.accuracy_as_trained = match self.trained_delays() {
+            Delays::Rounded => evaluation.accuracy,
+            Delays::Spread => task.accuracy(self, Delays::Spread, task.part(evaluation.split))?,
+        };
+        Ok(evaluation)
     }
 
     /// Predicts the classes of items. `items` are indices into the samples of the task.
@@ -84,7 +95,8 @@ impl Model {
     }
 }
 
-/// Evaluates any model with rounded delays, in batches.
+/// Evaluates any model with rounded delays, in batches. `accuracy_as_trained` is `None`, because it
+/// is unknown how the model was trained.
 ///
 /// # Errors
 /// If the model does not fit the data or its backend fails.
@@ -152,6 +164,7 @@ fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
         split,
         items: predictions.items.len(),
         accuracy: predictions.accuracy(data, |_| true),
+        accuracy_as_trained: None,
         seen_accuracy,
         unseen_accuracy,
         speakers,

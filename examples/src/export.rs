@@ -1,6 +1,7 @@
 //! Export of a model to a file for the inference engine.
 
 use crate::backend::CpuModel;
+use crate::config::{self, Rounding};
 use crate::error::{Error, Result, at, fail};
 use crate::model::Model;
 use crate::model_file::{self, Description};
@@ -49,13 +50,15 @@ pub struct ExportOptions {
     pub weights: Weights,
     /// The resource that the delivery of spikes saves.
     pub scheme: Delivery,
+    /// How delays become whole steps; `None` rounds as the configuration says.
+    pub rounding: Option<Rounding>,
     /// Largest number of test items to record; `None` makes no recording.
     pub recorded: Option<usize>,
 }
 
 impl Default for ExportOptions {
     fn default() -> Self {
-        Self { weights: Weights::I8, scheme: Delivery::Fast, recorded: None }
+        Self { weights: Weights::I8, scheme: Delivery::Fast, rounding: None, recorded: None }
     }
 }
 
@@ -81,6 +84,8 @@ pub struct Summary {
     pub items: usize,
     /// Accuracy of the network as trained.
     pub float_accuracy: Option<f64>,
+    /// How delays became whole steps: `nearest` or `split`.
+    pub rounding: &'static str,
     /// Accuracy with rounded delays.
     pub rounded_accuracy: Option<f64>,
     /// Accuracy of the file in its engine.
@@ -103,6 +108,9 @@ impl Model {
     /// recording is requested without integer weights and input spikes.
     pub fn export(&self, task: &Task, options: &ExportOptions) -> Result<Export> {
         self.check(task)?;
+        if options.rounding.is_some() && self.config.train.delays != config::Delays::Learned {
+            fail!("rounding: the delays of {} are whole already", self.path().display())
+        }
         let input = input_kind(&task.data)?;
         if let Some(recorded) = options.recorded {
             if options.weights != Weights::I8 {
@@ -118,7 +126,7 @@ impl Model {
             fail!("data.dt_ms = {dt_ms}: a tick of a model file has at most 4294967 ms")
         };
         let metadata = Metadata { tick_us, input, labels: task.data.class_names.clone() };
-        let model = self.on_cpu()?;
+        let model = self.on_cpu_with(options.rounding)?;
         let place = self.path().display();
         let spec = fold(&model, metadata).map_err(at(&place))?;
         match options.weights {
@@ -150,7 +158,7 @@ impl Model {
         let file = spec.to_bytes().map_err(at(&place))?;
         let parsed = format::ModelFile::<W>::parse(&file).map_err(at(&place))?;
         let engine = predict_by_engine(&parsed, task, items)?;
-        let float = task.predict(model, Delays::AsTrained, items)?;
+        let float = task.predict(self, self.trained_delays(), items)?;
         let rounded = task.predict(model, Delays::Rounded, items)?;
         let same = engine.classes.iter().zip(&rounded.classes).filter(|(a, b)| a == b).count();
         let accuracy = |of: &Predictions| of.accuracy(&task.data, |_| true);
@@ -159,6 +167,7 @@ impl Model {
             scheme: options.scheme,
             items: items.len(),
             float_accuracy: accuracy(&float),
+            rounding: model.network().rounding.name(),
             rounded_accuracy: accuracy(&rounded),
             engine_accuracy: accuracy(&engine),
             agreement: (!items.is_empty()).then(|| same as f64 / items.len() as f64),

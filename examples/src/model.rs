@@ -2,9 +2,9 @@
 
 use crate::backend::{self, Classifier, CpuModel, Restore};
 use crate::checkpoint::Checkpoint;
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, Rounding};
 use crate::error::{Error, ErrorKind, Result, fail};
-use crate::network::{Interface, Net};
+use crate::network::{self, Interface, Net};
 use crate::presets;
 use crate::run::{CHECKPOINT, CONFIG, MODEL};
 use crate::task::Task;
@@ -113,10 +113,22 @@ impl Model {
         self.interface
     }
 
+    /// The delays that the model had in training.
+    pub(crate) fn trained_delays(&self) -> train::Delays {
+        network::trained_delays(&self.config, self.state.epoch)
+    }
+
     /// Makes a copy of the model on the CPU.
     pub(crate) fn on_cpu(&self) -> Result<CpuModel> {
-        let Self { config, interface, state, path, .. } = self;
-        Restore { config, interface: *interface, state, path }.on(backend::cpu(config)?)
+        self.on_cpu_with(None)
+    }
+
+    /// Makes a copy of the model on the CPU whose delays are rounded in another way.
+    pub(crate) fn on_cpu_with(&self, rounding: Option<Rounding>) -> Result<CpuModel> {
+        let Self { interface, state, path, .. } = self;
+        let mut config = self.config.clone();
+        config.train.rounding = rounding.unwrap_or(config.train.rounding);
+        Restore { config: &config, interface: *interface, state, path }.on(backend::cpu(&config)?)
     }
 }
 

@@ -1,15 +1,17 @@
 //! Conversion of a configuration to a network and a training recipe.
 
-use crate::config::{Config, DelayStart, Delays, NeuronKind, ResetKind, require, to_single};
+use crate::config::{
+    Config, DelayStart, Delays, NeuronKind, ResetKind, Rounding, require, to_single,
+};
 use crate::error::{Error, Result, at};
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{self, AnyKernel};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::Synapses;
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{HiddenLayer, Network, ReadoutLayer, Recipe, Sigma};
+use polychron_core::train::{self, HiddenLayer, Network, ReadoutLayer, Recipe, Sigma};
 
 /// A network as a configuration describes it.
 pub type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
@@ -73,6 +75,10 @@ pub fn network(config: &Config, interface: Interface) -> Result<Net> {
         hidden,
         output,
         loss: parse_name("network.loss", &from.loss, Loss::from_name, &Loss::ALL)?,
+        rounding: match (config.train.delays, config.train.rounding) {
+            (Delays::Learned, Rounding::Split) => delay::Rounding::Split,
+            _ => delay::Rounding::Nearest,
+        },
     })
 }
 
@@ -145,6 +151,30 @@ pub fn recipe(config: &Config) -> Recipe {
             epochs: from.sigma_epochs.unwrap_or((from.epochs / 4).max(1)),
         },
         delays,
+        rounded_epochs: match (from.delays, from.rounding) {
+            (Delays::Learned, Rounding::Nearest | Rounding::Split) => {
+                from.rounded_epochs.unwrap_or(from.epochs.div_ceil(2))
+            }
+            _ => 0,
+        },
+    }
+}
+
+/// The number of first epochs with wide kernels: rounding changes their networks.
+pub(crate) fn wide_epochs(config: &Config) -> usize {
+    let Recipe { sigma, epochs, rounded_epochs, .. } = recipe(config);
+    let start = sigma.start.unwrap_or((config.network.max_delay / 2) as f64);
+    let constant = config.train.delays != Delays::Learned || start <= sigma.end;
+    if constant { 0 } else { sigma.epochs.min(epochs - rounded_epochs) }
+}
+
+/// The delays that a model has in training after some epochs.
+pub(crate) fn trained_delays(config: &Config, epochs: u64) -> train::Delays {
+    let spread = config.train.delays == Delays::Learned;
+    if spread && !recipe(config).rounds_in(epochs.saturating_sub(1)) {
+        train::Delays::Spread
+    } else {
+        train::Delays::Rounded
     }
 }
 
@@ -167,4 +197,44 @@ fn parse_name<T>(
 ) -> Result<T> {
     let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
     from_name(name).ok_or_else(|| Error::new(format!("{field} = {name:?} is not one of {names:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polychron_core::train::Delays::{Rounded, Spread};
+
+    #[test]
+    fn delays_are_rounded_from_the_first_rounded_epoch_on() {
+        let trained = |set: &[&str]| -> Vec<_> {
+            let mut config = Config::preset("order").unwrap();
+            for set in [&["train.epochs=5"], set].concat() {
+                config.set(set).unwrap();
+            }
+            (0..=5).map(|epochs| trained_delays(&config, epochs)).collect()
+        };
+        let half = [Spread, Spread, Spread, Rounded, Rounded, Rounded];
+        assert_eq!(trained(&[]), half);
+        assert_eq!(trained(&["train.rounding=nearest"]), half);
+        assert_eq!(trained(&["train.rounding=after"]), [Spread; 6]);
+        assert_eq!(trained(&["train.delays=random"]), [Rounded; 6]);
+        let last = [Spread, Spread, Spread, Spread, Spread, Rounded];
+        assert_eq!(trained(&["train.rounded_epochs=1"]), last);
+        assert_eq!(trained(&["train.rounded_epochs=5"]), [Rounded; 6]);
+    }
+
+    #[test]
+    fn kernels_are_wide_until_sigma_has_shrunk_or_delays_are_rounded() {
+        let wide = |set: &[&str]| {
+            let mut config = Config::preset("order").unwrap();
+            set.iter().for_each(|set| config.set(set).unwrap());
+            wide_epochs(&config)
+        };
+        assert_eq!(wide(&[]), 5);
+        assert_eq!(wide(&["train.sigma_epochs=20"]), 10);
+        assert_eq!(wide(&["train.sigma_epochs=20", "train.rounding=after"]), 20);
+        assert_eq!(wide(&["train.sigma_start=0.2"]), 0);
+        assert_eq!(wide(&["network.max_delay=0"]), 0);
+        assert_eq!(wide(&["train.delays=random"]), 0);
+    }
 }

@@ -110,7 +110,8 @@ pub fn draw_curves(path: &Path, curves: &[Epoch]) -> Result<()> {
         }
         let all = [
             line("training, running", BLUE, &|e| percent(Some(e.train_accuracy))),
-            line("validation", ORANGE, &|e| percent(e.valid_accuracy)),
+            line("validation, as trained", GREY, &|e| percent(e.valid_as_trained)),
+            line("validation, delays rounded", ORANGE, &|e| percent(e.valid_accuracy)),
             line("test", BLACK, &|e| percent(e.test_accuracy)),
         ];
         draw_lines(area, "Accuracy", ["epoch", "accuracy, %"], 100.0, &all)

@@ -115,7 +115,16 @@ fn complete(given: Table) -> Result<Table> {
 /// Reads the configuration in a run's folder, which is complete without a preset, and applies
 /// assignments.
 pub(crate) fn read_stored(path: &Path, set: &[String]) -> Result<Config> {
-    assign_all(read(path)?, Some(path), set)
+    assign_all(add_rounding(read(path)?), Some(path), set)
+}
+
+/// Adds the field that older configurations do not have. Their delays were rounded after training.
+fn add_rounding(mut table: Table) -> Table {
+    let train = table.entry("train").or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(train) = train {
+        train.entry("rounding").or_insert_with(|| Value::from("after"));
+    }
+    table
 }
 
 /// Parses a configuration in TOML; `place` names it in error messages. Fields that the text omits
@@ -126,7 +135,7 @@ pub(crate) fn parse(text: &str, place: &str) -> Result<Config> {
 
 /// Parses the configuration in a file of a run, which is complete without a preset.
 pub(crate) fn parse_stored(text: &str, place: &str) -> Result<Config> {
-    to_config(parse_table(text, place)?).map_err(at(place))
+    to_config(add_rounding(parse_table(text, place)?)).map_err(at(place))
 }
 
 fn read(path: &Path) -> Result<Table> {
@@ -230,6 +239,15 @@ mod tests {
     }
 
     #[test]
+    fn stored_configurations_without_rounding_round_after_training() {
+        for text in ["", "[train]\nepochs = 3"] {
+            assert_eq!(parse_stored(text, "file").unwrap().train.rounding, Rounding::After);
+        }
+        let text = load(None, None, &[]).unwrap().to_toml().unwrap();
+        assert_eq!(parse_stored(&text, "file").unwrap().train.rounding, Rounding::Split);
+    }
+
+    #[test]
     fn text_and_file_mean_the_same_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
@@ -252,7 +270,8 @@ mod tests {
         expected.train.epochs = 7;
         assert_eq!(config, expected);
         let stored = parse_stored("preset = \"shd\"", "text").unwrap();
-        assert_eq!(stored, Config { preset: "shd".into(), ..Config::default() });
+        let train = Train { rounding: Rounding::After, ..Train::default() };
+        assert_eq!(stored, Config { preset: "shd".into(), train, ..Config::default() });
     }
 
     #[test]
@@ -353,6 +372,7 @@ mod tests {
             sigma_start: None,
             sigma_end: 0.23,
             sigma_epochs: None,
+            rounding: Rounding::After,
             ..Train::default()
         };
         (network, train)
@@ -401,6 +421,7 @@ mod tests {
             (expected.data.mask, expected.data.binning) = (true, Bins::Fixed);
             expected.data.bands = Bands::Full;
             expected.train.delay_init = DelayStart::Uniform;
+            expected.train.rounding = Rounding::Split;
             expected.train.select = Select::Valid;
             if paper == "shd" {
                 expected.data.valid = 0.2;

@@ -1,6 +1,6 @@
 //! `report.json`: the curves and the final figures of a run.
 
-use crate::config::{Config, Delays, Protocol, Select};
+use crate::config::{Config, Delays, Protocol, Rounding, Select};
 use crate::error::{Result, at};
 use crate::files;
 use crate::network::Net;
@@ -18,9 +18,13 @@ pub struct Epoch {
     pub loss: f64,
     /// Running accuracy on the training items, with dropout and kernels of the current width.
     pub train_accuracy: f64,
-    /// Accuracy on the validation items.
+    /// Accuracy on the validation items, with rounded delays.
     pub valid_accuracy: Option<f64>,
-    /// Accuracy on the test items; only under the protocol `paper`.
+    /// Accuracy on the validation items with the delays of training. It differs from
+    /// `valid_accuracy` while kernels are wide.
+    #[serde(default)]
+    pub valid_as_trained: Option<f64>,
+    /// Accuracy on the test items, with rounded delays; only under the protocol `paper`.
     pub test_accuracy: Option<f64>,
     /// Mean spikes per neuron and step of every hidden layer, over one batch.
     pub rates: Vec<f64>,
@@ -39,6 +43,9 @@ pub struct Figures {
     pub select: Select,
     /// `train.delays`.
     pub delays: Delays,
+    /// `train.rounding`.
+    #[serde(default = "after")]
+    pub rounding: Rounding,
     /// `network.hidden`.
     pub hidden: Vec<usize>,
     /// `seed`.
@@ -47,12 +54,19 @@ pub struct Figures {
     pub epochs: usize,
     /// The epoch whose model was kept and tested, from 1.
     pub chosen_epoch: usize,
+    /// The first epoch that could be chosen on the validation items, from 1. Epochs with wide
+    /// kernels are not: their accuracy with rounded delays says nothing about the training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice_from: Option<usize>,
     /// Running accuracy of the chosen epoch on the training items.
     pub train_accuracy: f64,
     /// Accuracy of the chosen epoch on the validation items.
     pub valid_accuracy: Option<f64>,
-    /// Accuracy of the chosen model on the test items.
+    /// Accuracy of the chosen model on the test items, with rounded delays.
     pub test_accuracy: Option<f64>,
+    /// Accuracy of the chosen model on the test items with the delays of training.
+    #[serde(default)]
+    pub test_as_trained: Option<f64>,
     /// Test accuracy for speakers who also occur in the training items.
     pub test_seen_accuracy: Option<f64>,
     /// Test accuracy for all other speakers.
@@ -77,6 +91,11 @@ pub struct Figures {
     pub seconds_per_epoch: f64,
     /// Number of training threads.
     pub threads: usize,
+}
+
+/// The rounding of runs whose report does not name it.
+fn after() -> Rounding {
+    Rounding::After
 }
 
 /// The contents of `report.json`.

@@ -350,15 +350,25 @@ impl Run {
             return Ok(None);
         }
         let PartialEpoch { loss, correct, seconds } = std::mem::take(sums);
+        let tests = self.config.protocol == Protocol::Paper;
+        let valid = |run: &Self, delays| {
+            run.task.accuracy(run.learner.model(), delays, &run.task.split.valid)
+        };
+        let valid_accuracy = valid(self, Delays::Rounded)?;
+        let valid_as_trained = match network::trained_delays(&self.config, number + 1) {
+            Delays::Rounded => valid_accuracy,
+            Delays::Spread => valid(self, Delays::Spread)?,
+        };
         self.learner.finish_epoch()?;
         let (task, model) = (&self.task, self.learner.model());
-        let tests = self.config.protocol == Protocol::Paper;
+        let test = |items| task.accuracy(model, Delays::Rounded, items);
         Ok(Some(Epoch {
             epoch: number as usize + 1,
             loss: loss / items as f64,
             train_accuracy: correct as f64 / items as f64,
-            valid_accuracy: task.accuracy(model, &task.split.valid)?,
-            test_accuracy: if tests { task.accuracy(model, &task.split.test)? } else { None },
+            valid_accuracy,
+            valid_as_trained,
+            test_accuracy: if tests { test(&task.split.test)? } else { None },
             rates: self.measure_rates()?,
             seconds: seconds + start.elapsed().as_secs_f64(),
         }))
@@ -381,19 +391,34 @@ impl Run {
         self.config.protocol == Protocol::Paper || self.config.train.select == Select::Valid
     }
 
+    /// Index of the first epoch that may be selected. While kernels are wide, rounding changes the
+    /// network so much that its accuracy says nothing about the training.
+    fn first_choice(&self) -> usize {
+        let wide = match self.config.protocol {
+            Protocol::Paper => 0,
+            Protocol::Clean => network::wide_epochs(&self.config),
+        };
+        wide.min(self.curves.len().saturating_sub(1))
+    }
+
     /// Index of the epoch selected so far; the first one among equals.
     fn selected_epoch(&self) -> usize {
-        let mut best = 0;
-        let score = |e: &Epoch| match self.config.protocol {
-            Protocol::Paper => e.test_accuracy,
-            Protocol::Clean => e.valid_accuracy,
-        };
-        for (n, epoch) in self.curves.iter().enumerate() {
+        let mut best = self.first_choice();
+        let score = |e: &Epoch| self.score(e);
+        for (n, epoch) in self.curves.iter().enumerate().skip(best) {
             if !self.selects_epoch() || score(epoch) > score(&self.curves[best]) {
                 best = n;
             }
         }
         best
+    }
+
+    /// The accuracy by which an epoch is selected.
+    fn score(&self, epoch: &Epoch) -> Option<f64> {
+        match self.config.protocol {
+            Protocol::Paper => epoch.test_accuracy,
+            Protocol::Clean => epoch.valid_accuracy,
+        }
     }
 
     fn save(&mut self) -> Result<()> {
@@ -430,15 +455,28 @@ impl Run {
             return Ok(figures.clone());
         }
         let best = self.path(BEST);
+        let mut chosen = self.selected_epoch();
         if self.selects_epoch() {
             let Checkpoint { state, .. } = Checkpoint::read(&best)?;
-            let (found, chosen) = (state.epoch, self.selected_epoch() + 1);
-            if found != chosen as u64 {
-                fail!("{}: holds epoch {found}, but epoch {chosen} was selected", best.display())
+            let found = state.epoch;
+            // Earlier versions also selected among epochs with wide kernels.
+            let stored = usize::try_from(found).ok().and_then(|found| found.checked_sub(1));
+            let stored = stored.and_then(|n| Some((n, self.score(self.curves.get(n)?))));
+            match (stored, self.curves.get(chosen).map(|epoch| self.score(epoch))) {
+                (Some((n, score)), Some(least)) if n == chosen || n < chosen && score >= least => {
+                    chosen = n;
+                }
+                _ => {
+                    let chosen = chosen + 1;
+                    fail!(
+                        "{}: holds epoch {found}, but epoch {chosen} was selected",
+                        best.display()
+                    )
+                }
             }
             self.learner.restore(&state).map_err(at(best.display()))?;
         }
-        let figures = self.test()?;
+        let figures = self.test(chosen)?;
         let mut state = self.learner.state()?;
         state.tensors.retain(|t| !t.name.starts_with("adam."));
         let dt_ms = self.task.interface().dt_ms;
@@ -452,15 +490,20 @@ impl Run {
         Ok(figures)
     }
 
-    fn test(&self) -> Result<Figures> {
+    fn test(&self, chosen: usize) -> Result<Figures> {
         let (task, config) = (&self.task, &self.config);
-        let chosen = self.selected_epoch();
+        let by_validation =
+            (config.protocol, config.train.select) == (Protocol::Clean, Select::Valid);
         let (Some(last), Some(best)) = (self.curves.last(), self.curves.get(chosen)) else {
             fail!("{}: no epoch was trained", self.folder.display())
         };
         let split = &task.split;
         let predictions = task.predict(self.learner.model(), Delays::Rounded, &split.test)?;
         let test_accuracy = predictions.accuracy(&task.data, |_| true);
+        let test_as_trained = match network::trained_delays(config, chosen as u64 + 1) {
+            Delays::Rounded => test_accuracy,
+            Delays::Spread => task.accuracy(self.learner.model(), Delays::Spread, &split.test)?,
+        };
         let [seen, unseen] = task.accuracy_by_speaker(&predictions);
         let paper = config.protocol == Protocol::Paper;
         Ok(Figures {
@@ -468,13 +511,16 @@ impl Run {
             protocol: config.protocol,
             select: config.train.select,
             delays: config.train.delays,
+            rounding: config.train.rounding,
             hidden: config.network.hidden.clone(),
             seed: config.seed,
             epochs: config.train.epochs,
             chosen_epoch: chosen + 1,
+            choice_from: by_validation.then_some(self.first_choice() + 1),
             train_accuracy: best.train_accuracy,
             valid_accuracy: best.valid_accuracy,
             test_accuracy,
+            test_as_trained,
             test_seen_accuracy: seen,
             test_unseen_accuracy: unseen,
             best_test_accuracy: test_accuracy.filter(|_| paper),

@@ -202,13 +202,17 @@ impl Task {
         Ok(predictions)
     }
 
-    /// Returns the share of items that a model with rounded delays classifies correctly; `None` if
-    /// there are no items.
+    /// Returns the share of items that a model classifies correctly; `None` if there are no items.
     ///
     /// # Errors
     /// As [`Task::predict`].
-    pub fn accuracy(&self, model: &dyn Classifier, items: &[usize]) -> Result<Option<f64>> {
-        let predictions = self.predict(model, train::Delays::Rounded, items)?;
+    pub fn accuracy(
+        &self,
+        model: &dyn Classifier,
+        delays: train::Delays,
+        items: &[usize],
+    ) -> Result<Option<f64>> {
+        let predictions = self.predict(model, delays, items)?;
         Ok(predictions.accuracy(&self.data, |_| true))
     }
 

@@ -144,6 +144,7 @@ impl Work {
             weights: view(&self.weights),
             delays: view(&self.delays),
             sigma: view(&self.sigma),
+            rounding: None,
         };
         self.cpu.project(&self.synapses, &Gauss, params, &self.x, &mut self.tape.projected)
     }
@@ -153,6 +154,7 @@ impl Work {
             weights: view(&self.weights),
             delays: view(&self.delays),
             sigma: view(&self.sigma),
+            rounding: None,
         };
         let gradients = SynapseGradients {
             weights: view_mut(&mut self.d_weights),
@@ -177,6 +179,7 @@ impl Work {
             weights: view(&self.weights),
             delays: view(&self.delays),
             sigma: view(&self.sigma),
+            rounding: None,
             norm: Some((&NORM, view(&self.norm))),
             stage: stage(&self.mask),
         };

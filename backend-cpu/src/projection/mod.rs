@@ -21,7 +21,7 @@ pub(crate) use frequency::{Analyse, KeptSpectrum, Synthesise};
 use frequency::{BlockPlan, Frequency};
 pub(crate) use kernel::KernelPasses;
 use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
-use polychron_core::delay::{DelayKernel, check_parameters, dense_kernel};
+use polychron_core::delay::{DelayKernel, Rounding, check_parameters, dense_kernel};
 use polychron_core::num::Real;
 use polychron_core::shape::{ShapeError, Synapses, expect};
 pub(crate) use product::Multiply;
@@ -121,6 +121,8 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         x: &Sequence<R>,
         y: &mut Sequence<R>,
     ) -> Result<(), Error> {
+        let rounded = params.rounding.map(Rounding::kernel);
+        let kernel = rounded.as_ref().map_or(kernel as &dyn KernelPasses<R>, |rounded| rounded);
         <R as Stages>::project(self, synapses, kernel, params, x, y)
     }
 
@@ -134,6 +136,8 @@ impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
         gradients: SynapseGradients<'_, Vec<R>>,
         d_x: Option<&mut Sequence<R>>,
     ) -> Result<(), Error> {
+        let rounded = params.rounding.map(Rounding::kernel);
+        let kernel = rounded.as_ref().map_or(kernel as &dyn KernelPasses<R>, |rounded| rounded);
         <R as Stages>::project_backward(self, synapses, kernel, params, x, d_y, gradients, d_x)
     }
 }

@@ -11,7 +11,7 @@ use crate::vectors::Width;
 use core::any::Any;
 use neurons::Neurons;
 use polychron_core::backend::LayerOps;
-use polychron_core::delay::{DelayKernel, Discrete};
+use polychron_core::delay::DelayKernel;
 use polychron_core::neuron::NeuronModel;
 use polychron_core::shape::{ShapeError, expect};
 use polychron_core::surrogate::Surrogate;
@@ -33,15 +33,15 @@ const LANES: usize = 16;
 /// with [`Delays::Rounded`](polychron_core::train::Delays::Rounded) for a batch of this sample
 /// alone. They depend on the division into blocks by rounding only.
 ///
-/// Cost: a layer processes a block either spike by spike, with one addition per synapse of a spike,
-/// or in vectors of 4, 8 or 16 steps, with one multiply-add per synapse and vector, whichever is
+/// Cost: a layer processes a block either spike by spike, with one addition per tap of a spike,
+/// or in vectors of 4, 8 or 16 steps, with one multiply-add per tap and vector, whichever is
 /// cheaper. It processes a block of at most one vector spike by spike. A step allocates no memory.
 ///
-/// Memory: 16 bytes per synapse in single precision. For every neuron, two rows of the longest
-/// delay plus 112 steps (224 with AVX-512).
+/// Memory: 16 bytes per tap in single precision; a [split](polychron_core::delay::Rounding) delay has
+/// two taps. For every neuron, two rows of the longest delay plus 112 steps (224 with AVX-512).
 ///
 /// ```
-/// use polychron_core::delay::Gauss;
+/// use polychron_core::delay::{Gauss, Rounding};
 /// use polychron_core::init::DelayInit;
 /// use polychron_core::loss::{Loss, decide};
 /// use polychron_core::neuron::{Li, Lif};
@@ -55,7 +55,8 @@ const LANES: usize = 16;
 /// # let hidden = vec![HiddenLayer { synapses, kernel: Gauss, norm, neuron, surrogate, dropout: 0.0 }];
 /// # let synapses = Synapses::new(8, 3, 5);
 /// # let output = ReadoutLayer { synapses, kernel: Gauss, readout: Li::new(2.0) };
-/// # let network = Network { hidden, output, loss: Loss::SoftmaxSum };
+/// # let (loss, rounding) = (Loss::SoftmaxSum, Rounding::Nearest);
+/// # let network = Network { hidden, output, loss, rounding };
 /// let model = Model::new(Cpu::new(1)?, network, DelayInit::Uniform, 0)?;
 /// let mut stream = Stream::new(&model)?;
 /// stream.step(&[(0, 1.0), (3, 2.0)])?;
@@ -99,7 +100,7 @@ impl<R: Lanes> Stream<R> {
     /// variable names; [`Error::Backend`] if another backend fails to return the parameters.
     pub fn new<B, K, N, S>(model: &Model<R, B, K, N, S>) -> Result<Self, Error>
     where
-        B: Any + LayerOps<R, K, N, S> + LayerOps<R, Discrete, N, S>,
+        B: Any + LayerOps<R, K, N, S>,
         K: DelayKernel<R>,
         N: NeuronModel<R>,
         S: Surrogate<R>,
@@ -118,7 +119,7 @@ impl<R: Lanes> Stream<R> {
             let parameters = of(&format!("hidden.{l}"));
             padding += from.synapses.padding;
             hidden.push(HiddenLayer {
-                projection: Projection::new(&from.synapses, &parameters, block)?,
+                projection: Projection::new(&from.synapses, network.rounding, &parameters, block)?,
                 neurons: neurons::neurons(from, &parameters)?,
                 padding,
             });
@@ -128,7 +129,7 @@ impl<R: Lanes> Stream<R> {
             width,
             spikes: vec![0; hidden.len()],
             hidden,
-            output: Projection::new(&output.synapses, &of("output"), block)?,
+            output: Projection::new(&output.synapses, network.rounding, &of("output"), block)?,
             readout: Readout::new(
                 output.readout,
                 network.loss,
@@ -301,6 +302,7 @@ mod tests {
             hidden: Vec::new(),
             output,
             loss: loss::Loss::Mean,
+            rounding: delay::Rounding::Nearest,
         };
         let cpu = Cpu::new(1).unwrap().with_vectors(Vectors::Portable).unwrap();
         let model = Model::new(cpu, network, init::DelayInit::Uniform, 0).unwrap();

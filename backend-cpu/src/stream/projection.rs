@@ -1,7 +1,7 @@
 use super::events::Events;
 use super::{LANES, Parameters};
 use crate::lanes::{Lanes, vectorize};
-use polychron_core::delay::round_delay;
+use polychron_core::delay::Rounding;
 use polychron_core::shape::{ShapeError, Synapses};
 use pulp::{Simd, WithSimd};
 
@@ -24,6 +24,8 @@ const EVENT: usize = 2;
 #[derive(Debug)]
 pub(super) struct Projection<R> {
     synapses: Synapses,
+    /// Taps per pair of neurons.
+    count: usize,
     groups: Vec<Group<R>>,
     events: Events<R>,
     /// `[input][past | window]`: the steps of the longest delay, then those of the block.
@@ -35,7 +37,7 @@ pub(super) struct Projection<R> {
     rows: Vec<[R; LANES]>,
 }
 
-/// The synapses of a group of inputs. Every kernel element counts as an input.
+/// The synapses of a group of inputs. Every tap counts as an input.
 #[derive(Debug)]
 struct Group<R> {
     first: usize,
@@ -51,13 +53,21 @@ struct Group<R> {
 impl<R: Lanes> Projection<R> {
     pub(super) fn new(
         synapses: &Synapses,
+        rounding: Rounding,
         parameters: &Parameters<'_, R>,
         block: usize,
     ) -> Result<Self, ShapeError> {
-        let Synapses { inputs, outputs, kernel_count: count, taps, .. } = *synapses;
-        let weights = parameters.get("weight", synapses.weights())?;
-        let delays = parameters.get("delay", synapses.weights())?;
-        let delay = |e: usize| round_delay(delays[e], taps) as u32;
+        let Synapses { inputs, outputs, taps, .. } = *synapses;
+        let each = if rounding == Rounding::Split { 2 } else { 1 };
+        let count = synapses.kernel_count * each;
+        let elements = parameters.get("weight", synapses.weights())?.iter();
+        let elements = elements.zip(parameters.get("delay", synapses.weights())?);
+        let (delays, weights): (Vec<u32>, Vec<R>) = elements
+            .flat_map(|(&weight, &delay)| {
+                let taps = rounding.taps(delay, taps).into_iter().take(each);
+                taps.map(move |(tap, share)| (tap as u32, weight * share))
+            })
+            .unzip();
         let group = |first: usize| {
             let len = INPUTS.min(inputs * count - first);
             let at = (0..outputs).map(|o| o * inputs * count + first).flat_map(|e| e..e + len);
@@ -65,18 +75,19 @@ impl<R: Lanes> Projection<R> {
                 first,
                 len,
                 weights: at.clone().map(|e| weights[e]).collect(),
-                delays: at.map(delay).collect(),
+                delays: at.map(|e| delays[e]).collect(),
                 active: Vec::with_capacity(len),
             }
         };
         let behind = |i: usize| {
             let of = |o: usize| (o * inputs + i) * count;
-            let element = |o: usize, e| (delay(e) * outputs as u32 + o as u32, weights[e]);
+            let element = |o: usize, e: usize| (delays[e] * outputs as u32 + o as u32, weights[e]);
             (0..outputs).flat_map(|o| (of(o)..of(o) + count).map(move |e| element(o, e))).collect()
         };
         let (past, fan_out) = (taps - 1, outputs * count);
         Ok(Self {
             synapses: *synapses,
+            count,
             groups: (0..inputs * count).step_by(INPUTS).map(group).collect(),
             events: Events::new(outputs, fan_out, [past, block], (0..inputs).map(behind)),
             values: vec![R::zero(); inputs * (past + block)],
@@ -170,7 +181,7 @@ impl<R: Lanes> Projection<R> {
     /// Finds the active inputs. Returns the number of events to process and of active inputs.
     #[inline(always)]
     fn find_active(&mut self, n: usize) -> (usize, usize) {
-        let (past, count) = (self.past(), self.synapses.kernel_count);
+        let (past, count) = (self.past(), self.count);
         let (mut events, mut active) = (0, 0);
         for group in &mut self.groups {
             group.active.clear();

@@ -2,7 +2,7 @@
 //! reference in double precision from the same initial parameters and batches. Skipped if the
 //! recorded run is not available; it is not part of the repository.
 
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{Li, Lif};
 use polychron_core::norm::BatchNorm;
@@ -39,6 +39,7 @@ fn network() -> Network<f64, AnyKernel, Lif<f64>, AnySurrogate<f64>> {
             readout: Li::new(tau),
         },
         loss: Loss::SoftmaxSum,
+        rounding: Rounding::Nearest,
     }
 }
 

@@ -2,7 +2,7 @@
 //! gradient grows beyond all finite numbers, the training step reports it.
 
 use polychron_core::backend::LayerOps;
-use polychron_core::delay::{AnyKernel, Discrete};
+use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{
     AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
@@ -103,17 +103,9 @@ type Net<R> = Network<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
 type Training<R, B> = Trainer<R, B, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
 
 /// A backend that trains and evaluates all built-in models.
-trait Machine<R: Real>:
-    LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>
-    + LayerOps<R, Discrete, AnyNeuron<R>, AnySurrogate<R>>
-{
-}
+trait Machine<R: Real>: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>> {}
 
-impl<R: Real, B> Machine<R> for B where
-    B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>
-        + LayerOps<R, Discrete, AnyNeuron<R>, AnySurrogate<R>>
-{
-}
+impl<R: Real, B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>> Machine<R> for B {}
 
 /// The number of neuron models, with both resets; `LEAKY` never spikes.
 const NEURONS: usize = 7;
@@ -154,7 +146,7 @@ impl Extreme {
         });
         let readout = Li::new(R::of(f64::from(self.tau[0])));
         let output = ReadoutLayer { synapses: synapses(2), kernel: self.kernel, readout };
-        Network { hidden: hidden.collect(), output, loss: self.loss }
+        Network { hidden: hidden.collect(), output, loss: self.loss, rounding: Rounding::Nearest }
     }
 
     fn trainer<R: Real, B: Machine<R>>(&self, backend: B) -> Training<R, B> {
@@ -197,7 +189,7 @@ impl Extreme {
         let lengths: Vec<_> = (0..self.batch).map(|b| [0, 1, self.steps][b % 3]).collect();
         let lengths = self.lengths.then_some(&lengths[..]);
         let batch = Batch { shape, x: &x, targets: &targets, lengths };
-        for kernel in [Delays::AsTrained, Delays::Rounded] {
+        for kernel in [Delays::Spread, Delays::Rounded] {
             let (scores, loss) = trainer.model().evaluate(&batch, kernel).ok().unwrap();
             prop_assert!(loss.is_finite(), "loss {loss}");
             prop_assert!(scores.iter().all(|score| score.is_finite()), "{scores:?}");

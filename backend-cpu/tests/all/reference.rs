@@ -101,6 +101,7 @@ impl Case {
             weights: View::new(&weights, all(&weights)),
             delays: View::new(&delays, all(&delays)),
             sigma: View::new(&sigma, all(&sigma)),
+            rounding: None,
             norm: self.norm.then(|| (&norm, View::new(&params, all(&params)))),
             stage: NeuronStage {
                 neuron,

@@ -1,6 +1,6 @@
 //! A stream gives the scores of a batch of one sample, for any division into blocks.
 
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, decide};
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
@@ -59,7 +59,8 @@ fn model<R: Lanes>(seed: u64, channels: usize) -> Trained<R> {
         kernel: AnyKernel::Gauss,
         readout: Li::new(R::of(2.0)),
     };
-    let network = Network { hidden, output, loss: Loss::ALL[draw(2, 4)].1 };
+    let rounding = Rounding::ALL[draw(10, 2)].1;
+    let network = Network { hidden, output, loss: Loss::ALL[draw(2, 4)].1, rounding };
     let mut model = Model::new(Cpu::new(1).unwrap(), network, DelayInit::Uniform, seed).unwrap();
     let mut tensors = model.tensors().unwrap();
     for (n, tensor) in tensors.iter_mut().enumerate() {

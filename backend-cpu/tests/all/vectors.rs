@@ -1,7 +1,7 @@
 //! Vector instructions: results agree to rounding, and to the byte for any number of threads.
 
 use polychron_core::backend::{Backend, SynapseOps, SynapseParams, View};
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{Li, Lif};
@@ -23,8 +23,12 @@ fn project(vectors: Vectors, algorithm: Algorithm, threads: usize) -> Vec<u32> {
     let (weights, delays) = (numbers(0, synapses.weights()), numbers(1, synapses.weights()));
     let sigma = vec![1.3f32];
     let view = |values| View::new(values, 0..Vec::len(values));
-    let params =
-        SynapseParams { weights: view(&weights), delays: view(&delays), sigma: view(&sigma) };
+    let params = SynapseParams {
+        weights: view(&weights),
+        delays: view(&delays),
+        sigma: view(&sigma),
+        rounding: None,
+    };
     let mut x = cpu.sequence(input).unwrap();
     cpu.upload_sequence(&numbers(2, input.len()), &mut x).unwrap();
     let mut y = cpu.sequence(synapses.output(input)).unwrap();
@@ -94,8 +98,12 @@ fn unknown_instructions_are_an_error() {
         kernel: AnyKernel::Gauss,
         readout: Li::new(2.0f32),
     };
-    let network =
-        Network::<_, _, Lif<f32>, Atan<f32>> { hidden: Vec::new(), output, loss: Loss::Mean };
+    let network = Network::<_, _, Lif<f32>, Atan<f32>> {
+        hidden: Vec::new(),
+        output,
+        loss: Loss::Mean,
+        rounding: Rounding::Nearest,
+    };
     let model = Model::new(Reference, network, DelayInit::Uniform, 0).unwrap();
     assert!(is_unknown(Stream::new(&model).unwrap_err()));
 }

@@ -8,7 +8,7 @@ use crate::device::{Buffer, In, Launch, Number, Out, kernels};
 use crate::error::Error;
 use crate::readout::sum_rows;
 use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
-use polychron_core::delay::{AnyKernel, DelayKernel, Discrete, Gauss, Linear, Max};
+use polychron_core::delay::{AnyKernel, DelayKernel, Discrete, Gauss, Linear, Max, Rounding};
 use polychron_core::shape::{Shape, Synapses, expect};
 
 /// The algorithm of a projection.
@@ -115,7 +115,7 @@ impl<'a, R: Number> Projection<'a, R> {
         y: Shape,
     ) -> Result<Self, Error> {
         synapses.check(x, y)?;
-        let SynapseParams { weights, delays, sigma } = params;
+        let SynapseParams { weights, delays, sigma, .. } = params;
         check_sizes(synapses, [weights.range.len(), delays.range.len(), sigma.range.len()])?;
         size("taps of a kernel", synapses.taps)?;
         size("kernel elements", synapses.kernel_count)?;
@@ -188,7 +188,8 @@ impl<R: Number, K: DeviceKernel<R>> SynapseOps<R, K> for Cuda {
         x: &Sequence<R>,
         y: &mut Sequence<R>,
     ) -> Result<(), Error> {
-        let projection = Projection::new(synapses, kernel.known(), &params, x.shape, y.shape)?;
+        let kernel = params.rounding.map_or(kernel.known(), Rounding::kernel);
+        let projection = Projection::new(synapses, kernel, &params, x.shape, y.shape)?;
         match projection.plan(self.algorithm) {
             Some(plan) => frequency::forward(self, &plan, &projection, x, y),
             None => forward(self, &projection, x, y),
@@ -205,7 +206,8 @@ impl<R: Number, K: DeviceKernel<R>> SynapseOps<R, K> for Cuda {
         gradients: SynapseGradients<'_, Buffer<R>>,
         mut d_x: Option<&mut Sequence<R>>,
     ) -> Result<(), Error> {
-        let projection = Projection::new(synapses, kernel.known(), &params, x.shape, d_y.shape)?;
+        let kernel = params.rounding.map_or(kernel.known(), Rounding::kernel);
+        let projection = Projection::new(synapses, kernel, &params, x.shape, d_y.shape)?;
         let SynapseGradients { weights, delays, sigma } = gradients;
         check_sizes(synapses, [weights.range.len(), delays.range.len(), sigma.range.len()])?;
         expect("projection's sigma gradient", projection.sigmas, sigma.range.len())?;

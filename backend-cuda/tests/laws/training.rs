@@ -2,7 +2,7 @@
 //! emulator and, if there is one, on the GPU.
 
 use polychron_core::backend::{Backend, LayerOps};
-use polychron_core::delay::{AnyKernel, Discrete};
+use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, Li, Lif, Plif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -42,6 +42,7 @@ fn network<R: Real>() -> Net<R> {
             readout: Li::new(R::of(2.0)),
         },
         loss: Loss::SoftmaxSum,
+        rounding: Rounding::Nearest,
     }
 }
 
@@ -82,8 +83,7 @@ struct Run<R> {
 fn run<R, B>(backend: B, steps: usize) -> Run<R>
 where
     R: Real,
-    B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>
-        + LayerOps<R, Discrete, AnyNeuron<R>, AnySurrogate<R>>,
+    B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>,
 {
     let recipe = Recipe { train_neurons: true, ..Recipe::paper(30) };
     let mut trainer = Trainer::new(backend, network(), recipe, 3).unwrap();

@@ -1,11 +1,11 @@
 use super::host::{Draw, Host, Output, Part, Problem, agree, compare};
 use super::norm::norm;
-use super::projection::{self, gradients, params};
+use super::projection::{self, gradients};
 use super::stage::{self, ATAN, MARGIN, Mode, StageCase};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict, Worst};
 use crate::backend::{Layer, LayerGradients, LayerTape, NormMode};
-use crate::delay::AnyKernel;
+use crate::delay::{AnyKernel, Rounding};
 use crate::neuron::AnyNeuron;
 use crate::norm::BatchNorm;
 use crate::num::Real;
@@ -188,6 +188,7 @@ impl<Q: Real, B, S> Inputs<Q, B, S> {
             weights: weights.view(),
             delays: delays.view(),
             sigma: sigma.view(),
+            rounding: case.projection.rounding,
             norm: case.plan.norm.then(|| (&self.norm, self.norm_params.view())),
             stage: self.stage.get(&case.stage),
         }
@@ -328,7 +329,8 @@ impl Problem for Parts<'_> {
         let mut tape = LayerTape { projected, statistics: host.blank(2 * shape.width)? };
         let (y, saved) = (&mut tape.projected, &mut tape.statistics);
         let (synapses, kernel) = (&case.projection.synapses, &case.projection.kernel);
-        backend.project(synapses, kernel, params(&inputs.projection), &inputs.x, y)?;
+        let params = case.projection.params(&inputs.projection);
+        backend.project(synapses, kernel, params, &inputs.x, y)?;
         let mut z = host.blank_sequence(shape)?;
         if case.plan.norm {
             let mode = mode(case.plan, &mut running);
@@ -352,7 +354,7 @@ impl Problem for Parts<'_> {
         }
         let asked = case.plan.d_x.then_some(&mut d.x);
         let into = gradients(&mut d.projection);
-        let from = params(&inputs.projection);
+        let from = case.projection.params(&inputs.projection);
         backend.project_backward(synapses, kernel, from, &inputs.x, &d_y, into, asked)?;
         d.read(case, &host)
     }
@@ -407,6 +409,17 @@ fn cases<R: Real>() -> Result<Vec<Case>, Failure> {
                 cases.push(first_clear(drawn)?);
             }
         }
+    }
+    for (seed, (_, rounding)) in (500_000..).step_by(1000).zip(Rounding::ALL) {
+        let (plan, (synapses, size)) = (plans[0], sizes[0]);
+        let drawn = (seed..seed + 500).map(|seed| {
+            let kernel = AnyKernel::Gauss;
+            let mut case = Case::draw::<R>(seed, kernel, synapses, size, neurons[0], plan);
+            case.projection.rounding = Some(rounding);
+            case.name += &format!(", rounding {rounding:?}");
+            case
+        });
+        cases.push(first_clear(drawn)?);
     }
     Ok(cases)
 }

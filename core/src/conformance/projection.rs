@@ -2,7 +2,7 @@ use super::host::{Draw, Host, Output, Part, Problem, agree, error};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict, Worst};
 use crate::backend::{SynapseGradients, SynapseParams};
-use crate::delay::AnyKernel;
+use crate::delay::{AnyKernel, Rounding};
 use crate::gradcheck::{dot, largest};
 use crate::num::Real;
 use crate::shape::{Shape, Synapses};
@@ -138,6 +138,7 @@ pub fn projection_of_an_impulse<R: Real, B: Conforming<R>>(backend: &B) -> Verdi
                 name: format!("{}, {taps} taps, impulse at {from}", kernel.name()),
                 synapses,
                 kernel,
+                rounding: None,
                 steps,
                 batch,
                 weights: draw.uniform(synapses.weights(), 0.5, 1.0),
@@ -178,6 +179,7 @@ pub(super) struct Case {
     pub(super) name: String,
     pub(super) synapses: Synapses,
     pub(super) kernel: AnyKernel,
+    pub(super) rounding: Option<Rounding>,
     pub(super) steps: usize,
     pub(super) batch: usize,
     pub(super) weights: Vec<f64>,
@@ -221,6 +223,7 @@ impl Case {
             name,
             synapses,
             kernel,
+            rounding: None,
             steps,
             batch,
             weights: draw.uniform(n, -1.0, 1.0),
@@ -244,6 +247,11 @@ impl Case {
         host: &Host<'_, Q, B>,
     ) -> Result<[Part<B::Buffer>; 3], Failure> {
         Ok([host.part(&self.weights)?, host.part(&self.delays)?, host.part(&self.sigma)?])
+    }
+
+    /// The parameters as arguments of a projection.
+    pub(super) fn params<'a, B>(&self, parts: &'a [Part<B>; 3]) -> SynapseParams<'a, B> {
+        SynapseParams { rounding: self.rounding, ..params(parts) }
     }
 
     pub(super) fn unchanged<Q: Real, B: Conforming<Q>>(
@@ -276,7 +284,12 @@ impl Case {
 }
 
 pub(super) fn params<B>([weights, delays, sigma]: &[Part<B>; 3]) -> SynapseParams<'_, B> {
-    SynapseParams { weights: weights.view(), delays: delays.view(), sigma: sigma.view() }
+    SynapseParams {
+        weights: weights.view(),
+        delays: delays.view(),
+        sigma: sigma.view(),
+        rounding: None,
+    }
 }
 
 pub(super) fn gradients<B>([weights, delays, sigma]: &mut [Part<B>; 3]) -> SynapseGradients<'_, B> {
@@ -295,7 +308,8 @@ impl Problem for Forward<'_> {
         let parts = case.upload(&host)?;
         let x = host.sequence(case.x_shape(), &case.x)?;
         let mut y = host.blank_sequence(case.y_shape())?;
-        backend.project(&case.synapses, &case.kernel, params(&parts), &x, &mut y)?;
+        let params = case.params(&parts);
+        backend.project(&case.synapses, &case.kernel, params, &x, &mut y)?;
         case.unchanged(&host, &parts, &x)?;
         Ok(vec![Output::new(Stage::Projection, "y", host.read_sequence(&y)?)])
     }
@@ -319,7 +333,7 @@ impl Problem for Backward<'_> {
         backend.project_backward(
             &case.synapses,
             &case.kernel,
-            params(&parts),
+            case.params(&parts),
             &x,
             &d_y,
             d_params,
@@ -360,8 +374,15 @@ pub(super) fn cases<R: Real>() -> Vec<Case> {
             }
         }
     }
-    let mut draw = Draw::<R>::new(cases.len() as u64);
-    cases.push(Case::draw(&mut draw, AnyKernel::Gauss, paper(70, 33, 25), (101, 2), Some(0.23), 0));
+    let large = (paper(70, 33, 25), (101, 2));
+    for (synapses, size) in [small[1], small[4], large] {
+        for rounding in [None, Some(Rounding::Nearest), Some(Rounding::Split)] {
+            let mut draw = Draw::<R>::new(cases.len() as u64);
+            let case = Case::draw(&mut draw, AnyKernel::Gauss, synapses, size, Some(0.23), 0);
+            let name = format!("{}, rounding {rounding:?}", case.name);
+            cases.push(Case { name, rounding, ..case });
+        }
+    }
     cases
 }
 

@@ -57,7 +57,8 @@ pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) ->
     let host = Host::<R, B>::new(backend);
     let forward = |sizes: [usize; 3], x: Shape, y: Shape| -> Result<(), Failure> {
         let [w, d, s] = zero_parts(&host, sizes)?;
-        let params = SynapseParams { weights: w.view(), delays: d.view(), sigma: s.view() };
+        let params =
+            SynapseParams { weights: w.view(), delays: d.view(), sigma: s.view(), rounding: None };
         let (x, mut y) = (backend.sequence(x)?, backend.sequence(y)?);
         Ok(backend.project(&SYNAPSES, &AnyKernel::Gauss, params, &x, &mut y)?)
     };
@@ -69,7 +70,8 @@ pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) ->
      -> Result<(), Failure> {
         let [w, d, s] = zero_parts(&host, sizes)?;
         let [mut d_w, mut d_d, mut d_s] = zero_parts(&host, d_sizes)?;
-        let params = SynapseParams { weights: w.view(), delays: d.view(), sigma: s.view() };
+        let params =
+            SynapseParams { weights: w.view(), delays: d.view(), sigma: s.view(), rounding: None };
         let into = SynapseGradients {
             weights: d_w.view_mut(),
             delays: d_d.view_mut(),
@@ -118,7 +120,8 @@ pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) ->
         Synapses { padding: usize::MAX, ..SYNAPSES },
     ] {
         let [w, d, s] = zero_parts(&host, right)?;
-        let params = SynapseParams { weights: w.view(), delays: d.view(), sigma: s.view() };
+        let params =
+            SynapseParams { weights: w.view(), delays: d.view(), sigma: s.view(), rounding: None };
         let (x, mut y) = (backend.sequence(X)?, backend.sequence(Y)?);
         let result = backend.project(&overflowing, &AnyKernel::Gauss, params, &x, &mut y);
         rejected("project, dimensions", result)?;
@@ -269,6 +272,7 @@ pub fn layer_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verd
             weights: w.view(),
             delays: d.view(),
             sigma: s.view(),
+            rounding: None,
             norm: Some((&norm, p.view())),
             stage,
         };

@@ -19,12 +19,12 @@ pub struct Max;
 /// Linear interpolation between two taps (DCLS version 1). Sigma is not used.
 ///
 /// `g = max(0, 1 - |u|)`. The gradient by a whole delay is 0, so a delay that is clamped to an end
-/// stays there.
+/// stays there. It is the kernel of [`Rounding::Split`](super::Rounding).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Linear;
 
-/// One tap of exactly the weight at the rounded delay, as evaluation and firmware use it. The
-/// gradient by the delay is 0.
+/// One tap of exactly the weight at the rounded delay: the kernel of
+/// [`Rounding::Nearest`](super::Rounding). The gradient by the delay is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Discrete;
 

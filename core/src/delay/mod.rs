@@ -10,6 +10,9 @@
 //! y[t]     = sum_j kernel_j x[t - j]
 //! ```
 //!
+//! The bump exists in training only. A network that runs step by step has taps at whole steps;
+//! [`Rounding`] says which.
+//!
 //! The DCLS packages count positions from the other end. Their position `P`, relative to the centre
 //! of a kernel of K taps, is the delay `(K - 1) - K / 2 - P` (integer division); their tap `k` is
 //! tap `K - 1 - k` here.
@@ -18,8 +21,10 @@
 //! *beyond bilinear interpolation* (2023); Hammouamri et al. (ICLR 2024).
 
 mod kernels;
+mod rounding;
 
 pub use kernels::{AnyKernel, Discrete, Gauss, Linear, Max};
+pub use rounding::Rounding;
 
 use crate::num::Real;
 use core::fmt::Debug;

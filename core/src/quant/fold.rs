@@ -1,6 +1,6 @@
 use super::spec::{Decay, LayerSpec, ModelSpec, NeuronSpec, SynapseSpec};
 use crate::backend::LayerOps;
-use crate::delay::{DelayKernel, Discrete, round_delay};
+use crate::delay::{DelayKernel, Rounding};
 use crate::format::{Decision, Input, Scheme};
 use crate::loss::Loss;
 use crate::neuron::{LinearMembrane, Neuron, NeuronModel, NeuronVisitor, Reset};
@@ -82,7 +82,7 @@ pub fn fold<B, K, N, S>(
     metadata: Metadata,
 ) -> Result<ModelSpec<f32>, FoldError<B::Error>>
 where
-    B: LayerOps<f32, K, N, S> + LayerOps<f32, Discrete, N, S>,
+    B: LayerOps<f32, K, N, S>,
     K: DelayKernel<f32>,
     N: NeuronModel<f32>,
     S: Surrogate<f32>,
@@ -96,6 +96,7 @@ fn fold_tensors<K, N: NeuronModel<f32>, S, E>(
     tensors: &[Tensor<f32>],
     metadata: Metadata,
 ) -> Result<ModelSpec<f32>, FoldError<E>> {
+    let rounding = network.rounding;
     let mut layers = Vec::new();
     for (l, hidden) in network.hidden.iter().enumerate() {
         let from = LayerTensors { tensors, layer: format!("hidden.{l}") };
@@ -111,7 +112,7 @@ fn fold_tensors<K, N: NeuronModel<f32>, S, E>(
         layers.push(LayerSpec {
             neurons: (0..hidden.synapses.outputs).map(neuron).collect(),
             soft: membrane.reset == Reset::Soft,
-            ..layer(&hidden.synapses, &from, f64::from(membrane.decay), |o| {
+            ..layer(&hidden.synapses, rounding, &from, f64::from(membrane.decay), |o| {
                 gain * norm.scale_and_offset(o).0
             })?
         });
@@ -121,7 +122,7 @@ fn fold_tensors<K, N: NeuronModel<f32>, S, E>(
     let readout = output.readout;
     let decay = f64::from(readout.charge([1.0], 0.0)[0]);
     let gain = f64::from(readout.charge([0.0], 1.0)[0]);
-    layers.push(layer(&output.synapses, &from, decay, |_| gain)?);
+    layers.push(layer(&output.synapses, rounding, &from, decay, |_| gain)?);
     Ok(ModelSpec {
         tick_us: metadata.tick_us,
         input: metadata.input,
@@ -156,10 +157,11 @@ impl<'a> LayerTensors<'a> {
     }
 }
 
-/// The synapses of a layer, without neurons. The weights onto output `o` are multiplied by
-/// `factor(o)`.
+/// The synapses of a layer, one per tap, without neurons. The weights onto output `o` are
+/// multiplied by `factor(o)`.
 fn layer<E>(
     synapses: &Synapses,
+    rounding: Rounding,
     from: &LayerTensors<'_>,
     decay: f64,
     factor: impl Fn(usize) -> f64,
@@ -167,17 +169,23 @@ fn layer<E>(
     let Synapses { inputs, outputs, kernel_count, taps, padding } = *synapses;
     let weights = from.find("weight", synapses.weights())?;
     let delays = from.find("delay", synapses.weights())?;
-    let synapse = |(e, (&w, &d)): (usize, (&f32, &f32))| {
+    let mut found = Vec::new();
+    for (e, (&w, &d)) in weights.iter().zip(delays).enumerate() {
         let target = e / kernel_count / inputs;
         let source = e / kernel_count % inputs;
-        let weight = (factor(target) * f64::from(w)) as f32;
-        SynapseSpec { source, target, delay: round_delay(d, taps), weight }
-    };
+        let weight = factor(target) * f64::from(w);
+        let [first, second] = rounding.taps(f64::from(d), taps);
+        let taps = core::iter::once(first).chain((second.1 > 0.0).then_some(second));
+        found.extend(taps.map(|(delay, share)| {
+            let weight = (weight * share) as f32;
+            SynapseSpec { source, target, delay, weight }
+        }));
+    }
     Ok(LayerSpec {
         outputs,
         taps,
         padding,
-        synapses: weights.iter().zip(delays).enumerate().map(synapse).collect(),
+        synapses: found,
         neurons: Vec::new(),
         decay: Decay::Float(decay as f32),
         soft: false,
@@ -233,6 +241,7 @@ impl NeuronVisitor<f32> for Linear<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delay::Gauss;
     use crate::init::DelayInit;
     use crate::neuron::{Li, Lif, Plif};
     use crate::reference::Reference;
@@ -244,18 +253,20 @@ mod tests {
     fn a_tensor_that_is_missing_or_short_is_named() {
         let hidden = HiddenLayer {
             synapses: Synapses::new(3, 4, 5),
-            kernel: Discrete,
+            kernel: Gauss,
             norm: Some(BatchNorm::default()),
             neuron: Plif::new(Lif::new(2.0)),
             surrogate: Atan { alpha: 5.0 },
             dropout: 0.0,
         };
-        let output = ReadoutLayer {
-            synapses: Synapses::new(4, 2, 5),
-            kernel: Discrete,
-            readout: Li::new(2.0),
+        let output =
+            ReadoutLayer { synapses: Synapses::new(4, 2, 5), kernel: Gauss, readout: Li::new(2.0) };
+        let network = Network {
+            hidden: alloc::vec![hidden],
+            output,
+            loss: Loss::SoftmaxSum,
+            rounding: Rounding::Nearest,
         };
-        let network = Network { hidden: alloc::vec![hidden], output, loss: Loss::SoftmaxSum };
         let model = Model::new(Reference, network, DelayInit::Uniform, 1).unwrap();
         let tensors = model.tensors().unwrap();
         let metadata = Metadata { tick_us: 1, input: Input::Spikes, labels: Vec::new() };

@@ -13,11 +13,14 @@ const BIAS: f64 = 32767.0;
 const MOST: f64 = 16384.0;
 /// The largest error of the decay factor, relative to what a membrane loses in a tick.
 const TOLERANCE: f64 = 0.05;
+const SUMS: &str = "sums do not fit 32 bits";
+const SCORES: &str = "scores do not fit 32 bits";
 /// A factor of e in 1/32 octaves.
 const OCTAVES: f64 = 32.0 * core::f64::consts::LOG2_E;
 
 /// Rounds weights to eight bits. Every neuron has its own unit; its weights, threshold and bias
-/// become multiples of it.
+/// become multiples of it. The units of a layer whose sums do not fit 32 bits are up to 4 times as
+/// large.
 ///
 /// A ring whose sums do not fit 16 bits becomes groups.
 ///
@@ -41,7 +44,22 @@ pub fn quantize(spec: &ModelSpec<f32>) -> Result<ModelSpec<i8>, SpecError> {
     })
 }
 
+/// Quantizes a layer, with coarser units if its sums do not fit 32 bits.
 fn quantize_layer(
+    layer: &LayerSpec<f32>,
+    l: usize,
+    largest: u32,
+    last: bool,
+) -> Result<LayerSpec<i8>, SpecError> {
+    let with = |coarsening| quantize_with(coarsening, layer, l, largest, last);
+    match with(1.0) {
+        Err(SpecError::Layer { what: SUMS | SCORES, .. }) => with(2.0).or_else(|_| with(4.0)),
+        result => result,
+    }
+}
+
+fn quantize_with(
+    coarsening: f64,
     layer: &LayerSpec<f32>,
     l: usize,
     largest: u32,
@@ -64,6 +82,7 @@ fn quantize_layer(
         let largest = threshold.max(bias.abs());
         *unit = if *unit > 0.0 { unit.max(largest / MOST) } else { largest / LARGEST };
     }
+    units.iter_mut().for_each(|unit| *unit *= coarsening);
     if let Some(s) = layer.synapses.iter().find(|s| !s.weight.is_finite()) {
         return Err(error("weight", s.weight.into()));
     }
@@ -97,7 +116,7 @@ fn quantize_layer(
     };
     let Some((factor, shift, bias_shift)) = (0..=15).rev().find_map(fixed) else {
         let most = arriving.iter().copied().max().unwrap_or(0).into();
-        return Err(error("sums do not fit 32 bits", most));
+        return Err(error(SUMS, most));
     };
     let fraction = f64::from(1u32 << (shift - bias_shift));
     // The shift of the engine rounds down; half a unit more makes it round to nearest.
@@ -114,7 +133,7 @@ fn quantize_layer(
         scheme => scheme,
     };
     let gain = if last { gain(&arriving, units[0], factor, shift) } else { Some((0, 0)) };
-    let gain = gain.ok_or_else(|| error("scores do not fit 32 bits", units[0]))?;
+    let gain = gain.ok_or_else(|| error(SCORES, units[0]))?;
     Ok(LayerSpec {
         outputs: layer.outputs,
         taps: layer.taps,

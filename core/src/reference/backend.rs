@@ -7,7 +7,7 @@ use crate::backend::{
     Backend, LayerOps, NeuronOps, NeuronStage, NormMode, SynapseGradients, SynapseOps,
     SynapseParams, View, ViewMut,
 };
-use crate::delay::{DelayKernel, dense_kernel};
+use crate::delay::{DelayKernel, Rounding, dense_kernel};
 use crate::loss::Loss;
 use crate::neuron::{Firing, Li, Neuron, NeuronModel, NeuronVisitor};
 use crate::norm::{BatchNorm, ValidSteps};
@@ -189,6 +189,8 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Reference {
         y: &mut Block<R>,
     ) -> Result<(), ShapeError> {
         synapses.check(x.shape, y.shape)?;
+        let rounded = params.rounding.map(Rounding::kernel);
+        let kernel = rounded.as_ref().map_or(kernel as &dyn DelayKernel<R>, |rounded| rounded);
         let dense = dense(synapses, kernel, &params)?;
         project(synapses, &dense, &x.values, x.shape, &mut y.values)
     }
@@ -204,6 +206,8 @@ impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Reference {
         d_x: Option<&mut Block<R>>,
     ) -> Result<(), ShapeError> {
         synapses.check(x.shape, d_y.shape)?;
+        let rounded = params.rounding.map(Rounding::kernel);
+        let kernel = rounded.as_ref().map_or(kernel as &dyn DelayKernel<R>, |rounded| rounded);
         if let Some(d_x) = d_x {
             synapses.check(d_x.shape, d_y.shape)?;
             let dense = dense(synapses, kernel, &params)?;

@@ -5,7 +5,7 @@
 //! parameters on a backend; it evaluates batches. A [`Trainer`] adds gradients and optimizer state.
 //!
 //! ```
-//! use polychron_core::delay::Gauss;
+//! use polychron_core::delay::{Gauss, Rounding};
 //! use polychron_core::loss::{Loss, decide};
 //! use polychron_core::neuron::{Li, Lif};
 //! use polychron_core::norm::BatchNorm;
@@ -25,7 +25,8 @@
 //! };
 //! let output =
 //!     ReadoutLayer { synapses: Synapses::new(8, 2, 7), kernel: Gauss, readout: Li::new(2.0) };
-//! let network = Network { hidden: vec![hidden], output, loss: Loss::SoftmaxSum };
+//! let (loss, rounding) = (Loss::SoftmaxSum, Rounding::Nearest);
+//! let network = Network { hidden: vec![hidden], output, loss, rounding };
 //! let mut trainer = Trainer::new(Reference, network, Recipe::paper(40), 0)?;
 //!
 //! // 10 steps of 2 samples: channel 0 spikes before channel 1, or after it.

@@ -4,7 +4,7 @@ use super::state::{State, StateError, Tensor, TensorReader};
 use crate::backend::{
     Backend, Firing, Layer, LayerOps, NeuronStage, NormMode, SynapseParams, View,
 };
-use crate::delay::{DelayKernel, Discrete};
+use crate::delay::{DelayKernel, Rounding};
 use crate::init::{self, DelayInit};
 use crate::neuron::NeuronModel;
 use crate::norm::ValidSteps;
@@ -52,9 +52,9 @@ pub(super) struct ParameterBlocks<B> {
 /// How delays are applied in an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delays {
-    /// Spread by the kernel of the layer, as in training.
-    AsTrained,
-    /// Rounded to whole steps: one tap per synapse.
+    /// Spread by the kernel of the layer, with its present sigma.
+    Spread,
+    /// Rounded to whole steps, as [`Network::rounding`] says.
     Rounded,
 }
 
@@ -88,7 +88,7 @@ pub struct Model<R: Real, B: Backend<R>, K, N, S> {
 impl<R, B, K, N, S> Model<R, B, K, N, S>
 where
     R: Real,
-    B: LayerOps<R, K, N, S> + LayerOps<R, Discrete, N, S>,
+    B: LayerOps<R, K, N, S>,
     K: DelayKernel<R>,
     N: NeuronModel<R>,
     S: Surrogate<R>,
@@ -181,40 +181,26 @@ where
     ) -> Result<(Vec<R>, R), B::Error> {
         self.check(batch)?;
         let Self { backend, network, layout, values, .. } = self;
+        let rounding = (delays == Delays::Rounded).then_some(network.rounding);
         let mut x = backend.sequence(batch.shape)?;
         backend.upload_sequence(batch.x, &mut x)?;
         let mut valid = ValidSteps { lengths: batch.lengths, padding: 0 };
         for (l, hidden) in network.hidden.iter().enumerate() {
             valid = valid.extended(hidden.synapses.padding);
             let shape = hidden.synapses.output(backend.shape(&x));
-            let mut tape = LayerOps::<R, K, N, S>::tape(backend, shape)?;
+            let mut tape = backend.tape(shape)?;
             let mut spikes = backend.sequence(shape)?;
-            let mode =
-                || NormMode::Running(View::new(&self.running, layout.layers[l].norm.clone()));
-            match delays {
-                Delays::AsTrained => {
-                    let kernel = &hidden.kernel;
-                    let layer = layer(network, layout, values, l, kernel, None, valid);
-                    backend.layer_forward(&layer, mode(), &x, &mut tape, &mut spikes)?;
-                }
-                Delays::Rounded => {
-                    let layer = layer(network, layout, values, l, &Discrete, None, valid);
-                    backend.layer_forward(&layer, mode(), &x, &mut tape, &mut spikes)?;
-                }
-            }
+            let mode = NormMode::Running(View::new(&self.running, layout.layers[l].norm.clone()));
+            let layer = layer(network, layout, values, l, rounding, None, valid);
+            backend.layer_forward(&layer, mode, &x, &mut tape, &mut spikes)?;
             look(backend, &spikes)?;
             x = spikes;
         }
         let output = &network.output;
         valid = valid.extended(output.synapses.padding);
         let mut y = backend.sequence(output.synapses.output(backend.shape(&x)))?;
-        let params = self.output_params();
-        match delays {
-            Delays::AsTrained => {
-                backend.project(&output.synapses, &output.kernel, params, &x, &mut y)?
-            }
-            Delays::Rounded => backend.project(&output.synapses, &Discrete, params, &x, &mut y)?,
-        }
+        let params = synapse_params(values, layout, network.hidden.len(), rounding);
+        backend.project(&output.synapses, &output.kernel, params, &x, &mut y)?;
         look(backend, &y)?;
         let mut targets = backend.buffer(batch.targets.len())?;
         backend.upload(batch.targets, &mut targets)?;
@@ -237,10 +223,6 @@ where
             Some(lengths) => expect("lengths of the batch", shape.batch, lengths.len()),
             None => Ok(()),
         }
-    }
-
-    pub(super) fn output_params(&self) -> SynapseParams<'_, B::Buffer> {
-        synapse_params(&self.values, &self.layout, self.network.hidden.len())
     }
 
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
@@ -337,24 +319,25 @@ where
     }
 }
 
-pub(super) fn layer<'a, R: Real, K, K2, N, S, Buf, Q>(
+pub(super) fn layer<'a, R: Real, K, N, S, Buf, Q>(
     network: &'a Network<R, K, N, S>,
     layout: &ParameterLayout,
     values: &'a ParameterBlocks<Buf>,
     l: usize,
-    kernel: &'a K2,
+    rounding: Option<Rounding>,
     mask: Option<&'a Buf>,
     valid: ValidSteps<'a>,
-) -> Layer<'a, R, K2, N, S, Buf, Q> {
+) -> Layer<'a, R, K, N, S, Buf, Q> {
     let hidden = &network.hidden[l];
     let ranges = &layout.layers[l];
-    let SynapseParams { weights, delays, sigma } = synapse_params(values, layout, l);
+    let SynapseParams { weights, delays, sigma, .. } = synapse_params(values, layout, l, rounding);
     Layer {
         synapses: &hidden.synapses,
-        kernel,
+        kernel: &hidden.kernel,
         weights,
         delays,
         sigma,
+        rounding,
         norm: hidden.norm.as_ref().map(|n| (n, View::new(&values.norms, ranges.norm.clone()))),
         stage: NeuronStage {
             neuron: &hidden.neuron,
@@ -371,12 +354,14 @@ pub(super) fn synapse_params<'a, B>(
     values: &'a ParameterBlocks<B>,
     layout: &ParameterLayout,
     l: usize,
+    rounding: Option<Rounding>,
 ) -> SynapseParams<'a, B> {
     let ranges = &layout.layers[l];
     SynapseParams {
         weights: View::new(&values.weights, ranges.synapses.clone()),
         delays: View::new(&values.delays, ranges.synapses.clone()),
         sigma: View::new(&values.sigma, ranges.sigma.clone()),
+        rounding,
     }
 }
 

@@ -1,3 +1,4 @@
+use crate::delay::Rounding;
 use crate::loss::Loss;
 use crate::neuron::{Li, NeuronModel};
 use crate::norm::BatchNorm;
@@ -45,6 +46,8 @@ pub struct Network<R, K, N, S> {
     pub output: ReadoutLayer<R, K>,
     /// The loss, computed from the membranes of the readout.
     pub loss: Loss,
+    /// How delays become whole steps.
+    pub rounding: Rounding,
 }
 
 /// Why a network description is invalid.

@@ -8,7 +8,7 @@ use super::state::{State, StateError, Tensor, TensorReader};
 use crate::backend::{
     Backend, LayerGradients, LayerOps, LayerTape, NormMode, SynapseGradients, ViewMut,
 };
-use crate::delay::{DelayKernel, Discrete};
+use crate::delay::{DelayKernel, Rounding};
 use crate::init::DelayInit;
 use crate::loss::decide;
 use crate::neuron::NeuronModel;
@@ -56,11 +56,14 @@ pub struct Recipe {
     pub sigma: Sigma,
     /// The distribution of the initial delays.
     pub delays: DelayInit,
+    /// The number of last epochs in which delays are [rounded](Network::rounding). With 0, they are
+    /// rounded after training.
+    pub rounded_epochs: usize,
 }
 
 impl Recipe {
     /// The recipe of the paper: peak rate 5e-3, rate of the delays 0.1, L2 1e-5, sigma shrinks to
-    /// 0.23 in the first quarter of the epochs.
+    /// 0.23 in the first quarter of the epochs, delays are rounded after training.
     #[must_use]
     pub fn paper(epochs: usize) -> Self {
         Self {
@@ -72,7 +75,15 @@ impl Recipe {
             train_neurons: true,
             sigma: Sigma { start: None, end: 0.23, epochs: (epochs / 4).max(1) },
             delays: DelayInit::Paper,
+            rounded_epochs: 0,
         }
+    }
+
+    /// Whether delays are rounded in an epoch, counted from 0.
+    #[must_use]
+    pub fn rounds_in(&self, epoch: u64) -> bool {
+        epoch.saturating_add(self.rounded_epochs as u64) >= self.epochs as u64
+            && self.rounded_epochs > 0
     }
 }
 
@@ -119,7 +130,7 @@ struct HiddenSpace<Buf, Q> {
 impl<R, B, K, N, S> Trainer<R, B, K, N, S>
 where
     R: Real,
-    B: LayerOps<R, K, N, S> + LayerOps<R, Discrete, N, S>,
+    B: LayerOps<R, K, N, S>,
     K: DelayKernel<R>,
     N: NeuronModel<R>,
     S: Surrogate<R>,
@@ -336,7 +347,7 @@ where
         for layer in &self.model.network.hidden {
             shape = layer.synapses.output(shape);
             hidden.push(HiddenSpace {
-                tape: LayerOps::<R, K, N, S>::tape(backend, shape)?,
+                tape: backend.tape(shape)?,
                 spikes: backend.sequence(shape)?,
                 d_spikes: backend.sequence(shape)?,
                 mask: None,
@@ -359,6 +370,7 @@ where
         batch: &Batch<'_, R>,
         space: &mut Workspace<B::Buffer, B::Sequence>,
     ) -> Result<R, B::Error> {
+        let rounding = self.rounding();
         let Model { backend, network, layout, values, running } = &mut self.model;
         backend.upload_sequence(batch.x, &mut space.x)?;
         backend.upload(batch.targets, &mut space.targets)?;
@@ -373,14 +385,14 @@ where
                 let len = batch.shape.batch * hidden.synapses.outputs;
                 at.mask = Some(backend.dropout(rng.fork(l as u64), hidden.dropout, len)?);
             }
-            let layer = layer(network, layout, values, l, &hidden.kernel, at.mask.as_ref(), valid);
+            let layer = layer(network, layout, values, l, rounding, at.mask.as_ref(), valid);
             let running = ViewMut::new(&mut *running, layout.layers[l].norm.clone());
             let mode = NormMode::Batch { running };
             backend.layer_forward(&layer, mode, x, &mut at.tape, &mut at.spikes)?;
             x = &at.spikes;
         }
         let output = &network.output;
-        let params = synapse_params(values, layout, network.hidden.len());
+        let params = synapse_params(values, layout, network.hidden.len(), rounding);
         backend.project(&output.synapses, &output.kernel, params, x, &mut space.y)?;
         backend.readout(
             &output.readout,
@@ -398,12 +410,13 @@ where
         batch: &Batch<'_, R>,
         space: &mut Workspace<B::Buffer, B::Sequence>,
     ) -> Result<(), B::Error> {
+        let rounding = self.rounding();
         let Model { backend, network, layout, values, .. } = &self.model;
         let gradients = &mut self.gradients;
         let mut padding: usize = network.hidden.iter().map(|h| h.synapses.padding).sum();
         let Workspace { x: input, hidden, d_y, .. } = space;
         let output = &network.output;
-        let params = self.model.output_params();
+        let params = synapse_params(values, layout, hidden.len(), rounding);
         let ranges = &layout.layers[hidden.len()];
         let into = SynapseGradients {
             weights: ViewMut::new(&mut gradients.weights, ranges.synapses.clone()),
@@ -424,8 +437,7 @@ where
             let (before, from) = hidden.split_at_mut(l);
             let at = &mut from[0];
             let valid = ValidSteps { lengths: batch.lengths, padding };
-            let kernel = &network.hidden[l].kernel;
-            let layer = layer(network, layout, values, l, kernel, at.mask.as_ref(), valid);
+            let layer = layer(network, layout, values, l, rounding, at.mask.as_ref(), valid);
             let ranges = &layout.layers[l];
             let into = LayerGradients {
                 synapses: SynapseGradients {
@@ -446,7 +458,14 @@ where
         Ok(())
     }
 
+    /// How delays are rounded in this epoch.
+    fn rounding(&self) -> Option<Rounding> {
+        self.recipe.rounds_in(self.epoch).then_some(self.model.network.rounding)
+    }
+
     fn update(&mut self) -> Result<(), B::Error> {
+        // Adam would move delays without a gradient by their momentum.
+        let fixed = self.rounding() == Some(Rounding::Nearest);
         let Model { backend, network, layout, values, .. } = &mut self.model;
         let epoch = self.epoch as usize;
         let step = self.step.saturating_add(1);
@@ -466,7 +485,7 @@ where
             let all = total.neuron.clone();
             backend.adam(&plain, all, g, p, &mut first.neurons, &mut second.neurons)?;
         }
-        if let Some(base) = self.recipe.delay_rate {
+        if let Some(base) = self.recipe.delay_rate.filter(|_| !fixed) {
             let rate = Cosine { base, epochs: self.recipe.epochs }.at(epoch);
             for (synapses, ranges) in network.synapses().zip(&layout.layers) {
                 let last = R::count(synapses.taps - 1);

@@ -326,11 +326,12 @@ where
             weights: View::new(&blocks.weights, 0..n),
             delays: View::new(&blocks.delays, 0..n),
             sigma: View::new(&self.sigma, 0..1),
+            rounding: None,
         }
     }
 
     fn layer(&self, l: usize) -> Stack<'_, R, B> {
-        let SynapseParams { weights, delays, sigma } = self.params(l);
+        let SynapseParams { weights, delays, sigma, rounding } = self.params(l);
         let norm = View::new(&self.blocks[l].norm, 0..self.case.layers[l].norm.len());
         Layer {
             synapses: &self.case.layers[l].synapses,
@@ -338,6 +339,7 @@ where
             weights,
             delays,
             sigma,
+            rounding,
             norm: Some((&self.norm, norm)),
             stage: NeuronStage {
                 neuron: &self.neuron,

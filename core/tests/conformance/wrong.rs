@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     GradientsSpill,
     /// The gradient of the delays has the wrong sign.
     DelaySign,
+    /// Delays are not rounded.
+    NeverRounded,
     /// Every projection differs slightly from the previous one.
     NeverTheSame,
     /// An input sequence is cached by its address.
@@ -237,14 +239,15 @@ impl<K: DelayKernel<f64>> SynapseOps<f64, K> for Wrong {
         x: &Block<f64>,
         y: &mut Block<f64>,
     ) -> Result<()> {
-        let SynapseParams { mut weights, delays, sigma } = params;
+        let SynapseParams { mut weights, delays, sigma, rounding } = params;
         let late: Vec<f64> = delays.buffer.iter().map(|d| d + 1.0).collect();
         let one_late = View::new(&late, delays.range.clone());
         let delays = if self.is(Fault::DelaysOneLate) { one_late } else { delays };
         if self.is(Fault::ViewsFromZero) {
             weights.range = 0..weights.range.len();
         }
-        let params = SynapseParams { weights, delays, sigma };
+        let rounding = rounding.filter(|_| !self.is(Fault::NeverRounded));
+        let params = SynapseParams { weights, delays, sigma, rounding };
         let first = self.first.take().unwrap_or_else(|| (x.values.as_ptr(), x.clone()));
         let stale = self.is(Fault::StaleUpload) && first.0 == x.values.as_ptr();
         let before = y.values.last().copied();

@@ -52,6 +52,7 @@ impl HiddenLayer {
             weights,
             delays,
             sigma,
+            rounding: None,
             norm: self.norm.as_ref().map(|params| (&norm, View::new(params, all(params)))),
             stage: NeuronStage {
                 neuron: &self.neuron,

@@ -162,6 +162,7 @@ impl Projection {
             weights: View::new(at, self.weights.clone()),
             delays: View::new(at, self.delays.clone()),
             sigma: View::new(at, self.sigma.clone()),
+            rounding: None,
         }
     }
 }
@@ -191,13 +192,14 @@ impl HiddenLayer {
         at: &'a Vec<f64>,
         lengths: Option<&'a [usize]>,
     ) -> Layer<'a, f64, AnyKernel, AnyNeuron<f64>, Watched, Vec<f64>, Block<f64>> {
-        let SynapseParams { weights, delays, sigma } = self.projection.params(at);
+        let SynapseParams { weights, delays, sigma, rounding } = self.projection.params(at);
         Layer {
             synapses: &self.projection.synapses,
             kernel: &self.projection.kernel,
             weights,
             delays,
             sigma,
+            rounding,
             norm: self.norm.as_ref().map(|(norm, range)| (norm, View::new(at, range.clone()))),
             stage: self.stage(at, lengths),
         }

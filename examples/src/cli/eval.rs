@@ -1,6 +1,6 @@
 //! `polychron eval`.
 
-use super::print::{note, percent, say, say_json};
+use super::print::{note, note_rounding, percent, say, say_json};
 use super::train::load;
 use crate::config::Backend;
 use crate::error::Result;
@@ -43,12 +43,15 @@ pub(super) fn eval(args: &Args) -> Result<()> {
     } else {
         model.evaluate(&task, args.split)?
     };
+    let rounding = model.config.train.rounding;
+    note_rounding(rounding, evaluation.accuracy_as_trained, evaluation.accuracy);
     if args.json { say_json(&evaluation) } else { say(&table(&evaluation)) }
 }
 
 fn table(evaluation: &Evaluation) -> String {
     let mut text =
         format!("accuracy        {} of {} items\n", percent(evaluation.accuracy), evaluation.items);
+    let _ = writeln!(text, "  as trained    {}", percent(evaluation.accuracy_as_trained));
     for (name, accuracy) in
         [("seen", evaluation.seen_accuracy), ("unseen", evaluation.unseen_accuracy)]
     {

@@ -1,9 +1,9 @@
 //! `polychron export`.
 
 use super::inspect::describe;
-use super::print::{note, percent, say, say_json};
+use super::print::{note, note_rounding, percent, say, say_json};
 use super::train::load;
-use crate::config::Backend;
+use crate::config::{Backend, Rounding};
 use crate::error::{Result, fail};
 use crate::export::{Delivery, ExportOptions, Summary, Weights};
 use crate::files;
@@ -26,6 +26,9 @@ pub(super) struct Args {
     /// Resource to save: instructions (fast) or memory (small)
     #[arg(long, value_enum, default_value = "fast")]
     scheme: Delivery,
+    /// How delays become whole steps [default: as in training]
+    #[arg(long, value_enum)]
+    rounding: Option<Rounding>,
     /// Also record test items with the integer engine's results, to replay on a device
     #[arg(long, value_name = "FILE")]
     recording: Option<PathBuf>,
@@ -71,6 +74,7 @@ pub(super) fn export(args: &Args) -> Result<()> {
         &ExportOptions {
             weights: args.weights,
             scheme: args.scheme,
+            rounding: args.rounding,
             recorded: args.recording.is_some().then_some(args.recorded),
         },
     )?;
@@ -79,6 +83,7 @@ pub(super) fn export(args: &Args) -> Result<()> {
         args.write(path, bytes)?;
     }
     let (file, summary) = (args.output.display().to_string(), &export.summary);
+    note_rounding(model.config.train.rounding, summary.float_accuracy, summary.rounded_accuracy);
     if args.json { say_json(&Output { file, summary }) } else { say(&table(&file, summary)) }
 }
 

@@ -1,5 +1,6 @@
 //! Text on standard output and standard error.
 
+use crate::config::Rounding;
 use crate::error::{Error, Result, at, printable};
 use std::io::Write;
 
@@ -16,6 +17,18 @@ pub(super) fn say_json(object: &impl serde::Serialize) -> Result<()> {
 /// Prints a line to standard error. A failure to print it is ignored.
 pub(super) fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", Error::new(line));
+}
+
+/// Notes that rounding the delays costs more than 2 points of accuracy.
+pub(super) fn note_rounding(trained: Rounding, as_trained: Option<f64>, rounded: Option<f64>) {
+    let cost = 100.0 * (as_trained.unwrap_or(0.0) - rounded.unwrap_or(0.0));
+    if cost > 2.0 {
+        let advice = match trained {
+            Rounding::After => "train.rounding = \"split\" avoids that",
+            _ => "the network was not trained with delays rounded like this",
+        };
+        note(&format!("rounding the delays costs {cost:.1} points; {advice}"));
+    }
 }
 
 /// A share in percent; `-` if there is none.

@@ -1,7 +1,7 @@
 //! Progress and final figures of runs on the terminal.
 
 use super::interrupt;
-use super::print::{note, percent, say, say_json};
+use super::print::{note, note_rounding, percent, say, say_json};
 use crate::error::Result;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 use crate::report::{Figures, name};
@@ -106,20 +106,28 @@ fn epoch_line(end: &EpochEnd<'_>) -> String {
         epoch.loss,
         percent(Some(epoch.train_accuracy))
     );
-    for (name, accuracy) in [("valid", epoch.valid_accuracy), ("test", epoch.test_accuracy)] {
-        if accuracy.is_some() {
-            line += &format!(", {name} {}", percent(accuracy));
-        }
+    if epoch.valid_accuracy.is_some() {
+        line += &format!(", valid {}", percent(epoch.valid_accuracy));
+    }
+    if epoch.valid_as_trained != epoch.valid_accuracy {
+        line += &format!(" (as trained {})", percent(epoch.valid_as_trained));
+    }
+    if epoch.test_accuracy.is_some() {
+        line += &format!(", test {}", percent(epoch.test_accuracy));
     }
     line + &format!(", {:.2} s", epoch.seconds)
 }
 
 /// Prints the figures of a run: a table, or one JSON object.
 pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Result<()> {
+    note_rounding(figures.rounding, figures.test_as_trained, figures.test_accuracy);
     if json {
         return say_json(figures);
     }
-    let protocol = figures.protocol_name();
+    let mut protocol = figures.protocol_name().to_string();
+    if let Some(first) = figures.choice_from {
+        let _ = write!(protocol, " from epoch {first} on");
+    }
     let mut text =
         format!("{}, seed {}, delays {}\n", figures.preset, figures.seed, name(&figures.delays)?);
     let _ = writeln!(
@@ -133,7 +141,11 @@ pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Res
         ("training", Some(figures.train_accuracy), figures.train_items),
     ];
     for (name, accuracy, items) in rows {
-        let _ = writeln!(text, "  {name:<15} {} of {items} items", percent(accuracy));
+        let _ = write!(text, "  {name:<15} {} of {items} items", percent(accuracy));
+        if let ("test", Some(_)) = (name, figures.test_as_trained) {
+            let _ = write!(text, ", as trained {}", percent(figures.test_as_trained));
+        }
+        text.push('\n');
     }
     for (name, accuracy) in
         [("seen", figures.test_seen_accuracy), ("unseen", figures.test_unseen_accuracy)]

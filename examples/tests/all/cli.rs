@@ -889,17 +889,68 @@ fn a_damaged_model_is_refused() {
 }
 
 #[test]
+fn the_cost_of_rounding_is_shown_and_split_delays_have_none() {
+    let folder = Folder::new("rounding");
+    let train = |out: &str, set: &[&str]| {
+        let order = ["train", "--preset", "order", "--epochs", "10", "--out", out];
+        let fast = ["--set", "network.hidden=[24]", "--set", "train.rate=0.02"];
+        let output = folder.run(&[&order[..], &fast, &["--json"], set].concat());
+        let lines = text(&output.stderr);
+        let figures = last_line(&output);
+        let of = |name: &str| figures[name].as_f64().unwrap();
+        ([of("test_as_trained"), of("test_accuracy")], lines.contains("rounding the delays costs"))
+    };
+    let ([as_trained, after], noted) = train("after", &["--set", "train.rounding=after"]);
+    assert!(as_trained > after + 0.1 && noted, "{as_trained} {after}");
+    let ([as_trained, split], noted) = train("split", &[]);
+    assert!(as_trained == split && split > after + 0.1 && !noted, "{as_trained} {split} {after}");
+
+    let export = |run: &str, rounding: &[&str]| {
+        let output = folder.run(
+            &[
+                &["export", run, "--force", "--json", "--weights", "f32", "-o", "model.pcn"],
+                rounding,
+            ]
+            .concat(),
+        );
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let summary = last_line(&output);
+        let of = |name: &str| summary[name].as_f64().unwrap();
+        assert_eq!(of("engine_accuracy"), of("rounded_accuracy"));
+        (summary["rounding"].as_str().unwrap().to_string(), of("rounded_accuracy"))
+    };
+    assert_eq!(export("split", &[]), ("split".into(), split));
+    let (rounding, accuracy) = export("split", &["--rounding", "nearest"]);
+    assert!(rounding == "nearest" && accuracy < split - 0.1, "{accuracy}");
+    assert_eq!(export("after", &[]), ("nearest".into(), after));
+    folder.train("random", &["--set", "train.delays=random"]);
+    let line = folder.fail(&["export", "random", "-o", "random.pcn", "--rounding", "split"]);
+    assert!(line.contains("are whole already"), "{line}");
+    for (run, cost) in [("after", true), ("split", false)] {
+        let evaluation = last_line(&folder.run(&["eval", run, "--json"]));
+        let of = |name: &str| evaluation[name].as_f64().unwrap();
+        assert_eq!(of("accuracy_as_trained") > of("accuracy") + 0.1, cost, "{run}");
+        let streamed = last_line(&folder.run(&["eval", run, "--json", "--stream"]));
+        assert_eq!(evaluation["accuracy"], streamed["accuracy"]);
+    }
+    folder.refuse(&["--set", "train.rounded_epochs=0"], &["train.rounded_epochs = 0"]);
+    let after = ["--set", "train.rounding=after", "--set", "train.rounded_epochs=1"];
+    folder.refuse(&after, &["train.rounded_epochs = 1", "train.rounding"]);
+}
+
+#[test]
 fn figures_come_from_the_selected_epoch() {
     let folder = Folder::new("chosen");
-    // Nothing is learned, so all epochs are equal and the first one is selected.
+    // Nothing is learned, so all epochs are equal. The first one with narrow kernels is selected.
     let set = ["train.select=valid", "train.rate=1e-30", "train.delay_rate=1e-30"];
     let still = ["network.norm=false", "network.neuron.threshold=0.1", "train.epochs=3"];
     let set: Vec<_> = [set, still].concat().into_iter().flat_map(|set| ["--set", set]).collect();
     let figures = last_line(&folder.train("run", &[&set[..], &["--json"]].concat()));
     let report: Value = serde_json::from_slice(&folder.bytes("run/report.json")).unwrap();
-    assert_eq!(figures["chosen_epoch"], 1);
+    assert_eq!((&figures["choice_from"], &figures["chosen_epoch"]), (&2.into(), &2.into()));
+    assert!(last_line(&folder.train("last", &["--json"])).get("choice_from").is_none());
     for key in ["train_accuracy", "valid_accuracy"] {
-        assert_eq!(figures[key], report["curves"][0][key], "{key}");
+        assert_eq!(figures[key], report["curves"][1][key], "{key}");
     }
 }
 
