@@ -349,7 +349,7 @@ pub struct Train {
     /// How learned delays become whole steps, which is all that a device has; `split` by default.
     pub rounding: Rounding,
     /// Number of last epochs in which learned delays have one or two taps at whole steps, unless
-    /// `rounding` is `after`. If it is absent, half of all epochs.
+    /// `rounding` is `after`. If it is absent, a quarter of all epochs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rounded_epochs: Option<usize>,
     /// Whether the parameters of the neurons are trained; `true` by default.

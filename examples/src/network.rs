@@ -153,7 +153,7 @@ pub fn recipe(config: &Config) -> Recipe {
         delays,
         rounded_epochs: match (from.delays, from.rounding) {
             (Delays::Learned, Rounding::Nearest | Rounding::Split) => {
-                from.rounded_epochs.unwrap_or(from.epochs.div_ceil(2))
+                from.rounded_epochs.unwrap_or(from.epochs.div_ceil(4))
             }
             _ => 0,
         },
@@ -213,9 +213,9 @@ mod tests {
             }
             (0..=5).map(|epochs| trained_delays(&config, epochs)).collect()
         };
-        let half = [Spread, Spread, Spread, Rounded, Rounded, Rounded];
-        assert_eq!(trained(&[]), half);
-        assert_eq!(trained(&["train.rounding=nearest"]), half);
+        let default = [Spread, Spread, Spread, Spread, Rounded, Rounded];
+        assert_eq!(trained(&[]), default);
+        assert_eq!(trained(&["train.rounding=nearest"]), default);
         assert_eq!(trained(&["train.rounding=after"]), [Spread; 6]);
         assert_eq!(trained(&["train.delays=random"]), [Rounded; 6]);
         let last = [Spread, Spread, Spread, Spread, Spread, Rounded];
@@ -231,7 +231,7 @@ mod tests {
             wide_epochs(&config)
         };
         assert_eq!(wide(&[]), 5);
-        assert_eq!(wide(&["train.sigma_epochs=20"]), 10);
+        assert_eq!(wide(&["train.sigma_epochs=20"]), 15);
         assert_eq!(wide(&["train.sigma_epochs=20", "train.rounding=after"]), 20);
         assert_eq!(wide(&["train.sigma_start=0.2"]), 0);
         assert_eq!(wide(&["network.max_delay=0"]), 0);
