@@ -347,6 +347,7 @@ pub struct Train {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma_epochs: Option<usize>,
     /// How learned delays become whole steps, which is all that a device has; `split` by default.
+    /// With `nearest`, they stop learning when they become whole.
     pub rounding: Rounding,
     /// Number of last epochs in which learned delays have one or two taps at whole steps, unless
     /// `rounding` is `after`. If it is absent, a quarter of all epochs.
@@ -378,7 +379,7 @@ pub enum Rounding {
     /// After training, to the nearest step, as in the paper.
     #[cfg_attr(feature = "cli", value(skip))]
     After,
-    /// One tap per delay, at the nearest step. Once they are rounded, delays do not learn.
+    /// One tap per delay, at the nearest step.
     Nearest,
     /// Two taps per delay that share its weight, at the steps before and after it. A synapse costs
     /// as much as two on a device.

@@ -9,20 +9,28 @@ use std::sync::{Arc, OnceLock};
 /// Exit code of a program that a signal stopped.
 pub(super) const CODE: u8 = 130;
 
-static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+static REQUESTED: OnceLock<Request> = OnceLock::new();
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// Installs the signal handlers: the first signal requests a stop, the second ends the program at
-/// once. An ignored signal stays ignored; shells start background programs that way.
+/// The flags of the signal handlers.
+#[derive(Default)]
+struct Request {
+    arrived: Arc<AtomicBool>,
+    /// Whether the program has seen the request.
+    seen: Arc<AtomicBool>,
+}
+
+/// Installs the signal handlers: the first signal requests a stop, another one after the program
+/// has seen the request ends it at once. Some tools send a signal twice at the same time. An ignored signal stays ignored; shells start background programs that way.
 pub(super) fn listen() {
     REQUESTED.get_or_init(|| {
-        let requested = Arc::<AtomicBool>::default();
+        let request = Request::default();
         for signal in [SIGINT, SIGTERM].into_iter().filter(|&signal| !is_ignored(signal)) {
             // Without a handler, the signal still ends the program.
-            let _ = flag::register_conditional_shutdown(signal, CODE.into(), requested.clone());
-            let _ = flag::register(signal, requested.clone());
+            let _ = flag::register_conditional_shutdown(signal, CODE.into(), request.seen.clone());
+            let _ = flag::register(signal, request.arrived.clone());
         }
-        requested
+        request
     });
 }
 
@@ -35,7 +43,11 @@ fn is_ignored(signal: i32) -> bool {
 
 /// Whether a signal has arrived.
 pub(super) fn requested() -> bool {
-    REQUESTED.get().is_some_and(|requested| requested.load(Ordering::Relaxed))
+    REQUESTED.get().is_some_and(|request| {
+        let arrived = request.arrived.load(Ordering::Relaxed);
+        request.seen.fetch_or(arrived, Ordering::Relaxed);
+        arrived
+    })
 }
 
 /// Reports that a signal has stopped the work.

@@ -24,8 +24,10 @@ pub(super) fn note_rounding(trained: Rounding, as_trained: Option<f64>, rounded:
     let cost = 100.0 * (as_trained.unwrap_or(0.0) - rounded.unwrap_or(0.0));
     if cost > 2.0 {
         let advice = match trained {
-            Rounding::After => "train.rounding = \"split\" avoids that",
-            _ => "the network was not trained with delays rounded like this",
+            Rounding::After => {
+                "`export --rounding split` or train.rounding = \"split\" avoids that"
+            }
+            _ => "train with train.rounding = \"nearest\", or keep the rounding of the training",
         };
         note(&format!("rounding the delays costs {cost:.1} points; {advice}"));
     }
