@@ -37,8 +37,9 @@ const LANES: usize = 16;
 /// or in vectors of 4, 8 or 16 steps, with one multiply-add per tap and vector, whichever is
 /// cheaper. It processes a block of at most one vector spike by spike. A step allocates no memory.
 ///
-/// Memory: 16 bytes per tap in single precision; a [split](polychron_core::delay::Rounding) delay has
-/// two taps. For every neuron, two rows of the longest delay plus 112 steps (224 with AVX-512).
+/// Memory: 16 bytes per tap in single precision; a delay has two taps with
+/// [`Rounding::Split`](polychron_core::delay::Rounding::Split), else one. For every neuron, two rows
+/// of the longest delay plus 112 steps (224 with AVX-512).
 ///
 /// ```
 /// use polychron_core::delay::{Gauss, Rounding};

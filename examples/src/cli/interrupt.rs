@@ -20,8 +20,9 @@ struct Request {
     seen: Arc<AtomicBool>,
 }
 
-/// Installs the signal handlers: the first signal requests a stop, another one after the program
-/// has seen the request ends it at once. Some tools send a signal twice at the same time. An ignored signal stays ignored; shells start background programs that way.
+/// Installs the signal handlers. The first signal requests a stop. Another one ends the program at
+/// once, but only after the program has seen the request: some tools send every signal twice. An
+/// ignored signal stays ignored; shells start background programs that way.
 pub(super) fn listen() {
     REQUESTED.get_or_init(|| {
         let request = Request::default();
