@@ -49,11 +49,13 @@
 mod error;
 mod model;
 mod network;
+mod recipe;
 mod state;
 mod trainer;
 
 pub use error::TrainError;
 pub use model::{Batch, Delays, Model, Spikes, Trace};
 pub use network::{HiddenLayer, Network, NetworkError, ReadoutLayer};
+pub use recipe::{Recipe, Sigma};
 pub use state::{State, StateError, Tensor};
-pub use trainer::{Recipe, Sigma, StepReport, Trainer};
+pub use trainer::{StepReport, Trainer};
