@@ -141,7 +141,8 @@ pub(crate) fn run_on_backend<J: Job>(config: &Config, job: J) -> Result<J::Outpu
                 _ => ("cuda", "cuda"),
             };
             let error = Error::new(format!(
-                "backend = {name:?} is not built into this program; rebuild it with --features {feature}"
+                "backend = {name:?} is not built into this program; rebuild it with \
+                 --features {feature}"
             ));
             Err(error.with_kind(ErrorKind::Backend))
         }

@@ -75,7 +75,8 @@ fn table(inspection: &Inspection) -> String {
 pub(super) fn describe(description: &Description) -> String {
     let Description { channels, classes, tick_us, padding, flash, ram, .. } = description;
     let mut text = format!(
-        "{channels} channels, {classes} classes, ticks of {} ms, {padding} silent ticks at the end\n",
+        "{channels} channels, {classes} classes, ticks of {} ms, \
+         {padding} silent ticks at the end\n",
         f64::from(*tick_us) / 1000.0
     );
     let _ = writeln!(text, "flash {flash} bytes, RAM {ram} bytes\n");
