@@ -3,7 +3,7 @@
 //! `f64`.
 //!
 //! Sequences are stored as `[neuron][time][batch]`. The block of one neuron holds everything that
-//! its normalisation and its state need, so the layer runs both in one pass over the neurons.
+//! its normalisation and its state need, so a layer runs both in one pass over the neurons.
 //! Vector lanes are samples. A delayed projection is a set of matrix products over taps or over
 //! frequencies, or a sum over the taps and spikes that matter ([`Algorithm`]).
 //!
@@ -23,9 +23,10 @@
 mod algorithm;
 mod backend;
 mod lanes;
-mod layer;
+mod models;
 mod neuron;
 mod norm;
+mod ops;
 mod projection;
 mod raw;
 mod readout;
@@ -38,6 +39,8 @@ mod vectors;
 pub use algorithm::{Algorithm, Choice, Plan, Work};
 pub use backend::{Cpu, Error};
 pub use lanes::Lanes;
+pub use models::CpuNeuron;
+pub use projection::KernelPasses;
 pub use sequence::Sequence;
 pub use stream::Stream;
 pub use vectors::Vectors;

@@ -1,10 +1,11 @@
-use crate::backend::{Cpu, Error};
-use crate::lanes::{fetch, vectorize};
+use crate::backend::Cpu;
+use crate::lanes::{Lanes, fetch, vectorize};
 use crate::norm::{NeuronNorm, Norm, StepCounts, rows, rows_mut};
 use crate::sequence::{Sequence, same};
 use crate::stages::Stages;
-use polychron_core::backend::{Firing, NeuronOps, NeuronStage, ViewMut};
-use polychron_core::neuron::{Neuron, NeuronModel, NeuronVisitor};
+use crate::stream::{Affine, StreamNeurons, stream_neurons};
+use polychron_core::backend::{Firing, NeuronStage};
+use polychron_core::neuron::{ErasedNeuron, Neuron};
 use polychron_core::num::Real;
 use polychron_core::shape::{Shape, ShapeError, expect};
 use polychron_core::surrogate::{Surrogate, step};
@@ -14,8 +15,8 @@ use std::borrow::Cow;
 
 /// A neuron stage with checked blocks, together with the normalisation of its input.
 #[doc(hidden)]
-pub struct Stage<'a, R> {
-    params: &'a [R],
+pub struct Stage<'a, R: Real> {
+    neuron: Box<dyn NeuronPasses<R>>,
     surrogate: &'a dyn Surrogate<R>,
     firing: Firing<'a, Sequence<R>>,
     mask: Option<&'a [R]>,
@@ -24,9 +25,9 @@ pub struct Stage<'a, R> {
     input: &'a Sequence<R>,
 }
 
-impl<'a, R: Stages> Stage<'a, R> {
-    pub(crate) fn new<N, S: Surrogate<R>>(
-        stage: &NeuronStage<'a, N, S, Vec<R>, Sequence<R>>,
+impl<'a, R: Lanes> Stage<'a, R> {
+    pub(crate) fn new(
+        stage: &NeuronStage<'a, Cpu<R>>,
         norm: Norm<'a, R>,
         input: &'a Sequence<R>,
     ) -> Result<Self, ShapeError> {
@@ -39,8 +40,8 @@ impl<'a, R: Stages> Stage<'a, R> {
             same("recorded spikes", shape, held.shape())?;
         }
         Ok(Self {
-            params: stage.params.slice()?,
-            surrogate: stage.surrogate,
+            neuron: stage.neuron.0.with_raw(stage.params.slice()?)?,
+            surrogate: &**stage.surrogate,
             firing: stage.firing,
             mask,
             step_counts: StepCounts::new(stage.valid, shape),
@@ -49,37 +50,33 @@ impl<'a, R: Stages> Stage<'a, R> {
         })
     }
 
-    /// Runs the model forward and returns the normalisation of every neuron.
-    pub(crate) fn forward<N: NeuronModel<R>>(
+    /// Runs the neurons forward and returns the normalisation of each.
+    pub(crate) fn forward(
         &self,
         cpu: &Cpu<R>,
-        model: &N,
         spikes: &mut Sequence<R>,
     ) -> Result<Vec<NeuronNorm<R>>, ShapeError> {
         same("neurons' output", self.input.shape(), spikes.shape())?;
-        let run = |neuron: &dyn NeuronPasses<R>| R::neurons_forward(cpu, self, neuron, spikes);
-        model.visit(Configured { raw: self.params, run })
+        Ok(R::neurons_forward(cpu, self, spikes))
     }
 
-    /// Runs the model backward and, with `through_norm`, the normalisation too. `d` holds the
+    /// Runs the neurons backward and, with `through_norm`, the normalisation too. `d` holds the
     /// gradient by the output and receives the gradient by the input. Returns the gradients by
     /// gamma and beta of every neuron.
-    pub(crate) fn backward<N: NeuronModel<R>>(
+    pub(crate) fn backward(
         &self,
         cpu: &Cpu<R>,
-        model: &N,
         through_norm: bool,
         d: &mut Sequence<R>,
         d_params: &mut [R],
     ) -> Result<Vec<(R, R)>, ShapeError> {
         same("neurons' output gradient", self.input.shape(), d.shape())?;
-        expect("neurons' parameters", model.param_count(), d_params.len())?;
-        let run = |neuron: &dyn NeuronPasses<R>| {
-            R::neurons_backward(cpu, self, neuron, through_norm, d, d_params)
-        };
-        model.visit(Configured { raw: self.params, run })
+        expect("neurons' parameters", self.neuron.param_count(), d_params.len())?;
+        Ok(R::neurons_backward(cpu, self, through_norm, d, d_params))
     }
+}
 
+impl<R: Stages> Stage<'_, R> {
     /// The normalisation of neuron `n`.
     fn neuron_norm(&self, n: usize) -> NeuronNorm<R> {
         vectorize(
@@ -156,30 +153,13 @@ impl<'a, R: Stages> Stage<'a, R> {
     }
 }
 
-/// Runs work on the neuron with the parameters `raw`.
-struct Configured<'a, R, F> {
-    raw: &'a [R],
-    run: F,
-}
-
-impl<R: Stages, T, F> NeuronVisitor<R> for Configured<'_, R, F>
-where
-    F: FnOnce(&dyn NeuronPasses<R>) -> T,
-{
-    type Output = Result<T, ShapeError>;
-
-    fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
-        let mut raw = neuron.params();
-        expect("neurons' parameters", raw.as_ref().len(), self.raw.len())?;
-        raw.as_mut().copy_from_slice(self.raw);
-        Ok((self.run)(&neuron.with_params(raw)))
-    }
-}
-
 /// The passes over the block `[time][batch]` of one neuron. The rest of a stage is compiled once
 /// for all neuron models.
-#[doc(hidden)]
-pub trait NeuronPasses<R: Real>: Sync {
+pub(crate) trait NeuronPasses<R: Real>: ErasedNeuron<R> + Send + Sync {
+    /// The neuron with these raw parameters.
+    fn with_raw(&self, raw: &[R]) -> Result<Box<dyn NeuronPasses<R>>, ShapeError>;
+    /// The neurons of a layer in a stream, behind a norm.
+    fn stream(&self, norm: Vec<Affine<R>>) -> Box<dyn StreamNeurons<R>>;
     /// [`Neuron::fires`]
     fn can_fire(&self) -> bool;
     /// Writes the spikes, 0 or 1: the steps of the excess.
@@ -209,6 +189,17 @@ pub trait NeuronPasses<R: Real>: Sync {
 }
 
 impl<R: Stages, N: Neuron<Real = R>> NeuronPasses<R> for N {
+    fn with_raw(&self, raw: &[R]) -> Result<Box<dyn NeuronPasses<R>>, ShapeError> {
+        let mut params = self.params();
+        expect("neurons' parameters", params.as_ref().len(), raw.len())?;
+        params.as_mut().copy_from_slice(raw);
+        Ok(Box::new(self.with_params(params)))
+    }
+
+    fn stream(&self, norm: Vec<Affine<R>>) -> Box<dyn StreamNeurons<R>> {
+        stream_neurons(*self, norm)
+    }
+
     fn can_fire(&self) -> bool {
         self.fires()
     }
@@ -260,25 +251,24 @@ impl<R: Stages, N: Neuron<Real = R>> NeuronPasses<R> for N {
 pub(crate) fn forward<R: Stages>(
     cpu: &Cpu<R>,
     stage: &Stage<'_, R>,
-    neuron: &dyn NeuronPasses<R>,
     spikes: &mut Sequence<R>,
 ) -> Vec<NeuronNorm<R>> {
     cpu.install(|| {
         if stage.input.shape().is_empty() {
             return (0..stage.input.shape().width).map(|n| stage.neuron_norm(n)).collect();
         }
-        if stage.spikes_are_steps(neuron.can_fire()) {
+        if stage.spikes_are_steps(stage.neuron.can_fire()) {
             let neurons = spikes.spikes_mut().enumerate().map(|(n, (fired, gate))| {
                 gate.copy_from_slice(&stage.gate(n));
                 let (block, norm) = (stage.input.block(n), stage.neuron_norm(n));
-                neuron.write_spikes(stage, &block, &norm, fired);
+                stage.neuron.write_spikes(stage, &block, &norm, fired);
                 norm
             });
             return neurons.collect();
         }
         let neurons = spikes.blocks_mut().enumerate().map(|(n, to)| {
             let (block, norm) = (stage.input.block(n), stage.neuron_norm(n));
-            neuron.write_numbers(stage, n, &block, &norm, to);
+            stage.neuron.write_numbers(stage, n, &block, &norm, to);
             norm
         });
         neurons.collect()
@@ -288,7 +278,6 @@ pub(crate) fn forward<R: Stages>(
 pub(crate) fn backward<R: Stages>(
     cpu: &Cpu<R>,
     stage: &Stage<'_, R>,
-    neuron: &dyn NeuronPasses<R>,
     through_norm: bool,
     d: &mut Sequence<R>,
     d_params: &mut [R],
@@ -303,7 +292,8 @@ pub(crate) fn backward<R: Stages>(
         }
         let backward = |memory: &mut Box<dyn Any + Send>, (n, d): (usize, &mut [R])| {
             let (block, norm) = (stage.input.block(n), stage.neuron_norm(n));
-            let (by_params, by_norm) = neuron.backward(stage, n, &block, &norm, d, memory.as_mut());
+            let memory = memory.as_mut();
+            let (by_params, by_norm) = stage.neuron.backward(stage, n, &block, &norm, d, memory);
             if through_norm {
                 vectorize(
                     #[inline(always)]
@@ -313,7 +303,7 @@ pub(crate) fn backward<R: Stages>(
             (by_params, by_norm)
         };
         let neurons = d.blocks_mut().enumerate();
-        let gradients: Vec<_> = neurons.map_init(|| neuron.memory(), backward).collect();
+        let gradients: Vec<_> = neurons.map_init(|| stage.neuron.memory(), backward).collect();
         for (by_params, _) in &gradients {
             add(d_params, by_params);
         }
@@ -574,44 +564,9 @@ fn replay<R: Stages, N: Neuron<Real = R>>(
     }
 }
 
-fn copy<R: Real>(from: &Sequence<R>, to: &mut Sequence<R>) {
-    let blocks = to.blocks_mut().enumerate();
-    blocks.for_each(|(n, to)| to.copy_from_slice(&from.block(n)));
-}
-
 #[inline(always)]
 fn add<R: Real>(to: &mut [R], from: &[R]) {
     for (to, &x) in to.iter_mut().zip(from) {
         *to += x;
-    }
-}
-
-impl<R: Stages, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Cpu<R> {
-    fn neuron_forward(
-        &self,
-        stage: &NeuronStage<'_, N, S, Vec<R>, Sequence<R>>,
-        x: &Sequence<R>,
-        spikes: &mut Sequence<R>,
-    ) -> Result<(), Error> {
-        let checked = Stage::new(stage, Norm::Identity, x)?;
-        checked.forward(self, stage.neuron, spikes)?;
-        Ok(())
-    }
-
-    fn neuron_backward(
-        &self,
-        stage: &NeuronStage<'_, N, S, Vec<R>, Sequence<R>>,
-        x: &Sequence<R>,
-        d_spikes: &Sequence<R>,
-        d_x: &mut Sequence<R>,
-        d_params: ViewMut<'_, Vec<R>>,
-    ) -> Result<(), Error> {
-        let checked = Stage::new(stage, Norm::Identity, x)?;
-        let d_params = d_params.slice()?;
-        same("neurons' output gradient", x.shape(), d_spikes.shape())?;
-        same("neurons' input gradient", x.shape(), d_x.shape())?;
-        self.install(|| copy(d_spikes, d_x));
-        checked.backward(self, stage.neuron, false, d_x, d_params)?;
-        Ok(())
     }
 }

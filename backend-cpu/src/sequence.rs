@@ -166,6 +166,28 @@ impl<R: Real> Sequence<R> {
             .for_each(|part| part.fill(R::zero()));
     }
 
+    /// Copies a sequence of the same shape.
+    pub(crate) fn copy(&mut self, from: &Self) {
+        let blocks = self.blocks_mut().enumerate();
+        blocks.for_each(|(n, to)| to.copy_from_slice(&from.block(n)));
+    }
+
+    /// Adds a sequence.
+    pub(crate) fn add(&mut self, x: &Self) -> Result<(), ShapeError> {
+        same("sum of sequences", self.shape, x.shape)?;
+        if let Some(numbers) = self.to_dense() {
+            *self = numbers;
+        }
+        self.blocks_mut().enumerate().for_each(|(n, sum)| {
+            let x = x.block(n);
+            vectorize(
+                #[inline(always)]
+                || sum.iter_mut().zip(&*x).for_each(|(sum, &x)| *sum += x),
+            );
+        });
+        Ok(())
+    }
+
     /// Copies from a time-major host block.
     pub(crate) fn write(&mut self, from: &[R]) -> Result<(), ShapeError> {
         expect("upload", self.shape.len(), from.len())?;

@@ -1,5 +1,5 @@
 use crate::backend::{Cpu, Error};
-use crate::neuron::{NeuronPasses, Stage, backward, forward};
+use crate::neuron::{Stage, backward, forward};
 use crate::norm::NeuronNorm;
 use crate::projection::{KernelPasses, project, project_backward};
 use crate::sequence::Sequence;
@@ -60,14 +60,12 @@ stages! {
     fn neurons_forward(
         cpu: &Cpu<Self>,
         stage: &Stage<'_, Self>,
-        neuron: &dyn NeuronPasses<Self>,
         spikes: &mut Sequence<Self>
     ) -> Vec<NeuronNorm<Self>> = forward;
 
     fn neurons_backward(
         cpu: &Cpu<Self>,
         stage: &Stage<'_, Self>,
-        neuron: &dyn NeuronPasses<Self>,
         through_norm: bool,
         d: &mut Sequence<Self>,
         d_params: &mut [Self]
@@ -80,14 +78,11 @@ stages! {
 mod shared {
     use crate::backend::Cpu;
     use crate::stream::Stream;
-    use polychron_core::backend::{LayerOps, NeuronOps, SynapseOps};
+    use polychron_core::backend::{HasKernel, HasNeuron, HasSurrogate};
     use polychron_core::delay::AnyKernel;
     use polychron_core::neuron::AnyNeuron;
     use polychron_core::surrogate::AnySurrogate;
-    use polychron_core::train;
-
-    type Model<R> = train::Model<R, Cpu<R>, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
-    type Trainer<R> = train::Trainer<R, Cpu<R>, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
+    use polychron_core::train::{Model, Trainer};
 
     macro_rules! share {
         ($t:ident, [$($function:expr),* $(,)?]) => {
@@ -102,21 +97,16 @@ mod shared {
         };
         ($($t:ident),*) => {
             $(share!($t, [
-                <Cpu<$t> as SynapseOps<$t, AnyKernel>>::project,
-                <Cpu<$t> as SynapseOps<$t, AnyKernel>>::project_backward,
-                <Cpu<$t> as NeuronOps<$t, AnyNeuron<$t>, AnySurrogate<$t>>>::neuron_forward,
-                <Cpu<$t> as NeuronOps<$t, AnyNeuron<$t>, AnySurrogate<$t>>>::neuron_backward,
-                <Cpu<$t> as LayerOps<$t, AnyKernel, AnyNeuron<$t>, AnySurrogate<$t>>>::layer_forward,
-                <Cpu<$t> as LayerOps<$t, AnyKernel, AnyNeuron<$t>, AnySurrogate<$t>>>::layer_backward,
-                Trainer::<$t>::new,
-                Trainer::<$t>::step,
-                Trainer::<$t>::evaluate,
-                Trainer::<$t>::state,
-                Trainer::<$t>::restore,
-                Model::<$t>::new,
-                Model::<$t>::evaluate,
-                Model::<$t>::spikes,
-                Stream::<$t>::new::<Cpu<$t>, AnyKernel, AnyNeuron<$t>, AnySurrogate<$t>>,
+                <Cpu<$t> as HasKernel<AnyKernel>>::kernel,
+                <Cpu<$t> as HasNeuron<AnyNeuron<$t>>>::neuron,
+                <Cpu<$t> as HasSurrogate<AnySurrogate<$t>>>::surrogate,
+                Trainer::<Cpu<$t>>::new,
+                Trainer::<Cpu<$t>>::step,
+                Trainer::<Cpu<$t>>::state,
+                Trainer::<Cpu<$t>>::restore,
+                Model::<Cpu<$t>>::evaluate,
+                Model::<Cpu<$t>>::trace,
+                Stream::<$t>::new::<Cpu<$t>>,
                 Stream::<$t>::step,
                 Stream::<$t>::feed,
                 Stream::<$t>::finish,

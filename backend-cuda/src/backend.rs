@@ -1,35 +1,42 @@
 use crate::arguments::{Dropout, Finite};
 use crate::device::{Buffer, Device, In, Launch, Number, kernels};
 use crate::error::Error;
-use crate::projection::{Algorithm, Tables};
-use crate::{norm, optim, readout};
-use polychron_core::backend::{Backend, NormMode, View, ViewMut};
+use crate::projection::{self, Algorithm, Tables};
+use crate::{neuron, norm, optim, readout};
+use polychron_core::backend::{
+    Activation, ActivationGradients, Backend, NeuronStage, NormMode, SynapseGradients,
+    SynapseParams, View, ViewMut,
+};
+use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
-use polychron_core::neuron::Li;
+use polychron_core::neuron::{AnyNeuron, Li};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Adam;
 use polychron_core::rng::Rng;
-use polychron_core::shape::{Shape, ShapeError, expect};
-use std::any::Any;
+use polychron_core::shape::{Shape, ShapeError, Synapses, expect};
+use polychron_core::surrogate::AnySurrogate;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-/// The backend for one GPU, for `f32` and `f64`. It stays on the thread that created it.
+/// The backend for one GPU and one number type, `f32` or `f64`. It stays on the thread that created
+/// it.
+///
+/// It has the delay kernels `Gauss`, `Max`, `Linear` and `Discrete`; the neurons `Lif`, `Plif`,
+/// `Li`, `CubaLif` and `AdLif`; every surrogate of [`polychron_core::surrogate`]; and `AnyKernel`,
+/// `AnyNeuron` and `AnySurrogate`.
 #[derive(Debug)]
-pub struct Cuda {
+pub struct Cuda<R> {
     pub(crate) device: Rc<Device>,
     pub(crate) algorithm: Option<Algorithm>,
     samples: RefCell<Option<Samples>>,
-    tables: RefCell<AllTables>,
+    /// By length.
+    tables: RefCell<HashMap<usize, Rc<Tables<R>>>>,
 }
 
 /// The most recent lengths, on the host and on the device.
 type Samples = (Vec<u32>, Rc<Buffer<u32>>);
-
-/// Tables of transforms by length and number type.
-type AllTables = HashMap<(usize, &'static str), Rc<dyn Any>>;
 
 /// A block `[time, batch, width]` in device memory, time-major.
 #[derive(Debug)]
@@ -38,7 +45,7 @@ pub struct Sequence<R> {
     pub(crate) values: Buffer<R>,
 }
 
-impl Cuda {
+impl<R: Number> Cuda<R> {
     /// The GPU with this number, counted from 0.
     ///
     /// # Errors
@@ -67,12 +74,12 @@ impl Cuda {
         Self { algorithm, ..self }
     }
 
-    pub(crate) fn scratch<R: Number>(&self, len: usize, what: &str) -> Result<Buffer<R>, Error> {
+    pub(crate) fn scratch(&self, len: usize, what: &str) -> Result<Buffer<R>, Error> {
         Buffer::new(&self.device, len, || format!("{what}, {len} numbers of {}", R::NAME))
     }
 
     /// A sequence with uninitialised values.
-    pub(crate) fn blank<R: Number>(&self, shape: Shape) -> Result<Sequence<R>, Error> {
+    pub(crate) fn blank(&self, shape: Shape) -> Result<Sequence<R>, Error> {
         let values = Buffer::new(&self.device, count(shape)?, || named::<R>(shape))?;
         Ok(Sequence { shape, values })
     }
@@ -101,13 +108,12 @@ impl Cuda {
     }
 
     /// The tables for transforms of this length.
-    pub(crate) fn tables<R: Number>(&self, length: usize) -> Result<Rc<Tables<R>>, Error> {
-        let known = self.tables.borrow().get(&(length, R::NAME)).cloned();
-        if let Some(Ok(tables)) = known.map(|tables| tables.downcast()) {
-            return Ok(tables);
+    pub(crate) fn tables(&self, length: usize) -> Result<Rc<Tables<R>>, Error> {
+        if let Some(tables) = self.tables.borrow().get(&length) {
+            return Ok(tables.clone());
         }
         let tables = Rc::new(Tables::new(&self.device, length)?);
-        self.tables.borrow_mut().insert((length, R::NAME), tables.clone());
+        self.tables.borrow_mut().insert(length, tables.clone());
         Ok(tables)
     }
 }
@@ -160,9 +166,13 @@ pub(crate) fn same(what: &'static str, expected: Shape, found: Shape) -> Result<
     expect(what, expected.width, found.width)
 }
 
-impl<R: Number> Backend<R> for Cuda {
+impl<R: Number> Backend for Cuda<R> {
+    type Real = R;
     type Buffer = Buffer<R>;
     type Sequence = Sequence<R>;
+    type Kernel = AnyKernel;
+    type Neuron = AnyNeuron<R>;
+    type Surrogate = AnySurrogate<R>;
     type Error = Error;
 
     fn name(&self) -> &'static str {
@@ -207,6 +217,41 @@ impl<R: Number> Backend<R> for Cuda {
         self.device.synchronize()
     }
 
+    fn supports(
+        &self,
+        kernels: &[&AnyKernel],
+        neuron: Option<(&AnyNeuron<R>, &AnySurrogate<R>)>,
+    ) -> Result<(), Error> {
+        for kernel in kernels {
+            projection::code(kernel)?;
+        }
+        neuron.map_or(Ok(()), |(neuron, surrogate)| neuron::supports(neuron, surrogate))
+    }
+
+    fn project(
+        &self,
+        synapses: &Synapses,
+        kernel: &AnyKernel,
+        params: SynapseParams<'_, Buffer<R>>,
+        x: &Sequence<R>,
+        y: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        projection::project(self, synapses, kernel, params, x, y)
+    }
+
+    fn project_backward(
+        &self,
+        synapses: &Synapses,
+        kernel: &AnyKernel,
+        params: SynapseParams<'_, Buffer<R>>,
+        x: &Sequence<R>,
+        d_y: &Sequence<R>,
+        gradients: SynapseGradients<'_, Buffer<R>>,
+        d_x: Option<&mut Sequence<R>>,
+    ) -> Result<(), Error> {
+        projection::project_backward(self, synapses, kernel, params, x, d_y, gradients, d_x)
+    }
+
     fn norm_forward(
         &self,
         norm: &BatchNorm<R>,
@@ -247,6 +292,66 @@ impl<R: Number> Backend<R> for Cuda {
         same("norm's gradient", y.shape, d_z.shape)?;
         same("norm's gradient", y.shape, d_y.shape)?;
         norm::backward(self, params, saved, valid, y, Some(d_z), d_y, d_params)
+    }
+
+    fn neuron_forward(
+        &self,
+        stage: &NeuronStage<'_, Self>,
+        x: &Sequence<R>,
+        spikes: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        neuron::forward(self, stage, None, x, spikes)
+    }
+
+    fn neuron_backward(
+        &self,
+        stage: &NeuronStage<'_, Self>,
+        x: &Sequence<R>,
+        d_spikes: &Sequence<R>,
+        d_x: &mut Sequence<R>,
+        d_params: ViewMut<'_, Buffer<R>>,
+    ) -> Result<(), Error> {
+        neuron::backward(self, stage, None, x, d_spikes, d_x, d_params)
+    }
+
+    /// The kernels of the neurons apply the norm when they read their input.
+    fn activate(
+        &self,
+        layer: &Activation<'_, Self>,
+        mode: NormMode<'_, Buffer<R>>,
+        y: &Sequence<R>,
+        statistics: &mut Buffer<R>,
+        spikes: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        same("layer's output", y.shape, spikes.shape)?;
+        let norm = match &layer.norm {
+            Some((norm, params)) => {
+                norm::statistics(self, norm, mode, layer.neurons.valid, y, statistics)?;
+                Some((params.clone(), &*statistics))
+            }
+            None => None,
+        };
+        neuron::forward(self, &layer.neurons, norm, y, spikes)
+    }
+
+    fn activate_backward(
+        &self,
+        layer: &Activation<'_, Self>,
+        y: &Sequence<R>,
+        statistics: &Buffer<R>,
+        d: &mut Sequence<R>,
+        gradients: ActivationGradients<'_, Buffer<R>>,
+    ) -> Result<(), Error> {
+        let Activation { norm, neurons } = layer;
+        let mut d_y = self.blank(y.shape)?;
+        let norm = norm.as_ref().map(|(_, params)| (params.clone(), statistics));
+        neuron::backward(self, neurons, norm.clone(), y, d, &mut d_y, gradients.neuron)?;
+        if let Some((params, saved)) = norm {
+            let (valid, into) = (neurons.valid, gradients.norm);
+            norm::backward(self, params, saved, valid, y, None, &mut d_y, into)?;
+        }
+        *d = d_y;
+        Ok(())
     }
 
     fn readout(

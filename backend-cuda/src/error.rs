@@ -7,6 +7,9 @@ pub enum Error {
     /// A block has the wrong size for its operation.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// A model has no CUDA kernel.
+    #[error("the CUDA backend has no {0}")]
+    Unsupported(String),
     /// No usable GPU was found.
     #[error("no CUDA: {0}")]
     Unavailable(String),

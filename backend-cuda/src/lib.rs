@@ -21,7 +21,7 @@
 //! ```
 //! use polychron_cuda::Cuda;
 //!
-//! match Cuda::new(0) {
+//! match Cuda::<f32>::new(0) {
 //!     Ok(cuda) => println!("{cuda:?}"),
 //!     Err(error) => println!("{error}"),
 //! }
@@ -34,13 +34,19 @@
 //! same sources for the host, where the conformance suite runs.
 //!
 //! Custom delay kernels, neurons and surrogates have no CUDA kernel. Using one is a type error,
-//! since it does not implement [`DeviceKernel`], [`DeviceNeuron`] or [`DeviceSurrogate`].
+//! since [`Cuda`] does not implement `HasKernel`, `HasNeuron` or `HasSurrogate` for it:
+//!
+//! ```compile_fail,E0277
+//! use polychron_core::{backend::HasNeuron, neuron::Lif};
+//!
+//! struct Custom(Lif<f32>);
+//! <polychron_cuda::Cuda<f32> as HasNeuron<Custom>>::neuron(Custom(Lif::new(2.0)));
+//! ```
 
 mod arguments;
 mod backend;
 mod device;
 mod error;
-mod layer;
 mod neuron;
 mod norm;
 mod optim;
@@ -50,8 +56,7 @@ mod readout;
 pub use backend::{Cuda, Sequence};
 pub use device::{Buffer, Number};
 pub use error::Error;
-pub use neuron::{DeviceNeuron, DeviceSurrogate};
-pub use projection::{Algorithm, DeviceKernel, Work, work};
+pub use projection::{Algorithm, Work, work};
 
 /// The limits of an emulated device.
 #[cfg(feature = "emulator")]

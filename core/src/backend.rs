@@ -1,25 +1,28 @@
 //! The boundary between models and machines: coarse operations on whole `[time, batch, width]`
 //! blocks.
 //!
-//! A backend implements [`Backend`], [`SynapseOps`] for its delay kernels, [`NeuronOps`] for its
-//! neurons and surrogates, and [`LayerOps`], whose default methods compose the other two. The
-//! feature `conformance` has the laws of a backend. Operations overwrite gradients.
+//! A backend implements [`Backend`], and [`HasKernel`], [`HasNeuron`] and [`HasSurrogate`] for the
+//! models that it can compute. They turn a model into a handle of the backend, so that networks,
+//! models and trainers have one type parameter. The feature `conformance` has the laws of a
+//! backend. Operations overwrite gradients.
 
 pub use crate::neuron::Firing;
 
-use crate::delay::{DelayKernel, Rounding};
-use crate::loss::Loss;
-use crate::neuron::{Li, NeuronModel};
+use crate::delay::Rounding;
+use crate::loss::{Loss, RatePenalty};
+use crate::neuron::{ErasedNeuron, Li};
 use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
-use crate::optim::Adam;
+use crate::optim::{Adam, Sgd};
 use crate::rng::Rng;
-use crate::shape::{Shape, ShapeError, Synapses};
-use crate::surrogate::Surrogate;
+use crate::shape::{Shape, ShapeError, Synapses, expect};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::error::Error;
+use core::fmt::Debug;
 use core::ops::Range;
+use num_traits::Zero;
+use num_traits::float::FloatCore;
 
 /// A part of a flat buffer.
 #[derive(Debug)]
@@ -122,7 +125,7 @@ pub struct SynapseGradients<'a, B> {
     pub sigma: ViewMut<'a, B>,
 }
 
-/// Memory, the stages that do not depend on a model type, and the optimizer.
+/// Memory, the stages of a network, and the optimizer, for one number type.
 ///
 /// Buffers and sequences are opaque. On the host a block is a slice in time-major order; a device
 /// may use another layout. Operations check shapes first. They may run asynchronously until a
@@ -131,11 +134,19 @@ pub struct SynapseGradients<'a, B> {
 /// # Errors
 /// Every operation fails with a [`ShapeError`] (as [`Backend::Error`]) if the size of a block does
 /// not match or exceeds the address space. Other errors are those of the device.
-pub trait Backend<R: Real> {
+pub trait Backend: Sized {
+    /// The number type.
+    type Real: Real;
     /// A flat block of numbers: parameters, gradients, masks.
     type Buffer;
     /// A block `[time, batch, width]`.
     type Sequence;
+    /// A delay kernel of this backend; see [`HasKernel`].
+    type Kernel: Clone + Debug;
+    /// A neuron model of this backend; see [`HasNeuron`].
+    type Neuron: ErasedNeuron<Self::Real> + Clone;
+    /// A surrogate of this backend; see [`HasSurrogate`].
+    type Surrogate: Clone + Debug;
     /// The error type.
     type Error: Error + From<ShapeError> + Send + Sync + 'static;
 
@@ -154,21 +165,77 @@ pub trait Backend<R: Real> {
     /// The shape of a sequence.
     fn shape(&self, sequence: &Self::Sequence) -> Shape;
     /// Copies a host block to a buffer of the same length.
-    fn upload(&self, from: &[R], to: &mut Self::Buffer) -> Result<(), Self::Error>;
+    fn upload(&self, from: &[Self::Real], to: &mut Self::Buffer) -> Result<(), Self::Error>;
     /// Copies a buffer to a host block of the same length.
-    fn download(&self, from: &Self::Buffer, to: &mut [R]) -> Result<(), Self::Error>;
+    fn download(&self, from: &Self::Buffer, to: &mut [Self::Real]) -> Result<(), Self::Error>;
     /// Copies a time-major host block to a sequence.
-    fn upload_sequence(&self, from: &[R], to: &mut Self::Sequence) -> Result<(), Self::Error>;
+    fn upload_sequence(
+        &self,
+        from: &[Self::Real],
+        to: &mut Self::Sequence,
+    ) -> Result<(), Self::Error>;
     /// Copies a sequence to a time-major host block.
-    fn download_sequence(&self, from: &Self::Sequence, to: &mut [R]) -> Result<(), Self::Error>;
+    fn download_sequence(
+        &self,
+        from: &Self::Sequence,
+        to: &mut [Self::Real],
+    ) -> Result<(), Self::Error>;
     /// Waits until all operations have finished.
     fn synchronize(&self) -> Result<(), Self::Error>;
+
+    /// Checks that the backend can compute a model that was chosen at run time. Networks are
+    /// checked before their first step.
+    fn supports(
+        &self,
+        _kernels: &[&Self::Kernel],
+        _neuron: Option<(&Self::Neuron, &Self::Surrogate)>,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// Adds `x` to `sum`, which has the same shape.
+    fn add(&self, x: &Self::Sequence, sum: &mut Self::Sequence) -> Result<(), Self::Error> {
+        let shape = self.shape(x);
+        let mut host =
+            [vec![Self::Real::zero(); shape.len()], vec![Self::Real::zero(); shape.len()]];
+        self.download_sequence(x, &mut host[0])?;
+        self.download_sequence(sum, &mut host[1])?;
+        let [x, mut values] = host;
+        for (sum, x) in values.iter_mut().zip(x) {
+            *sum += x;
+        }
+        self.upload_sequence(&values, sum)
+    }
+
+    /// `y[t, b, o] = sum over i, j of kernel_j[o, i] x[t - j, b, i]`, with the kernel of
+    /// [`crate::delay`], or that of [`SynapseParams::rounding`].
+    fn project(
+        &self,
+        synapses: &Synapses,
+        kernel: &Self::Kernel,
+        params: SynapseParams<'_, Self::Buffer>,
+        x: &Self::Sequence,
+        y: &mut Self::Sequence,
+    ) -> Result<(), Self::Error>;
+
+    /// The backward pass of [`project`](Self::project) for the upstream gradient `d_y`. The
+    /// gradient of the input is computed only if `d_x` is given.
+    fn project_backward(
+        &self,
+        synapses: &Synapses,
+        kernel: &Self::Kernel,
+        params: SynapseParams<'_, Self::Buffer>,
+        x: &Self::Sequence,
+        d_y: &Self::Sequence,
+        gradients: SynapseGradients<'_, Self::Buffer>,
+        d_x: Option<&mut Self::Sequence>,
+    ) -> Result<(), Self::Error>;
 
     /// Normalises `y` into `z` (equation at [`BatchNorm`]). `params` is `[gamma | beta]`; `saved`
     /// receives `[mean | 1 / deviation]` for the backward pass.
     fn norm_forward(
         &self,
-        norm: &BatchNorm<R>,
+        norm: &BatchNorm<Self::Real>,
         params: View<'_, Self::Buffer>,
         mode: NormMode<'_, Self::Buffer>,
         valid: ValidSteps<'_>,
@@ -200,24 +267,90 @@ pub trait Backend<R: Real> {
         d_params: ViewMut<'_, Self::Buffer>,
     ) -> Result<(), Self::Error>;
 
+    /// The spikes for input `x`: `mask[b, o] s[t, b, o]` at valid steps, 0 elsewhere. States start
+    /// at rest.
+    fn neuron_forward(
+        &self,
+        stage: &NeuronStage<'_, Self>,
+        x: &Self::Sequence,
+        spikes: &mut Self::Sequence,
+    ) -> Result<(), Self::Error>;
+
+    /// Backpropagation through time for the upstream gradient `d_spikes` of
+    /// [`neuron_forward`](Self::neuron_forward). States are recomputed from `x`.
+    fn neuron_backward(
+        &self,
+        stage: &NeuronStage<'_, Self>,
+        x: &Self::Sequence,
+        d_spikes: &Self::Sequence,
+        d_x: &mut Self::Sequence,
+        d_params: ViewMut<'_, Self::Buffer>,
+    ) -> Result<(), Self::Error>;
+
+    /// The spikes of a layer whose projections add up to `y`: norm, neurons and dropout.
+    /// `statistics`, `[mean | 1 / deviation]`, is kept for the backward pass. Without a norm,
+    /// `mode` is ignored. A backend may fuse the stages that the default composes.
+    fn activate(
+        &self,
+        layer: &Activation<'_, Self>,
+        mode: NormMode<'_, Self::Buffer>,
+        y: &Self::Sequence,
+        statistics: &mut Self::Buffer,
+        spikes: &mut Self::Sequence,
+    ) -> Result<(), Self::Error> {
+        let Some((norm, params)) = &layer.norm else {
+            return self.neuron_forward(&layer.neurons, y, spikes);
+        };
+        let (params, valid) = (params.clone(), layer.neurons.valid);
+        let mut z = self.sequence(self.shape(y))?;
+        self.norm_forward(norm, params, mode, valid, y, statistics, &mut z)?;
+        self.neuron_forward(&layer.neurons, &z, spikes)
+    }
+
+    /// The backward pass of [`activate`](Self::activate) in batch mode: turns the gradient `d` by
+    /// the spikes into the gradient by `y`.
+    fn activate_backward(
+        &self,
+        layer: &Activation<'_, Self>,
+        y: &Self::Sequence,
+        statistics: &Self::Buffer,
+        d: &mut Self::Sequence,
+        gradients: ActivationGradients<'_, Self::Buffer>,
+    ) -> Result<(), Self::Error> {
+        let shape = self.shape(y);
+        let ActivationGradients { norm: d_norm, neuron: d_neuron } = gradients;
+        let mut d_y = self.sequence(shape)?;
+        if let Some((_, params)) = &layer.norm {
+            let (mut z, mut d_z) = (self.sequence(shape)?, self.sequence(shape)?);
+            self.norm_apply(params.clone(), statistics, y, &mut z)?;
+            self.neuron_backward(&layer.neurons, &z, d, &mut d_z, d_neuron)?;
+            let (params, valid) = (params.clone(), layer.neurons.valid);
+            self.norm_backward(params, statistics, valid, y, &d_z, &mut d_y, d_norm)?;
+        } else {
+            self.neuron_backward(&layer.neurons, y, d, &mut d_y, d_neuron)?;
+        }
+        *d = d_y;
+        Ok(())
+    }
+
     /// Integrates `x` in the readout and writes the scores `[batch, classes]`. With `targets`
     /// (distributions `[batch, classes]`) it returns the mean loss and writes its gradient to
     /// `d_x`. Without targets the loss is 0 and `d_x` does not change.
     fn readout(
         &self,
-        readout: &Li<R>,
+        readout: &Li<Self::Real>,
         loss: Loss,
         valid: ValidSteps<'_>,
         x: &Self::Sequence,
         targets: Option<&Self::Buffer>,
         scores: &mut Self::Buffer,
         d_x: Option<&mut Self::Sequence>,
-    ) -> Result<R, Self::Error>;
+    ) -> Result<Self::Real, Self::Error>;
 
     /// One optimizer step on the same range of four flat buffers.
     fn adam(
         &self,
-        adam: &Adam<R>,
+        adam: &Adam<Self::Real>,
         range: Range<usize>,
         gradient: &Self::Buffer,
         params: &mut Self::Buffer,
@@ -225,10 +358,72 @@ pub trait Backend<R: Real> {
         second: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
+    /// One step of gradient descent with momentum on the same range of three flat buffers.
+    fn sgd(
+        &self,
+        sgd: &Sgd<Self::Real>,
+        range: Range<usize>,
+        gradient: &Self::Buffer,
+        params: &mut Self::Buffer,
+        moment: &mut Self::Buffer,
+        len: usize,
+    ) -> Result<(), Self::Error> {
+        let mut host = [(); 3].map(|()| vec![Self::Real::zero(); len]);
+        self.download(gradient, &mut host[0])?;
+        self.download(params, &mut host[1])?;
+        self.download(moment, &mut host[2])?;
+        let [g, p, m] = &mut host;
+        expect("optimizer's range", range.end.min(len), range.end)?;
+        sgd.update(&g[range.clone()], &mut p[range.clone()], &mut m[range]);
+        self.upload(p, params)?;
+        self.upload(m, moment)
+    }
+
+    /// The sum of the squares of the first `len` values of a buffer, which has `len` values.
+    fn square_sum(&self, buffer: &Self::Buffer, len: usize) -> Result<f64, Self::Error> {
+        let mut host = vec![Self::Real::zero(); len];
+        self.download(buffer, &mut host)?;
+        Ok(host.iter().map(|x| x.as_f64() * x.as_f64()).sum())
+    }
+
+    /// Multiplies the values of a buffer, which has `len` values.
+    fn scale(
+        &self,
+        factor: Self::Real,
+        buffer: &mut Self::Buffer,
+        len: usize,
+    ) -> Result<(), Self::Error> {
+        let mut host = vec![Self::Real::zero(); len];
+        self.download(buffer, &mut host)?;
+        for x in &mut host {
+            *x *= factor;
+        }
+        self.upload(&host, buffer)
+    }
+
+    /// The penalty for the rates of the neurons of a layer with the output `spikes`. Adds its
+    /// gradient to `d`.
+    fn penalize_rates(
+        &self,
+        penalty: &RatePenalty,
+        valid: ValidSteps<'_>,
+        spikes: &Self::Sequence,
+        d: &mut Self::Sequence,
+    ) -> Result<Self::Real, Self::Error> {
+        let shape = self.shape(spikes);
+        let mut host = [(); 2].map(|()| vec![Self::Real::zero(); shape.len()]);
+        self.download_sequence(spikes, &mut host[0])?;
+        self.download_sequence(d, &mut host[1])?;
+        let [spikes, values] = &mut host;
+        let value = penalty.add_gradient(valid, shape, spikes, values);
+        self.upload_sequence(values, d)?;
+        Ok(value)
+    }
+
     /// Whether all values of the buffers are finite. Each buffer is given with its length.
     fn are_finite(&self, buffers: &[(&Self::Buffer, usize)]) -> Result<bool, Self::Error> {
         for &(buffer, len) in buffers {
-            let mut host = vec![R::zero(); len];
+            let mut host = vec![Self::Real::zero(); len];
             self.download(buffer, &mut host)?;
             if !host.iter().all(|x| x.is_finite()) {
                 return Ok(false);
@@ -240,10 +435,10 @@ pub trait Backend<R: Real> {
     /// A dropout mask `[batch, width]`: value `n` is 0 if `rng.uniform(n) < p`, else `1 / (1 - p)`.
     /// The mask is the same on every backend.
     fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Self::Buffer, Self::Error> {
-        let keep = R::of(1.0 / (1.0 - p));
-        let mut mask = vec![R::zero(); len];
+        let keep = Self::Real::of(1.0 / (1.0 - p));
+        let mut mask = vec![Self::Real::zero(); len];
         for (n, m) in mask.iter_mut().enumerate() {
-            *m = if rng.uniform::<f64>(n as u64) < p { R::zero() } else { keep };
+            *m = if rng.uniform::<f64>(n as u64) < p { Self::Real::zero() } else { keep };
         }
         let mut buffer = self.buffer(len)?;
         self.upload(&mask, &mut buffer)?;
@@ -251,225 +446,65 @@ pub trait Backend<R: Real> {
     }
 }
 
-/// Delayed projections with a delay kernel.
+/// A backend that computes delay kernels of type `K`.
 #[diagnostic::on_unimplemented(
     message = "the backend `{Self}` has no delay kernel `{K}`",
     note = "the CPU and the reference backend take every type that implements `DelayKernel`"
 )]
-pub trait SynapseOps<R: Real, K: DelayKernel<R>>: Backend<R> {
-    /// `y[t, b, o] = sum over i, j of kernel_j[o, i] x[t - j, b, i]`, with the kernel of
-    /// [`crate::delay`], or that of [`SynapseParams::rounding`].
-    fn project(
-        &self,
-        synapses: &Synapses,
-        kernel: &K,
-        params: SynapseParams<'_, Self::Buffer>,
-        x: &Self::Sequence,
-        y: &mut Self::Sequence,
-    ) -> Result<(), Self::Error>;
+pub trait HasKernel<K>: Backend {
+    /// The handle of a kernel.
+    fn kernel(kernel: K) -> Self::Kernel;
+}
 
-    /// The backward pass of [`project`](Self::project) for the upstream gradient `d_y`. The
-    /// gradient of the input is computed only if `d_x` is given.
-    fn project_backward(
-        &self,
-        synapses: &Synapses,
-        kernel: &K,
-        params: SynapseParams<'_, Self::Buffer>,
-        x: &Self::Sequence,
-        d_y: &Self::Sequence,
-        gradients: SynapseGradients<'_, Self::Buffer>,
-        d_x: Option<&mut Self::Sequence>,
-    ) -> Result<(), Self::Error>;
+/// A backend that computes neurons of type `N`.
+#[diagnostic::on_unimplemented(
+    message = "the backend `{Self}` has no neuron `{N}`",
+    note = "the CPU and the reference backend take every type that implements `Neuron`"
+)]
+pub trait HasNeuron<N>: Backend {
+    /// The handle of a neuron.
+    fn neuron(neuron: N) -> Self::Neuron;
+}
+
+/// A backend that computes surrogates of type `S`.
+#[diagnostic::on_unimplemented(
+    message = "the backend `{Self}` has no surrogate `{S}`",
+    note = "the CPU and the reference backend take every type that implements `Surrogate`"
+)]
+pub trait HasSurrogate<S>: Backend {
+    /// The handle of a surrogate.
+    fn surrogate(surrogate: S) -> Self::Surrogate;
 }
 
 /// The arguments of a neuron stage, except its input.
-#[derive(Debug)]
-pub struct NeuronStage<'a, N, S, B, Q> {
+pub struct NeuronStage<'a, B: Backend> {
     /// The model.
-    pub neuron: &'a N,
-    /// The raw learnable parameters.
-    pub params: View<'a, B>,
+    pub neuron: &'a B::Neuron,
+    /// The raw learnable parameters: one set for all neurons.
+    pub params: View<'a, B::Buffer>,
     /// The surrogate derivative.
-    pub surrogate: &'a S,
+    pub surrogate: &'a B::Surrogate,
     /// How neurons spike.
-    pub firing: Firing<'a, Q>,
+    pub firing: Firing<'a, B::Sequence>,
     /// Dropout mask `[batch, width]`, constant over time.
-    pub mask: Option<&'a B>,
+    pub mask: Option<&'a B::Buffer>,
     /// The valid steps.
     pub valid: ValidSteps<'a>,
 }
 
-/// Neurons over time.
-#[diagnostic::on_unimplemented(
-    message = "the backend `{Self}` has no kernel for neuron `{N}` with surrogate `{S}`",
-    note = "the CPU and the reference backend take every type that implements `Neuron` and `Surrogate`"
-)]
-pub trait NeuronOps<R: Real, N: NeuronModel<R>, S: Surrogate<R>>: Backend<R> {
-    /// The spikes for input `x`: `mask[b, o] s[t, b, o]` at valid steps, 0 elsewhere. States start
-    /// at rest.
-    fn neuron_forward(
-        &self,
-        stage: &NeuronStage<'_, N, S, Self::Buffer, Self::Sequence>,
-        x: &Self::Sequence,
-        spikes: &mut Self::Sequence,
-    ) -> Result<(), Self::Error>;
-
-    /// Backpropagation through time for the upstream gradient `d_spikes` of
-    /// [`neuron_forward`](Self::neuron_forward). States are recomputed from `x`.
-    fn neuron_backward(
-        &self,
-        stage: &NeuronStage<'_, N, S, Self::Buffer, Self::Sequence>,
-        x: &Self::Sequence,
-        d_spikes: &Self::Sequence,
-        d_x: &mut Self::Sequence,
-        d_params: ViewMut<'_, Self::Buffer>,
-    ) -> Result<(), Self::Error>;
-}
-
-/// The arguments of a hidden layer: delayed projection, normalisation, neurons, dropout.
-#[derive(Debug)]
-pub struct Layer<'a, R, K, N, S, B, Q> {
-    /// Dimensions of the projection.
-    pub synapses: &'a Synapses,
-    /// Delay kernel.
-    pub kernel: &'a K,
-    /// Weights.
-    pub weights: View<'a, B>,
-    /// Delays.
-    pub delays: View<'a, B>,
-    /// Sigma.
-    pub sigma: View<'a, B>,
-    /// As [`SynapseParams::rounding`].
-    pub rounding: Option<Rounding>,
+/// What follows the projections of a layer: norm, neurons, dropout.
+pub struct Activation<'a, B: Backend> {
     /// Normalisation and its `[gamma | beta]`.
-    pub norm: Option<(&'a BatchNorm<R>, View<'a, B>)>,
+    pub norm: Option<(&'a BatchNorm<B::Real>, View<'a, B::Buffer>)>,
     /// The neurons. `valid` applies to the output of the layer.
-    pub stage: NeuronStage<'a, N, S, B, Q>,
+    pub neurons: NeuronStage<'a, B>,
 }
 
-impl<'a, R, K, N, S, B, Q> Layer<'a, R, K, N, S, B, Q> {
-    /// The parameters of the projection.
-    #[must_use]
-    pub fn synapse_params(&self) -> SynapseParams<'a, B> {
-        SynapseParams {
-            weights: self.weights.clone(),
-            delays: self.delays.clone(),
-            sigma: self.sigma.clone(),
-            rounding: self.rounding,
-        }
-    }
-}
-
-/// The gradients of a hidden layer.
+/// The gradients of an [`Activation`].
 #[derive(Debug)]
-pub struct LayerGradients<'a, B> {
-    /// By weights, delays, sigma.
-    pub synapses: SynapseGradients<'a, B>,
+pub struct ActivationGradients<'a, B> {
     /// By `[gamma | beta]`.
     pub norm: ViewMut<'a, B>,
     /// By the raw parameters of the neuron.
     pub neuron: ViewMut<'a, B>,
-}
-
-/// The results of a forward pass that the backward pass needs: 4 or 8 bytes per neuron and step.
-#[derive(Debug)]
-pub struct LayerTape<B, Q> {
-    /// The output of the projection.
-    pub projected: Q,
-    /// `[mean | 1 / deviation]`.
-    pub statistics: B,
-}
-
-/// Whole hidden layers. The default methods compose the stages; a backend may fuse them.
-pub trait LayerOps<R, K, N, S>: SynapseOps<R, K> + NeuronOps<R, N, S>
-where
-    R: Real,
-    K: DelayKernel<R>,
-    N: NeuronModel<R>,
-    S: Surrogate<R>,
-{
-    /// A tape for a layer whose output has the given shape.
-    fn tape(&self, shape: Shape) -> Result<LayerTape<Self::Buffer, Self::Sequence>, Self::Error> {
-        Ok(LayerTape {
-            projected: self.sequence(shape)?,
-            statistics: self.buffer(2 * shape.width)?,
-        })
-    }
-
-    /// The spikes of the layer for input `x`. Without a norm, `mode` is ignored.
-    fn layer_forward(
-        &self,
-        layer: &Layer<'_, R, K, N, S, Self::Buffer, Self::Sequence>,
-        mode: NormMode<'_, Self::Buffer>,
-        x: &Self::Sequence,
-        tape: &mut LayerTape<Self::Buffer, Self::Sequence>,
-        spikes: &mut Self::Sequence,
-    ) -> Result<(), Self::Error> {
-        let params = layer.synapse_params();
-        self.project(layer.synapses, layer.kernel, params, x, &mut tape.projected)?;
-        let Some((norm, params)) = &layer.norm else {
-            return self.neuron_forward(&layer.stage, &tape.projected, spikes);
-        };
-        let mut z = self.sequence(self.shape(&tape.projected))?;
-        let valid = layer.stage.valid;
-        self.norm_forward(
-            norm,
-            params.clone(),
-            mode,
-            valid,
-            &tape.projected,
-            &mut tape.statistics,
-            &mut z,
-        )?;
-        self.neuron_forward(&layer.stage, &z, spikes)
-    }
-
-    /// The backward pass of [`layer_forward`](Self::layer_forward) in batch mode. The gradient of
-    /// the input is computed only if `d_x` is given. `d_spikes` is scratch afterwards.
-    fn layer_backward(
-        &self,
-        layer: &Layer<'_, R, K, N, S, Self::Buffer, Self::Sequence>,
-        x: &Self::Sequence,
-        tape: &LayerTape<Self::Buffer, Self::Sequence>,
-        d_spikes: &mut Self::Sequence,
-        gradients: LayerGradients<'_, Self::Buffer>,
-        d_x: Option<&mut Self::Sequence>,
-    ) -> Result<(), Self::Error> {
-        let shape = self.shape(&tape.projected);
-        let mut d_y = self.sequence(shape)?;
-        if let Some((_, params)) = &layer.norm {
-            let valid = layer.stage.valid;
-            let (mut z, mut d_z) = (self.sequence(shape)?, self.sequence(shape)?);
-            self.norm_apply(params.clone(), &tape.statistics, &tape.projected, &mut z)?;
-            self.neuron_backward(&layer.stage, &z, d_spikes, &mut d_z, gradients.neuron)?;
-            let saved = &tape.statistics;
-            self.norm_backward(
-                params.clone(),
-                saved,
-                valid,
-                &tape.projected,
-                &d_z,
-                &mut d_y,
-                gradients.norm,
-            )?;
-        } else {
-            self.neuron_backward(
-                &layer.stage,
-                &tape.projected,
-                d_spikes,
-                &mut d_y,
-                gradients.neuron,
-            )?;
-        }
-        let params = layer.synapse_params();
-        self.project_backward(
-            layer.synapses,
-            layer.kernel,
-            params,
-            x,
-            &d_y,
-            gradients.synapses,
-            d_x,
-        )
-    }
 }

@@ -62,32 +62,17 @@
 //!   tests.
 //!
 //! ```
-//! use polychron_core::delay::{Gauss, Rounding};
-//! use polychron_core::loss::Loss;
+//! use polychron_core::delay::Gauss;
 //! use polychron_core::neuron::{Li, Lif};
 //! use polychron_core::reference::Reference;
 //! use polychron_core::shape::{Shape, Synapses};
 //! use polychron_core::surrogate::Atan;
-//! use polychron_core::train::{Batch, HiddenLayer, Network, ReadoutLayer, Recipe, Trainer};
+//! use polychron_core::train::{Batch, Layer, Network, Readout, Recipe, Trainer};
 //!
-//! let network = Network {
-//!     hidden: vec![HiddenLayer {
-//!         synapses: Synapses::new(2, 8, 9),
-//!         kernel: Gauss,
-//!         norm: None,
-//!         neuron: Lif::new(2.0),
-//!         surrogate: Atan { alpha: 5.0f32 },
-//!         dropout: 0.0,
-//!     }],
-//!     output: ReadoutLayer {
-//!         synapses: Synapses::new(8, 2, 9),
-//!         kernel: Gauss,
-//!         readout: Li::new(5.0),
-//!     },
-//!     loss: Loss::SoftmaxSum,
-//!     rounding: Rounding::Nearest,
-//! };
-//! let mut trainer = Trainer::new(Reference, network, Recipe::paper(40), 0)?;
+//! let hidden = Layer::new(Synapses::new(2, 8, 9), Gauss, Lif::new(2.0), Atan { alpha: 5.0f32 });
+//! let output = Readout::new(Synapses::new(8, 2, 9), Gauss, Li::new(5.0));
+//! let network = Network::chain([hidden], output);
+//! let mut trainer = Trainer::new(Reference::new(), network, Recipe::paper(40), 0)?;
 //!
 //! // Two samples: the channels spike in one order or in the other.
 //! let shape = Shape::new(6, 2, 2);
@@ -95,7 +80,8 @@
 //! for (t, sample, channel) in [(0, 0, 0), (4, 0, 1), (4, 1, 0), (0, 1, 1)] {
 //!     x[shape.at(t, sample, channel)] = 1.0;
 //! }
-//! let batch = Batch { shape, x: &x, targets: &[1.0, 0.0, 0.0, 1.0], lengths: None };
+//! let targets = Some(&[1.0, 0.0, 0.0, 1.0][..]);
+//! let batch = Batch { shape, x: &x, targets, lengths: None };
 //!
 //! let before = trainer.step(&batch)?.loss;
 //! for _ in 0..40 {

@@ -1,6 +1,8 @@
-//! Losses over the readout's membrane.
+//! Losses over the readout's membrane, and a penalty for the rates of hidden neurons.
 
+use crate::norm::ValidSteps;
 use crate::num::Real;
+use crate::shape::Shape;
 
 /// How the membrane `v[t]` of the readout becomes one score per class.
 ///
@@ -45,6 +47,64 @@ impl Loss {
     #[must_use]
     pub fn name(&self) -> &'static str {
         Self::ALL.iter().find(|(_, loss)| loss == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// A penalty for hidden neurons that spike too seldom or too often.
+///
+/// ```text
+/// penalty = weight sum over neurons (max(0, low - r)^2 + max(0, r - high)^2)
+/// ```
+/// The rate `r` of a neuron is the mean of its output over the valid steps of a batch.
+///
+/// Source: Bittar and Garner, *A surrogate gradient spiking baseline for speech command
+/// recognition* (Frontiers in Neuroscience, 2022), with squares.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RatePenalty {
+    /// The weight of the penalty in the loss.
+    pub weight: f64,
+    /// The lowest rate without a penalty, in spikes per step.
+    pub low: f64,
+    /// The highest rate without a penalty, in spikes per step.
+    pub high: f64,
+}
+
+impl RatePenalty {
+    /// The penalty for the output `spikes` `[time, batch, width]` of a layer. Adds its gradient to
+    /// `gradient`, which has the same shape.
+    pub fn add_gradient<R: Real>(
+        &self,
+        valid: ValidSteps<'_>,
+        shape: Shape,
+        spikes: &[R],
+        gradient: &mut [R],
+    ) -> R {
+        let Shape { steps, batch, width } = shape;
+        let count = valid.count(steps, batch).max(1) as f64;
+        let mut sum = 0.0;
+        for o in 0..width {
+            let places = || {
+                (0..batch)
+                    .flat_map(move |b| (0..valid.steps(b, steps)).map(move |t| shape.at(t, b, o)))
+            };
+            let spiked: f64 = places().filter_map(|at| spikes.get(at)).map(|s| s.as_f64()).sum();
+            let (value, slope) = self.of_rate(spiked / count);
+            sum += value;
+            let slope = R::of(slope / count);
+            for at in places() {
+                if let Some(d) = gradient.get_mut(at) {
+                    *d += slope;
+                }
+            }
+        }
+        R::of(sum)
+    }
+
+    /// The penalty for a neuron of rate `r`, and its derivative by `r`.
+    #[must_use]
+    pub fn of_rate(&self, r: f64) -> (f64, f64) {
+        let beyond = if r < self.low { r - self.low } else { (r - self.high).max(0.0) };
+        (self.weight * beyond * beyond, 2.0 * self.weight * beyond)
     }
 }
 

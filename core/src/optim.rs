@@ -1,4 +1,4 @@
-//! The optimizer: Adam with weight decay and bounds.
+//! Optimizers with weight decay and bounds: Adam, and SGD with momentum.
 
 use crate::num::Real;
 
@@ -68,15 +68,59 @@ impl<R: Real> Adam<R> {
             *m = self.beta1 * *m + (one - self.beta1) * g;
             *v = self.beta2 * *v + (one - self.beta2) * g * g;
             *p -= scale * *m / ((*v * root).sqrt() + self.epsilon);
-            if let Some((low, high)) = self.bounds {
-                *p = if *p < low {
-                    low
-                } else if *p > high {
-                    high
-                } else {
-                    *p
-                };
-            }
+            *p = within(self.bounds, *p);
         }
+    }
+}
+
+/// One step of stochastic gradient descent with momentum over a flat block, as in PyTorch.
+///
+/// ```text
+/// g <- g + l2 p                                           coupled
+/// m <- momentum m + g
+/// p <- p - rate m
+/// ```
+/// Decoupled: `p <- p - rate l2 p` before the last line instead of the first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd<R> {
+    /// Learning rate.
+    pub rate: R,
+    /// Share of the previous moment that stays.
+    pub momentum: R,
+    /// Weight decay.
+    pub l2: R,
+    /// Whether weight decay acts on the parameter instead of its gradient.
+    pub decoupled: bool,
+    /// Lowest and highest value after the step. The moment is not changed.
+    pub bounds: Option<(R, R)>,
+}
+
+impl<R: Real> Sgd<R> {
+    /// No weight decay, no bounds.
+    #[must_use]
+    pub fn new(rate: R, momentum: R) -> Self {
+        Self { rate, momentum, l2: R::zero(), decoupled: false, bounds: None }
+    }
+
+    /// Updates `params` and the moment, up to the length of the shortest block.
+    pub fn update(&self, gradient: &[R], params: &mut [R], moment: &mut [R]) {
+        for ((p, &g), m) in params.iter_mut().zip(gradient).zip(moment) {
+            let mut g = g;
+            if self.decoupled {
+                *p -= self.rate * self.l2 * *p;
+            } else {
+                g += self.l2 * *p;
+            }
+            *m = self.momentum * *m + g;
+            *p = within(self.bounds, *p - self.rate * *m);
+        }
+    }
+}
+
+fn within<R: Real>(bounds: Option<(R, R)>, p: R) -> R {
+    match bounds {
+        Some((low, _)) if p < low => low,
+        Some((_, high)) if p > high => high,
+        _ => p,
     }
 }

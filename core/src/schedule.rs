@@ -57,6 +57,41 @@ impl Cosine {
     }
 }
 
+/// How a learning rate changes from epoch to epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Schedule {
+    /// [`OneCycle`]; Adam's beta1 follows it.
+    #[default]
+    OneCycle,
+    /// [`Cosine`]
+    Cosine,
+    /// Always the base rate.
+    Constant,
+    /// Multiplied by `factor` after every `epochs` epochs.
+    Step {
+        /// The number of epochs between two changes; 0 counts as 1.
+        epochs: usize,
+        /// The factor.
+        factor: f64,
+    },
+}
+
+impl Schedule {
+    /// The learning rate in `epoch` of a training of `epochs` epochs with the base rate `rate`, and
+    /// Adam's beta1.
+    #[must_use]
+    pub fn at(&self, rate: f64, epoch: usize, epochs: usize) -> (f64, f64) {
+        match *self {
+            Self::OneCycle => OneCycle { peak: rate, epochs }.at(epoch),
+            Self::Cosine => (Cosine { base: rate, epochs }.at(epoch), 0.9),
+            Self::Constant => (rate, 0.9),
+            Self::Step { epochs, factor } => {
+                (rate * factor.powf((epoch / epochs.max(1)) as f64), 0.9)
+            }
+        }
+    }
+}
+
 /// The raw sigma, which shrinks by a constant factor per epoch, from `start` to `end` over the
 /// first `epochs` epochs. It is constant if `start` is not above `end`.
 #[derive(Clone, Copy, Debug, PartialEq)]

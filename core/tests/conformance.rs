@@ -8,8 +8,8 @@ use polychron_core::conformance::{Verdict, laws};
 use polychron_core::reference::Reference;
 use wrong::{Fault, Wrong};
 
-polychron_core::conformance!(f32, Reference);
-polychron_core::conformance!(f64, try Some(Reference));
+polychron_core::conformance!(f32, Reference::new());
+polychron_core::conformance!(f64, try Some(Reference::new()));
 
 type Law = fn(&Wrong) -> Verdict;
 
@@ -67,16 +67,16 @@ fn a_wrapper_without_a_fault_passes() {
 #[test]
 fn a_missing_backend_says_why() {
     use polychron_core::conformance::Attempt;
-    assert_eq!(None::<Reference>.attempt().err().as_deref(), Some("no device"));
+    assert_eq!(None::<Reference<f64>>.attempt().err().as_deref(), Some("no device"));
     assert_eq!(
-        Err::<Reference, _>("driver too old").attempt().err().as_deref(),
+        Err::<Reference<f64>, _>("driver too old").attempt().err().as_deref(),
         Some("driver too old")
     );
 }
 
 #[test]
 fn reports_tell_the_worst_error() {
-    let report = laws::projection_forward::<f32, _>(&Reference).unwrap();
+    let report = laws::projection_forward::<f32, _>(&Reference::new()).unwrap();
     let [row] = report.rows() else { panic!("{report}") };
     assert_eq!(row.what, "y");
     assert!(0.0 < row.error && row.error < row.tolerance);

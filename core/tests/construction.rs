@@ -351,7 +351,7 @@ fn the_loss_sees_the_step_of_the_arrival() {
             let (mut scores, mut d_x) =
                 (vec![f64::NAN; 2], Block { shape, values: vec![f64::NAN; shape.len()] });
             let (valid, targets) = (ValidSteps::default(), vec![0.0, 1.0]);
-            Reference
+            Reference::new()
                 .readout(&li, loss, valid, &x, Some(&targets), &mut scores, Some(&mut d_x))
                 .unwrap();
             let steps = STEPS as f64;

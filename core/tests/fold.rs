@@ -16,9 +16,9 @@ use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{Batch, Delays, HiddenLayer, Network, ReadoutLayer, State};
+use polychron_core::train::{Batch, Delays, Layer, Network, Readout, State};
 
-type Trained<N> = polychron_core::train::Model<f32, Reference, AnyKernel, N, AnySurrogate<f32>>;
+type Trained = polychron_core::train::Model<Reference<f32>>;
 
 fn neurons() -> [AnyNeuron<f32>; 6] {
     let lif = Lif::new(1.6);
@@ -34,7 +34,7 @@ fn neurons() -> [AnyNeuron<f32>; 6] {
 }
 
 /// Two hidden layers with random weights and statistics.
-fn trained<N: NeuronModel<f32> + Copy>(seed: u64, neuron: N, loss: Loss) -> Trained<N> {
+fn trained<N: NeuronModel<Real = f32>>(seed: u64, neuron: N, loss: Loss) -> Trained {
     let rounding = Rounding::ALL[seed as usize / 3 % 2].1;
     let rng = Rng::new(seed, 3);
     let mut inputs = 12;
@@ -45,18 +45,14 @@ fn trained<N: NeuronModel<f32> + Copy>(seed: u64, neuron: N, loss: Loss) -> Trai
     };
     let surrogate = AnySurrogate::from_name("atan", &[]).unwrap();
     let kernel = AnyKernel::Gauss;
-    let hidden = [(20, 1, true), (15, 2, false)].map(|(outputs, count, norm)| HiddenLayer {
-        synapses: synapses(outputs, count),
-        kernel,
-        norm: norm.then(BatchNorm::default),
-        neuron,
-        surrogate,
-        dropout: 0.3,
+    let hidden = [(20, 1, true), (15, 2, false)].map(|(outputs, count, norm)| {
+        let layer = Layer::new(synapses(outputs, count), kernel, neuron.clone(), surrogate);
+        Layer { norm: norm.then(BatchNorm::default), ..layer.with_dropout(0.3) }
     });
     let readout = Li { decay_input: true, ..Li::new(2.0) };
-    let output = ReadoutLayer { synapses: synapses(4, 1), kernel, readout };
+    let output = Readout::new(synapses(4, 1), kernel, readout);
     let network = Network { hidden: hidden.into(), output, loss, rounding };
-    let mut model = Trained::new(Reference, network, DelayInit::Uniform, seed).unwrap();
+    let mut model = Trained::new(Reference::new(), network, DelayInit::Uniform, seed).unwrap();
     let mut tensors = model.tensors().unwrap();
     for (n, tensor) in tensors.iter_mut().enumerate() {
         let (low, high) = match tensor.name.rsplit('.').next().unwrap() {
@@ -105,10 +101,9 @@ fn an_engine_gives_the_scores_of_the_network() {
         let loss = Loss::ALL[seed as usize % 4].1;
         let model = trained(seed, neurons()[seed as usize % 6], loss);
         let (kind, most) = if seed % 2 == 0 { (Input::Spikes, 1) } else { (Input::Values, 3) };
-        let (steps, targets) = (50, [0.25; 4]);
+        let steps = 50;
         let x = input(seed, steps, most);
-        let batch =
-            Batch { shape: Shape::new(steps, 1, 12), x: &x, targets: &targets, lengths: None };
+        let batch = Batch { shape: Shape::new(steps, 1, 12), x: &x, targets: None, lengths: None };
         let (expected, _) = model.evaluate(&batch, Delays::Rounded).unwrap();
         let mut spec = fold(&model, metadata(kind)).unwrap();
         // A ring holds one synapse per pair of neurons.

@@ -58,7 +58,7 @@ fn is_the_packages<R: Real>() {
     let golden = Golden::open("network");
     let allowed = tolerance::<R>(Stage::Network);
     for case in cases::<R>(&golden) {
-        let tensors = run(&Reference, &case).unwrap();
+        let tensors = run(&Reference::new(), &case).unwrap();
         compare(&golden, &case.name, &case.layers, &tensors, allowed);
         compare(&golden, &case.name, &case.layers, &inner(&case, &tensors), allowed);
     }
@@ -85,6 +85,6 @@ fn discrete_delays_evaluate_as_the_packages_narrowest_kernel() {
     for (layer, learned) in case.layers.iter_mut().zip(learned) {
         layer.delays = learned.delays;
     }
-    let tensors = run(&Reference, &case).unwrap();
+    let tensors = run(&Reference::new(), &case).unwrap();
     compare(&golden, &case.name, &case.layers, &tensors, Tolerance { value: 1e-6, gradient: 0.0 });
 }

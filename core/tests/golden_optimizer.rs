@@ -88,7 +88,7 @@ fn is_the_packages<R: Real>() {
             targets: golden.one_hot(&format!("step{n}.labels"), 4),
             train: true,
         };
-        let mut tensors = run(&Reference, &case).unwrap();
+        let mut tensors = run(&Reference::new(), &case).unwrap();
         let rules = Rules::of(epoch, n as u64 + 1, epochs, taps);
         let mut after = Tensors::new();
         for (l, layer) in layers.iter_mut().enumerate() {

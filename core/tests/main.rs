@@ -12,6 +12,7 @@ mod golden_optimizer;
 mod golden_projection;
 mod golden_schedules;
 mod gradients;
+mod graph;
 mod model_file;
 mod numbers;
 mod surrogate;

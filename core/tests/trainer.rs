@@ -1,44 +1,38 @@
 //! The trainer reproduces the optimizer steps of the reference, and keeps its own laws.
 #![cfg(feature = "alloc")]
 
+use polychron_core::backend::{HasKernel, HasNeuron};
 use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::init::DelayInit;
-use polychron_core::loss::Loss;
+use polychron_core::loss::RatePenalty;
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif};
-use polychron_core::norm::BatchNorm;
+use polychron_core::norm::{BatchNorm, ValidSteps};
+use polychron_core::optim::Sgd;
 use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
+use polychron_core::schedule::Schedule;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays, HiddenLayer, Network, NetworkError, ReadoutLayer, Recipe, State, StateError,
-    Tensor, TrainError, Trainer,
+    Batch, Delays, Layer, NetworkError, Optimizer, Readout, Recipe, State, StateError, Tensor,
+    TrainError, Trainer,
 };
 use safetensors::SafeTensors;
 
-type Net = Network<f64, AnyKernel, Lif<f64>, AnySurrogate<f64>>;
-type Golden = Trainer<f64, Reference, AnyKernel, Lif<f64>, AnySurrogate<f64>>;
+type Net = polychron_core::train::Network<Reference<f64>>;
+type Golden = Trainer<Reference<f64>>;
 
 fn network(sizes: &[usize], taps: usize, dropout: f64) -> Net {
     let tau = 1.5000000001;
     let pairs: Vec<_> = sizes.windows(2).map(|w| Synapses::new(w[0], w[1], taps)).collect();
     let (output, hidden) = pairs.split_last().unwrap();
-    Network {
-        hidden: hidden
-            .iter()
-            .map(|&synapses| HiddenLayer {
-                synapses,
-                kernel: AnyKernel::Gauss,
-                norm: Some(BatchNorm::default()),
-                neuron: Lif::new(tau),
-                surrogate: AnySurrogate::from_name("atan", &[("alpha", 5.0)]).unwrap(),
-                dropout,
-            })
-            .collect(),
-        output: ReadoutLayer { synapses: *output, kernel: AnyKernel::Gauss, readout: Li::new(tau) },
-        loss: Loss::SoftmaxSum,
-        rounding: Rounding::Nearest,
-    }
+    let layer = |&synapses: &Synapses| {
+        let surrogate = AnySurrogate::from_name("atan", &[("alpha", 5.0)]).unwrap();
+        let layer = Layer::new(synapses, AnyKernel::Gauss, Lif::new(tau), surrogate);
+        layer.with_norm(BatchNorm::default()).with_dropout(dropout)
+    };
+    let output = Readout::new(*output, AnyKernel::Gauss, Li::new(tau));
+    Net::chain(hidden.iter().map(layer), output)
 }
 
 struct File(Vec<u8>);
@@ -107,7 +101,7 @@ fn the_trainer_follows_the_eight_reference_steps() {
     let file = File::open();
     let recipe = Recipe::paper(12);
     let mut trainer: Golden =
-        Trainer::new(Reference, network(&[10, 8, 8, 4], 5, 0.0), recipe, 0).unwrap();
+        Trainer::new(Reference::new(), network(&[10, 8, 8, 4], 5, 0.0), recipe, 0).unwrap();
     let mut start = trainer.state().unwrap();
     for tensor in parameters(&file, "init") {
         let at = start.tensors.iter().position(|t| t.name == tensor.name).unwrap();
@@ -123,7 +117,7 @@ fn the_trainer_follows_the_eight_reference_steps() {
             targets[b * 4 + label as usize] = 1.0;
         }
         let report =
-            trainer.step(&Batch { shape, x: &x, targets: &targets, lengths: None }).unwrap();
+            trainer.step(&Batch { shape, x: &x, targets: Some(&targets), lengths: None }).unwrap();
         let loss = file.read(&format!("step{n}.loss")).1[0];
         assert!((report.loss - loss).abs() <= 1e-10 * loss.abs(), "{n}: {} {loss}", report.loss);
         let mut gradients = parameters(&file, &format!("step{n}.d"));
@@ -142,7 +136,7 @@ fn the_trainer_follows_the_eight_reference_steps() {
 }
 
 fn small(seed: u64) -> Golden {
-    Trainer::new(Reference, network(&[6, 7, 3], 5, 0.4), Recipe::paper(8), seed).unwrap()
+    Trainer::new(Reference::new(), network(&[6, 7, 3], 5, 0.4), Recipe::paper(8), seed).unwrap()
 }
 
 struct Data {
@@ -164,7 +158,7 @@ impl Data {
 
     fn batch(&self) -> Batch<'_, f64> {
         let lengths = Some(self.lengths.as_slice());
-        Batch { shape: self.shape, x: &self.x, targets: &self.targets, lengths }
+        Batch { shape: self.shape, x: &self.x, targets: Some(&self.targets), lengths }
     }
 }
 
@@ -193,10 +187,11 @@ fn a_restored_state_goes_on_bit_for_bit() {
 /// The trainer of [`small`] with other kernels, in epochs in which delays are rounded.
 fn rounded(kernel: AnyKernel, rounding: Rounding, rounded_epochs: usize) -> Golden {
     let mut network = Net { rounding, ..network(&[6, 7, 3], 5, 0.3) };
-    network.hidden[0].kernel = kernel;
-    network.output.kernel = kernel;
+    for input in [&mut network.hidden[0].inputs[0], &mut network.output.inputs[0]] {
+        input.kernel = Reference::kernel(kernel);
+    }
     let recipe = Recipe { rounded_epochs, ..Recipe::paper(4) };
-    Trainer::new(Reference, network, recipe, 1).unwrap()
+    Trainer::new(Reference::new(), network, recipe, 1).unwrap()
 }
 
 #[test]
@@ -296,7 +291,7 @@ fn a_network_without_norms_stops_too_when_it_diverges() {
     plain.hidden[0].norm = None;
     let mut data = Data::new(3);
     let recipe = Recipe { rate: 1e300, ..Recipe::paper(8) };
-    let mut trainer: Golden = Trainer::new(Reference, plain, recipe, 1).unwrap();
+    let mut trainer: Golden = Trainer::new(Reference::new(), plain, recipe, 1).unwrap();
     let stopped = (0..8).find_map(|_| trainer.step(&data.batch()).err());
     assert!(matches!(stopped, Some(TrainError::Diverged { .. })), "{stopped:?}");
     data.x[0] = f64::NAN;
@@ -343,7 +338,7 @@ fn masked_padding_changes_nothing() {
 #[test]
 fn invalid_networks_are_named() {
     let mut broken = network(&[6, 7, 3], 5, 0.0);
-    broken.output.synapses.inputs = 9;
+    broken.output.inputs[0].synapses.inputs = 9;
     assert_eq!(broken.check(), Err(NetworkError::Width { layer: 1, expected: 7, found: 9 }));
     let dropped = network(&[6, 7, 3], 5, 1.0);
     assert_eq!(dropped.check().unwrap_err().to_string(), "layer 0: dropout 1 is not in [0, 1)");
@@ -364,12 +359,9 @@ fn invalid_neuron_parameters_are_named() {
         (AnyNeuron::AdLif(AdLif::new(2.0, 3.0, 0.1, 0.1)), None),
         (AnyNeuron::Lif(edge), None),
     ] {
-        let Network { hidden, output, loss, rounding } = network(&[6, 7, 3], 5, 0.0);
-        let [HiddenLayer { synapses, kernel, norm, surrogate, dropout, .. }] = hidden[..] else {
-            unreachable!()
-        };
-        let hidden = vec![HiddenLayer { synapses, kernel, norm, neuron, surrogate, dropout }];
-        let error = Network { hidden, output, loss, rounding }.check().err().map(|e| e.to_string());
+        let mut network = network(&[6, 7, 3], 5, 0.0);
+        network.hidden[0].neuron = Reference::neuron(neuron);
+        let error = network.check().err().map(|e| e.to_string());
         let expected = found.map(|found| {
             format!(
                 "layer 0: raw neuron parameter {found}; a learned time constant is above 1 step"
@@ -416,7 +408,7 @@ fn initial_delays_are_within_the_kernel() {
     for init in [DelayInit::Uniform, DelayInit::Paper, DelayInit::Zero] {
         let recipe = Recipe { delays: init, ..Recipe::paper(4) };
         let trainer: Golden =
-            Trainer::new(Reference, network(&[40, 30, 3], 5, 0.0), recipe, 3).unwrap();
+            Trainer::new(Reference::new(), network(&[40, 30, 3], 5, 0.0), recipe, 3).unwrap();
         let tensors = trainer.model().tensors().unwrap();
         let delays = &tensors.iter().find(|t| t.name == "hidden.0.delay").unwrap().values;
         assert!(delays.iter().all(|d| (0.0..=4.0).contains(d)));
@@ -424,4 +416,146 @@ fn initial_delays_are_within_the_kernel() {
         let expected = if init == DelayInit::Paper { 0.2 } else { 0.0 };
         assert!((longest - expected).abs() < 0.04, "{init:?}: {longest}");
     }
+}
+
+#[test]
+fn gradient_descent_follows_pytorch() {
+    // torch.optim.SGD([p], lr=0.1, momentum=0.9, weight_decay=0.01)
+    let sgd = Sgd { l2: 0.01, ..Sgd::new(0.1, 0.9) };
+    let (mut p, mut moment) = ([0.5f64, -1.25, 2.0], [0.0; 3]);
+    for (gradient, expected) in [
+        ([1.0, -0.5, 0.25], [0.3995, -1.19875, 1.973]),
+        ([0.3, 0.7, -2.0], [0.2786505, -1.22142625, 2.146727]),
+        ([-1.0, 0.1, 0.0], [0.2696072995, -1.25061344875, 2.300934573]),
+    ] {
+        sgd.update(&gradient, &mut p, &mut moment);
+        for (found, expected) in p.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-15, "{found} for {expected}");
+        }
+    }
+}
+
+fn trainer_of(recipe: Recipe) -> Golden {
+    Trainer::new(Reference::new(), network(&[6, 7, 3], 5, 0.0), recipe, 1).unwrap()
+}
+
+#[test]
+fn gradient_descent_learns_and_resumes_bit_for_bit() {
+    let data = Data::new(3);
+    let recipe = Recipe {
+        optimizer: Optimizer::Sgd { momentum: 0.9 },
+        schedule: Schedule::Cosine,
+        rate: 0.05,
+        delay_rate: Some(0.5),
+        ..Recipe::paper(30)
+    };
+    let mut straight = trainer_of(recipe);
+    let first = straight.step(&data.batch()).unwrap().loss;
+    let mut resumed = trainer_of(recipe);
+    resumed.restore(&straight.state().unwrap()).unwrap();
+    for _ in 0..20 {
+        for trainer in [&mut straight, &mut resumed] {
+            trainer.step(&data.batch()).unwrap();
+            trainer.finish_epoch().unwrap();
+        }
+    }
+    assert_eq!(straight.state().unwrap(), resumed.state().unwrap());
+    let state = straight.state().unwrap();
+    for tensor in state.tensors.iter().filter(|t| t.name.ends_with(".delay")) {
+        assert!(tensor.values.iter().all(|d| (0.0..=4.0).contains(d)));
+    }
+    assert!(straight.step(&data.batch()).unwrap().loss < 0.8 * first);
+}
+
+#[test]
+fn clipped_gradients_keep_their_direction() {
+    let data = Data::new(3);
+    let gradients = |clip| {
+        let mut trainer = trainer_of(Recipe { clip, ..Recipe::paper(8) });
+        trainer.step(&data.batch()).unwrap();
+        let mut gradients = trainer.gradients().unwrap();
+        gradients.retain(|tensor| !tensor.name.ends_with(".sigma"));
+        gradients.into_iter().flat_map(|tensor| tensor.values).collect::<Vec<_>>()
+    };
+    let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let (whole, short) = (gradients(None), gradients(Some(0.01)));
+    let factor = 0.01 / (norm(&whole) + 1e-6);
+    assert!(factor < 0.5, "{factor}");
+    for (found, expected) in short.iter().zip(&whole) {
+        assert!((found - factor * expected).abs() <= 1e-15, "{found} {expected}");
+    }
+    assert_eq!(gradients(Some(1e3)), whole);
+}
+
+#[test]
+fn the_rate_penalty_equals_its_difference_quotients() {
+    let (shape, penalty) = (Shape::new(4, 2, 3), RatePenalty { weight: 0.7, low: 0.3, high: 0.6 });
+    let rng = Rng::new(1, 2);
+    let mut spikes: Vec<f64> = (0..shape.len() as u64).map(|n| rng.uniform_f64(n)).collect();
+    for t in 0..4 {
+        for b in 0..2 {
+            spikes[shape.at(t, b, 1)] = 0.1;
+            spikes[shape.at(t, b, 2)] += 0.5;
+        }
+    }
+    for lengths in [None, Some(&[3, 1][..])] {
+        let valid = ValidSteps { lengths, padding: 1 };
+        let value = |spikes: &[f64]| {
+            penalty.add_gradient(valid, shape, spikes, &mut vec![0.0; shape.len()])
+        };
+        let mut gradient = vec![0.5; shape.len()];
+        penalty.add_gradient(valid, shape, &spikes, &mut gradient);
+        assert!(value(&spikes) > 0.01);
+        for n in 0..shape.len() {
+            let step = 1e-6;
+            let mut at = [spikes.clone(), spikes.clone()];
+            at[0][n] += step;
+            at[1][n] -= step;
+            let quotient = (value(&at[0]) - value(&at[1])) / (2.0 * step);
+            let found = gradient[n] - 0.5;
+            assert!((quotient - found).abs() < 1e-8, "{n}: {quotient} {found}");
+        }
+    }
+}
+
+#[test]
+fn a_rate_penalty_moves_the_rates_into_its_range() {
+    let data = Data::new(3);
+    let rate = |trainer: &Golden| {
+        let layer = &trainer.spikes(&data.batch()).unwrap()[0];
+        layer.values.iter().sum::<f64>() / layer.values.len() as f64
+    };
+    let recipe = Recipe { rate: 0.02, ..Recipe::paper(40) };
+    let rate_penalty = Some(RatePenalty { weight: 10.0, low: 0.0, high: 0.02 });
+    let mut trainer = trainer_of(Recipe { rate_penalty, ..recipe });
+    let mut plain = trainer_of(recipe);
+    let (with, without) =
+        (trainer.step(&data.batch()).unwrap().loss, plain.step(&data.batch()).unwrap().loss);
+    assert!(with > without, "{with} {without}");
+    for _ in 0..40 {
+        for trainer in [&mut trainer, &mut plain] {
+            trainer.step(&data.batch()).unwrap();
+            trainer.finish_epoch().unwrap();
+        }
+    }
+    assert!(rate(&trainer) < 0.6 * rate(&plain), "{} {}", rate(&trainer), rate(&plain));
+}
+
+#[test]
+fn rates_follow_their_schedules() {
+    let recipe = Recipe {
+        rate: 1.0,
+        schedule: Schedule::Step { epochs: 3, factor: 0.5 },
+        delay_rate: Some(2.0),
+        delay_schedule: Schedule::Constant,
+        warmup: 3,
+        ..Recipe::paper(9)
+    };
+    let rates: Vec<_> = (0..9).map(|epoch| recipe.rate_in(epoch).0).collect();
+    assert_eq!(rates, [0.25, 0.5, 0.75, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]);
+    let delays: Vec<_> = (0..5).map(|epoch| recipe.delay_rate_in(epoch).unwrap().0).collect();
+    assert_eq!(delays, [0.5, 1.0, 1.5, 2.0, 2.0]);
+    let paper = Recipe::paper(9);
+    assert!((paper.rate_in(0).0 - 5e-3 / 25.0).abs() < 1e-15);
+    assert_eq!(Recipe { delay_rate: None, ..paper }.delay_rate_in(0), None);
 }

@@ -2,14 +2,13 @@
 //!
 //! `cargo run --release -p polychron --example own_neuron`
 
-use polychron_core::delay::{Gauss, Rounding};
+use polychron_core::delay::Gauss;
 use polychron_core::gradcheck::{charge_error, reset_error};
-use polychron_core::loss::Loss;
 use polychron_core::neuron::{ChargeAdjoint, Li, Neuron, ResetAdjoint};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
-use polychron_core::train::{Batch, HiddenLayer, Network, ReadoutLayer, Recipe, Trainer};
+use polychron_core::train::{Batch, Layer, Network, Readout, Recipe, Trainer};
 use polychron_cpu::Cpu;
 use polychron_datasets::synthetic::lagged_pairs;
 
@@ -108,24 +107,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             x[shape.at(e.step as usize, b, e.channel.into())] = f64::from(e.count);
         }
     }
-    let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
+    let batch = Batch { shape, x: &x, targets: Some(&targets), lengths: None };
 
-    let hidden = HiddenLayer {
-        synapses: Synapses::new(data.channels, 32, 17),
-        kernel: Gauss,
-        norm: Some(BatchNorm::default()),
-        neuron,
-        surrogate: Atan { alpha: 5.0 },
-        dropout: 0.0,
-    };
-    let synapses = Synapses::new(32, data.classes, 17);
-    let output = ReadoutLayer { synapses, kernel: Gauss, readout: Li::new(1.005) };
-    let network = Network {
-        hidden: vec![hidden],
-        output,
-        loss: Loss::SoftmaxSum,
-        rounding: Rounding::Nearest,
-    };
+    let synapses = Synapses::new(data.channels, 32, 17);
+    let hidden = Layer::new(synapses, Gauss, neuron, Atan { alpha: 5.0 });
+    let output = Readout::new(Synapses::new(32, data.classes, 17), Gauss, Li::new(1.005));
+    let network = Network::chain([hidden.with_norm(BatchNorm::default())], output);
     let mut trainer = Trainer::new(Cpu::new(0)?, network, Recipe::paper(60), 0)?;
     for epoch in 0..60 {
         let report = trainer.step(&batch)?;

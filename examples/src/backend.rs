@@ -6,55 +6,62 @@ use crate::config::{Algorithm, Backend, Config, Delays};
 #[cfg(not(all(feature = "cuda", feature = "emulator")))]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result, at};
-use crate::network::{Interface, Net, network, recipe};
-use polychron_core::backend::LayerOps;
+use crate::network::{Interface, graph, network, recipe};
+use polychron_core::backend::{self, HasKernel, HasNeuron, HasSurrogate};
 use polychron_core::delay::{AnyKernel, round_delay};
-use polychron_core::neuron::AnyNeuron;
+use polychron_core::neuron::{AnyNeuron, Li};
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{self, Batch, State, StepReport, Tensor, Trace, TrainError};
+use polychron_core::train::{
+    Batch, Delays as ModelDelays, Edge, Graph, Group, Model, Network, State, StepReport, Tensor,
+    Trace, TrainError, Trainer,
+};
 use polychron_cpu::{Cpu, Plan};
 use std::path::Path;
 
-type Trainer<B> = train::Trainer<f32, B, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
-type CoreModel<B> = train::Model<f32, B, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
 /// A model on the CPU.
-pub(crate) type CpuModel = CoreModel<Cpu<f32>>;
+pub(crate) type CpuModel = Model<Cpu<f32>>;
 
 /// A network with parameters on any backend.
 pub trait Classifier {
-    /// Returns the network.
-    fn network(&self) -> &Net;
+    /// Returns who is connected to whom.
+    fn graph(&self) -> &Graph;
+
+    /// Returns the integrator of the readout.
+    fn integrator(&self) -> Li<f32>;
 
     /// Computes the scores `[B, classes]` and the mean loss of a batch, with running statistics and
     /// without dropout.
     ///
     /// # Errors
     /// If the batch does not fit the network or the backend fails.
-    fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)>;
+    fn scores(&self, batch: &Batch<'_, f32>, delays: ModelDelays) -> Result<(Vec<f32>, f32)>;
 
     /// Computes the scores of a batch, as [`Classifier::scores`], and the output of every layer:
     /// spikes `[T, B, N]` of the hidden layers, then the projection of the readout.
     ///
     /// # Errors
     /// As [`Classifier::scores`].
-    fn trace(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<Trace<f32>>;
+    fn trace(&self, batch: &Batch<'_, f32>, delays: ModelDelays) -> Result<Trace<f32>>;
 
-    /// Returns the parameters and the running statistics by name, as [`train::Model::tensors`].
+    /// Returns the parameters and the running statistics by name, as [`Model::tensors`].
     ///
     /// # Errors
     /// If the backend fails.
     fn tensors(&self) -> Result<Vec<Tensor<f32>>>;
 }
 
-impl<B: TrainingBackend> Classifier for CoreModel<B> {
-    fn network(&self) -> &Net {
-        Self::network(self)
+impl<B: TrainingBackend> Classifier for Model<B> {
+    fn graph(&self) -> &Graph {
+        Self::graph(self)
     }
-    fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)> {
+    fn integrator(&self) -> Li<f32> {
+        Self::network(self).output.integrator
+    }
+    fn scores(&self, batch: &Batch<'_, f32>, delays: ModelDelays) -> Result<(Vec<f32>, f32)> {
         Self::evaluate(self, batch, delays).map_err(Error::wrap)
     }
-    fn trace(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<Trace<f32>> {
+    fn trace(&self, batch: &Batch<'_, f32>, delays: ModelDelays) -> Result<Trace<f32>> {
         Self::trace(self, batch, delays).map_err(Error::wrap)
     }
     fn tensors(&self) -> Result<Vec<Tensor<f32>>> {
@@ -107,13 +114,21 @@ impl<B: TrainingBackend> Learner for Trainer<B> {
 }
 
 /// A backend for every network that a configuration can describe.
-pub(crate) trait TrainingBackend:
-    LayerOps<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>> + 'static
+pub trait TrainingBackend:
+    backend::Backend<Real = f32>
+    + HasKernel<AnyKernel>
+    + HasNeuron<AnyNeuron<f32>>
+    + HasSurrogate<AnySurrogate<f32>>
+    + 'static
 {
 }
 
 impl<B> TrainingBackend for B where
-    B: LayerOps<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>> + 'static
+    B: backend::Backend<Real = f32>
+        + HasKernel<AnyKernel>
+        + HasNeuron<AnyNeuron<f32>>
+        + HasSurrogate<AnySurrogate<f32>>
+        + 'static
 {
 }
 
@@ -131,9 +146,11 @@ pub(crate) fn run_on_backend<J: Job>(config: &Config, job: J) -> Result<J::Outpu
     match config.backend {
         Backend::Cpu => job.run(|| cpu(config)),
         #[cfg(feature = "cuda")]
-        Backend::Cuda => job.run(|| Ok(polychron_cuda::Cuda::new(0)?)),
+        Backend::Cuda => job.run(|| Ok(polychron_cuda::Cuda::<f32>::new(0)?)),
         #[cfg(feature = "emulator")]
-        Backend::CudaEmulated => job.run(|| Ok(polychron_cuda::Cuda::emulated(Default::default()))),
+        Backend::CudaEmulated => {
+            job.run(|| Ok(polychron_cuda::Cuda::<f32>::emulated(Default::default())))
+        }
         #[cfg(not(all(feature = "cuda", feature = "emulator")))]
         other => {
             let (name, feature) = match other {
@@ -165,39 +182,42 @@ pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
 /// nonzero inputs of the layers; the last one applies to all further layers.
 pub(crate) fn plans(
     config: &Config,
-    network: &Net,
+    network: &Network<Cpu<f32>>,
     input: Shape,
     densities: &[f64],
-) -> Result<Vec<Plan>> {
+) -> Result<Vec<(Synapses, Plan)>> {
     let cpu = cpu(config)?;
+    let graph = network.graph().map_err(Error::wrap)?;
     let last = densities.last().copied().unwrap_or(1.0);
     let mut densities = densities.iter().copied().chain(std::iter::repeat(last));
-    let output = (&network.output.synapses, &network.output.kernel);
-    let layers = network.hidden.iter().map(|h| (&h.synapses, &h.kernel)).chain([output]);
-    let mut shape = input;
-    let plan = |(synapses, kernel): (&Synapses, &AnyKernel)| {
+    let mut plans = Vec::new();
+    for (node, inputs) in graph.nodes.iter().zip(network.inputs()) {
         let density = densities.next().unwrap_or(last);
-        let plan = cpu.plan(synapses, kernel, &[sigma(config, synapses)], shape, density);
-        shape = synapses.output(shape);
-        plan
-    };
-    Ok(layers.map(plan).collect())
+        for (Edge { from, synapses }, connection) in node.edges.iter().zip(inputs) {
+            let shape = from.map_or(input, |from| graph.output(from, input));
+            let (kernel, sigma) = (connection.kernel.kernel(), sigma(config, synapses));
+            plans.push((*synapses, cpu.plan(synapses, kernel, &[sigma], shape, density)));
+        }
+    }
+    Ok(plans)
 }
 
 /// The number of multiply-adds and bytes of every layer's projection on the configuration's
 /// backend, forward and backward; densities as in [`plans`].
 pub(crate) fn work(
     config: &Config,
-    network: &Net,
+    interface: Interface,
     input: Shape,
     densities: &[f64],
 ) -> Result<Vec<[(f64, f64); 2]>> {
     let directions: Vec<[(f64, f64); 3]> = if config.backend == Backend::Cpu {
-        let plans = plans(config, network, input, densities)?;
+        let plans = plans(config, &network(config, interface)?, input, densities)?;
         let of = |choice: polychron_cpu::Choice| (choice.work.multiply_adds, choice.work.bytes);
-        plans.iter().map(|plan| [plan.forward, plan.by_kernel, plan.by_input].map(of)).collect()
+        let work =
+            |(_, plan): &(Synapses, Plan)| [plan.forward, plan.by_kernel, plan.by_input].map(of);
+        plans.iter().map(work).collect()
     } else {
-        device_work(network, input)
+        device_work(&graph(config, interface)?, input)
     };
     let layer = |(n, [forward, by_kernel, by_input]): (usize, [(f64, f64); 3])| {
         let by_input = if n > 0 { by_input } else { (0.0, 0.0) };
@@ -208,31 +228,36 @@ pub(crate) fn work(
 
 /// The work of every layer's projection on a GPU: forward, by kernel and by input.
 #[cfg(feature = "cuda")]
-fn device_work(network: &Net, mut shape: Shape) -> Vec<[(f64, f64); 3]> {
-    let layer = |synapses: &Synapses| {
+fn device_work(graph: &Graph, input: Shape) -> Vec<[(f64, f64); 3]> {
+    let connection = |Edge { from, synapses }: &Edge| {
+        let shape = from.map_or(input, |from| graph.output(from, input));
         let work = polychron_cuda::work::<f32>(synapses, shape, None);
-        shape = synapses.output(shape);
         work.map(|work| (work.multiply_adds, work.bytes))
     };
-    network.synapses().map(layer).collect()
+    graph.edges().map(connection).collect()
 }
 
 #[cfg(not(feature = "cuda"))]
-fn device_work(_: &Net, _: Shape) -> Vec<[(f64, f64); 3]> {
+fn device_work(_: &Graph, _: Shape) -> Vec<[(f64, f64); 3]> {
     Vec::new()
 }
 
 /// The CPU's plan as text, for one density.
-pub(crate) fn plan(config: &Config, network: &Net, input: Shape, density: f64) -> Result<String> {
-    let plans = plans(config, network, input, &[density])?;
-    let layer = |(n, (synapses, plan)): (usize, (&Synapses, Plan))| {
-        let (Synapses { inputs, outputs, taps, .. }, sigma) = (synapses, sigma(config, synapses));
+pub(crate) fn plan(
+    config: &Config,
+    interface: Interface,
+    input: Shape,
+    density: f64,
+) -> Result<String> {
+    let plans = plans(config, &network(config, interface)?, input, &[density])?;
+    let layer = |(n, (synapses, plan)): (usize, (Synapses, Plan))| {
+        let (Synapses { inputs, outputs, taps, .. }, sigma) = (synapses, sigma(config, &synapses));
         format!(
             "layer {}: {inputs}-{outputs}, {taps} taps, sigma {sigma}, density {density}: {plan}\n",
             n + 1
         )
     };
-    Ok(network.synapses().zip(plans).enumerate().map(layer).collect())
+    Ok(plans.into_iter().enumerate().map(layer).collect())
 }
 
 fn sigma(config: &Config, synapses: &Synapses) -> f32 {
@@ -267,9 +292,12 @@ pub(crate) fn trainer<B: TrainingBackend>(
     let mut trainer = Trainer::new(backend, network, recipe(config), config.seed)?;
     if config.train.delays == Delays::Random {
         let mut state = trainer.state().map_err(Error::wrap)?;
-        for tensor in state.tensors.iter_mut().filter(|t| t.name.ends_with(".delay")) {
-            let taps = config.network.max_delay + 1;
-            tensor.values.iter_mut().for_each(|d| *d = round_delay(*d, taps) as f32);
+        let specs = trainer.model().specs();
+        for (tensor, spec) in state.tensors.iter_mut().zip(specs) {
+            if let (Group::Delays, Some((_, last))) = (spec.group, spec.bounds) {
+                let taps = last as usize + 1;
+                tensor.values.iter_mut().for_each(|d| *d = round_delay(*d, taps) as f32);
+            }
         }
         trainer.restore(&state)?;
     }
@@ -286,11 +314,12 @@ pub(crate) struct Restore<'a> {
 }
 
 impl Restore<'_> {
-    pub(crate) fn on<B: TrainingBackend>(&self, backend: B) -> Result<CoreModel<B>> {
+    pub(crate) fn on<B: TrainingBackend>(&self, backend: B) -> Result<Model<B>> {
         let Self { config, interface, state, path } = *self;
         let network = network(config, interface)?;
-        state.fits(&network).map_err(at(path.display()))?;
-        let mut model = CoreModel::new(backend, network, recipe(config).delays, config.seed)?;
+        let graph = network.graph().map_err(at(path.display()))?;
+        state.fits(&graph).map_err(at(path.display()))?;
+        let mut model = Model::new(backend, network, recipe(config).delays, config.seed)?;
         model.restore(state).map_err(at(path.display()))?;
         Ok(model)
     }

@@ -13,7 +13,7 @@ use polychron_datasets::DenseBatch;
 /// let data = burst_order(20, 0.01, 0);
 /// let batch = DenseBatch::assemble(&data, &[3, 1, 4], None)?;
 /// let batch = LabeledBatch::new(batch, data.classes);
-/// assert_eq!(batch.view().targets.len(), 3 * data.classes);
+/// assert_eq!(batch.targets.len(), 3 * data.classes);
 /// # Ok::<(), polychron_datasets::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ impl LabeledBatch {
         train::Batch {
             shape: Shape::new(batch.steps, batch.batch, batch.channels),
             x: &batch.x,
-            targets: &self.targets,
+            targets: Some(&self.targets),
             lengths: self.mask.then_some(batch.lengths.as_slice()),
         }
     }

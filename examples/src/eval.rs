@@ -113,7 +113,7 @@ struct Outcome {
 }
 
 fn evaluate_batches(task: &Task, model: &dyn Classifier, items: &[usize]) -> Result<Outcome> {
-    let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
+    let mut counts = vec![(0.0, 0.0); model.graph().hidden().len()];
     let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
     for indices in task.chunks(items) {
         let batch = task.batch(indices)?;
@@ -129,7 +129,7 @@ fn evaluate_batches(task: &Task, model: &dyn Classifier, items: &[usize]) -> Res
 
 fn evaluate_items(task: &Task, model: &CpuModel, items: &[usize]) -> Result<Outcome> {
     let mut stream = Stream::new(model)?;
-    let mut counts = vec![(0.0, 0.0); model.network().hidden.len()];
+    let mut counts = vec![(0.0, 0.0); model.graph().hidden().len()];
     let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
     let mut times = Vec::new();
     for &item in items {
@@ -140,7 +140,7 @@ fn evaluate_items(task: &Task, model: &CpuModel, items: &[usize]) -> Result<Outc
         stream.feed(&batch.x[..steps * batch.shape.width])?;
         predictions.classes.push(decide(stream.finish()));
         times.push(start.elapsed().as_secs_f64() * 1e3);
-        let places = neuron_steps(model.network(), steps);
+        let places = neuron_steps(model.graph(), steps);
         for ((count, &spikes), places) in counts.iter_mut().zip(stream.spikes()).zip(places) {
             *count = (count.0 + spikes as f64, count.1 + places);
         }

@@ -82,18 +82,21 @@ impl Inspection {
         let mut trained = vec![".weight", ".gamma", ".beta"];
         trained.extend(learned.then_some(".delay"));
         trained.extend(config.train.train_neurons.then_some(".neuron"));
-        let longest =
-            if config.train.delays == Delays::Zero { 0 } else { config.network.max_delay };
-        let hidden = (0..config.network.hidden.len()).map(|l| format!("hidden.{l}"));
-        let layers = hidden.chain(["output".into()]).map(|name| {
-            layer(&state, name, longest, &trained)
-                .map_err(|name| Error::new(format!("{}: tensor {name} is missing", path.display())))
-        });
-        let mut layers = layers.collect::<Result<Vec<_>>>()?;
         let interface = model::interface(&state, &config, &path)?;
+        let graph = network::graph(&config, interface)?;
+        let mut layers = Vec::new();
+        for (l, node) in graph.nodes.iter().enumerate() {
+            for (c, edge) in node.edges.iter().enumerate() {
+                let longest = edge.synapses.taps - 1;
+                let layer = layer(&state, graph.connection_name(l, c), longest, &trained);
+                layers.push(layer.map_err(|name| {
+                    Error::new(format!("{}: tensor {name} is missing", path.display()))
+                })?);
+            }
+        }
         let restore = Restore { config: &config, interface, state: &state, path: &path };
         restore.on(backend::cpu(&config)?)?;
-        let mask = SparseMask::new(&config, &network::network(&config, interface)?);
+        let mask = SparseMask::new(&config, &graph);
         for (layer, masked) in layers.iter_mut().zip(mask.parameters()) {
             layer.parameters -= masked;
         }

@@ -4,11 +4,12 @@ use crate::backend::{self, Classifier, CpuModel, Restore};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Backend, Config, Rounding};
 use crate::error::{Error, ErrorKind, Result, fail};
-use crate::network::{self, Interface, Net};
+use crate::network::{self, Interface};
 use crate::presets;
 use crate::run::{CHECKPOINT, CONFIG, MODEL};
 use crate::task::Task;
-use polychron_core::train::{self, Batch, State, Tensor, Trace};
+use polychron_core::neuron::Li;
+use polychron_core::train::{self, Batch, Graph, State, Tensor, Trace};
 use std::path::{Path, PathBuf};
 
 /// A trained model with the configuration that made it. It is not [`Send`], because a GPU backend
@@ -133,8 +134,11 @@ impl Model {
 }
 
 impl Classifier for Model {
-    fn network(&self) -> &Net {
-        self.classifier.network()
+    fn graph(&self) -> &Graph {
+        self.classifier.graph()
+    }
+    fn integrator(&self) -> Li<f32> {
+        self.classifier.integrator()
     }
     fn scores(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<(Vec<f32>, f32)> {
         self.classifier.scores(batch, delays)

@@ -1,20 +1,23 @@
 //! Conversion of a configuration to a network and a training recipe.
 
+use crate::backend::TrainingBackend;
 use crate::config::{
-    Config, DelayStart, Delays, NeuronKind, ResetKind, Rounding, require, to_single,
+    self, Config, DelayStart, Delays, From, Input, NeuronKind, OptimizerKind, ResetKind, Rounding,
+    ScheduleKind, require, to_single,
 };
-use crate::error::{Error, Result, at};
+use crate::error::{Error, Result, at, fail};
 use polychron_core::delay::{self, AnyKernel};
 use polychron_core::init::DelayInit;
-use polychron_core::loss::Loss;
+use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
 use polychron_core::norm::BatchNorm;
+use polychron_core::reference::Reference;
+use polychron_core::schedule::Schedule;
 use polychron_core::shape::Synapses;
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{self, HiddenLayer, Network, ReadoutLayer, Recipe, Sigma};
-
-/// A network as a configuration describes it.
-pub type Net = Network<f32, AnyKernel, AnyNeuron<f32>, AnySurrogate<f32>>;
+use polychron_core::train::{
+    self, Connection, Graph, Layer, Network, Optimizer, Readout, Recipe, Sigma, Source,
+};
 
 /// The properties of the data that determine the shape of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,46 +33,41 @@ pub struct Interface {
 /// Checks the network of a configuration without its data.
 pub(crate) fn check(config: &Config) -> Result<()> {
     let interface = Interface { channels: 1, classes: 1, dt_ms: config.data.dt_ms.into() };
-    network(config, interface)?.check().map_err(at("network"))
+    graph(config, interface).map(|_| ())
+}
+
+/// Who is connected to whom in the network of a configuration.
+///
+/// # Errors
+/// Names the field whose value is invalid.
+pub fn graph(config: &Config, interface: Interface) -> Result<Graph> {
+    network::<Reference<f32>>(config, interface)?.graph().map_err(at("network"))
 }
 
 /// Makes the network that a configuration describes.
 ///
 /// # Errors
 /// Names the field whose value is invalid.
-pub fn network(config: &Config, interface: Interface) -> Result<Net> {
+pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Result<Network<B>> {
     let from = &config.network;
-    let kernel = match config.train.delays {
-        Delays::Learned => {
-            parse_name("network.kernel", &from.kernel, AnyKernel::from_name, &AnyKernel::ALL)?
-        }
-        Delays::Random | Delays::Zero => AnyKernel::Discrete,
-    };
-    let max_delay = if config.train.delays == Delays::Zero { 0 } else { from.max_delay };
-    let synapses = |inputs, outputs| Synapses {
-        kernel_count: from.count,
-        ..Synapses::new(inputs, outputs, max_delay + 1)
-    };
-    let neuron = neuron(config, interface.dt_ms)?;
-    let surrogate = surrogate(config)?;
-    let mut inputs = interface.channels;
+    let mut widths = vec![interface.channels];
+    widths.extend(&from.hidden);
     let mut hidden = Vec::new();
-    for &outputs in &from.hidden {
-        hidden.push(HiddenLayer {
-            synapses: synapses(inputs, outputs),
-            kernel,
-            norm: from.norm.then(BatchNorm::default),
-            neuron,
-            surrogate,
-            dropout: from.dropout,
+    for (l, &outputs) in from.hidden.iter().enumerate() {
+        let own = from.layer(l)?;
+        hidden.push(Layer {
+            inputs: connections(config, own.inputs, &widths, l, outputs)?,
+            norm: own.norm.then(BatchNorm::default),
+            neuron: B::neuron(neuron(&own.neuron, interface.dt_ms)?),
+            surrogate: B::surrogate(surrogate(&own.surrogate)?),
+            dropout: own.dropout,
         });
-        inputs = outputs;
     }
     let tau = tau_in_steps("network.readout_tau_ms", from.readout_tau_ms, interface.dt_ms, false)?;
-    let output = ReadoutLayer {
-        synapses: synapses(inputs, interface.classes),
-        kernel,
-        readout: Li::new(tau),
+    let inputs = from.layer(from.hidden.len())?.inputs;
+    let output = Readout {
+        inputs: connections(config, inputs, &widths, from.hidden.len(), interface.classes)?,
+        integrator: Li::new(tau),
     };
     Ok(Network {
         hidden,
@@ -82,8 +80,48 @@ pub fn network(config: &Config, interface: Interface) -> Result<Net> {
     })
 }
 
-fn neuron(config: &Config, dt_ms: f64) -> Result<AnyNeuron<f32>> {
-    let from = &config.network.neuron;
+/// The connections of layer `l`. `widths` holds the number of channels, then those of the neurons
+/// of the hidden layers.
+fn connections<B: TrainingBackend>(
+    config: &Config,
+    inputs: Vec<Input>,
+    widths: &[usize],
+    l: usize,
+    outputs: usize,
+) -> Result<Vec<Connection<B>>> {
+    let connection = |Input { from, max_delay, kernel, count }: Input| {
+        let from = match &from {
+            From::Layer(from) => Source::Layer(*from),
+            From::Name(name) => match name.as_str() {
+                "previous" => Source::Previous,
+                "input" => Source::Input,
+                _ => {
+                    fail!("from = {name:?} is not \"previous\", \"input\" or the index of a layer")
+                }
+            },
+        };
+        let inputs = match from {
+            Source::Previous => widths[l],
+            Source::Input => widths[0],
+            Source::Layer(from) => widths.get(from + 1).copied().unwrap_or(1),
+        };
+        let kernel = match config.train.delays {
+            Delays::Learned => {
+                let name = kernel.unwrap_or_default();
+                parse_name("network.kernel", &name, AnyKernel::from_name, &AnyKernel::ALL)?
+            }
+            Delays::Random | Delays::Zero => AnyKernel::Discrete,
+        };
+        let zero = config.train.delays == Delays::Zero;
+        let max_delay = max_delay.filter(|_| !zero).unwrap_or(0);
+        let synapses = Synapses::new(inputs, outputs, max_delay + 1);
+        let synapses = Synapses { kernel_count: count.unwrap_or(1), ..synapses };
+        Ok(Connection::new(synapses, kernel).from(from))
+    };
+    inputs.into_iter().map(connection).collect()
+}
+
+fn neuron(from: &config::Neuron, dt_ms: f64) -> Result<AnyNeuron<f32>> {
     let threshold = to_single("network.neuron.threshold", from.threshold)?;
     let (reset, rest) = match from.reset {
         ResetKind::Hard => {
@@ -123,8 +161,7 @@ fn neuron(config: &Config, dt_ms: f64) -> Result<AnyNeuron<f32>> {
     })
 }
 
-fn surrogate(config: &Config) -> Result<AnySurrogate<f32>> {
-    let from = &config.network.surrogate;
+fn surrogate(from: &config::Surrogate) -> Result<AnySurrogate<f32>> {
     let parameters: Vec<_> = from.parameters.iter().map(|(k, &v)| (k.as_str(), v)).collect();
     AnySurrogate::from_name(&from.kind, &parameters).map_err(at("network.surrogate"))
 }
@@ -138,10 +175,27 @@ pub fn recipe(config: &Config) -> Recipe {
         (_, DelayStart::Uniform) => DelayInit::Uniform,
         (_, DelayStart::Paper) => DelayInit::Paper,
     };
+    let schedule = |kind| match kind {
+        ScheduleKind::OneCycle => Schedule::OneCycle,
+        ScheduleKind::Cosine => Schedule::Cosine,
+        ScheduleKind::Constant => Schedule::Constant,
+        ScheduleKind::Step => Schedule::Step { epochs: from.step_epochs, factor: from.step_factor },
+    };
     Recipe {
         epochs: from.epochs,
+        optimizer: match from.optimizer {
+            OptimizerKind::Adam => Optimizer::Adam,
+            OptimizerKind::Sgd => Optimizer::Sgd { momentum: from.momentum },
+        },
         rate: from.rate,
+        schedule: schedule(from.schedule),
         delay_rate: (from.delays == Delays::Learned).then_some(from.delay_rate),
+        delay_schedule: schedule(from.delay_schedule),
+        warmup: from.warmup_epochs,
+        clip: from.clip_norm,
+        rate_penalty: from
+            .rate_penalty
+            .map(|config::RatePenalty { weight, low, high }| RatePenalty { weight, low, high }),
         l2: from.l2,
         decoupled: from.decoupled,
         train_neurons: from.train_neurons,
@@ -163,7 +217,7 @@ pub fn recipe(config: &Config) -> Recipe {
 /// The number of first epochs with wide kernels: rounding changes their networks.
 pub(crate) fn wide_epochs(config: &Config) -> usize {
     let Recipe { sigma, epochs, rounded_epochs, .. } = recipe(config);
-    let start = sigma.start.unwrap_or((config.network.max_delay / 2) as f64);
+    let start = sigma.start.unwrap_or((config.network.longest_delay() / 2) as f64);
     let constant = config.train.delays != Delays::Learned || start <= sigma.end;
     if constant { 0 } else { sigma.epochs.min(epochs - rounded_epochs) }
 }

@@ -296,7 +296,7 @@ fn draw_softmax(
 ) -> Result<()> {
     let classes = readout.shape.width;
     let dt_ms = f64::from(task.data.dt_ms);
-    let rate = model.network().output.readout.rate;
+    let rate = model.integrator().rate;
     let mut membrane = vec![0.0; classes];
     let mut points = vec![Vec::new(); classes];
     for (t, x) in readout.values.chunks_exact(classes).enumerate() {

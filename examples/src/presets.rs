@@ -360,6 +360,8 @@ mod tests {
                 kind: "atan".into(),
                 parameters: [("alpha".into(), 5.0)].into(),
             },
+            layers: Vec::new(),
+            readout: ReadoutTable::default(),
         };
         let train = Train {
             epochs: column.epochs,
@@ -401,11 +403,11 @@ mod tests {
                 assert_eq!(config.protocol, Protocol::Clean);
             }
             let (channels, classes) = (column.sizes[0], column.sizes[column.sizes.len() - 1]);
-            let net =
-                network::network(&config, Interface { channels, classes, dt_ms: 10.0 }).unwrap();
-            let weights: usize = net.synapses().map(Synapses::weights).sum();
+            let interface = Interface { channels, classes, dt_ms: 10.0 };
+            let synapses = network::graph(&config, interface).unwrap().chain().unwrap();
+            let weights: usize = synapses.iter().map(Synapses::weights).sum();
             assert_eq!(weights, column.weights);
-            assert!(net.synapses().all(|s| s.taps == column.taps && s.padding == s.taps / 2));
+            assert!(synapses.iter().all(|s| s.taps == column.taps && s.padding == s.taps / 2));
             let sigma = network::recipe(&config).sigma;
             assert_eq!((sigma.start, sigma.end, sigma.epochs), (None, 0.23, column.epochs / 4));
         }

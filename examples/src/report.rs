@@ -3,9 +3,8 @@
 use crate::config::{Config, Delays, Protocol, Rounding, Select};
 use crate::error::{Result, at};
 use crate::files;
-use crate::network::Net;
 use polychron_core::norm::ValidSteps;
-use polychron_core::train::{Batch, Spikes};
+use polychron_core::train::{Batch, Graph, Spikes};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -163,11 +162,8 @@ pub(crate) fn count_spikes(batch: &Batch<'_, f32>, layer: &Spikes<f32>) -> (f64,
 }
 
 /// Neurons times steps of every hidden layer, padding included, for an input of `steps` steps.
-pub(crate) fn neuron_steps(network: &Net, mut steps: usize) -> impl Iterator<Item = f64> {
-    network.hidden.iter().map(move |hidden| {
-        steps += hidden.synapses.padding;
-        (hidden.synapses.outputs * steps) as f64
-    })
+pub(crate) fn neuron_steps(graph: &Graph, steps: usize) -> impl Iterator<Item = f64> {
+    graph.hidden().iter().map(move |node| (node.width * (steps + node.padding)) as f64)
 }
 
 /// The median; 0 without values.

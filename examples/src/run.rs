@@ -102,7 +102,7 @@ impl Run {
         check(config, &task)?;
         rehearse(learner, config, &task)?;
         let mut learner = learner()?;
-        let mask = SparseMask::new(config, learner.model().network());
+        let mask = SparseMask::new(config, learner.model().graph());
         mask.apply(&mut *learner)?;
         let checkpoint = checkpoint(&*learner, config, PartialEpoch::default())?;
         let lock = create_folder(folder, &checkpoint, config)?;
@@ -150,11 +150,11 @@ impl Run {
         let path = folder.join(CHECKPOINT);
         let checkpoint = Checkpoint::read(&path)?;
         check_same(&checkpoint.config, &path, config, "config.toml")?;
-        let network = network::network(config, task.interface())?;
-        checkpoint.state.fits(&network).map_err(at(path.display()))?;
+        let graph = network::graph(config, task.interface())?;
+        checkpoint.state.fits(&graph).map_err(at(path.display()))?;
         rehearse(learner, config, &task)?;
         let mut learner = learner()?;
-        let mask = SparseMask::new(config, &network);
+        let mask = SparseMask::new(config, &graph);
         mask.apply(&mut *learner)?;
         let initial = learner.model().tensors()?;
         let mut run = Self {

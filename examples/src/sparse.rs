@@ -3,8 +3,8 @@
 use crate::backend::Learner;
 use crate::config::{Config, Delays};
 use crate::error::Result;
-use crate::network::Net;
 use polychron_core::rng::Rng;
+use polychron_core::train::{Edge, Graph};
 
 /// The generator's stream of sparse inputs. The trainer uses streams 1 to 3.
 const STREAM: u64 = 0x7370_6172_7365;
@@ -12,50 +12,52 @@ const STREAM: u64 = 0x7370_6172_7365;
 /// The missing synapses of a sparse network. Their weights are 0 before every step, so their delays
 /// have no gradient.
 pub(crate) struct SparseMask {
-    /// Indices into the weights `[outputs, inputs, count]` of every layer.
-    layers: Vec<Vec<usize>>,
+    /// The names of the weights `[outputs, inputs, count]` of every connection, and indices into
+    /// them.
+    connections: Vec<(String, Vec<usize>)>,
     learned: bool,
 }
 
 impl SparseMask {
     /// Keeps `network.fan_in` inputs of every neuron, drawn with the seed; 0 keeps all inputs.
-    pub(crate) fn new(config: &Config, network: &Net) -> Self {
+    pub(crate) fn new(config: &Config, graph: &Graph) -> Self {
         let rng = Rng::new(config.seed, STREAM);
         let fan_in = config.network.fan_in;
-        let layers = network.synapses().enumerate().map(|(l, synapses)| {
-            let mut masked = Vec::new();
-            if fan_in == 0 {
-                return masked;
-            }
-            for o in 0..synapses.outputs {
-                let mut inputs: Vec<usize> = (0..synapses.inputs).collect();
-                rng.fork(l as u64).fork(o as u64).shuffle(&mut inputs);
-                for i in inputs.into_iter().skip(fan_in) {
-                    let first = (o * synapses.inputs + i) * synapses.kernel_count;
-                    masked.extend(first..first + synapses.kernel_count);
+        let mut connections = Vec::new();
+        for (l, node) in graph.nodes.iter().enumerate() {
+            for (c, Edge { synapses, .. }) in node.edges.iter().enumerate() {
+                let layer = rng.fork(l as u64);
+                let rng = if c == 0 { layer } else { layer.fork(c as u64) };
+                let mut masked = Vec::new();
+                let outputs = if fan_in == 0 { 0 } else { synapses.outputs };
+                for o in 0..outputs {
+                    let mut inputs: Vec<usize> = (0..synapses.inputs).collect();
+                    rng.fork(o as u64).shuffle(&mut inputs);
+                    for i in inputs.into_iter().skip(fan_in) {
+                        let first = (o * synapses.inputs + i) * synapses.kernel_count;
+                        masked.extend(first..first + synapses.kernel_count);
+                    }
                 }
+                connections.push((format!("{}.weight", graph.connection_name(l, c)), masked));
             }
-            masked
-        });
-        Self { layers: layers.collect(), learned: config.train.delays == Delays::Learned }
+        }
+        Self { connections, learned: config.train.delays == Delays::Learned }
     }
 
-    /// The number of masked parameters of every layer.
+    /// The number of masked parameters of every connection.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = usize> {
         let each = if self.learned { 2 } else { 1 };
-        self.layers.iter().map(move |masked| each * masked.len())
+        self.connections.iter().map(move |(_, masked)| each * masked.len())
     }
 
     /// Sets the masked weights to 0.
     pub(crate) fn apply(&self, learner: &mut dyn Learner) -> Result<()> {
-        if self.layers.iter().all(Vec::is_empty) {
+        if self.connections.iter().all(|(_, masked)| masked.is_empty()) {
             return Ok(());
         }
         let mut state = learner.state()?;
-        for (l, masked) in self.layers.iter().enumerate() {
-            let last = l + 1 == self.layers.len();
-            let name = if last { "output.weight".into() } else { format!("hidden.{l}.weight") };
-            for tensor in state.tensors.iter_mut().filter(|tensor| tensor.name == name) {
+        for (name, masked) in &self.connections {
+            for tensor in state.tensors.iter_mut().filter(|tensor| tensor.name == *name) {
                 masked.iter().for_each(|&place| tensor.values[place] = 0.0);
             }
         }

@@ -86,7 +86,7 @@ impl Task {
                 "is not below the {steps} steps of {}; a delay must be shorter than the sequence",
                 data.name
             );
-            let max_delay = config.network.max_delay;
+            let max_delay = config.network.longest_delay();
             require(max_delay < steps, "network.max_delay", max_delay, &problem)?;
         }
         let (options, seed) = (options.clone(), config.seed);

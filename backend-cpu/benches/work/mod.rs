@@ -3,8 +3,8 @@
 #![allow(dead_code)]
 
 use polychron_core::backend::{
-    Backend, Firing, Layer, LayerOps, LayerTape, NeuronOps, NeuronStage, NormMode,
-    SynapseGradients, SynapseOps, SynapseParams, View, ViewMut,
+    Activation, Backend, Firing, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode,
+    SynapseGradients, SynapseParams, View, ViewMut,
 };
 use polychron_core::delay::Gauss;
 use polychron_core::loss::Loss;
@@ -41,9 +41,17 @@ impl Size {
     }
 }
 
+/// The models of a layer.
+struct Models {
+    kernel: <Cpu<f32> as Backend>::Kernel,
+    neuron: <Cpu<f32> as Backend>::Neuron,
+    surrogate: <Cpu<f32> as Backend>::Surrogate,
+}
+
 /// The parameters, the blocks and the results of a layer.
 pub(crate) struct Work {
     cpu: Cpu<f32>,
+    models: Models,
     synapses: Synapses,
     weights: Vec<f32>,
     delays: Vec<f32>,
@@ -56,7 +64,8 @@ pub(crate) struct Work {
     x: Sequence<f32>,
     /// Input of the neurons.
     z: Sequence<f32>,
-    tape: LayerTape<Vec<f32>, Sequence<f32>>,
+    y: Sequence<f32>,
+    statistics: Vec<f32>,
     spikes: Sequence<f32>,
     d_spikes: Sequence<f32>,
     d_x: Sequence<f32>,
@@ -107,6 +116,11 @@ impl Work {
             target[b % y.width] = 1.0;
         }
         Ok(Self {
+            models: Models {
+                kernel: Cpu::kernel(Gauss),
+                neuron: Cpu::neuron(Lif::new(1.005)),
+                surrogate: Cpu::surrogate(Atan { alpha: 5.0 }),
+            },
             synapses,
             weights: numbers(rng.fork(1), count, -0.2, 0.2),
             delays: numbers(rng.fork(2), count, 0.0, (size.taps - 1) as f32),
@@ -117,7 +131,8 @@ impl Work {
             host,
             targets,
             z: sequence(5, y)?,
-            tape: LayerTape { projected: sequence(6, y)?, statistics: vec![1.0; 2 * y.width] },
+            y: sequence(6, y)?,
+            statistics: vec![1.0; 2 * y.width],
             spikes: cpu.sequence(y)?,
             d_spikes: sequence(7, y)?,
             d_x: cpu.sequence(size.x)?,
@@ -146,7 +161,7 @@ impl Work {
             sigma: view(&self.sigma),
             rounding: None,
         };
-        self.cpu.project(&self.synapses, &Gauss, params, &self.x, &mut self.tape.projected)
+        self.cpu.project(&self.synapses, &self.models.kernel, params, &self.x, &mut self.y)
     }
 
     pub(crate) fn project_backward(&mut self, by_input: bool) -> Result<(), Error> {
@@ -162,29 +177,25 @@ impl Work {
             sigma: view_mut(&mut self.d_sigma),
         };
         let d_x = by_input.then_some(&mut self.d_x);
+        let (synapses, kernel) = (&self.synapses, &self.models.kernel);
         let (x, d_y) = (&self.x, &self.d_spikes);
-        self.cpu.project_backward(&self.synapses, &Gauss, params, x, d_y, gradients, d_x)
+        self.cpu.project_backward(synapses, kernel, params, x, d_y, gradients, d_x)
     }
 
     pub(crate) fn neuron_backward(&mut self) -> Result<(), Error> {
-        let stage = stage(&self.mask);
+        let stage = stage(&self.models, &self.mask);
         let d_params = ViewMut::new(&mut self.running, 0..0);
         self.cpu.neuron_backward(&stage, &self.z, &self.d_spikes, &mut self.spikes, d_params)
     }
 
     pub(crate) fn layer_forward(&mut self) -> Result<(), Error> {
-        let layer = Layer {
-            synapses: &self.synapses,
-            kernel: &Gauss,
-            weights: view(&self.weights),
-            delays: view(&self.delays),
-            sigma: view(&self.sigma),
-            rounding: None,
+        self.project()?;
+        let layer = Activation {
             norm: Some((&NORM, view(&self.norm))),
-            stage: stage(&self.mask),
+            neurons: stage(&self.models, &self.mask),
         };
         let mode = NormMode::Batch { running: view_mut(&mut self.running) };
-        self.cpu.layer_forward(&layer, mode, &self.x, &mut self.tape, &mut self.spikes)
+        self.cpu.activate(&layer, mode, &self.y, &mut self.statistics, &mut self.spikes)
     }
 
     /// Runs the readout on the input of the neurons.
@@ -210,18 +221,11 @@ impl Work {
     }
 }
 
-fn stage(mask: &Vec<f32>) -> NeuronStage<'_, Lif<f32>, Atan<f32>, Vec<f32>, Sequence<f32>> {
-    const NEURON: Lif<f32> = Lif {
-        rate: 1.0 / 1.005,
-        threshold: 1.0,
-        reset: polychron_core::neuron::Reset::Hard(0.0),
-        decay_input: false,
-        detach: true,
-    };
+fn stage<'a>(models: &'a Models, mask: &'a Vec<f32>) -> NeuronStage<'a, Cpu<f32>> {
     NeuronStage {
-        neuron: &NEURON,
+        neuron: &models.neuron,
         params: View::new(mask, 0..0),
-        surrogate: &Atan { alpha: 5.0 },
+        surrogate: &models.surrogate,
         firing: Firing::Step,
         mask: Some(mask),
         valid: ValidSteps::default(),

@@ -42,10 +42,10 @@ impl<R: Lanes> Cpu<R> {
     /// `sigma` is one value or one per kernel element, and `density` the fraction of the input that
     /// is not zero. For kernels of more than 2^24 taps and outputs of more than 2^31 steps the
     /// choice is between [`Algorithm::Dense`] and [`Algorithm::Frequency`].
-    pub fn plan<K: DelayKernel<R>>(
+    pub fn plan(
         &self,
         synapses: &Synapses,
-        kernel: &K,
+        kernel: &dyn DelayKernel<R>,
         sigma: &[R],
         input: Shape,
         density: f64,

@@ -1,15 +1,19 @@
 use crate::lanes::vectorize;
+use core::fmt::Debug;
 use polychron_core::delay::{DelayKernel, LANES, SynapseGradient};
 use polychron_core::num::Real;
 
-/// The part of a projection that is compiled for each delay kernel. The rest is compiled once.
-#[doc(hidden)]
-pub trait KernelPasses<R: Real>: Sync {
+/// A delay kernel whose type may be erased, with its vector code: every [`DelayKernel`].
+///
+/// It is the part of a projection that is compiled for each kernel. The rest is compiled once.
+pub trait KernelPasses<R: Real>: Debug + Send + Sync {
     /// The kernel itself.
     fn kernel(&self) -> &dyn DelayKernel<R>;
     /// [`DelayKernel::taps_lanes`] with vector instructions.
+    #[doc(hidden)]
     fn vector_taps(&self, delays: &[R; LANES], sigmas: &[R; LANES], out: &mut [[R; LANES]]);
     /// [`DelayKernel::backward_lanes`] with vector instructions.
+    #[doc(hidden)]
     fn vector_backward(
         &self,
         weights: &[R; LANES],

@@ -14,13 +14,12 @@ use crate::backend::{Cpu, Error};
 use crate::lanes::{Lanes, whole_vectors};
 use crate::scratch::{Block, Scratch};
 use crate::sequence::{Sequence, same};
-use crate::stages::Stages;
 use events::Events;
 pub(crate) use events::{Gather, Scatter};
 pub(crate) use frequency::{Analyse, KeptSpectrum, Synthesise};
 use frequency::{BlockPlan, Frequency};
-pub(crate) use kernel::KernelPasses;
-use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
+pub use kernel::KernelPasses;
+use polychron_core::backend::{SynapseGradients, SynapseParams};
 use polychron_core::delay::{DelayKernel, Rounding, check_parameters, dense_kernel};
 use polychron_core::num::Real;
 use polychron_core::shape::{ShapeError, Synapses, expect};
@@ -112,36 +111,6 @@ impl<'a, R: Real> Parameters<'a, R> {
     }
 }
 
-impl<R: Lanes, K: DelayKernel<R>> SynapseOps<R, K> for Cpu<R> {
-    fn project(
-        &self,
-        synapses: &Synapses,
-        kernel: &K,
-        params: SynapseParams<'_, Vec<R>>,
-        x: &Sequence<R>,
-        y: &mut Sequence<R>,
-    ) -> Result<(), Error> {
-        let rounded = params.rounding.map(Rounding::kernel);
-        let kernel = rounded.as_ref().map_or(kernel as &dyn KernelPasses<R>, |rounded| rounded);
-        <R as Stages>::project(self, synapses, kernel, params, x, y)
-    }
-
-    fn project_backward(
-        &self,
-        synapses: &Synapses,
-        kernel: &K,
-        params: SynapseParams<'_, Vec<R>>,
-        x: &Sequence<R>,
-        d_y: &Sequence<R>,
-        gradients: SynapseGradients<'_, Vec<R>>,
-        d_x: Option<&mut Sequence<R>>,
-    ) -> Result<(), Error> {
-        let rounded = params.rounding.map(Rounding::kernel);
-        let kernel = rounded.as_ref().map_or(kernel as &dyn KernelPasses<R>, |rounded| rounded);
-        <R as Stages>::project_backward(self, synapses, kernel, params, x, d_y, gradients, d_x)
-    }
-}
-
 pub(crate) fn project<R: Lanes>(
     cpu: &Cpu<R>,
     synapses: &Synapses,
@@ -151,6 +120,8 @@ pub(crate) fn project<R: Lanes>(
     y: &mut Sequence<R>,
 ) -> Result<(), Error> {
     synapses.check(x.shape(), y.shape())?;
+    let rounded = params.rounding.map(Rounding::kernel);
+    let kernel = rounded.as_ref().map_or(kernel, |rounded| rounded);
     let params = Parameters::new(synapses, &params)?;
     if is_empty(synapses, x) {
         cpu.install(|| y.clear());
@@ -179,6 +150,8 @@ pub(crate) fn project_backward<R: Lanes>(
     if let Some(d_x) = &d_x {
         same("projection's input gradient", x.shape(), d_x.shape())?;
     }
+    let rounded = params.rounding.map(Rounding::kernel);
+    let kernel = rounded.as_ref().map_or(kernel, |rounded| rounded);
     let params = Parameters::new(synapses, &params)?;
     let SynapseGradients { weights, delays, sigma } = gradients;
     let gradients = [weights.slice()?, delays.slice()?, sigma.slice()?];

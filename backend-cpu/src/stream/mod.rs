@@ -7,14 +7,12 @@ mod readout;
 
 use crate::backend::{Cpu, Error};
 use crate::lanes::{Lanes, whole_vectors};
+use crate::models::CpuNeuron;
 use crate::vectors::Width;
 use core::any::Any;
-use neurons::Neurons;
-use polychron_core::backend::LayerOps;
-use polychron_core::delay::DelayKernel;
-use polychron_core::neuron::NeuronModel;
+pub(crate) use neurons::{Affine, StreamNeurons, stream_neurons};
+use polychron_core::backend::{Backend, HasNeuron};
 use polychron_core::shape::{ShapeError, expect};
-use polychron_core::surrogate::Surrogate;
 use polychron_core::train::{Model, Tensor};
 pub(crate) use projection::StreamSums;
 use projection::{Projection, VECTORS};
@@ -38,26 +36,23 @@ const LANES: usize = 16;
 /// cheaper. It processes a block of at most one vector spike by spike. A step allocates no memory.
 ///
 /// Memory: 16 bytes per tap in single precision; a delay has two taps with
-/// [`Rounding::Split`](polychron_core::delay::Rounding::Split), else one. For every neuron, two rows
-/// of the longest delay plus 112 steps (224 with AVX-512).
+/// [`Rounding::Split`](polychron_core::delay::Rounding::Split), else one. For every neuron, two
+/// rows of the longest delay plus 112 steps (224 with AVX-512).
 ///
 /// ```
-/// use polychron_core::delay::{Gauss, Rounding};
 /// use polychron_core::init::DelayInit;
-/// use polychron_core::loss::{Loss, decide};
-/// use polychron_core::neuron::{Li, Lif};
-/// use polychron_core::norm::BatchNorm;
-/// use polychron_core::shape::Synapses;
-/// use polychron_core::surrogate::Atan;
-/// use polychron_core::train::{HiddenLayer, Model, Network, ReadoutLayer};
+/// use polychron_core::loss::decide;
+/// use polychron_core::train::Model;
 /// use polychron_cpu::{Cpu, Stream};
-/// # let (norm, surrogate) = (Some(BatchNorm::default()), Atan { alpha: 5.0f32 });
-/// # let (synapses, neuron) = (Synapses::new(4, 8, 5), Lif::new(1.5));
-/// # let hidden = vec![HiddenLayer { synapses, kernel: Gauss, norm, neuron, surrogate, dropout: 0.0 }];
-/// # let synapses = Synapses::new(8, 3, 5);
-/// # let output = ReadoutLayer { synapses, kernel: Gauss, readout: Li::new(2.0) };
-/// # let (loss, rounding) = (Loss::SoftmaxSum, Rounding::Nearest);
-/// # let network = Network { hidden, output, loss, rounding };
+/// # use polychron_core::delay::Gauss;
+/// # use polychron_core::neuron::{Li, Lif};
+/// # use polychron_core::shape::Synapses;
+/// # use polychron_core::surrogate::Atan;
+/// # use polychron_core::train::{Layer, Network, Readout};
+/// # let surrogate = Atan { alpha: 5.0f32 };
+/// # let hidden = Layer::new(Synapses::new(4, 8, 5), Gauss, Lif::new(1.5), surrogate);
+/// # let output = Readout::new(Synapses::new(8, 3, 5), Gauss, Li::new(2.0));
+/// # let network = Network::chain([hidden.with_norm(Default::default())], output);
 /// let model = Model::new(Cpu::new(1)?, network, DelayInit::Uniform, 0)?;
 /// let mut stream = Stream::new(&model)?;
 /// stream.step(&[(0, 1.0), (3, 2.0)])?;
@@ -84,7 +79,7 @@ pub struct Stream<R> {
 #[derive(Debug)]
 struct HiddenLayer<R> {
     projection: Projection<R>,
-    neurons: Box<dyn Neurons<R>>,
+    neurons: Box<dyn StreamNeurons<R>>,
     /// Steps by which this layer and those before it extend the utterance.
     padding: usize,
 }
@@ -97,47 +92,45 @@ impl<R: Lanes> Stream<R> {
     /// widest of the machine.
     ///
     /// # Errors
+    /// [`Error::NotAChain`] if a layer does not read the previous one alone;
     /// [`Error::UnknownVectors`] or [`Error::MissingVectors`] if the machine does not have what the
     /// variable names; [`Error::Backend`] if another backend fails to return the parameters.
-    pub fn new<B, K, N, S>(model: &Model<R, B, K, N, S>) -> Result<Self, Error>
+    pub fn new<B>(model: &Model<B>) -> Result<Self, Error>
     where
-        B: Any + LayerOps<R, K, N, S>,
-        K: DelayKernel<R>,
-        N: NeuronModel<R>,
-        S: Surrogate<R>,
+        B: Backend<Real = R> + Any,
+        Cpu<R>: HasNeuron<B::Neuron, Neuron = CpuNeuron<R>>,
     {
         let width = match (model.backend() as &dyn Any).downcast_ref::<Cpu<R>>() {
             Some(cpu) => cpu.width(),
             None => Width::from_env()?,
         };
         let block = width.scope(|| whole_vectors::<R>(1)) * VECTORS;
+        let (network, graph) = (model.network(), model.graph());
+        let synapses = graph.chain().ok_or(Error::NotAChain)?;
         let tensors = model.tensors().map_err(Error::of_backend)?;
-        let of = |layer: &str| Parameters { tensors: &tensors, prefix: format!("{layer}.") };
-        let network = model.network();
-        let mut padding = 0;
+        let of = |l| Parameters { tensors: &tensors, prefix: format!("{}.", graph.name(l)) };
+        let projection = |l: usize| Projection::new(&synapses[l], network.rounding, &of(l), block);
         let mut hidden = Vec::new();
         for (l, from) in network.hidden.iter().enumerate() {
-            let parameters = of(&format!("hidden.{l}"));
-            padding += from.synapses.padding;
+            let (parameters, node) = (of(l), &graph.nodes[l]);
+            let CpuNeuron(neuron) = Cpu::neuron(from.neuron.clone());
+            let raw = parameters.get("neuron", neuron.param_count())?;
+            let affine = neurons::affine(from.norm.as_ref(), node.width, &parameters)?;
             hidden.push(HiddenLayer {
-                projection: Projection::new(&from.synapses, network.rounding, &parameters, block)?,
-                neurons: neurons::neurons(from, &parameters)?,
-                padding,
+                projection: projection(l)?,
+                neurons: neuron.with_raw(raw)?.stream(affine),
+                padding: node.padding,
             });
         }
-        let output = &network.output;
+        let last = hidden.len();
+        let li = network.output.integrator;
+        let padding = graph.nodes[last].padding;
         Ok(Self {
             width,
-            spikes: vec![0; hidden.len()],
+            spikes: vec![0; last],
             hidden,
-            output: Projection::new(&output.synapses, network.rounding, &of("output"), block)?,
-            readout: Readout::new(
-                output.readout,
-                network.loss,
-                output.synapses.outputs,
-                block,
-                padding + output.synapses.padding,
-            ),
+            output: projection(last)?,
+            readout: Readout::new(li, network.loss, graph.classes(), block, padding),
             block,
             steps: 0,
             finished: false,
@@ -293,18 +286,10 @@ mod tests {
     #[test]
     fn stream_uses_the_vectors_of_its_backend() {
         use crate::Vectors;
-        use polychron_core::{delay, init, loss, neuron, surrogate, train};
-        let output = train::ReadoutLayer {
-            synapses: polychron_core::shape::Synapses::new(2, 2, 3),
-            kernel: delay::Gauss,
-            readout: neuron::Li::new(2.0f32),
-        };
-        let network = train::Network::<_, _, neuron::Lif<f32>, surrogate::Atan<f32>> {
-            hidden: Vec::new(),
-            output,
-            loss: loss::Loss::Mean,
-            rounding: delay::Rounding::Nearest,
-        };
+        use polychron_core::{delay, init, neuron, shape, train};
+        let synapses = shape::Synapses::new(2, 2, 3);
+        let output = train::Readout::new(synapses, delay::Gauss, neuron::Li::new(2.0f32));
+        let network = train::Network::chain([], output);
         let cpu = Cpu::new(1).unwrap().with_vectors(Vectors::Portable).unwrap();
         let model = Model::new(cpu, network, init::DelayInit::Uniform, 0).unwrap();
         assert!(matches!(Stream::new(&model).unwrap().width.arch, pulp::Arch::Scalar));

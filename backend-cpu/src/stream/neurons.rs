@@ -1,14 +1,14 @@
 use super::{LANES, Parameters};
 use crate::lanes::vectorize;
 use core::fmt::Debug;
-use polychron_core::neuron::{Neuron, NeuronModel, NeuronVisitor};
+use polychron_core::neuron::Neuron;
+use polychron_core::norm::BatchNorm;
 use polychron_core::num::Real;
-use polychron_core::shape::{ShapeError, expect};
+use polychron_core::shape::ShapeError;
 use polychron_core::surrogate::step;
-use polychron_core::train::HiddenLayer;
 
 /// The neurons of a layer with their normalisation.
-pub(super) trait Neurons<R>: Debug + Send + Sync {
+pub(crate) trait StreamNeurons<R>: Debug + Send + Sync {
     /// Returns all neurons to their rest state.
     fn reset(&mut self);
     /// Runs the neurons `first..first + LANES` over the rows `[n][LANES]`, which hold their
@@ -16,51 +16,42 @@ pub(super) trait Neurons<R>: Debug + Send + Sync {
     fn advance(&mut self, first: usize, rows: &mut [[R; LANES]]);
 }
 
-/// Builds the neurons of a hidden layer.
-pub(super) fn neurons<R: Real, K, N: NeuronModel<R>, S>(
-    hidden: &HiddenLayer<R, K, N, S>,
+/// `z = scale y + shift`
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Affine<R> {
+    scale: [R; LANES],
+    shift: [R; LANES],
+}
+
+/// The normalisation of a layer of `width` neurons.
+pub(super) fn affine<R: Real>(
+    norm: Option<&BatchNorm<R>>,
+    width: usize,
     parameters: &Parameters<'_, R>,
-) -> Result<Box<dyn Neurons<R>>, ShapeError> {
-    let groups = hidden.synapses.outputs.div_ceil(LANES);
-    let mut affine = vec![Affine { scale: [R::one(); LANES], shift: [R::zero(); LANES] }; groups];
-    if let Some(norm) = &hidden.norm {
-        let get = |name| parameters.get(name, hidden.synapses.outputs);
+) -> Result<Vec<Affine<R>>, ShapeError> {
+    let identity = Affine { scale: [R::one(); LANES], shift: [R::zero(); LANES] };
+    let mut affine = vec![identity; width.div_ceil(LANES)];
+    if let Some(norm) = norm {
+        let get = |name| parameters.get(name, width);
         let (gamma, beta) = (get("gamma")?, get("beta")?);
         let (mean, var) = (get("running_mean")?, get("running_var")?);
-        for o in 0..hidden.synapses.outputs {
+        for o in 0..width {
             let Affine { scale, shift } = &mut affine[o / LANES];
             let (scale, shift) = (&mut scale[o % LANES], &mut shift[o % LANES]);
             *scale = gamma[o] * norm.inverse_deviation(var[o]);
             *shift = beta[o] - mean[o] * *scale;
         }
     }
-    let raw = parameters.get("neuron", hidden.neuron.param_count())?;
-    hidden.neuron.visit(Build { raw, affine })
+    Ok(affine)
 }
 
-/// `z = scale y + shift`
-#[derive(Clone, Copy, Debug)]
-struct Affine<R> {
-    scale: [R; LANES],
-    shift: [R; LANES],
-}
-
-struct Build<'a, R> {
-    raw: &'a [R],
-    affine: Vec<Affine<R>>,
-}
-
-impl<R: Real> NeuronVisitor<R> for Build<'_, R> {
-    type Output = Result<Box<dyn Neurons<R>>, ShapeError>;
-
-    fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
-        let mut raw = neuron.params();
-        expect("neurons' parameters", raw.as_ref().len(), self.raw.len())?;
-        raw.as_mut().copy_from_slice(self.raw);
-        let neuron = neuron.with_params(raw);
-        let states = vec![[neuron.rest(); LANES]; self.affine.len()];
-        Ok(Box::new(Layer { neuron, states, affine: self.affine }))
-    }
+/// The neurons of a layer at rest.
+pub(crate) fn stream_neurons<N: Neuron>(
+    neuron: N,
+    affine: Vec<Affine<N::Real>>,
+) -> Box<dyn StreamNeurons<N::Real>> {
+    let states = vec![[neuron.rest(); LANES]; affine.len()];
+    Box::new(Layer { neuron, states, affine })
 }
 
 #[derive(Debug)]
@@ -70,7 +61,7 @@ struct Layer<N: Neuron> {
     affine: Vec<Affine<N::Real>>,
 }
 
-impl<N: Neuron> Neurons<N::Real> for Layer<N> {
+impl<N: Neuron> StreamNeurons<N::Real> for Layer<N> {
     fn reset(&mut self) {
         self.states.fill([self.neuron.rest(); LANES]);
     }

@@ -2,13 +2,12 @@
 //! reference in double precision from the same initial parameters and batches. Skipped if the
 //! recorded run is not available; it is not part of the repository.
 
-use polychron_core::delay::{AnyKernel, Rounding};
-use polychron_core::loss::Loss;
+use polychron_core::delay::AnyKernel;
 use polychron_core::neuron::{Li, Lif};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{Batch, HiddenLayer, Network, ReadoutLayer, Recipe, Tensor, Trainer};
+use polychron_core::train::{Batch, Layer, Network, Readout, Recipe, Tensor, Trainer};
 use polychron_cpu::{Algorithm, Cpu};
 use polychron_datasets::digits;
 use safetensors::SafeTensors;
@@ -21,26 +20,15 @@ fn f64s(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
     data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
 }
 
-fn network() -> Network<f64, AnyKernel, Lif<f64>, AnySurrogate<f64>> {
+fn network() -> Network<Cpu<f64>> {
     let tau = (10.05 + 1e-9) / 10.0;
-    let hidden = [(48, 64), (64, 64)].map(|(i, o)| HiddenLayer {
-        synapses: Synapses::new(i, o, TAPS),
-        kernel: AnyKernel::Gauss,
-        norm: Some(BatchNorm::default()),
-        neuron: Lif::new(tau),
-        surrogate: AnySurrogate::from_name("atan", &[("alpha", 5.0)]).unwrap(),
-        dropout: 0.0,
+    let hidden = [(48, 64), (64, 64)].map(|(i, o)| {
+        let surrogate = AnySurrogate::from_name("atan", &[("alpha", 5.0)]).unwrap();
+        Layer::new(Synapses::new(i, o, TAPS), AnyKernel::Gauss, Lif::new(tau), surrogate)
+            .with_norm(BatchNorm::default())
     });
-    Network {
-        hidden: hidden.to_vec(),
-        output: ReadoutLayer {
-            synapses: Synapses::new(64, 10, TAPS),
-            kernel: AnyKernel::Gauss,
-            readout: Li::new(tau),
-        },
-        loss: Loss::SoftmaxSum,
-        rounding: Rounding::Nearest,
-    }
+    let synapses = Synapses::new(64, 10, TAPS);
+    Network::chain(hidden, Readout::new(synapses, AnyKernel::Gauss, Li::new(tau)))
 }
 
 /// The tensors `init` or `final` of the recorded run. Its positions P are delays `(K - 1) / 2 - P`.
@@ -88,7 +76,7 @@ fn follow(bytes: &[u8], algorithm: Algorithm) {
         dense.labels.iter().enumerate().for_each(|(b, &label)| targets[10 * b + label] = 1.0);
         let shape = Shape::new(STEPS, batch.len(), 48);
         let report =
-            trainer.step(&Batch { shape, x: &x, targets: &targets, lengths: None }).unwrap();
+            trainer.step(&Batch { shape, x: &x, targets: Some(&targets), lengths: None }).unwrap();
         let error = (report.loss - expected).abs() / expected;
         worst = worst.max(error);
         assert!(error < 1e-9, "{algorithm:?}, step {n}: {} instead of {expected}", report.loss);

@@ -1,8 +1,8 @@
 //! Parameters and input at the limits of their ranges: finite numbers give finite results. If a
 //! gradient grows beyond all finite numbers, the training step reports it.
 
-use polychron_core::backend::LayerOps;
-use polychron_core::delay::{AnyKernel, Rounding};
+use polychron_core::conformance::Conforming;
+use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{
     AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
@@ -13,8 +13,7 @@ use polychron_core::reference::Reference;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays, HiddenLayer, Network, ReadoutLayer, Recipe, Sigma, State, Tensor, TrainError,
-    Trainer,
+    Batch, Delays, Layer, Network, Readout, Recipe, Sigma, State, Tensor, TrainError, Trainer,
 };
 use polychron_cpu::{Algorithm, Cpu, Lanes, Stream};
 use proptest::prelude::*;
@@ -99,14 +98,6 @@ fn extremes() -> impl Strategy<Value = Extreme> {
     })
 }
 
-type Net<R> = Network<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
-type Training<R, B> = Trainer<R, B, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
-
-/// A backend that trains and evaluates all built-in models.
-trait Machine<R: Real>: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>> {}
-
-impl<R: Real, B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>> Machine<R> for B {}
-
 /// The number of neuron models, with both resets; `LEAKY` never spikes.
 const NEURONS: usize = 7;
 const LEAKY: usize = 5;
@@ -131,25 +122,22 @@ impl Extreme {
         }
     }
 
-    fn network<R: Real>(&self) -> Net<R> {
+    fn network<R: Real, B: Conforming<Real = R>>(&self) -> Network<B> {
         let synapses = |n: usize| Synapses {
             kernel_count: self.count,
             ..Synapses::new(self.widths[n], self.widths[n + 1], self.taps)
         };
-        let hidden = (0..2).map(|n| HiddenLayer {
-            synapses: synapses(n),
-            kernel: self.kernel,
-            norm: self.norm.then(BatchNorm::default),
-            neuron: self.neuron(),
-            surrogate: AnySurrogate::from_name(self.surrogate, &[]).unwrap(),
-            dropout: 0.25,
+        let hidden = (0..2).map(|n| {
+            let surrogate = AnySurrogate::<R>::from_name(self.surrogate, &[]).unwrap();
+            let layer = Layer::new(synapses(n), self.kernel, self.neuron::<R>(), surrogate);
+            Layer { norm: self.norm.then(BatchNorm::default), ..layer.with_dropout(0.25) }
         });
-        let readout = Li::new(R::of(f64::from(self.tau[0])));
-        let output = ReadoutLayer { synapses: synapses(2), kernel: self.kernel, readout };
-        Network { hidden: hidden.collect(), output, loss: self.loss, rounding: Rounding::Nearest }
+        let integrator = Li::new(R::of(f64::from(self.tau[0])));
+        let output = Readout::new(synapses(2), self.kernel, integrator);
+        Network { loss: self.loss, ..Network::chain(hidden, output) }
     }
 
-    fn trainer<R: Real, B: Machine<R>>(&self, backend: B) -> Training<R, B> {
+    fn trainer<R: Real, B: Conforming<Real = R>>(&self, backend: B) -> Trainer<B> {
         let sigma = Sigma { start: Some(self.sigma), end: self.sigma, epochs: 1 };
         let recipe = Recipe { sigma, ..Recipe::paper(3) };
         let mut trainer = Trainer::new(backend, self.network(), recipe, 0).ok().unwrap();
@@ -179,8 +167,11 @@ impl Extreme {
 
     /// Runs two evaluations and two steps. A step that diverges reports it and keeps the
     /// parameters, unless its update made one of them infinite or NaN.
-    fn holds<R: Real, B: Machine<R>>(&self, backend: B) -> Result<Outcome, TestCaseError> {
-        let mut trainer = self.trainer::<R, B>(backend);
+    fn holds<R: Real, B: Conforming<Real = R>>(
+        &self,
+        backend: B,
+    ) -> Result<Outcome, TestCaseError> {
+        let mut trainer = self.trainer(backend);
         let shape = Shape::new(self.steps, self.batch, self.widths[0]);
         let x = vec![R::of(f64::from(self.input)); shape.len()];
         let classes = self.widths[3];
@@ -188,7 +179,7 @@ impl Extreme {
         targets.chunks_exact_mut(classes).for_each(|row| row[0] = R::one());
         let lengths: Vec<_> = (0..self.batch).map(|b| [0, 1, self.steps][b % 3]).collect();
         let lengths = self.lengths.then_some(&lengths[..]);
-        let batch = Batch { shape, x: &x, targets: &targets, lengths };
+        let batch = Batch { shape, x: &x, targets: Some(&targets), lengths };
         for kernel in [Delays::Spread, Delays::Rounded] {
             let (scores, loss) = trainer.model().evaluate(&batch, kernel).ok().unwrap();
             prop_assert!(loss.is_finite(), "loss {loss}");
@@ -260,9 +251,10 @@ proptest! {
     #[test]
     fn finite_input_gives_finite_results(extreme in extremes()) {
         let grows = !extreme.detach && extreme.spike_steps() > 1;
-        let double = extreme.holds::<f64, _>(extreme.cpu())?;
+        let double = extreme.holds(extreme.cpu::<f64>())?;
         prop_assert!(grows || !double.diverged, "diverged at {:e}", double.steepest);
-        for single in [extreme.holds::<f32, _>(extreme.cpu())?, extreme.holds::<f32, _>(Reference)?] {
+        let reference = extreme.holds(Reference::<f32>::new())?;
+        for single in [extreme.holds(extreme.cpu::<f32>())?, reference] {
             let steep = double.diverged || double.steepest > STEEP;
             prop_assert!(grows || steep || !single.diverged, "diverged at {:e}", double.steepest);
         }

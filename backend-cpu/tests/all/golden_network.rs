@@ -5,17 +5,9 @@ mod common;
 
 use common::network::{cases, compare, run};
 use common::{Golden, Stage, tolerance};
-use polychron_core::backend::LayerOps;
-use polychron_core::delay::AnyKernel;
-use polychron_core::neuron::AnyNeuron;
-use polychron_core::num::Real;
-use polychron_core::surrogate::AnySurrogate;
-use polychron_cpu::{Algorithm, Cpu};
+use polychron_cpu::{Algorithm, Cpu, Lanes};
 
-fn network_matches_the_golden_file<R: Real>()
-where
-    Cpu<R>: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>,
-{
+fn network_matches_the_golden_file<R: Lanes>() {
     let golden = Golden::open("network");
     for (_, algorithm) in Algorithm::ALL {
         let cpu = Cpu::new(2).unwrap().with_algorithm(Some(algorithm));

@@ -1,17 +1,21 @@
 //! Every algorithm matches the reference; results are the same bytes for any number of threads.
 
 use polychron_core::backend::{
-    Firing, Layer, LayerGradients, LayerOps, NeuronStage, NormMode, SynapseGradients, View, ViewMut,
+    Activation, ActivationGradients, Backend, Firing, HasKernel, HasNeuron, HasSurrogate,
+    NeuronStage, NormMode, SynapseGradients, SynapseParams, View, ViewMut,
 };
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, Gauss, Linear};
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, NeuronModel, Plif, Reset};
+use polychron_core::neuron::{
+    AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, NeuronModel, Plif, Reset,
+};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
+use polychron_core::train::{Batch, Connection, Layer, Network, Readout, Recipe, Source, Trainer};
 use polychron_cpu::{Algorithm, Cpu};
 
 /// A layer and its readout, with the options of a run.
@@ -69,8 +73,9 @@ impl Case {
     fn run<R, B, N>(&self, backend: &B, neuron: &N) -> Results<R>
     where
         R: Real,
-        N: NeuronModel<R>,
-        B: LayerOps<R, AnyKernel, N, Atan<R>, Buffer = Vec<R>>,
+        N: NeuronModel<Real = R>,
+        B: Backend<Real = R, Buffer = Vec<R>>,
+        B: HasKernel<AnyKernel> + HasNeuron<N> + HasSurrogate<Atan<R>>,
     {
         let rng = Rng::new(self.seed, 1);
         let Synapses { outputs: width, taps, .. } = self.synapses;
@@ -95,18 +100,19 @@ impl Case {
         let input = ValidSteps { lengths: self.lengths.as_deref(), padding: 0 };
         // A large epsilon, because rounding errors grow with the inverse of the deviation.
         let norm = BatchNorm { epsilon: R::of(0.1), ..BatchNorm::default() };
-        let layer = Layer {
-            synapses: &self.synapses,
-            kernel: &self.kernel,
+        let kernel = B::kernel(self.kernel);
+        let synapse_params = || SynapseParams {
             weights: View::new(&weights, all(&weights)),
             delays: View::new(&delays, all(&delays)),
             sigma: View::new(&sigma, all(&sigma)),
             rounding: None,
+        };
+        let layer = Activation {
             norm: self.norm.then(|| (&norm, View::new(&params, all(&params)))),
-            stage: NeuronStage {
-                neuron,
+            neurons: NeuronStage {
+                neuron: &B::neuron(neuron.clone()),
                 params: View::new(&raw, all(&raw)),
-                surrogate: &Atan { alpha: R::of(2.0) },
+                surrogate: &B::surrogate(Atan { alpha: R::of(2.0) }),
                 firing: [
                     Firing::Step,
                     Firing::Smooth,
@@ -118,14 +124,16 @@ impl Case {
             },
         };
         let mut running: Vec<R> = numbers(rng.fork(8), 2 * width, 0.5, 1.5);
-        let mut tape = backend.tape(shape).unwrap();
+        let mut y = backend.sequence(shape).unwrap();
+        backend.project(&self.synapses, &kernel, synapse_params(), &x, &mut y).unwrap();
+        let mut statistics = backend.buffer(2 * width).unwrap();
         let (mut spikes, mut evaluated) =
             (backend.sequence(shape).unwrap(), backend.sequence(shape).unwrap());
         let mode = NormMode::Running(View::new(&running, all(&running)));
-        backend.layer_forward(&layer, mode, &x, &mut tape, &mut evaluated).unwrap();
+        backend.activate(&layer, mode, &y, &mut statistics, &mut evaluated).unwrap();
         let range = all(&running);
         let mode = NormMode::Batch { running: ViewMut::new(&mut running, range) };
-        backend.layer_forward(&layer, mode, &x, &mut tape, &mut spikes).unwrap();
+        backend.activate(&layer, mode, &y, &mut statistics, &mut spikes).unwrap();
 
         let mut gradients =
             [&weights, &delays, &sigma, &params, &raw].map(|p| vec![R::one(); p.len()]);
@@ -135,25 +143,24 @@ impl Case {
             let range = 0..buffer.len();
             ViewMut { buffer, range }
         };
-        let written = LayerGradients {
-            synapses: SynapseGradients {
-                weights: whole(d_weights),
-                delays: whole(d_delays),
-                sigma: whole(d_sigma),
-            },
-            norm: whole(d_norm),
-            neuron: whole(d_raw),
+        let written = ActivationGradients { norm: whole(d_norm), neuron: whole(d_raw) };
+        let into = SynapseGradients {
+            weights: whole(d_weights),
+            delays: whole(d_delays),
+            sigma: whole(d_sigma),
         };
         let mut d_x = backend.sequence(self.x).unwrap();
         let mut d_y = sequence(shape, &numbers(rng.fork(7), shape.len(), -1.0, 1.0));
-        backend.layer_backward(&layer, &x, &tape, &mut d_y, written, Some(&mut d_x)).unwrap();
+        backend.activate_backward(&layer, &y, &statistics, &mut d_y, written).unwrap();
+        let (params, asked) = (synapse_params(), Some(&mut d_x));
+        backend.project_backward(&self.synapses, &kernel, params, &x, &d_y, into, asked).unwrap();
 
         let targets = numbers(rng.fork(9), shape.batch * width, 0.0, 1.0);
         let mut scores = vec![R::zero(); shape.batch * width];
         let mut d_v = backend.sequence(shape).unwrap();
         // Random input: in the projected block, rounding may break ties of zeros.
         let (li, v, d) = (Li::new(R::of(3.0)), &d_spikes, Some(&mut d_v));
-        let valid = layer.stage.valid;
+        let valid = layer.neurons.valid;
         let loss =
             backend.readout(&li, self.loss, valid, v, Some(&targets), &mut scores, d).unwrap();
 
@@ -164,8 +171,8 @@ impl Case {
         };
         let [d_weights, d_delays, d_sigma, d_norm, d_raw] = gradients;
         vec![
-            ("projected", host(&tape.projected)),
-            ("statistics", tape.statistics),
+            ("projected", host(&y)),
+            ("statistics", statistics),
             ("running", running),
             ("evaluated", host(&evaluated)),
             ("spikes", host(&spikes)),
@@ -216,7 +223,7 @@ fn all_algorithms_agree_with_the_reference() {
     for seed in 0..120 {
         let case = Case::of(seed);
         let neuron = neurons::<f64>()[seed as usize % 6];
-        let expected: Results<f64> = case.run(&Reference, &neuron);
+        let expected: Results<f64> = case.run(&Reference::new(), &neuron);
         for cpu in algorithms() {
             for ((name, found), (_, expected)) in case.run(&cpu, &neuron).iter().zip(&expected) {
                 let error = distance(found, expected);
@@ -234,8 +241,8 @@ fn single_precision_is_as_accurate_as_the_reference() {
     for seed in 0..120 {
         let case = Case { firing: 2, ..Case::of(seed) };
         let neuron = neurons::<f32>()[seed as usize % 6];
-        let exact: Results<f64> = case.run(&Reference, &neurons()[seed as usize % 6]);
-        let rounded: Results<f32> = case.run(&Reference, &neuron);
+        let exact: Results<f64> = case.run(&Reference::new(), &neurons()[seed as usize % 6]);
+        let rounded: Results<f32> = case.run(&Reference::new(), &neuron);
         for cpu in algorithms() {
             for (n, (name, found)) in case.run(&cpu, &neuron).iter().enumerate() {
                 let error = distance(found, &exact[n].1);
@@ -281,11 +288,67 @@ fn empty_blocks_match_the_reference() {
             padding: 1,
         };
         let case = Case { x, synapses, shared_sigma: empty % 3 == 0, ..base.clone() };
-        let expected: Results<f64> = case.run(&Reference, &neuron);
+        let expected: Results<f64> = case.run(&Reference::new(), &neuron);
         for cpu in algorithms() {
             for ((name, found), (_, expected)) in case.run(&cpu, &neuron).iter().zip(&expected) {
                 assert!(distance(found, expected) <= 1e-10, "{name}: {case:?}");
             }
         }
+    }
+}
+
+/// The losses and tensors of a few steps. The second layer and the readout also read the input and
+/// the first layer.
+fn train<B>(backend: B) -> Results<f64>
+where
+    B: Backend<Real = f64> + HasKernel<Gauss> + HasKernel<Linear>,
+    B: HasNeuron<Lif<f64>> + HasNeuron<CubaLif<f64>> + HasSurrogate<Atan<f64>>,
+{
+    let (norm, surrogate) = (BatchNorm::default(), Atan { alpha: 5.0 });
+    let first = Layer::new(Synapses::new(6, 9, 7), Gauss, Lif::new(1.5), surrogate);
+    let neuron = CubaLif::new(Lif::new(2.0), 3.0);
+    let second = Layer::new(Synapses::new(9, 8, 5), Linear, neuron, surrogate)
+        .with_input(Connection::new(Synapses::new(6, 8, 9), Gauss).from(Source::Input));
+    let hidden = [first.with_norm(norm).with_dropout(0.2), second.with_norm(norm)];
+    let mut output = Readout::new(Synapses::new(8, 3, 7), Gauss, Li::new(2.0));
+    output.inputs.push(Connection::new(Synapses::new(9, 3, 3), Linear).from(Source::Layer(0)));
+    let network = Network::chain(hidden, output);
+    let recipe = Recipe { train_neurons: true, ..Recipe::paper(4) };
+    let mut trainer = Trainer::new(backend, network, recipe, 0).ok().unwrap();
+
+    let shape = Shape::new(20, 5, 6);
+    let x: Vec<f64> = numbers(Rng::new(0, 0), shape.len(), 0.0, 1.3);
+    let x: Vec<f64> = x.into_iter().map(f64::floor).collect();
+    let targets: Vec<f64> = (0..15).map(|n| if n % 4 == 0 { 1.0 } else { 0.0 }).collect();
+    let lengths = Some(&[20, 20, 7, 13, 1][..]);
+    let batch = Batch { shape, x: &x, targets: Some(&targets), lengths };
+    let mut losses = Vec::new();
+    for _ in 0..4 {
+        losses.push(trainer.step(&batch).ok().unwrap().loss);
+        losses.push(trainer.step(&batch).ok().unwrap().loss);
+        trainer.finish_epoch().ok().unwrap();
+    }
+    let tensors = trainer.model().tensors().ok().unwrap();
+    let tensors = tensors.into_iter().map(|tensor| ("tensor", tensor.values));
+    [("losses", losses)].into_iter().chain(tensors).collect()
+}
+
+#[test]
+fn networks_with_skip_connections_train_as_with_the_reference() {
+    let expected = train(Reference::new());
+    assert!(expected[0].1[7] < expected[0].1[0], "{:?}", expected[0]);
+    for cpu in algorithms() {
+        for ((name, found), (_, expected)) in train(cpu).iter().zip(&expected) {
+            let error = distance(found, expected);
+            assert!(error <= 1e-9, "{name}: error {error}");
+        }
+    }
+    for (_, algorithm) in Algorithm::ALL {
+        let bits = |threads| {
+            let cpu = Cpu::new(threads).unwrap().with_algorithm(Some(algorithm));
+            let values = train(cpu).into_iter().flat_map(|(_, values)| values);
+            values.map(f64::to_bits).collect::<Vec<_>>()
+        };
+        assert_eq!(bits(1), bits(3), "{algorithm:?}");
     }
 }

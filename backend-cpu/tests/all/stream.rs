@@ -1,19 +1,26 @@
 //! A stream gives the scores of a batch of one sample, for any division into blocks.
 
+use polychron_core::backend::{
+    Backend, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode, SynapseGradients,
+    SynapseParams, View, ViewMut,
+};
+use polychron_core::conformance::Conforming;
 use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, decide};
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
-use polychron_core::norm::BatchNorm;
+use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
+use polychron_core::optim::Adam;
+use polychron_core::reference::{Block, Reference};
 use polychron_core::rng::Rng;
-use polychron_core::shape::{Shape, Synapses};
+use polychron_core::shape::{Shape, ShapeError, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{Batch, Delays, HiddenLayer, Model, Network, ReadoutLayer, State};
-use polychron_cpu::{Cpu, Lanes, Stream};
+use polychron_core::train::{
+    Batch, Connection, Delays, Layer, Model, Network, Readout, Source, State,
+};
+use polychron_cpu::{Cpu, Error, Lanes, Stream};
 use polychron_datasets::digits;
-
-type Trained<R> = Model<R, Cpu<R>, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
 
 fn neurons<R: Real>() -> [AnyNeuron<R>; 6] {
     let lif = Lif { detach: false, reset: Reset::Soft, decay_input: true, ..Lif::new(R::of(2.0)) };
@@ -28,7 +35,11 @@ fn neurons<R: Real>() -> [AnyNeuron<R>; 6] {
 }
 
 /// A random network of up to three hidden layers with random running statistics.
-fn model<R: Lanes>(seed: u64, channels: usize) -> Trained<R> {
+fn model<R: Lanes>(seed: u64, channels: usize) -> Model<Cpu<R>> {
+    model_on(Cpu::new(1).unwrap(), seed, channels)
+}
+
+fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: usize) -> Model<B> {
     let rng = Rng::new(seed, 0);
     let draw = |place, n| rng.below(place, n) as usize;
     let synapses = |l: usize, inputs, outputs| {
@@ -44,25 +55,19 @@ fn model<R: Lanes>(seed: u64, channels: usize) -> Trained<R> {
     let mut hidden = Vec::new();
     for l in 0..draw(0, 4) {
         let outputs = 1 + draw(40 + l as u64, 60);
-        hidden.push(HiddenLayer {
-            synapses: synapses(l, inputs, outputs),
-            kernel: AnyKernel::Gauss,
-            norm: (draw(50 + l as u64, 4) > 0).then(BatchNorm::default),
-            neuron: neurons()[draw(60 + l as u64, 6)],
-            surrogate: AnySurrogate::from_name("atan", &[]).unwrap(),
-            dropout: 0.5,
-        });
+        let neuron = neurons::<R>()[draw(60 + l as u64, 6)];
+        let surrogate = AnySurrogate::from_name("atan", &[]).unwrap();
+        let layer = Layer::new(synapses(l, inputs, outputs), AnyKernel::Gauss, neuron, surrogate);
+        let norm = (draw(50 + l as u64, 4) > 0).then(BatchNorm::default);
+        hidden.push(Layer { norm, ..layer.with_dropout(0.5) });
         inputs = outputs;
     }
-    let output = ReadoutLayer {
-        synapses: synapses(hidden.len(), inputs, 2 + draw(1, 20)),
-        kernel: AnyKernel::Gauss,
-        readout: Li::new(R::of(2.0)),
-    };
+    let synapses = synapses(hidden.len(), inputs, 2 + draw(1, 20));
+    let output = Readout::new(synapses, AnyKernel::Gauss, Li::new(R::of(2.0)));
     let rounding = Rounding::ALL[draw(10, 2)].1;
     let network = Network { hidden, output, loss: Loss::ALL[draw(2, 4)].1, rounding };
-    let mut model = Model::new(Cpu::new(1).unwrap(), network, DelayInit::Uniform, seed).unwrap();
-    let mut tensors = model.tensors().unwrap();
+    let mut model = Model::new(backend, network, DelayInit::Uniform, seed).ok().unwrap();
+    let mut tensors = model.tensors().ok().unwrap();
     for (n, tensor) in tensors.iter_mut().enumerate() {
         let part = tensor.name.rsplit('.').next().unwrap();
         let (low, high) = match part {
@@ -77,7 +82,7 @@ fn model<R: Lanes>(seed: u64, channels: usize) -> Trained<R> {
             *value = R::of(low + (high - low) * rng.uniform::<f64>(e as u64));
         }
     }
-    model.restore(&State { tensors, epoch: 0, step: 0, seed }).unwrap();
+    model.restore(&State { tensors, epoch: 0, step: 0, seed }).ok().unwrap();
     model
 }
 
@@ -88,9 +93,8 @@ fn input<R: Real>(rng: Rng, steps: usize, channels: usize) -> Vec<R> {
 }
 
 /// The scores of one sample in a padded batch.
-fn evaluate<R: Lanes>(model: &Trained<R>, x: &[R], padding: usize) -> Vec<R> {
-    let network = model.network();
-    let channels = network.synapses().next().unwrap().inputs;
+fn evaluate<R: Lanes>(model: &Model<Cpu<R>>, x: &[R], padding: usize) -> Vec<R> {
+    let channels = model.graph().channels();
     let steps = x.len() / channels;
     let mut padded = x.to_vec();
     padded.resize((steps + padding) * channels, R::zero());
@@ -98,7 +102,7 @@ fn evaluate<R: Lanes>(model: &Trained<R>, x: &[R], padding: usize) -> Vec<R> {
     let batch = Batch {
         shape: Shape::new(steps + padding, 1, channels),
         x: &padded,
-        targets: &vec![R::zero(); network.output.synapses.outputs],
+        targets: None,
         lengths: (padding > 0).then_some(&lengths),
     };
     model.evaluate(&batch, Delays::Rounded).unwrap().0
@@ -196,8 +200,7 @@ fn spike_counts_include_the_padding() {
         stream.feed(&x).unwrap();
         stream.finish();
         let shape = Shape::new(40, 1, channels);
-        let targets = vec![0.0; model.network().output.synapses.outputs];
-        let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
+        let batch = Batch { shape, x: &x, targets: None, lengths: None };
         let layers = model.spikes(&batch, Delays::Rounded).unwrap();
         let counts = layers.iter().map(|layer| layer.values.iter().sum::<f64>() as u64);
         let counts: Vec<_> = counts.take(layers.len() - 1).collect();
@@ -227,5 +230,124 @@ fn digits_are_classified_as_in_the_batch() {
         stream.feed(&batch.x).unwrap();
         let expected = evaluate(&model, &batch.x, 0);
         assert_eq!(decide(stream.finish()), decide(&expected), "item {i}");
+    }
+}
+
+#[test]
+fn other_connections_are_an_error() {
+    let layer = |inputs| {
+        let (neuron, surrogate) = (Lif::new(1.5f32), AnySurrogate::from_name("atan", &[]).unwrap());
+        Layer::new(Synapses::new(inputs, 4, 5), AnyKernel::Gauss, neuron, surrogate)
+    };
+    let skip = Connection::new(Synapses::new(3, 4, 5), AnyKernel::Gauss).from(Source::Input);
+    let output = Readout::new(Synapses::new(4, 2, 5), AnyKernel::Gauss, Li::new(2.0));
+    let network = Network::chain([layer(3), layer(4).with_input(skip)], output);
+    let model = Model::new(Cpu::new(1).unwrap(), network, DelayInit::Uniform, 0).unwrap();
+    assert!(matches!(Stream::new(&model), Err(Error::NotAChain)));
+}
+
+#[test]
+fn models_of_other_backends_give_the_same_scores() {
+    for seed in 0..12 {
+        let x = input(Rng::new(seed, 1), 40, 9);
+        let mut expected = Stream::new(&model::<f32>(seed, 9)).unwrap();
+        let mut found = Stream::new(&model_on(Other, seed, 9)).unwrap();
+        expected.feed(&x).unwrap();
+        found.feed(&x).unwrap();
+        assert_eq!(found.finish(), expected.finish());
+    }
+}
+
+/// A backend that holds models of the built-in types, and computes nothing.
+pub(crate) struct Other;
+
+type Done<T = ()> = Result<T, ShapeError>;
+type Buffer = Vec<f32>;
+type Part<'a> = View<'a, Buffer>;
+type PartMut<'a> = ViewMut<'a, Buffer>;
+type Sequence = Block<f32>;
+
+macro_rules! missing {
+    ($(fn $name:ident($($type:ty),*) -> $out:ty;)*) => {
+        $(
+            fn $name(&self, $(_: $type),*) -> $out {
+                unreachable!("a stream computes on its own")
+            }
+        )*
+    };
+}
+
+impl Backend for Other {
+    type Real = f32;
+    type Buffer = Buffer;
+    type Sequence = Sequence;
+    type Kernel = AnyKernel;
+    type Neuron = AnyNeuron<f32>;
+    type Surrogate = AnySurrogate<f32>;
+    type Error = ShapeError;
+
+    fn buffer(&self, len: usize) -> Done<Buffer> {
+        Reference::new().buffer(len)
+    }
+
+    fn upload(&self, from: &[f32], to: &mut Buffer) -> Done {
+        Reference::new().upload(from, to)
+    }
+
+    fn download(&self, from: &Buffer, to: &mut [f32]) -> Done {
+        Reference::new().download(from, to)
+    }
+
+    missing! {
+        fn name() -> &'static str;
+        fn sequence(Shape) -> Done<Sequence>;
+        fn shape(&Sequence) -> Shape;
+        fn upload_sequence(&[f32], &mut Sequence) -> Done;
+        fn download_sequence(&Sequence, &mut [f32]) -> Done;
+        fn synchronize() -> Done;
+        fn project(
+            &Synapses, &AnyKernel, SynapseParams<'_, Buffer>, &Sequence, &mut Sequence
+        ) -> Done;
+        fn project_backward(
+            &Synapses, &AnyKernel, SynapseParams<'_, Buffer>, &Sequence, &Sequence,
+            SynapseGradients<'_, Buffer>, Option<&mut Sequence>
+        ) -> Done;
+        fn norm_forward(
+            &BatchNorm<f32>, Part<'_>, NormMode<'_, Buffer>, ValidSteps<'_>, &Sequence, &mut Buffer,
+            &mut Sequence
+        ) -> Done;
+        fn norm_apply(Part<'_>, &Buffer, &Sequence, &mut Sequence) -> Done;
+        fn norm_backward(
+            Part<'_>, &Buffer, ValidSteps<'_>, &Sequence, &Sequence, &mut Sequence, PartMut<'_>
+        ) -> Done;
+        fn neuron_forward(&NeuronStage<'_, Self>, &Sequence, &mut Sequence) -> Done;
+        fn neuron_backward(
+            &NeuronStage<'_, Self>, &Sequence, &Sequence, &mut Sequence, PartMut<'_>
+        ) -> Done;
+        fn readout(
+            &Li<f32>, Loss, ValidSteps<'_>, &Sequence, Option<&Buffer>, &mut Buffer,
+            Option<&mut Sequence>
+        ) -> Done<f32>;
+        fn adam(
+            &Adam<f32>, std::ops::Range<usize>, &Buffer, &mut Buffer, &mut Buffer, &mut Buffer
+        ) -> Done;
+    }
+}
+
+impl HasKernel<AnyKernel> for Other {
+    fn kernel(kernel: AnyKernel) -> AnyKernel {
+        kernel
+    }
+}
+
+impl HasNeuron<AnyNeuron<f32>> for Other {
+    fn neuron(neuron: AnyNeuron<f32>) -> AnyNeuron<f32> {
+        neuron
+    }
+}
+
+impl HasSurrogate<AnySurrogate<f32>> for Other {
+    fn surrogate(surrogate: AnySurrogate<f32>) -> AnySurrogate<f32> {
+        surrogate
     }
 }

@@ -1,15 +1,13 @@
 //! Vector instructions: results agree to rounding, and to the byte for any number of threads.
 
-use polychron_core::backend::{Backend, SynapseOps, SynapseParams, View};
-use polychron_core::delay::{AnyKernel, Rounding};
+use crate::stream::Other;
+use polychron_core::backend::{Backend, HasKernel, SynapseParams, View};
+use polychron_core::delay::AnyKernel;
 use polychron_core::init::DelayInit;
-use polychron_core::loss::Loss;
-use polychron_core::neuron::{Li, Lif};
-use polychron_core::reference::Reference;
+use polychron_core::neuron::Li;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
-use polychron_core::surrogate::Atan;
-use polychron_core::train::{Model, Network, ReadoutLayer};
+use polychron_core::train::{Model, Network, Readout};
 use polychron_cpu::{Algorithm, Cpu, Error, Stream, Vectors};
 
 /// The bits of the output of a projection.
@@ -32,7 +30,8 @@ fn project(vectors: Vectors, algorithm: Algorithm, threads: usize) -> Vec<u32> {
     let mut x = cpu.sequence(input).unwrap();
     cpu.upload_sequence(&numbers(2, input.len()), &mut x).unwrap();
     let mut y = cpu.sequence(synapses.output(input)).unwrap();
-    cpu.project(&synapses, &AnyKernel::Gauss, params, &x, &mut y).unwrap();
+    let kernel = Cpu::kernel(AnyKernel::Gauss);
+    cpu.project(&synapses, &kernel, params, &x, &mut y).unwrap();
     let mut out = vec![0.0; synapses.output(input).len()];
     cpu.download_sequence(&y, &mut out).unwrap();
     out.into_iter().map(f32::to_bits).collect()
@@ -93,17 +92,8 @@ fn unknown_instructions_are_an_error() {
     }
     let is_unknown = |error| matches!(error, Error::UnknownVectors { name } if name == UNKNOWN);
     assert!(is_unknown(Cpu::<f32>::new(1).unwrap_err()));
-    let output = ReadoutLayer {
-        synapses: Synapses::new(2, 2, 3),
-        kernel: AnyKernel::Gauss,
-        readout: Li::new(2.0f32),
-    };
-    let network = Network::<_, _, Lif<f32>, Atan<f32>> {
-        hidden: Vec::new(),
-        output,
-        loss: Loss::Mean,
-        rounding: Rounding::Nearest,
-    };
-    let model = Model::new(Reference, network, DelayInit::Uniform, 0).unwrap();
+    let output = Readout::new(Synapses::new(2, 2, 3), AnyKernel::Gauss, Li::new(2.0));
+    let network = Network::chain([], output);
+    let model = Model::new(Other, network, DelayInit::Uniform, 0).unwrap();
     assert!(is_unknown(Stream::new(&model).unwrap_err()));
 }

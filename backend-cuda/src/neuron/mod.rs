@@ -3,89 +3,41 @@ use crate::backend::{Cuda, Sequence, lengths, padding, same, size};
 use crate::device::{Buffer, Device, In, Launch, Number, kernels};
 use crate::error::Error;
 use crate::readout::sum_rows;
-use polychron_core::backend::{Firing, NeuronOps, NeuronStage, View, ViewMut};
-use polychron_core::neuron::{self as core, AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::backend::{Firing, HasNeuron, HasSurrogate, NeuronStage, View, ViewMut};
+use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, Plif, Reset};
 use polychron_core::shape::{Shape, expect};
-use polychron_core::surrogate::{self, AnySurrogate, Surrogate};
+use polychron_core::surrogate::AnySurrogate;
 use std::rc::Rc;
 
-/// A neuron with a CUDA kernel.
-#[diagnostic::on_unimplemented(
-    message = "the CUDA backend has no neuron `{Self}`",
-    note = "it has `Lif`, `Plif`, `Li`, `CubaLif`, `AdLif` and `AnyNeuron`; the CPU backend accepts every type that implements `Neuron`"
-)]
-pub trait DeviceNeuron<R: Number>: core::NeuronModel<R> {
-    /// The neuron as a variant of [`AnyNeuron`].
-    fn known(&self) -> AnyNeuron<R>;
-}
-
-/// A surrogate with a CUDA kernel.
-#[diagnostic::on_unimplemented(
-    message = "the CUDA backend has no surrogate `{Self}`",
-    note = "it has the variants of `AnySurrogate`; the CPU backend accepts every type that implements `Surrogate`"
-)]
-pub trait DeviceSurrogate<R: Number>: Surrogate<R> {
-    /// The surrogate as a variant of [`AnySurrogate`].
-    fn known(&self) -> AnySurrogate<R>;
-}
-
-impl<R: Number> DeviceNeuron<R> for AnyNeuron<R> {
-    fn known(&self) -> AnyNeuron<R> {
-        *self
+impl<R: Number> HasNeuron<AnyNeuron<R>> for Cuda<R> {
+    fn neuron(neuron: AnyNeuron<R>) -> AnyNeuron<R> {
+        neuron
     }
 }
 
-impl<R: Number> DeviceSurrogate<R> for AnySurrogate<R> {
-    fn known(&self) -> AnySurrogate<R> {
-        *self
+impl<R: Number> HasSurrogate<AnySurrogate<R>> for Cuda<R> {
+    fn surrogate(surrogate: AnySurrogate<R>) -> AnySurrogate<R> {
+        surrogate
     }
 }
-
-impl<R: Number> DeviceSurrogate<R> for surrogate::StraightThrough {
-    fn known(&self) -> AnySurrogate<R> {
-        AnySurrogate::StraightThrough(*self)
-    }
-}
-
-macro_rules! known {
-    ($trait:ident, $any:ident: $($name:ident)*) => {
-        $(impl<R: Number> $trait<R> for $name<R> {
-            fn known(&self) -> $any<R> {
-                $any::$name(*self)
-            }
-        })*
-    };
-}
-
-known! { DeviceNeuron, AnyNeuron: Lif Plif Li CubaLif AdLif }
 
 mod surrogates {
     use super::*;
-    use surrogate::{
-        Atan, Circ, Erf, Gaussian, LeakyKRelu, LeakyRect, MultiGaussian, PiecewiseExp, Rect, S2nn,
-        Sigmoid, Softsign, SparseFastSigmoid, SpikeRateEscape, Triangle,
-    };
+    use polychron_core::surrogate::*;
 
-    known! {
-        DeviceSurrogate, AnySurrogate:
-            Atan Sigmoid Softsign Triangle PiecewiseExp Erf Rect LeakyRect LeakyKRelu S2nn Gaussian
-            MultiGaussian SpikeRateEscape Circ SparseFastSigmoid
-    }
-
-    macro_rules! codes {
-        ($($surrogate:ident = $name:ident)*) => {
-            /// The surrogates in the order of the enumeration in `surrogates.h`.
-            #[derive(Clone, Copy)]
-            enum Code {
-                $($surrogate),*
-            }
+    macro_rules! surrogates {
+        ($($surrogate:ident($model:ty) = $name:ident)*) => {
+            $(impl<R: Number> HasSurrogate<$model> for Cuda<R> {
+                fn surrogate(surrogate: $model) -> AnySurrogate<R> {
+                    AnySurrogate::$surrogate(surrogate)
+                }
+            })*
 
             /// The surrogate's value in the enumeration in `surrogates.h`.
-            pub(super) fn code<R>(surrogate: &AnySurrogate<R>) -> u32 {
-                let code = match surrogate {
-                    $(AnySurrogate::$surrogate(_) => Code::$surrogate),*
-                };
-                code as u32
+            pub(super) fn code<R: Number>(surrogate: &AnySurrogate<R>) -> Result<u32, Error> {
+                let known = [$(matches!(surrogate, AnySurrogate::$surrogate(_))),*];
+                let code = known.iter().position(|&found| found).map(|code| code as u32);
+                code.ok_or_else(|| Error::Unsupported(format!("surrogate {surrogate:?}")))
             }
 
             #[test]
@@ -99,35 +51,88 @@ mod surrogates {
         };
     }
 
-    codes! {
-        Atan = ATAN
-        Sigmoid = SIGMOID
-        Softsign = SOFTSIGN
-        Triangle = TRIANGLE
-        PiecewiseExp = PIECEWISE_EXP
-        Erf = ERF
-        Rect = RECT
-        LeakyRect = LEAKY_RECT
-        LeakyKRelu = LEAKY_K_RELU
-        S2nn = S2NN
-        StraightThrough = STRAIGHT_THROUGH
-        Gaussian = GAUSSIAN
-        MultiGaussian = MULTI_GAUSSIAN
-        SpikeRateEscape = SPIKE_RATE_ESCAPE
-        Circ = CIRC
-        SparseFastSigmoid = SPARSE_FAST_SIGMOID
+    surrogates! {
+        Atan(Atan<R>) = ATAN
+        Sigmoid(Sigmoid<R>) = SIGMOID
+        Softsign(Softsign<R>) = SOFTSIGN
+        Triangle(Triangle<R>) = TRIANGLE
+        PiecewiseExp(PiecewiseExp<R>) = PIECEWISE_EXP
+        Erf(Erf<R>) = ERF
+        Rect(Rect<R>) = RECT
+        LeakyRect(LeakyRect<R>) = LEAKY_RECT
+        LeakyKRelu(LeakyKRelu<R>) = LEAKY_K_RELU
+        S2nn(S2nn<R>) = S2NN
+        StraightThrough(StraightThrough) = STRAIGHT_THROUGH
+        Gaussian(Gaussian<R>) = GAUSSIAN
+        MultiGaussian(MultiGaussian<R>) = MULTI_GAUSSIAN
+        SpikeRateEscape(SpikeRateEscape<R>) = SPIKE_RATE_ESCAPE
+        Circ(Circ<R>) = CIRC
+        SparseFastSigmoid(SparseFastSigmoid<R>) = SPARSE_FAST_SIGMOID
     }
+}
+
+type Kernel<R> = fn(&Device, Launch, &arguments::NeuronStage<'_, R>) -> Result<(), Error>;
+
+/// A neuron as the kernels see it.
+struct Compiled<R> {
+    model: NeuronModel<R>,
+    /// The number of components of the state.
+    states: usize,
+    /// The forward and backward kernels for every firing mode and surrogate.
+    general: [Kernel<R>; 2],
+    /// Those for step spikes with the slope of the arc tangent.
+    atan: [Kernel<R>; 2],
+}
+
+macro_rules! neurons {
+    ($($variant:ident($neuron:ident) = $($compiled:expr),+;)*) => {
+        $(impl<R: Number> HasNeuron<$variant<R>> for Cuda<R> {
+            fn neuron(neuron: $variant<R>) -> AnyNeuron<R> {
+                AnyNeuron::$variant(neuron)
+            }
+        })*
+
+        impl<R: Number> Compiled<R> {
+            fn new(neuron: &AnyNeuron<R>) -> Result<Self, Error> {
+                use kernels::*;
+                // Not a `match`, so that a variant without a kernel can join the enumeration.
+                $(if let AnyNeuron::$variant($neuron) = neuron {
+                    let (model, states, general, atan) = ($($compiled),+);
+                    return Ok(Self { model, states, general, atan });
+                })*
+                Err(Error::Unsupported(format!("neuron {neuron:?}")))
+            }
+        }
+    };
+}
+
+neurons! {
+    Lif(lif) = leaky(lif), 1,
+        [neuron_forward_lif, neuron_backward_lif],
+        [neuron_forward_lif_atan, neuron_backward_lif_atan];
+    Plif(plif) = leaky(plif.lif()), 1,
+        [neuron_forward_plif, neuron_backward_plif],
+        [neuron_forward_plif_atan, neuron_backward_plif_atan];
+    Li(li) = integrating(li), 1,
+        [neuron_forward_li, neuron_backward_li],
+        [neuron_forward_li, neuron_backward_li];
+    CubaLif(cuba) = leaky(cuba.lif()), 2,
+        [neuron_forward_cuba_lif, neuron_backward_cuba_lif],
+        [neuron_forward_cuba_lif_atan, neuron_backward_cuba_lif_atan];
+    AdLif(adlif) = resetting(adlif.membrane()), 2,
+        [neuron_forward_adlif, neuron_backward_adlif],
+        [neuron_forward_adlif_atan, neuron_backward_adlif_atan];
 }
 
 fn leaky<R: Number>(lif: &Lif<R>) -> NeuronModel<R> {
     NeuronModel {
         rate: lif.rate,
         decay_input: u32::from(lif.decay_input),
-        ..resetting(lif.threshold, lif.reset, lif.detach)
+        ..resetting((lif.threshold, lif.reset, lif.detach))
     }
 }
 
-fn resetting<R: Number>(threshold: R, reset: Reset<R>, detach: bool) -> NeuronModel<R> {
+fn resetting<R: Number>((threshold, reset, detach): (R, Reset<R>, bool)) -> NeuronModel<R> {
     NeuronModel {
         rate: R::zero(),
         rest: reset.rest(),
@@ -138,53 +143,24 @@ fn resetting<R: Number>(threshold: R, reset: Reset<R>, detach: bool) -> NeuronMo
     }
 }
 
-fn model<R: Number>(neuron: &AnyNeuron<R>) -> NeuronModel<R> {
-    match neuron {
-        AnyNeuron::Lif(lif) => leaky(lif),
-        AnyNeuron::Plif(plif) => leaky(plif.lif()),
-        AnyNeuron::CubaLif(cuba) => leaky(cuba.lif()),
-        AnyNeuron::AdLif(adlif) => {
-            let (threshold, reset, detach) = adlif.membrane();
-            resetting(threshold, reset, detach)
-        }
-        AnyNeuron::Li(li) => NeuronModel {
-            rate: li.rate,
-            decay_input: u32::from(li.decay_input),
-            ..resetting(R::zero(), Reset::Soft, true)
-        },
+fn integrating<R: Number>(li: &Li<R>) -> NeuronModel<R> {
+    NeuronModel {
+        rate: li.rate,
+        decay_input: u32::from(li.decay_input),
+        ..resetting((R::zero(), Reset::Soft, true))
     }
 }
 
-/// The number of components of a neuron's state.
-fn states<R>(neuron: &AnyNeuron<R>) -> usize {
-    match neuron {
-        AnyNeuron::Lif(_) | AnyNeuron::Plif(_) | AnyNeuron::Li(_) => 1,
-        AnyNeuron::CubaLif(_) | AnyNeuron::AdLif(_) => 2,
-    }
+/// Checks that both have a kernel.
+pub(crate) fn supports<R: Number>(
+    neuron: &AnyNeuron<R>,
+    surrogate: &AnySurrogate<R>,
+) -> Result<(), Error> {
+    Compiled::new(neuron)?;
+    surrogates::code(surrogate).map(|_| ())
 }
 
-type Kernel<R> = fn(&Device, Launch, &arguments::NeuronStage<'_, R>) -> Result<(), Error>;
-
-/// The forward and backward kernels. `atan` selects those for step spikes with the slope of the arc
-/// tangent; the others handle every firing mode and surrogate.
-fn kernels_of<R: Number>(neuron: &AnyNeuron<R>, atan: bool) -> [Kernel<R>; 2] {
-    use kernels::*;
-    match (neuron, atan) {
-        (AnyNeuron::Lif(_), true) => [neuron_forward_lif_atan, neuron_backward_lif_atan],
-        (AnyNeuron::Lif(_), false) => [neuron_forward_lif, neuron_backward_lif],
-        (AnyNeuron::Plif(_), true) => [neuron_forward_plif_atan, neuron_backward_plif_atan],
-        (AnyNeuron::Plif(_), false) => [neuron_forward_plif, neuron_backward_plif],
-        (AnyNeuron::Li(_), _) => [neuron_forward_li, neuron_backward_li],
-        (AnyNeuron::CubaLif(_), true) => {
-            [neuron_forward_cuba_lif_atan, neuron_backward_cuba_lif_atan]
-        }
-        (AnyNeuron::CubaLif(_), false) => [neuron_forward_cuba_lif, neuron_backward_cuba_lif],
-        (AnyNeuron::AdLif(_), true) => [neuron_forward_adlif_atan, neuron_backward_adlif_atan],
-        (AnyNeuron::AdLif(_), false) => [neuron_forward_adlif, neuron_backward_adlif],
-    }
-}
-
-type Stage<'a, R, N, S> = NeuronStage<'a, N, S, Buffer<R>, Sequence<R>>;
+type Stage<'a, R> = NeuronStage<'a, Cuda<R>>;
 
 /// The parameters `[gamma | beta]` and statistics `[mean | 1 / deviation]` of the norm before the
 /// neurons.
@@ -192,7 +168,7 @@ pub(crate) type Norm<'a, R> = Option<(View<'a, Buffer<R>>, &'a Buffer<R>)>;
 
 /// A stage with checked sizes.
 struct Checked<'a, R> {
-    neuron: AnyNeuron<R>,
+    neuron: Compiled<R>,
     shape: Shape,
     samples: Option<Rc<Buffer<u32>>>,
     padding: u32,
@@ -202,13 +178,14 @@ struct Checked<'a, R> {
     norm: In<'a, R>,
     saved: In<'a, R>,
     surrogate: AnySurrogate<R>,
+    kind: u32,
     firing: u32,
 }
 
 impl<'a, R: Number> Checked<'a, R> {
-    fn new<N: DeviceNeuron<R>, S: DeviceSurrogate<R>>(
-        cuda: &Cuda,
-        stage: &Stage<'a, R, N, S>,
+    fn new(
+        cuda: &Cuda<R>,
+        stage: &Stage<'a, R>,
         norm: &Norm<'a, R>,
         shape: Shape,
     ) -> Result<Self, Error> {
@@ -234,7 +211,7 @@ impl<'a, R: Number> Checked<'a, R> {
             None => (In::default(), In::default()),
         };
         Ok(Self {
-            neuron: stage.neuron.known(),
+            neuron: Compiled::new(stage.neuron)?,
             shape,
             samples: cuda.lengths(stage.valid, shape)?,
             padding: padding(stage.valid),
@@ -243,14 +220,15 @@ impl<'a, R: Number> Checked<'a, R> {
             mask: stage.mask.map_or_else(In::default, Buffer::get),
             norm,
             saved,
-            surrogate: stage.surrogate.known(),
+            surrogate: *stage.surrogate,
+            kind: surrogates::code(stage.surrogate)?,
             firing,
         })
     }
 
     fn kernels(&self) -> [Kernel<R>; 2] {
         let atan = self.firing == 0 && matches!(self.surrogate, AnySurrogate::Atan(_));
-        kernels_of(&self.neuron, atan)
+        if atan { self.neuron.atan } else { self.neuron.general }
     }
 
     fn launch(&self) -> Launch {
@@ -268,9 +246,9 @@ impl<'a, R: Number> Checked<'a, R> {
             valid: lengths(&self.samples),
             norm: self.norm,
             saved: self.saved,
-            model: model(&self.neuron),
+            model: NeuronModel { ..self.neuron.model },
             surrogate: parameters.map(|p| p.map_or(R::zero(), |(_, value)| value)),
-            kind: surrogates::code(&self.surrogate),
+            kind: self.kind,
             firing: self.firing,
             padding: self.padding,
             steps: size("steps", self.shape.steps)?,
@@ -282,9 +260,9 @@ impl<'a, R: Number> Checked<'a, R> {
 }
 
 /// The spikes for input `x`, after the norm if there is one.
-pub(crate) fn forward<R: Number, N: DeviceNeuron<R>, S: DeviceSurrogate<R>>(
-    cuda: &Cuda,
-    stage: &Stage<'_, R, N, S>,
+pub(crate) fn forward<R: Number>(
+    cuda: &Cuda<R>,
+    stage: &Stage<'_, R>,
     norm: Norm<'_, R>,
     x: &Sequence<R>,
     spikes: &mut Sequence<R>,
@@ -298,9 +276,9 @@ pub(crate) fn forward<R: Number, N: DeviceNeuron<R>, S: DeviceSurrogate<R>>(
 }
 
 /// The gradients with respect to the (normalised) input and the raw parameters.
-pub(crate) fn backward<R: Number, N: DeviceNeuron<R>, S: DeviceSurrogate<R>>(
-    cuda: &Cuda,
-    stage: &Stage<'_, R, N, S>,
+pub(crate) fn backward<R: Number>(
+    cuda: &Cuda<R>,
+    stage: &Stage<'_, R>,
     norm: Norm<'_, R>,
     x: &Sequence<R>,
     d_spikes: &Sequence<R>,
@@ -314,7 +292,7 @@ pub(crate) fn backward<R: Number, N: DeviceNeuron<R>, S: DeviceSurrogate<R>>(
     expect("neurons' parameters", raw, d_params.range.len())?;
     let into = d_params.buffer.part_mut(&d_params.range)?;
     let columns = x.shape.batch * x.shape.width;
-    let kept = x.shape.len() * states(&checked.neuron);
+    let kept = x.shape.len() * checked.neuron.states;
     let mut kept = cuda.scratch(kept, "the neurons' states")?;
     let mut each = cuda.scratch(columns * raw, "the neurons' gradients")?;
     let arguments = arguments::NeuronStage {
@@ -330,26 +308,4 @@ pub(crate) fn backward<R: Number, N: DeviceNeuron<R>, S: DeviceSurrogate<R>>(
         return Ok(());
     }
     sum_rows(cuda, each.get(), into, columns, raw, R::one())
-}
-
-impl<R: Number, N: DeviceNeuron<R>, S: DeviceSurrogate<R>> NeuronOps<R, N, S> for Cuda {
-    fn neuron_forward(
-        &self,
-        stage: &Stage<'_, R, N, S>,
-        x: &Sequence<R>,
-        spikes: &mut Sequence<R>,
-    ) -> Result<(), Error> {
-        forward(self, stage, None, x, spikes)
-    }
-
-    fn neuron_backward(
-        &self,
-        stage: &Stage<'_, R, N, S>,
-        x: &Sequence<R>,
-        d_spikes: &Sequence<R>,
-        d_x: &mut Sequence<R>,
-        d_params: ViewMut<'_, Buffer<R>>,
-    ) -> Result<(), Error> {
-        backward(self, stage, None, x, d_spikes, d_x, d_params)
-    }
 }

@@ -30,7 +30,7 @@ fn launch<R: Number>(shape: Shape, slices: usize) -> Launch {
 /// Writes `[mean | 1 / deviation]` to `saved`. In batch mode it also updates the running
 /// statistics.
 pub(crate) fn statistics<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     norm: &BatchNorm<R>,
     mode: NormMode<'_, Buffer<R>>,
     valid: ValidSteps<'_>,
@@ -90,7 +90,7 @@ pub(crate) fn statistics<R: Number>(
 }
 
 pub(crate) fn apply<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     params: View<'_, Buffer<R>>,
     saved: &Buffer<R>,
     y: &Sequence<R>,
@@ -113,7 +113,7 @@ pub(crate) fn apply<R: Number>(
 
 /// The gradients. Without `d_z` the upstream gradient is the content of `d_y`.
 pub(crate) fn backward<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     params: View<'_, Buffer<R>>,
     saved: &Buffer<R>,
     valid: ValidSteps<'_>,

@@ -6,7 +6,7 @@ use polychron_core::optim::Adam;
 use std::ops::Range;
 
 pub(crate) fn adam<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     adam: &Adam<R>,
     range: Range<usize>,
     gradient: &Buffer<R>,

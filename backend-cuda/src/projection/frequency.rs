@@ -72,6 +72,7 @@ fn shared<R: Number>(length: usize, log_pairs: u32) -> usize {
 }
 
 /// The tables for transforms of one length.
+#[derive(Debug)]
 pub(crate) struct Tables<R> {
     /// exp(-2 pi i k / length).
     roots: Buffer<Complex<R>>,
@@ -110,13 +111,17 @@ fn radix(n: usize) -> usize {
 
 type Spectrum<R> = Buffer<Complex<R>>;
 
-fn spectrum<R: Number>(cuda: &Cuda, plan: &Plan, columns: usize) -> Result<Spectrum<R>, Error> {
+fn spectrum<R: Number>(cuda: &Cuda<R>, plan: &Plan, columns: usize) -> Result<Spectrum<R>, Error> {
     let (bins, len) = (plan.bins(), plan.bins() * columns);
     let what = || format!("a spectrum of {bins} bins x {columns} columns of {}", R::NAME);
     Buffer::new(&cuda.device, len, what)
 }
 
-fn to_spectrum<R: Number>(cuda: &Cuda, plan: &Plan, x: &Sequence<R>) -> Result<Spectrum<R>, Error> {
+fn to_spectrum<R: Number>(
+    cuda: &Cuda<R>,
+    plan: &Plan,
+    x: &Sequence<R>,
+) -> Result<Spectrum<R>, Error> {
     let columns = x.shape.batch * x.shape.width;
     let mut spectrum = spectrum(cuda, plan, columns)?;
     let tables = cuda.tables(plan.length)?;
@@ -135,7 +140,7 @@ fn to_spectrum<R: Number>(cuda: &Cuda, plan: &Plan, x: &Sequence<R>) -> Result<S
 }
 
 fn to_sequence<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     plan: &Plan,
     spectrum: &Spectrum<R>,
     x: &mut Sequence<R>,
@@ -172,7 +177,7 @@ fn taps<'a, R: Number>(
 }
 
 fn kernels_of<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     plan: &Plan,
     projection: &Projection<'_, R>,
     outputs: &Range<usize>,
@@ -194,7 +199,7 @@ type Multiply<R> = fn(&Device, Launch, &Product<'_, R>) -> Result<(), Error>;
 
 /// The product in every bin, with the tile that suits the number of rows.
 fn multiply<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     plan: &Plan,
     [wide, few]: [Multiply<R>; 2],
     arguments: &Product<'_, R>,
@@ -211,7 +216,7 @@ fn multiply<R: Number>(
 }
 
 pub(super) fn forward<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     plan: &Plan,
     projection: &Projection<'_, R>,
     x: &Sequence<R>,
@@ -247,7 +252,7 @@ pub(super) fn forward<R: Number>(
 }
 
 pub(super) fn backward<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     plan: &Plan,
     projection: &Projection<'_, R>,
     x: &Sequence<R>,
@@ -299,7 +304,7 @@ pub(super) fn backward<R: Number>(
 }
 
 fn by_input<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     plan: &Plan,
     projection: &Projection<'_, R>,
     d_y: &Spectrum<R>,

@@ -7,8 +7,8 @@ use crate::backend::{Cuda, Sequence, same, size};
 use crate::device::{Buffer, In, Launch, Number, Out, kernels};
 use crate::error::Error;
 use crate::readout::sum_rows;
-use polychron_core::backend::{SynapseGradients, SynapseOps, SynapseParams};
-use polychron_core::delay::{AnyKernel, DelayKernel, Discrete, Gauss, Linear, Max, Rounding};
+use polychron_core::backend::{HasKernel, SynapseGradients, SynapseParams};
+use polychron_core::delay::{AnyKernel, Discrete, Gauss, Linear, Max, Rounding};
 use polychron_core::shape::{Shape, Synapses, expect};
 
 /// The algorithm of a projection.
@@ -65,38 +65,39 @@ pub fn work<R: Number>(
     })
 }
 
-/// A delay kernel with a CUDA kernel.
-#[diagnostic::on_unimplemented(
-    message = "the CUDA backend has no delay kernel `{Self}`",
-    note = "it has `Gauss`, `Max`, `Linear`, `Discrete` and `AnyKernel`; the CPU backend accepts every type that implements `DelayKernel`"
-)]
-pub trait DeviceKernel<R: Number>: DelayKernel<R> {
-    /// The kernel as a variant of [`AnyKernel`].
-    fn known(&self) -> AnyKernel;
-}
-
-impl<R: Number> DeviceKernel<R> for AnyKernel {
-    fn known(&self) -> AnyKernel {
-        *self
+impl<R: Number> HasKernel<AnyKernel> for Cuda<R> {
+    fn kernel(kernel: AnyKernel) -> AnyKernel {
+        kernel
     }
 }
 
-macro_rules! known {
+macro_rules! kernels {
     ($($kernel:ident)*) => {
-        $(impl<R: Number> DeviceKernel<R> for $kernel {
-            fn known(&self) -> AnyKernel {
+        /// The delay kernels in the order of the enumeration in `taps.h`.
+        const KERNELS: &[AnyKernel] = &[$(AnyKernel::$kernel),*];
+
+        $(impl<R: Number> HasKernel<$kernel> for Cuda<R> {
+            fn kernel(_: $kernel) -> AnyKernel {
                 AnyKernel::$kernel
             }
         })*
     };
 }
 
-known! { Gauss Max Linear Discrete }
+kernels! { Gauss Max Linear Discrete }
+
+/// The kernel's value in the enumeration in `taps.h`.
+pub(crate) fn code(kernel: &AnyKernel) -> Result<u32, Error> {
+    let code = KERNELS.iter().position(|known| known == kernel);
+    code.map(|code| code as u32)
+        .ok_or_else(|| Error::Unsupported(format!("delay kernel {kernel:?}")))
+}
 
 /// A projection with checked sizes and its parameters on the device.
 struct Projection<'a, R> {
     synapses: Synapses,
-    kernel: AnyKernel,
+    /// As [`code`].
+    kernel: u32,
     weights: In<'a, R>,
     delays: In<'a, R>,
     sigma: In<'a, R>,
@@ -109,7 +110,7 @@ struct Projection<'a, R> {
 impl<'a, R: Number> Projection<'a, R> {
     fn new(
         synapses: &Synapses,
-        kernel: AnyKernel,
+        kernel: &AnyKernel,
         params: &SynapseParams<'a, Buffer<R>>,
         x: Shape,
         y: Shape,
@@ -121,7 +122,7 @@ impl<'a, R: Number> Projection<'a, R> {
         size("kernel elements", synapses.kernel_count)?;
         Ok(Self {
             synapses: *synapses,
-            kernel,
+            kernel: code(&params.rounding.map_or(*kernel, Rounding::kernel))?,
             weights: weights.buffer.part(&weights.range)?,
             delays: delays.buffer.part(&delays.range)?,
             sigma: sigma.buffer.part(&sigma.range)?,
@@ -142,12 +143,7 @@ impl<'a, R: Number> Projection<'a, R> {
             synapses: (inputs * outputs) as u64,
             count: count as u32,
             taps: taps as u32,
-            kernel: match self.kernel {
-                AnyKernel::Gauss => 0,
-                AnyKernel::Max => 1,
-                AnyKernel::Linear => 2,
-                AnyKernel::Discrete => 3,
-            },
+            kernel: self.kernel,
             ..Taps::default()
         }
     }
@@ -179,65 +175,61 @@ struct Gradients<'a, R> {
     sigma: Out<'a, R>,
 }
 
-impl<R: Number, K: DeviceKernel<R>> SynapseOps<R, K> for Cuda {
-    fn project(
-        &self,
-        synapses: &Synapses,
-        kernel: &K,
-        params: SynapseParams<'_, Buffer<R>>,
-        x: &Sequence<R>,
-        y: &mut Sequence<R>,
-    ) -> Result<(), Error> {
-        let kernel = params.rounding.map_or(kernel.known(), Rounding::kernel);
-        let projection = Projection::new(synapses, kernel, &params, x.shape, y.shape)?;
-        match projection.plan(self.algorithm) {
-            Some(plan) => frequency::forward(self, &plan, &projection, x, y),
-            None => forward(self, &projection, x, y),
-        }
-    }
-
-    fn project_backward(
-        &self,
-        synapses: &Synapses,
-        kernel: &K,
-        params: SynapseParams<'_, Buffer<R>>,
-        x: &Sequence<R>,
-        d_y: &Sequence<R>,
-        gradients: SynapseGradients<'_, Buffer<R>>,
-        mut d_x: Option<&mut Sequence<R>>,
-    ) -> Result<(), Error> {
-        let kernel = params.rounding.map_or(kernel.known(), Rounding::kernel);
-        let projection = Projection::new(synapses, kernel, &params, x.shape, d_y.shape)?;
-        let SynapseGradients { weights, delays, sigma } = gradients;
-        check_sizes(synapses, [weights.range.len(), delays.range.len(), sigma.range.len()])?;
-        expect("projection's sigma gradient", projection.sigmas, sigma.range.len())?;
-        if let Some(d_x) = &d_x {
-            same("projection's input gradient", x.shape, d_x.shape)?;
-        }
-        let shared = sigma.range.len() == 1;
-        let mut each =
-            self.scratch(if shared { synapses.weights() } else { 0 }, "sigma's gradients")?;
-        let d_sigma = sigma.buffer.part_mut(&sigma.range)?;
-        let (into, total) = if shared { (each.get_mut(), Some(d_sigma)) } else { (d_sigma, None) };
-        let gradients = Gradients {
-            weights: weights.buffer.part_mut(&weights.range)?,
-            delays: delays.buffer.part_mut(&delays.range)?,
-            sigma: into,
-        };
-        match projection.plan(self.algorithm) {
-            Some(plan) => {
-                frequency::backward(self, &plan, &projection, x, d_y, gradients, &mut d_x)?;
-            }
-            None => backward(self, &projection, x, d_y, gradients, &mut d_x)?,
-        }
-        match total {
-            Some(total) => sum_rows(self, each.get(), total, synapses.weights(), 1, R::one()),
-            None => Ok(()),
-        }
+pub(crate) fn project<R: Number>(
+    cuda: &Cuda<R>,
+    synapses: &Synapses,
+    kernel: &AnyKernel,
+    params: SynapseParams<'_, Buffer<R>>,
+    x: &Sequence<R>,
+    y: &mut Sequence<R>,
+) -> Result<(), Error> {
+    let projection = Projection::new(synapses, kernel, &params, x.shape, y.shape)?;
+    match projection.plan(cuda.algorithm) {
+        Some(plan) => frequency::forward(cuda, &plan, &projection, x, y),
+        None => forward(cuda, &projection, x, y),
     }
 }
 
-fn dense<R: Number>(cuda: &Cuda, projection: &Projection<'_, R>) -> Result<Buffer<R>, Error> {
+pub(crate) fn project_backward<R: Number>(
+    cuda: &Cuda<R>,
+    synapses: &Synapses,
+    kernel: &AnyKernel,
+    params: SynapseParams<'_, Buffer<R>>,
+    x: &Sequence<R>,
+    d_y: &Sequence<R>,
+    gradients: SynapseGradients<'_, Buffer<R>>,
+    mut d_x: Option<&mut Sequence<R>>,
+) -> Result<(), Error> {
+    let projection = Projection::new(synapses, kernel, &params, x.shape, d_y.shape)?;
+    let SynapseGradients { weights, delays, sigma } = gradients;
+    check_sizes(synapses, [weights.range.len(), delays.range.len(), sigma.range.len()])?;
+    expect("projection's sigma gradient", projection.sigmas, sigma.range.len())?;
+    if let Some(d_x) = &d_x {
+        same("projection's input gradient", x.shape, d_x.shape)?;
+    }
+    let shared = sigma.range.len() == 1;
+    let mut each =
+        cuda.scratch(if shared { synapses.weights() } else { 0 }, "sigma's gradients")?;
+    let d_sigma = sigma.buffer.part_mut(&sigma.range)?;
+    let (into, total) = if shared { (each.get_mut(), Some(d_sigma)) } else { (d_sigma, None) };
+    let gradients = Gradients {
+        weights: weights.buffer.part_mut(&weights.range)?,
+        delays: delays.buffer.part_mut(&delays.range)?,
+        sigma: into,
+    };
+    match projection.plan(cuda.algorithm) {
+        Some(plan) => {
+            frequency::backward(cuda, &plan, &projection, x, d_y, gradients, &mut d_x)?;
+        }
+        None => backward(cuda, &projection, x, d_y, gradients, &mut d_x)?,
+    }
+    match total {
+        Some(total) => sum_rows(cuda, each.get(), total, synapses.weights(), 1, R::one()),
+        None => Ok(()),
+    }
+}
+
+fn dense<R: Number>(cuda: &Cuda<R>, projection: &Projection<'_, R>) -> Result<Buffer<R>, Error> {
     let Synapses { inputs, outputs, taps, .. } = projection.synapses;
     let mut dense = cuda.scratch(inputs * outputs * taps, "a dense kernel")?;
     let arguments = Taps { dense: dense.get_mut(), ..projection.taps() };
@@ -259,7 +251,7 @@ fn direct<'a, R: Number>(projection: &Projection<'_, R>) -> Result<Direct<'a, R>
 }
 
 fn forward<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     projection: &Projection<'_, R>,
     x: &Sequence<R>,
     y: &mut Sequence<R>,
@@ -276,7 +268,7 @@ fn forward<R: Number>(
 }
 
 fn backward<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     projection: &Projection<'_, R>,
     x: &Sequence<R>,
     d_y: &Sequence<R>,

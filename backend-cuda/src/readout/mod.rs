@@ -10,7 +10,7 @@ use polychron_core::shape::expect;
 const THREADS: u32 = 128;
 
 pub(crate) fn readout<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     readout: &Li<R>,
     loss: Loss,
     valid: ValidSteps<'_>,
@@ -72,7 +72,7 @@ pub(crate) fn readout<R: Number>(
 
 /// `out = scale * sum over the rows` of a block `[rows, columns]`.
 pub(crate) fn sum_rows<R: Number>(
-    cuda: &Cuda,
+    cuda: &Cuda<R>,
     values: In<'_, R>,
     out: Out<'_, R>,
     rows: usize,

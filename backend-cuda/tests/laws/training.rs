@@ -1,8 +1,8 @@
 //! Training follows the CPU backend, and failures of the device are errors. The tests run on the
 //! emulator and, if there is one, on the GPU.
 
-use polychron_core::backend::{Backend, LayerOps};
-use polychron_core::delay::{AnyKernel, Rounding};
+use polychron_core::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
+use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, Li, Lif, Plif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -11,39 +11,35 @@ use polychron_core::optim::Adam;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays, HiddenLayer, Network, ReadoutLayer, Recipe, State, TrainError, Trainer,
+    Batch, Delays, Layer, Network, Readout, Recipe, State, TrainError, Trainer,
 };
 use polychron_cpu::{Cpu, Lanes};
-use polychron_cuda::{Buffer, Cuda, Emulated, Error, Number};
+use polychron_cuda::{Cuda, Emulated, Error, Number};
 use polychron_datasets::digits;
-
-type Net<R> = Network<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>;
 
 const BATCH: usize = 6;
 const WIDTH: usize = 12;
 
 /// A small network as in the paper; the second layer learns its leak.
-fn network<R: Real>() -> Net<R> {
+fn network<R, B>() -> Network<B>
+where
+    R: Real,
+    B: Backend<Real = R>
+        + HasKernel<AnyKernel>
+        + HasNeuron<AnyNeuron<R>>
+        + HasSurrogate<AnySurrogate<R>>,
+{
+    let kernel = AnyKernel::Gauss;
     let lif = Lif::new(R::of(2.0));
     let neurons = [AnyNeuron::Lif(lif), AnyNeuron::Plif(Plif::new(lif))];
-    let hidden = neurons.into_iter().zip([48, WIDTH]).map(|(neuron, inputs)| HiddenLayer {
-        synapses: Synapses::new(inputs, WIDTH, 9),
-        kernel: AnyKernel::Gauss,
-        norm: Some(BatchNorm::default()),
-        neuron,
-        surrogate: AnySurrogate::from_name("atan", &[("alpha", 5.0)]).unwrap(),
-        dropout: 0.25,
+    let hidden = neurons.into_iter().zip([48, WIDTH]).map(|(neuron, inputs)| {
+        let surrogate = AnySurrogate::from_name("atan", &[("alpha", 5.0)]).unwrap();
+        Layer::new(Synapses::new(inputs, WIDTH, 9), kernel, neuron, surrogate)
+            .with_norm(BatchNorm::default())
+            .with_dropout(0.25)
     });
-    Network {
-        hidden: hidden.collect(),
-        output: ReadoutLayer {
-            synapses: Synapses::new(WIDTH, 10, 9),
-            kernel: AnyKernel::Gauss,
-            readout: Li::new(R::of(2.0)),
-        },
-        loss: Loss::SoftmaxSum,
-        rounding: Rounding::Nearest,
-    }
+    let output = Readout::new(Synapses::new(WIDTH, 10, 9), kernel, Li::new(R::of(2.0)));
+    Network::chain(hidden, output)
 }
 
 /// A batch of spoken digits.
@@ -69,7 +65,7 @@ impl<R: Real> Digits<R> {
     fn view(&self) -> Batch<'_, R> {
         let shape = Shape::new(self.batch.steps, BATCH, self.batch.channels);
         let lengths = Some(self.batch.lengths.as_slice());
-        Batch { shape, x: &self.x, targets: &self.targets, lengths }
+        Batch { shape, x: &self.x, targets: Some(&self.targets), lengths }
     }
 }
 
@@ -83,7 +79,10 @@ struct Run<R> {
 fn run<R, B>(backend: B, steps: usize) -> Run<R>
 where
     R: Real,
-    B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>,
+    B: Backend<Real = R>
+        + HasKernel<AnyKernel>
+        + HasNeuron<AnyNeuron<R>>
+        + HasSurrogate<AnySurrogate<R>>,
 {
     let recipe = Recipe { train_neurons: true, ..Recipe::paper(30) };
     let mut trainer = Trainer::new(backend, network(), recipe, 3).unwrap();
@@ -100,8 +99,8 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs() / largest).fold(0.0, f64::max)
 }
 
-fn follows_the_cpu<R: Number + Lanes>(cuda: impl Fn() -> Cuda, steps: usize, tolerance: f64) {
-    let (found, expected) = (run::<R, _>(cuda(), steps), run(Cpu::<R>::new(2).unwrap(), steps));
+fn follows_the_cpu<R: Number + Lanes>(cuda: impl Fn() -> Cuda<R>, steps: usize, tolerance: f64) {
+    let (found, expected) = (run(cuda(), steps), run(Cpu::<R>::new(2).unwrap(), steps));
     println!("losses differ by {:.1e}", difference(&found.losses, &expected.losses));
     assert!(difference(&found.losses, &expected.losses) < tolerance);
     assert!(difference(&found.scores, &expected.scores) < 100.0 * tolerance);
@@ -112,12 +111,12 @@ fn follows_the_cpu<R: Number + Lanes>(cuda: impl Fn() -> Cuda, steps: usize, tol
         let error = difference(&values(&ours.values), &values(&theirs.values));
         assert!(error < 1000.0 * tolerance, "{}: {error:.1e}", ours.name);
     }
-    let again = run::<R, _>(cuda(), steps);
+    let again = run(cuda(), steps);
     assert!(again.state == found.state, "a second run differs");
 }
 
 /// The GPU if there is one. With `REQUIRE_DEVICE=1` its absence is a failure.
-fn device() -> Option<Cuda> {
+fn device() -> Option<Cuda<f32>> {
     match Cuda::new(0) {
         Ok(cuda) => Some(cuda),
         Err(error) => {
@@ -148,7 +147,7 @@ fn training_on_the_device_follows_the_cpu() {
 
 #[test]
 fn an_absent_device_is_unavailable() {
-    if let Err(error) = Cuda::new(u32::MAX) {
+    if let Err(error) = Cuda::<f32>::new(u32::MAX) {
         assert!(matches!(error, Error::Unavailable(_)), "{error}");
         assert!(error.to_string().starts_with("no CUDA: "), "{error}");
     } else {
@@ -158,9 +157,10 @@ fn an_absent_device_is_unavailable() {
 
 #[test]
 fn full_memory_names_the_block_and_its_size() {
-    let cuda = Cuda::emulated(Emulated { memory: Some(100_000), ..Emulated::default() });
-    let kept: polychron_cuda::Sequence<f32> = cuda.sequence(Shape::new(10, 20, 30)).unwrap();
-    let error = Backend::<f32>::sequence(&cuda, Shape::new(100, 200, 300)).unwrap_err();
+    let limits = Emulated { memory: Some(100_000), ..Emulated::default() };
+    let cuda = Cuda::<f32>::emulated(limits);
+    let kept = cuda.sequence(Shape::new(10, 20, 30)).unwrap();
+    let error = cuda.sequence(Shape::new(100, 200, 300)).unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains(
@@ -170,16 +170,16 @@ fn full_memory_names_the_block_and_its_size() {
     );
     assert!(text.contains("24000 bytes are in use, 76000 free"), "{text}");
     drop(kept);
-    let huge = Backend::<f64>::buffer(&cuda, usize::MAX / 4).unwrap_err();
+    let huge = Cuda::<f64>::emulated(limits).buffer(usize::MAX / 4).unwrap_err();
     assert!(matches!(huge, Error::OutOfMemory { .. }), "{huge}");
-    let side = Backend::<f32>::sequence(&cuda, Shape::new(1, 1 << 40, 1)).unwrap_err();
+    let side = cuda.sequence(Shape::new(1, 1 << 40, 1)).unwrap_err();
     assert!(matches!(side, Error::Shape(_)), "{side}");
 }
 
 #[test]
 fn a_block_of_another_device_is_refused() {
-    let [one, other] = [0, 1].map(|_| Cuda::emulated(Emulated::default()));
-    let [mut p, mut m, mut v]: [Buffer<f32>; 3] = [0, 1, 2].map(|_| one.buffer(8).unwrap());
+    let [one, other] = [0, 1].map(|_| Cuda::<f32>::emulated(Emulated::default()));
+    let [mut p, mut m, mut v] = [0, 1, 2].map(|_| one.buffer(8).unwrap());
     let theirs = other.buffer(8).unwrap();
     let adam = Adam::new(0.1, 1);
     let error = one.adam(&adam, 0..8, &theirs, &mut p, &mut m, &mut v).unwrap_err();
@@ -189,8 +189,8 @@ fn a_block_of_another_device_is_refused() {
 
 #[test]
 fn a_launch_beyond_the_shared_memory_is_refused() {
-    let cuda = Cuda::emulated(Emulated::default());
-    let x: polychron_cuda::Sequence<f32> = cuda.sequence(Shape::new(1, 1, 20_000)).unwrap();
+    let cuda = Cuda::<f32>::emulated(Emulated::default());
+    let x = cuda.sequence(Shape::new(1, 1, 20_000)).unwrap();
     let (targets, mut scores) = (cuda.buffer(20_000).unwrap(), cuda.buffer(20_000).unwrap());
     let (li, valid) = (Li::new(2.0), ValidSteps::default());
     let result = cuda.readout(&li, Loss::SoftmaxSum, valid, &x, Some(&targets), &mut scores, None);
@@ -205,12 +205,12 @@ fn a_launch_beyond_the_shared_memory_is_refused() {
 /// Released blocks of other sizes are freed when memory runs short.
 #[test]
 fn released_memory_is_reused() {
-    let cuda = Cuda::emulated(Emulated { memory: Some(100_000), ..Emulated::default() });
+    let cuda = Cuda::<f32>::emulated(Emulated { memory: Some(100_000), ..Emulated::default() });
     for len in [20_000, 10_000, 5_000, 24_000, 20_000] {
-        let buffer: Buffer<f32> = cuda.buffer(len).unwrap();
+        let buffer = cuda.buffer(len).unwrap();
         assert_eq!(buffer.len(), len);
     }
-    assert!(Backend::<f32>::device_bytes(&cuda).is_some_and(|bytes| bytes <= 100_000));
+    assert!(cuda.device_bytes().is_some_and(|bytes| bytes <= 100_000));
 }
 
 /// Losing the device during a step is an error of that step. The state read before it is complete.

@@ -16,7 +16,7 @@ use core::ops::Range;
 
 /// A computation on any backend, with inputs that its number type represents exactly.
 pub(super) trait Problem {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure>;
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure>;
 }
 
 /// A block that a problem computes.
@@ -35,7 +35,7 @@ impl Output {
 }
 
 /// Compares a backend with the reference in `f64`, and with itself on a second call.
-pub(super) fn agree<R: Real, B: Conforming<R>>(
+pub(super) fn agree<R: Real, B: Conforming<Real = R>>(
     backend: &B,
     report: &mut Report,
     name: &str,
@@ -49,7 +49,7 @@ pub(super) fn agree<R: Real, B: Conforming<R>>(
             return Err(Failure(format!("{}: a second call gives other bits ({name})", a.what)));
         }
     }
-    let expected = problem.run::<f64, Reference>(&Reference).map_err(named)?;
+    let expected = problem.run::<f64, Reference<f64>>(&Reference::new()).map_err(named)?;
     compare::<R>(report, name, &found, &expected)
 }
 
@@ -141,7 +141,7 @@ pub(super) struct Host<'a, Q, B> {
     real: PhantomData<Q>,
 }
 
-impl<'a, Q: Real, B: Conforming<Q>> Host<'a, Q, B> {
+impl<'a, Q: Real, B: Conforming<Real = Q>> Host<'a, Q, B> {
     pub(super) fn new(backend: &'a B) -> Self {
         Self { backend, real: PhantomData }
     }

@@ -4,25 +4,23 @@ use super::projection::{self, gradients};
 use super::stage::{self, ATAN, MARGIN, Mode, StageCase};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict, Worst};
-use crate::backend::{Layer, LayerGradients, LayerTape, NormMode};
+use crate::backend::{Activation, ActivationGradients, Backend, NormMode};
 use crate::delay::{AnyKernel, Rounding};
-use crate::neuron::AnyNeuron;
 use crate::norm::BatchNorm;
 use crate::num::Real;
 use crate::reference::Reference;
 use crate::shape::{Shape, Synapses};
-use crate::surrogate::AnySurrogate;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Spikes and tape equal those of the reference, and those that the backend's single stages
+/// Projection, statistics and spikes equal those of the reference, and those that the backend's single stages
 /// compute, with and without norm.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn layer_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn layer_forward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     every_case::<R, B>(backend, false)
 }
 
@@ -31,7 +29,7 @@ pub fn layer_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn layer_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn layer_backward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     every_case::<R, B>(backend, true)
 }
 
@@ -40,7 +38,9 @@ pub fn layer_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn spikes_cross_a_layer_at_their_delay<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn spikes_cross_a_layer_at_their_delay<R: Real, B: Conforming<Real = R>>(
+    backend: &B,
+) -> Verdict {
     let mut report = Report::default();
     for kernel in [AnyKernel::Max, AnyKernel::Discrete] {
         let synapses = Synapses::new(1, 7, 7);
@@ -65,7 +65,7 @@ pub fn spikes_cross_a_layer_at_their_delay<R: Real, B: Conforming<R>>(backend: &
     Ok(report)
 }
 
-fn every_case<R: Real, B: Conforming<R>>(backend: &B, backward: bool) -> Verdict {
+fn every_case<R: Real, B: Conforming<Real = R>>(backend: &B, backward: bool) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>()?.iter().filter(|case| !(backward && case.plan.running)) {
         let whole = Whole { case, backward };
@@ -134,10 +134,10 @@ impl Case {
         }
     }
 
-    fn upload<Q: Real, B: Conforming<Q>>(
+    fn upload<Q: Real, B: Conforming<Real = Q>>(
         &self,
         host: &Host<'_, Q, B>,
-    ) -> Result<Inputs<Q, B::Buffer, B::Sequence>, Failure> {
+    ) -> Result<Inputs<B>, Failure> {
         Ok(Inputs {
             projection: self.projection.upload(host)?,
             norm: norm(),
@@ -149,10 +149,10 @@ impl Case {
         })
     }
 
-    fn unchanged<Q: Real, B: Conforming<Q>>(
+    fn unchanged<Q: Real, B: Conforming<Real = Q>>(
         &self,
         host: &Host<'_, Q, B>,
-        inputs: &Inputs<Q, B::Buffer, B::Sequence>,
+        inputs: &Inputs<B>,
     ) -> Result<(), Failure> {
         self.projection.unchanged(host, &inputs.projection, &inputs.x)?;
         self.stage.unchanged(host, &inputs.stage)?;
@@ -166,31 +166,41 @@ impl Case {
 }
 
 /// A case on a backend.
-struct Inputs<Q, B, S> {
-    projection: [Part<B>; 3],
-    norm: BatchNorm<Q>,
-    norm_params: Part<B>,
-    running: Part<B>,
-    stage: stage::Stage<Q, B, S>,
-    x: S,
-    d_spikes: S,
+struct Inputs<B: Backend> {
+    projection: [Part<B::Buffer>; 3],
+    norm: BatchNorm<B::Real>,
+    norm_params: Part<B::Buffer>,
+    running: Part<B::Buffer>,
+    stage: stage::Stage<B>,
+    x: B::Sequence,
+    d_spikes: B::Sequence,
 }
 
-impl<Q: Real, B, S> Inputs<Q, B, S> {
-    fn layer<'a>(
-        &'a self,
-        case: &'a Case,
-    ) -> Layer<'a, Q, AnyKernel, AnyNeuron<Q>, AnySurrogate<Q>, B, S> {
-        let [weights, delays, sigma] = &self.projection;
-        Layer {
-            synapses: &case.projection.synapses,
-            kernel: &case.projection.kernel,
-            weights: weights.view(),
-            delays: delays.view(),
-            sigma: sigma.view(),
-            rounding: case.projection.rounding,
+impl<B: Conforming> Inputs<B> {
+    fn project(&self, case: &Case, backend: &B, y: &mut B::Sequence) -> Result<(), B::Error> {
+        let projection = &case.projection;
+        let (kernel, params) = (B::kernel(projection.kernel), projection.params(&self.projection));
+        backend.project(&projection.synapses, &kernel, params, &self.x, y)
+    }
+
+    fn project_backward(
+        &self,
+        case: &Case,
+        backend: &B,
+        d_y: &B::Sequence,
+        d: &mut Gradients<B::Buffer, B::Sequence>,
+    ) -> Result<(), B::Error> {
+        let projection = &case.projection;
+        let (kernel, params) = (B::kernel(projection.kernel), projection.params(&self.projection));
+        let (into, d_x) = (gradients(&mut d.projection), case.plan.d_x.then_some(&mut d.x));
+        let synapses = &projection.synapses;
+        backend.project_backward(synapses, &kernel, params, &self.x, d_y, into, d_x)
+    }
+
+    fn activation<'a>(&'a self, case: &'a Case) -> Activation<'a, B> {
+        Activation {
             norm: case.plan.norm.then(|| (&self.norm, self.norm_params.view())),
-            stage: self.stage.get(&case.stage),
+            neurons: self.stage.get(&case.stage),
         }
     }
 }
@@ -213,7 +223,7 @@ struct Gradients<B, S> {
 }
 
 impl<B, S> Gradients<B, S> {
-    fn blank<Q: Real, D: Conforming<Q, Buffer = B, Sequence = S>>(
+    fn blank<Q: Real, D: Conforming<Real = Q, Buffer = B, Sequence = S>>(
         case: &Case,
         host: &Host<'_, Q, D>,
     ) -> Result<Self, Failure> {
@@ -230,7 +240,7 @@ impl<B, S> Gradients<B, S> {
         })
     }
 
-    fn read<Q: Real, D: Conforming<Q, Buffer = B, Sequence = S>>(
+    fn read<Q: Real, D: Conforming<Real = Q, Buffer = B, Sequence = S>>(
         &self,
         case: &Case,
         host: &Host<'_, Q, D>,
@@ -253,21 +263,22 @@ impl<B, S> Gradients<B, S> {
 }
 
 /// The results of a forward pass, in the same order for both problems.
-fn forward_outputs<Q: Real, B: Conforming<Q>>(
+fn forward_outputs<Q: Real, B: Conforming<Real = Q>>(
     case: &Case,
     host: &Host<'_, Q, B>,
     spikes: &B::Sequence,
-    tape: &LayerTape<B::Buffer, B::Sequence>,
+    y: &B::Sequence,
+    statistics: &B::Buffer,
     running: &Part<B::Buffer>,
 ) -> Result<Vec<Output>, Failure> {
     let stage = Stage::Layer;
     let spikes = Output::new(stage, "spikes", host.read_sequence(spikes)?);
     let mut outputs = vec![
         Output { floor: 1.0, ..spikes },
-        Output::new(stage, "projected", host.read_sequence(&tape.projected)?),
+        Output::new(stage, "projected", host.read_sequence(y)?),
     ];
     if case.plan.norm {
-        let statistics = host.read(&tape.statistics, 2 * case.stage.shape.width)?;
+        let statistics = host.read(statistics, 2 * case.stage.shape.width)?;
         outputs.push(Output::new(stage, "statistics", statistics));
         outputs.push(Output::new(stage, "running", host.read_part(running)?));
     }
@@ -280,33 +291,25 @@ struct Whole<'a> {
 }
 
 impl Problem for Whole<'_> {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let (case, host) = (self.case, Host::<Q, B>::new(backend));
         let shape = case.stage.shape;
         let inputs = case.upload(&host)?;
         let mut running = host.part(&case.running)?;
-        let mut tape: LayerTape<_, _> = backend.tape(shape)?;
-        if backend.shape(&tape.projected) != shape {
-            return Err(Failure(format!("a tape for {shape:?} has another shape")));
-        }
-        host.fill_sequence(&mut tape.projected, &vec![f64::NAN; shape.len()])?;
-        let mut spikes = host.blank_sequence(shape)?;
-        let layer = inputs.layer(case);
-        let mode = mode(case.plan, &mut running);
-        backend.layer_forward(&layer, mode, &inputs.x, &mut tape, &mut spikes)?;
+        let (mut y, mut spikes) = (host.blank_sequence(shape)?, host.blank_sequence(shape)?);
+        let mut statistics = host.blank(2 * shape.width)?;
+        inputs.project(case, backend, &mut y)?;
+        let (layer, mode) = (inputs.activation(case), mode(case.plan, &mut running));
+        backend.activate(&layer, mode, &y, &mut statistics, &mut spikes)?;
         if !self.backward {
             case.unchanged(&host, &inputs)?;
-            return forward_outputs(case, &host, &spikes, &tape, &running);
+            return forward_outputs(case, &host, &spikes, &y, &statistics, &running);
         }
         let mut d = Gradients::blank(case, &host)?;
-        let into = LayerGradients {
-            synapses: gradients(&mut d.projection),
-            norm: d.norm.view_mut(),
-            neuron: d.neuron.view_mut(),
-        };
-        let asked = case.plan.d_x.then_some(&mut d.x);
-        let mut d_spikes = host.sequence(case.stage.shape, &case.d_spikes)?;
-        backend.layer_backward(&layer, &inputs.x, &tape, &mut d_spikes, into, asked)?;
+        let into = ActivationGradients { norm: d.norm.view_mut(), neuron: d.neuron.view_mut() };
+        let mut d_y = host.sequence(case.stage.shape, &case.d_spikes)?;
+        backend.activate_backward(&layer, &y, &statistics, &mut d_y, into)?;
+        inputs.project_backward(case, backend, &d_y, &mut d)?;
         case.unchanged(&host, &inputs)?;
         d.read(case, &host)
     }
@@ -319,18 +322,15 @@ struct Parts<'a> {
 }
 
 impl Problem for Parts<'_> {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let (case, host) = (self.case, Host::<Q, B>::new(backend));
         let (shape, valid) = (case.stage.shape, case.stage.valid());
         let inputs = case.upload(&host)?;
         let mut running = host.part(&case.running)?;
         let (neuron, p) = (inputs.stage.get(&case.stage), &inputs.norm_params);
-        let projected = host.blank_sequence(shape)?;
-        let mut tape = LayerTape { projected, statistics: host.blank(2 * shape.width)? };
-        let (y, saved) = (&mut tape.projected, &mut tape.statistics);
-        let (synapses, kernel) = (&case.projection.synapses, &case.projection.kernel);
-        let params = case.projection.params(&inputs.projection);
-        backend.project(synapses, kernel, params, &inputs.x, y)?;
+        let y = &mut host.blank_sequence(shape)?;
+        let saved = &mut host.blank(2 * shape.width)?;
+        inputs.project(case, backend, y)?;
         let mut z = host.blank_sequence(shape)?;
         if case.plan.norm {
             let mode = mode(case.plan, &mut running);
@@ -341,7 +341,7 @@ impl Problem for Parts<'_> {
         if !self.backward {
             let mut spikes = host.blank_sequence(shape)?;
             backend.neuron_forward(&neuron, &z, &mut spikes)?;
-            return forward_outputs(case, &host, &spikes, &tape, &running);
+            return forward_outputs(case, &host, &spikes, y, saved, &running);
         }
         let mut d = Gradients::blank(case, &host)?;
         let (mut d_z, mut d_y) = (host.blank_sequence(shape)?, host.blank_sequence(shape)?);
@@ -352,25 +352,21 @@ impl Problem for Parts<'_> {
         } else {
             d_y = d_z;
         }
-        let asked = case.plan.d_x.then_some(&mut d.x);
-        let into = gradients(&mut d.projection);
-        let from = case.projection.params(&inputs.projection);
-        backend.project_backward(synapses, kernel, from, &inputs.x, &d_y, into, asked)?;
+        inputs.project_backward(case, backend, &d_y, &mut d)?;
         d.read(case, &host)
     }
 }
 
 /// The least distance of an excess from 0 or a kink, in the reference.
 fn clearance(case: &Case) -> Result<f64, Failure> {
-    let host = Host::<f64, Reference>::new(&Reference);
-    let outputs = Parts { case, backward: false }.run::<f64, Reference>(&Reference)?;
+    let outputs = Parts { case, backward: false }.run::<f64, Reference<f64>>(&Reference::new())?;
     let mut input = outputs[1].values.clone();
     if case.plan.norm {
         let shape: Shape = case.stage.shape;
         let (params, statistics) = (&case.norm_params, &outputs[2].values);
-        let mut z = host.blank_sequence(shape)?;
-        crate::reference::norm_apply(params, statistics, &input, shape, &mut z.values)?;
-        input = z.values;
+        let mut z = vec![0.0; shape.len()];
+        crate::reference::norm_apply(params, statistics, &input, shape, &mut z)?;
+        input = z;
     }
     case.stage.clearance(&input)
 }

@@ -11,7 +11,7 @@ use alloc::vec;
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn memory_starts_at_zero<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn memory_starts_at_zero<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     for len in [0, 1, 5, 1000] {
         host.same_buffer(&backend.buffer(len)?, &vec![0.0; len])?;
@@ -30,7 +30,7 @@ pub fn memory_starts_at_zero<R: Real, B: Conforming<R>>(backend: &B) -> Verdict 
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn memory_round_trip<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn memory_round_trip<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     for (len, seed) in [(1, 1), (37, 2), (4099, 3)] {
         let mut values = Draw::<R>::new(6000 + seed).uniform(len, -1.0, 1.0);
@@ -51,7 +51,7 @@ pub fn memory_round_trip<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn what_is_not_finite_is_found<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn what_is_not_finite_is_found<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     for len in [1, 37, 4099] {
         let values = Draw::<R>::new(6050).uniform(len, -1.0, 1.0);
@@ -80,7 +80,7 @@ pub fn what_is_not_finite_is_found<R: Real, B: Conforming<R>>(backend: &B) -> Ve
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn new_values_replace_old<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn new_values_replace_old<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let synapses = Synapses { padding: 0, ..Synapses::new(4, 4, 5) };
     let mut draw = Draw::<R>::new(6100);
@@ -90,20 +90,20 @@ pub fn new_values_replace_old<R: Real, B: Conforming<R>>(backend: &B) -> Verdict
     let mut x = host.sequence(shape, &old.x)?;
     let (mut y, mut z) = (host.blank_sequence(shape)?, host.blank_sequence(shape)?);
     let mut parts = old.upload(&host)?;
-    backend.project(&synapses, &old.kernel, params(&parts), &x, &mut y)?;
-    backend.project(&synapses, &old.kernel, params(&parts), &y, &mut z)?;
+    backend.project(&synapses, &B::kernel(old.kernel), params(&parts), &x, &mut y)?;
+    backend.project(&synapses, &B::kernel(old.kernel), params(&parts), &y, &mut z)?;
     for (part, values) in parts.iter_mut().zip([&new.weights, &new.delays, &new.sigma]) {
         host.fill(part, values)?;
     }
     host.fill_sequence(&mut x, &new.x)?;
-    backend.project(&synapses, &new.kernel, params(&parts), &x, &mut y)?;
-    backend.project(&synapses, &new.kernel, params(&parts), &y, &mut z)?;
+    backend.project(&synapses, &B::kernel(new.kernel), params(&parts), &x, &mut y)?;
+    backend.project(&synapses, &B::kernel(new.kernel), params(&parts), &y, &mut z)?;
     let found = host.read_sequence(&z)?;
 
     let (parts, x) = (new.upload(&host)?, host.sequence(shape, &new.x)?);
     let (mut y, mut z) = (host.blank_sequence(shape)?, host.blank_sequence(shape)?);
-    backend.project(&synapses, &new.kernel, params(&parts), &x, &mut y)?;
-    backend.project(&synapses, &new.kernel, params(&parts), &y, &mut z)?;
+    backend.project(&synapses, &B::kernel(new.kernel), params(&parts), &x, &mut y)?;
+    backend.project(&synapses, &B::kernel(new.kernel), params(&parts), &y, &mut z)?;
     if same_bits(&found, &host.read_sequence(&z)?) {
         Ok(Report::default())
     } else {

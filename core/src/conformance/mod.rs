@@ -2,7 +2,7 @@
 //!
 //! | macro | implementation of | laws |
 //! |---|---|---|
-//! | [`conformance!`](crate::conformance!) | [`Backend`] and its extensions | [`laws`] |
+//! | [`conformance!`](crate::conformance!) | [`Backend`] | [`laws`] |
 //! | [`neuron_laws!`](crate::neuron_laws!) | [`Neuron`] | [`models::neuron`] |
 //! | [`delay_kernel_laws!`](crate::delay_kernel_laws!) | [`DelayKernel`] | [`models::delay_kernel`] |
 //! | [`surrogate_laws!`](crate::surrogate_laws!) | [`Surrogate`] | [`models::surrogate`] |
@@ -49,10 +49,9 @@ mod shapes;
 mod stage;
 pub mod tolerance;
 
-use crate::backend::LayerOps;
+use crate::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
 use crate::delay::AnyKernel;
 use crate::neuron::AnyNeuron;
-use crate::num::Real;
 use crate::surrogate::AnySurrogate;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -96,9 +95,21 @@ laws! { $
 }
 
 /// A backend with every kernel, neuron and surrogate that has a name in configurations.
-pub trait Conforming<R: Real>: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>> {}
+pub trait Conforming:
+    Backend
+    + HasKernel<AnyKernel>
+    + HasNeuron<AnyNeuron<<Self as Backend>::Real>>
+    + HasSurrogate<AnySurrogate<<Self as Backend>::Real>>
+{
+}
 
-impl<R: Real, B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>> Conforming<R> for B {}
+impl<B> Conforming for B where
+    B: Backend
+        + HasKernel<AnyKernel>
+        + HasNeuron<AnyNeuron<<B as Backend>::Real>>
+        + HasSurrogate<AnySurrogate<<B as Backend>::Real>>
+{
+}
 
 /// The result of a law.
 pub type Verdict = Result<Report, Failure>;
@@ -209,7 +220,7 @@ impl<B, E: fmt::Display> Attempt for Result<B, E> {
 ///
 /// ```
 /// mod mine {
-///     polychron_core::conformance!(f64, polychron_core::reference::Reference);
+///     polychron_core::conformance!(f64, polychron_core::reference::Reference::new());
 /// }
 /// ```
 #[macro_export]
@@ -240,7 +251,7 @@ macro_rules! conformance {
             match $crate::conformance::Attempt::attempt($backend) {
                 Ok(backend) => match $crate::conformance::laws::$law::<$real, _>(&backend) {
                     Ok(report) => {
-                        let name = $crate::backend::Backend::<$real>::name(&backend);
+                        let name = $crate::backend::Backend::name(&backend);
                         ::std::print!("{} {name} {}\n{report}", stringify!($law), stringify!($real));
                     }
                     Err(failure) => panic!("{failure}"),

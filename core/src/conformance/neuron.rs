@@ -20,7 +20,7 @@ const SINGLE: Shape = Shape::new(1, 1, 1);
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn neuron_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn neuron_forward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in neuron_cases::<R>()? {
         agree(backend, &mut report, &case.name, &Forward(&case))?;
@@ -32,7 +32,7 @@ pub fn neuron_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn neuron_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn neuron_backward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in neuron_cases::<R>()? {
         agree(backend, &mut report, &case.name, &Backward(&case))?;
@@ -45,7 +45,7 @@ pub fn neuron_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn surrogates<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn surrogates<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for (&name, seed) in AnySurrogate::<f64>::NAMES.iter().zip(500..) {
         for mode in MODES {
@@ -63,7 +63,9 @@ pub fn surrogates<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn spikes_come_in_the_step_of_their_charge<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn spikes_come_in_the_step_of_their_charge<R: Real, B: Conforming<Real = R>>(
+    backend: &B,
+) -> Verdict {
     let mut report = Report::default();
     let mut case = Case::draw::<R>(0, 0, ATAN, Mode::Step, Shape::new(8, 1, 1), false)?;
     // With a rate of 1/4 the charged membranes are 0.5, 0.875, 1.0: a spike exactly at the
@@ -148,7 +150,7 @@ fn neuron_cases<R: Real>() -> Result<Vec<Case>, Failure> {
 struct Forward<'a>(&'a Case);
 
 impl Problem for Forward<'_> {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let (case, host) = (self.0, Host::<Q, B>::new(backend));
         let stage = case.stage.upload(&host)?;
         let x = host.sequence(case.stage.shape, &case.x)?;
@@ -164,7 +166,7 @@ impl Problem for Forward<'_> {
 struct Backward<'a>(&'a Case);
 
 impl Problem for Backward<'_> {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let (case, host) = (self.0, Host::<Q, B>::new(backend));
         let stage = case.stage.upload(&host)?;
         let x = host.sequence(case.stage.shape, &case.x)?;

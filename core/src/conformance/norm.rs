@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn norm_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn norm_forward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
         for batch in [true, false] {
@@ -29,7 +29,7 @@ pub fn norm_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn norm_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn norm_backward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
         agree(backend, &mut report, &case.name, &Backward(&case))?;
@@ -41,7 +41,7 @@ pub fn norm_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn norm_apply<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn norm_apply<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
         for batch in [true, false] {
@@ -130,7 +130,7 @@ struct Done<B, Q> {
 }
 
 impl Forward<'_> {
-    fn done<Q: Real, B: Conforming<Q>>(
+    fn done<Q: Real, B: Conforming<Real = Q>>(
         &self,
         host: &Host<'_, Q, B>,
     ) -> Result<Done<B::Buffer, B::Sequence>, Failure> {
@@ -157,7 +157,7 @@ impl Forward<'_> {
 }
 
 impl Problem for Forward<'_> {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let host = Host::<Q, B>::new(backend);
         let done = self.done(&host)?;
         let saved = host.read(&done.saved, 2 * self.case.shape.width)?;
@@ -175,7 +175,7 @@ struct Apply<'a> {
 }
 
 impl Problem for Apply<'_> {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let (case, host) = (self.case, Host::<Q, B>::new(backend));
         let Done { params, saved, y, .. } = Forward { case, batch: self.batch }.done(&host)?;
         let mut z = host.blank_sequence(case.shape)?;
@@ -191,7 +191,7 @@ impl Problem for Apply<'_> {
 struct Backward<'a>(&'a Case);
 
 impl Problem for Backward<'_> {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let (case, host) = (self.0, Host::<Q, B>::new(backend));
         let Done { params, saved, y, .. } = Forward { case, batch: true }.done(&host)?;
         let d_z = host.sequence(case.shape, &case.d_z)?;

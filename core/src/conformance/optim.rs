@@ -14,7 +14,7 @@ use core::ops::Range;
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn adam<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn adam<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for decoupled in [false, true] {
         for (l2, bounds) in [(0.0, None), (0.125, None), (0.125, Some((-0.5, 0.75)))] {
@@ -38,7 +38,7 @@ pub fn adam<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn dropout<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn dropout<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let rng = Rng::new(11, 3);
     for p in [0.0, 0.1, 0.4, 0.5, 0.9] {
@@ -65,7 +65,7 @@ struct Case {
 }
 
 impl Problem for Case {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let host = Host::<Q, B>::new(backend);
         let len = self.params.len();
         let mut params = host.buffer(&self.params)?;

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn projection_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn projection_forward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
         agree(backend, &mut report, &case.name, &Forward(&case))?;
@@ -28,7 +28,7 @@ pub fn projection_forward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn projection_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn projection_backward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for (n, case) in cases::<R>().iter().enumerate() {
         agree(backend, &mut report, &case.name, &Backward(case, n % 3 != 0))?;
@@ -41,7 +41,7 @@ pub fn projection_backward<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn projection_adjoint<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn projection_adjoint<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
         let y = &Forward(&case).run::<R, B>(backend)?[0].values;
@@ -65,7 +65,7 @@ pub fn projection_adjoint<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn projection_is_linear<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn projection_is_linear<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for (mut case, seed) in cases::<R>().into_iter().zip(1000..) {
         let mut draw = Draw::<R>::new(seed);
@@ -99,7 +99,7 @@ pub fn projection_is_linear<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn projection_is_causal<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn projection_is_causal<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for mut case in cases::<R>() {
         let y = Forward(&case).run::<R, B>(backend)?.remove(0).values;
@@ -122,7 +122,7 @@ pub fn projection_is_causal<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn projection_of_an_impulse<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn projection_of_an_impulse<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for kernel in [AnyKernel::Max, AnyKernel::Discrete, AnyKernel::Linear] {
         for (taps, steps, from, t_y) in [(7, 12, 3, 8), (8, 4, 1, 6), (1, 5, 2, 2)] {
@@ -242,7 +242,7 @@ impl Case {
         self.synapses.output(self.x_shape())
     }
 
-    pub(super) fn upload<Q: Real, B: Conforming<Q>>(
+    pub(super) fn upload<Q: Real, B: Conforming<Real = Q>>(
         &self,
         host: &Host<'_, Q, B>,
     ) -> Result<[Part<B::Buffer>; 3], Failure> {
@@ -254,7 +254,7 @@ impl Case {
         SynapseParams { rounding: self.rounding, ..params(parts) }
     }
 
-    pub(super) fn unchanged<Q: Real, B: Conforming<Q>>(
+    pub(super) fn unchanged<Q: Real, B: Conforming<Real = Q>>(
         &self,
         host: &Host<'_, Q, B>,
         [weights, delays, sigma]: &[Part<B::Buffer>; 3],
@@ -303,13 +303,13 @@ pub(super) fn gradients<B>([weights, delays, sigma]: &mut [Part<B>; 3]) -> Synap
 pub(super) struct Forward<'a>(pub(super) &'a Case);
 
 impl Problem for Forward<'_> {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let (case, host) = (self.0, Host::<Q, B>::new(backend));
         let parts = case.upload(&host)?;
         let x = host.sequence(case.x_shape(), &case.x)?;
         let mut y = host.blank_sequence(case.y_shape())?;
         let params = case.params(&parts);
-        backend.project(&case.synapses, &case.kernel, params, &x, &mut y)?;
+        backend.project(&case.synapses, &B::kernel(case.kernel), params, &x, &mut y)?;
         case.unchanged(&host, &parts, &x)?;
         Ok(vec![Output::new(Stage::Projection, "y", host.read_sequence(&y)?)])
     }
@@ -319,7 +319,7 @@ impl Problem for Forward<'_> {
 struct Backward<'a>(&'a Case, bool);
 
 impl Problem for Backward<'_> {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let (case, host) = (self.0, Host::<Q, B>::new(backend));
         let parts = case.upload(&host)?;
         let x = host.sequence(case.x_shape(), &case.x)?;
@@ -332,7 +332,7 @@ impl Problem for Backward<'_> {
         let d_params = gradients(&mut d_parts);
         backend.project_backward(
             &case.synapses,
-            &case.kernel,
+            &B::kernel(case.kernel),
             case.params(&parts),
             &x,
             &d_y,

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn readout<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn readout<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
         agree(
@@ -39,7 +39,7 @@ pub fn readout<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn readout_without_targets<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn readout_without_targets<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
     for case in cases::<R>() {
         for asked in [false, true] {
@@ -121,7 +121,7 @@ struct Readout<'a> {
 }
 
 impl Problem for Readout<'_> {
-    fn run<Q: Real, B: Conforming<Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
         let (case, host) = (self.case, Host::<Q, B>::new(backend));
         let li = Li { rate: Q::of(case.rate), decay_input: case.decay_input };
         let valid = ValidSteps { lengths: case.lengths.as_deref(), padding: 0 };

@@ -1,8 +1,7 @@
 use super::host::{Host, Part, same_bits};
 use super::{Conforming, Failure, Report, Verdict};
 use crate::backend::{
-    Firing, Layer, LayerGradients, LayerTape, NeuronStage, NormMode, SynapseGradients,
-    SynapseParams,
+    Activation, ActivationGradients, Firing, NeuronStage, NormMode, SynapseGradients, SynapseParams,
 };
 use crate::delay::AnyKernel;
 use crate::loss::Loss;
@@ -19,7 +18,7 @@ use alloc::vec;
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn memory_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn memory_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let (shape, values) = (Shape::new(3, 2, 2), [0.5; 12]);
     let (mut buffer, mut sequence) = (host.buffer(&values)?, host.sequence(shape, &values)?);
@@ -53,14 +52,14 @@ const N: usize = 24;
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let forward = |sizes: [usize; 3], x: Shape, y: Shape| -> Result<(), Failure> {
         let [w, d, s] = zero_parts(&host, sizes)?;
         let params =
             SynapseParams { weights: w.view(), delays: d.view(), sigma: s.view(), rounding: None };
         let (x, mut y) = (backend.sequence(x)?, backend.sequence(y)?);
-        Ok(backend.project(&SYNAPSES, &AnyKernel::Gauss, params, &x, &mut y)?)
+        Ok(backend.project(&SYNAPSES, &B::kernel(AnyKernel::Gauss), params, &x, &mut y)?)
     };
     let backward = |sizes: [usize; 3],
                     d_sizes: [usize; 3],
@@ -80,7 +79,7 @@ pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) ->
         let (x, y, mut d_x) = (backend.sequence(x)?, backend.sequence(y)?, backend.sequence(d_x)?);
         Ok(backend.project_backward(
             &SYNAPSES,
-            &AnyKernel::Gauss,
+            &B::kernel(AnyKernel::Gauss),
             params,
             &x,
             &y,
@@ -123,7 +122,8 @@ pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) ->
         let params =
             SynapseParams { weights: w.view(), delays: d.view(), sigma: s.view(), rounding: None };
         let (x, mut y) = (backend.sequence(X)?, backend.sequence(Y)?);
-        let result = backend.project(&overflowing, &AnyKernel::Gauss, params, &x, &mut y);
+        let result =
+            backend.project(&overflowing, &B::kernel(AnyKernel::Gauss), params, &x, &mut y);
         rejected("project, dimensions", result)?;
     }
     Ok(Report::default())
@@ -133,7 +133,7 @@ pub fn projection_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) ->
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn norm_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn norm_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let (norm, valid) = (BatchNorm::default(), ValidSteps::default());
     let apply = |[p, saved]: [usize; 2], z: Shape| -> Result<(), Failure> {
@@ -185,10 +185,10 @@ pub fn norm_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdi
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
-    let neuron = AnyNeuron::CubaLif(CubaLif::new(Lif::new(R::of(2.0)), R::of(2.0)));
-    let surrogate = AnySurrogate::Atan(Atan { alpha: R::of(2.0) });
+    let neuron = B::neuron(AnyNeuron::CubaLif(CubaLif::new(Lif::new(R::of(2.0)), R::of(2.0))));
+    let surrogate = B::surrogate(AnySurrogate::Atan(Atan { alpha: R::of(2.0) }));
     let run = |[params, mask, d_params]: [usize; 3],
                held: Shape,
                out: Shape,
@@ -236,76 +236,47 @@ pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Ver
     Ok(Report::default())
 }
 
-/// Wrong sizes of input, output, tape, parameters or gradients are errors.
+/// Wrong sizes of input, output, parameters or gradients are errors.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn layer_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn layer_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
-    let neuron = AnyNeuron::CubaLif(CubaLif::new(Lif::new(R::of(2.0)), R::of(2.0)));
-    let surrogate = AnySurrogate::Atan(Atan { alpha: R::of(2.0) });
+    let neuron = B::neuron(AnyNeuron::CubaLif(CubaLif::new(Lif::new(R::of(2.0)), R::of(2.0))));
+    let surrogate = B::surrogate(AnySurrogate::Atan(Atan { alpha: R::of(2.0) }));
     let norm = BatchNorm::default();
-    let run = |[weights, norms, neurons]: [usize; 3],
-               x: Shape,
-               out: Shape,
-               tape: Shape,
-               back: bool|
-     -> Result<(), Failure> {
-        let [w, d, s] = zero_parts(&host, [weights, N, N])?;
-        let [mut d_w, mut d_d, mut d_s] = zero_parts(&host, [N, N, N])?;
-        let (p, mut d_p) = (zero_part(&host, norms)?, zero_part(&host, 8)?);
-        let (q, mut d_q) = (zero_part(&host, neurons)?, zero_part(&host, 2)?);
-        let mut running = zero_part(&host, 8)?;
-        let (x, mut out) = (backend.sequence(x)?, backend.sequence(out)?);
-        let mut tape: LayerTape<_, _> = backend.tape(tape)?;
-        let stage = NeuronStage {
-            neuron: &neuron,
-            params: q.view(),
-            surrogate: &surrogate,
-            firing: Firing::Step,
-            mask: None,
-            valid: ValidSteps::default(),
+    let run =
+        |[norms, neurons]: [usize; 2], y: Shape, out: Shape, back: bool| -> Result<(), Failure> {
+            let (p, mut d_p) = (zero_part(&host, norms)?, zero_part(&host, 8)?);
+            let (q, mut d_q) = (zero_part(&host, neurons)?, zero_part(&host, 2)?);
+            let (mut running, mut statistics) = (zero_part(&host, 8)?, backend.buffer(8)?);
+            let (y, mut out) = (backend.sequence(y)?, backend.sequence(out)?);
+            let neurons = NeuronStage {
+                neuron: &neuron,
+                params: q.view(),
+                surrogate: &surrogate,
+                firing: Firing::Step,
+                mask: None,
+                valid: ValidSteps::default(),
+            };
+            let layer = Activation { norm: Some((&norm, p.view())), neurons };
+            if !back {
+                let mode = NormMode::Batch { running: running.view_mut() };
+                return Ok(backend.activate(&layer, mode, &y, &mut statistics, &mut out)?);
+            }
+            let into = ActivationGradients { norm: d_p.view_mut(), neuron: d_q.view_mut() };
+            Ok(backend.activate_backward(&layer, &y, &statistics, &mut out, into)?)
         };
-        let layer = Layer {
-            synapses: &SYNAPSES,
-            kernel: &AnyKernel::Gauss,
-            weights: w.view(),
-            delays: d.view(),
-            sigma: s.view(),
-            rounding: None,
-            norm: Some((&norm, p.view())),
-            stage,
-        };
-        if !back {
-            let mode = NormMode::Batch { running: running.view_mut() };
-            return Ok(backend.layer_forward(&layer, mode, &x, &mut tape, &mut out)?);
-        }
-        let synapses = SynapseGradients {
-            weights: d_w.view_mut(),
-            delays: d_d.view_mut(),
-            sigma: d_s.view_mut(),
-        };
-        let into = LayerGradients { synapses, norm: d_p.view_mut(), neuron: d_q.view_mut() };
-        Ok(backend.layer_backward(&layer, &x, &tape, &mut out, into, None)?)
-    };
-    let right = [N, 8, 2];
+    let right = [8, 2];
     for back in [false, true] {
-        run(right, X, Y, Y, back)?;
-        for wrong in [
-            [N + 1, 8, 2],
-            [N, 7, 2],
-            [N, 8, 1],
-            [BEYOND + N, 8, 2],
-            [N, BEYOND + 8, 2],
-            [N, 8, BEYOND + 2],
-        ] {
-            rejected("layer, parameters", run(wrong, X, Y, Y, back))?;
+        run(right, Y, Y, back)?;
+        for wrong in [[7, 2], [8, 1], [BEYOND + 8, 2], [8, BEYOND + 2]] {
+            rejected("layer, parameters", run(wrong, Y, Y, back))?;
         }
         for shape in NOT_Y {
-            rejected("layer, spikes", run(right, X, shape, Y, back))?;
-            rejected("layer, tape", run(right, X, Y, shape, back))?;
+            rejected("layer, spikes", run(right, Y, shape, back))?;
+            rejected("layer, input", run(right, shape, Y, back))?;
         }
-        rejected("layer, input", run(right, Shape::new(6, 2, 4), Y, Y, back))?;
     }
     Ok(Report::default())
 }
@@ -315,7 +286,7 @@ pub fn layer_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verd
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn readout_rejects_wrong_sizes<R: Real, B: Conforming<R>>(backend: &B) -> Verdict {
+pub fn readout_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
     let run = |[scores, targets]: [usize; 2], d_x: Shape| -> Result<R, Failure> {
         let (mut scores, targets) = (backend.buffer(scores)?, backend.buffer(targets)?);
@@ -361,7 +332,7 @@ fn rejected<T, E>(what: &str, result: Result<T, E>) -> Result<(), Failure> {
 /// Added to a length, it requests a view that exceeds its buffer.
 const BEYOND: usize = 1 << 20;
 
-fn zero_part<R: Real, B: Conforming<R>>(
+fn zero_part<R: Real, B: Conforming<Real = R>>(
     host: &Host<'_, R, B>,
     len: usize,
 ) -> Result<Part<B::Buffer>, Failure> {
@@ -373,7 +344,7 @@ fn zero_part<R: Real, B: Conforming<R>>(
     Ok(part)
 }
 
-fn zero_parts<R: Real, B: Conforming<R>>(
+fn zero_parts<R: Real, B: Conforming<Real = R>>(
     host: &Host<'_, R, B>,
     [a, b, c]: [usize; 3],
 ) -> Result<[Part<B::Buffer>; 3], Failure> {

@@ -2,13 +2,13 @@
 
 use super::host::{Draw, Host, Part};
 use super::{Conforming, Failure};
-use crate::backend::{Firing, NeuronStage};
+use crate::backend::{Backend, Firing, NeuronStage};
 use crate::neuron::{
-    AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
+    AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif,
+    Reset,
 };
 use crate::norm::ValidSteps;
 use crate::num::Real;
-use crate::reference::Reference;
 use crate::shape::Shape;
 use crate::surrogate::{AnySurrogate, Surrogate, step};
 use alloc::vec;
@@ -119,24 +119,24 @@ impl StageCase {
         ValidSteps { lengths: self.lengths.as_deref(), padding: self.padding }
     }
 
-    pub(super) fn upload<Q: Real, B: Conforming<Q>>(
+    pub(super) fn upload<Q: Real, B: Conforming<Real = Q>>(
         &self,
         host: &Host<'_, Q, B>,
-    ) -> Result<Stage<Q, B::Buffer, B::Sequence>, Failure> {
+    ) -> Result<Stage<B>, Failure> {
         let (name, parameters) = self.surrogate;
         Ok(Stage {
-            neuron: neurons()[self.neuron].1,
-            surrogate: AnySurrogate::from_name(name, parameters)?,
+            neuron: B::neuron(neurons()[self.neuron].1),
+            surrogate: B::surrogate(AnySurrogate::from_name(name, parameters)?),
             params: host.part(&self.params)?,
             held: host.sequence(self.shape, &self.held)?,
             mask: self.mask.as_ref().map(|mask| host.buffer(mask)).transpose()?,
         })
     }
 
-    pub(super) fn unchanged<Q: Real, B: Conforming<Q>>(
+    pub(super) fn unchanged<Q: Real, B: Conforming<Real = Q>>(
         &self,
         host: &Host<'_, Q, B>,
-        stage: &Stage<Q, B::Buffer, B::Sequence>,
+        stage: &Stage<B>,
     ) -> Result<(), Failure> {
         host.same_part(&stage.params, &self.params)?;
         host.same_sequence(&stage.held, &self.held)?;
@@ -148,25 +148,23 @@ impl StageCase {
 
     /// The least distance of an excess from 0 or from a kink of the surrogate, for input `x`.
     pub(super) fn clearance(&self, x: &[f64]) -> Result<f64, Failure> {
-        let stage = self.upload(&Host::<f64, _>::new(&Reference))?;
-        Ok(stage.neuron.visit(Clearance { case: self, surrogate: &stage.surrogate, x }))
+        let (name, parameters) = self.surrogate;
+        let surrogate = &AnySurrogate::from_name(name, parameters)?;
+        Ok(neurons()[self.neuron].1.visit(Clearance { case: self, surrogate, x }))
     }
 }
 
 /// A [`StageCase`] on a backend.
-pub(super) struct Stage<Q, B, S> {
-    neuron: AnyNeuron<Q>,
-    surrogate: AnySurrogate<Q>,
-    pub(super) params: Part<B>,
-    held: S,
-    mask: Option<B>,
+pub(super) struct Stage<B: Backend> {
+    neuron: B::Neuron,
+    surrogate: B::Surrogate,
+    pub(super) params: Part<B::Buffer>,
+    held: B::Sequence,
+    mask: Option<B::Buffer>,
 }
 
-impl<Q: Real, B, S> Stage<Q, B, S> {
-    pub(super) fn get<'a>(
-        &'a self,
-        case: &'a StageCase,
-    ) -> NeuronStage<'a, AnyNeuron<Q>, AnySurrogate<Q>, B, S> {
+impl<B: Backend> Stage<B> {
+    pub(super) fn get<'a>(&'a self, case: &'a StageCase) -> NeuronStage<'a, B> {
         NeuronStage {
             neuron: &self.neuron,
             params: self.params.view(),

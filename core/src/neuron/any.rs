@@ -1,4 +1,4 @@
-use super::{AdLif, CubaLif, Li, Lif, Neuron, Plif};
+use super::{AdLif, CubaLif, Li, Lif, LinearMembrane, Neuron, Plif};
 use crate::num::Real;
 use core::fmt::Debug;
 
@@ -13,11 +13,25 @@ pub trait NeuronVisitor<R: Real> {
 /// A neuron whose type may be chosen at run time: every [`Neuron`], and [`AnyNeuron`].
 ///
 /// Backends dispatch once per stage, through [`visit`](Self::visit), not once per step.
-pub trait NeuronModel<R: Real>: Clone + Debug + Send + Sync {
+pub trait NeuronModel: Clone + Debug + Send + Sync {
+    /// The number type.
+    type Real: Real;
     /// Calls the visitor with the concrete neuron.
-    fn visit<V: NeuronVisitor<R>>(&self, visitor: V) -> V::Output;
+    fn visit<V: NeuronVisitor<Self::Real>>(&self, visitor: V) -> V::Output;
+}
 
-    /// The number of raw learnable parameters.
+/// What a network knows of a neuron model whose type is erased.
+pub trait ErasedNeuron<R: Real>: Debug {
+    /// The number of raw learnable parameters of a neuron.
+    fn param_count(&self) -> usize;
+    /// Copies the raw parameters of the configuration to `out`, up to its length.
+    fn write_params(&self, out: &mut [R]);
+    /// [`Neuron::linear_membrane`] of a neuron with these raw parameters. `None` also if it cannot
+    /// spike or if `params` has another length.
+    fn membrane_with(&self, params: &[R]) -> Option<LinearMembrane<R>>;
+}
+
+impl<R: Real, M: NeuronModel<Real = R>> ErasedNeuron<R> for M {
     fn param_count(&self) -> usize {
         struct Count;
         impl<R: Real> NeuronVisitor<R> for Count {
@@ -29,7 +43,6 @@ pub trait NeuronModel<R: Real>: Clone + Debug + Send + Sync {
         self.visit(Count)
     }
 
-    /// Copies the raw parameters to `out`, up to its length.
     fn write_params(&self, out: &mut [R]) {
         struct Write<'a, R>(&'a mut [R]);
         impl<R: Real> NeuronVisitor<R> for Write<'_, R> {
@@ -42,9 +55,27 @@ pub trait NeuronModel<R: Real>: Clone + Debug + Send + Sync {
         }
         self.visit(Write(out));
     }
+
+    fn membrane_with(&self, params: &[R]) -> Option<LinearMembrane<R>> {
+        struct Linear<'a, R>(&'a [R]);
+        impl<R: Real> NeuronVisitor<R> for Linear<'_, R> {
+            type Output = Option<LinearMembrane<R>>;
+            fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
+                let mut params = neuron.params();
+                if !neuron.fires() || params.as_ref().len() != self.0.len() {
+                    return None;
+                }
+                params.as_mut().copy_from_slice(self.0);
+                neuron.with_params(params).linear_membrane()
+            }
+        }
+        self.visit(Linear(params))
+    }
 }
 
-impl<N: Neuron> NeuronModel<N::Real> for N {
+impl<N: Neuron> NeuronModel for N {
+    type Real = N::Real;
+
     fn visit<V: NeuronVisitor<N::Real>>(&self, visitor: V) -> V::Output {
         visitor.visit(self)
     }
@@ -65,7 +96,9 @@ pub enum AnyNeuron<R> {
     AdLif(AdLif<R>),
 }
 
-impl<R: Real> NeuronModel<R> for AnyNeuron<R> {
+impl<R: Real> NeuronModel for AnyNeuron<R> {
+    type Real = R;
+
     fn visit<V: NeuronVisitor<R>>(&self, visitor: V) -> V::Output {
         match self {
             Self::Lif(n) => visitor.visit(n),

@@ -18,7 +18,7 @@ mod firing;
 mod lif;
 
 pub use adlif::AdLif;
-pub use any::{AnyNeuron, NeuronModel, NeuronVisitor};
+pub use any::{AnyNeuron, ErasedNeuron, NeuronModel, NeuronVisitor};
 pub use cuba::CubaLif;
 pub use firing::Firing;
 pub use lif::{Li, Lif, Plif};

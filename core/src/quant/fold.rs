@@ -1,13 +1,12 @@
 use super::spec::{Decay, LayerSpec, ModelSpec, NeuronSpec, SynapseSpec};
-use crate::backend::LayerOps;
-use crate::delay::{DelayKernel, Rounding};
+use crate::backend::Backend;
+use crate::delay::Rounding;
 use crate::format::{Decision, Input, Scheme};
 use crate::loss::Loss;
-use crate::neuron::{LinearMembrane, Neuron, NeuronModel, NeuronVisitor, Reset};
+use crate::neuron::{ErasedNeuron, LinearMembrane, Neuron, Reset};
 use crate::norm::BatchNorm;
 use crate::shape::Synapses;
-use crate::surrogate::Surrogate;
-use crate::train::{Model, Network, Tensor};
+use crate::train::{Graph, Model, Network, Tensor};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -30,6 +29,8 @@ pub struct Metadata {
 pub enum FoldError<E> {
     /// The backend failed.
     Backend(E),
+    /// The network is not a chain of layers.
+    Graph,
     /// The neurons of a hidden layer are no [linear membrane](Neuron::linear_membrane), their decay
     /// is not in [0, 1], or their threshold is not above their rest.
     Neuron {
@@ -51,6 +52,7 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(error) => error.fmt(f),
+            Self::Graph => f.write_str("a model file holds a chain of layers; a layer has several inputs, or does not follow the previous one"),
             Self::Neuron { layer } => write!(
                 f,
                 "layer {layer}: a model file holds leaky integrate-and-fire neurons, these are others"
@@ -75,58 +77,56 @@ impl<E: core::error::Error> core::error::Error for FoldError<E> {
 /// Rounds the delays of a network and folds its norms into weights and biases.
 ///
 /// # Errors
-/// [`FoldError::Neuron`] if a layer's neurons are no [linear membrane](Neuron::linear_membrane);
+/// [`FoldError::Graph`] if the network is not a chain; [`FoldError::Neuron`] if a layer's neurons are no [linear membrane](Neuron::linear_membrane);
 /// [`FoldError::Backend`] if the backend cannot download the tensors.
-pub fn fold<B, K, N, S>(
-    model: &Model<f32, B, K, N, S>,
+pub fn fold<B: Backend<Real = f32>>(
+    model: &Model<B>,
     metadata: Metadata,
-) -> Result<ModelSpec<f32>, FoldError<B::Error>>
-where
-    B: LayerOps<f32, K, N, S>,
-    K: DelayKernel<f32>,
-    N: NeuronModel<f32>,
-    S: Surrogate<f32>,
-{
+) -> Result<ModelSpec<f32>, FoldError<B::Error>> {
     let tensors = model.tensors().map_err(FoldError::Backend)?;
-    fold_tensors(model.network(), &tensors, metadata)
+    fold_tensors(model.network(), model.graph(), &tensors, metadata)
 }
 
-fn fold_tensors<K, N: NeuronModel<f32>, S, E>(
-    network: &Network<f32, K, N, S>,
+fn fold_tensors<B: Backend<Real = f32>, E>(
+    network: &Network<B>,
+    graph: &Graph,
     tensors: &[Tensor<f32>],
     metadata: Metadata,
 ) -> Result<ModelSpec<f32>, FoldError<E>> {
+    let synapses = graph.chain().ok_or(FoldError::Graph)?;
     let rounding = network.rounding;
     let mut layers = Vec::new();
     for (l, hidden) in network.hidden.iter().enumerate() {
-        let from = LayerTensors { tensors, layer: format!("hidden.{l}") };
+        let from = LayerTensors { tensors, layer: graph.name(l) };
         let params = from.find("neuron", hidden.neuron.param_count())?;
-        let membrane =
-            hidden.neuron.visit(Linear { params }).ok_or(FoldError::Neuron { layer: l })?;
-        let norm = Norm::new(hidden.norm.as_ref(), &from, hidden.synapses.outputs)?;
+        let valid = |m: &LinearMembrane<f32>| (0.0..=1.0).contains(&m.decay) && m.threshold > 0.0;
+        let membrane = hidden.neuron.membrane_with(params).filter(valid);
+        let membrane = membrane.ok_or(FoldError::Neuron { layer: l })?;
+        let norm = Norm::new(hidden.norm.as_ref(), &from, synapses[l].outputs)?;
         let gain = f64::from(membrane.input_gain);
         let neuron = |o: usize| NeuronSpec {
             threshold: f64::from(membrane.threshold),
             bias: gain * norm.scale_and_offset(o).1,
         };
         layers.push(LayerSpec {
-            neurons: (0..hidden.synapses.outputs).map(neuron).collect(),
+            neurons: (0..synapses[l].outputs).map(neuron).collect(),
             soft: membrane.reset == Reset::Soft,
-            ..layer(&hidden.synapses, rounding, &from, f64::from(membrane.decay), |o| {
+            ..layer(&synapses[l], rounding, &from, f64::from(membrane.decay), |o| {
                 gain * norm.scale_and_offset(o).0
             })?
         });
     }
     let output = &network.output;
-    let from = LayerTensors { tensors, layer: "output".into() };
-    let readout = output.readout;
+    let last = network.hidden.len();
+    let from = LayerTensors { tensors, layer: graph.name(last) };
+    let readout = output.integrator;
     let decay = f64::from(readout.charge([1.0], 0.0)[0]);
     let gain = f64::from(readout.charge([0.0], 1.0)[0]);
-    layers.push(layer(&output.synapses, rounding, &from, decay, |_| gain)?);
+    layers.push(layer(&synapses[last], rounding, &from, decay, |_| gain)?);
     Ok(ModelSpec {
         tick_us: metadata.tick_us,
         input: metadata.input,
-        channels: network.synapses().next().map_or(0, |s| s.inputs),
+        channels: graph.channels(),
         decision: match network.loss {
             Loss::SoftmaxSum => Decision::SoftmaxSum,
             Loss::Mean | Loss::MembraneSum => Decision::MembraneSum,
@@ -221,23 +221,6 @@ impl<'a> Norm<'a> {
     }
 }
 
-/// Finds the linear membrane of a neuron with these raw parameters.
-struct Linear<'a> {
-    params: &'a [f32],
-}
-
-impl NeuronVisitor<f32> for Linear<'_> {
-    type Output = Option<LinearMembrane<f32>>;
-
-    fn visit<N: Neuron<Real = f32>>(self, neuron: &N) -> Self::Output {
-        let mut params = neuron.params();
-        params.as_mut().copy_from_slice(self.params);
-        let membrane = neuron.with_params(params).linear_membrane()?;
-        let valid = (0.0..=1.0).contains(&membrane.decay) && membrane.threshold > 0.0;
-        (valid && neuron.fires()).then_some(membrane)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,31 +230,20 @@ mod tests {
     use crate::reference::Reference;
     use crate::shape::ShapeError;
     use crate::surrogate::Atan;
-    use crate::train::{HiddenLayer, ReadoutLayer};
+    use crate::train::{Layer, Readout};
 
     #[test]
     fn a_tensor_that_is_missing_or_short_is_named() {
-        let hidden = HiddenLayer {
-            synapses: Synapses::new(3, 4, 5),
-            kernel: Gauss,
-            norm: Some(BatchNorm::default()),
-            neuron: Plif::new(Lif::new(2.0)),
-            surrogate: Atan { alpha: 5.0 },
-            dropout: 0.0,
-        };
-        let output =
-            ReadoutLayer { synapses: Synapses::new(4, 2, 5), kernel: Gauss, readout: Li::new(2.0) };
-        let network = Network {
-            hidden: alloc::vec![hidden],
-            output,
-            loss: Loss::SoftmaxSum,
-            rounding: Rounding::Nearest,
-        };
-        let model = Model::new(Reference, network, DelayInit::Uniform, 1).unwrap();
+        let (synapses, plif) = (Synapses::new(3, 4, 5), Plif::new(Lif::new(2.0)));
+        let hidden = Layer::new(synapses, Gauss, plif, Atan { alpha: 5.0 });
+        let output = Readout::new(Synapses::new(4, 2, 5), Gauss, Li::new(2.0));
+        let network = Network::chain([hidden.with_norm(BatchNorm::default())], output);
+        let model = Model::new(Reference::new(), network, DelayInit::Uniform, 1).unwrap();
         let tensors = model.tensors().unwrap();
         let metadata = Metadata { tick_us: 1, input: Input::Spikes, labels: Vec::new() };
         let fold = |tensors: &[Tensor<f32>]| {
-            fold_tensors::<_, _, _, ShapeError>(model.network(), tensors, metadata.clone())
+            let (network, graph) = (model.network(), model.graph());
+            fold_tensors::<_, ShapeError>(network, graph, tensors, metadata.clone())
         };
         fold(&tensors).unwrap();
         for n in 0..tensors.len() {

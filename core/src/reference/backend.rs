@@ -4,18 +4,20 @@ use super::{
     norm_apply, norm_backward, norm_statistics, project, project_backward, project_input, readout,
 };
 use crate::backend::{
-    Backend, LayerOps, NeuronOps, NeuronStage, NormMode, SynapseGradients, SynapseOps,
+    Backend, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode, SynapseGradients,
     SynapseParams, View, ViewMut,
 };
 use crate::delay::{DelayKernel, Rounding, dense_kernel};
 use crate::loss::Loss;
-use crate::neuron::{Firing, Li, Neuron, NeuronModel, NeuronVisitor};
+use crate::neuron::{ErasedNeuron, Firing, Li, LinearMembrane, Neuron, NeuronModel, NeuronVisitor};
 use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
 use crate::optim::Adam;
 use crate::shape::{Shape, ShapeError, Synapses, expect};
 use crate::surrogate::Surrogate;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::marker::PhantomData;
 use core::ops::Range;
 
 /// A host block `[time, batch, width]`, time-major.
@@ -29,11 +31,23 @@ pub struct Block<R> {
 
 /// The backend of the scalar reference: slow, single-threaded, the oracle of the conformance suite.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Reference;
+pub struct Reference<R>(PhantomData<R>);
 
-impl<R: Real> Backend<R> for Reference {
+impl<R: Real> Reference<R> {
+    /// The backend.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R: Real> Backend for Reference<R> {
+    type Real = R;
     type Buffer = Vec<R>;
     type Sequence = Block<R>;
+    type Kernel = Rc<dyn DelayKernel<R>>;
+    type Neuron = Rc<dyn ScalarNeuron<R>>;
+    type Surrogate = Rc<dyn Surrogate<R>>;
     type Error = ShapeError;
 
     fn name(&self) -> &'static str {
@@ -74,6 +88,73 @@ impl<R: Real> Backend<R> for Reference {
 
     fn synchronize(&self) -> Result<(), ShapeError> {
         Ok(())
+    }
+
+    fn add(&self, x: &Block<R>, sum: &mut Block<R>) -> Result<(), ShapeError> {
+        expect("sum of sequences", sum.values.len(), x.values.len())?;
+        for (sum, &x) in sum.values.iter_mut().zip(&x.values) {
+            *sum += x;
+        }
+        Ok(())
+    }
+
+    fn project(
+        &self,
+        synapses: &Synapses,
+        kernel: &Self::Kernel,
+        params: SynapseParams<'_, Vec<R>>,
+        x: &Block<R>,
+        y: &mut Block<R>,
+    ) -> Result<(), ShapeError> {
+        synapses.check(x.shape, y.shape)?;
+        let rounded = params.rounding.map(Rounding::kernel);
+        let kernel = rounded.as_ref().map_or(&**kernel, |rounded| rounded);
+        let dense = dense(synapses, kernel, &params)?;
+        project(synapses, &dense, &x.values, x.shape, &mut y.values)
+    }
+
+    fn project_backward(
+        &self,
+        synapses: &Synapses,
+        kernel: &Self::Kernel,
+        params: SynapseParams<'_, Vec<R>>,
+        x: &Block<R>,
+        d_y: &Block<R>,
+        gradients: SynapseGradients<'_, Vec<R>>,
+        d_x: Option<&mut Block<R>>,
+    ) -> Result<(), ShapeError> {
+        synapses.check(x.shape, d_y.shape)?;
+        let rounded = params.rounding.map(Rounding::kernel);
+        let kernel = rounded.as_ref().map_or(&**kernel, |rounded| rounded);
+        if let Some(d_x) = d_x {
+            synapses.check(d_x.shape, d_y.shape)?;
+            let dense = dense(synapses, kernel, &params)?;
+            project_input(synapses, &dense, &d_y.values, x.shape, &mut d_x.values)?;
+        }
+        let values = [params.weights.slice()?, params.delays.slice()?, params.sigma.slice()?];
+        let SynapseGradients { weights, delays, sigma } = gradients;
+        let gradients = [weights.slice()?, delays.slice()?, sigma.slice()?];
+        project_backward(synapses, kernel, values, &x.values, x.shape, &d_y.values, gradients)
+    }
+
+    fn neuron_forward(
+        &self,
+        stage: &NeuronStage<'_, Self>,
+        x: &Block<R>,
+        spikes: &mut Block<R>,
+    ) -> Result<(), ShapeError> {
+        stage.neuron.forward(stage, x, spikes)
+    }
+
+    fn neuron_backward(
+        &self,
+        stage: &NeuronStage<'_, Self>,
+        x: &Block<R>,
+        d_spikes: &Block<R>,
+        d_x: &mut Block<R>,
+        d_params: ViewMut<'_, Vec<R>>,
+    ) -> Result<(), ShapeError> {
+        stage.neuron.backward(stage, x, d_spikes, d_x, d_params.slice()?)
     }
 
     fn norm_forward(
@@ -179,127 +260,119 @@ fn dense<R: Real>(
     Ok(out)
 }
 
-impl<R: Real, K: DelayKernel<R>> SynapseOps<R, K> for Reference {
-    fn project(
+/// The scalar stages of a neuron whose type is erased.
+pub trait ScalarNeuron<R: Real>: ErasedNeuron<R> {
+    /// [`neuron_forward`](super::neuron_forward).
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the size of a block does not match.
+    fn forward(
         &self,
-        synapses: &Synapses,
-        kernel: &K,
-        params: SynapseParams<'_, Vec<R>>,
+        stage: &NeuronStage<'_, Reference<R>>,
         x: &Block<R>,
-        y: &mut Block<R>,
+        spikes: &mut Block<R>,
+    ) -> Result<(), ShapeError>;
+
+    /// [`neuron_backward`](super::neuron_backward).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn backward(
+        &self,
+        stage: &NeuronStage<'_, Reference<R>>,
+        x: &Block<R>,
+        d_spikes: &Block<R>,
+        d_x: &mut Block<R>,
+        d_params: &mut [R],
+    ) -> Result<(), ShapeError>;
+}
+
+impl<R: Real, N: Neuron<Real = R>> ScalarNeuron<R> for N {
+    fn forward(
+        &self,
+        stage: &NeuronStage<'_, Reference<R>>,
+        x: &Block<R>,
+        spikes: &mut Block<R>,
     ) -> Result<(), ShapeError> {
-        synapses.check(x.shape, y.shape)?;
-        let rounded = params.rounding.map(Rounding::kernel);
-        let kernel = rounded.as_ref().map_or(kernel as &dyn DelayKernel<R>, |rounded| rounded);
-        let dense = dense(synapses, kernel, &params)?;
-        project(synapses, &dense, &x.values, x.shape, &mut y.values)
+        let neuron = configured(self, stage.params.slice()?)?;
+        neuron_forward(&arguments(&neuron, stage, x.shape), &x.values, &mut spikes.values, None)
     }
 
-    fn project_backward(
+    fn backward(
         &self,
-        synapses: &Synapses,
-        kernel: &K,
-        params: SynapseParams<'_, Vec<R>>,
+        stage: &NeuronStage<'_, Reference<R>>,
         x: &Block<R>,
-        d_y: &Block<R>,
-        gradients: SynapseGradients<'_, Vec<R>>,
-        d_x: Option<&mut Block<R>>,
+        d_spikes: &Block<R>,
+        d_x: &mut Block<R>,
+        d_params: &mut [R],
     ) -> Result<(), ShapeError> {
-        synapses.check(x.shape, d_y.shape)?;
-        let rounded = params.rounding.map(Rounding::kernel);
-        let kernel = rounded.as_ref().map_or(kernel as &dyn DelayKernel<R>, |rounded| rounded);
-        if let Some(d_x) = d_x {
-            synapses.check(d_x.shape, d_y.shape)?;
-            let dense = dense(synapses, kernel, &params)?;
-            project_input(synapses, &dense, &d_y.values, x.shape, &mut d_x.values)?;
-        }
-        let values = [params.weights.slice()?, params.delays.slice()?, params.sigma.slice()?];
-        let SynapseGradients { weights, delays, sigma } = gradients;
-        let gradients = [weights.slice()?, delays.slice()?, sigma.slice()?];
-        project_backward(synapses, kernel, values, &x.values, x.shape, &d_y.values, gradients)
+        let neuron = configured(self, stage.params.slice()?)?;
+        let (args, d) = (arguments(&neuron, stage, x.shape), &d_spikes.values);
+        neuron_backward(&args, &x.values, d, None, &mut d_x.values, d_params)
     }
 }
 
-type Stage<'a, R, N, S> = NeuronStage<'a, N, S, Vec<R>, Block<R>>;
+/// The neuron with these raw parameters.
+fn configured<R: Real, N: Neuron<Real = R>>(neuron: &N, params: &[R]) -> Result<N, ShapeError> {
+    let mut raw = neuron.params();
+    expect("neurons' parameters", raw.as_ref().len(), params.len())?;
+    raw.as_mut().copy_from_slice(params);
+    Ok(neuron.with_params(raw))
+}
 
-/// Sets the raw parameters of a concrete neuron and calls the scalar stage.
-struct Run<'a, R, N, S, F> {
-    stage: &'a Stage<'a, R, N, S>,
+fn arguments<'a, R: Real, N: Neuron<Real = R>>(
+    neuron: &'a N,
+    stage: &'a NeuronStage<'_, Reference<R>>,
     shape: Shape,
-    call: F,
-}
-
-/// A call of a scalar stage with a concrete neuron.
-trait Call<R: Real> {
-    fn call<N: Neuron<Real = R>>(self, args: &NeuronArgs<'_, R, N>) -> Result<(), ShapeError>;
-}
-
-impl<R: Real, M, S: Surrogate<R>, F: Call<R>> NeuronVisitor<R> for Run<'_, R, M, S, F> {
-    type Output = Result<(), ShapeError>;
-
-    fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
-        let mut raw = neuron.params();
-        let values = self.stage.params.slice()?;
-        expect("neurons' parameters", raw.as_ref().len(), values.len())?;
-        raw.as_mut().copy_from_slice(values);
-        let firing = match self.stage.firing {
+) -> NeuronArgs<'a, R, N> {
+    NeuronArgs {
+        neuron,
+        surrogate: &**stage.surrogate,
+        firing: match stage.firing {
             Firing::Step => Firing::Step,
             Firing::Smooth => Firing::Smooth,
             Firing::SmoothHeld(held) => Firing::SmoothHeld(held.values.as_slice()),
             Firing::Frozen(held) => Firing::Frozen(held.values.as_slice()),
-        };
-        self.call.call(&NeuronArgs {
-            neuron: &neuron.with_params(raw),
-            surrogate: self.stage.surrogate,
-            firing,
-            mask: self.stage.mask.map(Vec::as_slice),
-            valid: self.stage.valid,
-            shape: self.shape,
-        })
+        },
+        mask: stage.mask.map(Vec::as_slice),
+        valid: stage.valid,
+        shape,
     }
 }
 
-struct Forward<'a, R>(&'a [R], &'a mut [R]);
-
-impl<R: Real> Call<R> for Forward<'_, R> {
-    fn call<N: Neuron<Real = R>>(self, args: &NeuronArgs<'_, R, N>) -> Result<(), ShapeError> {
-        neuron_forward(args, self.0, self.1, None)
+impl<R: Real, K: DelayKernel<R> + 'static> HasKernel<K> for Reference<R> {
+    fn kernel(kernel: K) -> Self::Kernel {
+        Rc::new(kernel)
     }
 }
 
-struct Backward<'a, R>(&'a [R], &'a [R], &'a mut [R], &'a mut [R]);
-
-impl<R: Real> Call<R> for Backward<'_, R> {
-    fn call<N: Neuron<Real = R>>(self, args: &NeuronArgs<'_, R, N>) -> Result<(), ShapeError> {
-        neuron_backward(args, self.0, self.1, None, self.2, self.3)
+impl<R: Real, M: NeuronModel<Real = R>> HasNeuron<M> for Reference<R> {
+    fn neuron(neuron: M) -> Self::Neuron {
+        struct Erase;
+        impl<R: Real> NeuronVisitor<R> for Erase {
+            type Output = Rc<dyn ScalarNeuron<R>>;
+            fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
+                Rc::new(*neuron)
+            }
+        }
+        neuron.visit(Erase)
     }
 }
 
-impl<R: Real, N: NeuronModel<R>, S: Surrogate<R>> NeuronOps<R, N, S> for Reference {
-    fn neuron_forward(
-        &self,
-        stage: &Stage<'_, R, N, S>,
-        x: &Block<R>,
-        spikes: &mut Block<R>,
-    ) -> Result<(), ShapeError> {
-        let call = Forward(&x.values, &mut spikes.values);
-        stage.neuron.visit(Run { stage, shape: x.shape, call })
-    }
-
-    fn neuron_backward(
-        &self,
-        stage: &Stage<'_, R, N, S>,
-        x: &Block<R>,
-        d_spikes: &Block<R>,
-        d_x: &mut Block<R>,
-        d_params: ViewMut<'_, Vec<R>>,
-    ) -> Result<(), ShapeError> {
-        let call = Backward(&x.values, &d_spikes.values, &mut d_x.values, d_params.slice()?);
-        stage.neuron.visit(Run { stage, shape: x.shape, call })
+impl<R: Real, S: Surrogate<R> + 'static> HasSurrogate<S> for Reference<R> {
+    fn surrogate(surrogate: S) -> Self::Surrogate {
+        Rc::new(surrogate)
     }
 }
 
-impl<R: Real, K: DelayKernel<R>, N: NeuronModel<R>, S: Surrogate<R>> LayerOps<R, K, N, S>
-    for Reference
-{
+impl<R: Real> ErasedNeuron<R> for Rc<dyn ScalarNeuron<R>> {
+    fn param_count(&self) -> usize {
+        (**self).param_count()
+    }
+    fn write_params(&self, out: &mut [R]) {
+        (**self).write_params(out);
+    }
+    fn membrane_with(&self, params: &[R]) -> Option<LinearMembrane<R>> {
+        (**self).membrane_with(params)
+    }
 }

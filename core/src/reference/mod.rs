@@ -9,7 +9,7 @@ mod projection;
 mod readout;
 mod zeros;
 
-pub use backend::{Block, Reference};
+pub use backend::{Block, Reference, ScalarNeuron};
 pub use neuron::{NeuronArgs, neuron_backward, neuron_forward};
 pub use norm::{norm_apply, norm_backward, norm_statistics};
 pub use projection::{project, project_backward, project_input};

@@ -5,29 +5,20 @@
 //! parameters on a backend; it evaluates batches. A [`Trainer`] adds gradients and optimizer state.
 //!
 //! ```
-//! use polychron_core::delay::{Gauss, Rounding};
-//! use polychron_core::loss::{Loss, decide};
+//! use polychron_core::delay::Gauss;
+//! use polychron_core::loss::decide;
 //! use polychron_core::neuron::{Li, Lif};
 //! use polychron_core::norm::BatchNorm;
 //! use polychron_core::reference::Reference;
 //! use polychron_core::shape::{Shape, Synapses};
 //! use polychron_core::surrogate::Atan;
-//! use polychron_core::train::{Batch, HiddenLayer, Network, ReadoutLayer, Recipe, Trainer};
+//! use polychron_core::train::{Batch, Layer, Network, Readout, Recipe, Trainer};
 //!
 //! // 4 channels, 8 hidden neurons, 2 classes, delays of 0 to 6 steps.
-//! let hidden = HiddenLayer {
-//!     synapses: Synapses::new(4, 8, 7),
-//!     kernel: Gauss,
-//!     norm: Some(BatchNorm::default()),
-//!     neuron: Lif::new(2.0),
-//!     surrogate: Atan { alpha: 5.0 },
-//!     dropout: 0.0,
-//! };
-//! let output =
-//!     ReadoutLayer { synapses: Synapses::new(8, 2, 7), kernel: Gauss, readout: Li::new(2.0) };
-//! let (loss, rounding) = (Loss::SoftmaxSum, Rounding::Nearest);
-//! let network = Network { hidden: vec![hidden], output, loss, rounding };
-//! let mut trainer = Trainer::new(Reference, network, Recipe::paper(40), 0)?;
+//! let hidden = Layer::new(Synapses::new(4, 8, 7), Gauss, Lif::new(2.0), Atan { alpha: 5.0 });
+//! let output = Readout::new(Synapses::new(8, 2, 7), Gauss, Li::new(2.0));
+//! let network = Network::chain([hidden.with_norm(BatchNorm::default())], output);
+//! let mut trainer = Trainer::new(Reference::new(), network, Recipe::paper(40), 0)?;
 //!
 //! // 10 steps of 2 samples: channel 0 spikes before channel 1, or after it.
 //! let shape = Shape::new(10, 2, 4);
@@ -36,7 +27,7 @@
 //!     x[(step * 2 + sample) * 4 + channel] = 1.0;
 //! }
 //! let targets = [1.0, 0.0, 0.0, 1.0];
-//! let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
+//! let batch = Batch { shape, x: &x, targets: Some(&targets), lengths: None };
 //! for _ in 0..40 {
 //!     trainer.step(&batch)?;
 //!     trainer.finish_epoch()?;
@@ -47,6 +38,7 @@
 //! ```
 
 mod error;
+mod graph;
 mod model;
 mod network;
 mod recipe;
@@ -54,8 +46,9 @@ mod state;
 mod trainer;
 
 pub use error::TrainError;
+pub use graph::{Edge, Graph, Group, Node};
 pub use model::{Batch, Delays, Model, Spikes, Trace};
-pub use network::{HiddenLayer, Network, NetworkError, ReadoutLayer};
-pub use recipe::{Recipe, Sigma};
-pub use state::{State, StateError, Tensor};
+pub use network::{Connection, Layer, Network, NetworkError, Readout, Source};
+pub use recipe::{Optimizer, Recipe, Sigma};
+pub use state::{State, StateError, Tensor, TensorSpec};
 pub use trainer::{StepReport, Trainer};

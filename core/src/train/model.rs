@@ -1,21 +1,21 @@
 use super::error::TrainError;
-use super::network::{Network, ParameterLayout};
-use super::state::{State, StateError, Tensor, TensorReader};
+use super::graph::{Graph, Group, Layout};
+use super::network::Network;
+use super::state::{State, StateError, Tensor, TensorSpec};
 use crate::backend::{
-    Backend, Firing, Layer, LayerOps, NeuronStage, NormMode, SynapseParams, View,
+    Activation, ActivationGradients, Backend, Firing, NeuronStage, NormMode, SynapseGradients,
+    SynapseParams, View, ViewMut,
 };
-use crate::delay::{DelayKernel, Rounding};
+use crate::delay::Rounding;
 use crate::init::{self, DelayInit};
-use crate::neuron::NeuronModel;
+use crate::neuron::ErasedNeuron;
 use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::rng::Rng;
-use crate::shape::{Shape, ShapeError, expect};
-use crate::surrogate::Surrogate;
-use alloc::format;
+use crate::shape::{Shape, ShapeError, Synapses, expect};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
+use num_traits::{One, Zero};
 
 const WEIGHTS: u64 = 1;
 const DELAYS: u64 = 2;
@@ -27,26 +27,11 @@ pub struct Batch<'a, R> {
     pub shape: Shape,
     /// The input `[T, B, N]`, time-major.
     pub x: &'a [R],
-    /// The target distributions `[B, classes]`.
-    pub targets: &'a [R],
+    /// The target distributions `[B, classes]`, where something is learned or a loss is asked for.
+    pub targets: Option<&'a [R]>,
     /// The number of valid steps of every sample. With `None` all steps, including padding, count
     /// in the norms and the loss.
     pub lengths: Option<&'a [usize]>,
-}
-
-/// One flat block per parameter group, with one layer after the other.
-#[derive(Clone, Debug)]
-pub(super) struct ParameterBlocks<B> {
-    /// Weights `[out, in, count]`.
-    pub weights: B,
-    /// Delays in steps, in the layout of the weights.
-    pub delays: B,
-    /// One raw sigma per layer.
-    pub sigma: B,
-    /// `[gamma | beta]` of the hidden layers with a norm.
-    pub norms: B,
-    /// Raw neuron parameters of the hidden layers.
-    pub neurons: B,
 }
 
 /// How delays are applied in an evaluation.
@@ -77,22 +62,24 @@ pub struct Trace<R> {
 }
 
 /// A network with its parameters on a backend.
-pub struct Model<R: Real, B: Backend<R>, K, N, S> {
+pub struct Model<B: Backend> {
     pub(super) backend: B,
-    pub(super) network: Network<R, K, N, S>,
-    pub(super) layout: ParameterLayout,
-    pub(super) values: ParameterBlocks<B::Buffer>,
+    pub(super) layers: Layers<B>,
     pub(super) running: B::Buffer,
 }
 
-impl<R, B, K, N, S> Model<R, B, K, N, S>
-where
-    R: Real,
-    B: LayerOps<R, K, N, S>,
-    K: DelayKernel<R>,
-    N: NeuronModel<R>,
-    S: Surrogate<R>,
-{
+/// The layers of a network with their parameters on a backend.
+pub(super) struct Layers<B: Backend> {
+    pub(super) network: Network<B>,
+    pub(super) graph: Graph,
+    pub(super) layout: Layout<B::Real>,
+    pub(super) values: Blocks<B::Buffer>,
+}
+
+/// One block per group with gradients.
+pub(super) struct Blocks<T>(pub(super) [T; Group::LEARNED.len()]);
+
+impl<B: Backend> Model<B> {
     /// Creates a model with random initial parameters, which depend on the seed and the layer only.
     ///
     /// # Errors
@@ -100,36 +87,53 @@ where
     /// fails.
     pub fn new(
         backend: B,
-        network: Network<R, K, N, S>,
+        network: Network<B>,
         delays: DelayInit,
         seed: u64,
     ) -> Result<Self, TrainError<B::Error>> {
-        network.check().map_err(TrainError::Network)?;
-        let layout = network.layout();
-        let mut host = host_blocks(&layout);
-        let mut running = vec![R::zero(); layout.total.norm.len()];
-        for (l, (synapses, ranges)) in network.synapses().zip(&layout.layers).enumerate() {
-            let rng = |stream| Rng::new(seed, stream).fork(l as u64);
-            init::weights(synapses, rng(WEIGHTS), &mut host.weights[ranges.synapses.clone()]);
-            let block = &mut host.delays[ranges.synapses.clone()];
-            init::delays(synapses, delays, rng(DELAYS), block);
+        let graph = network.graph().map_err(TrainError::Network)?;
+        for (l, inputs) in network.inputs().enumerate() {
+            let kernels: Vec<_> = inputs.iter().map(|connection| &connection.kernel).collect();
+            let models = network.hidden.get(l).map(|hidden| (&hidden.neuron, &hidden.surrogate));
+            backend.supports(&kernels, models)?;
+        }
+        let layout = Layout::new(&network, &graph);
+        let mut host = Blocks::host(&layout);
+        let mut running = layout.zeros(Group::Statistics);
+        let [weights, all_delays, _, norms, neurons] = &mut host.0;
+        for (l, (node, ranges)) in graph.nodes.iter().zip(&layout.layers).enumerate() {
+            for (c, (edge, at)) in node.edges.iter().zip(&ranges.edges).enumerate() {
+                let rng = |stream| {
+                    let rng = Rng::new(seed, stream).fork(l as u64);
+                    if c == 0 { rng } else { rng.fork(c as u64) }
+                };
+                init::weights(&edge.synapses, rng(WEIGHTS), &mut weights[at.synapses.clone()]);
+                let block = &mut all_delays[at.synapses.clone()];
+                init::delays(&edge.synapses, delays, rng(DELAYS), block);
+            }
             let half = ranges.norm.len() / 2;
-            host.norms[ranges.norm.clone()][..half].fill(R::one());
-            running[ranges.norm.clone()][half..].fill(R::one());
+            norms[ranges.norm.clone()][..half].fill(B::Real::one());
+            running[ranges.norm.clone()][half..].fill(B::Real::one());
             if let Some(hidden) = network.hidden.get(l) {
-                hidden.neuron.write_params(&mut host.neurons[ranges.neuron.clone()]);
+                hidden.neuron.write_params(&mut neurons[ranges.neuron.clone()]);
             }
         }
-        let values = upload(&backend, &host)?;
+        let values = host.upload(&backend)?;
         let mut device = backend.buffer(running.len())?;
         backend.upload(&running, &mut device)?;
-        Ok(Self { backend, network, layout, values, running: device })
+        Ok(Self { backend, layers: Layers { network, graph, layout, values }, running: device })
     }
 
     /// The network.
     #[must_use]
-    pub fn network(&self) -> &Network<R, K, N, S> {
-        &self.network
+    pub fn network(&self) -> &Network<B> {
+        &self.layers.network
+    }
+
+    /// Who is connected to whom.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.layers.graph
     }
 
     /// The backend.
@@ -138,13 +142,23 @@ where
         &self.backend
     }
 
+    /// What the tensors of [`tensors`](Self::tensors) are, in the same order.
+    #[must_use]
+    pub fn specs(&self) -> &[TensorSpec<B::Real>] {
+        &self.layers.layout.specs
+    }
+
     /// The scores `[B, classes]` and the mean loss of a batch, with running statistics and without
-    /// dropout.
+    /// dropout. Without targets the loss is 0.
     ///
     /// # Errors
     /// The error of the backend, which includes a [`ShapeError`] if the batch does not fit the
     /// network.
-    pub fn evaluate(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<(Vec<R>, R), B::Error> {
+    pub fn evaluate(
+        &self,
+        batch: &Batch<'_, B::Real>,
+        delays: Delays,
+    ) -> Result<(Vec<B::Real>, B::Real), B::Error> {
         self.forward(batch, delays, |_, _| Ok(()))
     }
 
@@ -153,7 +167,11 @@ where
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
-    pub fn spikes(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<Vec<Spikes<R>>, B::Error> {
+    pub fn spikes(
+        &self,
+        batch: &Batch<'_, B::Real>,
+        delays: Delays,
+    ) -> Result<Vec<Spikes<B::Real>>, B::Error> {
         Ok(self.trace(batch, delays)?.layers)
     }
 
@@ -161,11 +179,15 @@ where
     ///
     /// # Errors
     /// As [`Model::evaluate`].
-    pub fn trace(&self, batch: &Batch<'_, R>, delays: Delays) -> Result<Trace<R>, B::Error> {
+    pub fn trace(
+        &self,
+        batch: &Batch<'_, B::Real>,
+        delays: Delays,
+    ) -> Result<Trace<B::Real>, B::Error> {
         let mut layers = Vec::new();
         let (scores, _) = self.forward(batch, delays, |backend, sequence| {
             let shape = backend.shape(sequence);
-            let mut values = vec![R::zero(); shape.len()];
+            let mut values = vec![B::Real::zero(); shape.len()];
             backend.download_sequence(sequence, &mut values)?;
             layers.push(Spikes { shape, values });
             Ok(())
@@ -175,50 +197,79 @@ where
 
     fn forward(
         &self,
-        batch: &Batch<'_, R>,
+        batch: &Batch<'_, B::Real>,
         delays: Delays,
         mut look: impl FnMut(&B, &B::Sequence) -> Result<(), B::Error>,
-    ) -> Result<(Vec<R>, R), B::Error> {
+    ) -> Result<(Vec<B::Real>, B::Real), B::Error> {
         self.check(batch)?;
-        let Self { backend, network, layout, values, .. } = self;
+        let Self { backend, layers, running } = self;
+        let Layers { network, graph, layout, .. } = layers;
         let rounding = (delays == Delays::Rounded).then_some(network.rounding);
-        let mut x = backend.sequence(batch.shape)?;
-        backend.upload_sequence(batch.x, &mut x)?;
-        let mut valid = ValidSteps { lengths: batch.lengths, padding: 0 };
-        for (l, hidden) in network.hidden.iter().enumerate() {
-            valid = valid.extended(hidden.synapses.padding);
-            let shape = hidden.synapses.output(backend.shape(&x));
-            let mut tape = backend.tape(shape)?;
-            let mut spikes = backend.sequence(shape)?;
-            let mode = NormMode::Running(View::new(&self.running, layout.layers[l].norm.clone()));
-            let layer = layer(network, layout, values, l, rounding, None, valid);
-            backend.layer_forward(&layer, mode, &x, &mut tape, &mut spikes)?;
-            look(backend, &spikes)?;
-            x = spikes;
+        let mut input = backend.sequence(batch.shape)?;
+        backend.upload_sequence(batch.x, &mut input)?;
+        let mut input = Some(input);
+        let mut outputs: Vec<Option<B::Sequence>> = Vec::new();
+        for (l, node) in graph.nodes.iter().enumerate() {
+            let shape = graph.output(l, batch.shape);
+            // Large blocks come first: a backend reports that they do not fit.
+            let mut y = backend.sequence(shape)?;
+            let layer = layers.activation(l, None, batch.lengths);
+            let mut spikes = layer.as_ref().map(|_| backend.sequence(shape)).transpose()?;
+            let mut statistics = backend.buffer(2 * node.width)?;
+            for (c, edge) in node.edges.iter().enumerate() {
+                let source = edge.from.map_or(&input, |from| &outputs[from]);
+                let Some(x) = source else { continue };
+                if c == 0 {
+                    layers.project(backend, l, c, rounding, x, &mut y)?;
+                } else {
+                    let mut part = backend.sequence(shape)?;
+                    layers.project(backend, l, c, rounding, x, &mut part)?;
+                    backend.add(&part, &mut y)?;
+                }
+            }
+            if graph.last_reader(None) == l {
+                input = None;
+            }
+            for (from, output) in outputs.iter_mut().enumerate() {
+                if graph.last_reader(Some(from)) == l {
+                    *output = None;
+                }
+            }
+            let (Some(layer), Some(to)) = (layer, &mut spikes) else {
+                outputs.push(Some(y));
+                break;
+            };
+            let mode = NormMode::Running(View::new(running, layout.layers[l].norm.clone()));
+            backend.activate(&layer, mode, &y, &mut statistics, to)?;
+            look(backend, to)?;
+            outputs.push(spikes);
         }
-        let output = &network.output;
-        valid = valid.extended(output.synapses.padding);
-        let mut y = backend.sequence(output.synapses.output(backend.shape(&x)))?;
-        let params = synapse_params(values, layout, network.hidden.len(), rounding);
-        backend.project(&output.synapses, &output.kernel, params, &x, &mut y)?;
+        let Some(y) = outputs.pop().flatten() else { return Ok((Vec::new(), B::Real::zero())) };
         look(backend, &y)?;
-        let mut targets = backend.buffer(batch.targets.len())?;
-        backend.upload(batch.targets, &mut targets)?;
-        let mut scores = backend.buffer(batch.targets.len())?;
-        let (li, loss) = (&output.readout, network.loss);
-        let loss = backend.readout(li, loss, valid, &y, Some(&targets), &mut scores, None)?;
-        let mut host = vec![R::zero(); batch.targets.len()];
+        let targets = match batch.targets {
+            Some(targets) => {
+                let mut buffer = backend.buffer(targets.len())?;
+                backend.upload(targets, &mut buffer)?;
+                Some(buffer)
+            }
+            None => None,
+        };
+        let mut host = vec![B::Real::zero(); batch.shape.batch * graph.classes()];
+        let mut scores = backend.buffer(host.len())?;
+        let (li, loss, targets) = (&network.output.integrator, network.loss, targets.as_ref());
+        let valid = layers.valid(graph.nodes.len() - 1, batch.lengths);
+        let loss = backend.readout(li, loss, valid, &y, targets, &mut scores, None)?;
         backend.download(&scores, &mut host)?;
         Ok((host, loss))
     }
 
-    pub(super) fn check(&self, batch: &Batch<'_, R>) -> Result<(), ShapeError> {
+    pub(super) fn check(&self, batch: &Batch<'_, B::Real>) -> Result<(), ShapeError> {
         let shape = batch.shape;
-        let first = self.network.synapses().next().map_or(0, |s| s.inputs);
-        expect("channels of the batch", first, shape.width)?;
+        expect("channels of the batch", self.graph().channels(), shape.width)?;
         expect("input of the batch", shape.len(), batch.x.len())?;
-        let classes = self.network.output.synapses.outputs;
-        expect("targets of the batch", shape.batch * classes, batch.targets.len())?;
+        if let Some(targets) = batch.targets {
+            expect("targets of the batch", shape.batch * self.graph().classes(), targets.len())?;
+        }
         match batch.lengths {
             Some(lengths) => expect("lengths of the batch", shape.batch, lengths.len()),
             None => Ok(()),
@@ -227,55 +278,30 @@ where
 
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
     /// `.delay`, `.sigma`, `.neuron`, `.gamma`, `.beta`, `.running_mean`, `.running_var`;
-    /// `output.weight`, `.delay`, `.sigma`. Tensors without values are left out.
+    /// `output.weight`, `.delay`, `.sigma`; further connections of a layer as
+    /// `hidden.0.inputs.1.weight`. Tensors without values are left out.
     ///
     /// # Errors
     /// The error of the backend.
-    pub fn tensors(&self) -> Result<Vec<Tensor<R>>, B::Error> {
-        let mut tensors = self.block_tensors(&self.values)?;
-        let mut running = vec![R::zero(); self.layout.total.norm.len()];
+    pub fn tensors(&self) -> Result<Vec<Tensor<B::Real>>, B::Error> {
+        let mut running = self.layers.layout.zeros(Group::Statistics);
         self.backend.download(&self.running, &mut running)?;
-        for (l, ranges) in self.layout.layers.iter().enumerate() {
-            push_halves(
-                &mut tensors,
-                l,
-                ["running_mean", "running_var"],
-                &running[ranges.norm.clone()],
-            );
-        }
-        Ok(tensors)
+        let host = self.layers.values.download(&self.backend, &self.layers.layout)?;
+        Ok(self.named(&host, Some(&running)))
     }
 
-    /// The tensors of buffers in the layout of the parameters, such as gradients.
-    pub(super) fn block_tensors(
+    /// The tensors of blocks in the layout of the parameters, such as gradients.
+    pub(super) fn named(
         &self,
-        groups: &ParameterBlocks<B::Buffer>,
-    ) -> Result<Vec<Tensor<R>>, B::Error> {
-        let mut host = host_blocks::<R>(&self.layout);
-        for (from, to) in groups.list().into_iter().zip(host.list_mut()) {
-            self.backend.download(from, to)?;
-        }
-        let mut tensors = Vec::new();
-        for (l, (synapses, ranges)) in self.network.synapses().zip(&self.layout.layers).enumerate()
-        {
-            let layer = layer_name(l, self.network.hidden.len());
-            let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
-            let mut push = |name: &str, shape: &[usize], block: &[R]| {
-                if !block.is_empty() {
-                    tensors.push(Tensor {
-                        name: format!("{layer}.{name}"),
-                        shape: shape.to_vec(),
-                        values: block.to_vec(),
-                    });
-                }
-            };
-            push("weight", &shape, &host.weights[ranges.synapses.clone()]);
-            push("delay", &shape, &host.delays[ranges.synapses.clone()]);
-            push("sigma", &[1], &host.sigma[ranges.sigma.clone()]);
-            push("neuron", &[ranges.neuron.len()], &host.neurons[ranges.neuron.clone()]);
-            push_halves(&mut tensors, l, ["gamma", "beta"], &host.norms[ranges.norm.clone()]);
-        }
-        Ok(tensors)
+        blocks: &Blocks<Vec<B::Real>>,
+        running: Option<&Vec<B::Real>>,
+    ) -> Vec<Tensor<B::Real>> {
+        let tensor = |spec: &TensorSpec<B::Real>| {
+            let block = blocks.0.get(spec.group as usize).or(running)?;
+            let values = block[spec.range.clone()].to_vec();
+            Some(Tensor { name: spec.name.clone(), shape: spec.shape.clone(), values })
+        };
+        self.layers.layout.specs.iter().filter_map(tensor).collect()
     }
 
     /// Copies the parameters and running statistics of a state.
@@ -284,150 +310,156 @@ where
     /// [`TrainError::State`] names a tensor that is missing, has another shape, or holds a value
     /// that is not finite, a delay beyond the kernel, or a negative variance. The model has not
     /// changed then.
-    pub fn restore(&mut self, state: &State<R>) -> Result<(), TrainError<B::Error>> {
+    pub fn restore(&mut self, state: &State<B::Real>) -> Result<(), TrainError<B::Error>> {
         let (host, running) = self.read(state).map_err(TrainError::State)?;
-        self.values = upload(&self.backend, &host)?;
+        self.layers.values = host.upload(&self.backend)?;
         self.backend.upload(&running, &mut self.running)?;
         Ok(())
     }
 
-    fn read(&self, state: &State<R>) -> Result<(ParameterBlocks<Vec<R>>, Vec<R>), StateError> {
-        let mut host = host_blocks::<R>(&self.layout);
-        let mut running = vec![R::zero(); self.layout.total.norm.len()];
-        let hidden = self.network.hidden.len();
-        for (l, (synapses, ranges)) in self.network.synapses().zip(&self.layout.layers).enumerate()
-        {
-            let from = TensorReader { state, layer: layer_name(l, hidden) };
-            let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
-            from.read("weight", &shape, &mut host.weights[ranges.synapses.clone()])?;
-            let delays = &mut host.delays[ranges.synapses.clone()];
-            from.read("delay", &shape, delays)?;
-            from.within("delay", delays, R::count(synapses.taps - 1))?;
-            from.read("sigma", &[1], &mut host.sigma[ranges.sigma.clone()])?;
-            let neuron = &mut host.neurons[ranges.neuron.clone()];
-            from.read("neuron", &[neuron.len()], neuron)?;
-            let width = [ranges.norm.len() / 2];
-            let (gamma, beta) = host.norms[ranges.norm.clone()].split_at_mut(width[0]);
-            from.read("gamma", &width, gamma)?;
-            from.read("beta", &width, beta)?;
-            let (mean, var) = running[ranges.norm.clone()].split_at_mut(width[0]);
-            from.read("running_mean", &width, mean)?;
-            from.read("running_var", &width, var)?;
-            from.within("running_var", var, R::infinity())?;
+    fn read(
+        &self,
+        state: &State<B::Real>,
+    ) -> Result<(Blocks<Vec<B::Real>>, Vec<B::Real>), StateError> {
+        let mut host = Blocks::host(&self.layers.layout);
+        let mut running = self.layers.layout.zeros(Group::Statistics);
+        for spec in &self.layers.layout.specs {
+            let block = host.0.get_mut(spec.group as usize).unwrap_or(&mut running);
+            state.read(spec, &mut block[spec.range.clone()])?;
         }
         Ok((host, running))
     }
 }
 
-pub(super) fn layer<'a, R: Real, K, N, S, Buf, Q>(
-    network: &'a Network<R, K, N, S>,
-    layout: &ParameterLayout,
-    values: &'a ParameterBlocks<Buf>,
-    l: usize,
-    rounding: Option<Rounding>,
-    mask: Option<&'a Buf>,
-    valid: ValidSteps<'a>,
-) -> Layer<'a, R, K, N, S, Buf, Q> {
-    let hidden = &network.hidden[l];
-    let ranges = &layout.layers[l];
-    let SynapseParams { weights, delays, sigma, .. } = synapse_params(values, layout, l, rounding);
-    Layer {
-        synapses: &hidden.synapses,
-        kernel: &hidden.kernel,
-        weights,
-        delays,
-        sigma,
-        rounding,
-        norm: hidden.norm.as_ref().map(|n| (n, View::new(&values.norms, ranges.norm.clone()))),
-        stage: NeuronStage {
-            neuron: &hidden.neuron,
-            params: View::new(&values.neurons, ranges.neuron.clone()),
-            surrogate: &hidden.surrogate,
-            firing: Firing::Step,
-            mask,
-            valid,
-        },
+impl<B: Backend> Layers<B> {
+    /// The valid steps of the output of a layer.
+    pub(super) fn valid<'a>(&self, l: usize, lengths: Option<&'a [usize]>) -> ValidSteps<'a> {
+        ValidSteps { lengths, padding: self.graph.nodes[l].padding }
+    }
+
+    /// Computes connection `c` of layer `l`.
+    pub(super) fn project(
+        &self,
+        backend: &B,
+        l: usize,
+        c: usize,
+        rounding: Option<Rounding>,
+        x: &B::Sequence,
+        y: &mut B::Sequence,
+    ) -> Result<(), B::Error> {
+        let (synapses, kernel, params) = self.connection(l, c, rounding);
+        backend.project(synapses, kernel, params, x, y)
+    }
+
+    /// The arguments of connection `c` of layer `l`.
+    pub(super) fn connection(
+        &self,
+        l: usize,
+        c: usize,
+        rounding: Option<Rounding>,
+    ) -> (&Synapses, &B::Kernel, SynapseParams<'_, B::Buffer>) {
+        let inputs = self.network.hidden.get(l).map_or(&self.network.output.inputs, |h| &h.inputs);
+        let [weights, delays, sigma, ..] = &self.values.0;
+        let ranges = &self.layout.layers[l].edges[c];
+        let params = SynapseParams {
+            weights: View::new(weights, ranges.synapses.clone()),
+            delays: View::new(delays, ranges.synapses.clone()),
+            sigma: View::new(sigma, ranges.sigma.clone()),
+            rounding,
+        };
+        (&self.graph.nodes[l].edges[c].synapses, &inputs[c].kernel, params)
+    }
+
+    /// The norm and the neurons of a layer; `None` for the readout.
+    pub(super) fn activation<'a>(
+        &'a self,
+        l: usize,
+        mask: Option<&'a B::Buffer>,
+        lengths: Option<&'a [usize]>,
+    ) -> Option<Activation<'a, B>> {
+        let hidden = self.network.hidden.get(l)?;
+        let [_, _, _, norms, neurons] = &self.values.0;
+        let ranges = &self.layout.layers[l];
+        Some(Activation {
+            norm: hidden.norm.as_ref().map(|n| (n, View::new(norms, ranges.norm.clone()))),
+            neurons: NeuronStage {
+                neuron: &hidden.neuron,
+                params: View::new(neurons, ranges.neuron.clone()),
+                surrogate: &hidden.surrogate,
+                firing: Firing::Step,
+                mask,
+                valid: self.valid(l, lengths),
+            },
+        })
     }
 }
 
-pub(super) fn synapse_params<'a, B>(
-    values: &'a ParameterBlocks<B>,
-    layout: &ParameterLayout,
-    l: usize,
-    rounding: Option<Rounding>,
-) -> SynapseParams<'a, B> {
-    let ranges = &layout.layers[l];
-    SynapseParams {
-        weights: View::new(&values.weights, ranges.synapses.clone()),
-        delays: View::new(&values.delays, ranges.synapses.clone()),
-        sigma: View::new(&values.sigma, ranges.sigma.clone()),
-        rounding,
+impl<R: Real> Blocks<Vec<R>> {
+    /// Zeros in the sizes of the parameters.
+    pub(super) fn host(layout: &Layout<R>) -> Self {
+        Self(Group::LEARNED.map(|(group, _)| layout.zeros(group)))
+    }
+
+    pub(super) fn upload<B: Backend<Real = R>>(
+        &self,
+        backend: &B,
+    ) -> Result<Blocks<B::Buffer>, B::Error> {
+        let buffer = |from: &Vec<R>| -> Result<B::Buffer, B::Error> {
+            let mut to = backend.buffer(from.len())?;
+            backend.upload(from, &mut to)?;
+            Ok(to)
+        };
+        let [weights, delays, sigma, norms, neurons] = &self.0;
+        Ok(Blocks([
+            buffer(weights)?,
+            buffer(delays)?,
+            buffer(sigma)?,
+            buffer(norms)?,
+            buffer(neurons)?,
+        ]))
     }
 }
 
-impl<B> ParameterBlocks<B> {
-    pub(super) fn list(&self) -> [&B; 5] {
-        [&self.weights, &self.delays, &self.sigma, &self.norms, &self.neurons]
+impl<T> Blocks<T> {
+    pub(super) fn download<B: Backend<Buffer = T>>(
+        &self,
+        backend: &B,
+        layout: &Layout<B::Real>,
+    ) -> Result<Blocks<Vec<B::Real>>, B::Error> {
+        let mut host = Blocks::host(layout);
+        for (from, to) in self.0.iter().zip(&mut host.0) {
+            backend.download(from, to)?;
+        }
+        Ok(host)
     }
 
-    pub(super) fn list_mut(&mut self) -> [&mut B; 5] {
-        let Self { weights, delays, sigma, norms, neurons } = self;
-        [weights, delays, sigma, norms, neurons]
+    /// Where the gradients of connection `c` of layer `l` go.
+    pub(super) fn connection<R>(
+        &mut self,
+        layout: &Layout<R>,
+        l: usize,
+        c: usize,
+    ) -> SynapseGradients<'_, T> {
+        let [weights, delays, sigma, ..] = &mut self.0;
+        let ranges = &layout.layers[l].edges[c];
+        SynapseGradients {
+            weights: ViewMut::new(weights, ranges.synapses.clone()),
+            delays: ViewMut::new(delays, ranges.synapses.clone()),
+            sigma: ViewMut::new(sigma, ranges.sigma.clone()),
+        }
     }
-}
 
-/// Buffers of zeros in the sizes of the parameters.
-pub(super) fn device_blocks<R: Real, B: Backend<R>>(
-    backend: &B,
-    layout: &ParameterLayout,
-) -> Result<ParameterBlocks<B::Buffer>, B::Error> {
-    upload(backend, &host_blocks::<R>(layout))
-}
-
-pub(super) fn host_blocks<R: Real>(layout: &ParameterLayout) -> ParameterBlocks<Vec<R>> {
-    let zeros = |range: &Range<usize>| vec![R::zero(); range.len()];
-    let total = &layout.total;
-    ParameterBlocks {
-        weights: zeros(&total.synapses),
-        delays: zeros(&total.synapses),
-        sigma: zeros(&total.sigma),
-        norms: zeros(&total.norm),
-        neurons: zeros(&total.neuron),
-    }
-}
-
-fn upload<R: Real, B: Backend<R>>(
-    backend: &B,
-    host: &ParameterBlocks<Vec<R>>,
-) -> Result<ParameterBlocks<B::Buffer>, B::Error> {
-    let buffer = |from: &Vec<R>| -> Result<B::Buffer, B::Error> {
-        let mut to = backend.buffer(from.len())?;
-        backend.upload(from, &mut to)?;
-        Ok(to)
-    };
-    Ok(ParameterBlocks {
-        weights: buffer(&host.weights)?,
-        delays: buffer(&host.delays)?,
-        sigma: buffer(&host.sigma)?,
-        norms: buffer(&host.norms)?,
-        neurons: buffer(&host.neurons)?,
-    })
-}
-
-pub(super) fn layer_name(l: usize, hidden: usize) -> alloc::string::String {
-    if l == hidden { "output".into() } else { format!("hidden.{l}") }
-}
-
-fn push_halves<R: Real>(tensors: &mut Vec<Tensor<R>>, l: usize, names: [&str; 2], block: &[R]) {
-    if block.is_empty() {
-        return;
-    }
-    let (first, second) = block.split_at(block.len() / 2);
-    for (name, half) in names.into_iter().zip([first, second]) {
-        tensors.push(Tensor {
-            name: format!("hidden.{l}.{name}"),
-            shape: vec![half.len()],
-            values: half.to_vec(),
-        });
+    /// Where the gradients of the norm and the neurons of layer `l` go.
+    pub(super) fn activation<R>(
+        &mut self,
+        layout: &Layout<R>,
+        l: usize,
+    ) -> ActivationGradients<'_, T> {
+        let [_, _, _, norms, neurons] = &mut self.0;
+        let ranges = &layout.layers[l];
+        ActivationGradients {
+            norm: ViewMut::new(norms, ranges.norm.clone()),
+            neuron: ViewMut::new(neurons, ranges.neuron.clone()),
+        }
     }
 }

@@ -1,49 +1,131 @@
+use super::graph::{Edge, Graph, Node};
+use crate::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
 use crate::delay::Rounding;
 use crate::loss::Loss;
-use crate::neuron::{Li, NeuronModel};
+use crate::neuron::{ErasedNeuron, Li};
 use crate::norm::BatchNorm;
 use crate::num::Real;
 use crate::shape::Synapses;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
-use core::ops::Range;
+use num_traits::Zero;
+use num_traits::float::FloatCore;
 
-/// A hidden layer: synapses with delays, batch norm, neurons and dropout.
-#[derive(Clone, Debug)]
-pub struct HiddenLayer<R, K, N, S> {
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The previous layer; for the first layer, the input of the network.
+    #[default]
+    Previous,
+    /// The input of the network.
+    Input,
+    /// The hidden layer with this index.
+    Layer(usize),
+}
+
+/// Synapses with delays from one source to a layer.
+pub struct Connection<B: Backend> {
+    /// The source.
+    pub from: Source,
     /// The sizes of the synapses.
     pub synapses: Synapses,
     /// The delay kernel used in training.
-    pub kernel: K,
+    pub kernel: B::Kernel,
+}
+
+impl<B: Backend> Connection<B> {
+    /// A connection from the previous layer.
+    #[must_use]
+    pub fn new<K>(synapses: Synapses, kernel: K) -> Self
+    where
+        B: HasKernel<K>,
+    {
+        Self { from: Source::Previous, synapses, kernel: B::kernel(kernel) }
+    }
+
+    /// The same connection from another source.
+    #[must_use]
+    pub fn from(self, from: Source) -> Self {
+        Self { from, ..self }
+    }
+}
+
+/// A hidden layer: the sum of its connections, batch norm, neurons and dropout.
+pub struct Layer<B: Backend> {
+    /// The connections; one in a chain.
+    pub inputs: Vec<Connection<B>>,
     /// The norm between synapses and neurons.
-    pub norm: Option<BatchNorm<R>>,
+    pub norm: Option<BatchNorm<B::Real>>,
     /// The neuron model.
-    pub neuron: N,
+    pub neuron: B::Neuron,
     /// The surrogate derivative.
-    pub surrogate: S,
+    pub surrogate: B::Surrogate,
     /// The probability that a neuron is silenced for a whole sample.
     pub dropout: f64,
 }
 
-/// The last layer: synapses with delays, and one leaky integrator per class.
-#[derive(Clone, Debug)]
-pub struct ReadoutLayer<R, K> {
-    /// The sizes of the synapses.
-    pub synapses: Synapses,
-    /// The delay kernel used in training.
-    pub kernel: K,
-    /// The integrator.
-    pub readout: Li<R>,
+impl<B: Backend> Layer<B> {
+    /// A layer behind the previous one, without norm and dropout.
+    #[must_use]
+    pub fn new<K, N, S>(synapses: Synapses, kernel: K, neuron: N, surrogate: S) -> Self
+    where
+        B: HasKernel<K> + HasNeuron<N> + HasSurrogate<S>,
+    {
+        Self {
+            inputs: vec![Connection::new(synapses, kernel)],
+            norm: None,
+            neuron: B::neuron(neuron),
+            surrogate: B::surrogate(surrogate),
+            dropout: 0.0,
+        }
+    }
+
+    /// The same layer with a norm.
+    #[must_use]
+    pub fn with_norm(self, norm: BatchNorm<B::Real>) -> Self {
+        Self { norm: Some(norm), ..self }
+    }
+
+    /// The same layer with dropout.
+    #[must_use]
+    pub fn with_dropout(self, dropout: f64) -> Self {
+        Self { dropout, ..self }
+    }
+
+    /// The same layer with one more connection.
+    #[must_use]
+    pub fn with_input(mut self, input: Connection<B>) -> Self {
+        self.inputs.push(input);
+        self
+    }
 }
 
-/// A feed-forward network.
-#[derive(Clone, Debug)]
-pub struct Network<R, K, N, S> {
+/// The last layer: the sum of its connections, and one leaky integrator per class.
+pub struct Readout<B: Backend> {
+    /// The connections; one in a chain.
+    pub inputs: Vec<Connection<B>>,
+    /// The integrator.
+    pub integrator: Li<B::Real>,
+}
+
+impl<B: Backend> Readout<B> {
+    /// A readout of the last hidden layer.
+    #[must_use]
+    pub fn new<K>(synapses: Synapses, kernel: K, integrator: Li<B::Real>) -> Self
+    where
+        B: HasKernel<K>,
+    {
+        Self { inputs: vec![Connection::new(synapses, kernel)], integrator }
+    }
+}
+
+/// A network: layers whose connections come from the input or from earlier layers.
+pub struct Network<B: Backend> {
     /// The hidden layers, from the input on.
-    pub hidden: Vec<HiddenLayer<R, K, N, S>>,
+    pub hidden: Vec<Layer<B>>,
     /// The readout.
-    pub output: ReadoutLayer<R, K>,
+    pub output: Readout<B>,
     /// The loss, computed from the membranes of the readout.
     pub loss: Loss,
     /// How delays become whole steps.
@@ -54,23 +136,44 @@ pub struct Network<R, K, N, S> {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// A layer has another number of inputs than the previous layer has outputs.
+    /// A connection has another number of inputs than its source has neurons.
     Width {
         /// The layer; the readout is the last.
         layer: usize,
-        /// The number of outputs of the previous layer.
+        /// The number of neurons of the source.
         expected: usize,
-        /// The number of inputs of this layer.
+        /// The number of inputs of the connection.
         found: usize,
     },
-    /// A layer has no inputs, outputs, taps or kernel elements.
+    /// The connections of a layer have different numbers of outputs.
+    Outputs {
+        /// The layer.
+        layer: usize,
+        /// The number of outputs of its first connection.
+        expected: usize,
+        /// The number of outputs of another connection.
+        found: usize,
+    },
+    /// A connection comes from a layer that is not before this layer.
+    Order {
+        /// The layer.
+        layer: usize,
+        /// The source.
+        from: usize,
+    },
+    /// The output of a hidden layer reaches no other layer.
+    Unused {
+        /// The layer.
+        layer: usize,
+    },
+    /// A layer has no connections, inputs, outputs, taps or kernel elements.
     Empty {
         /// The layer.
         layer: usize,
         /// The field that is zero.
         field: &'static str,
     },
-    /// A layer has more weights or taps than [`Network::LARGEST`].
+    /// A connection has more weights or taps than [`Network::LARGEST`].
     TooLarge {
         /// The layer.
         layer: usize,
@@ -96,11 +199,26 @@ pub enum NetworkError {
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Width { layer, expected, found } => {
-                write!(
-                    f,
-                    "layer {layer}: {found} inputs, but the previous layer has {expected} outputs"
-                )
+            Self::Width { layer, expected, found } => write!(
+                f,
+                "layer {layer}: {found} inputs, but the layer that they come from has {expected} outputs"
+            ),
+            Self::Outputs { layer, expected, found } => write!(
+                f,
+                "layer {layer}: a connection has {found} outputs, but the first one has {expected}"
+            ),
+            Self::Order { layer, from } if layer == from => write!(
+                f,
+                "layer {layer}: a connection comes from the layer itself; recurrent connections are \
+                 not supported"
+            ),
+            Self::Order { layer, from } => write!(
+                f,
+                "layer {layer}: a connection comes from layer {from}; it must come from an earlier \
+                 layer"
+            ),
+            Self::Unused { layer } => {
+                write!(f, "layer {layer}: its output reaches no other layer; connect or remove it")
             }
             Self::Empty { layer, field } => write!(f, "layer {layer}: {field} is 0"),
             Self::TooLarge { layer } => {
@@ -119,95 +237,142 @@ impl fmt::Display for NetworkError {
 
 impl core::error::Error for NetworkError {}
 
-impl<R: Real, K, N: NeuronModel<R>, S> Network<R, K, N, S> {
-    /// The largest number of weights, and of taps of the dense kernel, in a layer.
-    pub const LARGEST: usize = 1 << 30;
+/// The largest number of weights, and of taps of the dense kernel, in a connection.
+const LARGEST: usize = 1 << 30;
 
-    /// The synapses of every layer, the readout last.
-    pub fn synapses(&self) -> impl Iterator<Item = &Synapses> {
-        self.hidden.iter().map(|h| &h.synapses).chain([&self.output.synapses])
+impl<B: Backend> Network<B> {
+    /// The largest number of weights, and of taps of the dense kernel, in a connection.
+    pub const LARGEST: usize = LARGEST;
+
+    /// A chain of layers with the loss of the paper; rounds delays to the nearest step.
+    #[must_use]
+    pub fn chain(hidden: impl IntoIterator<Item = Layer<B>>, output: Readout<B>) -> Self {
+        let hidden = hidden.into_iter().collect();
+        Self { hidden, output, loss: Loss::SoftmaxSum, rounding: Rounding::Nearest }
     }
 
-    /// Checks that sizes are consistent, and that dropout and neuron parameters are in range.
+    /// The connections of every layer, the readout last.
+    pub fn inputs(&self) -> impl Iterator<Item = &[Connection<B>]> {
+        self.hidden.iter().map(|h| &h.inputs[..]).chain([&self.output.inputs[..]])
+    }
+
+    /// Who is connected to whom.
     ///
     /// # Errors
-    /// [`NetworkError`] names the first layer that is invalid.
-    pub fn check(&self) -> Result<(), NetworkError> {
-        let mut before = None;
-        for (layer, s) in self.synapses().enumerate() {
-            for (field, value) in [
-                ("inputs", s.inputs),
-                ("outputs", s.outputs),
-                ("taps", s.taps),
-                ("kernel_count", s.kernel_count),
-            ] {
-                if value == 0 {
-                    return Err(NetworkError::Empty { layer, field });
+    /// [`NetworkError`] names the first layer that is invalid: a size is 0 or too large, sizes do
+    /// not match, a source does not exist, or dropout or a neuron parameter is out of range.
+    pub fn graph(&self) -> Result<Graph, NetworkError> {
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut channels = None;
+        for (layer, inputs) in self.inputs().enumerate() {
+            let first = inputs.first().ok_or(NetworkError::Empty { layer, field: "inputs" })?;
+            let width = first.synapses.outputs;
+            let mut edges = Vec::new();
+            for connection in inputs {
+                let synapses = connection.synapses;
+                check_sizes(layer, &synapses)?;
+                let from = match connection.from {
+                    Source::Previous => layer.checked_sub(1),
+                    Source::Input => None,
+                    Source::Layer(from) if from < layer => Some(from),
+                    Source::Layer(from) => return Err(NetworkError::Order { layer, from }),
+                };
+                let expected = match from {
+                    Some(from) => nodes[from].width,
+                    None => *channels.get_or_insert(synapses.inputs),
+                };
+                let found = synapses.inputs;
+                if found != expected {
+                    return Err(NetworkError::Width { layer, expected, found });
                 }
+                if synapses.outputs != width {
+                    let (expected, found) = (width, synapses.outputs);
+                    return Err(NetworkError::Outputs { layer, expected, found });
+                }
+                edges.push(Edge { from, synapses });
             }
-            let pairs = s.inputs.checked_mul(s.outputs);
-            let fits = |per_pair| {
-                let all = pairs.and_then(|pairs| pairs.checked_mul(per_pair));
-                all.is_some_and(|all| all <= Self::LARGEST)
-            };
-            if !fits(s.kernel_count) || !fits(s.taps) {
-                return Err(NetworkError::TooLarge { layer });
+            let before = |edge: &Edge| edge.from.map_or(0, |from| nodes[from].padding);
+            let ends = edges.iter().map(|e| before(e).saturating_add(e.synapses.padding));
+            let padding = ends.max().unwrap_or(0);
+            let starts: Vec<_> = edges.iter().map(before).collect();
+            for (edge, start) in edges.iter_mut().zip(starts) {
+                edge.synapses.padding = padding - start;
             }
-            if let Some(expected) = before.filter(|&expected| expected != s.inputs) {
-                return Err(NetworkError::Width { layer, expected, found: s.inputs });
+            nodes.push(Node { edges, width, padding });
+        }
+        for layer in 0..self.hidden.len() {
+            let mut later = nodes[layer + 1..].iter().flat_map(|node| &node.edges);
+            if !later.any(|edge| edge.from == Some(layer)) {
+                return Err(NetworkError::Unused { layer });
             }
-            before = Some(s.outputs);
         }
         for (layer, h) in self.hidden.iter().enumerate() {
             if !(0.0..1.0).contains(&h.dropout) {
                 return Err(NetworkError::Dropout { layer, found: h.dropout });
             }
-            let mut raw = vec![R::zero(); h.neuron.param_count()];
+            let mut raw = vec![B::Real::zero(); h.neuron.param_count()];
             h.neuron.write_params(&mut raw);
             if let Some(index) = raw.iter().position(|p| !p.is_finite()) {
                 return Err(NetworkError::Neuron { layer, index, found: raw[index].as_f64() });
             }
         }
-        Ok(())
+        Ok(Graph { nodes })
     }
 
-    pub(super) fn layout(&self) -> ParameterLayout {
-        let mut layout = ParameterLayout { layers: Vec::new(), total: LayerRanges::default() };
-        for (l, synapses) in self.synapses().enumerate() {
-            let hidden = self.hidden.get(l);
-            let normed = hidden.is_some_and(|h| h.norm.is_some());
-            let total = &mut layout.total;
-            layout.layers.push(LayerRanges {
-                synapses: take(&mut total.synapses, synapses.weights()),
-                sigma: take(&mut total.sigma, 1),
-                norm: take(&mut total.norm, if normed { 2 * synapses.outputs } else { 0 }),
-                neuron: take(&mut total.neuron, hidden.map_or(0, |h| h.neuron.param_count())),
-            });
+    /// Checks the network as [`graph`](Self::graph) does.
+    ///
+    /// # Errors
+    /// As [`graph`](Self::graph).
+    pub fn check(&self) -> Result<(), NetworkError> {
+        self.graph().map(|_| ())
+    }
+}
+
+fn check_sizes(layer: usize, s: &Synapses) -> Result<(), NetworkError> {
+    for (field, value) in [
+        ("inputs", s.inputs),
+        ("outputs", s.outputs),
+        ("taps", s.taps),
+        ("kernel_count", s.kernel_count),
+    ] {
+        if value == 0 {
+            return Err(NetworkError::Empty { layer, field });
         }
-        layout
+    }
+    let pairs = s.inputs.checked_mul(s.outputs);
+    let fits = |per_pair| {
+        let all = pairs.and_then(|pairs| pairs.checked_mul(per_pair));
+        all.is_some_and(|all| all <= LARGEST)
+    };
+    if fits(s.kernel_count) && fits(s.taps) {
+        Ok(())
+    } else {
+        Err(NetworkError::TooLarge { layer })
     }
 }
 
-/// The ranges of all layers in the parameter blocks.
-#[derive(Clone, Debug)]
-pub(super) struct ParameterLayout {
-    pub(super) layers: Vec<LayerRanges>,
-    /// The whole blocks.
-    pub(super) total: LayerRanges,
+macro_rules! plain {
+    ($($name:ident { $($field:ident),+ })+) => {
+        $(
+            impl<B: Backend> Clone for $name<B> {
+                fn clone(&self) -> Self {
+                    Self { $($field: self.$field.clone()),+ }
+                }
+            }
+
+            impl<B: Backend> fmt::Debug for $name<B> {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.debug_struct(stringify!($name))$(.field(stringify!($field), &self.$field))+.finish()
+                }
+            }
+        )+
+    };
 }
 
-/// The ranges of a layer. Weights and delays share one; `[gamma | beta]` and the running `[mean |
-/// var]` share another.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LayerRanges {
-    pub(super) synapses: Range<usize>,
-    pub(super) sigma: Range<usize>,
-    pub(super) norm: Range<usize>,
-    pub(super) neuron: Range<usize>,
-}
-
-fn take(total: &mut Range<usize>, len: usize) -> Range<usize> {
-    let start = total.end;
-    total.end += len;
-    start..total.end
+// Derived implementations would require them of the backend.
+plain! {
+    Connection { from, synapses, kernel }
+    Layer { inputs, norm, neuron, surrogate, dropout }
+    Readout { inputs, integrator }
+    Network { hidden, output, loss, rounding }
 }

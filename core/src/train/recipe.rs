@@ -1,4 +1,6 @@
 use crate::init::DelayInit;
+use crate::loss::RatePenalty;
+use crate::schedule::Schedule;
 
 /// The schedule of the raw sigma, which shrinks from `start` to `end` and then stays.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,17 +13,41 @@ pub struct Sigma {
     pub epochs: usize,
 }
 
+/// The optimizer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Optimizer {
+    /// [`Adam`](crate::optim::Adam)
+    #[default]
+    Adam,
+    /// [`Sgd`](crate::optim::Sgd) with this momentum.
+    Sgd {
+        /// Share of the previous moment that stays.
+        momentum: f64,
+    },
+}
+
 /// The hyper-parameters of a training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
     /// The number of epochs; all schedules end with them.
     pub epochs: usize,
-    /// The highest learning rate of weights, norms and neurons in the one-cycle schedule, which
-    /// starts at a 25th of it.
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// The base learning rate of weights, norms and neurons: the highest of a one-cycle schedule,
+    /// the first of the others.
     pub rate: f64,
-    /// The learning rate of the delays in the first epoch; it falls to zero as a cosine. With
-    /// `None` the delays are fixed.
+    /// The schedule of `rate`.
+    pub schedule: Schedule,
+    /// The base learning rate of the delays. With `None` the delays are fixed.
     pub delay_rate: Option<f64>,
+    /// The schedule of `delay_rate`.
+    pub delay_schedule: Schedule,
+    /// The number of first epochs in which both rates rise linearly to those of their schedules.
+    pub warmup: usize,
+    /// The largest norm of the gradient of all learned parameters; longer gradients are scaled.
+    pub clip: Option<f64>,
+    /// The penalty for the rates of the hidden neurons.
+    pub rate_penalty: Option<RatePenalty>,
     /// The weight decay of the synaptic weights.
     pub l2: f64,
     /// Whether the weight decay is decoupled from the gradient (AdamW).
@@ -38,14 +64,21 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// The recipe of the paper: peak rate 5e-3, rate of the delays 0.1, L2 1e-5, sigma shrinks to
-    /// 0.23 in the first quarter of the epochs, delays are rounded after training.
+    /// The recipe of the paper: Adam, a one-cycle schedule with the peak 5e-3, delays with a cosine
+    /// from 0.1, L2 1e-5, sigma shrinks to 0.23 in the first quarter of the epochs, delays are
+    /// rounded after training.
     #[must_use]
     pub fn paper(epochs: usize) -> Self {
         Self {
             epochs,
+            optimizer: Optimizer::Adam,
             rate: 5e-3,
+            schedule: Schedule::OneCycle,
             delay_rate: Some(0.1),
+            delay_schedule: Schedule::Cosine,
+            warmup: 0,
+            clip: None,
+            rate_penalty: None,
             l2: 1e-5,
             decoupled: false,
             train_neurons: true,
@@ -53,6 +86,27 @@ impl Recipe {
             delays: DelayInit::Paper,
             rounded_epochs: 0,
         }
+    }
+
+    /// The learning rate of weights, norms and neurons in an epoch, counted from 0, and Adam's
+    /// beta1.
+    #[must_use]
+    pub fn rate_in(&self, epoch: usize) -> (f64, f64) {
+        self.rising(epoch, self.schedule.at(self.rate, epoch, self.epochs))
+    }
+
+    /// The learning rate of the delays in an epoch, and Adam's beta1.
+    #[must_use]
+    pub fn delay_rate_in(&self, epoch: usize) -> Option<(f64, f64)> {
+        let rate = self.delay_rate?;
+        Some(self.rising(epoch, self.delay_schedule.at(rate, epoch, self.epochs)))
+    }
+
+    fn rising(&self, epoch: usize, (rate, beta1): (f64, f64)) -> (f64, f64) {
+        if epoch >= self.warmup {
+            return (rate, beta1);
+        }
+        (rate * (epoch + 1) as f64 / (self.warmup + 1) as f64, beta1)
     }
 
     /// Whether delays are rounded in an epoch, counted from 0.

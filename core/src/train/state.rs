@@ -1,10 +1,24 @@
-use super::model::layer_name;
-use super::network::Network;
-use crate::neuron::NeuronModel;
+use super::graph::{Graph, Group};
 use crate::num::Real;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
+
+/// A tensor of a network: what its values are and what they may be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorSpec<R> {
+    /// `layer.parameter`, as [`Model::tensors`](super::Model::tensors) lists them.
+    pub name: String,
+    /// The dimensions, the innermost last.
+    pub shape: Vec<usize>,
+    /// The group, which decides how the tensor learns.
+    pub group: Group,
+    /// The smallest and the largest valid value.
+    pub bounds: Option<(R, R)>,
+    /// The place in the block of the group.
+    pub(super) range: Range<usize>,
+}
 
 /// A named array of numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,17 +50,47 @@ impl<R: Real> State<R> {
     ///
     /// # Errors
     /// [`StateError::Missing`] or [`StateError::Shape`] names the tensor.
-    pub fn fits<K, N: NeuronModel<R>, S>(
-        &self,
-        network: &Network<R, K, N, S>,
-    ) -> Result<(), StateError> {
-        let hidden = network.hidden.len();
-        for (l, synapses) in network.synapses().enumerate() {
-            let from = TensorReader { state: self, layer: layer_name(l, hidden) };
-            let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
-            from.find("weight", &shape, shape.iter().fold(1, |n, &m| n.saturating_mul(m)))?;
+    pub fn fits(&self, graph: &Graph) -> Result<(), StateError> {
+        for (l, node) in graph.nodes.iter().enumerate() {
+            for (c, edge) in node.edges.iter().enumerate() {
+                let s = &edge.synapses;
+                let name = alloc::format!("{}.weight", graph.connection_name(l, c));
+                let shape = [s.outputs, s.inputs, s.kernel_count];
+                self.find(&name, &shape, shape.iter().fold(1, |n, &m| n.saturating_mul(m)))?;
+            }
         }
         Ok(())
+    }
+
+    /// Copies a tensor.
+    pub(super) fn read(&self, spec: &TensorSpec<R>, out: &mut [R]) -> Result<(), StateError> {
+        let tensor = self.find(&spec.name, &spec.shape, out.len())?;
+        let name = || spec.name.clone();
+        if let Some(index) = tensor.values.iter().position(|v| !v.is_finite()) {
+            return Err(StateError::NotFinite { name: name(), index });
+        }
+        if let Some((least, most)) = spec.bounds {
+            let outside = |&v: &R| v < least || v > most;
+            if let Some(index) = tensor.values.iter().position(outside) {
+                let [found, least, most] = [tensor.values[index], least, most].map(Real::as_f64);
+                return Err(StateError::Outside { name: name(), index, found, least, most });
+            }
+        }
+        out.copy_from_slice(&tensor.values);
+        Ok(())
+    }
+
+    /// The tensor with this name, shape and number of values.
+    fn find(&self, name: &str, shape: &[usize], len: usize) -> Result<&Tensor<R>, StateError> {
+        let name = String::from(name);
+        let Some(tensor) = self.tensors.iter().find(|t| t.name == name) else {
+            return Err(StateError::Missing { name });
+        };
+        if tensor.shape != shape || tensor.values.len() != len {
+            let (expected, found) = (shape.to_vec(), tensor.shape.clone());
+            return Err(StateError::Shape { name, expected, found });
+        }
+        Ok(tensor)
     }
 }
 
@@ -81,8 +125,10 @@ pub enum StateError {
         name: String,
         /// The index of the first such value.
         index: usize,
-        /// The value. The smallest valid one is 0.
+        /// The value.
         found: f64,
+        /// The smallest valid value.
+        least: f64,
         /// The largest valid value.
         most: f64,
     },
@@ -96,59 +142,11 @@ impl fmt::Display for StateError {
                 write!(f, "tensor {name} has shape {found:?}; the network needs {expected:?}")
             }
             Self::NotFinite { name, index } => write!(f, "tensor {name}[{index}] is not finite"),
-            Self::Outside { name, index, found, most } => {
-                write!(f, "tensor {name}[{index}] is {found}, not between 0 and {most}")
+            Self::Outside { name, index, found, least, most } => {
+                write!(f, "tensor {name}[{index}] is {found}, not between {least} and {most}")
             }
         }
     }
 }
 
 impl core::error::Error for StateError {}
-
-/// Reads the tensors of one layer.
-pub(super) struct TensorReader<'a, R> {
-    pub(super) state: &'a State<R>,
-    pub(super) layer: String,
-}
-
-impl<'a, R: Real> TensorReader<'a, R> {
-    /// Copies a tensor. A tensor without values need not exist.
-    pub(super) fn read(
-        &self,
-        name: &str,
-        shape: &[usize],
-        out: &mut [R],
-    ) -> Result<(), StateError> {
-        if out.is_empty() {
-            return Ok(());
-        }
-        let tensor = self.find(name, shape, out.len())?;
-        if let Some(index) = tensor.values.iter().position(|v| !v.is_finite()) {
-            return Err(StateError::NotFinite { name: tensor.name.clone(), index });
-        }
-        out.copy_from_slice(&tensor.values);
-        Ok(())
-    }
-
-    /// The tensor with this name, shape and number of values.
-    fn find(&self, name: &str, shape: &[usize], len: usize) -> Result<&'a Tensor<R>, StateError> {
-        let name = alloc::format!("{}.{name}", self.layer);
-        let Some(tensor) = self.state.tensors.iter().find(|t| t.name == name) else {
-            return Err(StateError::Missing { name });
-        };
-        if tensor.shape != shape || tensor.values.len() != len {
-            let (expected, found) = (shape.to_vec(), tensor.shape.clone());
-            return Err(StateError::Shape { name, expected, found });
-        }
-        Ok(tensor)
-    }
-
-    /// Checks that the values of a tensor are from 0 to `most`.
-    pub(super) fn within(&self, name: &str, values: &[R], most: R) -> Result<(), StateError> {
-        let Some(index) = values.iter().position(|&v| v < R::zero() || v > most) else {
-            return Ok(());
-        };
-        let name = alloc::format!("{}.{name}", self.layer);
-        Err(StateError::Outside { name, index, found: values[index].as_f64(), most: most.as_f64() })
-    }
-}

@@ -1,26 +1,22 @@
 use super::error::TrainError;
-use super::model::{
-    Batch, Delays, Model, ParameterBlocks, Spikes, device_blocks, host_blocks, layer,
-    synapse_params,
-};
+use super::graph::{Edge, Group, Node};
+use super::model::{Batch, Blocks, Delays, Layers, Model, Spikes};
 use super::network::Network;
-use super::recipe::{Recipe, Sigma};
-use super::state::{State, StateError, Tensor, TensorReader};
-use crate::backend::{
-    Backend, LayerGradients, LayerOps, LayerTape, NormMode, SynapseGradients, ViewMut,
-};
-use crate::delay::{DelayKernel, Rounding};
+use super::recipe::{Optimizer, Recipe, Sigma};
+use super::state::{State, StateError, Tensor, TensorSpec};
+use crate::backend::{Backend, NormMode, ViewMut};
+use crate::delay::Rounding;
 use crate::loss::decide;
-use crate::neuron::NeuronModel;
-use crate::norm::ValidSteps;
 use crate::num::Real;
-use crate::optim::Adam;
+use crate::optim::{Adam, Sgd};
 use crate::rng::Rng;
-use crate::schedule::{Cosine, OneCycle, SigmaSchedule};
-use crate::shape::Shape;
-use crate::surrogate::Surrogate;
+use crate::schedule::SigmaSchedule;
+use crate::shape::{Shape, ShapeError};
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
+use num_traits::Zero;
+use num_traits::float::FloatCore;
 
 const DROPOUT: u64 = 3;
 
@@ -34,58 +30,57 @@ pub struct StepReport<R> {
 }
 
 /// A model with gradients and optimizer state.
-pub struct Trainer<R: Real, B: Backend<R>, K, N, S> {
-    model: Model<R, B, K, N, S>,
+pub struct Trainer<B: Backend> {
+    model: Model<B>,
     recipe: Recipe,
-    gradients: ParameterBlocks<B::Buffer>,
-    first: ParameterBlocks<B::Buffer>,
-    second: ParameterBlocks<B::Buffer>,
-    workspace: Option<Workspace<B::Buffer, B::Sequence>>,
+    gradients: Blocks<B::Buffer>,
+    first: Blocks<B::Buffer>,
+    second: Blocks<B::Buffer>,
+    workspace: Option<Workspace<B>>,
     epoch: u64,
     step: u64,
     seed: u64,
 }
 
 /// The blocks for one batch shape, kept from step to step.
-struct Workspace<Buf, Q> {
+struct Workspace<B: Backend> {
     shape: Shape,
-    x: Q,
-    hidden: Vec<HiddenSpace<Buf, Q>>,
-    y: Q,
-    d_y: Q,
-    targets: Buf,
-    scores: Buf,
+    input: B::Sequence,
+    layers: Vec<LayerSpace<B>>,
+    targets: B::Buffer,
+    scores: B::Buffer,
 }
 
-struct HiddenSpace<Buf, Q> {
-    tape: LayerTape<Buf, Q>,
-    spikes: Q,
-    d_spikes: Q,
-    mask: Option<Buf>,
+/// The blocks of a layer. The readout has no spikes; its `d` is the gradient by `y`.
+struct LayerSpace<B: Backend> {
+    /// The sum of the projections.
+    y: B::Sequence,
+    /// A term of the sum, if there are several.
+    part: Option<B::Sequence>,
+    statistics: B::Buffer,
+    mask: Option<B::Buffer>,
+    spikes: Option<B::Sequence>,
+    /// The gradient by the spikes, then by `y`.
+    d: B::Sequence,
+    /// A term of the gradient, if several connections read the spikes.
+    d_part: Option<B::Sequence>,
 }
 
-impl<R, B, K, N, S> Trainer<R, B, K, N, S>
-where
-    R: Real,
-    B: LayerOps<R, K, N, S>,
-    K: DelayKernel<R>,
-    N: NeuronModel<R>,
-    S: Surrogate<R>,
-{
+impl<B: Backend> Trainer<B> {
     /// Creates a trainer with random initial parameters and zero moments.
     ///
     /// # Errors
     /// As [`Model::new`].
     pub fn new(
         backend: B,
-        network: Network<R, K, N, S>,
+        network: Network<B>,
         recipe: Recipe,
         seed: u64,
     ) -> Result<Self, TrainError<B::Error>> {
         let model = Model::new(backend, network, recipe.delays, seed)?;
-        let gradients = device_blocks(&model.backend, &model.layout)?;
-        let first = device_blocks(&model.backend, &model.layout)?;
-        let second = device_blocks(&model.backend, &model.layout)?;
+        let zeros = Blocks::host(&model.layers.layout);
+        let gradients = zeros.upload(&model.backend)?;
+        let (first, second) = (zeros.upload(&model.backend)?, zeros.upload(&model.backend)?);
         let (epoch, step, workspace) = (0, 0, None);
         let mut trainer =
             Self { model, recipe, gradients, first, second, workspace, epoch, step, seed };
@@ -95,7 +90,7 @@ where
 
     /// The model with its present parameters.
     #[must_use]
-    pub fn model(&self) -> &Model<R, B, K, N, S> {
+    pub fn model(&self) -> &Model<B> {
         &self.model
     }
 
@@ -115,10 +110,10 @@ where
     /// parameters.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        let total = &self.model.layout.total;
-        let delays = if self.recipe.delay_rate.is_some() { total.synapses.len() } else { 0 };
-        let neurons = if self.recipe.train_neurons { total.neuron.len() } else { 0 };
-        total.synapses.len() + delays + total.norm.len() + neurons
+        let [weights, delays, _, norms, neurons, _] = self.model.layers.layout.lens;
+        let delays = if self.recipe.delay_rate.is_some() { delays } else { 0 };
+        let neurons = if self.recipe.train_neurons { neurons } else { 0 };
+        weights + delays + norms + neurons
     }
 
     /// Runs one optimizer step on a batch.
@@ -127,17 +122,21 @@ where
     /// [`TrainError::Diverged`] if the loss, a running statistic or a gradient is not finite,
     /// before anything except the running statistics changes; or if the step makes a parameter or a
     /// moment infinite. [`TrainError::Backend`] if the backend fails.
-    pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport<R>, TrainError<B::Error>> {
+    pub fn step(
+        &mut self,
+        batch: &Batch<'_, B::Real>,
+    ) -> Result<StepReport<B::Real>, TrainError<B::Error>> {
         let report = self.accumulate(batch)?;
         let diverged = TrainError::Diverged { epoch: self.epoch, step: self.step };
         let backend = &self.model.backend;
-        let running = (&self.model.running, self.model.layout.total.norm.len());
+        let running =
+            (&self.model.running, self.model.layers.layout.lens[Group::Statistics as usize]);
         let seen = [&self.sized(&self.gradients)[..], &[running]].concat();
         if !report.loss.is_finite() || !backend.are_finite(&seen)? {
             return Err(diverged);
         }
         self.update()?;
-        let made = [self.sized(&self.model.values), self.sized(&self.second)].concat();
+        let made = [self.sized(&self.model.layers.values), self.sized(&self.second)].concat();
         if !self.model.backend.are_finite(&made)? {
             return Err(diverged);
         }
@@ -158,15 +157,19 @@ where
     ///
     /// # Errors
     /// The error of the backend.
-    pub fn gradients(&self) -> Result<Vec<Tensor<R>>, B::Error> {
-        self.model.block_tensors(&self.gradients)
+    pub fn gradients(&self) -> Result<Vec<Tensor<B::Real>>, B::Error> {
+        let Model { backend, layers: Layers { layout, .. }, .. } = &self.model;
+        Ok(self.model.named(&self.gradients.download(backend, layout)?, None))
     }
 
     /// [`Model::evaluate`] with rounded delays.
     ///
     /// # Errors
     /// The error of the backend.
-    pub fn evaluate(&self, batch: &Batch<'_, R>) -> Result<(Vec<R>, R), B::Error> {
+    pub fn evaluate(
+        &self,
+        batch: &Batch<'_, B::Real>,
+    ) -> Result<(Vec<B::Real>, B::Real), B::Error> {
         self.model.evaluate(batch, Delays::Rounded)
     }
 
@@ -174,7 +177,7 @@ where
     ///
     /// # Errors
     /// The error of the backend.
-    pub fn spikes(&self, batch: &Batch<'_, R>) -> Result<Vec<Spikes<R>>, B::Error> {
+    pub fn spikes(&self, batch: &Batch<'_, B::Real>) -> Result<Vec<Spikes<B::Real>>, B::Error> {
         self.model.spikes(batch, Delays::Rounded)
     }
 
@@ -183,19 +186,15 @@ where
     ///
     /// # Errors
     /// The error of the backend.
-    pub fn state(&self) -> Result<State<R>, B::Error> {
+    pub fn state(&self) -> Result<State<B::Real>, B::Error> {
+        let Model { backend, layers: Layers { layout, .. }, .. } = &self.model;
         let mut tensors = self.model.tensors()?;
         for (order, moments) in [("first", &self.first), ("second", &self.second)] {
-            let mut host = host_blocks::<R>(&self.model.layout);
-            let blocks = moments.list().into_iter().zip(host.list_mut()).zip(GROUPS);
-            for ((from, to), group) in blocks {
-                self.model.backend.download(from, to)?;
-                if !to.is_empty() {
-                    tensors.push(Tensor {
-                        name: alloc::format!("adam.{order}.{group}"),
-                        shape: vec![to.len()],
-                        values: core::mem::take(to),
-                    });
+            let host = moments.download(backend, layout)?;
+            for (values, (_, group)) in host.0.into_iter().zip(Group::LEARNED) {
+                if !values.is_empty() {
+                    let (name, shape) = (format!("adam.{order}.{group}"), vec![values.len()]);
+                    tensors.push(Tensor { name, shape, values });
                 }
             }
         }
@@ -206,59 +205,66 @@ where
     ///
     /// # Errors
     /// [`TrainError::State`] names a tensor that does not fit. The trainer has not changed then.
-    pub fn restore(&mut self, state: &State<R>) -> Result<(), TrainError<B::Error>> {
-        let mut moments = [host_blocks::<R>(&self.model.layout), host_blocks(&self.model.layout)];
+    pub fn restore(&mut self, state: &State<B::Real>) -> Result<(), TrainError<B::Error>> {
+        let layout = &self.model.layers.layout;
+        let mut moments = [Blocks::host(layout), Blocks::host(layout)];
         for (order, host) in ["first", "second"].into_iter().zip(&mut moments) {
-            let from = TensorReader { state, layer: alloc::format!("adam.{order}") };
-            for (group, block) in GROUPS.into_iter().zip(host.list_mut()) {
-                let len = [block.len()];
-                match from.read(group, &len, block) {
+            for (block, (group, name)) in host.0.iter_mut().zip(Group::LEARNED) {
+                let spec = TensorSpec {
+                    name: format!("adam.{order}.{name}"),
+                    shape: vec![block.len()],
+                    group,
+                    bounds: (order == "second").then_some((B::Real::zero(), B::Real::infinity())),
+                    range: 0..block.len(),
+                };
+                match state.read(&spec, block) {
                     Ok(()) | Err(StateError::Missing { .. }) => {}
                     Err(error) => return Err(TrainError::State(error)),
-                }
-                if order == "second" {
-                    from.within(group, block, R::infinity()).map_err(TrainError::State)?;
                 }
             }
         }
         self.model.restore(state)?;
+        let [first, second] = &moments;
         let backend = &self.model.backend;
-        for (host, device) in moments.iter().zip([&mut self.first, &mut self.second]) {
-            for (from, to) in host.list().into_iter().zip(device.list_mut()) {
-                backend.upload(from, to)?;
-            }
-        }
+        (self.first, self.second) = (first.upload(backend)?, second.upload(backend)?);
         (self.epoch, self.step, self.seed) = (state.epoch, state.step, state.seed);
         Ok(())
     }
 
     fn set_sigma(&mut self) -> Result<(), B::Error> {
         let Sigma { start, end, epochs } = self.recipe.sigma;
-        let sigma: Vec<R> = (self.model.network.synapses())
-            .map(|s| {
-                let start = start.unwrap_or((s.taps / 2) as f64);
-                R::of(SigmaSchedule { start, end, epochs }.at(self.epoch as usize))
-            })
-            .collect();
-        self.model.backend.upload(&sigma, &mut self.model.values.sigma)
+        let Model { backend, layers: Layers { graph, values, .. }, .. } = &mut self.model;
+        let sigma = |edge: &Edge| {
+            let start = start.unwrap_or((edge.synapses.taps / 2) as f64);
+            B::Real::of(SigmaSchedule { start, end, epochs }.at(self.epoch as usize))
+        };
+        let sigma: Vec<_> = graph.edges().map(sigma).collect();
+        backend.upload(&sigma, &mut values.0[Group::Sigma as usize])
     }
 
     /// Computes the gradients, the loss and the hits of a batch.
-    fn accumulate(&mut self, batch: &Batch<'_, R>) -> Result<StepReport<R>, B::Error> {
+    fn accumulate(&mut self, batch: &Batch<'_, B::Real>) -> Result<StepReport<B::Real>, B::Error> {
         self.model.check(batch)?;
+        let classes = self.model.layers.graph.classes();
+        let Some(targets) = batch.targets else {
+            let expected = batch.shape.batch * classes;
+            return Err(ShapeError { what: "targets of the batch", expected, found: 0 }.into());
+        };
         let mut space = match self.workspace.take() {
             Some(space) if space.shape == batch.shape => space,
-            _ => self.make_workspace(batch)?,
+            _ => self.make_workspace(batch.shape)?,
         };
-        let loss = self.forward(batch, &mut space)?;
-        let mut scores = vec![R::zero(); batch.targets.len()];
+        let backend = &self.model.backend;
+        backend.upload_sequence(batch.x, &mut space.input)?;
+        backend.upload(targets, &mut space.targets)?;
+        let mut loss = self.forward(batch.lengths, &mut space)?;
+        let mut scores = vec![B::Real::zero(); targets.len()];
         self.model.backend.download(&space.scores, &mut scores)?;
         if loss.is_finite() {
-            self.backward(batch, &mut space)?;
+            loss += self.backward(batch.lengths, &mut space)?;
         }
         self.workspace = Some(space);
-        let classes = self.model.network.output.synapses.outputs;
-        let rows = scores.chunks_exact(classes).zip(batch.targets.chunks_exact(classes));
+        let rows = scores.chunks_exact(classes).zip(targets.chunks_exact(classes));
         let correct = rows.filter(|(score, target)| decide(score) == decide(target)).count();
         Ok(StepReport { loss, correct })
     }
@@ -267,174 +273,194 @@ where
     /// a NaN membrane never crosses the threshold, so that the loss stays finite. Neither do
     /// parameters: a gradient with an infinite square does not move them, but its second moment is
     /// infinite. First moments are finite if the second ones are.
-    fn sized<'a>(&self, groups: &'a ParameterBlocks<B::Buffer>) -> [(&'a B::Buffer, usize); 5] {
-        let total = &self.model.layout.total;
-        let sizes = [&total.synapses, &total.synapses, &total.sigma, &total.norm, &total.neuron];
-        let groups = groups.list();
-        core::array::from_fn(|n| (groups[n], sizes[n].len()))
+    fn sized<'a>(&self, blocks: &'a Blocks<B::Buffer>) -> [(&'a B::Buffer, usize); 5] {
+        core::array::from_fn(|n| (&blocks.0[n], self.model.layers.layout.lens[n]))
     }
 
-    fn make_workspace(
-        &self,
-        batch: &Batch<'_, R>,
-    ) -> Result<Workspace<B::Buffer, B::Sequence>, B::Error> {
-        let backend = &self.model.backend;
-        let mut shape = batch.shape;
-        let mut hidden = Vec::new();
-        for layer in &self.model.network.hidden {
-            shape = layer.synapses.output(shape);
-            hidden.push(HiddenSpace {
-                tape: backend.tape(shape)?,
-                spikes: backend.sequence(shape)?,
-                d_spikes: backend.sequence(shape)?,
+    fn make_workspace(&self, shape: Shape) -> Result<Workspace<B>, B::Error> {
+        let Model { backend, layers: Layers { graph, .. }, .. } = &self.model;
+        let mut layers = Vec::new();
+        for (l, Node { edges, width, .. }) in graph.nodes.iter().enumerate() {
+            let output = graph.output(l, shape);
+            let sequence = |wanted: bool| wanted.then(|| backend.sequence(output)).transpose();
+            let readers = graph.edges().filter(|edge| edge.from == Some(l)).count();
+            layers.push(LayerSpace {
+                y: backend.sequence(output)?,
+                part: sequence(edges.len() > 1)?,
+                statistics: backend.buffer(2 * width)?,
                 mask: None,
+                spikes: sequence(l < graph.hidden().len())?,
+                d: backend.sequence(output)?,
+                d_part: sequence(readers > 1)?,
             });
         }
-        let output = self.model.network.output.synapses.output(shape);
+        let scores = shape.batch * graph.classes();
         Ok(Workspace {
-            shape: batch.shape,
-            x: backend.sequence(batch.shape)?,
-            hidden,
-            y: backend.sequence(output)?,
-            d_y: backend.sequence(output)?,
-            targets: backend.buffer(batch.targets.len())?,
-            scores: backend.buffer(batch.targets.len())?,
+            shape,
+            input: backend.sequence(shape)?,
+            layers,
+            targets: backend.buffer(scores)?,
+            scores: backend.buffer(scores)?,
         })
     }
 
     fn forward(
         &mut self,
-        batch: &Batch<'_, R>,
-        space: &mut Workspace<B::Buffer, B::Sequence>,
-    ) -> Result<R, B::Error> {
+        lengths: Option<&[usize]>,
+        space: &mut Workspace<B>,
+    ) -> Result<B::Real, B::Error> {
         let rounding = self.rounding();
-        let Model { backend, network, layout, values, running } = &mut self.model;
-        backend.upload_sequence(batch.x, &mut space.x)?;
-        backend.upload(batch.targets, &mut space.targets)?;
         let rng = Rng::new(self.seed, DROPOUT).fork(self.step);
-        let mut valid = ValidSteps { lengths: batch.lengths, padding: 0 };
-        let mut x = &space.x;
-        for (l, at) in space.hidden.iter_mut().enumerate() {
-            let hidden = &network.hidden[l];
-            valid = valid.extended(hidden.synapses.padding);
-            at.mask = None;
-            if hidden.dropout > 0.0 {
-                let len = batch.shape.batch * hidden.synapses.outputs;
-                at.mask = Some(backend.dropout(rng.fork(l as u64), hidden.dropout, len)?);
+        for l in 0..space.layers.len() {
+            let (before, from) = space.layers.split_at_mut(l);
+            let at = &mut from[0];
+            let Model { backend, layers, running } = &mut self.model;
+            let layers = &*layers;
+            for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
+                let x = source(edge, &space.input, before);
+                match at.part.as_mut().filter(|_| c > 0) {
+                    Some(part) => {
+                        layers.project(backend, l, c, rounding, x, part)?;
+                        backend.add(part, &mut at.y)?;
+                    }
+                    None => layers.project(backend, l, c, rounding, x, &mut at.y)?,
+                }
             }
-            let layer = layer(network, layout, values, l, rounding, at.mask.as_ref(), valid);
-            let running = ViewMut::new(&mut *running, layout.layers[l].norm.clone());
-            let mode = NormMode::Batch { running };
-            backend.layer_forward(&layer, mode, x, &mut at.tape, &mut at.spikes)?;
-            x = &at.spikes;
+            let dropout = layers.network.hidden.get(l).map_or(0.0, |hidden| hidden.dropout);
+            at.mask = None;
+            if dropout > 0.0 {
+                let len = space.shape.batch * layers.graph.nodes[l].width;
+                at.mask = Some(backend.dropout(rng.fork(l as u64), dropout, len)?);
+            }
+            let layer = layers.activation(l, at.mask.as_ref(), lengths);
+            if let (Some(layer), Some(spikes)) = (layer, &mut at.spikes) {
+                let range = layers.layout.layers[l].norm.clone();
+                let mode = NormMode::Batch { running: ViewMut::new(running, range) };
+                backend.activate(&layer, mode, &at.y, &mut at.statistics, spikes)?;
+            }
         }
-        let output = &network.output;
-        let params = synapse_params(values, layout, network.hidden.len(), rounding);
-        backend.project(&output.synapses, &output.kernel, params, x, &mut space.y)?;
-        backend.readout(
-            &output.readout,
-            network.loss,
-            valid.extended(output.synapses.padding),
-            &space.y,
-            Some(&space.targets),
-            &mut space.scores,
-            Some(&mut space.d_y),
-        )
+        let Workspace { layers, targets, scores, .. } = space;
+        let last = layers.len() - 1;
+        let LayerSpace { y, d, .. } = &mut layers[last];
+        let Model { backend, layers: Layers { network, .. }, .. } = &self.model;
+        let (li, valid) = (&network.output.integrator, self.model.layers.valid(last, lengths));
+        backend.readout(li, network.loss, valid, y, Some(targets), scores, Some(d))
     }
 
+    /// Computes the gradients and returns the penalties.
     fn backward(
         &mut self,
-        batch: &Batch<'_, R>,
-        space: &mut Workspace<B::Buffer, B::Sequence>,
-    ) -> Result<(), B::Error> {
+        lengths: Option<&[usize]>,
+        space: &mut Workspace<B>,
+    ) -> Result<B::Real, B::Error> {
         let rounding = self.rounding();
-        let Model { backend, network, layout, values, .. } = &self.model;
-        let gradients = &mut self.gradients;
-        let mut padding: usize = network.hidden.iter().map(|h| h.synapses.padding).sum();
-        let Workspace { x: input, hidden, d_y, .. } = space;
-        let output = &network.output;
-        let params = synapse_params(values, layout, hidden.len(), rounding);
-        let ranges = &layout.layers[hidden.len()];
-        let into = SynapseGradients {
-            weights: ViewMut::new(&mut gradients.weights, ranges.synapses.clone()),
-            delays: ViewMut::new(&mut gradients.delays, ranges.synapses.clone()),
-            sigma: ViewMut::new(&mut gradients.sigma, ranges.sigma.clone()),
-        };
-        let (synapses, kernel) = (&output.synapses, &output.kernel);
-        match hidden.last_mut() {
-            Some(last) => {
-                let d_x = Some(&mut last.d_spikes);
-                backend.project_backward(synapses, kernel, params, &last.spikes, d_y, into, d_x)?;
-            }
-            None => {
-                return backend.project_backward(synapses, kernel, params, input, d_y, into, None);
-            }
-        }
-        for l in (0..hidden.len()).rev() {
-            let (before, from) = hidden.split_at_mut(l);
+        let mut penalties = B::Real::zero();
+        let (Model { backend, layers, .. }, gradients) = (&self.model, &mut self.gradients);
+        let layout = &layers.layout;
+        let mut reached = vec![false; space.layers.len()];
+        for l in (0..space.layers.len()).rev() {
+            let (before, from) = space.layers.split_at_mut(l);
             let at = &mut from[0];
-            let valid = ValidSteps { lengths: batch.lengths, padding };
-            let layer = layer(network, layout, values, l, rounding, at.mask.as_ref(), valid);
-            let ranges = &layout.layers[l];
-            let into = LayerGradients {
-                synapses: SynapseGradients {
-                    weights: ViewMut::new(&mut gradients.weights, ranges.synapses.clone()),
-                    delays: ViewMut::new(&mut gradients.delays, ranges.synapses.clone()),
-                    sigma: ViewMut::new(&mut gradients.sigma, ranges.sigma.clone()),
-                },
-                norm: ViewMut::new(&mut gradients.norms, ranges.norm.clone()),
-                neuron: ViewMut::new(&mut gradients.neurons, ranges.neuron.clone()),
-            };
-            let (x, d_x) = match before.last_mut() {
-                Some(below) => (&below.spikes, Some(&mut below.d_spikes)),
-                None => (&*input, None),
-            };
-            backend.layer_backward(&layer, x, &at.tape, &mut at.d_spikes, into, d_x)?;
-            padding -= network.hidden[l].synapses.padding;
+            if let (Some(penalty), Some(spikes)) = (&self.recipe.rate_penalty, &at.spikes) {
+                let valid = layers.valid(l, lengths);
+                penalties += backend.penalize_rates(penalty, valid, spikes, &mut at.d)?;
+            }
+            if let Some(layer) = layers.activation(l, at.mask.as_ref(), lengths) {
+                let into = gradients.activation(layout, l);
+                backend.activate_backward(&layer, &at.y, &at.statistics, &mut at.d, into)?;
+            }
+            for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
+                let (synapses, kernel, params) = layers.connection(l, c, rounding);
+                let into = gradients.connection(layout, l, c);
+                let Some(below) = edge.from.map(|from| &mut before[from]) else {
+                    let x = &space.input;
+                    backend.project_backward(synapses, kernel, params, x, &at.d, into, None)?;
+                    continue;
+                };
+                let LayerSpace { spikes: Some(x), d, d_part, .. } = below else { continue };
+                let further = edge.from.is_some_and(|n| core::mem::replace(&mut reached[n], true));
+                let term = d_part.as_mut().filter(|_| further);
+                let d_x = Some(term.unwrap_or(d));
+                backend.project_backward(synapses, kernel, params, x, &at.d, into, d_x)?;
+                if let Some(term) = d_part.as_ref().filter(|_| further) {
+                    backend.add(term, &mut below.d)?;
+                }
+            }
         }
-        Ok(())
+        Ok(penalties)
     }
 
     /// How delays are rounded in this epoch.
     fn rounding(&self) -> Option<Rounding> {
-        self.recipe.rounds_in(self.epoch).then_some(self.model.network.rounding)
+        self.recipe.rounds_in(self.epoch).then_some(self.model.layers.network.rounding)
+    }
+
+    /// How a group learns in this epoch: its learning rate and Adam's beta1; `None` if it is fixed.
+    fn rate_of(&self, group: Group) -> Option<(f64, f64)> {
+        let (recipe, epoch) = (&self.recipe, self.epoch as usize);
+        // An optimizer would move delays without a gradient by their momentum.
+        let fixed = self.rounding() == Some(Rounding::Nearest);
+        match group {
+            Group::Weights | Group::Norms => Some(recipe.rate_in(epoch)),
+            Group::Neurons => recipe.train_neurons.then(|| recipe.rate_in(epoch)),
+            Group::Delays if !fixed => recipe.delay_rate_in(epoch),
+            Group::Delays | Group::Sigma | Group::Statistics => None,
+        }
     }
 
     fn update(&mut self) -> Result<(), B::Error> {
-        // Adam would move delays without a gradient by their momentum.
-        let fixed = self.rounding() == Some(Rounding::Nearest);
-        let Model { backend, network, layout, values, .. } = &mut self.model;
-        let epoch = self.epoch as usize;
+        self.clip()?;
         let step = self.step.saturating_add(1);
-        let (gradients, first, second) = (&self.gradients, &mut self.first, &mut self.second);
-        let (rate, beta1) =
-            OneCycle { peak: self.recipe.rate, epochs: self.recipe.epochs }.at(epoch);
-        let plain = Adam { beta1: R::of(beta1), ..Adam::new(R::of(rate), step) };
-        let decayed = Adam { l2: R::of(self.recipe.l2), decoupled: self.recipe.decoupled, ..plain };
-        let total = &layout.total;
-        let (g, p) = (&gradients.weights, &mut values.weights);
-        let all = total.synapses.clone();
-        backend.adam(&decayed, all, g, p, &mut first.weights, &mut second.weights)?;
-        let (g, p) = (&gradients.norms, &mut values.norms);
-        backend.adam(&plain, total.norm.clone(), g, p, &mut first.norms, &mut second.norms)?;
-        if self.recipe.train_neurons {
-            let (g, p) = (&gradients.neurons, &mut values.neurons);
-            let all = total.neuron.clone();
-            backend.adam(&plain, all, g, p, &mut first.neurons, &mut second.neurons)?;
+        let of = B::Real::of;
+        for (group, bounds, range) in self.model.layers.layout.parts() {
+            let Some((rate, beta1)) = self.rate_of(group) else { continue };
+            let bounds = bounds.filter(|_| group == Group::Delays);
+            let l2 = if group == Group::Weights { of(self.recipe.l2) } else { B::Real::zero() };
+            let decoupled = self.recipe.decoupled;
+            let Model { backend, layers: Layers { layout, values, .. }, .. } = &mut self.model;
+            let n = group as usize;
+            let (gradient, params) = (&self.gradients.0[n], &mut values.0[n]);
+            let (first, second) = (&mut self.first.0[n], &mut self.second.0[n]);
+            match self.recipe.optimizer {
+                Optimizer::Adam => {
+                    let adam = Adam::new(of(rate), step);
+                    let adam = Adam { beta1: of(beta1), l2, decoupled, bounds, ..adam };
+                    backend.adam(&adam, range, gradient, params, first, second)?;
+                }
+                Optimizer::Sgd { momentum } => {
+                    let sgd = Sgd { l2, decoupled, bounds, ..Sgd::new(of(rate), of(momentum)) };
+                    backend.sgd(&sgd, range, gradient, params, first, layout.lens[n])?;
+                }
+            }
         }
-        if let Some(base) = self.recipe.delay_rate.filter(|_| !fixed) {
-            let rate = Cosine { base, epochs: self.recipe.epochs }.at(epoch);
-            for (synapses, ranges) in network.synapses().zip(&layout.layers) {
-                let last = R::count(synapses.taps - 1);
-                let bounds = Some((R::zero(), last));
-                let adam = Adam { bounds, ..Adam::new(R::of(rate), step) };
-                let (g, p) = (&gradients.delays, &mut values.delays);
-                let part = ranges.synapses.clone();
-                backend.adam(&adam, part, g, p, &mut first.delays, &mut second.delays)?;
+        Ok(())
+    }
+
+    /// Scales the gradients of the groups that learn so that their norm is within the limit.
+    fn clip(&mut self) -> Result<(), B::Error> {
+        let Some(limit) = self.recipe.clip else { return Ok(()) };
+        let Model { backend, layers: Layers { layout, .. }, .. } = &self.model;
+        let mut square = 0.0;
+        let learning = Group::LEARNED.map(|(group, _)| self.rate_of(group).map(|_| group as usize));
+        for n in learning.into_iter().flatten() {
+            square += backend.square_sum(&self.gradients.0[n], layout.lens[n])?;
+        }
+        let factor = limit / (Real::sqrt(square) + 1e-6);
+        if factor < 1.0 {
+            for n in learning.into_iter().flatten() {
+                let gradient = &mut self.gradients.0[n];
+                backend.scale(B::Real::of(factor), gradient, layout.lens[n])?;
             }
         }
         Ok(())
     }
 }
 
-const GROUPS: [&str; 5] = ["weights", "delays", "sigma", "norms", "neurons"];
+/// The sequence that a connection reads.
+fn source<'a, B: Backend>(
+    edge: &Edge,
+    input: &'a B::Sequence,
+    before: &'a [LayerSpace<B>],
+) -> &'a B::Sequence {
+    edge.from.and_then(|from| before[from].spikes.as_ref()).unwrap_or(input)
+}

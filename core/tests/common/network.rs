@@ -2,9 +2,10 @@
 
 use super::{Golden, Tolerance, check};
 use polychron_core::backend::{
-    Backend, Firing, Layer, LayerGradients, LayerOps, LayerTape, NeuronStage, NormMode,
-    SynapseGradients, SynapseParams, View, ViewMut,
+    Activation, ActivationGradients, Backend, Firing, NeuronStage, NormMode, SynapseGradients,
+    SynapseParams, View, ViewMut,
 };
+use polychron_core::conformance::Conforming;
 use polychron_core::delay::{AnyKernel, round_delay};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, Li, Lif};
@@ -147,11 +148,10 @@ pub(crate) fn compare<R: Real>(
 }
 
 /// One pass over the batch.
-pub(crate) fn run<R, B>(backend: &B, case: &Case<R>) -> Result<Tensors<R>, B::Error>
-where
-    R: Real,
-    B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>,
-{
+pub(crate) fn run<R: Real, B: Conforming<Real = R>>(
+    backend: &B,
+    case: &Case<R>,
+) -> Result<Tensors<R>, B::Error> {
     let mut walk = Walk::new(backend, case)?;
     let (inputs, tapes) = walk.forward()?;
     if let Some(d_y) = walk.readout(&inputs)? {
@@ -167,31 +167,29 @@ struct Blocks<B> {
     mask: Option<B>,
 }
 
-struct Walk<'a, R: Real, B: Backend<R>> {
+struct Walk<'a, B: Backend> {
     backend: &'a B,
-    case: &'a Case<R>,
+    case: &'a Case<B::Real>,
     blocks: Vec<Blocks<B::Buffer>>,
     sigma: B::Buffer,
     nothing: B::Buffer,
-    norm: BatchNorm<R>,
-    neuron: AnyNeuron<R>,
-    surrogate: AnySurrogate<R>,
-    tensors: Tensors<R>,
+    norm: BatchNorm<B::Real>,
+    kernel: B::Kernel,
+    neuron: B::Neuron,
+    surrogate: B::Surrogate,
+    tensors: Tensors<B::Real>,
 }
 
-type Buffer<R, B> = <B as Backend<R>>::Buffer;
-type Sequence<R, B> = <B as Backend<R>>::Sequence;
-type Tape<R, B> = LayerTape<Buffer<R, B>, Sequence<R, B>>;
-/// The input of every layer and the tapes of the hidden ones.
-type Trace<R, B> = (Vec<Sequence<R, B>>, Vec<Tape<R, B>>);
-type Stack<'a, R, B> =
-    Layer<'a, R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>, Buffer<R, B>, Sequence<R, B>>;
+/// What the backward pass of a hidden layer needs.
+struct Tape<B: Backend> {
+    projected: B::Sequence,
+    statistics: B::Buffer,
+}
 
-impl<'a, R, B> Walk<'a, R, B>
-where
-    R: Real,
-    B: LayerOps<R, AnyKernel, AnyNeuron<R>, AnySurrogate<R>>,
-{
+/// The input of every layer and the tapes of the hidden ones.
+type Trace<B> = (Vec<<B as Backend>::Sequence>, Vec<Tape<B>>);
+
+impl<'a, R: Real, B: Conforming<Real = R>> Walk<'a, B> {
     fn new(backend: &'a B, case: &'a Case<R>) -> Result<Self, B::Error> {
         let blocks = |layer: &Parameters<R>| {
             Ok(Blocks {
@@ -208,13 +206,14 @@ where
             sigma: upload(backend, &[case.sigma])?,
             nothing: backend.buffer(0)?,
             norm: BatchNorm::default(),
-            neuron: AnyNeuron::Lif(Lif::new(case.tau)),
-            surrogate: AnySurrogate::Atan(Atan { alpha: R::of(5.0) }),
+            kernel: B::kernel(case.kernel),
+            neuron: B::neuron(AnyNeuron::Lif(Lif::new(case.tau))),
+            surrogate: B::surrogate(AnySurrogate::Atan(Atan { alpha: R::of(5.0) })),
             tensors: Tensors::new(),
         })
     }
 
-    fn forward(&mut self) -> Result<Trace<R, B>, B::Error> {
+    fn forward(&mut self) -> Result<Trace<B>, B::Error> {
         let backend = self.backend;
         let mut x = backend.sequence(self.case.shape)?;
         backend.upload_sequence(&self.case.x, &mut x)?;
@@ -222,7 +221,8 @@ where
         for l in 0..self.blocks.len() - 1 {
             let layer = &self.case.layers[l];
             let shape = layer.synapses.output(backend.shape(&inputs[l]));
-            let (mut tape, mut z) = (backend.tape(shape)?, backend.sequence(shape)?);
+            let (mut y, mut z) = (backend.sequence(shape)?, backend.sequence(shape)?);
+            let mut statistics = backend.buffer(2 * shape.width)?;
             let mut spikes = backend.sequence(shape)?;
             let mut running = upload(backend, &layer.running)?;
             let all = 0..layer.running.len();
@@ -231,17 +231,19 @@ where
             } else {
                 NormMode::Running(View::new(&running, all.clone()))
             };
-            backend.layer_forward(&self.layer(l), mode, &inputs[l], &mut tape, &mut spikes)?;
+            let params = self.params(l);
+            backend.project(&layer.synapses, &self.kernel, params, &inputs[l], &mut y)?;
+            backend.activate(&self.layer(l), mode, &y, &mut statistics, &mut spikes)?;
             let norm = View::new(&self.blocks[l].norm, all);
-            backend.norm_apply(norm, &tape.statistics, &tape.projected, &mut z)?;
-            for (name, q) in [("conv", &tape.projected), ("bn", &z), ("spikes", &spikes)] {
+            backend.norm_apply(norm, &statistics, &y, &mut z)?;
+            for (name, q) in [("conv", &y), ("bn", &z), ("spikes", &spikes)] {
                 self.tensors.insert(format!("l{l}.{name}"), sequence(backend, q)?);
             }
             if self.case.train {
                 self.keep_halves(l, &running, ["", "running_mean", "running_var"])?;
             }
             inputs.push(spikes);
-            tapes.push(tape);
+            tapes.push(Tape { projected: y, statistics });
         }
         Ok((inputs, tapes))
     }
@@ -252,7 +254,7 @@ where
         let synapses = &case.layers[l].synapses;
         let shape = synapses.output(backend.shape(&inputs[l]));
         let mut y = backend.sequence(shape)?;
-        backend.project(synapses, &case.kernel, self.params(l), &inputs[l], &mut y)?;
+        backend.project(synapses, &self.kernel, self.params(l), &inputs[l], &mut y)?;
         let targets = upload(backend, &case.targets)?;
         let mut scores = backend.buffer(case.targets.len())?;
         let mut d_y = if case.train { Some(backend.sequence(shape)?) } else { None };
@@ -275,7 +277,7 @@ where
     fn backward(
         &mut self,
         inputs: &[B::Sequence],
-        tapes: &[Tape<R, B>],
+        tapes: &[Tape<B>],
         mut d_y: B::Sequence,
     ) -> Result<(), B::Error> {
         let backend = self.backend;
@@ -291,27 +293,18 @@ where
                 delays: ViewMut::new(&mut d_delays, 0..n),
                 sigma: ViewMut::new(&mut d_sigma, 0..1),
             };
-            if let Some(tape) = tapes.get(l) {
-                let gradients = LayerGradients {
-                    synapses: gradients,
+            if let Some(Tape { projected, statistics }) = tapes.get(l) {
+                let gradients = ActivationGradients {
                     norm: ViewMut::new(&mut d_norm, 0..norm.len()),
                     neuron: ViewMut::new(&mut d_neuron, 0..0),
                 };
                 let layer = self.layer(l);
-                backend.layer_backward(
-                    &layer,
-                    &inputs[l],
-                    tape,
-                    &mut d_y,
-                    gradients,
-                    Some(&mut d_x),
-                )?;
+                backend.activate_backward(&layer, projected, statistics, &mut d_y, gradients)?;
                 self.keep_halves(l, &d_norm, ["d.", "gamma", "beta"])?;
-            } else {
-                let (kernel, x) = (&self.case.kernel, &inputs[l]);
-                let (params, d_x) = (self.params(l), Some(&mut d_x));
-                backend.project_backward(synapses, kernel, params, x, &d_y, gradients, d_x)?;
             }
+            let (kernel, x) = (&self.kernel, &inputs[l]);
+            let (params, d_x_asked) = (self.params(l), Some(&mut d_x));
+            backend.project_backward(synapses, kernel, params, x, &d_y, gradients, d_x_asked)?;
             self.tensors.insert(format!("d.l{l}.W"), buffer(backend, &d_weights, n)?);
             self.tensors.insert(format!("d.l{l}.P"), buffer(backend, &d_delays, n)?);
             d_y = d_x;
@@ -330,18 +323,11 @@ where
         }
     }
 
-    fn layer(&self, l: usize) -> Stack<'_, R, B> {
-        let SynapseParams { weights, delays, sigma, rounding } = self.params(l);
+    fn layer(&self, l: usize) -> Activation<'_, B> {
         let norm = View::new(&self.blocks[l].norm, 0..self.case.layers[l].norm.len());
-        Layer {
-            synapses: &self.case.layers[l].synapses,
-            kernel: &self.case.kernel,
-            weights,
-            delays,
-            sigma,
-            rounding,
+        Activation {
             norm: Some((&self.norm, norm)),
-            stage: NeuronStage {
+            neurons: NeuronStage {
                 neuron: &self.neuron,
                 params: View::new(&self.nothing, 0..0),
                 surrogate: &self.surrogate,
@@ -367,13 +353,13 @@ where
     }
 }
 
-fn upload<R: Real, B: Backend<R>>(backend: &B, values: &[R]) -> Result<B::Buffer, B::Error> {
+fn upload<R: Real, B: Backend<Real = R>>(backend: &B, values: &[R]) -> Result<B::Buffer, B::Error> {
     let mut to = backend.buffer(values.len())?;
     backend.upload(values, &mut to)?;
     Ok(to)
 }
 
-fn buffer<R: Real, B: Backend<R>>(
+fn buffer<R: Real, B: Backend<Real = R>>(
     backend: &B,
     from: &B::Buffer,
     len: usize,
@@ -383,7 +369,10 @@ fn buffer<R: Real, B: Backend<R>>(
     Ok(to)
 }
 
-fn sequence<R: Real, B: Backend<R>>(backend: &B, from: &B::Sequence) -> Result<Vec<R>, B::Error> {
+fn sequence<R: Real, B: Backend<Real = R>>(
+    backend: &B,
+    from: &B::Sequence,
+) -> Result<Vec<R>, B::Error> {
     let mut to = vec![R::zero(); backend.shape(from).len()];
     backend.download_sequence(from, &mut to)?;
     Ok(to)

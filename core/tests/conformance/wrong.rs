@@ -1,16 +1,14 @@
 use polychron_core::backend::{
-    Backend, LayerOps, NeuronOps, NeuronStage, NormMode, SynapseGradients, SynapseOps,
+    Backend, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode, SynapseGradients,
     SynapseParams, View, ViewMut,
 };
-use polychron_core::delay::DelayKernel;
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{Li, NeuronModel};
+use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Adam;
 use polychron_core::reference::{Block, Reference};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, ShapeError, Synapses};
-use polychron_core::surrogate::Surrogate;
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -100,21 +98,54 @@ fn moved(block: &Block<f64>, later: bool) -> Vec<f64> {
 }
 
 type Result<T> = core::result::Result<T, ShapeError>;
-type Stage<'a, N, S> = NeuronStage<'a, N, S, Vec<f64>, Block<f64>>;
+type Stage<'a> = NeuronStage<'a, Reference<f64>>;
 
-impl Backend<f64> for Wrong {
+const REFERENCE: Reference<f64> = Reference::new();
+
+impl<K> HasKernel<K> for Wrong
+where
+    Reference<f64>: HasKernel<K>,
+{
+    fn kernel(kernel: K) -> Self::Kernel {
+        Reference::kernel(kernel)
+    }
+}
+
+impl<N> HasNeuron<N> for Wrong
+where
+    Reference<f64>: HasNeuron<N>,
+{
+    fn neuron(neuron: N) -> Self::Neuron {
+        Reference::neuron(neuron)
+    }
+}
+
+impl<S> HasSurrogate<S> for Wrong
+where
+    Reference<f64>: HasSurrogate<S>,
+{
+    fn surrogate(surrogate: S) -> Self::Surrogate {
+        Reference::surrogate(surrogate)
+    }
+}
+
+impl Backend for Wrong {
+    type Real = f64;
     type Buffer = Vec<f64>;
     type Sequence = Block<f64>;
+    type Kernel = <Reference<f64> as Backend>::Kernel;
+    type Neuron = <Reference<f64> as Backend>::Neuron;
+    type Surrogate = <Reference<f64> as Backend>::Surrogate;
     type Error = ShapeError;
 
     fn name(&self) -> &'static str {
         "wrong"
     }
     fn buffer(&self, len: usize) -> Result<Vec<f64>> {
-        Reference.buffer(len)
+        REFERENCE.buffer(len)
     }
     fn sequence(&self, shape: Shape) -> Result<Block<f64>> {
-        Reference.sequence(shape)
+        REFERENCE.sequence(shape)
     }
     fn shape(&self, sequence: &Block<f64>) -> Shape {
         sequence.shape
@@ -124,16 +155,16 @@ impl Backend<f64> for Wrong {
             to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
             return Ok(());
         }
-        Reference.upload(from, to)
+        REFERENCE.upload(from, to)
     }
     fn download(&self, from: &Vec<f64>, to: &mut [f64]) -> Result<()> {
-        Reference.download(from, to)
+        REFERENCE.download(from, to)
     }
     fn upload_sequence(&self, from: &[f64], to: &mut Block<f64>) -> Result<()> {
-        Reference.upload_sequence(from, to)
+        REFERENCE.upload_sequence(from, to)
     }
     fn download_sequence(&self, from: &Block<f64>, to: &mut [f64]) -> Result<()> {
-        Reference.download_sequence(from, to)?;
+        REFERENCE.download_sequence(from, to)?;
         if self.is(Fault::WidthAfterBatch) {
             to.reverse();
         }
@@ -146,7 +177,7 @@ impl Backend<f64> for Wrong {
         if self.is(Fault::FirstIsFinite) {
             return Ok(buffers.iter().all(|(b, _)| b.first().is_none_or(|x| x.is_finite())));
         }
-        Reference.are_finite(buffers)
+        REFERENCE.are_finite(buffers)
     }
 
     fn norm_forward(
@@ -161,7 +192,7 @@ impl Backend<f64> for Wrong {
     ) -> Result<()> {
         let momentum = if self.is(Fault::RunningStands) { 0.0 } else { norm.momentum };
         let norm = BatchNorm { momentum, ..*norm };
-        Reference.norm_forward(&norm, params, mode, self.valid(valid), y, saved, z)
+        REFERENCE.norm_forward(&norm, params, mode, self.valid(valid), y, saved, z)
     }
 
     fn norm_apply(
@@ -171,7 +202,7 @@ impl Backend<f64> for Wrong {
         y: &Block<f64>,
         z: &mut Block<f64>,
     ) -> Result<()> {
-        Reference.norm_apply(params, saved, y, z)
+        REFERENCE.norm_apply(params, saved, y, z)
     }
 
     fn norm_backward(
@@ -184,7 +215,7 @@ impl Backend<f64> for Wrong {
         d_y: &mut Block<f64>,
         d_params: ViewMut<'_, Vec<f64>>,
     ) -> Result<()> {
-        Reference.norm_backward(params.clone(), saved, valid, y, d_z, d_y, d_params)?;
+        REFERENCE.norm_backward(params.clone(), saved, valid, y, d_z, d_y, d_params)?;
         if self.is(Fault::StatisticsConstant) {
             let (gamma, width) = (&params.buffer[params.range], y.shape.width);
             for (at, d) in d_y.values.iter_mut().enumerate() {
@@ -207,7 +238,7 @@ impl Backend<f64> for Wrong {
         if let (true, Some(d_x)) = (self.is(Fault::TouchesGradient), &mut d_x) {
             d_x.values.fill(0.0);
         }
-        Reference.readout(li, loss, self.valid(valid), x, targets, scores, d_x)
+        REFERENCE.readout(li, loss, self.valid(valid), x, targets, scores, d_x)
     }
 
     fn adam(
@@ -221,20 +252,18 @@ impl Backend<f64> for Wrong {
     ) -> Result<()> {
         let range = if self.is(Fault::AdamEverywhere) { 0..params.len() } else { range };
         let step = if self.is(Fault::AdamFromZero) { adam.step + 1 } else { adam.step };
-        Reference.adam(&Adam { step, ..*adam }, range, gradient, params, first, second)
+        REFERENCE.adam(&Adam { step, ..*adam }, range, gradient, params, first, second)
     }
 
     fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Vec<f64>> {
         let rng = if self.is(Fault::OtherMask) { rng.fork(1) } else { rng };
-        Backend::<f64>::dropout(&Reference, rng, p, len)
+        REFERENCE.dropout(rng, p, len)
     }
-}
 
-impl<K: DelayKernel<f64>> SynapseOps<f64, K> for Wrong {
     fn project(
         &self,
         synapses: &Synapses,
-        kernel: &K,
+        kernel: &Self::Kernel,
         params: SynapseParams<'_, Vec<f64>>,
         x: &Block<f64>,
         y: &mut Block<f64>,
@@ -252,7 +281,7 @@ impl<K: DelayKernel<f64>> SynapseOps<f64, K> for Wrong {
         let stale = self.is(Fault::StaleUpload) && first.0 == x.values.as_ptr();
         let before = y.values.last().copied();
         let result =
-            Reference.project(synapses, kernel, params, if stale { &first.1 } else { x }, y);
+            REFERENCE.project(synapses, kernel, params, if stale { &first.1 } else { x }, y);
         self.first.set(Some(first));
         result?;
         self.calls.set(self.calls.get() + 1);
@@ -269,7 +298,7 @@ impl<K: DelayKernel<f64>> SynapseOps<f64, K> for Wrong {
     fn project_backward(
         &self,
         synapses: &Synapses,
-        kernel: &K,
+        kernel: &Self::Kernel,
         params: SynapseParams<'_, Vec<f64>>,
         x: &Block<f64>,
         d_y: &Block<f64>,
@@ -285,7 +314,7 @@ impl<K: DelayKernel<f64>> SynapseOps<f64, K> for Wrong {
             delays: ViewMut::new(d_delays, delays_at.clone()),
             sigma,
         };
-        Reference.project_backward(synapses, kernel, params, x, d_y, inner, d_x)?;
+        REFERENCE.project_backward(synapses, kernel, params, x, d_y, inner, d_x)?;
         match self.fault {
             Fault::GradientsAdded => {
                 d_weights.iter_mut().zip(before).for_each(|(d, before)| *d += before);
@@ -296,18 +325,15 @@ impl<K: DelayKernel<f64>> SynapseOps<f64, K> for Wrong {
         }
         Ok(())
     }
-}
 
-impl<N: NeuronModel<f64>, S: Surrogate<f64>> NeuronOps<f64, N, S> for Wrong {
     fn neuron_forward(
         &self,
-        stage: &Stage<'_, N, S>,
+        stage: &NeuronStage<'_, Self>,
         x: &Block<f64>,
         spikes: &mut Block<f64>,
     ) -> Result<()> {
-        let stage =
-            Stage { valid: self.valid(stage.valid), params: stage.params.clone(), ..*stage };
-        Reference.neuron_forward(&stage, x, spikes)?;
+        let stage = Stage { valid: self.valid(stage.valid), ..reference(stage) };
+        REFERENCE.neuron_forward(&stage, x, spikes)?;
         if self.is(Fault::SpikesOneLate) {
             spikes.values = moved(spikes, true);
         }
@@ -316,16 +342,20 @@ impl<N: NeuronModel<f64>, S: Surrogate<f64>> NeuronOps<f64, N, S> for Wrong {
 
     fn neuron_backward(
         &self,
-        stage: &Stage<'_, N, S>,
+        stage: &NeuronStage<'_, Self>,
         x: &Block<f64>,
         d_spikes: &Block<f64>,
         d_x: &mut Block<f64>,
         d_params: ViewMut<'_, Vec<f64>>,
     ) -> Result<()> {
         let mask = stage.mask.filter(|_| !self.is(Fault::NoMaskInGradient));
-        let stage = Stage { mask, params: stage.params.clone(), ..*stage };
-        Reference.neuron_backward(&stage, x, d_spikes, d_x, d_params)
+        let stage = Stage { mask, ..reference(stage) };
+        REFERENCE.neuron_backward(&stage, x, d_spikes, d_x, d_params)
     }
 }
 
-impl<K: DelayKernel<f64>, N: NeuronModel<f64>, S: Surrogate<f64>> LayerOps<f64, K, N, S> for Wrong {}
+/// The stage for the reference.
+fn reference<'a>(stage: &NeuronStage<'a, Wrong>) -> Stage<'a> {
+    let NeuronStage { neuron, ref params, surrogate, firing, mask, valid } = *stage;
+    Stage { neuron, params: params.clone(), surrogate, firing, mask, valid }
+}

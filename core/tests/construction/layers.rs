@@ -2,17 +2,16 @@
 
 use super::{ATAN, STEPS, WEIGHT, impulse, places, spiking};
 use polychron_core::backend::{
-    Backend, Firing, Layer, LayerGradients, LayerOps, LayerTape, NeuronStage, NormMode,
-    SynapseGradients, View, ViewMut,
+    Activation, ActivationGradients, Backend, Firing, HasKernel, HasNeuron, HasSurrogate,
+    NeuronStage, NormMode, SynapseGradients, SynapseParams, View, ViewMut,
 };
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{AnyNeuron, Li, NeuronModel};
+use polychron_core::neuron::{AnyNeuron, ErasedNeuron, Li};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::reference::{Block, Reference};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
-use polychron_core::surrogate::Atan;
 use std::ops::Range;
 
 /// A hidden layer with its parameters.
@@ -27,37 +26,38 @@ struct HiddenLayer {
 
 /// The results of a pass through a layer.
 struct Pass {
-    tape: LayerTape<Vec<f64>, Block<f64>>,
+    y: Block<f64>,
+    statistics: Vec<f64>,
     spikes: Block<f64>,
     running: Vec<f64>,
 }
+
+const REFERENCE: Reference<f64> = Reference::new();
 
 fn all(block: &[f64]) -> Range<usize> {
     0..block.len()
 }
 
 impl HiddenLayer {
-    fn with_layer<T>(
+    fn params(&self) -> SynapseParams<'_, Vec<f64>> {
+        let [weights, delays, sigma] = self.blocks.each_ref().map(|b| View::new(b, all(b)));
+        SynapseParams { weights, delays, sigma, rounding: None }
+    }
+
+    fn with_activation<T>(
         &self,
         valid: ValidSteps<'_>,
-        f: impl FnOnce(Layer<'_, f64, AnyKernel, AnyNeuron<f64>, Atan<f64>, Vec<f64>, Block<f64>>) -> T,
+        f: impl FnOnce(Activation<'_, Reference<f64>>) -> T,
     ) -> T {
         let mut params = vec![0.0; self.neuron.param_count()];
         self.neuron.write_params(&mut params);
-        let [weights, delays, sigma] = self.blocks.each_ref().map(|b| View::new(b, all(b)));
         let norm = BatchNorm::default();
-        f(Layer {
-            synapses: &self.synapses,
-            kernel: &self.kernel,
-            weights,
-            delays,
-            sigma,
-            rounding: None,
+        f(Activation {
             norm: self.norm.as_ref().map(|params| (&norm, View::new(params, all(params)))),
-            stage: NeuronStage {
-                neuron: &self.neuron,
+            neurons: NeuronStage {
+                neuron: &Reference::neuron(self.neuron),
                 params: View::new(&params, all(&params)),
-                surrogate: &ATAN,
+                surrogate: &Reference::surrogate(ATAN),
                 firing: Firing::Step,
                 mask: None,
                 valid,
@@ -74,15 +74,15 @@ impl HiddenLayer {
             Some(running) => NormMode::Running(View::new(running, range)),
             None => NormMode::Batch { running: ViewMut::new(&mut tracked, range) },
         };
-        let mut tape = LayerTape {
-            projected: Block { shape, values: vec![0.0; shape.len()] },
-            statistics: vec![0.0; 2 * shape.width],
-        };
+        let mut y = Block { shape, values: vec![0.0; shape.len()] };
+        let mut statistics = vec![0.0; 2 * shape.width];
         let mut spikes = Block { shape, values: vec![f64::NAN; shape.len()] };
-        self.with_layer(valid, |layer| {
-            Reference.layer_forward(&layer, mode, x, &mut tape, &mut spikes).unwrap();
+        let kernel = Reference::kernel(self.kernel);
+        REFERENCE.project(&self.synapses, &kernel, self.params(), x, &mut y).unwrap();
+        self.with_activation(valid, |layer| {
+            REFERENCE.activate(&layer, mode, &y, &mut statistics, &mut spikes).unwrap();
         });
-        Pass { tape, spikes, running: tracked }
+        Pass { y, statistics, spikes, running: tracked }
     }
 
     /// The gradients by weights, delays, sigma, `[gamma | beta]` and neuron in one block, and by
@@ -100,19 +100,25 @@ impl HiddenLayer {
         let mut d_x = x.clone();
         let [w_range, p_range, s_range] = [all(&w), all(&p), all(&s)];
         let (norm_range, neuron_range) = (all(&norm), all(&neuron));
-        let gradients = LayerGradients {
-            synapses: SynapseGradients {
-                weights: ViewMut::new(&mut w, w_range),
-                delays: ViewMut::new(&mut p, p_range),
-                sigma: ViewMut::new(&mut s, s_range),
-            },
+        let synapses = SynapseGradients {
+            weights: ViewMut::new(&mut w, w_range),
+            delays: ViewMut::new(&mut p, p_range),
+            sigma: ViewMut::new(&mut s, s_range),
+        };
+        let gradients = ActivationGradients {
             norm: ViewMut::new(&mut norm, norm_range),
             neuron: ViewMut::new(&mut neuron, neuron_range),
         };
-        self.with_layer(valid, |layer| {
-            let (d, d_x) = (&mut d.clone(), Some(&mut d_x));
-            Reference.layer_backward(&layer, x, &pass.tape, d, gradients, d_x).unwrap();
+        let mut d = d.clone();
+        self.with_activation(valid, |layer| {
+            let Pass { y, statistics, .. } = pass;
+            REFERENCE.activate_backward(&layer, y, statistics, &mut d, gradients).unwrap();
         });
+        let (kernel, params) = (Reference::kernel(self.kernel), self.params());
+        let asked = Some(&mut d_x);
+        REFERENCE
+            .project_backward(&self.synapses, &kernel, params, x, &d, synapses, asked)
+            .unwrap();
         ([w, p, s, norm, neuron].concat(), d_x)
     }
 }
@@ -265,7 +271,7 @@ fn train(
     let (mut scores, mut d) = (vec![0.0; samples.len() * classes], second.spikes.clone());
     let targets = impulse(Shape::new(1, 1, scores.len()), 0, 0, 0);
     let li = Li::new(2.0);
-    let value = Reference
+    let value = REFERENCE
         .readout(&li, loss, at(all), &second.spikes, Some(&targets), &mut scores, Some(&mut d))
         .unwrap();
     let (gradient, d_first) = two.backward(at(all), &first.spikes, &second, &d);
@@ -335,7 +341,7 @@ fn a_sample_alone_scores_as_in_its_batch() {
                 let spikes = layer.forward(valid, &x, Some(&running)).spikes;
                 let mut scores = vec![0.0; 4 * samples.len()];
                 let li = Li::new(2.0);
-                Reference.readout(&li, loss, valid, &spikes, None, &mut scores, None).unwrap();
+                REFERENCE.readout(&li, loss, valid, &spikes, None, &mut scores, None).unwrap();
                 scores
             };
             let batch = score(&samples.each_ref(), 9);

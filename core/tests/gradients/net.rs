@@ -4,19 +4,26 @@ use super::check::{Part, Value, Watched, digest, dot};
 use super::draw::Draw;
 use super::stages::highest_steps;
 use polychron_core::backend::{
-    Backend, Firing, Layer, LayerGradients, LayerOps, LayerTape, NeuronOps, NeuronStage, NormMode,
-    SynapseGradients, SynapseOps, SynapseParams, View, ViewMut,
+    Activation, ActivationGradients, Backend, Firing, HasKernel, HasNeuron, NeuronStage, NormMode,
+    SynapseGradients, SynapseParams, View, ViewMut,
 };
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{AnyNeuron, Li, Neuron, NeuronModel, NeuronVisitor};
+use polychron_core::neuron::{AnyNeuron, ErasedNeuron, Li, Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::reference::{Block, NeuronArgs, Reference, neuron_backward, neuron_forward};
 use polychron_core::shape::{Shape, Synapses};
-use polychron_core::surrogate::{AnySurrogate, Scaled};
+use polychron_core::surrogate::{AnySurrogate, Scaled, Surrogate};
 use std::ops::Range;
+use std::rc::Rc;
 
-type Tape = LayerTape<Vec<f64>, Block<f64>>;
+const REFERENCE: Reference<f64> = Reference::new();
+
+/// What the backward pass of a hidden layer needs.
+struct Tape {
+    projected: Block<f64>,
+    statistics: Vec<f64>,
+}
 
 /// The ranges of the parameters of a projection in the point.
 pub(crate) struct Projection {
@@ -31,8 +38,10 @@ struct HiddenLayer {
     projection: Projection,
     norm: Option<(BatchNorm<f64>, Range<usize>)>,
     neuron: AnyNeuron<f64>,
+    handle: <Reference<f64> as Backend>::Neuron,
     params: Range<usize>,
-    surrogate: Watched,
+    watched: Rc<Watched>,
+    surrogate: Rc<dyn Surrogate<f64>>,
     mask: Option<Vec<f64>>,
     /// Spikes recorded at the point, before the mask, for a held reset or for frozen spikes.
     recorded: Option<Block<f64>>,
@@ -123,12 +132,15 @@ impl Builder {
         let mut params = vec![0.0; neuron.param_count()];
         neuron.write_params(&mut params);
         let params = self.push("neuron", params);
+        let watched = Rc::new(Watched::new(surrogate));
         self.hidden.push(HiddenLayer {
             projection,
             norm,
             neuron,
+            handle: Reference::neuron(neuron),
             params,
-            surrogate: Watched::new(surrogate),
+            surrogate: watched.clone(),
+            watched,
             mask: draw.mask(self.shape),
             recorded: None,
             d_membrane: None,
@@ -165,6 +177,11 @@ impl Projection {
             rounding: None,
         }
     }
+
+    fn forward(&self, at: &Vec<f64>, x: &Block<f64>, y: &mut Block<f64>) {
+        let kernel = Reference::kernel(self.kernel);
+        REFERENCE.project(&self.synapses, &kernel, self.params(at), x, y).unwrap();
+    }
 }
 
 impl HiddenLayer {
@@ -172,9 +189,9 @@ impl HiddenLayer {
         &'a self,
         at: &'a Vec<f64>,
         lengths: Option<&'a [usize]>,
-    ) -> NeuronStage<'a, AnyNeuron<f64>, Watched, Vec<f64>, Block<f64>> {
+    ) -> NeuronStage<'a, Reference<f64>> {
         NeuronStage {
-            neuron: &self.neuron,
+            neuron: &self.handle,
             params: View::new(at, self.params.clone()),
             surrogate: &self.surrogate,
             firing: match (&self.recorded, &self.d_membrane) {
@@ -187,21 +204,14 @@ impl HiddenLayer {
         }
     }
 
-    fn layer<'a>(
+    fn activation<'a>(
         &'a self,
         at: &'a Vec<f64>,
         lengths: Option<&'a [usize]>,
-    ) -> Layer<'a, f64, AnyKernel, AnyNeuron<f64>, Watched, Vec<f64>, Block<f64>> {
-        let SynapseParams { weights, delays, sigma, rounding } = self.projection.params(at);
-        Layer {
-            synapses: &self.projection.synapses,
-            kernel: &self.projection.kernel,
-            weights,
-            delays,
-            sigma,
-            rounding,
+    ) -> Activation<'a, Reference<f64>> {
+        Activation {
             norm: self.norm.as_ref().map(|(norm, range)| (norm, View::new(at, range.clone()))),
-            stage: self.stage(at, lengths),
+            neurons: self.stage(at, lengths),
         }
     }
 
@@ -211,14 +221,15 @@ impl HiddenLayer {
         lengths: Option<&[usize]>,
         x: &Block<f64>,
     ) -> (Tape, Block<f64>) {
-        let layer = self.layer(at, lengths);
+        let layer = self.activation(at, lengths);
         let width = self.shape.width;
         let running = &mut vec![0.0; 2 * width];
         let mode = NormMode::Batch { running: ViewMut::new(running, 0..2 * width) };
-        let mut tape = Tape { projected: zeros(self.shape), statistics: vec![0.0; 2 * width] };
-        let mut spikes = zeros(self.shape);
-        Reference.layer_forward(&layer, mode, x, &mut tape, &mut spikes).unwrap();
-        (tape, spikes)
+        let mut projected = zeros(self.shape);
+        self.projection.forward(at, x, &mut projected);
+        let (mut statistics, mut spikes) = (vec![0.0; 2 * width], zeros(self.shape));
+        REFERENCE.activate(&layer, mode, &projected, &mut statistics, &mut spikes).unwrap();
+        (Tape { projected, statistics }, spikes)
     }
 
     /// The input to the neurons.
@@ -226,7 +237,7 @@ impl HiddenLayer {
         let mut z = tape.projected.clone();
         if let Some((_, range)) = &self.norm {
             let params = View::new(at, range.clone());
-            Reference.norm_apply(params, &tape.statistics, &tape.projected, &mut z).unwrap();
+            REFERENCE.norm_apply(params, &tape.statistics, &tape.projected, &mut z).unwrap();
         }
         z
     }
@@ -238,7 +249,7 @@ impl HiddenLayer {
         let stage =
             NeuronStage { firing: Firing::Step, mask: None, valid, ..self.stage(at, lengths) };
         let mut spikes = zeros(self.shape);
-        Reference.neuron_forward(&stage, &z, &mut spikes).unwrap();
+        REFERENCE.neuron_forward(&stage, &z, &mut spikes).unwrap();
         spikes
     }
 
@@ -269,7 +280,7 @@ impl NeuronVisitor<f64> for Membranes<'_> {
         params.as_mut().copy_from_slice(self.params);
         let args = NeuronArgs {
             neuron: &neuron.with_params(params),
-            surrogate: &self.hidden.surrogate,
+            surrogate: &*self.hidden.watched,
             firing: Firing::Frozen(spikes.values.as_slice()),
             mask: None,
             valid: ValidSteps::default(),
@@ -334,13 +345,10 @@ impl Net {
             unreachable!()
         };
         let mut y = zeros(projection.synapses.output(spikes.shape));
-        let params = projection.params(at);
-        Reference
-            .project(&projection.synapses, &projection.kernel, params, spikes, &mut y)
-            .unwrap();
+        projection.forward(at, spikes, &mut y);
         let valid = ValidSteps { lengths: self.lengths(), padding: *padding };
         let scores = &mut vec![0.0; targets.len()];
-        let value = Reference.readout(li, *loss, valid, &y, Some(targets), scores, d_x).unwrap();
+        let value = REFERENCE.readout(li, *loss, valid, &y, Some(targets), scores, d_x).unwrap();
         let max = *loss == Loss::Max;
         Value { value, piece: if max { highest_steps(li, valid, &y.values, y.shape) } else { 0 } }
     }
@@ -349,11 +357,11 @@ impl Net {
         let at = &at.to_vec();
         let (mut x, mut piece, mut membranes) = (self.input(at), 0, 0.0);
         for hidden in &self.hidden {
-            hidden.surrogate.take_sides();
+            hidden.watched.take_sides();
             let (tape, spikes) = hidden.forward(at, self.lengths(), &x);
             membranes += hidden.membranes(at, &hidden.normalised(at, &tape), None);
             x = spikes;
-            piece = digest(piece, hidden.surrogate.take_sides());
+            piece = digest(piece, hidden.watched.take_sides());
         }
         let end = match &self.end {
             End::Sum(upstream) => dot(upstream, &x.values).into(),
@@ -396,9 +404,9 @@ impl Net {
     ) -> Block<f64> {
         let mut blocks = Blocks::of(p, 0, 0);
         let mut d_x = zeros(x.shape);
-        let (params, gradients) = (p.params(&self.point), blocks.gradients().synapses);
-        let d = Some(&mut d_x);
-        Reference.project_backward(&p.synapses, &p.kernel, params, x, d_y, gradients, d).unwrap();
+        let (params, gradients) = (p.params(&self.point), blocks.synapses());
+        let (kernel, d) = (Reference::kernel(p.kernel), Some(&mut d_x));
+        REFERENCE.project_backward(&p.synapses, &kernel, params, x, d_y, gradients, d).unwrap();
         blocks.add(p, gradient);
         d_x
     }
@@ -421,7 +429,7 @@ impl Net {
             let (params, valid) =
                 (View::new(at, range.clone()), hidden.stage(at, self.lengths()).valid);
             let d_params = ViewMut::new(&mut d_norm, 0..range.len());
-            Reference
+            REFERENCE
                 .norm_backward(
                     params,
                     &tape.statistics,
@@ -448,11 +456,11 @@ impl Net {
     ) -> Block<f64> {
         let norm = hidden.norm.as_ref().map_or(0..0, |(_, range)| range.clone());
         let mut blocks = Blocks::of(&hidden.projection, norm.len(), hidden.params.len());
-        let mut d_x = zeros(x.shape);
-        let (layer, d) = (hidden.layer(&self.point, self.lengths()), Some(&mut d_x));
-        let d_spikes = &mut d_spikes.clone();
-        Reference.layer_backward(&layer, x, tape, d_spikes, blocks.gradients(), d).unwrap();
-        blocks.add(&hidden.projection, gradient);
+        let layer = hidden.activation(&self.point, self.lengths());
+        let (Tape { projected, statistics }, mut d_y) = (tape, d_spikes.clone());
+        let into = blocks.activation();
+        REFERENCE.activate_backward(&layer, projected, statistics, &mut d_y, into).unwrap();
+        let mut d_x = self.project_backward(&hidden.projection, x, &d_y, gradient);
         add(&mut gradient[norm], &blocks.norm);
         add(&mut gradient[hidden.params.clone()], &blocks.neuron);
         if hidden.d_membrane.is_some() {
@@ -484,20 +492,16 @@ impl Blocks {
         }
     }
 
-    fn gradients(&mut self) -> LayerGradients<'_, Vec<f64>> {
-        fn all(block: &mut Vec<f64>) -> ViewMut<'_, Vec<f64>> {
-            let range = 0..block.len();
-            ViewMut::new(block, range)
+    fn synapses(&mut self) -> SynapseGradients<'_, Vec<f64>> {
+        SynapseGradients {
+            weights: all(&mut self.weights),
+            delays: all(&mut self.delays),
+            sigma: all(&mut self.sigma),
         }
-        LayerGradients {
-            synapses: SynapseGradients {
-                weights: all(&mut self.weights),
-                delays: all(&mut self.delays),
-                sigma: all(&mut self.sigma),
-            },
-            norm: all(&mut self.norm),
-            neuron: all(&mut self.neuron),
-        }
+    }
+
+    fn activation(&mut self) -> ActivationGradients<'_, Vec<f64>> {
+        ActivationGradients { norm: all(&mut self.norm), neuron: all(&mut self.neuron) }
     }
 
     fn add(&self, p: &Projection, gradient: &mut [f64]) {
@@ -505,4 +509,9 @@ impl Blocks {
         add(&mut gradient[p.delays.clone()], &self.delays);
         add(&mut gradient[p.sigma.clone()], &self.sigma);
     }
+}
+
+fn all(block: &mut Vec<f64>) -> ViewMut<'_, Vec<f64>> {
+    let range = 0..block.len();
+    ViewMut::new(block, range)
 }

@@ -6,7 +6,6 @@ use super::progress::{self, Progress};
 use crate::backend;
 use crate::config::{Backend, Config, Protocol};
 use crate::error::{Result, fail};
-use crate::network;
 use crate::observer::Outcome;
 use crate::presets::{self, Variant};
 use crate::report::{self, Report};
@@ -134,11 +133,10 @@ pub(super) fn train(args: &Args) -> Result<()> {
     }
     let task = load(&config, args.data.as_deref())?;
     if args.plan {
-        let network = network::network(&config, task.interface())?;
         let batch = task.largest_batch(config.data.batch)?;
         let Batch { shape, x, .. } = batch.view();
         let density = x.iter().filter(|&&x| x != 0.0).count() as f64 / x.len() as f64;
-        return say(&backend::plan(&config, &network, shape, density)?);
+        return say(&backend::plan(&config, task.interface(), shape, density)?);
     }
     let mut run = if args.resume {
         Run::resume(&config, task, &folder)?

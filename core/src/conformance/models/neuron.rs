@@ -12,7 +12,7 @@ use proptest::prelude::*;
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.
-pub fn charge_adjoint_matches_differences<M: NeuronModel<f64>>(
+pub fn charge_adjoint_matches_differences<M: NeuronModel<Real = f64>>(
     neurons: impl Strategy<Value = M>,
 ) -> Result<(), Failure> {
     test(neurons, Law::Charge)
@@ -23,7 +23,7 @@ pub fn charge_adjoint_matches_differences<M: NeuronModel<f64>>(
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.
-pub fn charge_adjoint_satisfies_the_adjoint_identity<M: NeuronModel<f64>>(
+pub fn charge_adjoint_satisfies_the_adjoint_identity<M: NeuronModel<Real = f64>>(
     neurons: impl Strategy<Value = M>,
 ) -> Result<(), Failure> {
     test(neurons, Law::ChargeIdentity)
@@ -34,7 +34,7 @@ pub fn charge_adjoint_satisfies_the_adjoint_identity<M: NeuronModel<f64>>(
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.
-pub fn reset_adjoint_matches_differences<M: NeuronModel<f64>>(
+pub fn reset_adjoint_matches_differences<M: NeuronModel<Real = f64>>(
     neurons: impl Strategy<Value = M>,
 ) -> Result<(), Failure> {
     test(neurons, Law::Reset)
@@ -45,7 +45,7 @@ pub fn reset_adjoint_matches_differences<M: NeuronModel<f64>>(
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.
-pub fn reset_adjoint_satisfies_the_adjoint_identity<M: NeuronModel<f64>>(
+pub fn reset_adjoint_satisfies_the_adjoint_identity<M: NeuronModel<Real = f64>>(
     neurons: impl Strategy<Value = M>,
 ) -> Result<(), Failure> {
     test(neurons, Law::ResetIdentity)
@@ -55,7 +55,7 @@ pub fn reset_adjoint_satisfies_the_adjoint_identity<M: NeuronModel<f64>>(
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.
-pub fn adjoints_are_linear<M: NeuronModel<f64>>(
+pub fn adjoints_are_linear<M: NeuronModel<Real = f64>>(
     neurons: impl Strategy<Value = M>,
 ) -> Result<(), Failure> {
     test(neurons, Law::Linear)
@@ -66,7 +66,7 @@ pub fn adjoints_are_linear<M: NeuronModel<f64>>(
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.
-pub fn own_parameters_change_nothing<M: NeuronModel<f64>>(
+pub fn own_parameters_change_nothing<M: NeuronModel<Real = f64>>(
     neurons: impl Strategy<Value = M>,
 ) -> Result<(), Failure> {
     test(neurons, Law::OwnParameters)
@@ -77,7 +77,7 @@ pub fn own_parameters_change_nothing<M: NeuronModel<f64>>(
 ///
 /// # Errors
 /// [`Failure`] with a minimal case that violates the law.
-pub fn excess_has_slope_one_by_the_membrane<M: NeuronModel<f64>>(
+pub fn excess_has_slope_one_by_the_membrane<M: NeuronModel<Real = f64>>(
     neurons: impl Strategy<Value = M>,
 ) -> Result<(), Failure> {
     test(neurons, Law::Excess)
@@ -95,7 +95,10 @@ enum Law {
 }
 
 /// Tests a law on time steps with random states, inputs, parameters, directions and gradients.
-fn test<M: NeuronModel<f64>>(neurons: impl Strategy<Value = M>, law: Law) -> Result<(), Failure> {
+fn test<M: NeuronModel<Real = f64>>(
+    neurons: impl Strategy<Value = M>,
+    law: Law,
+) -> Result<(), Failure> {
     struct Count;
     impl NeuronVisitor<f64> for Count {
         type Output = usize;

@@ -71,14 +71,15 @@ pub(in crate::cli) fn infer(args: &Args) -> Result<()> {
     let shape = Shape::new(config.data.steps, config.data.batch, interface.channels);
     let x = counts(shape, setting.density, Rng::new(config.seed, INPUT))?;
     let targets = vec![1.0 / interface.classes as f32; shape.batch * interface.classes];
-    let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
+    let learned = Batch { shape, x: &x, targets: Some(&targets), lengths: None };
+    let batch = Batch { targets: None, ..learned };
     let mut network = network::network(&config, interface)?;
     for norm in network.hidden.iter_mut().flat_map(|hidden| &mut hidden.norm) {
         norm.momentum = 1.0;
     }
     let recipe = network::recipe(&config);
     let mut trainer = train::Trainer::new(backend::cpu(&config)?, network, recipe, config.seed)?;
-    trainer.step(&batch)?;
+    trainer.step(&learned)?;
     let model = trainer.model();
     let evaluate =
         || milliseconds(|| Ok(model.evaluate(&batch, train::Delays::Rounded).map(|_| ())?));
@@ -106,8 +107,8 @@ pub(in crate::cli) fn infer(args: &Args) -> Result<()> {
     let (at_once, by_steps) = (time(streamed[0].len())?, time(shape.width)?);
     let peak_rss_mib = peak_rss_mib();
 
-    let network = model.network();
-    let mut spikes = vec![0.0; network.hidden.len()];
+    let graph = model.graph();
+    let mut spikes = vec![0.0; graph.hidden().len()];
     let mut inputs = 0;
     for x in &streamed {
         stream.feed(x)?;
@@ -116,15 +117,14 @@ pub(in crate::cli) fn infer(args: &Args) -> Result<()> {
         inputs += x.iter().filter(|&&x| x != 0.0).count();
     }
     let samples = streamed.len() as f64;
-    let fan_out = network.synapses().map(|s| (s.outputs * s.kernel_count) as f64);
+    let fan_out = graph.edges().map(|e| (e.synapses.outputs * e.synapses.kernel_count) as f64);
     let sources = [inputs as f64].into_iter().chain(spikes.iter().copied());
     let events = sources.zip(fan_out).map(|(n, fan_out)| n * fan_out).sum::<f64>() / samples;
-    let neuron_steps: Vec<_> = neuron_steps(network, shape.steps).collect();
+    let neuron_steps: Vec<_> = neuron_steps(graph, shape.steps).collect();
     let rates = spikes.iter().zip(&neuron_steps).map(|(n, places)| n / places / samples);
-    let mut steps = shape.steps;
-    let operations = network.synapses().map(|s| {
-        steps += s.padding;
-        2.0 * (s.weights() * steps) as f64
+    let operations = graph.nodes.iter().flat_map(|node| {
+        let steps = shape.steps + node.padding;
+        node.edges.iter().map(move |edge| 2.0 * (edge.synapses.weights() * steps) as f64)
     });
     let stream_ms = median(at_once.iter().copied());
     let timing = Timing {

@@ -6,12 +6,12 @@ use crate::backend::{self, Job, TrainingBackend};
 use crate::cli::print::say;
 use crate::config::{Backend, Config, require};
 use crate::error::{Error, Result};
-use crate::network::{self, Net as Network};
+use crate::network::{self, Interface};
 use crate::report::{median, name};
 use polychron_core::backend::Backend as _;
 use polychron_core::rng::Rng;
-use polychron_core::shape::{Shape, Synapses};
-use polychron_core::train::{Batch, Trainer};
+use polychron_core::shape::Shape;
+use polychron_core::train::{Batch, Edge, Graph, Trainer};
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -86,26 +86,25 @@ struct Rate {
 pub(in crate::cli) fn step(args: &Args) -> Result<()> {
     let config = config(args)?;
     let interface = args.setting.net.interface(&config);
-    let network = network::network(&config, interface)?;
     let shape = Shape::new(config.data.steps, config.data.batch, interface.channels);
     if args.plan {
-        return say(&backend::plan(&config, &network, shape, args.setting.density)?);
+        return say(&backend::plan(&config, interface, shape, args.setting.density)?);
     }
-    let dense_gflop = 1e-9 * dense_operations(&network, shape);
+    let dense_gflop = 1e-9 * dense_operations(&network::graph(&config, interface)?, shape);
     let x = counts(shape, args.setting.density, Rng::new(config.seed, INPUT))?;
     let mut targets = vec![0.0; shape.batch * interface.classes];
     for (b, target) in targets.chunks_exact_mut(interface.classes).enumerate() {
         target[b % interface.classes] = 1.0;
     }
-    let batch = Batch { shape, x: &x, targets: &targets, lengths: None };
-    backend::run_on_backend(&config, Step { args, config: &config, network, batch, dense_gflop })
+    let batch = Batch { shape, x: &x, targets: Some(&targets), lengths: None };
+    backend::run_on_backend(&config, Step { args, config: &config, interface, batch, dense_gflop })
 }
 
 /// The step to time.
 struct Step<'a> {
     args: &'a Args,
     config: &'a Config,
-    network: Network,
+    interface: Interface,
     batch: Batch<'a, f32>,
     dense_gflop: f64,
 }
@@ -114,10 +113,11 @@ impl Job for Step<'_> {
     type Output = ();
 
     fn run<B: TrainingBackend>(self, backend: impl Fn() -> Result<B>) -> Result<()> {
-        let Self { args, config, network, batch, dense_gflop } = self;
+        let Self { args, config, interface, batch, dense_gflop } = self;
         let (shape, density) = (batch.shape, args.setting.density);
         let recipe = network::recipe(config);
         let watch = Stopwatch::new(backend()?);
+        let network = network::network(config, interface)?;
         let mut trainer = Trainer::new(watch, network, recipe, config.seed)?;
         let mut run_step = |mode, counting| {
             let watch = trainer.model().backend();
@@ -148,7 +148,7 @@ impl Job for Step<'_> {
         let watch = trainer.model().backend();
         let taps = config.network.max_delay + 1;
         let densities: Vec<_> = [density].into_iter().chain(firing_rates.clone()).collect();
-        let work = backend::work(config, trainer.model().network(), shape, &densities)?;
+        let work = backend::work(config, interface, shape, &densities)?;
         let cpu_rate = || Ok::<_, Error>(1e-9 * backend::cpu(config)?.gemm_rate());
         let gemm_peak_gflops = cpu.then(cpu_rate).transpose()?;
         let timing = Timing {
@@ -194,13 +194,13 @@ fn config(args: &Args) -> Result<Config> {
 
 /// Additions and multiplications of all projections over all taps: forward, for the gradient of the
 /// kernel and, except in the first layer, for that of the input.
-fn dense_operations(network: &Network, input: Shape) -> f64 {
-    let mut shape = input;
-    let passes = [2.0].into_iter().chain(std::iter::repeat(3.0));
-    let layers = network.synapses().zip(passes).map(|(synapses, passes)| {
-        shape = synapses.output(shape);
-        let Synapses { inputs, taps, .. } = *synapses;
-        2.0 * passes * shape.len() as f64 * (inputs * taps) as f64
+fn dense_operations(graph: &Graph, input: Shape) -> f64 {
+    let layers = graph.nodes.iter().enumerate().flat_map(|(l, node)| {
+        let output = graph.output(l, input);
+        node.edges.iter().map(move |Edge { from, synapses }| {
+            let passes = if from.is_some() { 3.0 } else { 2.0 };
+            2.0 * passes * output.len() as f64 * (synapses.inputs * synapses.taps) as f64
+        })
     });
     layers.sum()
 }

@@ -1,15 +1,13 @@
 use polychron_core::backend::{
-    Backend, Layer, LayerGradients, LayerOps, LayerTape, NeuronOps, NeuronStage, NormMode,
-    SynapseGradients, SynapseOps, SynapseParams, View, ViewMut,
+    Activation, ActivationGradients, Backend, HasKernel, HasNeuron, HasSurrogate, NeuronStage,
+    NormMode, SynapseGradients, SynapseParams, View, ViewMut,
 };
-use polychron_core::delay::DelayKernel;
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{Li, NeuronModel};
+use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Adam;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
-use polychron_core::surrogate::Surrogate;
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::time::Instant;
@@ -51,9 +49,13 @@ enum Stage {
     Forward,
     /// The next layer down.
     Backward,
+    /// The current layer.
+    ForwardOn,
+    /// The layer below.
+    BackwardOn,
 }
 
-impl<B: Backend<f32>> Stopwatch<B> {
+impl<B: Backend<Real = f32>> Stopwatch<B> {
     pub(super) fn new(backend: B) -> Self {
         Self { backend, laps: RefCell::default(), mode: Cell::new(Mode::Stages) }
     }
@@ -108,6 +110,8 @@ impl Laps {
                 self.layer = self.layer.saturating_sub(1);
                 format!("backward_{}", self.layer + 1)
             }
+            Stage::ForwardOn => format!("forward_{}", self.layer),
+            Stage::BackwardOn => format!("backward_{}", self.layer),
         };
         match self.stages.iter_mut().find(|(known, _)| *known == name) {
             Some((_, sum)) => *sum += ms,
@@ -124,9 +128,13 @@ macro_rules! timed {
     )*};
 }
 
-impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
+impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
+    type Real = f32;
     type Buffer = B::Buffer;
     type Sequence = B::Sequence;
+    type Kernel = B::Kernel;
+    type Neuron = B::Neuron;
+    type Surrogate = B::Surrogate;
     type Error = B::Error;
 
     fn name(&self) -> &'static str {
@@ -177,67 +185,104 @@ impl<B: Backend<f32>> Backend<f32> for Stopwatch<B> {
             first: &mut B::Buffer, second: &mut B::Buffer
         ) -> ();
         Stage::Named("dropout") => dropout(rng: Rng, p: f64, len: usize) -> B::Buffer;
-    }
-}
-
-impl<K: DelayKernel<f32>, B: SynapseOps<f32, K>> SynapseOps<f32, K> for Stopwatch<B> {
-    timed! {
+        Stage::Named("add") => add(x: &B::Sequence, sum: &mut B::Sequence) -> ();
         Stage::Forward => project(
-            synapses: &Synapses, kernel: &K, params: SynapseParams<'_, B::Buffer>, x: &B::Sequence,
-            y: &mut B::Sequence
+            synapses: &Synapses, kernel: &B::Kernel, params: SynapseParams<'_, B::Buffer>,
+            x: &B::Sequence, y: &mut B::Sequence
         ) -> ();
         Stage::Backward => project_backward(
-            synapses: &Synapses, kernel: &K, params: SynapseParams<'_, B::Buffer>, x: &B::Sequence,
-            d_y: &B::Sequence, gradients: SynapseGradients<'_, B::Buffer>,
+            synapses: &Synapses, kernel: &B::Kernel, params: SynapseParams<'_, B::Buffer>,
+            x: &B::Sequence, d_y: &B::Sequence, gradients: SynapseGradients<'_, B::Buffer>,
             d_x: Option<&mut B::Sequence>
         ) -> ();
     }
-}
 
-impl<N: NeuronModel<f32>, S: Surrogate<f32>, B: NeuronOps<f32, N, S>> NeuronOps<f32, N, S>
-    for Stopwatch<B>
-{
-    timed! {
-        Stage::Named("neuron") => neuron_forward(
-            stage: &NeuronStage<'_, N, S, B::Buffer, B::Sequence>, x: &B::Sequence,
-            spikes: &mut B::Sequence
-        ) -> ();
-        Stage::Named("neuron") => neuron_backward(
-            stage: &NeuronStage<'_, N, S, B::Buffer, B::Sequence>, x: &B::Sequence,
-            d_spikes: &B::Sequence, d_x: &mut B::Sequence, d_params: ViewMut<'_, B::Buffer>
-        ) -> ();
-    }
-}
-
-impl<K, N, S, B> LayerOps<f32, K, N, S> for Stopwatch<B>
-where
-    K: DelayKernel<f32>,
-    N: NeuronModel<f32>,
-    S: Surrogate<f32>,
-    B: LayerOps<f32, K, N, S>,
-{
-    fn layer_forward(
+    fn supports(
         &self,
-        layer: &Layer<'_, f32, K, N, S, B::Buffer, B::Sequence>,
-        mode: NormMode<'_, B::Buffer>,
+        kernels: &[&B::Kernel],
+        models: Option<(&B::Neuron, &B::Surrogate)>,
+    ) -> Result<(), B::Error> {
+        self.backend.supports(kernels, models)
+    }
+
+    fn neuron_forward(
+        &self,
+        stage: &NeuronStage<'_, Self>,
         x: &B::Sequence,
-        tape: &mut LayerTape<B::Buffer, B::Sequence>,
         spikes: &mut B::Sequence,
     ) -> Result<(), B::Error> {
-        self.time(Stage::Forward, || self.backend.layer_forward(layer, mode, x, tape, spikes))?;
+        let stage = inner(stage);
+        self.time(Stage::Named("neuron"), || self.backend.neuron_forward(&stage, x, spikes))
+    }
+
+    fn neuron_backward(
+        &self,
+        stage: &NeuronStage<'_, Self>,
+        x: &B::Sequence,
+        d_spikes: &B::Sequence,
+        d_x: &mut B::Sequence,
+        d_params: ViewMut<'_, B::Buffer>,
+    ) -> Result<(), B::Error> {
+        let stage = inner(stage);
+        self.time(Stage::Named("neuron"), || {
+            self.backend.neuron_backward(&stage, x, d_spikes, d_x, d_params)
+        })
+    }
+
+    fn activate(
+        &self,
+        layer: &Activation<'_, Self>,
+        mode: NormMode<'_, B::Buffer>,
+        y: &B::Sequence,
+        statistics: &mut B::Buffer,
+        spikes: &mut B::Sequence,
+    ) -> Result<(), B::Error> {
+        let activation = Activation { norm: layer.norm.clone(), neurons: inner(&layer.neurons) };
+        self.time(Stage::ForwardOn, || {
+            self.backend.activate(&activation, mode, y, statistics, spikes)
+        })?;
         if self.laps.borrow().counting {
-            let rate = self.spike_rate(layer.stage.mask, spikes)?;
+            let rate = self.spike_rate(layer.neurons.mask, spikes)?;
             self.laps.borrow_mut().rates.push(rate);
         }
         Ok(())
     }
 
-    timed! {
-        Stage::Named("memory") => tape(shape: Shape) -> LayerTape<B::Buffer, B::Sequence>;
-        Stage::Backward => layer_backward(
-            layer: &Layer<'_, f32, K, N, S, B::Buffer, B::Sequence>, x: &B::Sequence,
-            tape: &LayerTape<B::Buffer, B::Sequence>, d_spikes: &mut B::Sequence,
-            gradients: LayerGradients<'_, B::Buffer>, d_x: Option<&mut B::Sequence>
-        ) -> ();
+    fn activate_backward(
+        &self,
+        layer: &Activation<'_, Self>,
+        y: &B::Sequence,
+        statistics: &B::Buffer,
+        d: &mut B::Sequence,
+        gradients: ActivationGradients<'_, B::Buffer>,
+    ) -> Result<(), B::Error> {
+        let activation = Activation { norm: layer.norm.clone(), neurons: inner(&layer.neurons) };
+        self.time(Stage::BackwardOn, || {
+            self.backend.activate_backward(&activation, y, statistics, d, gradients)
+        })
+    }
+}
+
+/// The stage for the backend that is measured.
+fn inner<'a, B: Backend<Real = f32>>(stage: &NeuronStage<'a, Stopwatch<B>>) -> NeuronStage<'a, B> {
+    let NeuronStage { neuron, ref params, surrogate, firing, mask, valid } = *stage;
+    NeuronStage { neuron, params: params.clone(), surrogate, firing, mask, valid }
+}
+
+impl<K, B: Backend<Real = f32> + HasKernel<K>> HasKernel<K> for Stopwatch<B> {
+    fn kernel(kernel: K) -> B::Kernel {
+        B::kernel(kernel)
+    }
+}
+
+impl<N, B: Backend<Real = f32> + HasNeuron<N>> HasNeuron<N> for Stopwatch<B> {
+    fn neuron(neuron: N) -> B::Neuron {
+        B::neuron(neuron)
+    }
+}
+
+impl<S, B: Backend<Real = f32> + HasSurrogate<S>> HasSurrogate<S> for Stopwatch<B> {
+    fn surrogate(surrogate: S) -> B::Surrogate {
+        B::surrogate(surrogate)
     }
 }

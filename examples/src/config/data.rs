@@ -1,0 +1,160 @@
+use serde::{Deserialize, Serialize};
+
+/// The data, their split and the batches. `h5` and `gsc` mark fields that only this source reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// Source of the samples; `digits` by default.
+    pub source: Source,
+    /// Name of the training file in the data folder (`h5`).
+    pub train_file: String,
+    /// Name of the validation file in the data folder (`h5`). If it is empty, the share `valid` of
+    /// the training items is used.
+    pub valid_file: String,
+    /// Name of the test file in the data folder (`h5`). If it is empty, the share `test` of all
+    /// items is used.
+    pub test_file: String,
+    /// Number of channels in the files (`h5`). 0, the default, takes the number that a file states,
+    /// or 700 if it states none.
+    pub channels: usize,
+    /// Number of neighbouring channels that are summed into one (`h5`). It divides the number of
+    /// channels; 5 by default.
+    pub group: usize,
+    /// Length of a step in ms, at least 1; 10 by default. It must be the step of the data, except
+    /// for `h5`.
+    pub dt_ms: u32,
+    /// Rule that assigns events to steps (`h5`); `fixed` by default.
+    pub binning: Bins,
+    /// Frequency range of the mel bands (`gsc`); `full` by default.
+    pub bands: Bands,
+    /// Length in steps to which every sample is truncated or padded, at most 65536. 0, the default,
+    /// pads to the longest sample of the batch.
+    pub steps: usize,
+    /// Whether padded steps are excluded from batch norm, loss and spike counts; `true` by default.
+    pub mask: bool,
+    /// How the items are split into training, validation and test items; `fraction` by default.
+    pub split: Division,
+    /// Name of a JSON file in the data folder that lists the split. `fraction` uses it, too, if it
+    /// is not empty.
+    pub split_file: String,
+    /// Number of the speaker whose items are the test items (`leave-speaker-out`); 0 by default.
+    pub speaker: u16,
+    /// Share of the training items that is used for validation, in [0, 1); 0.1 by default.
+    pub valid: f64,
+    /// Share of all items that is used for testing if the source has no test items of its own, in
+    /// [0, 1); 0.2 by default.
+    pub test: f64,
+    /// Number of items in a batch, from 2 to 65536; 64 by default. The last batch of an epoch may
+    /// be smaller; a batch of one item is skipped.
+    pub batch: usize,
+    /// Random changes of the training items; none by default.
+    pub augment: Augment,
+}
+
+/// Source of the samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The 3000 spoken digits that are part of the program.
+    Digits,
+    /// The synthetic order task: ten classes that differ only in the order of eight spikes. With a
+    /// split file, the samples are read from `order.bin.gz` in the same folder.
+    Order,
+    /// HDF5 files in the layout of SHD.
+    H5,
+    /// Google Speech Commands v0.02. The data folder holds the folder `speech_commands_v0.02`, or
+    /// is that folder.
+    Gsc,
+}
+
+/// Frequency range of the mel bands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bands {
+    /// Up to half the sampling rate, so that no band is empty.
+    Full,
+    /// Up to 14 kHz, as in the paper. The upper 53 of the 140 bands are always empty.
+    Paper,
+}
+
+/// Rule that assigns events to steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bins {
+    /// A grid that starts at time 0.
+    #[serde(rename = "fixed")]
+    Fixed,
+    /// Frames that start at their first event, as in the paper's data loader of 2023.
+    #[serde(rename = "legacy-2023")]
+    Legacy2023,
+}
+
+/// How the items are split into training, validation and test items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Division {
+    /// By the shares `valid` and `test`. A validation or test file replaces its share.
+    Fraction,
+    /// As listed in `split_file`.
+    File,
+    /// By speaker, over the items of all files: those of `speaker` are the test items.
+    LeaveSpeakerOut,
+}
+
+/// Random changes of the training items. All fields are 0 by default, which changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augment {
+    /// Largest shift along the channels, in channels and in both directions.
+    pub shift_channels: u32,
+    /// Number of channels in a block that shifts as one; it divides the number of channels. With 0,
+    /// all channels are one block.
+    pub block: usize,
+    /// Largest shift in time, in steps and in both directions.
+    pub shift_steps: u32,
+    /// Largest relative change of tempo, in [0, 1): times are multiplied by a factor in
+    /// `[1 - warp, 1 + warp]`.
+    pub warp: f64,
+    /// Probability that a spike is dropped, in [0, 1).
+    pub drop: f64,
+    /// Probability of an additional spike in each step of each channel, in [0, 1).
+    pub noise: f64,
+    /// Number of blocks of steps that are silenced.
+    pub time_masks: u32,
+    /// Largest length of such a block in steps.
+    pub time_mask: u32,
+    /// Number of blocks of channels that are silenced.
+    pub channel_masks: u32,
+    /// Largest width of such a block in channels.
+    pub channel_mask: u32,
+    /// Probability that an item is blended with another one of its class, in [0, 1]. Half the
+    /// spikes of each are kept.
+    pub blend: f64,
+    /// Probability that a stretch of time is replaced by that of another item, in [0, 1]. The other
+    /// item's class then has that share in the target.
+    pub cutmix: f64,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            source: Source::Digits,
+            train_file: String::new(),
+            valid_file: String::new(),
+            test_file: String::new(),
+            channels: 0,
+            group: 5,
+            dt_ms: 10,
+            binning: Bins::Fixed,
+            bands: Bands::Full,
+            steps: 0,
+            mask: true,
+            split: Division::Fraction,
+            split_file: String::new(),
+            speaker: 0,
+            valid: 0.1,
+            test: 0.2,
+            batch: 64,
+            augment: Augment::default(),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+use super::network::{Network, Neuron, Surrogate};
+use super::require;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// Settings of a single hidden layer. Fields that are absent have the setting of the network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LayerTable {
+    /// The inputs; the previous layer by default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
+    /// Longest delay in steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<usize>,
+    /// Kernel in training with learned delays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Number of kernel elements per synapse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    /// Probability that a neuron is silenced for a whole sample in training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Whether the layer has batch norm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<bool>,
+    /// Fields of `network.neuron` that this layer changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub neuron: Option<Table>,
+    /// The surrogate derivative of a spike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surrogate: Option<Surrogate>,
+}
+
+/// Settings of the readout. Fields that are absent have the setting of the network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadoutTable {
+    /// The inputs; the last hidden layer by default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
+    /// Longest delay in steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<usize>,
+    /// Kernel in training with learned delays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Number of kernel elements per synapse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+}
+
+impl ReadoutTable {
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An input of a layer. Fields that are absent have the setting of the layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Input {
+    /// Where the input comes from; `"previous"` by default.
+    #[serde(skip_serializing_if = "From::is_previous")]
+    pub from: From,
+    /// Longest delay in steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<usize>,
+    /// Kernel in training with learned delays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Number of kernel elements per synapse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+}
+
+/// Where an input comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum From {
+    /// The hidden layer with this index, counted from 0.
+    Layer(usize),
+    /// `"previous"`, the previous layer, or `"input"`, the input of the network.
+    Name(String),
+}
+
+impl Default for From {
+    fn default() -> Self {
+        Self::Name("previous".into())
+    }
+}
+
+impl From {
+    fn is_previous(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The settings of one layer: those of its table, else those of the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSettings {
+    /// The inputs, with every field present.
+    pub inputs: Vec<Input>,
+    /// [`Network::dropout`]
+    pub dropout: f64,
+    /// [`Network::norm`]
+    pub norm: bool,
+    /// [`Network::neuron`]
+    pub neuron: Neuron,
+    /// [`Network::surrogate`]
+    pub surrogate: Surrogate,
+}
+
+impl Network {
+    /// The settings of layer `l`; those of the readout for the number of hidden layers.
+    ///
+    /// # Errors
+    /// Names a field of `network.layers` whose value is invalid.
+    pub fn layer(&self, l: usize) -> Result<LayerSettings> {
+        let ReadoutTable { inputs, max_delay, kernel, count } = self.readout.clone();
+        let readout = LayerTable { inputs, max_delay, kernel, count, ..LayerTable::default() };
+        let own = match self.layers.get(l) {
+            _ if l >= self.hidden.len() => readout,
+            table => table.cloned().unwrap_or_default(),
+        };
+        let inputs = if own.inputs.is_empty() { vec![Input::default()] } else { own.inputs };
+        let whole = |input: Input| Input {
+            from: input.from,
+            max_delay: input.max_delay.or(own.max_delay).or(Some(self.max_delay)),
+            kernel: input.kernel.or_else(|| own.kernel.clone()).or(Some(self.kernel.clone())),
+            count: input.count.or(own.count).or(Some(self.count)),
+        };
+        let neuron = match &own.neuron {
+            Some(changes) => {
+                let mut table = Table::try_from(&self.neuron)?;
+                table.extend(changes.clone());
+                let place = format!("network.layers[{l}].neuron");
+                Neuron::deserialize(table).map_err(|e| Error::wrap(e).at(place))?
+            }
+            None => self.neuron.clone(),
+        };
+        Ok(LayerSettings {
+            inputs: inputs.into_iter().map(whole).collect(),
+            dropout: own.dropout.unwrap_or(self.dropout),
+            norm: own.norm.unwrap_or(self.norm),
+            neuron,
+            surrogate: own.surrogate.unwrap_or_else(|| self.surrogate.clone()),
+        })
+    }
+
+    /// Checks the sizes of all layers.
+    pub(super) fn check_layers(&self) -> Result<()> {
+        let (tables, layers) = (self.layers.len(), self.hidden.len());
+        let problem = format!("is above {layers}, the number of layers of network.hidden");
+        require(tables <= layers, "tables of network.layers", tables, &problem)?;
+        for l in 0..=layers {
+            let place = |field: &str| match self.layers.get(l) {
+                Some(_) => format!("network.layers[{l}].{field}"),
+                None if l == layers && !self.readout.is_empty() => {
+                    format!("network.readout.{field}")
+                }
+                None => format!("network.{field}"),
+            };
+            let LayerSettings { inputs, dropout, .. } = self.layer(l)?;
+            require((0.0..1.0).contains(&dropout), &place("dropout"), dropout, "is not in [0, 1)")?;
+            for Input { max_delay, count, .. } in inputs {
+                let (max_delay, count) = (max_delay.unwrap_or(0), count.unwrap_or(0));
+                let problem = "is above 16384";
+                require(max_delay <= 1 << 14, &place("max_delay"), max_delay, problem)?;
+                require(count > 0, &place("count"), count, "is not at least 1")?;
+                require(count <= 256, &place("count"), count, "is above 256")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The longest delay of all layers, in steps.
+    pub(crate) fn longest_delay(&self) -> usize {
+        let layers = (0..=self.hidden.len()).filter_map(|l| self.layer(l).ok());
+        let delays = layers.flat_map(|layer| layer.inputs).filter_map(|input| input.max_delay);
+        delays.max().unwrap_or(self.max_delay)
+    }
+}

@@ -1,0 +1,319 @@
+//! The configuration of a run, as in `config.toml`.
+
+mod data;
+mod layers;
+mod network;
+mod train;
+
+pub use data::{Augment, Bands, Bins, Data, Division, Source};
+pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable};
+pub use network::{Network, Neuron, NeuronKind, ResetKind, Surrogate};
+pub use train::{
+    DelayStart, Delays, OptimizerKind, RatePenalty, Rounding, ScheduleKind, Select, Train,
+};
+
+use crate::error::{Error, Result};
+use crate::{network as conversion, presets};
+use polychron_core::delay::AnyKernel;
+use polychron_core::loss::Loss;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// The configuration of a run. The run's folder holds it as `config.toml`; `train --config` with
+/// that file repeats the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Preset that supplies the fields that a configuration file omits. `custom`, the default,
+    /// stands for the defaults of this structure.
+    pub preset: String,
+    /// Seed of all random numbers: split, initial parameters, batch order, augmentation and
+    /// dropout. At most 2^63 - 1; 0 by default.
+    pub seed: u64,
+    /// Number of threads, at most 1024. 0, the default, uses one per core. Results do not depend on
+    /// it.
+    pub threads: usize,
+    /// Processor that trains and evaluates; `cpu` by default. Results of different backends agree
+    /// within rounding errors.
+    pub backend: Backend,
+    /// Algorithm of the delayed projections on the CPU; `auto` by default. Results of different
+    /// algorithms agree within rounding errors.
+    pub algorithm: Algorithm,
+    /// When the test items are evaluated and which epoch counts; `clean` by default.
+    pub protocol: Protocol,
+    /// The data, their split and the batches.
+    pub data: Data,
+    /// The network.
+    pub network: Network,
+    /// The training recipe.
+    pub train: Train,
+}
+
+/// Processor that trains and evaluates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// The CPU's cores.
+    Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+    /// An emulator that runs the GPU's kernels on the CPU. It is slow and meant for tests.
+    #[cfg_attr(feature = "cli", value(hide = true))]
+    CudaEmulated,
+}
+
+/// Algorithm of the delayed projections on the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// The cheapest algorithm for every layer and direction.
+    Auto,
+    /// One matrix product per tap.
+    Dense,
+    /// One complex matrix product per frequency.
+    Frequency,
+    /// Only the taps that are not negligible.
+    Taps,
+    /// Only the taps that are not negligible, and only at spikes.
+    Windows,
+}
+
+/// When the test items are evaluated and which epoch counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// The test items are evaluated after every epoch, and the best epoch counts.
+    Paper,
+    /// The test items are evaluated once, after the model has been selected.
+    Clean,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            preset: "custom".into(),
+            seed: 0,
+            threads: 0,
+            backend: Backend::Cpu,
+            algorithm: Algorithm::Auto,
+            protocol: Protocol::Clean,
+            data: Data::default(),
+            network: Network::default(),
+            train: Train::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Returns the configuration of a preset; [`Config::presets`] lists the names.
+    ///
+    /// # Errors
+    /// If no preset has this name.
+    pub fn preset(name: &str) -> Result<Self> {
+        presets::load(Some(name), None, &[])
+    }
+
+    /// Reads a configuration from a TOML file. Missing fields have the values of the file's
+    /// `preset`, or the defaults.
+    ///
+    /// # Errors
+    /// Names the line or the field that is invalid.
+    pub fn read(path: &Path) -> Result<Self> {
+        presets::load(None, Some(path), &[])
+    }
+
+    /// Parses a configuration in TOML, as [`Config::read`] does; `name` stands for the file in error
+    /// messages.
+    ///
+    /// # Errors
+    /// Names the line or the field that is invalid.
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
+        presets::parse(text, name)
+    }
+
+    /// Sets a field by its path: `train.epochs=3`. A value that is not TOML is taken as a string. A
+    /// new `network.surrogate.kind` removes the parameters of the old one.
+    ///
+    /// ```
+    /// let mut config = polychron::Config::preset("order")?;
+    /// config.set("network.hidden=[32, 32]")?;
+    /// assert_eq!(config.network.hidden, [32, 32]);
+    /// # Ok::<(), polychron::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Names the field that does not exist or whose value is invalid. The configuration is then
+    /// unchanged.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        *self = presets::set(self, assignment)?;
+        Ok(())
+    }
+
+    /// Returns the names of the presets.
+    pub fn presets() -> impl Iterator<Item = &'static str> {
+        presets::names()
+    }
+
+    /// Checks all fields as far as they do not depend on the data.
+    ///
+    /// # Errors
+    /// Names the field that is invalid.
+    pub fn check(&self) -> Result<()> {
+        let (data, network, train) = (&self.data, &self.network, &self.train);
+        for (field, value) in [("data.valid", data.valid), ("data.test", data.test)] {
+            require((0.0..1.0).contains(&value), field, value, "is not in [0, 1)")?;
+        }
+        require(i64::try_from(self.seed).is_ok(), "seed", self.seed, "is above 2^63 - 1")?;
+        let widest = network.hidden.iter().copied().max().unwrap_or(0);
+        for (field, value, most) in [
+            ("threads", self.threads, 1024),
+            ("data.batch", data.batch, 1 << 16),
+            ("data.steps", data.steps, 1 << 16),
+            ("network.hidden", widest, 1 << 14),
+            ("layers of network.hidden", network.hidden.len(), 64),
+            ("train.epochs", train.epochs, 1 << 20),
+        ] {
+            require(value <= most, field, value, &format!("is above {most}"))?;
+        }
+        require(data.dt_ms > 0, "data.dt_ms", data.dt_ms, "is not at least 1")?;
+        require(data.batch > 1, "data.batch", data.batch, "is not at least 2")?;
+        require(
+            !network.hidden.contains(&0),
+            "network.hidden",
+            &network.hidden,
+            "contains 0; a layer needs at least one neuron",
+        )?;
+        network.check_layers()?;
+        require(train.epochs > 0, "train.epochs", train.epochs, "is not at least 1")?;
+        for (field, value) in [("train.rate", train.rate), ("train.delay_rate", train.delay_rate)] {
+            require(to_single(field, value)? > 0.0, field, value, "is not positive")?;
+        }
+        let (momentum, factor) = (train.momentum, train.step_factor);
+        require((0.0..1.0).contains(&momentum), "train.momentum", momentum, "is not in [0, 1)")?;
+        let holds = factor > 0.0 && factor <= 1.0;
+        require(holds, "train.step_factor", factor, "is not in (0, 1]")?;
+        require(train.step_epochs > 0, "train.step_epochs", 0, "is not at least 1")?;
+        if let Some(clip) = train.clip_norm {
+            require(
+                to_single("train.clip_norm", clip)? > 0.0,
+                "train.clip_norm",
+                clip,
+                "is not positive",
+            )?;
+        }
+        if let Some(RatePenalty { weight, low, high }) = train.rate_penalty {
+            let field = "train.rate_penalty.weight";
+            require(to_single(field, weight)? >= 0.0, field, weight, "is negative")?;
+            let holds = low >= 0.0 && low <= high;
+            require(holds, "train.rate_penalty.low", low, "is not between 0 and high")?;
+        }
+        if let Some(rounded) = train.rounded_epochs {
+            let field = "train.rounded_epochs";
+            let holds = (1..=train.epochs).contains(&rounded);
+            require(holds, field, rounded, "is not between 1 and train.epochs")?;
+            let holds = train.rounding != Rounding::After;
+            require(holds, field, rounded, "needs train.rounding = \"split\" or \"nearest\"")?;
+        }
+        let sigma_start = train.sigma_start.unwrap_or(1.0);
+        for (field, value) in [
+            ("train.sigma_start", sigma_start),
+            ("train.sigma_end", train.sigma_end),
+            ("train.l2", train.l2),
+        ] {
+            require(to_single(field, value)? >= 0.0, field, value, "is negative")?;
+        }
+        let chosen = train.select == Select::Valid && self.protocol == Protocol::Clean;
+        let validates = data.valid > 0.0
+            || !data.valid_file.is_empty()
+            || !data.split_file.is_empty()
+            || data.source == Source::Gsc;
+        require(
+            !chosen || validates,
+            "train.select",
+            "valid",
+            "needs validation items, but data.valid = 0",
+        )?;
+        conversion::check(self)
+    }
+
+    /// Returns the number of threads, with 0 replaced by the number of cores.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    /// Returns the configuration as TOML.
+    ///
+    /// # Errors
+    /// If TOML cannot represent a number.
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+
+    /// The first field that differs, as `field = value` of `self` and of `other`. The number of
+    /// threads is not compared, because results do not depend on it.
+    pub(crate) fn difference(&self, other: &Self) -> Result<Option<(String, String)>> {
+        Ok(self.differences(other)?.into_iter().next())
+    }
+
+    /// All fields that differ, in the form of [`difference`](Self::difference).
+    pub(crate) fn differences(&self, other: &Self) -> Result<Vec<(String, String)>> {
+        let (here, there) = (self.fields()?, other.fields()?);
+        let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let differing = keys.into_iter().filter(|&key| here.get(key) != there.get(key));
+        let pair = differing.map(|key| {
+            let shown = |fields: &BTreeMap<String, String>| match fields.get(key) {
+                Some(value) => format!("{key} = {value}"),
+                None => format!("no {key}"),
+            };
+            (shown(&here), shown(&there))
+        });
+        Ok(pair.collect())
+    }
+
+    /// All fields except the threads, by path. A kernel or loss with several names has its first.
+    fn fields(&self) -> Result<BTreeMap<String, String>> {
+        let mut config = self.clone();
+        if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {
+            config.network.kernel = kernel.name().into();
+        }
+        if let Some(loss) = Loss::from_name(&config.network.loss) {
+            config.network.loss = loss.name().into();
+        }
+        let mut fields = BTreeMap::new();
+        flatten("", &Table::try_from(config)?, &mut fields);
+        fields.remove("threads");
+        Ok(fields)
+    }
+}
+
+fn flatten(path: &str, table: &Table, fields: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => flatten(&format!("{path}{key}."), inner, fields),
+            value => {
+                fields.insert(format!("{path}{key}"), value.to_string());
+            }
+        }
+    }
+}
+
+/// Fails with `field = value problem` unless the condition holds.
+pub(crate) fn require(holds: bool, field: &str, value: impl Debug, problem: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::new(format!("{field} = {value:?} {problem}"))) }
+}
+
+/// Converts a value to the precision of training; fails if the result is not finite.
+pub(crate) fn to_single(field: &str, value: f64) -> Result<f32> {
+    let single = value as f32;
+    require(single.is_finite(), field, value, "is not finite in single precision")?;
+    Ok(single)
+}

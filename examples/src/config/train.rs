@@ -1,0 +1,182 @@
+use serde::{Deserialize, Serialize};
+
+/// The training recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Train {
+    /// Number of passes over the training items, from 1 to 2^20; 30 by default.
+    pub epochs: usize,
+    /// Optimizer; `adam` by default.
+    pub optimizer: OptimizerKind,
+    /// Share of the previous step that `sgd` repeats, in [0, 1); 0.9 by default.
+    pub momentum: f64,
+    /// Base learning rate of weights, batch norms and neurons, above 0; 0.005 by default. It is the
+    /// highest of a one-cycle schedule and the first of the others.
+    pub rate: f64,
+    /// Schedule of `rate`; `one-cycle` by default.
+    pub schedule: ScheduleKind,
+    /// Base learning rate of the delays, above 0; 0.1 by default.
+    pub delay_rate: f64,
+    /// Schedule of `delay_rate`; `cosine` by default.
+    pub delay_schedule: ScheduleKind,
+    /// Number of epochs after which the schedule `step` multiplies the rate by `step_factor`; 10 by
+    /// default.
+    pub step_epochs: usize,
+    /// Factor of the schedule `step`, above 0 and at most 1; 0.5 by default.
+    pub step_factor: f64,
+    /// Number of first epochs in which both rates rise to those of their schedules; 0 by default.
+    pub warmup_epochs: usize,
+    /// Largest norm of the gradient of all learned parameters; longer gradients are shortened. If it
+    /// is absent, there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Penalty for hidden neurons that spike too seldom or too often. If it is absent, there is
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_penalty: Option<RatePenalty>,
+    /// Weight decay of the synaptic weights, at least 0; 1e-5 by default.
+    pub l2: f64,
+    /// Whether the weight decay is decoupled from the gradient, as in AdamW; `false` by default.
+    pub decoupled: bool,
+    /// Whether the delays are learned, fixed or absent; `learned` by default.
+    pub delays: Delays,
+    /// Distribution of the initial delays; `uniform` by default.
+    pub delay_init: DelayStart,
+    /// Raw sigma of the kernel in the first epoch, in steps and at least 0. If it is absent, each
+    /// layer starts at half the length of its kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sigma_start: Option<f64>,
+    /// Raw sigma after it has shrunk, in steps and at least 0; 0.23 by default.
+    pub sigma_end: f64,
+    /// Number of epochs in which sigma shrinks. If it is absent, a quarter of all epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sigma_epochs: Option<usize>,
+    /// How learned delays become whole steps, which is all that a device has; `split` by default.
+    /// With `nearest`, they stop learning when they become whole.
+    pub rounding: Rounding,
+    /// Number of last epochs in which learned delays have one or two taps at whole steps, unless
+    /// `rounding` is `after`. If it is absent, a quarter of all epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounded_epochs: Option<usize>,
+    /// Whether the parameters of the neurons are trained; `true` by default.
+    pub train_neurons: bool,
+    /// Epoch whose model is tested under protocol `clean`; `last` by default.
+    pub select: Select,
+}
+
+/// Optimizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimizerKind {
+    /// Adam; with `decoupled`, AdamW.
+    Adam,
+    /// Gradient descent with momentum.
+    Sgd,
+}
+
+/// Schedule of a learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleKind {
+    /// Rises to the base rate in three tenths of the epochs, then falls to almost 0.
+    OneCycle,
+    /// Falls to 0 as half a cosine.
+    Cosine,
+    /// Always the base rate.
+    Constant,
+    /// Multiplied by `step_factor` after every `step_epochs` epochs.
+    Step,
+}
+
+/// Penalty for hidden neurons that spike too seldom or too often: the sum over all neurons of
+/// `weight` times the square of the distance from the range `low` to `high`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RatePenalty {
+    /// Weight in the loss, at least 0.
+    pub weight: f64,
+    /// Lowest mean rate without a penalty, in spikes per step; 0 by default.
+    #[serde(default)]
+    pub low: f64,
+    /// Highest mean rate without a penalty, in spikes per step; at least `low`.
+    pub high: f64,
+}
+
+/// Whether the delays are learned, fixed or absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delays {
+    /// The delays are trained.
+    Learned,
+    /// The initial delays are rounded to whole steps and stay fixed.
+    Random,
+    /// There are no delays.
+    Zero,
+}
+
+/// How learned delays become whole steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Rounding {
+    /// After training, to the nearest step, as in the paper.
+    #[cfg_attr(feature = "cli", value(skip))]
+    After,
+    /// One tap per delay, at the nearest step.
+    Nearest,
+    /// Two taps per delay that share its weight, at the steps before and after it. A synapse costs
+    /// as much as two on a device.
+    Split,
+}
+
+/// Distribution of the initial delays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DelayStart {
+    /// Uniform between 0 and the longest delay.
+    Uniform,
+    /// As in the paper's code: about one delay in `max_delay + 1` starts at the longest delay.
+    Paper,
+    /// All delays start at 0.
+    Zero,
+}
+
+/// Epoch whose model is tested under protocol `clean`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Select {
+    /// The last epoch.
+    Last,
+    /// The first epoch with the best validation accuracy.
+    Valid,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Self {
+            epochs: 30,
+            optimizer: OptimizerKind::Adam,
+            momentum: 0.9,
+            rate: 5e-3,
+            schedule: ScheduleKind::OneCycle,
+            delay_rate: 0.1,
+            delay_schedule: ScheduleKind::Cosine,
+            step_epochs: 10,
+            step_factor: 0.5,
+            warmup_epochs: 0,
+            clip_norm: None,
+            rate_penalty: None,
+            l2: 1e-5,
+            decoupled: false,
+            delays: Delays::Learned,
+            delay_init: DelayStart::Uniform,
+            sigma_start: None,
+            sigma_end: 0.23,
+            sigma_epochs: None,
+            rounding: Rounding::Split,
+            rounded_epochs: None,
+            train_neurons: true,
+            select: Select::Last,
+        }
+    }
+}
