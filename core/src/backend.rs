@@ -14,6 +14,7 @@ use crate::neuron::{ErasedNeuron, Li};
 use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
 use crate::optim::{Adam, Sgd};
+use crate::reference;
 use crate::rng::Rng;
 use crate::shape::{Shape, ShapeError, Synapses, expect};
 use alloc::vec;
@@ -346,6 +347,25 @@ pub trait Backend: Sized {
         scores: &mut Self::Buffer,
         d_x: Option<&mut Self::Sequence>,
     ) -> Result<Self::Real, Self::Error>;
+
+    /// The gradient by the input of the readout for a gradient `d_scores` `[batch, classes]` by the
+    /// scores.
+    fn readout_backward(
+        &self,
+        readout: &Li<Self::Real>,
+        loss: Loss,
+        valid: ValidSteps<'_>,
+        x: &Self::Sequence,
+        d_scores: &[Self::Real],
+        d_x: &mut Self::Sequence,
+    ) -> Result<(), Self::Error> {
+        let shape = self.shape(x);
+        let mut host = [(); 2].map(|()| vec![Self::Real::zero(); shape.len()]);
+        let [x_host, d_host] = &mut host;
+        self.download_sequence(x, x_host)?;
+        reference::readout_backward(readout, loss, valid, (x_host, shape), d_scores, d_host)?;
+        self.upload_sequence(d_host, d_x)
+    }
 
     /// One optimizer step on the same range of four flat buffers.
     fn adam(

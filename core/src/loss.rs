@@ -1,13 +1,14 @@
 //! Losses over the readout's membrane, and a penalty for the rates of hidden neurons.
 
 use crate::norm::ValidSteps;
-use crate::num::Real;
+use crate::num::{Real, logistic};
 use crate::shape::Shape;
+use core::fmt::Debug;
 
 /// How the membrane `v[t]` of the readout becomes one score per class.
 ///
-/// The loss is the cross entropy between the target distribution and the softmax of the scores,
-/// averaged over the batch.
+/// The loss is that of an [`Objective`], averaged over the batch: by default the cross entropy
+/// between the target distribution and the softmax of the scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// `score = sum_t softmax(v[t])`, as in the paper.
@@ -47,6 +48,59 @@ impl Loss {
     #[must_use]
     pub fn name(&self) -> &'static str {
         Self::ALL.iter().find(|(_, loss)| loss == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// A loss of the scores of one sample.
+///
+/// `gradient` has one value per score, like `scores` and `target`, and receives the derivatives by
+/// the scores. `gradcheck` compares them with difference quotients.
+pub trait Objective<R: Real>: Debug + Send + Sync {
+    /// The loss. Writes its gradient by the scores.
+    fn loss(&self, scores: &[R], target: &[R], gradient: &mut [R]) -> R;
+}
+
+/// [`cross_entropy`] as an [`Objective`]: the target is a distribution over the classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrossEntropy;
+
+/// The sum of the squares of the differences of scores and targets, divided by the number of
+/// scores: for regression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeanSquare;
+
+/// The sum of the cross entropies of a logistic function of every score with its target from 0 to
+/// 1: for samples with several labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BinaryCrossEntropy;
+
+impl<R: Real> Objective<R> for CrossEntropy {
+    fn loss(&self, scores: &[R], target: &[R], gradient: &mut [R]) -> R {
+        cross_entropy(scores, target, gradient)
+    }
+}
+
+impl<R: Real> Objective<R> for MeanSquare {
+    fn loss(&self, scores: &[R], target: &[R], gradient: &mut [R]) -> R {
+        let share = R::one() / R::count(scores.len().max(1));
+        let mut loss = R::zero();
+        for ((&s, &y), g) in scores.iter().zip(target).zip(gradient) {
+            loss += share * (s - y) * (s - y);
+            *g = share * (s - y) * R::of(2.0);
+        }
+        loss
+    }
+}
+
+impl<R: Real> Objective<R> for BinaryCrossEntropy {
+    fn loss(&self, scores: &[R], target: &[R], gradient: &mut [R]) -> R {
+        let mut loss = R::zero();
+        for ((&s, &y), g) in scores.iter().zip(target).zip(gradient) {
+            // log(1 + e^s) - y s, without overflow
+            loss += s.max(R::zero()) + (R::one() + (-s.abs()).exp()).ln() - y * s;
+            *g = logistic(s) - y;
+        }
+        loss
     }
 }
 

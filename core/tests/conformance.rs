@@ -14,7 +14,7 @@ polychron_core::conformance!(f64, try Some(Reference::new()));
 type Law = fn(&Wrong) -> Verdict;
 
 /// Each fault with a law that it violates and a part of the message.
-const CONTROLS: [(Fault, Law, &str); 32] = [
+const CONTROLS: [(Fault, Law, &str); 37] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
     (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
@@ -45,8 +45,13 @@ const CONTROLS: [(Fault, Law, &str); 32] = [
     (Fault::NoMaskInGradient, laws::neuron_backward, "neuron backward, d_x"),
     (Fault::TouchesGradient, laws::readout_without_targets, "touched a gradient"),
     (Fault::AdamEverywhere, laws::adam, "outside its range"),
-    (Fault::AdamFromZero, laws::adam, "adam, params"),
+    (Fault::AdamFromZero, laws::adam, "optimizer, params"),
     (Fault::OtherMask, laws::dropout, "not the mask"),
+    (Fault::AddsNothing, laws::sequences_add_up, "add: other values"),
+    (Fault::GradientOfTheMean, laws::readout_backward, "readout backward, d_x"),
+    (Fault::DescentEverywhere, laws::sgd, "outside its range"),
+    (Fault::NormNotSquared, laws::norms_and_factors, "optimizer, square sum"),
+    (Fault::PenaltyReplaces, laws::rate_penalty, "neuron backward, d"),
 ];
 
 #[test]

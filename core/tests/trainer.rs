@@ -4,7 +4,9 @@
 use polychron_core::backend::{HasKernel, HasNeuron};
 use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::init::DelayInit;
-use polychron_core::loss::RatePenalty;
+use polychron_core::loss::{
+    BinaryCrossEntropy, CrossEntropy, Loss, MeanSquare, Objective, RatePenalty,
+};
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Sgd;
@@ -558,4 +560,63 @@ fn rates_follow_their_schedules() {
     let paper = Recipe::paper(9);
     assert!((paper.rate_in(0).0 - 5e-3 / 25.0).abs() < 1e-15);
     assert_eq!(Recipe { delay_rate: None, ..paper }.delay_rate_in(0), None);
+}
+
+#[test]
+fn objectives_equal_their_difference_quotients() {
+    let rng = Rng::new(4, 2);
+    let objectives: [&dyn Objective<f64>; 3] = [&CrossEntropy, &MeanSquare, &BinaryCrossEntropy];
+    for (n, objective) in objectives.into_iter().enumerate() {
+        let draw = |k: u64| (0..5).map(move |i| rng.fork(k).uniform_f64(i) * 4.0 - 2.0);
+        let scores: Vec<f64> = draw(n as u64).collect();
+        let target: Vec<f64> = draw(9).map(|y| (y + 2.0) / 4.0).collect();
+        let mut gradient = vec![0.0; 5];
+        objective.loss(&scores, &target, &mut gradient);
+        for i in 0..5 {
+            let at = |step: f64| {
+                let mut moved = scores.clone();
+                moved[i] += step;
+                objective.loss(&moved, &target, &mut [0.0; 5])
+            };
+            let quotient = (at(1e-5) - at(-1e-5)) / 2e-5;
+            assert!((quotient - gradient[i]).abs() < 1e-8, "{objective:?}: {quotient}");
+        }
+    }
+    let loud = [800.0, -800.0];
+    let loss = BinaryCrossEntropy.loss(&loud, &[1.0, 0.0], &mut [0.0; 2]);
+    assert!((0.0..1e-12).contains(&loss), "{loss}");
+}
+
+#[test]
+fn the_objective_of_the_paper_trains_as_the_default() {
+    let data = Data::new(3);
+    let states = [None, Some(&CrossEntropy as &'static dyn Objective<f64>)].map(|objective| {
+        let network = Net { objective, ..network(&[6, 7, 3], 5, 0.3) };
+        let mut trainer: Golden =
+            Trainer::new(Reference::new(), network, Recipe::paper(8), 1).unwrap();
+        for _ in 0..3 {
+            trainer.step(&data.batch()).unwrap();
+        }
+        (trainer.evaluate(&data.batch()).unwrap().0, trainer.state().unwrap())
+    });
+    assert_eq!(states[0], states[1]);
+}
+
+#[test]
+fn a_network_learns_numbers() {
+    let mut data = Data::new(3);
+    data.targets.iter_mut().enumerate().for_each(|(n, y)| *y = n as f64 / 4.0 - 1.0);
+    let network =
+        Net { objective: Some(&MeanSquare), loss: Loss::Mean, ..network(&[6, 7, 3], 5, 0.0) };
+    let recipe = Recipe { rate: 0.05, ..Recipe::paper(60) };
+    let mut trainer: Golden = Trainer::new(Reference::new(), network, recipe, 1).unwrap();
+    let first = trainer.step(&data.batch()).unwrap().loss;
+    for _ in 0..60 {
+        trainer.step(&data.batch()).unwrap();
+        trainer.finish_epoch().unwrap();
+    }
+    let (scores, loss) = trainer.evaluate(&data.batch()).unwrap();
+    let error: f64 = scores.iter().zip(&data.targets).map(|(s, y)| (s - y).powi(2)).sum();
+    assert!((error / scores.len() as f64 - loss).abs() < 1e-12);
+    assert!(loss < 0.2 * first, "{first} {loss}");
 }

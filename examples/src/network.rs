@@ -72,6 +72,7 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
     Ok(Network {
         hidden,
         output,
+        objective: None,
         loss: parse_name("network.loss", &from.loss, Loss::from_name, &Loss::ALL)?,
         rounding: match (config.train.delays, config.train.rounding) {
             (Delays::Learned, Rounding::Split) => delay::Rounding::Split,

@@ -65,7 +65,8 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
     let synapses = synapses(hidden.len(), inputs, 2 + draw(1, 20));
     let output = Readout::new(synapses, AnyKernel::Gauss, Li::new(R::of(2.0)));
     let rounding = Rounding::ALL[draw(10, 2)].1;
-    let network = Network { hidden, output, loss: Loss::ALL[draw(2, 4)].1, rounding };
+    let loss = Loss::ALL[draw(2, 4)].1;
+    let network = Network { hidden, output, loss, objective: None, rounding };
     let mut model = Model::new(backend, network, DelayInit::Uniform, seed).ok().unwrap();
     let mut tensors = model.tensors().ok().unwrap();
     for (n, tensor) in tensors.iter_mut().enumerate() {

@@ -6,6 +6,7 @@ use crate::num::Real;
 use crate::shape::{Shape, Synapses};
 use alloc::format;
 use alloc::vec;
+use alloc::vec::Vec;
 
 /// New buffers and sequences hold zeros, also empty ones, and a sequence reports its shape.
 ///
@@ -43,6 +44,28 @@ pub fn memory_round_trip<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdi
         host.same_sequence(&host.sequence(shape, &values)?, &values)?;
     }
     backend.synchronize()?;
+    Ok(Report::default())
+}
+
+/// A sum of sequences has the sum of their values, also if one of them holds spikes.
+///
+/// # Errors
+/// [`Failure`] if the backend violates the law.
+pub fn sequences_add_up<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
+    let host = Host::<R, B>::new(backend);
+    for (shape, seed) in [(Shape::new(13, 3, 5), 1), (Shape::new(2, 17, 67), 2)] {
+        let mut draw = Draw::<R>::new(6200 + seed);
+        let blocks = [draw.uniform(shape.len(), -1.0, 1.0), draw.spikes(shape.len(), 0.5)];
+        for (x, sum) in [(0, 1), (1, 0), (0, 0)] {
+            let (x, before) = (&blocks[x], &blocks[sum]);
+            let (from, mut to) = (host.sequence(shape, x)?, host.sequence(shape, before)?);
+            backend.add(&from, &mut to)?;
+            let values = before.iter().zip(x).map(|(&a, &b)| (R::of(a) + R::of(b)).as_f64());
+            let named = |_| Failure("add: other values".into());
+            host.same_sequence(&to, &values.collect::<Vec<_>>()).map_err(named)?;
+            host.same_sequence(&from, x)?;
+        }
+    }
     Ok(Report::default())
 }
 

@@ -20,7 +20,8 @@
 //! The CPU backend computes the readout with [`reference::readout`], and both the CPU and the
 //! reference backend compute Adam with [`optim::Adam`]. There the laws `readout`,
 //! `readout_without_targets` and `adam` compare the oracle with itself; golden vectors from PyTorch
-//! test these two operations.
+//! test these two operations. The same holds for every operation whose default a backend keeps:
+//! defaults compute with the oracle on the host.
 //!
 //! # Models
 //!
@@ -82,14 +83,15 @@ macro_rules! laws {
 
 laws! { $
     memory: memory_starts_at_zero, memory_round_trip, new_values_replace_old,
-        what_is_not_finite_is_found;
+        what_is_not_finite_is_found, sequences_add_up;
     projection: projection_forward, projection_backward, projection_adjoint, projection_is_linear,
         projection_is_causal, projection_of_an_impulse;
     norm: norm_forward, norm_backward, norm_apply;
-    neuron: neuron_forward, neuron_backward, surrogates, spikes_come_in_the_step_of_their_charge;
+    neuron: neuron_forward, neuron_backward, surrogates, spikes_come_in_the_step_of_their_charge,
+        rate_penalty;
     layer: layer_forward, layer_backward, spikes_cross_a_layer_at_their_delay;
-    readout: readout, readout_without_targets;
-    optim: adam, dropout;
+    readout: readout, readout_without_targets, readout_backward;
+    optim: adam, sgd, norms_and_factors, dropout;
     shapes: memory_rejects_wrong_sizes, projection_rejects_wrong_sizes, norm_rejects_wrong_sizes,
         neuron_rejects_wrong_sizes, layer_rejects_wrong_sizes, readout_rejects_wrong_sizes;
 }

@@ -3,6 +3,8 @@ use super::stage::{ATAN, MARGIN, MODES, Mode, Pick, StageCase, neuron_index, neu
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict, Worst};
 use crate::gradcheck::largest;
+use crate::loss::RatePenalty;
+use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::shape::Shape;
 use crate::surrogate::{AnySurrogate, Surrogate};
@@ -87,6 +89,44 @@ pub fn spikes_come_in_the_step_of_their_charge<R: Real, B: Conforming<Real = R>>
     let error = error(&d_x, &expected, slope);
     report.measure(Worst { stage, what, error, tolerance: stage.tolerance::<R>() }, &case.name)?;
     Ok(report)
+}
+
+/// The penalty for rates and its gradient equal those of the reference. The gradient is added.
+///
+/// # Errors
+/// [`Failure`] if the backend violates the law.
+pub fn rate_penalty<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
+    let mut report = Report::default();
+    for (shape, lengths) in [(SHAPE, None), (SHAPE, Some(vec![12, 0, 5])), (LARGER, None)] {
+        let mut draw = Draw::<R>::new(7000);
+        let spikes = draw.spikes(shape.len(), 0.4);
+        let d = draw.uniform(shape.len(), -1e-2, 1e-2);
+        let name = format!("{shape:?}, lengths {lengths:?}");
+        agree(backend, &mut report, &name, &Penalty { shape, lengths, spikes, d })?;
+    }
+    Ok(report)
+}
+
+struct Penalty {
+    shape: Shape,
+    lengths: Option<Vec<usize>>,
+    spikes: Vec<f64>,
+    d: Vec<f64>,
+}
+
+impl Problem for Penalty {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+        let host = Host::<Q, B>::new(backend);
+        let penalty = RatePenalty { weight: 0.75, low: 0.35, high: 0.375 };
+        let valid = ValidSteps { lengths: self.lengths.as_deref(), padding: 2 };
+        let spikes = host.sequence(self.shape, &self.spikes)?;
+        let mut d = host.sequence(self.shape, &self.d)?;
+        let value = backend.penalize_rates(&penalty, valid, &spikes, &mut d)?;
+        host.same_sequence(&spikes, &self.spikes)?;
+        let d = host.read_sequence(&d)?;
+        let value = Output::new(Stage::NeuronBackward, "penalty", vec![value.as_f64()]);
+        Ok(vec![value, Output::new(Stage::NeuronBackward, "d", d)])
+    }
 }
 
 pub(super) struct Case {

@@ -1,8 +1,8 @@
-use super::host::{Draw, Host, Output, Problem, agree};
+use super::host::{Draw, Host, Output, Problem, agree, compare};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict};
 use crate::num::Real;
-use crate::optim::Adam;
+use crate::optim::{Adam, Sgd};
 use crate::rng::Rng;
 use alloc::format;
 use alloc::vec;
@@ -30,6 +30,48 @@ pub fn adam<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
                 agree(backend, &mut report, &name, &case)?;
             }
         }
+    }
+    Ok(report)
+}
+
+/// Parameters and moment after several steps of gradient descent equal those of the reference.
+/// Values outside the range do not change.
+///
+/// # Errors
+/// [`Failure`] if the backend violates the law.
+pub fn sgd<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
+    let mut report = Report::default();
+    for (decoupled, bounds) in [(false, None), (true, Some((-0.5, 0.75)))] {
+        for (len, range) in [(37, 5..29), (1, 0..1), (9, 4..4), (40_000, 3..39_999)] {
+            let name = format!("decoupled {decoupled}, bounds {bounds:?}, {range:?} of {len}");
+            let mut draw = Draw::<R>::new(4100);
+            let gradients = (0..3).map(|_| draw.uniform(len, -1.0, 1.0)).collect();
+            let params = draw.uniform(len, -1.0, 1.0);
+            let case = Case { decoupled, l2: 0.125, bounds, range, gradients, params };
+            agree(backend, &mut report, &name, &Descent(case))?;
+        }
+    }
+    Ok(report)
+}
+
+/// The sum of squares is that of the values, and scaling multiplies each of them.
+///
+/// # Errors
+/// [`Failure`] if the backend violates the law.
+pub fn norms_and_factors<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
+    let host = Host::<R, B>::new(backend);
+    let mut report = Report::default();
+    for len in [0, 1, 37, 40_000] {
+        let values = Draw::<R>::new(4200).uniform(len, -1.0, 1.0);
+        let mut buffer = host.buffer(&values)?;
+        let found = backend.square_sum(&buffer, len)?;
+        let sum = Output::new(Stage::Optimizer, "square sum", vec![found]);
+        let expected = values.iter().map(|v| v * v).sum();
+        let expected = Output::new(Stage::Optimizer, "square sum", vec![expected]);
+        compare::<R>(&mut report, &format!("{len} values"), &[sum], &[expected])?;
+        backend.scale(R::of(0.75), &mut buffer, len)?;
+        let scaled: Vec<f64> = values.iter().map(|&v| (R::of(v) * R::of(0.75)).as_f64()).collect();
+        host.same_buffer(&buffer, &scaled).map_err(|_| Failure("scale: other values".into()))?;
     }
     Ok(report)
 }
@@ -86,21 +128,53 @@ impl Problem for Case {
             host.same_buffer(&g, gradient)?;
         }
         let blocks = [("params", &params), ("first moment", &first), ("second moment", &second)];
-        blocks
-            .map(|(what, buffer)| {
-                let values = host.read(buffer, len)?;
-                let before = |at: usize| if what == "params" { self.params[at] } else { 0.0 };
-                let outside = (0..len).filter(|at| !self.range.contains(at));
-                for at in outside {
-                    if values[at].to_bits() != before(at).to_bits() {
-                        return Err(Failure(format!(
-                            "adam, {what}: changed outside its range, at {at}"
-                        )));
-                    }
+        self.outputs(&host, "adam", &blocks)
+    }
+}
+
+impl Case {
+    /// The blocks, after a check that values outside the range have not changed.
+    fn outputs<Q: Real, B: Conforming<Real = Q>>(
+        &self,
+        host: &Host<'_, Q, B>,
+        optimizer: &str,
+        blocks: &[(&'static str, &B::Buffer)],
+    ) -> Result<Vec<Output>, Failure> {
+        let mut outputs = Vec::new();
+        for &(what, buffer) in blocks {
+            let values = host.read(buffer, self.params.len())?;
+            let before = |at: usize| if what == "params" { self.params[at] } else { 0.0 };
+            for at in (0..values.len()).filter(|at| !self.range.contains(at)) {
+                if values[at].to_bits() != before(at).to_bits() {
+                    return Err(Failure(format!(
+                        "{optimizer}, {what}: changed outside its range, at {at}"
+                    )));
                 }
-                Ok(Output::new(Stage::Adam, what, values))
-            })
-            .into_iter()
-            .collect()
+            }
+            outputs.push(Output::new(Stage::Optimizer, what, values));
+        }
+        Ok(outputs)
+    }
+}
+
+struct Descent(Case);
+
+impl Problem for Descent {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+        let (case, host) = (&self.0, Host::<Q, B>::new(backend));
+        let len = case.params.len();
+        let (mut params, mut moment) = (host.buffer(&case.params)?, host.buffer(&vec![0.0; len])?);
+        let sgd = Sgd {
+            l2: Q::of(case.l2),
+            decoupled: case.decoupled,
+            bounds: case.bounds.map(|(low, high)| (Q::of(low), Q::of(high))),
+            ..Sgd::new(Q::of(0.125), Q::of(0.875))
+        };
+        for gradient in &case.gradients {
+            let g = host.buffer(gradient)?;
+            backend.sgd(&sgd, case.range.clone(), &g, &mut params, &mut moment, len)?;
+            host.same_buffer(&g, gradient)?;
+        }
+        case.outputs(&host, "sgd", &[("params", &params), ("moment", &moment)])
     }
 }

@@ -54,6 +54,18 @@ pub fn readout_without_targets<R: Real, B: Conforming<Real = R>>(backend: &B) ->
     Ok(report)
 }
 
+/// A gradient by the scores becomes the same gradient by the input as in the reference.
+///
+/// # Errors
+/// [`Failure`] if the backend violates the law.
+pub fn readout_backward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
+    let mut report = Report::default();
+    for case in cases::<R>() {
+        agree(backend, &mut report, &case.name, &Backward(&case))?;
+    }
+    Ok(report)
+}
+
 struct Case {
     name: String,
     loss: Loss,
@@ -144,5 +156,21 @@ impl Problem for Readout<'_> {
             return Err(Failure("readout: touched a gradient without targets or a request".into()));
         }
         Ok(outputs)
+    }
+}
+
+struct Backward<'a>(&'a Case);
+
+impl Problem for Backward<'_> {
+    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
+        let (case, host) = (self.0, Host::<Q, B>::new(backend));
+        let li = Li { rate: Q::of(case.rate), decay_input: case.decay_input };
+        let valid = ValidSteps { lengths: case.lengths.as_deref(), padding: 0 };
+        let x = host.sequence(case.shape, &case.x)?;
+        let mut d_x = host.blank_sequence(case.shape)?;
+        let d_scores: Vec<Q> = case.targets.iter().map(|&y| Q::of(y - 0.5)).collect();
+        backend.readout_backward(&li, case.loss, valid, &x, &d_scores, &mut d_x)?;
+        host.same_sequence(&x, &case.x)?;
+        Ok(vec![Output::new(Stage::ReadoutBackward, "d_x", host.read_sequence(&d_x)?)])
     }
 }

@@ -17,7 +17,7 @@ pub enum Stage {
     Neuron,
     /// Backpropagation through time.
     NeuronBackward,
-    /// Spikes and tape of a whole layer.
+    /// The output, the projection and the statistics of a whole layer.
     Layer,
     /// The gradients of a whole layer.
     LayerBackward,
@@ -26,7 +26,7 @@ pub enum Stage {
     /// The gradient of the loss.
     ReadoutBackward,
     /// Parameters and moments after optimizer steps.
-    Adam,
+    Optimizer,
 }
 
 impl Stage {
@@ -43,7 +43,7 @@ impl Stage {
             Self::LayerBackward => ("layer backward", 1e-4, 1e-11),
             Self::Readout => ("readout", 5e-6, 1e-12),
             Self::ReadoutBackward => ("readout backward", 2e-5, 1e-11),
-            Self::Adam => ("adam", 5e-6, 1e-12),
+            Self::Optimizer => ("optimizer", 5e-6, 1e-12),
         }
     }
 

@@ -34,11 +34,7 @@ pub fn readout<R: Real>(
     }
     let mut total = R::zero();
     for b in 0..shape.batch {
-        let steps = valid.steps(b, shape.steps);
-        let mut v = membrane(readout, x, shape, b, steps);
-        if loss == Loss::SoftmaxSum {
-            v.chunks_exact_mut(classes).for_each(softmax);
-        }
+        let v = scored(readout, loss, x, shape, b, valid);
         let score = &mut scores[b * classes..(b + 1) * classes];
         score_of(loss, &v, score);
         let Some(targets) = targets else { continue };
@@ -47,19 +43,64 @@ pub fn readout<R: Real>(
         if let Some(d_x) = &mut d_x {
             let scale = R::one() / R::count(shape.batch);
             d_score.iter_mut().for_each(|d| *d *= scale);
-            let d_v = score_adjoint(loss, &v, &d_score);
-            let mut d_state = vec![R::zero(); classes];
-            for t in (0..shape.steps).rev() {
-                for c in 0..classes {
-                    let d_h = d_state[c] + d_v.get(t * classes + c).copied().unwrap_or(R::zero());
-                    let charge = readout.charge_adjoint([R::zero()], R::zero(), [d_h]);
-                    d_x[shape.at(t, b, c)] = charge.input;
-                    d_state[c] = charge.state[0];
-                }
-            }
+            input_adjoint(readout, &score_adjoint(loss, &v, &d_score), shape, b, d_x);
         }
     }
     Ok(if targets.is_some() { total / R::count(shape.batch.max(1)) } else { R::zero() })
+}
+
+/// The gradient `d_x` `[T, B, C]` by the input of the readout for a gradient `d_scores` `[B, C]` by
+/// the scores.
+///
+/// # Errors
+/// [`ShapeError`] if the size of a block does not match.
+pub fn readout_backward<R: Real>(
+    readout: &Li<R>,
+    loss: Loss,
+    valid: ValidSteps<'_>,
+    (x, shape): (&[R], Shape),
+    d_scores: &[R],
+    d_x: &mut [R],
+) -> Result<(), ShapeError> {
+    expect("readout's input", shape.len(), x.len())?;
+    expect("readout's scores", shape.batch * shape.width, d_scores.len())?;
+    expect("readout's gradient", shape.len(), d_x.len())?;
+    for (b, d_score) in d_scores.chunks_exact(shape.width.max(1)).enumerate() {
+        let v = scored(readout, loss, x, shape, b, valid);
+        input_adjoint(readout, &score_adjoint(loss, &v, d_score), shape, b, d_x);
+    }
+    Ok(())
+}
+
+/// The membrane `[steps, C]` of one sample; for [`Loss::SoftmaxSum`] the softmax of its rows.
+fn scored<R: Real>(
+    readout: &Li<R>,
+    loss: Loss,
+    x: &[R],
+    shape: Shape,
+    b: usize,
+    valid: ValidSteps<'_>,
+) -> Vec<R> {
+    let mut v = membrane(readout, x, shape, b, valid.steps(b, shape.steps));
+    if loss == Loss::SoftmaxSum {
+        v.chunks_exact_mut(shape.width).for_each(softmax);
+    }
+    v
+}
+
+/// Writes the gradient by the input of sample `b` for the gradient `d_v` `[steps, C]` by its
+/// membrane.
+fn input_adjoint<R: Real>(readout: &Li<R>, d_v: &[R], shape: Shape, b: usize, d_x: &mut [R]) {
+    let classes = shape.width;
+    let mut d_state = vec![R::zero(); classes];
+    for t in (0..shape.steps).rev() {
+        for c in 0..classes {
+            let d_h = d_state[c] + d_v.get(t * classes + c).copied().unwrap_or(R::zero());
+            let charge = readout.charge_adjoint([R::zero()], R::zero(), [d_h]);
+            d_x[shape.at(t, b, c)] = charge.input;
+            d_state[c] = charge.state[0];
+        }
+    }
 }
 
 /// The membrane `[steps, C]` of one sample.

@@ -8,6 +8,7 @@ use crate::backend::{
 };
 use crate::delay::Rounding;
 use crate::init::{self, DelayInit};
+use crate::loss::Objective;
 use crate::neuron::ErasedNeuron;
 use crate::norm::ValidSteps;
 use crate::num::Real;
@@ -246,7 +247,11 @@ impl<B: Backend> Model<B> {
         }
         let Some(y) = outputs.pop().flatten() else { return Ok((Vec::new(), B::Real::zero())) };
         look(backend, &y)?;
-        let targets = match batch.targets {
+        let mut host = vec![B::Real::zero(); batch.shape.batch * graph.classes()];
+        let mut scores = backend.buffer(host.len())?;
+        let (li, loss) = (&network.output.integrator, network.loss);
+        let valid = layers.valid(graph.nodes.len() - 1, batch.lengths);
+        let targets = match batch.targets.filter(|_| network.objective.is_none()) {
             Some(targets) => {
                 let mut buffer = backend.buffer(targets.len())?;
                 backend.upload(targets, &mut buffer)?;
@@ -254,12 +259,11 @@ impl<B: Backend> Model<B> {
             }
             None => None,
         };
-        let mut host = vec![B::Real::zero(); batch.shape.batch * graph.classes()];
-        let mut scores = backend.buffer(host.len())?;
-        let (li, loss, targets) = (&network.output.integrator, network.loss, targets.as_ref());
-        let valid = layers.valid(graph.nodes.len() - 1, batch.lengths);
-        let loss = backend.readout(li, loss, valid, &y, targets, &mut scores, None)?;
+        let mut loss = backend.readout(li, loss, valid, &y, targets.as_ref(), &mut scores, None)?;
         backend.download(&scores, &mut host)?;
+        if let (Some(objective), Some(targets)) = (network.objective, batch.targets) {
+            loss = mean_loss(objective, graph.classes(), &host, targets).0;
+        }
         Ok((host, loss))
     }
 
@@ -329,6 +333,24 @@ impl<B: Backend> Model<B> {
         }
         Ok((host, running))
     }
+}
+
+/// The mean loss of a batch, and its gradient by the scores.
+pub(super) fn mean_loss<R: Real>(
+    objective: &dyn Objective<R>,
+    classes: usize,
+    scores: &[R],
+    targets: &[R],
+) -> (R, Vec<R>) {
+    let mut gradient = vec![R::zero(); scores.len()];
+    let mut loss = R::zero();
+    let rows = scores.chunks_exact(classes).zip(targets.chunks_exact(classes));
+    for ((scores, targets), d) in rows.zip(gradient.chunks_exact_mut(classes)) {
+        loss += objective.loss(scores, targets, d);
+    }
+    let share = R::one() / R::count((scores.len() / classes).max(1));
+    gradient.iter_mut().for_each(|d| *d *= share);
+    (loss * share, gradient)
 }
 
 impl<B: Backend> Layers<B> {

@@ -1,7 +1,7 @@
 use super::graph::{Edge, Graph, Node};
 use crate::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
 use crate::delay::Rounding;
-use crate::loss::Loss;
+use crate::loss::{Loss, Objective};
 use crate::neuron::{ErasedNeuron, Li};
 use crate::norm::BatchNorm;
 use crate::num::Real;
@@ -126,8 +126,10 @@ pub struct Network<B: Backend> {
     pub hidden: Vec<Layer<B>>,
     /// The readout.
     pub output: Readout<B>,
-    /// The loss, computed from the membranes of the readout.
+    /// How the membranes of the readout become scores.
     pub loss: Loss,
+    /// The loss of the scores; `None` for the cross entropy.
+    pub objective: Option<&'static dyn Objective<B::Real>>,
     /// How delays become whole steps.
     pub rounding: Rounding,
 }
@@ -248,7 +250,8 @@ impl<B: Backend> Network<B> {
     #[must_use]
     pub fn chain(hidden: impl IntoIterator<Item = Layer<B>>, output: Readout<B>) -> Self {
         let hidden = hidden.into_iter().collect();
-        Self { hidden, output, loss: Loss::SoftmaxSum, rounding: Rounding::Nearest }
+        let (loss, rounding) = (Loss::SoftmaxSum, Rounding::Nearest);
+        Self { hidden, output, loss, objective: None, rounding }
     }
 
     /// The connections of every layer, the readout last.
@@ -374,5 +377,5 @@ plain! {
     Connection { from, synapses, kernel }
     Layer { inputs, norm, neuron, surrogate, dropout }
     Readout { inputs, integrator }
-    Network { hidden, output, loss, rounding }
+    Network { hidden, output, loss, objective, rounding }
 }

@@ -1,6 +1,6 @@
 use super::error::TrainError;
 use super::graph::{Edge, Group, Node};
-use super::model::{Batch, Blocks, Delays, Layers, Model, Spikes};
+use super::model::{Batch, Blocks, Delays, Layers, Model, Spikes, mean_loss};
 use super::network::Network;
 use super::recipe::{Optimizer, Recipe, Sigma};
 use super::state::{State, StateError, Tensor, TensorSpec};
@@ -259,7 +259,17 @@ impl<B: Backend> Trainer<B> {
         backend.upload(targets, &mut space.targets)?;
         let mut loss = self.forward(batch.lengths, &mut space)?;
         let mut scores = vec![B::Real::zero(); targets.len()];
-        self.model.backend.download(&space.scores, &mut scores)?;
+        let Model { backend, layers, .. } = &self.model;
+        backend.download(&space.scores, &mut scores)?;
+        if let Some(objective) = layers.network.objective {
+            let (value, d_scores) = mean_loss(objective, classes, &scores, targets);
+            loss = value;
+            let last = space.layers.len() - 1;
+            let LayerSpace { y, d, .. } = &mut space.layers[last];
+            let (li, reduction) = (&layers.network.output.integrator, layers.network.loss);
+            let valid = layers.valid(last, batch.lengths);
+            backend.readout_backward(li, reduction, valid, y, &d_scores, d)?;
+        }
         if loss.is_finite() {
             loss += self.backward(batch.lengths, &mut space)?;
         }
@@ -344,6 +354,9 @@ impl<B: Backend> Trainer<B> {
         let LayerSpace { y, d, .. } = &mut layers[last];
         let Model { backend, layers: Layers { network, .. }, .. } = &self.model;
         let (li, valid) = (&network.output.integrator, self.model.layers.valid(last, lengths));
+        if network.objective.is_some() {
+            return backend.readout(li, network.loss, valid, y, None, scores, None);
+        }
         backend.readout(li, network.loss, valid, y, Some(targets), scores, Some(d))
     }
 

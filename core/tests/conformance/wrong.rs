@@ -2,10 +2,10 @@ use polychron_core::backend::{
     Backend, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode, SynapseGradients,
     SynapseParams, View, ViewMut,
 };
-use polychron_core::loss::Loss;
+use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
-use polychron_core::optim::Adam;
+use polychron_core::optim::{Adam, Sgd};
 use polychron_core::reference::{Block, Reference};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, ShapeError, Synapses};
@@ -62,6 +62,16 @@ pub(crate) enum Fault {
     OtherMask,
     /// Only the first value is tested.
     FirstIsFinite,
+    /// Sequences are not added.
+    AddsNothing,
+    /// The scores are taken for means.
+    GradientOfTheMean,
+    /// Gradient descent ignores its range.
+    DescentEverywhere,
+    /// The root of the sum of squares is returned.
+    NormNotSquared,
+    /// The gradient of the penalty replaces the other gradient.
+    PenaltyReplaces,
 }
 
 /// The reference with one fault.
@@ -178,6 +188,54 @@ impl Backend for Wrong {
             return Ok(buffers.iter().all(|(b, _)| b.first().is_none_or(|x| x.is_finite())));
         }
         REFERENCE.are_finite(buffers)
+    }
+
+    fn add(&self, x: &Block<f64>, sum: &mut Block<f64>) -> Result<()> {
+        if self.is(Fault::AddsNothing) { Ok(()) } else { REFERENCE.add(x, sum) }
+    }
+
+    fn readout_backward(
+        &self,
+        li: &Li<f64>,
+        loss: Loss,
+        valid: ValidSteps<'_>,
+        x: &Block<f64>,
+        d_scores: &[f64],
+        d_x: &mut Block<f64>,
+    ) -> Result<()> {
+        let loss = if self.is(Fault::GradientOfTheMean) { Loss::Mean } else { loss };
+        REFERENCE.readout_backward(li, loss, valid, x, d_scores, d_x)
+    }
+
+    fn sgd(
+        &self,
+        sgd: &Sgd<f64>,
+        range: Range<usize>,
+        gradient: &Vec<f64>,
+        params: &mut Vec<f64>,
+        moment: &mut Vec<f64>,
+        len: usize,
+    ) -> Result<()> {
+        let range = if self.is(Fault::DescentEverywhere) { 0..len } else { range };
+        REFERENCE.sgd(sgd, range, gradient, params, moment, len)
+    }
+
+    fn square_sum(&self, buffer: &Vec<f64>, len: usize) -> Result<f64> {
+        let sum = REFERENCE.square_sum(buffer, len)?;
+        Ok(if self.is(Fault::NormNotSquared) { sum.sqrt() } else { sum })
+    }
+
+    fn penalize_rates(
+        &self,
+        penalty: &RatePenalty,
+        valid: ValidSteps<'_>,
+        spikes: &Block<f64>,
+        d: &mut Block<f64>,
+    ) -> Result<f64> {
+        if self.is(Fault::PenaltyReplaces) {
+            d.values.fill(0.0);
+        }
+        REFERENCE.penalize_rates(penalty, valid, spikes, d)
     }
 
     fn norm_forward(
