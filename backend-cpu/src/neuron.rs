@@ -1,4 +1,4 @@
-use crate::backend::Cpu;
+use crate::backend::{Cpu, Error};
 use crate::lanes::{Lanes, fetch, vectorize};
 use crate::norm::{NeuronNorm, Norm, StepCounts, rows, rows_mut};
 use crate::sequence::{Sequence, same};
@@ -55,8 +55,11 @@ impl<'a, R: Lanes> Stage<'a, R> {
         &self,
         cpu: &Cpu<R>,
         spikes: &mut Sequence<R>,
-    ) -> Result<Vec<NeuronNorm<R>>, ShapeError> {
+    ) -> Result<Vec<NeuronNorm<R>>, Error> {
         same("neurons' output", self.input.shape(), spikes.shape())?;
+        if self.spikes_are_steps(self.neuron.can_fire()) && !self.input.shape().is_empty() {
+            spikes.make_spikes()?;
+        }
         Ok(R::neurons_forward(cpu, self, spikes))
     }
 

@@ -10,7 +10,7 @@ use crate::stages::Stages;
 use core::ops::Range;
 use ndarray::{ArrayViewMut2, Axis};
 use polychron_core::backend::{
-    Activation, ActivationGradients, Backend, NeuronStage, NormMode, SynapseGradients,
+    Activation, ActivationGradients, Backend, Event, NeuronStage, NormMode, SynapseGradients,
     SynapseParams, View, ViewMut,
 };
 use polychron_core::loss::Loss;
@@ -67,6 +67,10 @@ impl<R: Lanes> Backend for Cpu<R> {
 
     fn upload_sequence(&self, from: &[R], to: &mut Sequence<R>) -> Result<(), Error> {
         Ok(self.install(|| to.write(from))?)
+    }
+
+    fn upload_events(&self, events: &[Event<R>], to: &mut Sequence<R>) -> Result<(), Error> {
+        Ok(self.install(|| to.write_events(events))?)
     }
 
     fn download_sequence(&self, from: &Sequence<R>, to: &mut [R]) -> Result<(), Error> {

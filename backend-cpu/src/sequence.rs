@@ -3,6 +3,7 @@ use crate::lanes::vectorize;
 use crate::projection::KeptSpectrum;
 use crate::scratch::{Block, Scratch};
 use ndarray::{ArrayView3, ArrayViewMut3};
+use polychron_core::backend::Event;
 use polychron_core::num::Real;
 use polychron_core::shape::{Shape, ShapeError, expect};
 use rayon::prelude::*;
@@ -116,17 +117,31 @@ impl<R: Real> Sequence<R> {
         self.numbers_mut().values_mut().par_chunks_mut(len.max(1))
     }
 
-    /// Makes this a sequence of spikes. Yields, for every neuron, the spikes `[time][batch]`, 0 or
+    /// Makes this a sequence of spikes.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn make_spikes(&mut self) -> Result<(), Error> {
+        if let Values::Numbers(_) = self.values {
+            let Shape { batch, width, .. } = self.shape;
+            let (len, mut fired) = (self.shape.len(), Vec::new());
+            let failed = |_| Error::OutOfMemory { bytes: len };
+            fired.try_reserve_exact(len).map_err(failed)?;
+            fired.resize(len, 0);
+            self.forget();
+            let gate = vec![R::zero(); width * batch];
+            self.values = Values::Spikes(Spikes { fired, gate });
+        }
+        Ok(())
+    }
+
+    /// Yields, for every neuron of a sequence of spikes, the spikes `[time][batch]`, 0 or
     /// 1, and their factors `[batch]`.
     pub(crate) fn spikes_mut(
         &mut self,
     ) -> impl IndexedParallelIterator<Item = (&mut [u8], &mut [R])> {
         self.forget();
-        let Shape { steps, batch, width } = self.shape;
-        if let Values::Numbers(_) = self.values {
-            let (fired, gate) = (vec![0; self.shape.len()], vec![R::zero(); width * batch]);
-            self.values = Values::Spikes(Spikes { fired, gate });
-        }
+        let Shape { steps, batch, .. } = self.shape;
         let (fired, gate) = match &mut self.values {
             Values::Spikes(Spikes { fired, gate }) => (&mut fired[..], &mut gate[..]),
             Values::Numbers(_) => Default::default(),
@@ -209,6 +224,18 @@ impl<R: Real> Sequence<R> {
                 }
             },
         );
+        Ok(())
+    }
+
+    /// Writes events, which are in order, and zeros elsewhere.
+    pub(crate) fn write_events(&mut self, events: &[Event<R>]) -> Result<(), ShapeError> {
+        Event::check(events, self.shape)?;
+        self.clear();
+        let Shape { steps, batch, .. } = self.shape;
+        let values = self.numbers_mut().values_mut();
+        for &Event { sample, step, channel, value } in events {
+            values[(channel as usize * steps + step as usize) * batch + sample as usize] = value;
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! backend. Operations overwrite gradients.
 
 pub use crate::neuron::Firing;
+pub use crate::shape::Event;
 
 use crate::delay::Rounding;
 use crate::loss::{Loss, RatePenalty};
@@ -175,6 +176,20 @@ pub trait Backend: Sized {
         from: &[Self::Real],
         to: &mut Self::Sequence,
     ) -> Result<(), Self::Error>;
+    /// Writes a sequence from its events, in the order of [`Event::check`]; other values are 0.
+    fn upload_events(
+        &self,
+        events: &[Event<Self::Real>],
+        to: &mut Self::Sequence,
+    ) -> Result<(), Self::Error> {
+        let shape = self.shape(to);
+        Event::check(events, shape)?;
+        let mut host = vec![Self::Real::zero(); shape.len()];
+        for event in events {
+            host[event.at(shape)] = event.value;
+        }
+        self.upload_sequence(&host, to)
+    }
     /// Copies a sequence to a time-major host block.
     fn download_sequence(
         &self,

@@ -67,7 +67,7 @@
 //! use polychron_core::reference::Reference;
 //! use polychron_core::shape::{Shape, Synapses};
 //! use polychron_core::surrogate::Atan;
-//! use polychron_core::train::{Batch, Layer, Network, Readout, Recipe, Trainer};
+//! use polychron_core::train::{Batch, Input, Layer, Network, Readout, Recipe, Trainer};
 //!
 //! let hidden = Layer::new(Synapses::new(2, 8, 9), Gauss, Lif::new(2.0), Atan { alpha: 5.0f32 });
 //! let output = Readout::new(Synapses::new(8, 2, 9), Gauss, Li::new(5.0));
@@ -81,7 +81,7 @@
 //!     x[shape.at(t, sample, channel)] = 1.0;
 //! }
 //! let targets = Some(&[1.0, 0.0, 0.0, 1.0][..]);
-//! let batch = Batch { shape, x: &x, targets, lengths: None };
+//! let batch = Batch { shape, x: Input::Dense(&x), targets, lengths: None };
 //!
 //! let before = trainer.step(&batch)?.loss;
 //! for _ in 0..40 {

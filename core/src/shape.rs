@@ -115,6 +115,49 @@ impl Synapses {
     }
 }
 
+/// A value of a sequence that is not zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Event<R> {
+    /// The sample of the batch.
+    pub sample: u32,
+    /// The step.
+    pub step: u32,
+    /// The channel.
+    pub channel: u32,
+    /// The value.
+    pub value: R,
+}
+
+impl<R: Copy> Event<R> {
+    /// The index of the value in a time-major block of the given shape.
+    #[must_use]
+    pub fn at(&self, shape: Shape) -> usize {
+        shape.at(self.step as usize, self.sample as usize, self.channel as usize)
+    }
+
+    /// Checks that events lie inside a shape and are sorted by sample, step and channel, each place
+    /// at most once.
+    ///
+    /// # Errors
+    /// [`ShapeError`] with the index of the first event that is out of range or order.
+    pub fn check(events: &[Self], shape: Shape) -> Result<(), ShapeError> {
+        let mut before = None;
+        for (found, event) in events.iter().enumerate() {
+            let Self { sample, step, channel, .. } = *event;
+            let inside = (sample as usize) < shape.batch
+                && (step as usize) < shape.steps
+                && (channel as usize) < shape.width;
+            let place = Some((sample, step, channel));
+            if !inside || place <= before {
+                let what = "event that is out of range or order";
+                return Err(ShapeError { what, expected: events.len(), found });
+            }
+            before = place;
+        }
+        Ok(())
+    }
+}
+
 /// A block whose size does not match its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShapeError {

@@ -14,7 +14,7 @@ polychron_core::conformance!(f64, try Some(Reference::new()));
 type Law = fn(&Wrong) -> Verdict;
 
 /// Each fault with a law that it violates and a part of the message.
-const CONTROLS: [(Fault, Law, &str); 37] = [
+const CONTROLS: [(Fault, Law, &str); 38] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
     (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
@@ -47,6 +47,7 @@ const CONTROLS: [(Fault, Law, &str); 37] = [
     (Fault::AdamEverywhere, laws::adam, "outside its range"),
     (Fault::AdamFromZero, laws::adam, "optimizer, params"),
     (Fault::OtherMask, laws::dropout, "not the mask"),
+    (Fault::EventsOverlay, laws::events_are_written, "upload_events: other values"),
     (Fault::AddsNothing, laws::sequences_add_up, "add: other values"),
     (Fault::GradientOfTheMean, laws::readout_backward, "readout backward, d_x"),
     (Fault::DescentEverywhere, laws::sgd, "outside its range"),

@@ -16,7 +16,7 @@ use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{Batch, Delays, Layer, Network, Readout, State};
+use polychron_core::train::{self, Batch, Delays, Layer, Network, Readout, State};
 
 type Trained = polychron_core::train::Model<Reference<f32>>;
 
@@ -103,7 +103,12 @@ fn an_engine_gives_the_scores_of_the_network() {
         let (kind, most) = if seed % 2 == 0 { (Input::Spikes, 1) } else { (Input::Values, 3) };
         let steps = 50;
         let x = input(seed, steps, most);
-        let batch = Batch { shape: Shape::new(steps, 1, 12), x: &x, targets: None, lengths: None };
+        let batch = Batch {
+            shape: Shape::new(steps, 1, 12),
+            x: train::Input::Dense(&x),
+            targets: None,
+            lengths: None,
+        };
         let (expected, _) = model.evaluate(&batch, Delays::Rounded).unwrap();
         let mut spec = fold(&model, metadata(kind)).unwrap();
         // A ring holds one synapse per pair of neurons.

@@ -10,7 +10,7 @@ use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::{Atan, StraightThrough};
 use polychron_core::train::{
-    Batch, Connection, Delays, Layer, Network, NetworkError, Readout, Recipe, Source, State,
+    Batch, Connection, Delays, Input, Layer, Network, NetworkError, Readout, Recipe, Source, State,
     Tensor, Trainer,
 };
 
@@ -85,7 +85,12 @@ impl Data {
     }
 
     fn batch(&self) -> Batch<'_, f64> {
-        Batch { shape: SHAPE, x: &self.x, targets: Some(&self.targets), lengths: Some(&LENGTHS) }
+        Batch {
+            shape: SHAPE,
+            x: Input::Dense(&self.x),
+            targets: Some(&self.targets),
+            lengths: Some(&LENGTHS),
+        }
     }
 }
 

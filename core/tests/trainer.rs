@@ -16,8 +16,8 @@ use polychron_core::schedule::Schedule;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays, Layer, NetworkError, Optimizer, Readout, Recipe, State, StateError, Tensor,
-    TrainError, Trainer,
+    Batch, Delays, Event, Input, Layer, NetworkError, Optimizer, Readout, Recipe, State,
+    StateError, Tensor, TrainError, Trainer,
 };
 use safetensors::SafeTensors;
 
@@ -118,8 +118,9 @@ fn the_trainer_follows_the_eight_reference_steps() {
         for (b, &label) in labels.iter().enumerate() {
             targets[b * 4 + label as usize] = 1.0;
         }
-        let report =
-            trainer.step(&Batch { shape, x: &x, targets: Some(&targets), lengths: None }).unwrap();
+        let report = trainer
+            .step(&Batch { shape, x: Input::Dense(&x), targets: Some(&targets), lengths: None })
+            .unwrap();
         let loss = file.read(&format!("step{n}.loss")).1[0];
         assert!((report.loss - loss).abs() <= 1e-10 * loss.abs(), "{n}: {} {loss}", report.loss);
         let mut gradients = parameters(&file, &format!("step{n}.d"));
@@ -160,7 +161,7 @@ impl Data {
 
     fn batch(&self) -> Batch<'_, f64> {
         let lengths = Some(self.lengths.as_slice());
-        Batch { shape: self.shape, x: &self.x, targets: Some(&self.targets), lengths }
+        Batch { shape: self.shape, x: Input::Dense(&self.x), targets: Some(&self.targets), lengths }
     }
 }
 
@@ -619,4 +620,27 @@ fn a_network_learns_numbers() {
     let error: f64 = scores.iter().zip(&data.targets).map(|(s, y)| (s - y).powi(2)).sum();
     assert!((error / scores.len() as f64 - loss).abs() < 1e-12);
     assert!(loss < 0.2 * first, "{first} {loss}");
+}
+
+#[test]
+fn events_train_as_the_dense_input() {
+    let mut data = Data::new(3);
+    data.x.iter_mut().for_each(|x| *x = if *x > 0.6 { *x } else { 0.0 });
+    let mut events = Vec::new();
+    for sample in 0..data.shape.batch as u32 {
+        for step in 0..data.shape.steps as u32 {
+            for channel in 0..data.shape.width as u32 {
+                let mut event = Event { sample, step, channel, value: 0.0 };
+                event.value = data.x[event.at(data.shape)];
+                events.extend((event.value != 0.0).then_some(event));
+            }
+        }
+    }
+    let (mut dense, mut sparse) = (small(1), small(1));
+    let batch = Batch { x: Input::Events(&events), ..data.batch() };
+    assert_eq!(dense.step(&data.batch()).unwrap(), sparse.step(&batch).unwrap());
+    assert_eq!(dense.state().unwrap(), sparse.state().unwrap());
+    events.swap(0, 1);
+    let error = sparse.step(&Batch { x: Input::Events(&events), ..data.batch() }).unwrap_err();
+    assert!(error.to_string().contains("event that is out of range or order"), "{error}");
 }

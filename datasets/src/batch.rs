@@ -1,28 +1,67 @@
+use crate::{Dataset, Error, SpikeTrain};
 use polychron_core::rng::Rng;
-
-use crate::{Dataset, Error};
+use polychron_core::shape::Shape;
+use std::borrow::Cow;
 
 /// The generator's stream of batch orders: "batch" in ASCII.
 const STREAM: u64 = 0x62_6174_6368;
 
-/// Samples as one dense array, the input of a network.
+/// Samples as one block, the input of a network.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DenseBatch {
+pub struct SampleBatch {
     /// Number of steps T.
     pub steps: usize,
     /// Number of samples B.
     pub batch: usize,
     /// Number of channels N.
     pub channels: usize,
-    /// Spike counts or real values, `[T, B, N]` in row-major order; 0 after the end of a sample.
-    pub x: Vec<f32>,
+    /// The values of the block.
+    pub values: Values,
     /// Class of each sample.
     pub labels: Vec<usize>,
     /// Length of each sample in steps, at most T.
     pub lengths: Vec<usize>,
 }
 
-impl DenseBatch {
+/// The values `[T, B, N]` of a [`SampleBatch`]; they are 0 after the end of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Spike counts, sorted by sample, step and channel.
+    Events(Vec<Event>),
+    /// Real values in row-major order, if the samples are dense.
+    Dense(Vec<f32>),
+}
+
+/// An event of a batch.
+pub type Event = polychron_core::shape::Event<f32>;
+
+impl SampleBatch {
+    /// The block in row-major order.
+    #[must_use]
+    pub fn dense(&self) -> Cow<'_, [f32]> {
+        let shape = Shape::new(self.steps, self.batch, self.channels);
+        match &self.values {
+            Values::Dense(x) => Cow::Borrowed(x),
+            Values::Events(events) => {
+                let mut x = vec![0.0; shape.len()];
+                for event in events {
+                    x[event.at(shape)] = event.value;
+                }
+                Cow::Owned(x)
+            }
+        }
+    }
+
+    /// The share of values that are not 0.
+    #[must_use]
+    pub fn density(&self) -> f64 {
+        let filled = match &self.values {
+            Values::Dense(x) => x.iter().filter(|&&x| x != 0.0).count(),
+            Values::Events(events) => events.len(),
+        };
+        filled as f64 / (self.steps * self.batch * self.channels).max(1) as f64
+    }
+
     /// Assembles the samples at `indices`. They are padded with zeros or truncated to `steps`, or
     /// padded to the longest one.
     ///
@@ -61,42 +100,65 @@ impl DenseBatch {
             ));
         }
         let (batch, channels) = (samples.len(), data.channels);
-        let mut x = zeros(steps, batch, channels).ok_or_else(|| {
+        let problem = || {
             let problem =
                 format!("of {batch} samples of {channels} channels do not fit into memory");
             Error::value(name, "steps", steps, problem)
-        })?;
-        for (b, sample) in samples.iter().enumerate() {
-            for e in &sample.entries {
-                let (t, n) = (e.step as usize, usize::from(e.channel));
-                if t < steps && n < channels {
-                    x[(t * batch + b) * channels + n] = e.count.into();
-                }
-            }
-            if let Some(dense) = &sample.dense {
-                let mut values = dense.values();
-                for row in x.chunks_exact_mut(channels.max(1)).skip(b).step_by(batch) {
-                    row.iter_mut().zip(&mut values).for_each(|(x, value)| *x = value);
-                }
-            }
-        }
+        };
+        let mut x = reserve(steps, batch, channels).ok_or_else(problem)?;
+        let values = if samples.iter().any(|sample| sample.dense.is_some()) {
+            x.resize(steps * batch * channels, 0.0);
+            fill(&mut x, &samples, steps, channels);
+            Values::Dense(x)
+        } else {
+            Values::Events(events(&samples, steps, channels))
+        };
         Ok(Self {
             steps,
             batch,
             channels,
-            x,
+            values,
             labels: samples.iter().map(|s| s.label.into()).collect(),
             lengths: samples.iter().map(|s| s.steps.min(steps)).collect(),
         })
     }
 }
 
-fn zeros(steps: usize, batch: usize, channels: usize) -> Option<Vec<f32>> {
+/// An empty vector with room for the block.
+fn reserve(steps: usize, batch: usize, channels: usize) -> Option<Vec<f32>> {
     let len = steps.checked_mul(batch)?.checked_mul(channels)?;
     let mut x = Vec::new();
     x.try_reserve_exact(len).ok()?;
-    x.resize(len, 0.0);
     Some(x)
+}
+
+/// Writes samples to a block of zeros.
+fn fill(x: &mut [f32], samples: &[&SpikeTrain], steps: usize, channels: usize) {
+    let shape = Shape::new(steps, samples.len(), channels);
+    for event in events(samples, steps, channels) {
+        x[event.at(shape)] = event.value;
+    }
+    for (b, sample) in samples.iter().enumerate() {
+        let Some(dense) = &sample.dense else { continue };
+        let mut values = dense.values();
+        for row in x.chunks_exact_mut(channels.max(1)).skip(b).step_by(samples.len()) {
+            row.iter_mut().zip(&mut values).for_each(|(x, value)| *x = value);
+        }
+    }
+}
+
+/// The spikes of samples within the block.
+fn events(samples: &[&SpikeTrain], steps: usize, channels: usize) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (sample, train) in (0..).zip(samples) {
+        for entry in &train.entries {
+            if (entry.step as usize) < steps && usize::from(entry.channel) < channels {
+                let (step, channel) = (entry.step, entry.channel.into());
+                events.push(Event { sample, step, channel, value: entry.count.into() });
+            }
+        }
+    }
+    events
 }
 
 /// Divides `indices` into batches of `batch_size`. With `shuffle`, `seed` and `epoch` determine a

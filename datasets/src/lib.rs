@@ -14,17 +14,17 @@
 //!
 //! Readers return [`Recordings`], which are spikes in continuous time, or a [`Dataset`], whose
 //! samples are sparse matrices of steps and channels with eight bytes per [`Entry`]. A [`Split`]
-//! divides a data set, [`Augment`] changes its samples at random, and a [`DenseBatch`] is what a
+//! divides a data set, [`Augment`] changes its samples at random, and a [`SampleBatch`] is what a
 //! network takes:
 //!
 //! ```
-//! use polychron_datasets::{DenseBatch, Split, batches, digits};
+//! use polychron_datasets::{SampleBatch, Split, batches, digits};
 //!
 //! let data = digits::embedded();
 //! let split = Split::fractions(data.samples.len(), 0.1, 0.2, 0)?;
 //! let first = &batches(&split.train, 64, 0, 0, true, false)?[0];
-//! let batch = DenseBatch::assemble(&data, first, None)?;
-//! assert_eq!(batch.x.len(), batch.steps * 64 * 48);
+//! let batch = SampleBatch::assemble(&data, first, None)?;
+//! assert_eq!(batch.dense().len(), batch.steps * 64 * 48);
 //! # Ok::<(), polychron_datasets::Error>(())
 //! ```
 //!
@@ -56,7 +56,7 @@ mod split;
 pub mod synthetic;
 
 pub use augment::{Augment, MixedLabel, Pool};
-pub use batch::{DenseBatch, batches};
+pub use batch::{Event, SampleBatch, Values, batches};
 pub use binning::{BinOptions, Binning};
 pub use dataset::{Dataset, Entry, Levels, SpikeTrain};
 pub use error::Error;

@@ -8,7 +8,7 @@ use polychron_core::neuron::{ChargeAdjoint, Li, Neuron, ResetAdjoint};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
-use polychron_core::train::{Batch, Layer, Network, Readout, Recipe, Trainer};
+use polychron_core::train::{Batch, Input, Layer, Network, Readout, Recipe, Trainer};
 use polychron_cpu::Cpu;
 use polychron_datasets::synthetic::lagged_pairs;
 
@@ -107,7 +107,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             x[shape.at(e.step as usize, b, e.channel.into())] = f64::from(e.count);
         }
     }
-    let batch = Batch { shape, x: &x, targets: Some(&targets), lengths: None };
+    let batch = Batch { shape, x: Input::Dense(&x), targets: Some(&targets), lengths: None };
 
     let synapses = Synapses::new(data.channels, 32, 17);
     let hidden = Layer::new(synapses, Gauss, neuron, Atan { alpha: 5.0 });

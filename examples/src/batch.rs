@@ -1,17 +1,17 @@
 //! Batches with targets, for the trainer.
 
 use polychron_core::shape::Shape;
-use polychron_core::train;
-use polychron_datasets::DenseBatch;
+use polychron_core::train::{self, Input};
+use polychron_datasets::{SampleBatch, Values};
 
-/// A dense batch with a target distribution over the classes for each item.
+/// A batch with a target distribution over the classes for each item.
 ///
 /// ```
 /// use polychron::LabeledBatch;
-/// use polychron_datasets::{DenseBatch, synthetic::burst_order};
+/// use polychron_datasets::{SampleBatch, synthetic::burst_order};
 ///
 /// let data = burst_order(20, 0.01, 0);
-/// let batch = DenseBatch::assemble(&data, &[3, 1, 4], None)?;
+/// let batch = SampleBatch::assemble(&data, &[3, 1, 4], None)?;
 /// let batch = LabeledBatch::new(batch, data.classes);
 /// assert_eq!(batch.targets.len(), 3 * data.classes);
 /// # Ok::<(), polychron_datasets::Error>(())
@@ -19,7 +19,7 @@ use polychron_datasets::DenseBatch;
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabeledBatch {
     /// Inputs, lengths and labels.
-    pub batch: DenseBatch,
+    pub batch: SampleBatch,
     /// Target distributions `[B, classes]`.
     pub targets: Vec<f32>,
     /// Whether steps after the end of an item are excluded from batch norm and loss.
@@ -30,7 +30,7 @@ impl LabeledBatch {
     /// Makes a batch with one-hot targets at the labels, which must be below `classes`. Padded
     /// steps are masked.
     #[must_use]
-    pub fn new(batch: DenseBatch, classes: usize) -> Self {
+    pub fn new(batch: SampleBatch, classes: usize) -> Self {
         let mut targets = vec![0.0; batch.batch * classes];
         for (row, &label) in targets.chunks_exact_mut(classes.max(1)).zip(&batch.labels) {
             if let Some(target) = row.get_mut(label) {
@@ -46,7 +46,10 @@ impl LabeledBatch {
         let batch = &self.batch;
         train::Batch {
             shape: Shape::new(batch.steps, batch.batch, batch.channels),
-            x: &batch.x,
+            x: match &batch.values {
+                Values::Events(events) => Input::Events(events),
+                Values::Dense(x) => Input::Dense(x),
+            },
             targets: Some(&self.targets),
             lengths: self.mask.then_some(batch.lengths.as_slice()),
         }

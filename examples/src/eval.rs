@@ -134,10 +134,10 @@ fn evaluate_items(task: &Task, model: &CpuModel, items: &[usize]) -> Result<Outc
     let mut times = Vec::new();
     for &item in items {
         let batch = task.batch(&[item])?;
-        let batch = batch.view();
+        let (dense, batch) = (batch.batch.dense(), batch.view());
         let steps = batch.lengths.map_or(batch.shape.steps, |lengths| lengths[0]);
         let start = Instant::now();
-        stream.feed(&batch.x[..steps * batch.shape.width])?;
+        stream.feed(&dense[..steps * batch.shape.width])?;
         predictions.classes.push(decide(stream.finish()));
         times.push(start.elapsed().as_secs_f64() * 1e3);
         let places = neuron_steps(model.graph(), steps);

@@ -184,9 +184,9 @@ pub fn describe(path: &Path) -> Result<Description> {
 /// The input of an item, tick by tick.
 pub(crate) fn ticks(task: &Task, item: usize) -> Result<Vec<Vec<i8>>> {
     let batch = task.batch(&[item])?;
-    let batch = batch.view();
+    let (dense, batch) = (batch.batch.dense(), batch.view());
     let width = batch.shape.width;
     let steps = batch.lengths.map_or(batch.shape.steps, |lengths| lengths[0]);
     let tick = |x: &[f32]| x.iter().map(|&x| x as i8).collect::<Vec<_>>();
-    Ok(batch.x[..steps * width].chunks_exact(width).map(tick).collect())
+    Ok(dense[..steps * width].chunks_exact(width).map(tick).collect())
 }

@@ -175,9 +175,9 @@ pub fn draw_raster(path: &Path, task: &Task, model: &dyn Classifier) -> Result<(
     let mut layers = model.trace(&view, Delays::Rounded)?.layers;
     let real = task.data.samples[item].dense.is_some();
     let (input, values) = if real {
-        ("Input above its mean", above_mean(view.x))
+        ("Input above its mean", above_mean(&batch.batch.dense()))
     } else {
-        ("Input", view.x.to_vec())
+        ("Input", batch.batch.dense().into_owned())
     };
     layers.insert(0, Spikes { shape: view.shape, values });
     let Some(readout) = layers.pop() else { return Ok(()) };

@@ -8,7 +8,7 @@ use crate::network::Interface;
 use polychron_core::loss::decide;
 use polychron_core::train;
 use polychron_datasets::{
-    Augment, BinOptions, Binning, Dataset, DenseBatch, MixedLabel, Pool, Split, batches, digits,
+    Augment, BinOptions, Binning, Dataset, MixedLabel, Pool, SampleBatch, Split, batches, digits,
     gsc, shd, synthetic,
 };
 use std::path::{Path, PathBuf};
@@ -175,7 +175,7 @@ impl Task {
 
     fn assemble(&self, data: &Dataset, indices: &[usize]) -> Result<LabeledBatch> {
         let steps = Some(self.options.steps).filter(|&steps| steps > 0);
-        let batch = DenseBatch::assemble(data, indices, steps)?;
+        let batch = SampleBatch::assemble(data, indices, steps)?;
         Ok(LabeledBatch { mask: self.options.mask, ..LabeledBatch::new(batch, data.classes) })
     }
 

@@ -7,7 +7,7 @@ use polychron_core::neuron::{Li, Lif};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
-use polychron_core::train::{Batch, Layer, Network, Readout, Recipe, Tensor, Trainer};
+use polychron_core::train::{Batch, Input, Layer, Network, Readout, Recipe, Tensor, Trainer};
 use polychron_cpu::{Algorithm, Cpu};
 use polychron_datasets::digits;
 use safetensors::SafeTensors;
@@ -70,13 +70,14 @@ fn follow(bytes: &[u8], algorithm: Algorithm) {
     let mut worst = 0.0f64;
     for (n, (batch, &expected)) in items.chunks_exact(64).zip(&losses).enumerate() {
         let batch: Vec<usize> = batch.iter().filter_map(|&i| usize::try_from(i).ok()).collect();
-        let dense = polychron_datasets::DenseBatch::assemble(&data, &batch, Some(STEPS)).unwrap();
-        let x: Vec<f64> = dense.x.iter().map(|&x| x.into()).collect();
+        let dense = polychron_datasets::SampleBatch::assemble(&data, &batch, Some(STEPS)).unwrap();
+        let x: Vec<f64> = dense.dense().iter().map(|&x| x.into()).collect();
         let mut targets = vec![0.0; 10 * batch.len()];
         dense.labels.iter().enumerate().for_each(|(b, &label)| targets[10 * b + label] = 1.0);
         let shape = Shape::new(STEPS, batch.len(), 48);
-        let report =
-            trainer.step(&Batch { shape, x: &x, targets: Some(&targets), lengths: None }).unwrap();
+        let report = trainer
+            .step(&Batch { shape, x: Input::Dense(&x), targets: Some(&targets), lengths: None })
+            .unwrap();
         let error = (report.loss - expected).abs() / expected;
         worst = worst.max(error);
         assert!(error < 1e-9, "{algorithm:?}, step {n}: {} instead of {expected}", report.loss);

@@ -13,7 +13,8 @@ use polychron_core::reference::Reference;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays, Layer, Network, Readout, Recipe, Sigma, State, Tensor, TrainError, Trainer,
+    Batch, Delays, Input, Layer, Network, Readout, Recipe, Sigma, State, Tensor, TrainError,
+    Trainer,
 };
 use polychron_cpu::{Algorithm, Cpu, Lanes, Stream};
 use proptest::prelude::*;
@@ -179,7 +180,7 @@ impl Extreme {
         targets.chunks_exact_mut(classes).for_each(|row| row[0] = R::one());
         let lengths: Vec<_> = (0..self.batch).map(|b| [0, 1, self.steps][b % 3]).collect();
         let lengths = self.lengths.then_some(&lengths[..]);
-        let batch = Batch { shape, x: &x, targets: Some(&targets), lengths };
+        let batch = Batch { shape, x: Input::Dense(&x), targets: Some(&targets), lengths };
         for kernel in [Delays::Spread, Delays::Rounded] {
             let (scores, loss) = trainer.model().evaluate(&batch, kernel).ok().unwrap();
             prop_assert!(loss.is_finite(), "loss {loss}");

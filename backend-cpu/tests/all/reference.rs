@@ -15,7 +15,9 @@ use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
-use polychron_core::train::{Batch, Connection, Layer, Network, Readout, Recipe, Source, Trainer};
+use polychron_core::train::{
+    Batch, Connection, Input, Layer, Network, Readout, Recipe, Source, Trainer,
+};
 use polychron_cpu::{Algorithm, Cpu};
 
 /// A layer and its readout, with the options of a run.
@@ -321,7 +323,7 @@ where
     let x: Vec<f64> = x.into_iter().map(f64::floor).collect();
     let targets: Vec<f64> = (0..15).map(|n| if n % 4 == 0 { 1.0 } else { 0.0 }).collect();
     let lengths = Some(&[20, 20, 7, 13, 1][..]);
-    let batch = Batch { shape, x: &x, targets: Some(&targets), lengths };
+    let batch = Batch { shape, x: Input::Dense(&x), targets: Some(&targets), lengths };
     let mut losses = Vec::new();
     for _ in 0..4 {
         losses.push(trainer.step(&batch).ok().unwrap().loss);

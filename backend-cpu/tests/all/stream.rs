@@ -17,7 +17,7 @@ use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, ShapeError, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Connection, Delays, Layer, Model, Network, Readout, Source, State,
+    Batch, Connection, Delays, Input, Layer, Model, Network, Readout, Source, State,
 };
 use polychron_cpu::{Cpu, Error, Lanes, Stream};
 use polychron_datasets::digits;
@@ -102,7 +102,7 @@ fn evaluate<R: Lanes>(model: &Model<Cpu<R>>, x: &[R], padding: usize) -> Vec<R> 
     let lengths = [steps];
     let batch = Batch {
         shape: Shape::new(steps + padding, 1, channels),
-        x: &padded,
+        x: Input::Dense(&padded),
         targets: None,
         lengths: (padding > 0).then_some(&lengths),
     };
@@ -201,7 +201,7 @@ fn spike_counts_include_the_padding() {
         stream.feed(&x).unwrap();
         stream.finish();
         let shape = Shape::new(40, 1, channels);
-        let batch = Batch { shape, x: &x, targets: None, lengths: None };
+        let batch = Batch { shape, x: Input::Dense(&x), targets: None, lengths: None };
         let layers = model.spikes(&batch, Delays::Rounded).unwrap();
         let counts = layers.iter().map(|layer| layer.values.iter().sum::<f64>() as u64);
         let counts: Vec<_> = counts.take(layers.len() - 1).collect();
@@ -227,9 +227,9 @@ fn digits_are_classified_as_in_the_batch() {
     let model = model::<f32>(7, data.channels);
     let mut stream = Stream::new(&model).unwrap();
     for i in 0..50 {
-        let batch = polychron_datasets::DenseBatch::assemble(&data, &[i * 60], None).unwrap();
-        stream.feed(&batch.x).unwrap();
-        let expected = evaluate(&model, &batch.x, 0);
+        let batch = polychron_datasets::SampleBatch::assemble(&data, &[i * 60], None).unwrap();
+        stream.feed(&batch.dense()).unwrap();
+        let expected = evaluate(&model, &batch.dense(), 0);
         assert_eq!(decide(stream.finish()), decide(&expected), "item {i}");
     }
 }

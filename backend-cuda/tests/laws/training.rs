@@ -11,7 +11,7 @@ use polychron_core::optim::Adam;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays, Layer, Network, Readout, Recipe, State, TrainError, Trainer,
+    Batch, Delays, Input, Layer, Network, Readout, Recipe, State, TrainError, Trainer,
 };
 use polychron_cpu::{Cpu, Lanes};
 use polychron_cuda::{Cuda, Emulated, Error, Number};
@@ -44,7 +44,7 @@ where
 
 /// A batch of spoken digits.
 struct Digits<R> {
-    batch: polychron_datasets::DenseBatch,
+    batch: polychron_datasets::SampleBatch,
     x: Vec<R>,
     targets: Vec<R>,
 }
@@ -53,19 +53,19 @@ impl<R: Real> Digits<R> {
     fn new(first: usize) -> Self {
         let data = digits::embedded();
         let items: Vec<_> = (first..first + BATCH).collect();
-        let batch = polychron_datasets::DenseBatch::assemble(&data, &items, Some(40)).unwrap();
+        let batch = polychron_datasets::SampleBatch::assemble(&data, &items, Some(40)).unwrap();
         let mut targets = vec![R::zero(); BATCH * 10];
         for (b, &label) in batch.labels.iter().enumerate() {
             targets[b * 10 + label] = R::one();
         }
-        let x = batch.x.iter().map(|&x| R::of(x.into())).collect();
+        let x = batch.dense().iter().map(|&x| R::of(x.into())).collect();
         Self { batch, x, targets }
     }
 
     fn view(&self) -> Batch<'_, R> {
         let shape = Shape::new(self.batch.steps, BATCH, self.batch.channels);
         let lengths = Some(self.batch.lengths.as_slice());
-        Batch { shape, x: &self.x, targets: Some(&self.targets), lengths }
+        Batch { shape, x: Input::Dense(&self.x), targets: Some(&self.targets), lengths }
     }
 }
 

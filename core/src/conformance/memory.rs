@@ -1,6 +1,7 @@
 use super::host::{Draw, Host, same_bits};
 use super::projection::{Case, params};
 use super::{Conforming, Failure, Report, Verdict};
+use crate::backend::Event;
 use crate::delay::AnyKernel;
 use crate::num::Real;
 use crate::shape::{Shape, Synapses};
@@ -44,6 +45,48 @@ pub fn memory_round_trip<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdi
         host.same_sequence(&host.sequence(shape, &values)?, &values)?;
     }
     backend.synchronize()?;
+    Ok(Report::default())
+}
+
+/// A sequence written from events holds them and zeros. Events that are out of range or order are
+/// errors and change nothing.
+///
+/// # Errors
+/// [`Failure`] if the backend violates the law.
+pub fn events_are_written<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
+    let host = Host::<R, B>::new(backend);
+    for (shape, seed) in [(Shape::new(13, 3, 5), 1), (Shape::new(40, 17, 67), 2)] {
+        let mut draw = Draw::<R>::new(6300 + seed);
+        let (mut events, mut values) = (Vec::new(), vec![0.0; shape.len()]);
+        for b in 0..shape.batch {
+            for t in 0..shape.steps {
+                for n in 0..shape.width {
+                    if draw.unit() < 0.1 {
+                        let value = draw.uniform(1, -1.0, 3.0)[0];
+                        values[shape.at(t, b, n)] = value;
+                        let [sample, step, channel] = [b as u32, t as u32, n as u32];
+                        events.push(Event { sample, step, channel, value: R::of(value) });
+                    }
+                }
+            }
+        }
+        let mut to = host.blank_sequence(shape)?;
+        backend.upload_events(&events, &mut to)?;
+        let wrote = |_| Failure("upload_events: other values".into());
+        host.same_sequence(&to, &values).map_err(wrote)?;
+        let mut wrong = [events.clone(), events.clone(), events.clone()];
+        wrong[0].swap(1, 2);
+        wrong[1][3] = wrong[1][2];
+        wrong[2].push(Event { sample: shape.batch as u32, step: 0, channel: 0, value: R::one() });
+        for events in &wrong {
+            if backend.upload_events(events, &mut to).is_ok() {
+                return Err(Failure("upload_events: accepted events out of order".into()));
+            }
+        }
+        host.same_sequence(&to, &values)?;
+        backend.upload_events(&[], &mut to)?;
+        host.same_sequence(&to, &vec![0.0; shape.len()]).map_err(wrote)?;
+    }
     Ok(Report::default())
 }
 

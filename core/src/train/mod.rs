@@ -12,7 +12,7 @@
 //! use polychron_core::reference::Reference;
 //! use polychron_core::shape::{Shape, Synapses};
 //! use polychron_core::surrogate::Atan;
-//! use polychron_core::train::{Batch, Layer, Network, Readout, Recipe, Trainer};
+//! use polychron_core::train::{Batch, Input, Layer, Network, Readout, Recipe, Trainer};
 //!
 //! // 4 channels, 8 hidden neurons, 2 classes, delays of 0 to 6 steps.
 //! let hidden = Layer::new(Synapses::new(4, 8, 7), Gauss, Lif::new(2.0), Atan { alpha: 5.0 });
@@ -27,7 +27,7 @@
 //!     x[(step * 2 + sample) * 4 + channel] = 1.0;
 //! }
 //! let targets = [1.0, 0.0, 0.0, 1.0];
-//! let batch = Batch { shape, x: &x, targets: Some(&targets), lengths: None };
+//! let batch = Batch { shape, x: Input::Dense(&x), targets: Some(&targets), lengths: None };
 //! for _ in 0..40 {
 //!     trainer.step(&batch)?;
 //!     trainer.finish_epoch()?;
@@ -45,9 +45,10 @@ mod recipe;
 mod state;
 mod trainer;
 
+pub use crate::backend::Event;
 pub use error::TrainError;
 pub use graph::{Edge, Graph, Group, Node};
-pub use model::{Batch, Delays, Model, Spikes, Trace};
+pub use model::{Batch, Delays, Input, Model, Spikes, Trace};
 pub use network::{Connection, Layer, Network, NetworkError, Readout, Source};
 pub use recipe::{Optimizer, Recipe, Sigma};
 pub use state::{State, StateError, Tensor, TensorSpec};

@@ -3,8 +3,8 @@ use super::graph::{Graph, Group, Layout};
 use super::network::Network;
 use super::state::{State, StateError, Tensor, TensorSpec};
 use crate::backend::{
-    Activation, ActivationGradients, Backend, Firing, NeuronStage, NormMode, SynapseGradients,
-    SynapseParams, View, ViewMut,
+    Activation, ActivationGradients, Backend, Event, Firing, NeuronStage, NormMode,
+    SynapseGradients, SynapseParams, View, ViewMut,
 };
 use crate::delay::Rounding;
 use crate::init::{self, DelayInit};
@@ -21,18 +21,40 @@ use num_traits::{One, Zero};
 const WEIGHTS: u64 = 1;
 const DELAYS: u64 = 2;
 
+/// The input `[T, B, N]` of a batch.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a, R> {
+    /// All values, time-major.
+    Dense(&'a [R]),
+    /// The values that are not zero, in the order of [`Event::check`].
+    Events(&'a [Event<R>]),
+}
+
 /// A batch of samples to train on or to evaluate.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a, R> {
     /// The shape of `x`.
     pub shape: Shape,
-    /// The input `[T, B, N]`, time-major.
-    pub x: &'a [R],
+    /// The input.
+    pub x: Input<'a, R>,
     /// The target distributions `[B, classes]`, where something is learned or a loss is asked for.
     pub targets: Option<&'a [R]>,
     /// The number of valid steps of every sample. With `None` all steps, including padding, count
     /// in the norms and the loss.
     pub lengths: Option<&'a [usize]>,
+}
+
+impl<R: Real> Input<'_, R> {
+    pub(super) fn upload<B: Backend<Real = R>>(
+        &self,
+        backend: &B,
+        to: &mut B::Sequence,
+    ) -> Result<(), B::Error> {
+        match self {
+            Self::Dense(x) => backend.upload_sequence(x, to),
+            Self::Events(events) => backend.upload_events(events, to),
+        }
+    }
 }
 
 /// How delays are applied in an evaluation.
@@ -207,7 +229,7 @@ impl<B: Backend> Model<B> {
         let Layers { network, graph, layout, .. } = layers;
         let rounding = (delays == Delays::Rounded).then_some(network.rounding);
         let mut input = backend.sequence(batch.shape)?;
-        backend.upload_sequence(batch.x, &mut input)?;
+        batch.x.upload(backend, &mut input)?;
         let mut input = Some(input);
         let mut outputs: Vec<Option<B::Sequence>> = Vec::new();
         for (l, node) in graph.nodes.iter().enumerate() {
@@ -270,7 +292,10 @@ impl<B: Backend> Model<B> {
     pub(super) fn check(&self, batch: &Batch<'_, B::Real>) -> Result<(), ShapeError> {
         let shape = batch.shape;
         expect("channels of the batch", self.graph().channels(), shape.width)?;
-        expect("input of the batch", shape.len(), batch.x.len())?;
+        match batch.x {
+            Input::Dense(x) => expect("input of the batch", shape.len(), x.len())?,
+            Input::Events(events) => Event::check(events, shape)?,
+        }
         if let Some(targets) = batch.targets {
             expect("targets of the batch", shape.batch * self.graph().classes(), targets.len())?;
         }

@@ -255,7 +255,7 @@ impl<B: Backend> Trainer<B> {
             _ => self.make_workspace(batch.shape)?,
         };
         let backend = &self.model.backend;
-        backend.upload_sequence(batch.x, &mut space.input)?;
+        batch.x.upload(backend, &mut space.input)?;
         backend.upload(targets, &mut space.targets)?;
         let mut loss = self.forward(batch.lengths, &mut space)?;
         let mut scores = vec![B::Real::zero(); targets.len()];

@@ -1,5 +1,5 @@
 use polychron_core::backend::{
-    Backend, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode, SynapseGradients,
+    Backend, Event, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode, SynapseGradients,
     SynapseParams, View, ViewMut,
 };
 use polychron_core::loss::{Loss, RatePenalty};
@@ -62,6 +62,8 @@ pub(crate) enum Fault {
     OtherMask,
     /// Only the first value is tested.
     FirstIsFinite,
+    /// Events are written over the previous values.
+    EventsOverlay,
     /// Sequences are not added.
     AddsNothing,
     /// The scores are taken for means.
@@ -188,6 +190,16 @@ impl Backend for Wrong {
             return Ok(buffers.iter().all(|(b, _)| b.first().is_none_or(|x| x.is_finite())));
         }
         REFERENCE.are_finite(buffers)
+    }
+
+    fn upload_events(&self, events: &[Event<f64>], to: &mut Block<f64>) -> Result<()> {
+        let before = to.values.clone();
+        REFERENCE.upload_events(events, to)?;
+        if self.is(Fault::EventsOverlay) {
+            let both = to.values.iter_mut().zip(before);
+            both.filter(|(x, _)| **x == 0.0).for_each(|(x, before)| *x = before);
+        }
+        Ok(())
     }
 
     fn add(&self, x: &Block<f64>, sum: &mut Block<f64>) -> Result<()> {

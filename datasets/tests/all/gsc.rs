@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 use polychron_datasets::gsc::{self, Bands, FrontEnd};
-use polychron_datasets::{Augment, DenseBatch, Entry, Error, Pool, SpikeTrain};
+use polychron_datasets::{Augment, Entry, Error, Pool, SampleBatch, SpikeTrain};
 use safetensors::SafeTensors;
 
 /// Modification time of every recording, in s since 1970, so that copies agree.
@@ -116,18 +116,18 @@ fn the_lists_divide_what_the_folders_hold() {
 fn a_batch_holds_the_decibels() {
     let read = Commands::new("batch").read(Bands::Full).unwrap();
     let decibels = ["backward", "happy"].map(|w| FrontEnd::new(Bands::Full).decibels(&samples(w)));
-    let batch = DenseBatch::assemble(&read.data, &[1, 4], None).unwrap();
+    let batch = SampleBatch::assemble(&read.data, &[1, 4], None).unwrap();
     assert_eq!((batch.steps, batch.channels), (gsc::STEPS, gsc::CHANNELS));
-    assert_eq!((batch.labels, batch.lengths), (vec![1, 0], vec![gsc::STEPS; 2]));
-    for (i, x) in batch.x.iter().enumerate() {
+    assert_eq!((&batch.labels[..], &batch.lengths[..]), (&[1, 0][..], &[gsc::STEPS; 2][..]));
+    for (i, x) in batch.dense().iter().enumerate() {
         let (t, b, n) = (i / 2 / gsc::CHANNELS, i / gsc::CHANNELS % 2, i % gsc::CHANNELS);
         let expected = decibels[1 - b][t * gsc::CHANNELS + n];
         assert!((x - expected).abs() < 1e-3, "{t} {b} {n}: {x}, {expected}");
     }
-    let short = DenseBatch::assemble(&read.data, &[1], Some(60)).unwrap();
-    let long = DenseBatch::assemble(&read.data, &[1], Some(120)).unwrap();
-    assert_eq!(short.x[..], long.x[..short.x.len()]);
-    assert!(long.x[gsc::STEPS * gsc::CHANNELS..].iter().all(|&x| x == 0.0));
+    let short = SampleBatch::assemble(&read.data, &[1], Some(60)).unwrap();
+    let long = SampleBatch::assemble(&read.data, &[1], Some(120)).unwrap();
+    assert_eq!(short.dense()[..], long.dense()[..short.dense().len()]);
+    assert!(long.dense()[gsc::STEPS * gsc::CHANNELS..].iter().all(|&x| x == 0.0));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use polychron_datasets::{
-    Dataset, DenseBatch, Entry, Error, SpikeTrain, Split, batches, synthetic,
+    Dataset, Entry, Error, SampleBatch, SpikeTrain, Split, batches, synthetic,
 };
 
 fn text<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
@@ -147,7 +147,7 @@ fn a_batch_is_time_major_and_zero_past_the_end() {
     let data = synthetic::burst_order(7, 0.01, 3);
     let indices = [6, 0, 3];
     for steps in [None, Some(80), Some(20)] {
-        let batch = DenseBatch::assemble(&data, &indices, steps).unwrap();
+        let batch = SampleBatch::assemble(&data, &indices, steps).unwrap();
         let t_len = steps.unwrap_or(60);
         assert_eq!((batch.steps, batch.batch, batch.channels), (t_len, 3, 8));
         assert_eq!(
@@ -159,7 +159,7 @@ fn a_batch_is_time_major_and_zero_past_the_end() {
                 for n in 0..8 {
                     let of = |e: &&Entry| e.step as usize == t && usize::from(e.channel) == n;
                     let count = data.samples[i].entries.iter().find(of).map_or(0, |e| e.count);
-                    assert_eq!(batch.x[(t * 3 + b) * 8 + n], f32::from(count));
+                    assert_eq!(batch.dense()[(t * 3 + b) * 8 + n], f32::from(count));
                 }
             }
         }
@@ -180,7 +180,7 @@ fn an_impossible_batch_is_named() {
             "steps = 2305843009213693952 of 1 samples of 8 channels do not fit into memory",
         ),
     ] {
-        assert_eq!(text(DenseBatch::assemble(&data, indices, steps)), format!("{name}{message}"));
+        assert_eq!(text(SampleBatch::assemble(&data, indices, steps)), format!("{name}{message}"));
     }
 }
 

@@ -134,8 +134,7 @@ pub(super) fn train(args: &Args) -> Result<()> {
     let task = load(&config, args.data.as_deref())?;
     if args.plan {
         let batch = task.largest_batch(config.data.batch)?;
-        let Batch { shape, x, .. } = batch.view();
-        let density = x.iter().filter(|&&x| x != 0.0).count() as f64 / x.len() as f64;
+        let (Batch { shape, .. }, density) = (batch.view(), batch.batch.density());
         return say(&backend::plan(&config, task.interface(), shape, density)?);
     }
     let mut run = if args.resume {

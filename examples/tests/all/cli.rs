@@ -364,7 +364,7 @@ fn runs_that_cannot_be_trained_write_nothing() {
             parts["config"] = config.replace("steps = 60", "steps = 20000").into();
         });
         let before = folder.list("run");
-        let errors = folder.limited("-v 300000", &["eval", "run"]);
+        let errors = folder.limited("-v 225000", &["eval", "run"]);
         assert!(errors.contains("memory") && errors.lines().count() == 1, "{errors}");
         assert_eq!(folder.list("run"), before);
     }

@@ -9,7 +9,7 @@ use crate::network::{self};
 use crate::report::{median, name, neuron_steps};
 use polychron_core::rng::Rng;
 use polychron_core::shape::Shape;
-use polychron_core::train::{self, Batch};
+use polychron_core::train::{self, Batch, Input};
 use polychron_cpu::Stream;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -71,7 +71,7 @@ pub(in crate::cli) fn infer(args: &Args) -> Result<()> {
     let shape = Shape::new(config.data.steps, config.data.batch, interface.channels);
     let x = counts(shape, setting.density, Rng::new(config.seed, INPUT))?;
     let targets = vec![1.0 / interface.classes as f32; shape.batch * interface.classes];
-    let learned = Batch { shape, x: &x, targets: Some(&targets), lengths: None };
+    let learned = Batch { shape, x: Input::Dense(&x), targets: Some(&targets), lengths: None };
     let batch = Batch { targets: None, ..learned };
     let mut network = network::network(&config, interface)?;
     for norm in network.hidden.iter_mut().flat_map(|hidden| &mut hidden.norm) {

@@ -11,7 +11,7 @@ use crate::report::{median, name};
 use polychron_core::backend::Backend as _;
 use polychron_core::rng::Rng;
 use polychron_core::shape::Shape;
-use polychron_core::train::{Batch, Edge, Graph, Trainer};
+use polychron_core::train::{Batch, Edge, Graph, Input, Trainer};
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -96,7 +96,7 @@ pub(in crate::cli) fn step(args: &Args) -> Result<()> {
     for (b, target) in targets.chunks_exact_mut(interface.classes).enumerate() {
         target[b % interface.classes] = 1.0;
     }
-    let batch = Batch { shape, x: &x, targets: Some(&targets), lengths: None };
+    let batch = Batch { shape, x: Input::Dense(&x), targets: Some(&targets), lengths: None };
     backend::run_on_backend(&config, Step { args, config: &config, interface, batch, dense_gflop })
 }
 
