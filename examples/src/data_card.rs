@@ -1,3 +1,5 @@
+//! What a model was trained on.
+
 use crate::config::{Bands, Bins, Data, Source};
 use crate::error::{Result, fail};
 use crate::network::Interface;
@@ -40,7 +42,7 @@ impl DataCard {
     /// Describes data that were loaded with some options.
     pub(crate) fn new(data: &Dataset, options: &Data) -> Self {
         let source = match options.source {
-            Source::Digits => "digits: spoken digits that are part of the program".into(),
+            Source::Digits => "digits: rises and falls of 24 bands by 9 dB".into(),
             Source::Order => "order: the synthetic order task".into(),
             Source::H5 => {
                 let (channels, group) = (data.channels * options.group, options.group);
@@ -55,7 +57,7 @@ impl DataCard {
                     Bands::Full => "full",
                     Bands::Paper => "paper",
                 };
-                format!("gsc: Google Speech Commands, mel bands {bands}")
+                format!("gsc: mel bands, range {bands}")
             }
         };
         let counts = data.samples.iter().flat_map(|s| &s.entries).map(|entry| entry.count);

@@ -3,7 +3,7 @@
 use crate::backend::{self, Restore};
 use crate::config::{Config, Delays, Neuron, Surrogate};
 use crate::data_card::DataCard;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, at};
 use crate::model::{self, Stored};
 use crate::network;
 use crate::run::{CHECKPOINT, MODEL};
@@ -112,7 +112,7 @@ impl Inspection {
         let mut trained = vec![".weight", ".gamma", ".beta"];
         trained.extend(learned.then_some(".delay"));
         trained.extend(config.train.train_neurons.then_some(".neuron"));
-        let graph = network::graph(&config, interface)?;
+        let graph = network::graph(&config, interface).map_err(at(path.display()))?;
         let mut layers = Vec::new();
         for (l, node) in graph.nodes.iter().enumerate() {
             for (c, edge) in node.edges.iter().enumerate() {

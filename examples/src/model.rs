@@ -81,18 +81,8 @@ impl Model {
     pub(crate) fn check(&self, task: &Task) -> Result<()> {
         let (own, data) = (self.interface, task.interface());
         if own != data {
-            fail!(
-                "{}: was trained on {} channels, {} classes and steps of {} ms, but {} has {}, {} \
-                 and {} ms",
-                self.path.display(),
-                own.channels,
-                own.classes,
-                own.dt_ms,
-                task.data.name,
-                data.channels,
-                data.classes,
-                data.dt_ms
-            )
+            let (path, name) = (self.path.display(), &task.data.name);
+            fail!("{path}: was trained on {own}, but {name} has {data}")
         }
         Ok(())
     }
@@ -201,12 +191,15 @@ pub(crate) fn read(path: &Path) -> Result<Stored> {
             warnings.push(format!("{failure}; the configuration in {shown} is used"));
         }
     }
-    let interface = interface(&state, &config, path)?;
-    if let Some(stated) = card.as_ref().map(DataCard::interface)
-        && stated != interface
-    {
-        fail!("{shown}: describes data with {stated:?}, but its network has {interface:?}")
-    }
+    let interface = match &card {
+        Some(card) if card.dt_ms == config.data.dt_ms => card.interface(),
+        Some(card) => fail!(
+            "{shown}: data.dt_ms = {}, but the data have steps of {} ms",
+            config.data.dt_ms,
+            card.dt_ms
+        ),
+        None => interface(&state, &config, path)?,
+    };
     Ok(Stored { state, config, card, interface, warnings })
 }
 

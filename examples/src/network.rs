@@ -19,6 +19,7 @@ use polychron_core::train::{
     self, Connection, Edge, Graph, Layer, Network, NetworkError, Optimizer, Readout, Recipe, Sigma,
     Source,
 };
+use std::fmt;
 
 /// The properties of the data that determine the shape of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +30,13 @@ pub struct Interface {
     pub classes: usize,
     /// Length of a step in ms.
     pub dt_ms: f64,
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { channels, classes, dt_ms } = self;
+        write!(f, "{channels} channels, {classes} classes and steps of {dt_ms} ms")
+    }
 }
 
 /// Checks the network of a configuration without its data.

@@ -203,6 +203,9 @@ fn assign(table: &mut Table, assignment: &str) -> Result<()> {
     };
     let value = match toml::from_str::<Table>(&format!("value = {text}")) {
         Ok(mut parsed) if parsed.len() == 1 => parsed.remove("value"),
+        _ if text.trim_start().starts_with(['[', '{']) => {
+            fail!("--set {assignment}: the value is not TOML; are strings in quotes?")
+        }
         _ => None,
     };
     let (parents, key) = path.trim().rsplit_once('.').unwrap_or(("", path.trim()));

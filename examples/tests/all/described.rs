@@ -123,11 +123,14 @@ fn a_description_that_does_not_fit_the_network_is_refused() {
     let folder = Folder::new("described-wrong");
     folder.train("run", &[]);
     let whole = folder.bytes("run/model.safetensors");
-    for (key, value) in [
-        ("channels", json!(9)),
-        ("classes", json!(["a", "b"])),
-        ("dt_ms", json!(11)),
-        ("input", json!("sound")),
+    for (key, value, named) in [
+        ("channels", json!(9), "tensor hidden.0.weight has shape [8, 8, 1]"),
+        ("channels", json!(0), "layer 0: inputs is 0"),
+        ("channels", json!(usize::MAX), "layer 0: there are more than 2^30 weights"),
+        ("classes", json!(["a", "b"]), "tensor output.weight has shape [10, 8, 1]"),
+        ("classes", json!([]), "layer 1: outputs is 0"),
+        ("dt_ms", json!(11), "data.dt_ms = 10, but the data have steps of 11 ms"),
+        ("input", json!("sound"), "unknown variant `sound`"),
     ] {
         fs::write(folder.0.join("run/model.safetensors"), &whole).unwrap();
         edit_metadata(&folder, "run/model.safetensors", |parts| {
@@ -135,7 +138,8 @@ fn a_description_that_does_not_fit_the_network_is_refused() {
         });
         for args in [&["inspect", "run"][..], &["export", "run", "-o", "model.pcn"]] {
             let line = folder.fail(args);
-            assert!(line.starts_with("error: run/model.safetensors: "), "{line}");
+            let found = line.starts_with("error: run/model.safetensors: ") && line.contains(named);
+            assert!(found, "{named}: {line}");
         }
     }
 }

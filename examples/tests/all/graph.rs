@@ -202,7 +202,7 @@ fn layers_are_set_as_a_whole_on_the_command_line() {
     assert_eq!(inspection["layers"][0]["kernel"], "gauss");
     assert_eq!(inspection["layers"][1]["neurons"]["model"]["kind"], "plif");
     for (set, named) in [
-        ("network.layers=[{ kernel = max }]", "network.layers"),
+        ("network.layers=[{ kernel = max }]", "the value is not TOML; are strings in quotes?"),
         ("network.layers=[{ kernl = \"max\" }]", "unknown field `kernl`"),
         (
             "network.layers[1].kernel=max",
