@@ -89,7 +89,7 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
     Ok(Network {
         hidden,
         output,
-        loss: parse_name("network.loss", &from.loss, Loss::from_name, &Loss::ALL)?,
+        loss: parse_name(|| "network.loss".into(), &from.loss, Loss::from_name, &Loss::ALL)?,
         rounding: match (config.train.delays, config.train.rounding) {
             (Delays::Learned, Rounding::Split) => delay::Rounding::Split,
             _ => delay::Rounding::Nearest,
@@ -137,7 +137,7 @@ fn connections<B: TrainingBackend>(
         let kernel = match config.train.delays {
             Delays::Learned => {
                 let name = kernel.unwrap_or_default();
-                parse_name(&place("kernel"), &name, AnyKernel::from_name, &AnyKernel::ALL)?
+                parse_name(|| place("kernel"), &name, AnyKernel::from_name, &AnyKernel::ALL)?
             }
             Delays::Random | Delays::Zero => AnyKernel::Discrete,
         };
@@ -279,13 +279,14 @@ fn tau_in_steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32
 }
 
 fn parse_name<T>(
-    field: &str,
+    field: impl Fn() -> String,
     name: &str,
     from_name: fn(&str) -> Option<T>,
     all: &[(&'static str, T)],
 ) -> Result<T> {
     let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-    from_name(name).ok_or_else(|| Error::new(format!("{field} = {name:?} is not one of {names:?}")))
+    let problem = || Error::new(format!("{} = {name:?} is not one of {names:?}", field()));
+    from_name(name).ok_or_else(problem)
 }
 
 #[cfg(test)]

@@ -157,15 +157,17 @@ impl Network {
         require(tables <= layers, "tables of network.layers", tables, &problem)?;
         for l in 0..=layers {
             let LayerSettings { inputs, dropout, .. } = self.layer(l)?;
-            let place = |c, field| self.place(l, c, field);
             let holds = (0.0..1.0).contains(&dropout);
-            require(holds, &place(0, "dropout"), dropout, "is not in [0, 1)")?;
+            require(holds, &self.place(l, 0, "dropout"), dropout, "is not in [0, 1)")?;
             for (c, Input { max_delay, count, .. }) in inputs.into_iter().enumerate() {
                 let (max_delay, count) = (max_delay.unwrap_or(0), count.unwrap_or(0));
-                let problem = "is above 16384";
-                require(max_delay <= 1 << 14, &place(c, "max_delay"), max_delay, problem)?;
-                require(count > 0, &place(c, "count"), count, "is not at least 1")?;
-                require(count <= 256, &place(c, "count"), count, "is above 256")?;
+                let (field, value, problem) = match (max_delay, count) {
+                    (0..=16384, 1..=256) => continue,
+                    (0..=16384, 0) => ("count", count, "is not at least 1"),
+                    (0..=16384, _) => ("count", count, "is above 256"),
+                    _ => ("max_delay", max_delay, "is above 16384"),
+                };
+                require(false, &self.place(l, c, field), value, problem)?;
             }
         }
         Ok(())

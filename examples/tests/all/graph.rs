@@ -100,7 +100,6 @@ fn streams_and_model_files_refuse_a_graph() {
     train(&folder, "run", &["--epochs", "1"]);
     let line = folder.fail(&["eval", "run", "--stream"]);
     assert!(line.contains("chain of layers"), "{line}");
-    // The data are not needed to refuse.
     let line = folder.fail(&["export", "run", "-o", "model.pcn"]);
     assert!(line.contains("run/model.safetensors: a model file holds a chain of layers"), "{line}");
     assert_eq!(folder.list("."), ["net.toml", "run"]);
@@ -173,7 +172,8 @@ fn errors_name_the_field_of_the_layer_that_has_it() {
         (
             "tau_ms = 15.0",
             "v_reset = 2.0",
-            "network.neuron.threshold = 1.0 is not above the resting potential, network.layers[1].neuron.v_reset = 2.0",
+            "network.neuron.threshold = 1.0 is not above the resting potential, \
+             network.layers[1].neuron.v_reset = 2.0",
         ),
         ("tau_ms = 15.0", "tau = 15.0", "network.layers[1].neuron: unknown field `tau`"),
         ("\"adlif\"", "\"izhikevich\"", "network.layers[1].neuron: unknown variant `izhikevich`"),
@@ -190,6 +190,18 @@ fn errors_name_the_field_of_the_layer_that_has_it() {
         assert!(line.contains(named), "{named}: {line}");
         assert!(!folder.0.join("refused").exists());
     }
+}
+
+/// A layer with as many inputs as a configuration of 64 KiB can list.
+#[test]
+fn a_long_list_of_inputs_is_checked_quickly() {
+    let folder = Folder::new("graph-long");
+    let inputs = "{},".repeat(20_000);
+    let text =
+        format!("[network]\nhidden = [2]\n[network.readout]\ninputs = [{inputs}{{from = 1}}]");
+    fs::write(folder.0.join("net.toml"), text).unwrap();
+    let line = folder.fail(&["train", "--config", "net.toml"]);
+    assert!(line.contains("network.readout.inputs[20000].from = 1 is not an earlier"), "{line}");
 }
 
 #[test]
