@@ -79,8 +79,8 @@ impl Checkpoint {
         let header = header_len(&bytes);
         if header > MAX_HEADER {
             fail!(
-                "{}: the names of layers and classes and the configuration take {header} bytes, \
-                 more than {MAX_HEADER}; shorten them",
+                "{}: the names of connections and classes and the configuration take {header} \
+                 bytes, more than {MAX_HEADER}; use fewer or shorter ones",
                 path.display()
             )
         }

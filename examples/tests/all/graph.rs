@@ -205,6 +205,17 @@ fn a_long_list_of_inputs_is_checked_quickly() {
 }
 
 #[test]
+fn a_network_whose_names_do_not_fit_into_a_checkpoint_is_not_begun() {
+    let folder = folder("names", "");
+    let layers = format!("network.layers=[{{}}, {{ inputs = [{}] }}]", "{},".repeat(1500));
+    let args = ["--set", "network.hidden=[2, 2]", "--out", "refused"];
+    let train = ["train", "--config", "net.toml", "--set", &layers];
+    let line = folder.fail(&[&train[..], &args].concat());
+    assert!(line.contains("bytes, more than 262144; use fewer or shorter ones"), "{line}");
+    assert_eq!(folder.list("."), ["net.toml"]);
+}
+
+#[test]
 fn layers_are_set_as_a_whole_on_the_command_line() {
     let folder = folder("set", "");
     let layers = r#"network.layers=[{}, { neuron = { kind = "plif" }, inputs = [{ from = 0 }] }]"#;
