@@ -6,7 +6,7 @@ use crate::config::{Algorithm, Backend, Config, Delays};
 #[cfg(not(all(feature = "cuda", feature = "emulator")))]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result, at};
-use crate::network::{Interface, graph, network, recipe};
+use crate::network::{Interface, graph, network, recipe, source_name};
 use polychron_core::backend::{self, HasKernel, HasNeuron, HasSurrogate};
 use polychron_core::delay::{AnyKernel, round_delay};
 use polychron_core::neuron::{AnyNeuron, Li};
@@ -178,31 +178,33 @@ pub(crate) fn cpu(config: &Config) -> Result<Cpu<f32>> {
     Ok(Cpu::new(config.threads)?.with_algorithm(algorithm))
 }
 
-/// The CPU's plan for every layer with the sigma of the first epoch. `densities` are the shares of
-/// nonzero inputs of the layers; the last one applies to all further layers.
-pub(crate) fn plans(
+/// The CPU's plan for every connection with the sigma of the first epoch, and the index of its
+/// layer. `densities` are the shares of nonzero inputs of the layers; the last one applies to all
+/// further layers.
+fn plans(
     config: &Config,
     network: &Network<Cpu<f32>>,
+    graph: &Graph,
     input: Shape,
     densities: &[f64],
-) -> Result<Vec<(Synapses, Plan)>> {
+) -> Result<Vec<(usize, Edge, Plan)>> {
     let cpu = cpu(config)?;
-    let graph = network.graph().map_err(Error::wrap)?;
     let last = densities.last().copied().unwrap_or(1.0);
     let mut densities = densities.iter().copied().chain(std::iter::repeat(last));
     let mut plans = Vec::new();
-    for (node, inputs) in graph.nodes.iter().zip(network.inputs()) {
+    for (l, (node, inputs)) in graph.nodes.iter().zip(network.inputs()).enumerate() {
         let density = densities.next().unwrap_or(last);
-        for (Edge { from, synapses }, connection) in node.edges.iter().zip(inputs) {
+        for (edge, connection) in node.edges.iter().zip(inputs) {
+            let Edge { from, synapses } = edge;
             let shape = from.map_or(input, |from| graph.output(from, input));
             let (kernel, sigma) = (connection.kernel.kernel(), sigma(config, synapses));
-            plans.push((*synapses, cpu.plan(synapses, kernel, &[sigma], shape, density)));
+            plans.push((l, *edge, cpu.plan(synapses, kernel, &[sigma], shape, density)));
         }
     }
     Ok(plans)
 }
 
-/// The number of multiply-adds and bytes of every layer's projection on the configuration's
+/// The number of multiply-adds and bytes of every connection's projection on the configuration's
 /// backend, forward and backward; densities as in [`plans`].
 pub(crate) fn work(
     config: &Config,
@@ -210,23 +212,25 @@ pub(crate) fn work(
     input: Shape,
     densities: &[f64],
 ) -> Result<Vec<[(f64, f64); 2]>> {
+    let graph = graph(config, interface)?;
     let directions: Vec<[(f64, f64); 3]> = if config.backend == Backend::Cpu {
-        let plans = plans(config, &network(config, interface)?, input, densities)?;
+        let plans = plans(config, &network(config, interface)?, &graph, input, densities)?;
         let of = |choice: polychron_cpu::Choice| (choice.work.multiply_adds, choice.work.bytes);
-        let work =
-            |(_, plan): &(Synapses, Plan)| [plan.forward, plan.by_kernel, plan.by_input].map(of);
+        let work = |(.., plan): &(usize, Edge, Plan)| {
+            [plan.forward, plan.by_kernel, plan.by_input].map(of)
+        };
         plans.iter().map(work).collect()
     } else {
-        device_work(&graph(config, interface)?, input)
+        device_work(&graph, input)
     };
-    let layer = |(n, [forward, by_kernel, by_input]): (usize, [(f64, f64); 3])| {
-        let by_input = if n > 0 { by_input } else { (0.0, 0.0) };
+    let connection = |([forward, by_kernel, by_input], edge): ([(f64, f64); 3], &Edge)| {
+        let by_input = if edge.from.is_some() { by_input } else { (0.0, 0.0) };
         [forward, (by_kernel.0 + by_input.0, by_kernel.1 + by_input.1)]
     };
-    Ok(directions.into_iter().enumerate().map(layer).collect())
+    Ok(directions.into_iter().zip(graph.edges()).map(connection).collect())
 }
 
-/// The work of every layer's projection on a GPU: forward, by kernel and by input.
+/// The work of every connection's projection on a GPU: forward, by kernel and by input.
 #[cfg(feature = "cuda")]
 fn device_work(graph: &Graph, input: Shape) -> Vec<[(f64, f64); 3]> {
     let connection = |Edge { from, synapses }: &Edge| {
@@ -242,22 +246,28 @@ fn device_work(_: &Graph, _: Shape) -> Vec<[(f64, f64); 3]> {
     Vec::new()
 }
 
-/// The CPU's plan as text, for one density.
+/// The CPU's plan as text, for one density. The lines of a network that is not a chain say where
+/// each connection comes from.
 pub(crate) fn plan(
     config: &Config,
     interface: Interface,
     input: Shape,
     density: f64,
 ) -> Result<String> {
-    let plans = plans(config, &network(config, interface)?, input, &[density])?;
-    let layer = |(n, (synapses, plan)): (usize, (Synapses, Plan))| {
-        let (Synapses { inputs, outputs, taps, .. }, sigma) = (synapses, sigma(config, &synapses));
+    let graph = graph(config, interface)?;
+    let plans = plans(config, &network(config, interface)?, &graph, input, &[density])?;
+    let chain = graph.chain().is_some();
+    let connection = |(l, edge, plan): (usize, Edge, Plan)| {
+        let Synapses { inputs, outputs, taps, .. } = edge.synapses;
+        let from = if chain { String::new() } else { format!(" from {}", source_name(&edge)) };
+        let sigma = sigma(config, &edge.synapses);
         format!(
-            "layer {}: {inputs}-{outputs}, {taps} taps, sigma {sigma}, density {density}: {plan}\n",
-            n + 1
+            "layer {}{from}: {inputs}-{outputs}, {taps} taps, sigma {sigma}, density {density}: \
+             {plan}\n",
+            l + 1
         )
     };
-    Ok(plans.into_iter().enumerate().map(layer).collect())
+    Ok(plans.into_iter().map(connection).collect())
 }
 
 fn sigma(config: &Config, synapses: &Synapses) -> f32 {

@@ -1,6 +1,7 @@
 //! Training states in safetensors files.
 
 use crate::config::Config;
+use crate::data_card::DataCard;
 use crate::error::{Error, Result, at, fail};
 use crate::{files, presets};
 use polychron_core::num::Real;
@@ -13,7 +14,7 @@ use std::path::Path;
 
 /// The only metadata key, because the order of several keys would vary between files.
 const KEY: &str = "polychron";
-/// Largest size of a header in bytes. It holds names, shapes and a configuration.
+/// Largest size of a header in bytes. It holds names, shapes, a configuration and class names.
 const MAX_HEADER: u64 = 256 << 10;
 
 #[derive(Serialize, Deserialize)]
@@ -25,6 +26,9 @@ struct Metadata {
     partial: PartialEpoch,
     /// The configuration in TOML.
     config: String,
+    /// Earlier versions did not describe the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<DataCard>,
 }
 
 /// Sums over the steps of an unfinished epoch.
@@ -46,6 +50,8 @@ pub struct Checkpoint {
     pub state: State<f32>,
     /// The configuration of the run.
     pub config: Config,
+    /// The data of the run; `None` in files of earlier versions.
+    pub data: Option<DataCard>,
     /// Sums over the steps since the last finished epoch.
     pub partial: PartialEpoch,
 }
@@ -54,11 +60,12 @@ impl Checkpoint {
     /// Writes the checkpoint atomically: the file appears as a whole or not at all.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If the file cannot be written, or names take so much space that it could not be read again.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let Self { state, config, partial } = self;
+        let Self { state, config, data, partial } = self;
         let &State { epoch, step, seed, .. } = state;
-        let metadata = Metadata { epoch, step, seed, partial: *partial, config: config.to_toml()? };
+        let (config, data) = (config.to_toml()?, data.clone());
+        let metadata = Metadata { epoch, step, seed, partial: *partial, config, data };
         let metadata = HashMap::from([(KEY.to_string(), serde_json::to_string(&metadata)?)]);
         let bytes: Vec<Vec<u8>> = state.tensors.iter().map(|t| to_bytes(&t.values)).collect();
         let mut views = Vec::new();
@@ -68,7 +75,16 @@ impl Checkpoint {
                 TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?,
             ));
         }
-        files::replace(path, &serialize(views, Some(metadata))?)
+        let bytes = serialize(views, Some(metadata))?;
+        let header = header_len(&bytes);
+        if header > MAX_HEADER {
+            fail!(
+                "{}: the names of connections and classes and the configuration take {header} \
+                 bytes, more than {MAX_HEADER}; use fewer or shorter ones",
+                path.display()
+            )
+        }
+        files::replace(path, &bytes)
     }
 
     /// Reads a checkpoint.
@@ -85,7 +101,7 @@ impl Checkpoint {
     /// # Errors
     /// If the bytes are not a checkpoint, a number is not finite or the configuration is invalid.
     pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
-        let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+        let header = header_len(bytes);
         if header > MAX_HEADER {
             fail!("{name}: not a checkpoint: the header has {header} bytes, more than {MAX_HEADER}")
         }
@@ -108,10 +124,15 @@ impl Checkpoint {
             tensors.push(Tensor { name: tensor.into(), shape: view.shape().to_vec(), values });
         }
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        let Metadata { epoch, step, seed, partial, config } = metadata;
+        let Metadata { epoch, step, seed, partial, config, data } = metadata;
         let config = presets::parse_stored(&config, name)?;
-        Ok(Self { state: State { tensors, epoch, step, seed }, config, partial })
+        Ok(Self { state: State { tensors, epoch, step, seed }, config, data, partial })
     }
+}
+
+/// The length of the header that a file states.
+fn header_len(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length))
 }
 
 fn to_bytes(values: &[f32]) -> Vec<u8> {

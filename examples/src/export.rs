@@ -11,7 +11,6 @@ use polychron_core::infer::recording::Writer;
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::quant::{Metadata, ModelSpec, SynapseSpec, fold, quantize};
 use polychron_core::train::Delays;
-use polychron_datasets::Dataset;
 use serde::Serialize;
 
 /// The arithmetic of a model file.
@@ -80,7 +79,7 @@ pub struct Summary {
     pub weights: Weights,
     /// The resource that the delivery of spikes saves.
     pub scheme: Delivery,
-    /// Number of test items.
+    /// Number of test items; 0 if the export had no data, and thus no accuracies.
     pub items: usize,
     /// Accuracy of the network as trained.
     pub float_accuracy: Option<f64>,
@@ -100,32 +99,43 @@ pub struct Summary {
 }
 
 impl Model {
-    /// Converts the model to a file for the inference engine, and evaluates the file on the test
-    /// items.
+    /// Converts the model to a file for the inference engine. With the data, evaluates the file on
+    /// the test items, too. Without them, [`Model::card`] must be there.
     ///
     /// # Errors
-    /// If a model file cannot represent the network, the model does not fit the data, or a
-    /// recording is requested without integer weights and input spikes.
-    pub fn export(&self, task: &Task, options: &ExportOptions) -> Result<Export> {
-        self.check(task)?;
+    /// If a model file cannot represent the network, the model does not fit the data, a recording
+    /// is requested without data, integer weights and input spikes, or nothing describes the data.
+    pub fn export(&self, task: Option<&Task>, options: &ExportOptions) -> Result<Export> {
+        task.map_or(Ok(()), |task| self.check(task))?;
         if options.rounding.is_some() && self.config.train.delays != config::Delays::Learned {
             fail!("rounding: the delays of {} are whole already", self.path().display())
         }
-        let input = input_kind(&task.data)?;
+        let card = match (self.card(), task) {
+            (Some(card), _) => card.clone(),
+            (None, Some(task)) => task.card(),
+            (None, None) => fail!(
+                "{}: does not name its classes, because an earlier version made it; load its data",
+                self.path().display()
+            ),
+        };
+        let input = card.format_input()?;
         if let Some(recorded) = options.recorded {
             if options.weights != Weights::I8 {
                 fail!("recorded = {recorded}: recordings need weights = i8")
             }
+            if task.is_none() {
+                fail!("recorded = {recorded}: recordings need the data")
+            }
             if input != Input::Spikes {
-                let name = &task.data.name;
-                fail!("recorded = {recorded}: {name} has counts; recordings need spikes")
+                let source = &card.source;
+                fail!("recorded = {recorded}: {source} has counts; recordings need spikes")
             }
         }
         let dt_ms = self.config.data.dt_ms;
         let Some(tick_us) = dt_ms.checked_mul(1000) else {
             fail!("data.dt_ms = {dt_ms}: a tick of a model file has at most 4294967 ms")
         };
-        let metadata = Metadata { tick_us, input, labels: task.data.class_names.clone() };
+        let metadata = Metadata { tick_us, input, labels: card.classes };
         let model = self.on_cpu_with(options.rounding)?;
         let place = self.path().display();
         let spec = fold(&model, metadata).map_err(at(&place))?;
@@ -133,7 +143,7 @@ impl Model {
             Weights::I8 => {
                 let spec = quantize(&spec).map_err(at(&place))?;
                 let mut export = self.export_spec::<i8>(options, task, &model, spec)?;
-                if let Some(items) = options.recorded {
+                if let (Some(items), Some(task)) = (options.recorded, task) {
                     let test = &task.split.test;
                     let items = &test[..items.min(test.len())];
                     export.recording = Some(record(&export.file, task, items)?);
@@ -144,36 +154,43 @@ impl Model {
         }
     }
 
-    /// Writes the file, classifies the test items with its engine and summarizes.
+    /// Writes the file, classifies the test items with its engine if there are any, and summarizes.
     fn export_spec<W: Arithmetic + Into<f64>>(
         &self,
         options: &ExportOptions,
-        task: &Task,
+        task: Option<&Task>,
         model: &CpuModel,
         mut spec: ModelSpec<W>,
     ) -> Result<Export> {
         let place = self.path().display();
-        let items = &task.split.test;
         let schemes = choose_schemes(&mut spec, options.scheme);
         let file = spec.to_bytes().map_err(at(&place))?;
         let parsed = format::ModelFile::<W>::parse(&file).map_err(at(&place))?;
-        let engine = predict_by_engine(&parsed, task, items)?;
-        let float = task.predict(self, self.trained_delays(), items)?;
-        let rounded = task.predict(model, Delays::Rounded, items)?;
-        let same = engine.classes.iter().zip(&rounded.classes).filter(|(a, b)| a == b).count();
-        let accuracy = |of: &Predictions| of.accuracy(&task.data, |_| true);
-        let summary = Summary {
+        let mut summary = Summary {
             weights: options.weights,
             scheme: options.scheme,
-            items: items.len(),
-            float_accuracy: accuracy(&float),
+            items: 0,
+            float_accuracy: None,
             rounding: model.network().rounding.name(),
-            rounded_accuracy: accuracy(&rounded),
-            engine_accuracy: accuracy(&engine),
-            agreement: (!items.is_empty()).then(|| same as f64 / items.len() as f64),
+            rounded_accuracy: None,
+            engine_accuracy: None,
+            agreement: None,
             schemes,
             model: Description::new(&parsed),
         };
+        if let Some(task) = task {
+            let items = &task.split.test;
+            let engine = predict_by_engine(&parsed, task, items)?;
+            let float = task.predict(self, self.trained_delays(), items)?;
+            let rounded = task.predict(model, Delays::Rounded, items)?;
+            let same = engine.classes.iter().zip(&rounded.classes).filter(|(a, b)| a == b).count();
+            let accuracy = |of: &Predictions| of.accuracy(&task.data, |_| true);
+            summary.items = items.len();
+            summary.float_accuracy = accuracy(&float);
+            summary.rounded_accuracy = accuracy(&rounded);
+            summary.engine_accuracy = accuracy(&engine);
+            summary.agreement = (!items.is_empty()).then(|| same as f64 / items.len() as f64);
+        }
         Ok(Export { file, recording: None, summary })
     }
 }
@@ -195,26 +212,6 @@ fn record(file: &[u8], task: &Task, items: &[usize]) -> Result<Vec<u8>> {
         recorded.map_err(|error| Error::wrap(error).at(format!("item {item}")))?;
     }
     Ok(recording.to_bytes())
-}
-
-/// The kind of the data's input: spikes or counts.
-fn input_kind(data: &Dataset) -> Result<Input> {
-    if data.samples.iter().any(|sample| sample.dense.is_some()) {
-        fail!("{}: has real values; a model file takes whole numbers up to 127", data.name)
-    }
-    let entries = data.samples.iter().flat_map(|sample| &sample.entries);
-    let mut spikes = true;
-    for entry in entries {
-        let count = entry.count;
-        if count > 127 {
-            fail!(
-                "{}: a bin has {count} spikes; a model file takes whole numbers up to 127",
-                data.name
-            )
-        }
-        spikes &= count == 1;
-    }
-    Ok(if spikes { Input::Spikes } else { Input::Values })
 }
 
 /// Chooses the delivery scheme of every layer and returns the reasons.

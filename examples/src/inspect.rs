@@ -1,12 +1,14 @@
 //! Layers, parameters and delays of a run's model.
 
 use crate::backend::{self, Restore};
-use crate::config::Delays;
-use crate::error::{Error, Result};
+use crate::config::{Config, Delays, Neuron, Surrogate};
+use crate::data_card::DataCard;
+use crate::error::{Error, Result, at};
+use crate::model::{self, Stored};
+use crate::network;
 use crate::run::{CHECKPOINT, MODEL};
 use crate::sparse::SparseMask;
-use crate::{model, network};
-use polychron_core::train::{State, Tensor};
+use polychron_core::train::{Edge, State, Tensor};
 use serde::Serialize;
 use std::path::Path;
 
@@ -19,15 +21,30 @@ pub struct Inspection {
     pub step: u64,
     /// Number of trained parameters.
     pub parameters: usize,
-    /// The layers, the readout last.
+    /// Number of input channels.
+    pub channels: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// The data that the model was trained on; `None` if an earlier version trained it.
+    pub data: Option<DataCard>,
+    /// The connections of all layers, the readout last.
     pub layers: Vec<Layer>,
 }
 
-/// Statistics of a layer.
+/// A connection of a layer, and its statistics. The first connection of a hidden layer has those
+/// of its neurons, too.
 #[derive(Clone, Debug, Serialize)]
 pub struct Layer {
-    /// `hidden.0`, `hidden.1`, ..., `output`.
+    /// `hidden.0`, `hidden.1`, ..., `output`; `hidden.0.inputs.1`, ... for further connections.
     pub name: String,
+    /// Where the connection comes from: `input`, `hidden.0`, `hidden.1`, ...
+    pub from: String,
+    /// Kernel in training.
+    pub kernel: String,
+    /// Longest delay in steps.
+    pub max_delay: usize,
+    /// The neurons of a hidden layer.
+    pub neurons: Option<Neurons>,
     /// Outputs, inputs, kernel elements per synapse.
     pub shape: Vec<usize>,
     /// Number of trained parameters.
@@ -54,6 +71,19 @@ pub struct Layer {
     pub neuron: Vec<f32>,
 }
 
+/// The settings of the neurons of a hidden layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Neurons {
+    /// The neuron model and its initial parameters.
+    pub model: Neuron,
+    /// The surrogate derivative of a spike.
+    pub surrogate: Surrogate,
+    /// Whether the layer has batch norm.
+    pub norm: bool,
+    /// Probability that a neuron is silenced for a whole sample in training.
+    pub dropout: f64,
+}
+
 /// Mean, deviation and range of numbers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Moments {
@@ -77,18 +107,18 @@ impl Inspection {
         model::check_folder(folder)?;
         let model = folder.join(MODEL);
         let path = if model.exists() { model } else { folder.join(CHECKPOINT) };
-        let (state, config, warnings) = model::read(&path)?;
+        let Stored { state, config, card: data, interface, warnings } = model::read(&path)?;
         let learned = config.train.delays == Delays::Learned;
         let mut trained = vec![".weight", ".gamma", ".beta"];
         trained.extend(learned.then_some(".delay"));
         trained.extend(config.train.train_neurons.then_some(".neuron"));
-        let interface = model::interface(&state, &config, &path)?;
-        let graph = network::graph(&config, interface)?;
+        let graph = network::graph(&config, interface).map_err(at(path.display()))?;
         let mut layers = Vec::new();
         for (l, node) in graph.nodes.iter().enumerate() {
             for (c, edge) in node.edges.iter().enumerate() {
-                let longest = edge.synapses.taps - 1;
-                let layer = layer(&state, graph.connection_name(l, c), longest, &trained);
+                let name = graph.connection_name(l, c);
+                let settings = settings(&config, l, c, edge)?;
+                let layer = layer(&state, name, settings, &trained);
                 layers.push(layer.map_err(|name| {
                     Error::new(format!("{}: tensor {name} is missing", path.display()))
                 })?);
@@ -102,14 +132,41 @@ impl Inspection {
         }
         let State { epoch, step, .. } = state;
         let parameters = layers.iter().map(|layer| layer.parameters).sum();
-        Ok((Self { epoch, step, parameters, layers }, warnings))
+        let (channels, classes) = (interface.channels, interface.classes);
+        Ok((Self { epoch, step, parameters, channels, classes, data, layers }, warnings))
     }
+}
+
+/// What the configuration says about a connection.
+struct Settings {
+    from: String,
+    kernel: String,
+    max_delay: usize,
+    neurons: Option<Neurons>,
+}
+
+fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings> {
+    let own = config.network.layer(l)?;
+    let learned = config.train.delays == Delays::Learned;
+    let kernel = own.inputs.get(c).and_then(|input| input.kernel.clone()).filter(|_| learned);
+    let neurons = Neurons {
+        model: own.neuron,
+        surrogate: own.surrogate,
+        norm: own.norm,
+        dropout: own.dropout,
+    };
+    Ok(Settings {
+        from: network::source_name(edge),
+        kernel: kernel.unwrap_or_else(|| "discrete".into()),
+        max_delay: edge.synapses.taps - 1,
+        neurons: (c == 0 && l < config.network.hidden.len()).then_some(neurons),
+    })
 }
 
 fn layer(
     state: &State<f32>,
     name: String,
-    longest: usize,
+    Settings { from, kernel, max_delay, neurons }: Settings,
     trained: &[&str],
 ) -> std::result::Result<Layer, String> {
     let tensor = |part: &str| -> Option<&Tensor<f32>> {
@@ -128,7 +185,7 @@ fn layer(
         weight: moments(&weight.values),
         delay: moments(&delay.values),
         delays_at_zero: share(0),
-        delays_at_longest: share(longest),
+        delays_at_longest: share(max_delay),
         sigma: sigma.values.first().map_or(0.0, |&s| s.into()),
         gamma: optional(".gamma"),
         beta: optional(".beta"),
@@ -136,6 +193,10 @@ fn layer(
         running_var: optional(".running_var"),
         neuron: tensor(".neuron").map_or(Vec::new(), |t| t.values.clone()),
         name,
+        from,
+        kernel,
+        max_delay,
+        neurons,
     })
 }
 

@@ -26,7 +26,8 @@
 //! `polychron_core`: [`LabeledBatch`] converts data to batches for `polychron_core::train`.
 //!
 //! * [`config`]: the configuration; [`Config::preset`], [`Config::read`], [`Config::set`]
-//! * [`Task`]: data and their split; [`LabeledBatch`]: batches with targets
+//! * [`Task`]: data and their split; [`LabeledBatch`]: batches with targets; [`DataCard`]: what a
+//!   model was trained on
 //! * [`Run`], [`Observer`]: training; [`reproduce`]: several seeds and the table of their results
 //! * [`Model`]: the model of a finished run; [`eval`], [`export`], [`inspect`], [`model_file`]
 //! * [`Classifier`]: a model on any backend; [`network`]: conversion of a configuration to a
@@ -40,6 +41,7 @@ mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+mod data_card;
 #[cfg(all(test, feature = "emulator"))]
 mod device_failures;
 mod error;
@@ -64,6 +66,7 @@ pub use backend::Classifier;
 pub use batch::LabeledBatch;
 pub use checkpoint::{Checkpoint, PartialEpoch};
 pub use config::Config;
+pub use data_card::{DataCard, InputKind};
 pub use error::{Error, ErrorKind, Result};
 pub use model::Model;
 pub use observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};

@@ -3,6 +3,7 @@
 use crate::backend::{self, Classifier, CpuModel, Restore};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Backend, Config, Rounding};
+use crate::data_card::DataCard;
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::network::{self, Interface};
 use crate::presets;
@@ -31,6 +32,7 @@ pub struct Model {
     /// used.
     pub warnings: Vec<String>,
     state: State<f32>,
+    card: Option<DataCard>,
     interface: Interface,
     classifier: Box<dyn Classifier>,
     path: PathBuf,
@@ -57,12 +59,11 @@ impl Model {
         if folder.join(CHECKPOINT).exists() && !path.exists() {
             fail!("{}: no such file; finish the run with `train --resume`", path.display())
         }
-        let (state, mut config, warnings) = read(&path)?;
+        let Stored { state, mut config, card, interface, warnings } = read(&path)?;
         config.backend = backend.unwrap_or(config.backend);
-        let interface = interface(&state, &config, &path)?;
         let restore = Restore { config: &config, interface, state: &state, path: &path };
         let classifier = backend::run_on_backend(&config, restore)?;
-        Ok(Self { config, warnings, state, interface, classifier, path })
+        Ok(Self { config, warnings, state, card, interface, classifier, path })
     }
 
     /// Loads the data that the model was trained on. `folder` holds the data files if the source
@@ -80,18 +81,8 @@ impl Model {
     pub(crate) fn check(&self, task: &Task) -> Result<()> {
         let (own, data) = (self.interface, task.interface());
         if own != data {
-            fail!(
-                "{}: was trained on {} channels, {} classes and steps of {} ms, but {} has {}, {} \
-                 and {} ms",
-                self.path.display(),
-                own.channels,
-                own.classes,
-                own.dt_ms,
-                task.data.name,
-                data.channels,
-                data.classes,
-                data.dt_ms
-            )
+            let (path, name) = (self.path.display(), &task.data.name);
+            fail!("{path}: was trained on {own}, but {name} has {data}")
         }
         Ok(())
     }
@@ -112,6 +103,13 @@ impl Model {
     #[must_use]
     pub fn interface(&self) -> Interface {
         self.interface
+    }
+
+    /// Returns the description of the data that the model was trained on; `None` if an earlier
+    /// version trained it.
+    #[must_use]
+    pub fn card(&self) -> Option<&DataCard> {
+        self.card.as_ref()
     }
 
     /// The delays that the model had in training.
@@ -164,10 +162,19 @@ pub(crate) fn check_folder(folder: &Path) -> Result<()> {
     Err(error.with_kind(ErrorKind::Io))
 }
 
-/// Reads a state and the configuration that made it, with a warning if the `config.toml` next to
-/// the file differs. The number of threads comes from `config.toml`.
-pub(crate) fn read(path: &Path) -> Result<(State<f32>, Config, Vec<String>)> {
-    let Checkpoint { state, mut config, .. } = Checkpoint::read(path)?;
+/// The contents of a file with a state.
+pub(crate) struct Stored {
+    pub(crate) state: State<f32>,
+    pub(crate) config: Config,
+    pub(crate) card: Option<DataCard>,
+    pub(crate) interface: Interface,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads a state, the configuration that made it and the description of its data, with a warning
+/// if the `config.toml` next to the file differs. The number of threads comes from `config.toml`.
+pub(crate) fn read(path: &Path) -> Result<Stored> {
+    let Checkpoint { state, mut config, data: card, .. } = Checkpoint::read(path)?;
     let (config_path, shown) = (path.with_file_name(CONFIG), path.display());
     let mut warnings = Vec::new();
     match presets::read_stored(&config_path, &[]) {
@@ -184,11 +191,20 @@ pub(crate) fn read(path: &Path) -> Result<(State<f32>, Config, Vec<String>)> {
             warnings.push(format!("{failure}; the configuration in {shown} is used"));
         }
     }
-    Ok((state, config, warnings))
+    let interface = match &card {
+        Some(card) if card.dt_ms == config.data.dt_ms => card.interface(),
+        Some(card) => fail!(
+            "{shown}: data.dt_ms = {}, but the data have steps of {} ms",
+            config.data.dt_ms,
+            card.dt_ms
+        ),
+        None => interface(&state, &config, path)?,
+    };
+    Ok(Stored { state, config, card, interface, warnings })
 }
 
 /// Reads the interface of a network from the shapes of its tensors.
-pub(crate) fn interface(state: &State<f32>, config: &Config, path: &Path) -> Result<Interface> {
+fn interface(state: &State<f32>, config: &Config, path: &Path) -> Result<Interface> {
     let axis = |name: &str, axis: usize| {
         let tensor = state.tensors.iter().find(|tensor| tensor.name == name);
         let size = tensor.map(|tensor| tensor.shape.get(axis).map_or(1, |&n| n.max(1)));

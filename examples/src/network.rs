@@ -16,8 +16,10 @@ use polychron_core::schedule::Schedule;
 use polychron_core::shape::Synapses;
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    self, Connection, Graph, Layer, Network, Optimizer, Readout, Recipe, Sigma, Source,
+    self, Connection, Edge, Graph, Layer, Network, NetworkError, Optimizer, Readout, Recipe, Sigma,
+    Source,
 };
+use std::fmt;
 
 /// The properties of the data that determine the shape of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +30,13 @@ pub struct Interface {
     pub classes: usize,
     /// Length of a step in ms.
     pub dt_ms: f64,
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { channels, classes, dt_ms } = self;
+        write!(f, "{channels} channels, {classes} classes and steps of {dt_ms} ms")
+    }
 }
 
 /// Checks the network of a configuration without its data.
@@ -41,7 +50,14 @@ pub(crate) fn check(config: &Config) -> Result<()> {
 /// # Errors
 /// Names the field whose value is invalid.
 pub fn graph(config: &Config, interface: Interface) -> Result<Graph> {
-    network::<Reference<f32>>(config, interface)?.graph().map_err(at("network"))
+    network::<Reference<f32>>(config, interface)?.graph().map_err(|error| match error {
+        NetworkError::Unused { layer } => Error::new(format!(
+            "network.hidden[{layer}] = {}: no layer has it as an input; add it to the inputs of a \
+             later layer or remove it",
+            config.network.hidden[layer]
+        )),
+        error => at("network")(error),
+    })
 }
 
 /// Makes the network that a configuration describes.
@@ -55,11 +71,12 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
     let mut hidden = Vec::new();
     for (l, &outputs) in from.hidden.iter().enumerate() {
         let own = from.layer(l)?;
+        let place = |field: &str| from.place(l, 0, field);
         hidden.push(Layer {
             inputs: connections(config, own.inputs, &widths, l, outputs)?,
             norm: own.norm.then(BatchNorm::default),
-            neuron: B::neuron(neuron(&own.neuron, interface.dt_ms)?),
-            surrogate: B::surrogate(surrogate(&own.surrogate)?),
+            neuron: B::neuron(neuron(&own.neuron, interface.dt_ms, &place)?),
+            surrogate: B::surrogate(surrogate(&own.surrogate, &place("surrogate"))?),
             dropout: own.dropout,
         });
     }
@@ -73,12 +90,17 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
         hidden,
         output,
         objective: None,
-        loss: parse_name("network.loss", &from.loss, Loss::from_name, &Loss::ALL)?,
+        loss: parse_name(|| "network.loss".into(), &from.loss, Loss::from_name, &Loss::ALL)?,
         rounding: match (config.train.delays, config.train.rounding) {
             (Delays::Learned, Rounding::Split) => delay::Rounding::Split,
             _ => delay::Rounding::Nearest,
         },
     })
+}
+
+/// The name of the source of a connection: `input`, `hidden.0`, `hidden.1`, ...
+pub(crate) fn source_name(edge: &Edge) -> String {
+    edge.from.map_or("input".into(), |from| format!("hidden.{from}"))
 }
 
 /// The connections of layer `l`. `widths` holds the number of channels, then those of the neurons
@@ -90,26 +112,33 @@ fn connections<B: TrainingBackend>(
     l: usize,
     outputs: usize,
 ) -> Result<Vec<Connection<B>>> {
-    let connection = |Input { from, max_delay, kernel, count }: Input| {
-        let from = match &from {
-            From::Layer(from) => Source::Layer(*from),
-            From::Name(name) => match name.as_str() {
-                "previous" => Source::Previous,
-                "input" => Source::Input,
-                _ => {
-                    fail!("from = {name:?} is not \"previous\", \"input\" or the index of a layer")
-                }
-            },
-        };
-        let inputs = match from {
-            Source::Previous => widths[l],
-            Source::Input => widths[0],
-            Source::Layer(from) => widths.get(from + 1).copied().unwrap_or(1),
+    let connection = |(c, Input { from, max_delay, kernel, count }): (usize, Input)| {
+        let place = |field: &str| config.network.place(l, c, field);
+        let (from, inputs) = match &from {
+            From::Layer(from) if *from < l => (Source::Layer(*from), widths[from + 1]),
+            From::Name(name) if name == "previous" => (Source::Previous, widths[l]),
+            From::Name(name) if name == "input" => (Source::Input, widths[0]),
+            From::Layer(from) if *from == l && l + 1 < widths.len() => fail!(
+                "{} = {from} is the layer itself; recurrent connections are not supported",
+                place("from")
+            ),
+            From::Layer(from) => {
+                let earlier = match l {
+                    0 => "this layer has none".into(),
+                    1 => "which has the index 0".into(),
+                    _ => format!("which have the indices 0 to {}", l - 1),
+                };
+                fail!("{} = {from} is not an earlier hidden layer, {earlier}", place("from"))
+            }
+            From::Name(name) => fail!(
+                "{} = {name:?} is not \"previous\", \"input\" or the index of a hidden layer",
+                place("from")
+            ),
         };
         let kernel = match config.train.delays {
             Delays::Learned => {
                 let name = kernel.unwrap_or_default();
-                parse_name("network.kernel", &name, AnyKernel::from_name, &AnyKernel::ALL)?
+                parse_name(|| place("kernel"), &name, AnyKernel::from_name, &AnyKernel::ALL)?
             }
             Delays::Random | Delays::Zero => AnyKernel::Discrete,
         };
@@ -119,26 +148,31 @@ fn connections<B: TrainingBackend>(
         let synapses = Synapses { kernel_count: count.unwrap_or(1), ..synapses };
         Ok(Connection::new(synapses, kernel).from(from))
     };
-    inputs.into_iter().map(connection).collect()
+    inputs.into_iter().enumerate().map(connection).collect()
 }
 
-fn neuron(from: &config::Neuron, dt_ms: f64) -> Result<AnyNeuron<f32>> {
-    let threshold = to_single("network.neuron.threshold", from.threshold)?;
+/// `place` completes the path of a field in error messages.
+fn neuron(
+    from: &config::Neuron,
+    dt_ms: f64,
+    place: &dyn Fn(&str) -> String,
+) -> Result<AnyNeuron<f32>> {
+    let threshold = to_single(&place("neuron.threshold"), from.threshold)?;
     let (reset, rest) = match from.reset {
         ResetKind::Hard => {
-            let v_reset = to_single("network.neuron.v_reset", from.v_reset)?;
+            let v_reset = to_single(&place("neuron.v_reset"), from.v_reset)?;
             (Reset::Hard(v_reset), v_reset)
         }
         ResetKind::Soft => (Reset::Soft, 0.0),
     };
     require(
         threshold > rest,
-        "network.neuron.threshold",
+        &place("neuron.threshold"),
         from.threshold,
-        "is not above the resting potential",
+        &format!("is not above the resting potential, {} = {rest:?}", place("neuron.v_reset")),
     )?;
     let (detach, decay_input) = (from.detach, from.decay_input);
-    let tau = |above| tau_in_steps("network.neuron.tau_ms", from.tau_ms, dt_ms, above);
+    let tau = |above| tau_in_steps(&place("neuron.tau_ms"), from.tau_ms, dt_ms, above);
     let leaky = |above| {
         Ok::<_, Error>(Lif { threshold, reset, detach, decay_input, ..Lif::new(tau(above)?) })
     };
@@ -149,22 +183,23 @@ fn neuron(from: &config::Neuron, dt_ms: f64) -> Result<AnyNeuron<f32>> {
         NeuronKind::Lif => AnyNeuron::Lif(leaky(false)?),
         NeuronKind::Plif => AnyNeuron::Plif(Plif::new(leaky(true)?)),
         NeuronKind::CubaLif => {
-            let tau_syn = tau_in_steps("network.neuron.tau_syn_ms", from.tau_syn_ms, dt_ms, true)?;
+            let field = place("neuron.tau_syn_ms");
+            let tau_syn = tau_in_steps(&field, from.tau_syn_ms, dt_ms, true)?;
             AnyNeuron::CubaLif(CubaLif::new(leaky(true)?, tau_syn))
         }
         NeuronKind::Adlif => {
-            let tau_w = tau_in_steps("network.neuron.tau_w_ms", from.tau_w_ms, dt_ms, true)?;
-            let a = to_single("network.neuron.a", from.a)?;
-            let b = to_single("network.neuron.b", from.b)?;
+            let tau_w = tau_in_steps(&place("neuron.tau_w_ms"), from.tau_w_ms, dt_ms, true)?;
+            let a = to_single(&place("neuron.a"), from.a)?;
+            let b = to_single(&place("neuron.b"), from.b)?;
             let neuron = AdLif::new(tau(true)?, tau_w, a, b);
             AnyNeuron::AdLif(neuron.with_reset(threshold, reset, detach))
         }
     })
 }
 
-fn surrogate(from: &config::Surrogate) -> Result<AnySurrogate<f32>> {
+fn surrogate(from: &config::Surrogate, place: &str) -> Result<AnySurrogate<f32>> {
     let parameters: Vec<_> = from.parameters.iter().map(|(k, &v)| (k.as_str(), v)).collect();
-    AnySurrogate::from_name(&from.kind, &parameters).map_err(at("network.surrogate"))
+    AnySurrogate::from_name(&from.kind, &parameters).map_err(at(place))
 }
 
 /// Makes the training recipe that a configuration describes.
@@ -218,7 +253,7 @@ pub fn recipe(config: &Config) -> Recipe {
 /// The number of first epochs with wide kernels: rounding changes their networks.
 pub(crate) fn wide_epochs(config: &Config) -> usize {
     let Recipe { sigma, epochs, rounded_epochs, .. } = recipe(config);
-    let start = sigma.start.unwrap_or((config.network.longest_delay() / 2) as f64);
+    let start = sigma.start.unwrap_or((config.network.longest_delay().0 / 2) as f64);
     let constant = config.train.delays != Delays::Learned || start <= sigma.end;
     if constant { 0 } else { sigma.epochs.min(epochs - rounded_epochs) }
 }
@@ -245,13 +280,14 @@ fn tau_in_steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32
 }
 
 fn parse_name<T>(
-    field: &str,
+    field: impl Fn() -> String,
     name: &str,
     from_name: fn(&str) -> Option<T>,
     all: &[(&'static str, T)],
 ) -> Result<T> {
     let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-    from_name(name).ok_or_else(|| Error::new(format!("{field} = {name:?} is not one of {names:?}")))
+    let problem = || Error::new(format!("{} = {name:?} is not one of {names:?}", field()));
+    from_name(name).ok_or_else(problem)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Sources of configurations: presets, files and assignments, in ascending precedence.
 
 use crate::config::{Config, Protocol};
-use crate::error::{Error, Result, at, fail};
+use crate::error::{Result, at, fail};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -203,19 +203,26 @@ fn assign(table: &mut Table, assignment: &str) -> Result<()> {
     };
     let value = match toml::from_str::<Table>(&format!("value = {text}")) {
         Ok(mut parsed) if parsed.len() == 1 => parsed.remove("value"),
+        _ if text.trim_start().starts_with(['[', '{']) => {
+            fail!("--set {assignment}: the value is not TOML; are strings in quotes?")
+        }
         _ => None,
     };
     let (parents, key) = path.trim().rsplit_once('.').unwrap_or(("", path.trim()));
     if path.trim() == "preset" {
         fail!("--set {assignment}: choose a preset with --preset")
     }
+    if let Some((list, _)) = path.split_once('[') {
+        fail!("--set {assignment}: set the whole list: {list}=[{{ ... }}]")
+    }
     let mut at = table;
     for parent in parents.split('.').filter(|p| !p.is_empty()) {
         let next = at.entry(parent).or_insert_with(|| Value::Table(Table::new()));
-        let Value::Table(next) = next else {
-            return Err(Error::new(format!("--set {assignment}: {parent} is not a table")));
+        at = match next {
+            Value::Table(next) => next,
+            Value::Array(_) => fail!("--set {assignment}: {parent} is a list; set it as a whole"),
+            _ => fail!("--set {assignment}: {parent} is not a table"),
         };
-        at = next;
     }
     at.insert(key.into(), value.unwrap_or_else(|| Value::from(text.trim())));
     Ok(())

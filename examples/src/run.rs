@@ -4,6 +4,7 @@ use crate::backend::{self, Classifier, Learner};
 use crate::batch::LabeledBatch;
 use crate::checkpoint::{Checkpoint, PartialEpoch};
 use crate::config::{Backend, Config, Protocol, Select};
+use crate::data_card::DataCard;
 use crate::error::{Error, Result, at, fail};
 use crate::model::check_folder;
 use crate::network;
@@ -59,6 +60,7 @@ const FILES: [&str; 8] =
 pub struct Run {
     config: Config,
     task: Task,
+    card: DataCard,
     learner: Box<dyn Learner>,
     mask: SparseMask,
     /// Parameters before the first step.
@@ -104,12 +106,19 @@ impl Run {
         let mut learner = learner()?;
         let mask = SparseMask::new(config, learner.model().graph());
         mask.apply(&mut *learner)?;
-        let checkpoint = checkpoint(&*learner, config, PartialEpoch::default())?;
+        let card = task.card();
+        let checkpoint = Checkpoint {
+            state: learner.state()?,
+            config: without_threads(config),
+            data: Some(card.clone()),
+            partial: PartialEpoch::default(),
+        };
         let lock = create_folder(folder, &checkpoint, config)?;
         let initial = learner.model().tensors()?;
         Ok(Self {
             config: config.clone(),
             task,
+            card,
             learner,
             mask,
             initial,
@@ -159,6 +168,7 @@ impl Run {
         let initial = learner.model().tensors()?;
         let mut run = Self {
             config: config.clone(),
+            card: task.card(),
             task,
             learner,
             mask,
@@ -428,8 +438,8 @@ impl Run {
     }
 
     fn write(&self, path: &Path, state: State<f32>) -> Result<()> {
-        Checkpoint { state, config: without_threads(&self.config), partial: self.partial }
-            .write(path)
+        let (config, data) = (without_threads(&self.config), Some(self.card.clone()));
+        Checkpoint { state, config, data, partial: self.partial }.write(path)
     }
 
     /// Ends the run after the epochs so far: tests the selected model and writes model, figures and
@@ -539,10 +549,6 @@ impl Run {
 /// The configuration as result files store it, without the number of threads.
 fn without_threads(config: &Config) -> Config {
     Config { threads: 0, ..config.clone() }
-}
-
-fn checkpoint(learner: &dyn Learner, config: &Config, partial: PartialEpoch) -> Result<Checkpoint> {
-    Ok(Checkpoint { state: learner.state()?, config: without_threads(config), partial })
 }
 
 /// Creates and locks a run's folder. It appears with configuration and checkpoint, or not at all.

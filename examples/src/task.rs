@@ -3,6 +3,7 @@
 use crate::backend::Classifier;
 use crate::batch::LabeledBatch;
 use crate::config::{self, Bands, Bins, Config, Data, Delays, Division, Source, require};
+use crate::data_card::DataCard;
 use crate::error::{Error, Result, fail};
 use crate::network::Interface;
 use polychron_core::loss::decide;
@@ -86,8 +87,8 @@ impl Task {
                 "is not below the {steps} steps of {}; a delay must be shorter than the sequence",
                 data.name
             );
-            let max_delay = config.network.longest_delay();
-            require(max_delay < steps, "network.max_delay", max_delay, &problem)?;
+            let (max_delay, field) = config.network.longest_delay();
+            require(max_delay < steps, &field, max_delay, &problem)?;
         }
         let (options, seed) = (options.clone(), config.seed);
         Ok(Self { data, split, warnings, options, augment, pool, seed })
@@ -106,6 +107,12 @@ impl Task {
     pub fn interface(&self) -> Interface {
         let data = &self.data;
         Interface { channels: data.channels, classes: data.classes, dt_ms: f64::from(data.dt_ms) }
+    }
+
+    /// Describes the data for the files of a run.
+    #[must_use]
+    pub fn card(&self) -> DataCard {
+        DataCard::new(&self.data, &self.options)
     }
 
     /// Returns the items of a part as indices into the samples.

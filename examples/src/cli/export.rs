@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// Overwrite existing files
     #[arg(long)]
     force: bool,
-    /// Folder of the data files
+    /// Folder of the data files; without them, the file is not evaluated
     #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
     data: Option<PathBuf>,
     /// Print one JSON object
@@ -68,9 +68,16 @@ pub(super) fn export(args: &Args) -> Result<()> {
     }
     let model = Model::load_on(&args.run, Some(Backend::Cpu))?;
     model.warnings.iter().for_each(|warning| note(warning));
-    let task = load(&model.config, args.data.as_deref())?;
+    let task = load(&model.config, args.data.as_deref());
+    let task = task.and_then(|task| model.check(&task).map(|()| task));
+    let (task, missing) = match task {
+        Ok(task) => (Some(task), None),
+        Err(failure) if args.recording.is_some() => return Err(failure.at("--recording")),
+        Err(failure) if model.card().is_none() => return Err(failure),
+        Err(failure) => (None, Some(failure)),
+    };
     let export = model.export(
-        &task,
+        task.as_ref(),
         &ExportOptions {
             weights: args.weights,
             scheme: args.scheme,
@@ -81,6 +88,9 @@ pub(super) fn export(args: &Args) -> Result<()> {
     args.write(&args.output, &export.file)?;
     if let (Some(path), Some(bytes)) = (&args.recording, &export.recording) {
         args.write(path, bytes)?;
+    }
+    if let Some(failure) = missing {
+        note(&format!("not evaluated: {failure}"));
     }
     let (file, summary) = (args.output.display().to_string(), &export.summary);
     note_rounding(model.config.train.rounding, summary.float_accuracy, summary.rounded_accuracy);
@@ -101,7 +111,19 @@ fn exists(path: &Path) -> Result<()> {
 }
 
 fn table(file: &str, summary: &Summary) -> String {
-    let mut text = format!("{file}\n\naccuracy on {} test items\n", summary.items);
+    let mut text = format!("{file}\n\n");
+    if summary.items > 0 {
+        text += &accuracies(summary);
+    }
+    for (l, scheme) in summary.schemes.iter().enumerate() {
+        let _ = writeln!(text, "layer {}  {scheme}", l + 1);
+    }
+    text.push('\n');
+    text + &describe(&summary.model)
+}
+
+fn accuracies(summary: &Summary) -> String {
+    let mut text = format!("accuracy on {} test items\n", summary.items);
     let engine = match summary.weights {
         Weights::I8 => "8-bit weights",
         Weights::F32 => "single precision",
@@ -119,9 +141,5 @@ fn table(file: &str, summary: &Summary) -> String {
         "same decisions",
         percent(summary.agreement)
     );
-    for (l, scheme) in summary.schemes.iter().enumerate() {
-        let _ = writeln!(text, "layer {}  {scheme}", l + 1);
-    }
-    text.push('\n');
-    text + &describe(&summary.model)
+    text
 }

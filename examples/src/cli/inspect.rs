@@ -1,9 +1,11 @@
 //! `polychron inspect`.
 
 use super::print::{note, say, say_json};
+use crate::data_card::{DataCard, InputKind};
 use crate::error::{Result, fail};
-use crate::inspect::{Inspection, Moments};
+use crate::inspect::{Inspection, Moments, Neurons};
 use crate::model_file::{self, Description, Layer, Work};
+use crate::report;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -33,8 +35,19 @@ pub(super) fn inspect(args: &Args) -> Result<()> {
 }
 
 fn table(inspection: &Inspection) -> String {
-    let Inspection { epoch, step, parameters, .. } = inspection;
-    let mut text = format!("{parameters} parameters after epoch {epoch}, step {step}\n");
+    let Inspection { epoch, step, parameters, channels, classes, .. } = inspection;
+    let mut text = format!("{channels} channels, {classes} classes\n");
+    if let Some(DataCard { source, input, dt_ms, classes, .. }) = &inspection.data {
+        let input = match input {
+            InputKind::Spikes => "spikes".into(),
+            InputKind::Counts { largest } => format!("counts of spikes up to {largest}"),
+            InputKind::Values => "real values".into(),
+        };
+        let _ = writeln!(text, "input    {input}, steps of {dt_ms} ms");
+        let _ = writeln!(text, "source   {source}");
+        let _ = writeln!(text, "classes  {}", classes.join(", "));
+    }
+    let _ = writeln!(text, "\n{parameters} parameters after epoch {epoch}, step {step}");
     for layer in &inspection.layers {
         let shape: Vec<_> = layer.shape.iter().map(usize::to_string).collect();
         let (name, parameters) = (&layer.name, layer.parameters);
@@ -43,6 +56,17 @@ fn table(inspection: &Inspection) -> String {
             "\n{name}  {} (outputs x inputs x kernel elements), {parameters} parameters",
             shape.join(" x ")
         );
+        let (from, kernel, max_delay) = (&layer.from, &layer.kernel, layer.max_delay);
+        let _ = writeln!(text, "  from {from}, kernel {kernel}, delays up to {max_delay} steps");
+        if let Some(Neurons { model, surrogate, norm, dropout }) = &layer.neurons {
+            let kind = report::name(&model.kind).unwrap_or_default();
+            let norm = if *norm { "norm" } else { "no norm" };
+            let surrogate = &surrogate.kind;
+            let _ = writeln!(
+                text,
+                "  neurons {kind}, surrogate {surrogate}, {norm}, dropout {dropout}"
+            );
+        }
         let all = [
             ("weight", Some(&layer.weight)),
             ("delay, steps", Some(&layer.delay)),

@@ -2,7 +2,7 @@ use super::network::{Network, Neuron, Surrogate};
 use super::require;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-use toml::Table;
+use toml::{Table, Value};
 
 /// Settings of a single hidden layer. Fields that are absent have the setting of the network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub struct Input {
 
 /// Where an input comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "from is not \"previous\", \"input\" or the index of a layer")]
 pub enum From {
     /// The hidden layer with this index, counted from 0.
     Layer(usize),
@@ -156,30 +156,51 @@ impl Network {
         let problem = format!("is above {layers}, the number of layers of network.hidden");
         require(tables <= layers, "tables of network.layers", tables, &problem)?;
         for l in 0..=layers {
-            let place = |field: &str| match self.layers.get(l) {
-                Some(_) => format!("network.layers[{l}].{field}"),
-                None if l == layers && !self.readout.is_empty() => {
-                    format!("network.readout.{field}")
-                }
-                None => format!("network.{field}"),
-            };
             let LayerSettings { inputs, dropout, .. } = self.layer(l)?;
-            require((0.0..1.0).contains(&dropout), &place("dropout"), dropout, "is not in [0, 1)")?;
-            for Input { max_delay, count, .. } in inputs {
+            let holds = (0.0..1.0).contains(&dropout);
+            require(holds, &self.place(l, 0, "dropout"), dropout, "is not in [0, 1)")?;
+            for (c, Input { max_delay, count, .. }) in inputs.into_iter().enumerate() {
                 let (max_delay, count) = (max_delay.unwrap_or(0), count.unwrap_or(0));
-                let problem = "is above 16384";
-                require(max_delay <= 1 << 14, &place("max_delay"), max_delay, problem)?;
-                require(count > 0, &place("count"), count, "is not at least 1")?;
-                require(count <= 256, &place("count"), count, "is above 256")?;
+                let (field, value, problem) = match (max_delay, count) {
+                    (0..=16384, 1..=256) => continue,
+                    (0..=16384, 0) => ("count", count, "is not at least 1"),
+                    (0..=16384, _) => ("count", count, "is above 256"),
+                    _ => ("max_delay", max_delay, "is above 16384"),
+                };
+                require(false, &self.place(l, c, field), value, problem)?;
             }
         }
         Ok(())
     }
 
-    /// The longest delay of all layers, in steps.
-    pub(crate) fn longest_delay(&self) -> usize {
-        let layers = (0..=self.hidden.len()).filter_map(|l| self.layer(l).ok());
-        let delays = layers.flat_map(|layer| layer.inputs).filter_map(|input| input.max_delay);
-        delays.max().unwrap_or(self.max_delay)
+    /// The path of a field of connection `c` of layer `l` as it was written: of the connection, the
+    /// layer or the network. `field` may be that of a table: `neuron.tau_ms`.
+    pub(crate) fn place(&self, l: usize, c: usize, field: &str) -> String {
+        let (name, table) = match self.layers.get(l) {
+            _ if l >= self.hidden.len() => ("readout".into(), Table::try_from(&self.readout)),
+            table => (format!("layers[{l}]"), table.map_or(Ok(Table::new()), Table::try_from)),
+        };
+        let table = Value::Table(table.unwrap_or_default());
+        let has =
+            |value: &Value| field.split('.').try_fold(value, |value, key| value.get(key)).is_some();
+        if table.get("inputs").and_then(|inputs| inputs.get(c)).is_some_and(has) {
+            format!("network.{name}.inputs[{c}].{field}")
+        } else if has(&table) {
+            format!("network.{name}.{field}")
+        } else {
+            format!("network.{field}")
+        }
+    }
+
+    /// The longest delay of all layers in steps, and the path of its field.
+    pub(crate) fn longest_delay(&self) -> (usize, String) {
+        let mut longest = None;
+        for (l, layer) in (0..=self.hidden.len()).filter_map(|l| Some((l, self.layer(l).ok()?))) {
+            for (c, input) in layer.inputs.iter().enumerate() {
+                longest = longest.max(input.max_delay.map(|delay| (delay, l, c)));
+            }
+        }
+        let (delay, l, c) = longest.unwrap_or((self.max_delay, 0, 0));
+        (delay, self.place(l, c, "max_delay"))
     }
 }

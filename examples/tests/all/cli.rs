@@ -31,10 +31,10 @@ const FILES: [&str; 7] = [
 ];
 
 /// The folder of a test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self(empty_folder(name))
     }
 
@@ -42,18 +42,18 @@ impl Folder {
         polychron(&self.0, args)
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
-    fn train(&self, out: &str, more: &[&str]) -> Output {
+    pub(crate) fn train(&self, out: &str, more: &[&str]) -> Output {
         let output = self.run(&[&["train", "--out", out], &SMALL[..], more].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
         output
     }
 
     /// Runs a command that must fail, and returns its error, a single line.
-    fn fail(&self, args: &[&str]) -> String {
+    pub(crate) fn fail(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output.stderr));
         let errors = text(&output.stderr);
@@ -94,17 +94,17 @@ impl Folder {
         fs::write(self.0.join(path), [&len, header.as_bytes(), &data].concat()).unwrap();
     }
 
-    fn replace(&self, path: &str, old: &str, new: &str) {
+    pub(crate) fn replace(&self, path: &str, old: &str, new: &str) {
         let before = text(&self.bytes(path));
         assert!(before.contains(old), "{old}: {before}");
         fs::write(self.0.join(path), before.replace(old, new)).unwrap();
     }
 
-    fn bytes(&self, path: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, path: &str) -> Vec<u8> {
         fs::read(self.0.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
     }
 
-    fn list(&self, path: &str) -> Vec<String> {
+    pub(crate) fn list(&self, path: &str) -> Vec<String> {
         let files = fs::read_dir(self.0.join(path)).unwrap();
         let mut names: Vec<_> =
             files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
@@ -113,7 +113,7 @@ impl Folder {
     }
 }
 
-fn last_line(output: &Output) -> Value {
+pub(crate) fn last_line(output: &Output) -> Value {
     serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap()
 }
 
@@ -1013,7 +1013,7 @@ fn a_folder_without_a_run_is_an_error_that_says_so() {
 }
 
 /// Edits the metadata of a checkpoint: its configuration and counters.
-fn edit_metadata(folder: &Folder, path: &str, change: impl Fn(&mut Value)) {
+pub(crate) fn edit_metadata(folder: &Folder, path: &str, change: impl Fn(&mut Value)) {
     folder.edit(path, |header, _| {
         let metadata = &mut header["__metadata__"]["polychron"];
         let mut parts: Value = serde_json::from_str(metadata.as_str().unwrap()).unwrap();

@@ -77,7 +77,7 @@ fn early_stopping_leaves_a_finished_run() {
     assert_eq!(evaluation.accuracy, figures.test_accuracy);
     let predictions = model.predict(&task, task.part(Part::Test)).unwrap();
     assert_eq!(predictions.accuracy(&task.data, |_| true), figures.test_accuracy);
-    let export = model.export(&task, &ExportOptions::default()).unwrap();
+    let export = model.export(Some(&task), &ExportOptions::default()).unwrap();
     let Description { channels, classes, flash, layers, work, .. } = &export.summary.model;
     assert_eq!((*channels, *classes, *flash), (8, 10, export.file.len()));
     assert_eq!((layers[0].inputs, layers[1].outputs, work.len()), (8, 10, 4));

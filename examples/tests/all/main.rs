@@ -2,8 +2,10 @@
 
 mod cli;
 mod common;
+mod described;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod graph;
 #[cfg(unix)]
 mod interrupted;
 mod library;
