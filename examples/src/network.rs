@@ -191,6 +191,7 @@ pub fn recipe(config: &Config) -> Recipe {
         schedule: schedule(from.schedule),
         delay_rate: (from.delays == Delays::Learned).then_some(from.delay_rate),
         delay_schedule: schedule(from.delay_schedule),
+        neuron_rate: None,
         warmup: from.warmup_epochs,
         clip: from.clip_norm,
         rate_penalty: from

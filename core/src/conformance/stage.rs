@@ -82,6 +82,7 @@ pub(super) struct StageCase {
     pub(super) surrogate: Pick,
     pub(super) mode: Mode,
     pub(super) shape: Shape,
+    /// One set of raw parameters, or `[P, width]`.
     pub(super) params: Vec<f64>,
     pub(super) held: Vec<f64>,
     pub(super) mask: Option<Vec<f64>>,
@@ -113,6 +114,15 @@ impl StageCase {
             lengths: Some((0..shape.batch).map(|b| shape.steps * (3 - b % 3) / 3).collect()),
             padding: 0,
         }
+    }
+
+    /// The same case with parameters for each neuron, near those of all.
+    pub(super) fn per_neuron<R: Real>(mut self, draw: &mut Draw<R>) -> Self {
+        let width = self.shape.width;
+        let spread = draw.uniform(self.params.len() * width, -0.5, 0.5);
+        let near = |(n, d)| R::of(self.params[n / width] + d).as_f64();
+        self.params = spread.into_iter().enumerate().map(near).collect();
+        self
     }
 
     pub(super) fn valid(&self) -> ValidSteps<'_> {
@@ -195,12 +205,13 @@ impl NeuronVisitor<f64> for Clearance<'_> {
         if case.mode == Mode::Frozen || !neuron.fires() {
             return f64::INFINITY;
         }
-        let mut raw = neuron.params();
-        raw.as_mut().copy_from_slice(&case.params);
-        let (neuron, shape) = (neuron.with_params(raw), case.shape);
+        let shape = case.shape;
+        let each = case.params.len() > neuron.params().as_ref().len();
+        let sets = if each { shape.width } else { 1 };
         let edges = [Some(0.0)].into_iter().chain(self.surrogate.kinks()).flatten();
         let mut nearest = f64::INFINITY;
         for (b, o) in (0..shape.batch).flat_map(|b| (0..shape.width).map(move |o| (b, o))) {
+            let neuron = neuron.with_set(&case.params, sets, o % sets);
             let mut state = neuron.rest();
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);

@@ -115,7 +115,12 @@ impl<B: Backend> Model<B> {
             norms[ranges.norm.clone()][..half].fill(B::Real::one());
             running[ranges.norm.clone()][half..].fill(B::Real::one());
             if let Some(hidden) = network.hidden.get(l) {
-                hidden.neuron.write_params(&mut neurons[ranges.neuron.clone()]);
+                let mut raw = vec![B::Real::zero(); hidden.neuron.param_count()];
+                hidden.neuron.write_params(&mut raw);
+                let sets = if hidden.per_neuron { node.width } else { 1 };
+                for (to, from) in neurons[ranges.neuron.clone()].chunks_exact_mut(sets).zip(raw) {
+                    to.fill(from);
+                }
             }
         }
         let values = host.upload(&backend)?;
