@@ -99,16 +99,12 @@ impl StageCase {
         mode: Mode,
         shape: Shape,
     ) -> Self {
-        let model = &neurons::<R>()[neuron].1;
-        let mut raw = vec![R::zero(); model.param_count()];
-        model.write_params(&mut raw);
-        let params = raw.iter().zip(draw.uniform(raw.len(), -0.3, 0.3));
         Self {
             neuron,
             surrogate,
             mode,
             shape,
-            params: params.map(|(raw, d)| R::of(raw.as_f64() + d).as_f64()).collect(),
+            params: params_near(draw, neuron, 1),
             held: draw.spikes(shape.len(), 0.3),
             mask: Some(draw.mask(shape.batch * shape.width)),
             lengths: Some((0..shape.batch).map(|b| shape.steps * (3 - b % 3) / 3).collect()),
@@ -116,13 +112,9 @@ impl StageCase {
         }
     }
 
-    /// The same case with parameters for each neuron, near those of all.
-    pub(super) fn per_neuron<R: Real>(mut self, draw: &mut Draw<R>) -> Self {
-        let width = self.shape.width;
-        let spread = draw.uniform(self.params.len() * width, -0.5, 0.5);
-        let near = |(n, d)| R::of(self.params[n / width] + d).as_f64();
-        self.params = spread.into_iter().enumerate().map(near).collect();
-        self
+    /// The same case with parameters for each neuron.
+    pub(super) fn per_neuron<R: Real>(self, draw: &mut Draw<R>) -> Self {
+        Self { params: params_near(draw, self.neuron, self.shape.width), ..self }
     }
 
     pub(super) fn valid(&self) -> ValidSteps<'_> {
@@ -162,6 +154,16 @@ impl StageCase {
         let surrogate = &AnySurrogate::from_name(name, parameters)?;
         Ok(neurons()[self.neuron].1.visit(Clearance { case: self, surrogate, x }))
     }
+}
+
+/// Raw parameters `[P, sets]` near the configured ones.
+fn params_near<R: Real>(draw: &mut Draw<R>, neuron: usize, sets: usize) -> Vec<f64> {
+    let model = &neurons::<R>()[neuron].1;
+    let mut raw = vec![R::zero(); model.param_count()];
+    model.write_params(&mut raw);
+    let spread = draw.uniform(raw.len() * sets, -0.3, 0.3);
+    let near = |(n, d): (usize, f64)| R::of(raw[n / sets].as_f64() + d).as_f64();
+    spread.into_iter().enumerate().map(near).collect()
 }
 
 /// A [`StageCase`] on a backend.
