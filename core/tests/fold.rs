@@ -228,8 +228,8 @@ fn neurons_with_different_time_constants_are_refused() {
     assert_eq!(error, FoldError::Decays { layer: 0 });
     assert_eq!(
         error.to_string(),
-        "layer 0: the neurons have different time constants; a model file holds one time constant a \
-         layer"
+        "layer 0: the neurons have different time constants; a model file holds one time constant \
+         a layer"
     );
 }
 

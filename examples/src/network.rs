@@ -59,6 +59,7 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
             inputs: connections(config, own.inputs, &widths, l, outputs)?,
             norm: own.norm.then(BatchNorm::default),
             neuron: B::neuron(neuron(&own.neuron, interface.dt_ms)?),
+            per_neuron: false,
             surrogate: B::surrogate(surrogate(&own.surrogate)?),
             dropout: own.dropout,
         });

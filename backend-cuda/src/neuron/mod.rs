@@ -4,7 +4,7 @@ use crate::device::{Buffer, Device, In, Launch, Number, kernels};
 use crate::error::Error;
 use crate::readout::sum_rows;
 use polychron_core::backend::{Firing, HasNeuron, HasSurrogate, NeuronStage, View, ViewMut};
-use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, Plif, Reset};
+use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
 use polychron_core::shape::{Shape, expect};
 use polychron_core::surrogate::AnySurrogate;
 use std::rc::Rc;

@@ -64,8 +64,8 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
             ),
             Self::Decays { layer } => write!(
                 f,
-                "layer {layer}: the neurons have different time constants; a model file holds one time \
-                 constant a layer"
+                "layer {layer}: the neurons have different time constants; a model file holds one \
+                 time constant a layer"
             ),
             Self::Tensor { name, found: 0, .. } => write!(f, "tensor {name} is missing"),
             Self::Tensor { name, expected, found } => {
@@ -87,8 +87,8 @@ impl<E: core::error::Error> core::error::Error for FoldError<E> {
 /// Rounds the delays of a network and folds its norms into weights and biases.
 ///
 /// # Errors
-/// [`FoldError::Graph`] if the network is not a chain; [`FoldError::Neuron`] if a layer's neurons are
-/// no [linear membrane](Neuron::linear_membrane); [`FoldError::Decays`] if those of a layer have
+/// [`FoldError::Graph`] if the network is not a chain; [`FoldError::Neuron`] if a layer's neurons
+/// are no [linear membrane](Neuron::linear_membrane); [`FoldError::Decays`] if those of a layer have
 /// different time constants; [`FoldError::Backend`] if the backend cannot download the tensors.
 pub fn fold<B: Backend<Real = f32>>(
     model: &Model<B>,

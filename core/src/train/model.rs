@@ -282,8 +282,8 @@ impl<B: Backend> Model<B> {
     }
 
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
-    /// `.delay`, `.sigma`, `.neuron`, `.gamma`, `.beta`, `.running_mean`, `.running_var`;
-    /// `output.weight`, `.delay`, `.sigma`; further connections of a layer as
+    /// `.delay`, `.sigma`, `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`,
+    /// `.running_var`; `output.weight`, `.delay`, `.sigma`; further connections of a layer as
     /// `hidden.0.inputs.1.weight`. Tensors without values are left out.
     ///
     /// # Errors

@@ -255,7 +255,8 @@ impl fmt::Display for NetworkError {
             ),
             Self::NeuronBounds { layer, index, found, least, most } => write!(
                 f,
-                "layer {layer}: raw neuron parameter {index} is {found}, not between {least} and {most}"
+                "layer {layer}: raw neuron parameter {index} is {found}, not between {least} and \
+                 {most}"
             ),
         }
     }

@@ -33,8 +33,8 @@ pub struct Recipe {
     pub epochs: usize,
     /// The optimizer.
     pub optimizer: Optimizer,
-    /// The base learning rate of weights and norms: the highest of a one-cycle schedule, the first of
-    /// the others.
+    /// The base learning rate of weights and norms: the highest of a one-cycle schedule, the first
+    /// of the others.
     pub rate: f64,
     /// The schedule of `rate` and `neuron_rate`.
     pub schedule: Schedule,
