@@ -164,7 +164,8 @@ __device__ inline void backward(const NeuronStage<R> &a) {
             }
             end = first;
         }
-        // The rows of a sum over columns, or over samples: [batch][width][PARAMS], [batch][PARAMS][width].
+        // sum_rows makes one set of the rows [batch][width][PARAMS], and one set per neuron of the
+        // rows [batch][PARAMS][width].
         for (int n = 0; n < Neuron::PARAMS; n++) {
             Wide to = a.sets == 1 ? column * Neuron::PARAMS + n : ((Wide)b * Neuron::PARAMS + n) * a.width + o;
             a.d_params[to] = d_params[n];
