@@ -23,6 +23,10 @@ impl<R: Real> ErasedNeuron<R> for CpuNeuron<R> {
         self.0.write_params(out);
     }
 
+    fn param_bounds(&self, index: usize) -> Option<(R, R)> {
+        self.0.param_bounds(index)
+    }
+
     fn membrane_with(&self, params: &[R]) -> Option<LinearMembrane<R>> {
         self.0.membrane_with(params)
     }

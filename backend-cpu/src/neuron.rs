@@ -16,7 +16,8 @@ use std::borrow::Cow;
 /// A neuron stage with checked blocks, together with the normalisation of its input.
 #[doc(hidden)]
 pub struct Stage<'a, R: Real> {
-    neuron: Box<dyn NeuronPasses<R>>,
+    /// One neuron for all, or one for each.
+    neurons: Vec<Box<dyn NeuronPasses<R>>>,
     surrogate: &'a dyn Surrogate<R>,
     firing: Firing<'a, Sequence<R>>,
     mask: Option<&'a [R]>,
@@ -39,8 +40,9 @@ impl<'a, R: Lanes> Stage<'a, R> {
         if let Firing::SmoothHeld(held) | Firing::Frozen(held) = stage.firing {
             same("recorded spikes", shape, held.shape())?;
         }
+        let (sets, raw) = (stage.sets(shape.width)?, stage.params.slice()?);
         Ok(Self {
-            neuron: stage.neuron.0.with_raw(stage.params.slice()?)?,
+            neurons: (0..sets).map(|n| stage.neuron.0.with_raw(raw, sets, n)).collect(),
             surrogate: &**stage.surrogate,
             firing: stage.firing,
             mask,
@@ -57,7 +59,7 @@ impl<'a, R: Lanes> Stage<'a, R> {
         spikes: &mut Sequence<R>,
     ) -> Result<Vec<NeuronNorm<R>>, Error> {
         same("neurons' output", self.input.shape(), spikes.shape())?;
-        if self.spikes_are_steps(self.neuron.can_fire()) && !self.input.shape().is_empty() {
+        if self.spikes_are_steps(self.neuron(0).can_fire()) && !self.input.shape().is_empty() {
             spikes.make_spikes()?;
         }
         Ok(R::neurons_forward(cpu, self, spikes))
@@ -74,8 +76,15 @@ impl<'a, R: Lanes> Stage<'a, R> {
         d_params: &mut [R],
     ) -> Result<Vec<(R, R)>, ShapeError> {
         same("neurons' output gradient", self.input.shape(), d.shape())?;
-        expect("neurons' parameters", self.neuron.param_count(), d_params.len())?;
+        let raw = self.neurons.len() * self.neuron(0).param_count();
+        expect("neurons' parameters", raw, d_params.len())?;
         Ok(R::neurons_backward(cpu, self, through_norm, d, d_params))
+    }
+}
+
+impl<R: Real> Stage<'_, R> {
+    fn neuron(&self, n: usize) -> &dyn NeuronPasses<R> {
+        &**self.neurons.get(n).unwrap_or(&self.neurons[0])
     }
 }
 
@@ -159,10 +168,10 @@ impl<R: Stages> Stage<'_, R> {
 /// The passes over the block `[time][batch]` of one neuron. The rest of a stage is compiled once
 /// for all neuron models.
 pub(crate) trait NeuronPasses<R: Real>: ErasedNeuron<R> + Send + Sync {
-    /// The neuron with these raw parameters.
-    fn with_raw(&self, raw: &[R]) -> Result<Box<dyn NeuronPasses<R>>, ShapeError>;
-    /// The neurons of a layer in a stream, behind a norm.
-    fn stream(&self, norm: Vec<Affine<R>>) -> Box<dyn StreamNeurons<R>>;
+    /// [`Neuron::with_set`]
+    fn with_raw(&self, raw: &[R], sets: usize, n: usize) -> Box<dyn NeuronPasses<R>>;
+    /// The neurons of a layer in a stream, behind a norm, with raw parameters `[P, sets]`.
+    fn stream(&self, raw: &[R], sets: usize, norm: Vec<Affine<R>>) -> Box<dyn StreamNeurons<R>>;
     /// [`Neuron::fires`]
     fn can_fire(&self) -> bool;
     /// Writes the spikes, 0 or 1: the steps of the excess.
@@ -192,15 +201,12 @@ pub(crate) trait NeuronPasses<R: Real>: ErasedNeuron<R> + Send + Sync {
 }
 
 impl<R: Stages, N: Neuron<Real = R>> NeuronPasses<R> for N {
-    fn with_raw(&self, raw: &[R]) -> Result<Box<dyn NeuronPasses<R>>, ShapeError> {
-        let mut params = self.params();
-        expect("neurons' parameters", params.as_ref().len(), raw.len())?;
-        params.as_mut().copy_from_slice(raw);
-        Ok(Box::new(self.with_params(params)))
+    fn with_raw(&self, raw: &[R], sets: usize, n: usize) -> Box<dyn NeuronPasses<R>> {
+        Box::new(self.with_set(raw, sets, n))
     }
 
-    fn stream(&self, norm: Vec<Affine<R>>) -> Box<dyn StreamNeurons<R>> {
-        stream_neurons(*self, norm)
+    fn stream(&self, raw: &[R], sets: usize, norm: Vec<Affine<R>>) -> Box<dyn StreamNeurons<R>> {
+        stream_neurons((0..sets).map(|n| self.with_set(raw, sets, n)).collect(), norm)
     }
 
     fn can_fire(&self) -> bool {
@@ -260,18 +266,18 @@ pub(crate) fn forward<R: Stages>(
         if stage.input.shape().is_empty() {
             return (0..stage.input.shape().width).map(|n| stage.neuron_norm(n)).collect();
         }
-        if stage.spikes_are_steps(stage.neuron.can_fire()) {
+        if stage.spikes_are_steps(stage.neuron(0).can_fire()) {
             let neurons = spikes.spikes_mut().enumerate().map(|(n, (fired, gate))| {
                 gate.copy_from_slice(&stage.gate(n));
                 let (block, norm) = (stage.input.block(n), stage.neuron_norm(n));
-                stage.neuron.write_spikes(stage, &block, &norm, fired);
+                stage.neuron(n).write_spikes(stage, &block, &norm, fired);
                 norm
             });
             return neurons.collect();
         }
         let neurons = spikes.blocks_mut().enumerate().map(|(n, to)| {
             let (block, norm) = (stage.input.block(n), stage.neuron_norm(n));
-            stage.neuron.write_numbers(stage, n, &block, &norm, to);
+            stage.neuron(n).write_numbers(stage, n, &block, &norm, to);
             norm
         });
         neurons.collect()
@@ -296,7 +302,7 @@ pub(crate) fn backward<R: Stages>(
         let backward = |memory: &mut Box<dyn Any + Send>, (n, d): (usize, &mut [R])| {
             let (block, norm) = (stage.input.block(n), stage.neuron_norm(n));
             let memory = memory.as_mut();
-            let (by_params, by_norm) = stage.neuron.backward(stage, n, &block, &norm, d, memory);
+            let (by_params, by_norm) = stage.neuron(n).backward(stage, n, &block, &norm, d, memory);
             if through_norm {
                 vectorize(
                     #[inline(always)]
@@ -306,9 +312,11 @@ pub(crate) fn backward<R: Stages>(
             (by_params, by_norm)
         };
         let neurons = d.blocks_mut().enumerate();
-        let gradients: Vec<_> = neurons.map_init(|| stage.neuron.memory(), backward).collect();
-        for (by_params, _) in &gradients {
-            add(d_params, by_params);
+        let gradients: Vec<_> = neurons.map_init(|| stage.neuron(0).memory(), backward).collect();
+        let sets = stage.neurons.len();
+        for (n, (by_params, _)) in gradients.iter().enumerate() {
+            let set = d_params.iter_mut().skip(n % sets).step_by(sets);
+            set.zip(by_params).for_each(|(to, &d)| *to += d);
         }
         gradients.into_iter().map(|(_, by_norm)| by_norm).collect()
     })

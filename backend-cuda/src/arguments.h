@@ -155,6 +155,7 @@ struct NeuronStage {
     unsigned steps;
     unsigned batch;
     unsigned width;
+    unsigned sets;
 };
 
 template <class R>

@@ -265,6 +265,7 @@ arguments! {
         steps: u32,
         batch: u32,
         width: u32,
+        sets: u32,
     }
     ToSpectrum<'a, R> {
         sequence: In<'a, R>,

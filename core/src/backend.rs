@@ -515,7 +515,7 @@ pub trait HasSurrogate<S>: Backend {
 pub struct NeuronStage<'a, B: Backend> {
     /// The model.
     pub neuron: &'a B::Neuron,
-    /// The raw learnable parameters: one set for all neurons.
+    /// The raw learnable parameters: one set `[P]` for all neurons, or one for each, `[P, width]`.
     pub params: View<'a, B::Buffer>,
     /// The surrogate derivative.
     pub surrogate: &'a B::Surrogate,
@@ -525,6 +525,20 @@ pub struct NeuronStage<'a, B: Backend> {
     pub mask: Option<&'a B::Buffer>,
     /// The valid steps.
     pub valid: ValidSteps<'a>,
+}
+
+impl<B: Backend> NeuronStage<'_, B> {
+    /// The number of parameter sets for `width` neurons: 1, or one for each.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the number of parameters fits neither.
+    pub fn sets(&self, width: usize) -> Result<usize, ShapeError> {
+        let (one, found) = (self.neuron.param_count(), self.params.range.len());
+        if width > 0 && found == one.saturating_mul(width) && found != one {
+            return Ok(width);
+        }
+        expect("neurons' parameters", one, found).map(|()| 1)
+    }
 }
 
 /// What follows the projections of a layer: norm, neurons, dropout.

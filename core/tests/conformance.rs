@@ -14,7 +14,7 @@ polychron_core::conformance!(f64, try Some(Reference::new()));
 type Law = fn(&Wrong) -> Verdict;
 
 /// Each fault with a law that it violates and a part of the message.
-const CONTROLS: [(Fault, Law, &str); 38] = [
+const CONTROLS: [(Fault, Law, &str); 42] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
     (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
@@ -43,6 +43,10 @@ const CONTROLS: [(Fault, Law, &str); 38] = [
     (Fault::SpikesOneLate, laws::spikes_come_in_the_step_of_their_charge, "spike times"),
     (Fault::SpikesOneLate, laws::surrogates, "neuron, spikes"),
     (Fault::NoMaskInGradient, laws::neuron_backward, "neuron backward, d_x"),
+    (Fault::FirstParameters, laws::neuron_forward, "per neuron"),
+    (Fault::FirstParameters, laws::layer_forward, "per neuron"),
+    (Fault::ParametersOfAll, laws::neuron_backward, "per neuron"),
+    (Fault::ParametersOfAll, laws::layer_backward, "per neuron"),
     (Fault::TouchesGradient, laws::readout_without_targets, "touched a gradient"),
     (Fault::AdamEverywhere, laws::adam, "outside its range"),
     (Fault::AdamFromZero, laws::adam, "optimizer, params"),

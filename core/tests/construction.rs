@@ -278,8 +278,14 @@ fn over_time(neuron: &AnyNeuron<f64>, x: &[f64], t: usize) -> [Vec<f64>; 4] {
             let Self(x, t) = self;
             let shape = Shape::new(x.len(), 1, 1);
             let (surrogate, valid) = (&ATAN, ValidSteps::default());
-            let args =
-                NeuronArgs { neuron, surrogate, firing: Firing::Step, mask: None, valid, shape };
+            let args = NeuronArgs {
+                neurons: &[*neuron],
+                surrogate,
+                firing: Firing::Step,
+                mask: None,
+                valid,
+                shape,
+            };
             let [mut spikes, mut membrane, mut by_spike, mut by_membrane] =
                 [0; 4].map(|_| vec![f64::NAN; x.len()]);
             neuron_forward(&args, x, &mut spikes, Some(&mut membrane)).unwrap();

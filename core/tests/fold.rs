@@ -213,6 +213,31 @@ fn a_neuron_that_is_linear_near_its_rest_only_is_refused() {
     );
 }
 
+#[test]
+fn neurons_with_different_time_constants_are_refused() {
+    let shared = trained(1, neurons()[3], Loss::SoftmaxSum);
+    let mut network = shared.network().clone();
+    network.hidden[0].per_neuron = true;
+    let mut model = Trained::new(Reference::new(), network, DelayInit::Uniform, 1).unwrap();
+    let mut state = State { tensors: shared.tensors().unwrap(), epoch: 0, step: 0, seed: 1 };
+    let at = state.tensors.iter().position(|t| t.name == "hidden.0.neuron").unwrap();
+    let raw = state.tensors[at].values[0];
+    (state.tensors[at].shape, state.tensors[at].values) = (vec![1, 20], vec![raw; 20]);
+    model.restore(&state).unwrap();
+    let file =
+        |model: &Trained| fold(model, metadata(Input::Spikes)).map(|spec| spec.to_bytes().unwrap());
+    assert_eq!(file(&model).unwrap(), file(&shared).unwrap());
+    state.tensors[at].values[7] += 0.1;
+    model.restore(&state).unwrap();
+    let error = file(&model).unwrap_err();
+    assert_eq!(error, FoldError::Decays { layer: 0 });
+    assert_eq!(
+        error.to_string(),
+        "layer 0: the neurons have different time constants; a model file holds one time constant \
+         a layer"
+    );
+}
+
 struct LinearLaw;
 
 impl NeuronVisitor<f32> for LinearLaw {

@@ -42,7 +42,7 @@ fn membrane<R: Real, N: Neuron<Real = R>>(
 ) -> Vec<R> {
     let batch = case.shape.batch;
     let args = NeuronArgs {
-        neuron,
+        neurons: std::slice::from_ref(neuron),
         surrogate: &Atan { alpha: R::of(5.0) },
         firing: Firing::Step,
         mask: None,

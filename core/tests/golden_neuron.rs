@@ -55,7 +55,7 @@ fn compare<R: Real, N: Neuron<Real = R>>(golden: &Golden, case: &str, neuron: &N
     let allowed = tolerance::<R>(Stage::Neuron);
     let (x, shape) = (input::<R>(golden), golden.shape("x"));
     let args = NeuronArgs {
-        neuron,
+        neurons: std::slice::from_ref(neuron),
         surrogate: &surrogate(golden.meta["cases"][case]["surrogate"].as_str().unwrap()),
         firing: Firing::Step,
         mask: None,

@@ -7,7 +7,7 @@ use polychron_core::init::DelayInit;
 use polychron_core::loss::{
     BinaryCrossEntropy, CrossEntropy, Loss, MeanSquare, Objective, RatePenalty,
 };
-use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif};
+use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, Plif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Sgd;
 use polychron_core::reference::Reference;
@@ -551,6 +551,7 @@ fn rates_follow_their_schedules() {
         schedule: Schedule::Step { epochs: 3, factor: 0.5 },
         delay_rate: Some(2.0),
         delay_schedule: Schedule::Constant,
+        neuron_rate: Some(4.0),
         warmup: 3,
         ..Recipe::paper(9)
     };
@@ -558,6 +559,9 @@ fn rates_follow_their_schedules() {
     assert_eq!(rates, [0.25, 0.5, 0.75, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]);
     let delays: Vec<_> = (0..5).map(|epoch| recipe.delay_rate_in(epoch).unwrap().0).collect();
     assert_eq!(delays, [0.5, 1.0, 1.5, 2.0, 2.0]);
+    let neurons: Vec<_> = (0..5).map(|epoch| recipe.neuron_rate_in(epoch).0).collect();
+    assert_eq!(neurons, [1.0, 2.0, 3.0, 2.0, 2.0]);
+    assert_eq!(Recipe { neuron_rate: None, ..recipe }.neuron_rate_in(1), recipe.rate_in(1));
     let paper = Recipe::paper(9);
     assert!((paper.rate_in(0).0 - 5e-3 / 25.0).abs() < 1e-15);
     assert_eq!(Recipe { delay_rate: None, ..paper }.delay_rate_in(0), None);
@@ -643,4 +647,109 @@ fn events_train_as_the_dense_input() {
     events.swap(0, 1);
     let error = sparse.step(&Batch { x: Input::Events(&events), ..data.batch() }).unwrap_err();
     assert!(error.to_string().contains("event that is out of range or order"), "{error}");
+}
+
+fn bounded() -> AdLif<f64> {
+    AdLif::new(3.0, 5.0, 0.2, 0.3).with_coupling_bounds((0.19, 0.21), (0.0, 0.9))
+}
+
+/// Neurons with parameters, and the number of these.
+fn learning() -> [(AnyNeuron<f64>, usize); 3] {
+    [
+        (AnyNeuron::Plif(Plif::new(Lif::new(2.0))), 1),
+        (AnyNeuron::CubaLif(CubaLif::new(Lif::new(2.0), 3.0)), 2),
+        (AnyNeuron::AdLif(bounded()), 4),
+    ]
+}
+
+/// A trainer whose neurons share their parameters or have their own.
+fn with_neurons(neuron: AnyNeuron<f64>, per_neuron: bool, recipe: Recipe) -> Golden {
+    let mut network = network(&[6, 7, 3], 5, 0.0);
+    let hidden = &mut network.hidden[0];
+    (hidden.neuron, hidden.per_neuron) = (Reference::neuron(neuron), per_neuron);
+    Trainer::new(Reference::new(), network, recipe, 1).unwrap()
+}
+
+fn neuron_values(tensors: &[Tensor<f64>]) -> (&[usize], &[f64]) {
+    let tensor = tensors.iter().find(|tensor| tensor.name == "hidden.0.neuron").unwrap();
+    (&tensor.shape, &tensor.values)
+}
+
+#[test]
+fn gradients_per_neuron_sum_to_those_of_the_layer() {
+    let data = Data::new(3);
+    for (neuron, params) in learning() {
+        let [one, each] = [false, true].map(|per_neuron| {
+            let mut trainer = with_neurons(neuron, per_neuron, Recipe::paper(8));
+            let loss = trainer.step(&data.batch()).unwrap().loss;
+            (loss, trainer.gradients().unwrap())
+        });
+        assert_eq!(one.0, each.0);
+        let ((_, one), (shape, each)) = (neuron_values(&one.1), neuron_values(&each.1));
+        assert_eq!(shape, [params, 7]);
+        let sums: Vec<f64> = each.chunks(7).map(|row| row.iter().sum()).collect();
+        for (sum, one) in sums.iter().zip(one) {
+            assert!(*one != 0.0 && (sum - one).abs() < 1e-12 * one.abs().max(1.0), "{sum} {one}");
+        }
+        assert_eq!(sums.len(), one.len());
+    }
+}
+
+#[test]
+fn parameters_per_neuron_learn_within_bounds_and_resume_bit_for_bit() {
+    let data = Data::new(3);
+    let adam = Recipe { neuron_rate: Some(0.05), ..Recipe::paper(8) };
+    let sgd = Recipe { optimizer: Optimizer::Sgd { momentum: 0.9 }, ..adam };
+    for (recipe, (neuron, params)) in
+        [adam, sgd].into_iter().flat_map(|recipe| learning().map(|found| (recipe, found)))
+    {
+        let mut straight = with_neurons(neuron, true, recipe);
+        let start = straight.state().unwrap();
+        let (shape, values) = neuron_values(&start.tensors);
+        assert_eq!(shape, [params, 7]);
+        assert!(values.chunks(7).all(|row| row.iter().all(|raw| *raw == row[0])));
+        let advance = |trainer: &mut Golden| {
+            for _ in 0..3 {
+                trainer.step(&data.batch()).unwrap();
+                trainer.finish_epoch().unwrap();
+            }
+        };
+        advance(&mut straight);
+        let mut resumed = with_neurons(neuron, true, recipe);
+        resumed.restore(&straight.state().unwrap()).unwrap();
+        advance(&mut straight);
+        advance(&mut resumed);
+        let state = straight.state().unwrap();
+        assert_eq!(state, resumed.state().unwrap());
+        let (_, values) = neuron_values(&state.tensors);
+        for (p, row) in values.chunks(7).enumerate() {
+            assert!(row.iter().any(|raw| *raw != row[0]), "{neuron:?}, parameter {p}: {row:?}");
+            if let Some((least, most)) = neuron.param_bounds(p) {
+                assert!(row.iter().all(|raw| (least..=most).contains(raw)), "{row:?}");
+                let at_edge = row.iter().any(|&raw| raw == least || raw == most);
+                assert!(at_edge || p == 3 || recipe != adam, "{row:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn neuron_parameters_out_of_bounds_are_named() {
+    let recipe = Recipe::paper(4);
+    let mut trainer = with_neurons(AnyNeuron::AdLif(bounded()), true, recipe);
+    let mut state = trainer.state().unwrap();
+    let tensor = state.tensors.iter_mut().find(|t| t.name == "hidden.0.neuron").unwrap();
+    tensor.values[0] = 7.0;
+    tensor.values[3 * 7 + 2] = 7.0;
+    assert_eq!(
+        trainer.restore(&state).unwrap_err().to_string(),
+        "tensor hidden.0.neuron[23] is 7, not between 0 and 0.9"
+    );
+    let mut network = network(&[6, 7, 3], 5, 0.0);
+    let neuron = bounded().with_coupling_bounds((0.3, 0.5), (0.0, 1.0));
+    network.hidden[0].neuron = Reference::neuron(neuron);
+    assert_eq!(
+        network.check().unwrap_err().to_string(),
+        "layer 0: raw neuron parameter 2 is 0.2, not between 0.3 and 0.5"
+    );
 }

@@ -304,7 +304,7 @@ pub(crate) fn trainer<B: TrainingBackend>(
         let mut state = trainer.state().map_err(Error::wrap)?;
         let specs = trainer.model().specs();
         for (tensor, spec) in state.tensors.iter_mut().zip(specs) {
-            if let (Group::Delays, Some((_, last))) = (spec.group, spec.bounds) {
+            if let (Group::Delays, Some((_, last))) = (spec.group, spec.bounds_of(0)) {
                 let taps = last as usize + 1;
                 tensor.values.iter_mut().for_each(|d| *d = round_delay(*d, taps) as f32);
             }

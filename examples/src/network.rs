@@ -76,6 +76,7 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
             inputs: connections(config, own.inputs, &widths, l, outputs)?,
             norm: own.norm.then(BatchNorm::default),
             neuron: B::neuron(neuron(&own.neuron, interface.dt_ms, &place)?),
+            per_neuron: false,
             surrogate: B::surrogate(surrogate(&own.surrogate, &place("surrogate"))?),
             dropout: own.dropout,
         });
@@ -227,6 +228,7 @@ pub fn recipe(config: &Config) -> Recipe {
         schedule: schedule(from.schedule),
         delay_rate: (from.delays == Delays::Learned).then_some(from.delay_rate),
         delay_schedule: schedule(from.delay_schedule),
+        neuron_rate: None,
         warmup: from.warmup_epochs,
         clip: from.clip_norm,
         rate_penalty: from

@@ -114,11 +114,12 @@ impl<R: Lanes> Stream<R> {
         for (l, from) in network.hidden.iter().enumerate() {
             let (parameters, node) = (of(l), &graph.nodes[l]);
             let CpuNeuron(neuron) = Cpu::neuron(from.neuron.clone());
-            let raw = parameters.get("neuron", neuron.param_count())?;
+            let sets = if from.per_neuron { node.width } else { 1 };
+            let raw = parameters.get("neuron", neuron.param_count() * sets)?;
             let affine = neurons::affine(from.norm.as_ref(), node.width, &parameters)?;
             hidden.push(HiddenLayer {
                 projection: projection(l)?,
-                neurons: neuron.with_raw(raw)?.stream(affine),
+                neurons: neuron.stream(raw, sets, affine),
                 padding: node.padding,
             });
         }

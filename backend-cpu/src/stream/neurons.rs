@@ -45,48 +45,69 @@ pub(super) fn affine<R: Real>(
     Ok(affine)
 }
 
-/// The neurons of a layer at rest.
+/// The neurons of a layer at rest: one for all, or one for each.
 pub(crate) fn stream_neurons<N: Neuron>(
-    neuron: N,
+    mut neurons: Vec<N>,
     affine: Vec<Affine<N::Real>>,
 ) -> Box<dyn StreamNeurons<N::Real>> {
-    let states = vec![[neuron.rest(); LANES]; affine.len()];
-    Box::new(Layer { neuron, states, affine })
+    let first = neurons[0];
+    if neurons.len() > 1 {
+        neurons.resize(affine.len() * LANES, first);
+    }
+    let states = vec![[first.rest(); LANES]; affine.len()];
+    let mut layer = Layer { neurons, states, affine };
+    layer.reset();
+    Box::new(layer)
 }
 
 #[derive(Debug)]
 struct Layer<N: Neuron> {
-    neuron: N,
+    /// One for all, or one for every lane.
+    neurons: Vec<N>,
     states: Vec<[N::State; LANES]>,
     affine: Vec<Affine<N::Real>>,
 }
 
 impl<N: Neuron> StreamNeurons<N::Real> for Layer<N> {
     fn reset(&mut self) {
-        self.states.fill([self.neuron.rest(); LANES]);
+        let Self { neurons, states, .. } = self;
+        for (n, state) in states.iter_mut().flatten().enumerate() {
+            *state = neurons.get(n).unwrap_or(&neurons[0]).rest();
+        }
     }
 
     fn advance(&mut self, first: usize, rows: &mut [[N::Real; LANES]]) {
-        let Self { neuron, states, affine } = self;
+        let Self { neurons, states, affine } = self;
         let group = first / LANES;
-        vectorize(
-            #[inline(always)]
-            || run(neuron, &affine[group], &mut states[group], rows),
-        );
+        let (affine, states) = (&affine[group], &mut states[group]);
+        match &neurons[..] {
+            [neuron] => vectorize(
+                #[inline(always)]
+                || run(|_| neuron, affine, states, rows),
+            ),
+            neurons => {
+                let neurons = &neurons[first..first + LANES];
+                vectorize(
+                    #[inline(always)]
+                    || run(|l| &neurons[l], affine, states, rows),
+                );
+            }
+        }
     }
 }
 
 #[inline(always)]
-fn run<R: Real, N: Neuron<Real = R>>(
-    neuron: &N,
+fn run<'a, R: Real, N: Neuron<Real = R>>(
+    neuron: impl Fn(usize) -> &'a N,
     affine: &Affine<R>,
     states: &mut [N::State; LANES],
     rows: &mut [[R; LANES]],
 ) {
-    let fires = if neuron.fires() { R::one() } else { R::zero() };
+    let fires = if neuron(0).fires() { R::one() } else { R::zero() };
     let mut now = *states;
     for row in rows {
         for l in 0..LANES {
+            let neuron = neuron(l);
             let charged = neuron.charge(now[l], affine.scale[l] * row[l] + affine.shift[l]);
             let spike = fires * step(neuron.excess(charged));
             now[l] = neuron.reset(charged, spike);

@@ -301,7 +301,7 @@ fn empty_blocks_match_the_reference() {
 
 /// The losses and tensors of a few steps. The second layer and the readout also read the input and
 /// the first layer.
-fn train<B>(backend: B) -> Results<f64>
+fn train<B>(backend: B, per_neuron: bool) -> Results<f64>
 where
     B: Backend<Real = f64> + HasKernel<Gauss> + HasKernel<Linear>,
     B: HasNeuron<Lif<f64>> + HasNeuron<CubaLif<f64>> + HasSurrogate<Atan<f64>>,
@@ -311,7 +311,8 @@ where
     let neuron = CubaLif::new(Lif::new(2.0), 3.0);
     let second = Layer::new(Synapses::new(9, 8, 5), Linear, neuron, surrogate)
         .with_input(Connection::new(Synapses::new(6, 8, 9), Gauss).from(Source::Input));
-    let hidden = [first.with_norm(norm).with_dropout(0.2), second.with_norm(norm)];
+    let second = Layer { per_neuron, ..second.with_norm(norm) };
+    let hidden = [first.with_norm(norm).with_dropout(0.2), second];
     let mut output = Readout::new(Synapses::new(8, 3, 7), Gauss, Li::new(2.0));
     output.inputs.push(Connection::new(Synapses::new(9, 3, 3), Linear).from(Source::Layer(0)));
     let network = Network::chain(hidden, output);
@@ -337,20 +338,22 @@ where
 
 #[test]
 fn networks_with_skip_connections_train_as_with_the_reference() {
-    let expected = train(Reference::new());
-    assert!(expected[0].1[7] < expected[0].1[0], "{:?}", expected[0]);
-    for cpu in algorithms() {
-        for ((name, found), (_, expected)) in train(cpu).iter().zip(&expected) {
-            let error = distance(found, expected);
-            assert!(error <= 1e-9, "{name}: error {error}");
+    for per_neuron in [false, true] {
+        let expected = train(Reference::new(), per_neuron);
+        assert!(expected[0].1[7] < expected[0].1[0], "{:?}", expected[0]);
+        for cpu in algorithms() {
+            for ((name, found), (_, expected)) in train(cpu, per_neuron).iter().zip(&expected) {
+                let error = distance(found, expected);
+                assert!(error <= 1e-9, "{name}: error {error}");
+            }
         }
-    }
-    for (_, algorithm) in Algorithm::ALL {
-        let bits = |threads| {
-            let cpu = Cpu::new(threads).unwrap().with_algorithm(Some(algorithm));
-            let values = train(cpu).into_iter().flat_map(|(_, values)| values);
-            values.map(f64::to_bits).collect::<Vec<_>>()
-        };
-        assert_eq!(bits(1), bits(3), "{algorithm:?}");
+        for (_, algorithm) in Algorithm::ALL {
+            let bits = |threads| {
+                let cpu = Cpu::new(threads).unwrap().with_algorithm(Some(algorithm));
+                let values = train(cpu, per_neuron).into_iter().flat_map(|(_, values)| values);
+                values.map(f64::to_bits).collect::<Vec<_>>()
+            };
+            assert_eq!(bits(1), bits(3), "{algorithm:?}");
+        }
     }
 }

@@ -59,7 +59,8 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
         let surrogate = AnySurrogate::from_name("atan", &[]).unwrap();
         let layer = Layer::new(synapses(l, inputs, outputs), AnyKernel::Gauss, neuron, surrogate);
         let norm = (draw(50 + l as u64, 4) > 0).then(BatchNorm::default);
-        hidden.push(Layer { norm, ..layer.with_dropout(0.5) });
+        let per_neuron = draw(70 + l as u64, 3) == 0;
+        hidden.push(Layer { norm, per_neuron, ..layer.with_dropout(0.5) });
         inputs = outputs;
     }
     let synapses = synapses(hidden.len(), inputs, 2 + draw(1, 20));
@@ -71,6 +72,12 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
     let mut tensors = model.tensors().ok().unwrap();
     for (n, tensor) in tensors.iter_mut().enumerate() {
         let part = tensor.name.rsplit('.').next().unwrap();
+        let rng = rng.fork(100 + n as u64);
+        if part == "neuron" && tensor.shape.len() == 2 {
+            for (e, value) in tensor.values.iter_mut().enumerate() {
+                *value += R::of(0.6 * rng.uniform::<f64>(e as u64) - 0.3);
+            }
+        }
         let (low, high) = match part {
             "weight" => (-0.3, 0.5),
             "running_mean" | "beta" => (-0.2, 0.4),
@@ -78,7 +85,6 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
             "gamma" => (0.5, 1.5),
             _ => continue,
         };
-        let rng = rng.fork(100 + n as u64);
         for (e, value) in tensor.values.iter_mut().enumerate() {
             *value = R::of(low + (high - low) * rng.uniform::<f64>(e as u64));
         }

@@ -184,7 +184,11 @@ pub(super) fn readout<R: Number>(a: &Readout<'_, R>, launch: &Launch) -> Checked
 fn neuron<R: Number, const PARAMS: u32>(a: &NeuronStage<'_, R>) -> Checked {
     let columns = n(a.batch) * n(a.width);
     holds("neurons' input", &a.x, n(a.steps) * columns)?;
-    holds("neurons' parameters", &a.params, n(PARAMS))?;
+    if a.sets != 1 && a.sets != a.width {
+        let (expected, found) = (a.width as usize, a.sets as usize);
+        return Err(ShapeError { what: "parameter sets", expected, found });
+    }
+    holds("neurons' parameters", &a.params, n(PARAMS) * n(a.sets))?;
     holds_if_any("dropout mask", &a.mask, columns)?;
     holds_if_any("neurons' lengths", &a.valid, n(a.batch))?;
     // `stage.h`: SMOOTH_HELD and FROZEN read the recorded spikes.

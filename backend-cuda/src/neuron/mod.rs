@@ -4,7 +4,7 @@ use crate::device::{Buffer, Device, In, Launch, Number, kernels};
 use crate::error::Error;
 use crate::readout::sum_rows;
 use polychron_core::backend::{Firing, HasNeuron, HasSurrogate, NeuronStage, View, ViewMut};
-use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, Plif, Reset};
+use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
 use polychron_core::shape::{Shape, expect};
 use polychron_core::surrogate::AnySurrogate;
 use std::rc::Rc;
@@ -173,6 +173,8 @@ struct Checked<'a, R> {
     samples: Option<Rc<Buffer<u32>>>,
     padding: u32,
     params: In<'a, R>,
+    /// The number of sets of raw parameters: 1, or one for each neuron.
+    sets: usize,
     held: In<'a, R>,
     mask: In<'a, R>,
     norm: In<'a, R>,
@@ -189,7 +191,7 @@ impl<'a, R: Number> Checked<'a, R> {
         norm: &Norm<'a, R>,
         shape: Shape,
     ) -> Result<Self, Error> {
-        expect("neurons' parameters", stage.neuron.param_count(), stage.params.range.len())?;
+        let sets = stage.sets(shape.width)?;
         if let Some(mask) = stage.mask {
             expect("dropout mask", shape.batch * shape.width, mask.len())?;
         }
@@ -216,6 +218,7 @@ impl<'a, R: Number> Checked<'a, R> {
             samples: cuda.lengths(stage.valid, shape)?,
             padding: padding(stage.valid),
             params: stage.params.buffer.part(&stage.params.range)?,
+            sets,
             held: held.map_or_else(In::default, |held| held.values.get()),
             mask: stage.mask.map_or_else(In::default, Buffer::get),
             norm,
@@ -254,6 +257,7 @@ impl<'a, R: Number> Checked<'a, R> {
             steps: size("steps", self.shape.steps)?,
             batch: size("batch", self.shape.batch)?,
             width: size("width", self.shape.width)?,
+            sets: size("parameter sets", self.sets)?,
             ..Default::default()
         })
     }
@@ -294,7 +298,8 @@ pub(crate) fn backward<R: Number>(
     let columns = x.shape.batch * x.shape.width;
     let kept = x.shape.len() * checked.neuron.states;
     let mut kept = cuda.scratch(kept, "the neurons' states")?;
-    let mut each = cuda.scratch(columns * raw, "the neurons' gradients")?;
+    let rows = columns / checked.sets;
+    let mut each = cuda.scratch(rows * raw, "the neurons' gradients")?;
     let arguments = arguments::NeuronStage {
         states: kept.get_mut(),
         d_spikes: d_spikes.values.get(),
@@ -307,5 +312,5 @@ pub(crate) fn backward<R: Number>(
     if raw == 0 {
         return Ok(());
     }
-    sum_rows(cuda, each.get(), into, columns, raw, R::one())
+    sum_rows(cuda, each.get(), into, rows, raw, R::one())
 }

@@ -64,13 +64,21 @@ struct Input {
     }
 };
 
+// The raw parameters of neuron o: those of the layer, or its column of [PARAMS][width].
+template <class R, class Neuron>
+__device__ inline Vector<R, Neuron::PARAMS> parameters(const NeuronStage<R> &a, unsigned o) {
+    Vector<R, Neuron::PARAMS> raw = {};
+    for (int p = 0; p < Neuron::PARAMS; p++) raw.at[p] = a.params[(Wide)p * a.sets + (a.sets == 1 ? 0 : o)];
+    return raw;
+}
+
 // One thread per column (sample b, neuron o).
 template <class R, class Neuron, class Firing>
 __device__ inline void forward(const NeuronStage<R> &a) {
     Wide columns = (Wide)a.batch * a.width;
     for (Wide column = thread_index(); column < columns; column += thread_count()) {
         unsigned b = column / a.width, o = column % a.width, valid = valid_steps(a, b);
-        const Neuron neuron(a.model, a.params);
+        const Neuron neuron(a.model, parameters<R, Neuron>(a, o).at);
         const Firing firing(a);
         const Input<R> input(a, o);
         R pass = a.mask ? a.mask[column] : R(1);
@@ -117,7 +125,7 @@ __device__ inline void backward(const NeuronStage<R> &a) {
     Wide columns = (Wide)a.batch * a.width;
     for (Wide column = thread_index(); column < columns; column += thread_count()) {
         unsigned b = column / a.width, o = column % a.width, valid = valid_steps(a, b);
-        const Neuron neuron(a.model, a.params);
+        const Neuron neuron(a.model, parameters<R, Neuron>(a, o).at);
         const Firing firing(a);
         const Input<R> input(a, o);
         record(a, neuron, firing, input, column, columns);
@@ -156,7 +164,12 @@ __device__ inline void backward(const NeuronStage<R> &a) {
             }
             end = first;
         }
-        for (int n = 0; n < Neuron::PARAMS; n++) a.d_params[column * Neuron::PARAMS + n] = d_params[n];
+        // sum_rows makes one set of the rows [batch][width][PARAMS], and one set per neuron of the
+        // rows [batch][PARAMS][width].
+        for (int n = 0; n < Neuron::PARAMS; n++) {
+            Wide to = a.sets == 1 ? column * Neuron::PARAMS + n : ((Wide)b * Neuron::PARAMS + n) * a.width + o;
+            a.d_params[to] = d_params[n];
+        }
     }
 }
 

@@ -86,6 +86,8 @@ struct Plan {
     mask: bool,
     lengths: bool,
     d_x: bool,
+    /// Whether each neuron has its own parameters.
+    per_neuron: bool,
 }
 
 struct Case {
@@ -117,14 +119,21 @@ impl Case {
         if !plan.mask {
             stage.mask = None;
         }
+        if plan.per_neuron {
+            stage = stage.per_neuron(&mut draw);
+        }
         let width = shape.width;
         let norm_params =
             [draw.uniform(width, 0.5, 1.5), draw.uniform(width, -0.25, 0.75)].concat();
         let running = [draw.uniform(width, -0.5, 0.5), draw.uniform(width, 0.5, 2.0)].concat();
         let neuron = stage::neurons::<R>()[neuron].0;
-        let Plan { norm, running: fixed, .. } = plan;
+        let Plan { norm, running: fixed, per_neuron, .. } = plan;
+        let each = if per_neuron { ", per neuron" } else { "" };
         Self {
-            name: format!("{neuron}, {mode:?}, norm {norm}, running {fixed}, {}", projection.name),
+            name: format!(
+                "{neuron}{each}, {mode:?}, norm {norm}, running {fixed}, {}",
+                projection.name
+            ),
             plan,
             projection,
             stage,
@@ -404,6 +413,15 @@ fn cases<R: Real>() -> Result<Vec<Case>, Failure> {
                     .map(|seed| Case::draw::<R>(seed, kernel, synapses, size, neuron, plan));
                 cases.push(first_clear(drawn)?);
             }
+        }
+    }
+    for (p, &plan) in plans.iter().enumerate() {
+        for (n, &neuron) in neurons[2..].iter().enumerate() {
+            let (plan, (synapses, size)) = (Plan { per_neuron: true, ..plan }, sizes[(p + n) % 4]);
+            let at = 900_000 + 1000 * (3 * p + n) as u64;
+            let drawn = (at..at + 500)
+                .map(|seed| Case::draw::<R>(seed, kernels[0], synapses, size, neuron, plan));
+            cases.push(first_clear(drawn)?);
         }
     }
     for (seed, (_, rounding)) in (500_000..).step_by(1000).zip(Rounding::ALL) {

@@ -18,7 +18,7 @@ const LARGER: Shape = Shape::new(37, 2, 67);
 const SINGLE: Shape = Shape::new(1, 1, 1);
 
 /// Spikes equal those of the reference, for every neuron and firing mode, with and without mask and
-/// lengths.
+/// lengths, with parameters for the layer and for each neuron.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -30,7 +30,8 @@ pub fn neuron_forward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict 
     Ok(report)
 }
 
-/// The gradients of input and raw parameters equal those of the reference.
+/// The gradients of input and raw parameters equal those of the reference, with parameters for the
+/// layer and for each neuron.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -137,7 +138,7 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// Draws inputs until every excess keeps its margin. Mask and lengths are present if `full`.
+    /// A clear case. Mask and lengths are present if `full`.
     pub(super) fn draw<R: Real>(
         seed: u64,
         neuron: usize,
@@ -153,6 +154,25 @@ impl Case {
             stage.mask = None;
             stage.lengths = None;
         }
+        Self::clear(name, draw, stage)
+    }
+
+    /// As [`draw`](Self::draw), with parameters for each neuron, mask and lengths.
+    fn per_neuron<R: Real>(
+        seed: u64,
+        neuron: usize,
+        mode: Mode,
+        shape: Shape,
+    ) -> Result<Self, Failure> {
+        let name = format!("{}, per neuron, {mode:?}, {shape:?}", neurons::<R>()[neuron].0);
+        let mut draw = Draw::<R>::new(12_000 + seed);
+        let stage = StageCase::draw(&mut draw, neuron, ATAN, mode, shape).per_neuron(&mut draw);
+        Self::clear(name, draw, stage)
+    }
+
+    /// Draws inputs until every excess keeps its margin.
+    fn clear<R: Real>(name: String, mut draw: Draw<R>, stage: StageCase) -> Result<Self, Failure> {
+        let shape = stage.shape;
         for _ in 0..200 {
             let x = draw.uniform(shape.len(), -0.5, 1.5);
             if stage.clearance(&x)? >= MARGIN {
@@ -183,6 +203,15 @@ fn neuron_cases<R: Real>() -> Result<Vec<Case>, Failure> {
         case.stage.lengths = Some(vec![0, 4, 12]);
         case.stage.padding = 3;
         cases.push(case);
+    }
+    let own = |name: &str| ["plif", "cuba", "adlif"].iter().any(|model| name.starts_with(model));
+    for (neuron, _) in neurons::<R>().iter().enumerate().filter(|(_, (name, _))| own(name)) {
+        for mode in MODES {
+            cases.push(Case::per_neuron::<R>(cases.len() as u64, neuron, mode, SHAPE)?);
+        }
+    }
+    for neuron in ["plif, hard, detached", "cuba, soft", "adlif"].map(neuron_index) {
+        cases.push(Case::per_neuron::<R>(3, neuron, Mode::Step, LARGER)?);
     }
     Ok(cases)
 }

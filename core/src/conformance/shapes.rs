@@ -218,7 +218,17 @@ pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B)
     let right = [2, 8, 2];
     for back in [false, true] {
         run(right, Y, Y, Y, false, back)?;
-        for wrong in [[1, 8, 2], [3, 8, 2], [2, 7, 2], [2, 9, 2], [BEYOND + 2, 8, 2]] {
+        run([8, 8, 8], Y, Y, Y, false, back)?;
+        for wrong in [
+            [1, 8, 2],
+            [3, 8, 2],
+            [7, 8, 7],
+            [9, 8, 9],
+            [2, 7, 2],
+            [2, 9, 2],
+            [BEYOND + 2, 8, 2],
+            [BEYOND + 8, 8, 8],
+        ] {
             rejected("neuron, parameters or mask", run(wrong, Y, Y, Y, false, back))?;
         }
         for shape in NOT_Y {
@@ -230,7 +240,7 @@ pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B)
     for shape in NOT_Y {
         rejected("neuron_backward, input's gradient", run(right, Y, Y, shape, false, true))?;
     }
-    for wrong in [[2, 8, 1], [2, 8, 3], [2, 8, BEYOND + 2]] {
+    for wrong in [[2, 8, 1], [2, 8, 3], [2, 8, 8], [8, 8, 2], [2, 8, BEYOND + 2]] {
         rejected("neuron_backward, gradients", run(wrong, Y, Y, Y, false, true))?;
     }
     Ok(Report::default())

@@ -82,6 +82,7 @@ pub(super) struct StageCase {
     pub(super) surrogate: Pick,
     pub(super) mode: Mode,
     pub(super) shape: Shape,
+    /// One set of raw parameters, or `[P, width]`.
     pub(super) params: Vec<f64>,
     pub(super) held: Vec<f64>,
     pub(super) mask: Option<Vec<f64>>,
@@ -98,21 +99,22 @@ impl StageCase {
         mode: Mode,
         shape: Shape,
     ) -> Self {
-        let model = &neurons::<R>()[neuron].1;
-        let mut raw = vec![R::zero(); model.param_count()];
-        model.write_params(&mut raw);
-        let params = raw.iter().zip(draw.uniform(raw.len(), -0.3, 0.3));
         Self {
             neuron,
             surrogate,
             mode,
             shape,
-            params: params.map(|(raw, d)| R::of(raw.as_f64() + d).as_f64()).collect(),
+            params: params_near(draw, neuron, 1),
             held: draw.spikes(shape.len(), 0.3),
             mask: Some(draw.mask(shape.batch * shape.width)),
             lengths: Some((0..shape.batch).map(|b| shape.steps * (3 - b % 3) / 3).collect()),
             padding: 0,
         }
+    }
+
+    /// The same case with parameters for each neuron.
+    pub(super) fn per_neuron<R: Real>(self, draw: &mut Draw<R>) -> Self {
+        Self { params: params_near(draw, self.neuron, self.shape.width), ..self }
     }
 
     pub(super) fn valid(&self) -> ValidSteps<'_> {
@@ -152,6 +154,16 @@ impl StageCase {
         let surrogate = &AnySurrogate::from_name(name, parameters)?;
         Ok(neurons()[self.neuron].1.visit(Clearance { case: self, surrogate, x }))
     }
+}
+
+/// Raw parameters `[P, sets]` near the configured ones.
+fn params_near<R: Real>(draw: &mut Draw<R>, neuron: usize, sets: usize) -> Vec<f64> {
+    let model = &neurons::<R>()[neuron].1;
+    let mut raw = vec![R::zero(); model.param_count()];
+    model.write_params(&mut raw);
+    let spread = draw.uniform(raw.len() * sets, -0.3, 0.3);
+    let near = |(n, d): (usize, f64)| R::of(raw[n / sets].as_f64() + d).as_f64();
+    spread.into_iter().enumerate().map(near).collect()
 }
 
 /// A [`StageCase`] on a backend.
@@ -195,12 +207,13 @@ impl NeuronVisitor<f64> for Clearance<'_> {
         if case.mode == Mode::Frozen || !neuron.fires() {
             return f64::INFINITY;
         }
-        let mut raw = neuron.params();
-        raw.as_mut().copy_from_slice(&case.params);
-        let (neuron, shape) = (neuron.with_params(raw), case.shape);
+        let shape = case.shape;
+        let each = case.params.len() > neuron.params().as_ref().len();
+        let sets = if each { shape.width } else { 1 };
         let edges = [Some(0.0)].into_iter().chain(self.surrogate.kinks()).flatten();
         let mut nearest = f64::INFINITY;
         for (b, o) in (0..shape.batch).flat_map(|b| (0..shape.width).map(move |o| (b, o))) {
+            let neuron = neuron.with_set(&case.params, sets, o % sets);
             let mut state = neuron.rest();
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);

@@ -23,6 +23,7 @@ pub struct AdLif<R> {
     raw: [R; 4],
     rate: R,
     rate_w: R,
+    couplings: Option<[(R, R); 2]>,
 }
 
 impl<R: Real> AdLif<R> {
@@ -39,6 +40,7 @@ impl<R: Real> AdLif<R> {
             raw: [raw(tau), raw(tau_w), a, b],
             rate: R::one() / tau,
             rate_w: R::one() / tau_w,
+            couplings: None,
         }
     }
 
@@ -46,6 +48,12 @@ impl<R: Real> AdLif<R> {
     #[must_use]
     pub fn with_reset(self, threshold: R, reset: Reset<R>, detach: bool) -> Self {
         Self { threshold, reset, detach, ..self }
+    }
+
+    /// Sets the smallest and the largest values of the couplings `a` and `b`.
+    #[must_use]
+    pub fn with_coupling_bounds(self, a: (R, R), b: (R, R)) -> Self {
+        Self { couplings: Some([a, b]), ..self }
     }
 
     /// Threshold, reset and whether the reset is detached; see [`with_reset`](Self::with_reset).
@@ -71,6 +79,11 @@ impl<R: Real> Neuron for AdLif<R> {
     }
     fn with_params(&self, raw: [R; 4]) -> Self {
         Self { raw, rate: logistic(raw[0]), rate_w: logistic(raw[1]), ..*self }
+    }
+    fn bounds(&self) -> Option<([R; 4], [R; 4])> {
+        let [a, b] = self.couplings?;
+        let any = R::infinity();
+        Some(([-any, -any, a.0, b.0], [any, any, a.1, b.1]))
     }
     fn rest(&self) -> [R; 2] {
         [self.reset.rest(), R::zero()]

@@ -26,6 +26,8 @@ pub trait ErasedNeuron<R: Real>: Debug {
     fn param_count(&self) -> usize;
     /// Copies the raw parameters of the configuration to `out`, up to its length.
     fn write_params(&self, out: &mut [R]);
+    /// The bounds of a raw parameter, from [`Neuron::bounds`]; `None` if it has none.
+    fn param_bounds(&self, index: usize) -> Option<(R, R)>;
     /// [`Neuron::linear_membrane`] of a neuron with these raw parameters. `None` also if it cannot
     /// spike or if `params` has another length.
     fn membrane_with(&self, params: &[R]) -> Option<LinearMembrane<R>>;
@@ -56,17 +58,28 @@ impl<R: Real, M: NeuronModel<Real = R>> ErasedNeuron<R> for M {
         self.visit(Write(out));
     }
 
+    fn param_bounds(&self, index: usize) -> Option<(R, R)> {
+        struct Bounds(usize);
+        impl<R: Real> NeuronVisitor<R> for Bounds {
+            type Output = Option<(R, R)>;
+            fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
+                let (least, most) = neuron.bounds()?;
+                let bounds = (*least.as_ref().get(self.0)?, *most.as_ref().get(self.0)?);
+                (bounds != (-R::infinity(), R::infinity())).then_some(bounds)
+            }
+        }
+        self.visit(Bounds(index))
+    }
+
     fn membrane_with(&self, params: &[R]) -> Option<LinearMembrane<R>> {
         struct Linear<'a, R>(&'a [R]);
         impl<R: Real> NeuronVisitor<R> for Linear<'_, R> {
             type Output = Option<LinearMembrane<R>>;
             fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> Self::Output {
-                let mut params = neuron.params();
-                if !neuron.fires() || params.as_ref().len() != self.0.len() {
+                if !neuron.fires() || neuron.params().as_ref().len() != self.0.len() {
                     return None;
                 }
-                params.as_mut().copy_from_slice(self.0);
-                neuron.with_params(params).linear_membrane()
+                neuron.with_set(self.0, 1, 0).linear_membrane()
             }
         }
         self.visit(Linear(params))

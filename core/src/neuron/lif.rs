@@ -135,7 +135,8 @@ impl<R: Real> Neuron for Lif<R> {
     }
 }
 
-/// A LIF whose rate is learned (PLIF): `1 / tau = logistic(w)`, one `w` per layer.
+/// A LIF whose rate is learned (PLIF): `1 / tau = logistic(w)`, one `w` per layer or per
+/// neuron.
 ///
 /// Source: Fang et al., *Incorporating learnable membrane time constant* (ICCV 2021).
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -108,8 +108,8 @@ pub struct LinearMembrane<R> {
 
 /// A neuron model with its fixed configuration.
 ///
-/// The learnable part is an array of raw parameters, shared by all neurons of a layer. The trainer
-/// keeps the values in flat buffers and builds the neuron of a step with
+/// The learnable part is an array of raw parameters: one set for all neurons of a layer, or one for
+/// each. The trainer keeps the values in flat buffers and builds the neurons of a step with
 /// [`with_params`](Self::with_params).
 ///
 /// `neuron_laws!` (feature `conformance`) tests the laws of an implementation: each adjoint is the
@@ -132,6 +132,19 @@ pub trait Neuron: Copy + Debug + Send + Sync + 'static {
     fn params(&self) -> Self::Params;
     /// The same neuron with other raw parameters.
     fn with_params(&self, params: Self::Params) -> Self;
+    /// The same neuron with set `n` of the raw parameters `[params, sets]` of a layer.
+    #[must_use]
+    fn with_set(&self, raw: &[Self::Real], sets: usize, n: usize) -> Self {
+        let mut params = self.params();
+        let set = raw.iter().skip(n).step_by(sets.max(1));
+        params.as_mut().iter_mut().zip(set).for_each(|(to, &from)| *to = from);
+        self.with_params(params)
+    }
+    /// The smallest and the largest valid raw parameters. The default, `None`, allows all finite
+    /// ones. The trainer keeps the parameters within the bounds.
+    fn bounds(&self) -> Option<(Self::Params, Self::Params)> {
+        None
+    }
 
     /// The state before the first step.
     fn rest(&self) -> Self::State;

@@ -37,6 +37,11 @@ pub enum FoldError<E> {
         /// The layer.
         layer: usize,
     },
+    /// The neurons of a hidden layer decay at different rates.
+    Decays {
+        /// The layer.
+        layer: usize,
+    },
     /// A tensor is missing or has the wrong length.
     Tensor {
         /// The name of the tensor.
@@ -56,6 +61,11 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
             Self::Neuron { layer } => write!(
                 f,
                 "layer {layer}: a model file holds leaky integrate-and-fire neurons, these are others"
+            ),
+            Self::Decays { layer } => write!(
+                f,
+                "layer {layer}: the neurons have different time constants; a model file holds one \
+                 time constant a layer"
             ),
             Self::Tensor { name, found: 0, .. } => write!(f, "tensor {name} is missing"),
             Self::Tensor { name, expected, found } => {
@@ -77,8 +87,9 @@ impl<E: core::error::Error> core::error::Error for FoldError<E> {
 /// Rounds the delays of a network and folds its norms into weights and biases.
 ///
 /// # Errors
-/// [`FoldError::Graph`] if the network is not a chain; [`FoldError::Neuron`] if a layer's neurons are no [linear membrane](Neuron::linear_membrane);
-/// [`FoldError::Backend`] if the backend cannot download the tensors.
+/// [`FoldError::Graph`] if the network is not a chain; [`FoldError::Neuron`] if a layer's neurons
+/// are no [linear membrane](Neuron::linear_membrane); [`FoldError::Decays`] if those of a layer have
+/// different time constants; [`FoldError::Backend`] if the backend cannot download the tensors.
 pub fn fold<B: Backend<Real = f32>>(
     model: &Model<B>,
     metadata: Metadata,
@@ -98,21 +109,31 @@ fn fold_tensors<B: Backend<Real = f32>, E>(
     let mut layers = Vec::new();
     for (l, hidden) in network.hidden.iter().enumerate() {
         let from = LayerTensors { tensors, layer: graph.name(l) };
-        let params = from.find("neuron", hidden.neuron.param_count())?;
+        let outputs = synapses[l].outputs;
+        let sets = if hidden.per_neuron { outputs } else { 1 };
+        let params = from.find("neuron", hidden.neuron.param_count() * sets)?;
         let valid = |m: &LinearMembrane<f32>| (0.0..=1.0).contains(&m.decay) && m.threshold > 0.0;
-        let membrane = hidden.neuron.membrane_with(params).filter(valid);
-        let membrane = membrane.ok_or(FoldError::Neuron { layer: l })?;
-        let norm = Norm::new(hidden.norm.as_ref(), &from, synapses[l].outputs)?;
-        let gain = f64::from(membrane.input_gain);
+        let membrane = |o: usize| {
+            let set: Vec<_> = params.iter().skip(o % sets).step_by(sets).copied().collect();
+            let membrane = hidden.neuron.membrane_with(&set).filter(valid);
+            membrane.ok_or(FoldError::Neuron { layer: l })
+        };
+        let membranes = (0..outputs).map(membrane).collect::<Result<Vec<_>, _>>()?;
+        let (decay, soft) = (membranes[0].decay, membranes[0].reset == Reset::Soft);
+        if membranes.iter().any(|m| m.decay != decay || (m.reset == Reset::Soft) != soft) {
+            return Err(FoldError::Decays { layer: l });
+        }
+        let norm = Norm::new(hidden.norm.as_ref(), &from, outputs)?;
+        let gain = |o: usize| f64::from(membranes[o].input_gain);
         let neuron = |o: usize| NeuronSpec {
-            threshold: f64::from(membrane.threshold),
-            bias: gain * norm.scale_and_offset(o).1,
+            threshold: f64::from(membranes[o].threshold),
+            bias: gain(o) * norm.scale_and_offset(o).1,
         };
         layers.push(LayerSpec {
-            neurons: (0..synapses[l].outputs).map(neuron).collect(),
-            soft: membrane.reset == Reset::Soft,
-            ..layer(&synapses[l], rounding, &from, f64::from(membrane.decay), |o| {
-                gain * norm.scale_and_offset(o).0
+            neurons: (0..outputs).map(neuron).collect(),
+            soft,
+            ..layer(&synapses[l], rounding, &from, f64::from(decay), |o| {
+                gain(o) * norm.scale_and_offset(o).0
             })?
         });
     }

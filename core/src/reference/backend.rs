@@ -294,8 +294,8 @@ impl<R: Real, N: Neuron<Real = R>> ScalarNeuron<R> for N {
         x: &Block<R>,
         spikes: &mut Block<R>,
     ) -> Result<(), ShapeError> {
-        let neuron = configured(self, stage.params.slice()?)?;
-        neuron_forward(&arguments(&neuron, stage, x.shape), &x.values, &mut spikes.values, None)
+        let neurons = configured(self, stage, x.shape.width)?;
+        neuron_forward(&arguments(&neurons, stage, x.shape), &x.values, &mut spikes.values, None)
     }
 
     fn backward(
@@ -306,27 +306,29 @@ impl<R: Real, N: Neuron<Real = R>> ScalarNeuron<R> for N {
         d_x: &mut Block<R>,
         d_params: &mut [R],
     ) -> Result<(), ShapeError> {
-        let neuron = configured(self, stage.params.slice()?)?;
-        let (args, d) = (arguments(&neuron, stage, x.shape), &d_spikes.values);
+        let neurons = configured(self, stage, x.shape.width)?;
+        let (args, d) = (arguments(&neurons, stage, x.shape), &d_spikes.values);
         neuron_backward(&args, &x.values, d, None, &mut d_x.values, d_params)
     }
 }
 
-/// The neuron with these raw parameters.
-fn configured<R: Real, N: Neuron<Real = R>>(neuron: &N, params: &[R]) -> Result<N, ShapeError> {
-    let mut raw = neuron.params();
-    expect("neurons' parameters", raw.as_ref().len(), params.len())?;
-    raw.as_mut().copy_from_slice(params);
-    Ok(neuron.with_params(raw))
+/// The neuron of a stage, or its neurons if each has its own parameters.
+fn configured<R: Real, N: Neuron<Real = R>>(
+    neuron: &N,
+    stage: &NeuronStage<'_, Reference<R>>,
+    width: usize,
+) -> Result<Vec<N>, ShapeError> {
+    let (sets, params) = (stage.sets(width)?, stage.params.slice()?);
+    Ok((0..sets).map(|n| neuron.with_set(params, sets, n)).collect())
 }
 
 fn arguments<'a, R: Real, N: Neuron<Real = R>>(
-    neuron: &'a N,
+    neurons: &'a [N],
     stage: &'a NeuronStage<'_, Reference<R>>,
     shape: Shape,
 ) -> NeuronArgs<'a, R, N> {
     NeuronArgs {
-        neuron,
+        neurons,
         surrogate: &**stage.surrogate,
         firing: match stage.firing {
             Firing::Step => Firing::Step,
@@ -371,6 +373,9 @@ impl<R: Real> ErasedNeuron<R> for Rc<dyn ScalarNeuron<R>> {
     }
     fn write_params(&self, out: &mut [R]) {
         (**self).write_params(out);
+    }
+    fn param_bounds(&self, index: usize) -> Option<(R, R)> {
+        (**self).param_bounds(index)
     }
     fn membrane_with(&self, params: &[R]) -> Option<LinearMembrane<R>> {
         (**self).membrane_with(params)

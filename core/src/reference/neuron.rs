@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 /// The arguments of the neuron stage, except its input.
 #[derive(Debug)]
 pub struct NeuronArgs<'a, R, N> {
-    /// The neuron, with its raw parameters set.
-    pub neuron: &'a N,
+    /// One neuron for all, or one for each, with their raw parameters set.
+    pub neurons: &'a [N],
     /// The surrogate derivative.
     pub surrogate: &'a dyn Surrogate<R>,
     /// How neurons spike. Recorded spikes are a block like the input, before the dropout mask.
@@ -26,6 +26,9 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
     fn check(&self, x: &[R], y: &[R]) -> Result<(), ShapeError> {
         expect("neurons' input", self.shape.len(), x.len())?;
         expect("neurons' output", self.shape.len(), y.len())?;
+        if self.neurons.len() != 1 {
+            expect("neurons", self.shape.width.max(1), self.neurons.len())?;
+        }
         if let Some(mask) = self.mask {
             expect("dropout mask", self.shape.batch * self.shape.width, mask.len())?;
         }
@@ -35,9 +38,14 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
         Ok(())
     }
 
+    /// Neuron `o`.
+    fn neuron(&self, o: usize) -> &N {
+        self.neurons.get(o).unwrap_or(&self.neurons[0])
+    }
+
     /// The output spike and the spike that resets the state.
     fn fire(&self, at: usize, excess: R) -> (R, R) {
-        if !self.neuron.fires() {
+        if !self.neurons[0].fires() {
             return (R::zero(), R::zero());
         }
         match self.firing {
@@ -51,7 +59,7 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
     fn slope(&self, excess: R) -> R {
         match self.firing {
             Firing::Frozen(_) => R::zero(),
-            _ if !self.neuron.fires() => R::zero(),
+            _ if !self.neurons[0].fires() => R::zero(),
             _ => self.surrogate.derivative(excess),
         }
     }
@@ -80,12 +88,13 @@ pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
     let shape = args.shape;
     for b in 0..shape.batch {
         for o in 0..shape.width {
-            let mut state = args.neuron.rest();
+            let neuron = args.neuron(o);
+            let mut state = neuron.rest();
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);
-                let charged = args.neuron.charge(state, x[at]);
-                let (spike, reset_spike) = args.fire(at, args.neuron.excess(charged));
-                state = args.neuron.reset(charged, reset_spike);
+                let charged = neuron.charge(state, x[at]);
+                let (spike, reset_spike) = args.fire(at, neuron.excess(charged));
+                state = neuron.reset(charged, reset_spike);
                 spikes[at] = spike * args.gate(t, b, o);
                 if let Some(v) = membrane.as_mut().and_then(|membrane| membrane.get_mut(at)) {
                     *v = state.as_ref()[0];
@@ -97,7 +106,8 @@ pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
 }
 
 /// Backpropagation through time: from the gradients by the output spikes and, if given, by the
-/// membrane after the reset, to the gradients by the input and by the raw parameters.
+/// membrane after the reset, to the gradients by the input and by the raw parameters, `[P]` or
+/// `[P, N]`.
 ///
 /// # Errors
 /// [`ShapeError`] if the size of a block does not match.
@@ -111,13 +121,16 @@ pub fn neuron_backward<R: Real, N: Neuron<Real = R>>(
 ) -> Result<(), ShapeError> {
     args.check(x, d_x)?;
     args.check(x, d_spikes)?;
-    expect("neurons' parameters", args.neuron.params().as_ref().len(), d_params.len())?;
+    let (shape, sets) = (args.shape, args.neurons.len());
+    let params = args.neurons[0].params().as_ref().len();
+    expect("neurons' parameters", params * sets, d_params.len())?;
     d_params.fill(R::zero());
-    let (shape, neuron) = (args.shape, args.neuron);
     let mut states = Vec::with_capacity(shape.steps);
     for b in 0..shape.batch {
         for o in 0..shape.width {
             states.clear();
+            let neuron = args.neuron(o);
+            let set = o.min(sets - 1);
             let mut state = neuron.rest();
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);
@@ -143,7 +156,7 @@ pub fn neuron_backward<R: Real, N: Neuron<Real = R>>(
                 d_x[at] = charge.input;
                 d_state = charge.state;
                 let parts = reset.params.as_ref().iter().zip(charge.params.as_ref());
-                for (d, (&r, &c)) in d_params.iter_mut().zip(parts) {
+                for (d, (&r, &c)) in d_params.iter_mut().skip(set).step_by(sets).zip(parts) {
                     *d += r + c;
                 }
             }

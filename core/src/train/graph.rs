@@ -113,7 +113,7 @@ pub enum Group {
     Sigma,
     /// Gamma and beta of the norms.
     Norms,
-    /// Raw parameters of the neurons.
+    /// Raw parameters of the neurons, `[P]` or `[P, out]`.
     Neurons,
     /// Running mean and variance of the norms.
     Statistics,
@@ -169,20 +169,23 @@ impl<R: Real> Layout<R> {
                 let name = graph.connection_name(l, c);
                 let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
                 let within = Some((R::zero(), R::count(synapses.taps - 1)));
-                let weights = layout.push(&name, "weight", &shape, Group::Weights, None);
-                layout.push(&name, "delay", &shape, Group::Delays, within);
-                let sigma = layout.push(&name, "sigma", &[1], Group::Sigma, None);
+                let weights = layout.push(&name, "weight", &shape, Group::Weights, &[None]);
+                layout.push(&name, "delay", &shape, Group::Delays, &[within]);
+                let sigma = layout.push(&name, "sigma", &[1], Group::Sigma, &[None]);
                 ranges.edges.push(EdgeRanges { synapses: weights, sigma });
             }
             if let Some(hidden) = network.hidden.get(l) {
                 let count = hidden.neuron.param_count();
-                ranges.neuron = layout.push(&name, "neuron", &[count], Group::Neurons, None);
+                let shape = [count, node.width];
+                let shape = &shape[..if hidden.per_neuron { 2 } else { 1 }];
+                let bounds: Vec<_> = (0..count).map(|p| hidden.neuron.param_bounds(p)).collect();
+                ranges.neuron = layout.push(&name, "neuron", shape, Group::Neurons, &bounds);
                 if hidden.norm.is_some() {
                     let width = [node.width];
-                    let gamma = layout.push(&name, "gamma", &width, Group::Norms, None);
-                    let beta = layout.push(&name, "beta", &width, Group::Norms, None);
-                    layout.push(&name, "running_mean", &width, Group::Statistics, None);
-                    layout.push(&name, "running_var", &width, Group::Statistics, positive);
+                    let gamma = layout.push(&name, "gamma", &width, Group::Norms, &[None]);
+                    let beta = layout.push(&name, "beta", &width, Group::Norms, &[None]);
+                    layout.push(&name, "running_mean", &width, Group::Statistics, &[None]);
+                    layout.push(&name, "running_var", &width, Group::Statistics, &[positive]);
                     ranges.norm = gamma.start..beta.end;
                 }
             }
@@ -198,28 +201,33 @@ impl<R: Real> Layout<R> {
         name: &str,
         shape: &[usize],
         group: Group,
-        bounds: Option<(R, R)>,
+        bounds: &[Option<(R, R)>],
     ) -> Range<usize> {
         let start = self.lens[group as usize];
         let range = start..start + shape.iter().product::<usize>();
         self.lens[group as usize] = range.end;
         if !range.is_empty() {
             let (name, shape, range) = (format!("{layer}.{name}"), shape.to_vec(), range.clone());
+            let bounds = bounds.to_vec();
             self.specs.push(TensorSpec { name, shape, group, bounds, range });
         }
         range
     }
 
-    /// The parts of the groups whose tensors have the same bounds, as long as possible.
+    /// The parts of the groups whose values have the same bounds, as long as possible.
     pub(super) fn parts(&self) -> Vec<Part<R>> {
         let mut parts: Vec<Part<R>> = Vec::new();
         for (group, _) in Group::LEARNED {
             for spec in self.specs.iter().filter(|spec| spec.group == group) {
-                match parts.last_mut() {
-                    Some((last, bounds, range)) if *last == group && *bounds == spec.bounds => {
-                        range.end = spec.range.end;
+                let len = spec.range.len() / spec.bounds.len();
+                for (n, &bounds) in spec.bounds.iter().enumerate() {
+                    let start = spec.range.start + n * len;
+                    match parts.last_mut() {
+                        Some((last, same, range)) if *last == group && *same == bounds => {
+                            range.end = start + len;
+                        }
+                        _ => parts.push((group, bounds, start..start + len)),
                     }
-                    _ => parts.push((group, spec.bounds, spec.range.clone())),
                 }
             }
         }

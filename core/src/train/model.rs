@@ -138,7 +138,12 @@ impl<B: Backend> Model<B> {
             norms[ranges.norm.clone()][..half].fill(B::Real::one());
             running[ranges.norm.clone()][half..].fill(B::Real::one());
             if let Some(hidden) = network.hidden.get(l) {
-                hidden.neuron.write_params(&mut neurons[ranges.neuron.clone()]);
+                let mut raw = vec![B::Real::zero(); hidden.neuron.param_count()];
+                hidden.neuron.write_params(&mut raw);
+                let sets = if hidden.per_neuron { node.width } else { 1 };
+                for (to, from) in neurons[ranges.neuron.clone()].chunks_exact_mut(sets).zip(raw) {
+                    to.fill(from);
+                }
             }
         }
         let values = host.upload(&backend)?;
@@ -306,8 +311,8 @@ impl<B: Backend> Model<B> {
     }
 
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
-    /// `.delay`, `.sigma`, `.neuron`, `.gamma`, `.beta`, `.running_mean`, `.running_var`;
-    /// `output.weight`, `.delay`, `.sigma`; further connections of a layer as
+    /// `.delay`, `.sigma`, `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`,
+    /// `.running_var`; `output.weight`, `.delay`, `.sigma`; further connections of a layer as
     /// `hidden.0.inputs.1.weight`. Tensors without values are left out.
     ///
     /// # Errors

@@ -59,6 +59,8 @@ pub struct Layer<B: Backend> {
     pub norm: Option<BatchNorm<B::Real>>,
     /// The neuron model.
     pub neuron: B::Neuron,
+    /// Whether each neuron has its own raw parameters. All start as configured.
+    pub per_neuron: bool,
     /// The surrogate derivative.
     pub surrogate: B::Surrogate,
     /// The probability that a neuron is silenced for a whole sample.
@@ -76,6 +78,7 @@ impl<B: Backend> Layer<B> {
             inputs: vec![Connection::new(synapses, kernel)],
             norm: None,
             neuron: B::neuron(neuron),
+            per_neuron: false,
             surrogate: B::surrogate(surrogate),
             dropout: 0.0,
         }
@@ -91,6 +94,12 @@ impl<B: Backend> Layer<B> {
     #[must_use]
     pub fn with_dropout(self, dropout: f64) -> Self {
         Self { dropout, ..self }
+    }
+
+    /// The same layer with raw parameters for each neuron.
+    #[must_use]
+    pub fn with_parameters_per_neuron(self) -> Self {
+        Self { per_neuron: true, ..self }
     }
 
     /// The same layer with one more connection.
@@ -196,6 +205,19 @@ pub enum NetworkError {
         /// The parameter.
         found: f64,
     },
+    /// A raw neuron parameter is outside its bounds.
+    NeuronBounds {
+        /// The layer.
+        layer: usize,
+        /// Its index among the raw parameters of the neuron.
+        index: usize,
+        /// The parameter.
+        found: f64,
+        /// The smallest valid value.
+        least: f64,
+        /// The largest valid value.
+        most: f64,
+    },
 }
 
 impl fmt::Display for NetworkError {
@@ -232,6 +254,11 @@ impl fmt::Display for NetworkError {
             Self::Neuron { layer, index, found } => write!(
                 f,
                 "layer {layer}: raw neuron parameter {index} is {found}; a learned time constant is above 1 step"
+            ),
+            Self::NeuronBounds { layer, index, found, least, most } => write!(
+                f,
+                "layer {layer}: raw neuron parameter {index} is {found}, not between {least} and \
+                 {most}"
             ),
         }
     }
@@ -318,6 +345,13 @@ impl<B: Backend> Network<B> {
             if let Some(index) = raw.iter().position(|p| !p.is_finite()) {
                 return Err(NetworkError::Neuron { layer, index, found: raw[index].as_f64() });
             }
+            for (index, found) in raw.into_iter().enumerate() {
+                let Some((least, most)) = h.neuron.param_bounds(index) else { continue };
+                if !(least <= found && found <= most) {
+                    let [found, least, most] = [found, least, most].map(Real::as_f64);
+                    return Err(NetworkError::NeuronBounds { layer, index, found, least, most });
+                }
+            }
         }
         Ok(Graph { nodes })
     }
@@ -375,7 +409,7 @@ macro_rules! plain {
 // Derived implementations would require them of the backend.
 plain! {
     Connection { from, synapses, kernel }
-    Layer { inputs, norm, neuron, surrogate, dropout }
+    Layer { inputs, norm, neuron, per_neuron, surrogate, dropout }
     Readout { inputs, integrator }
     Network { hidden, output, loss, objective, rounding }
 }

@@ -33,16 +33,18 @@ pub struct Recipe {
     pub epochs: usize,
     /// The optimizer.
     pub optimizer: Optimizer,
-    /// The base learning rate of weights, norms and neurons: the highest of a one-cycle schedule,
-    /// the first of the others.
+    /// The base learning rate of weights and norms: the highest of a one-cycle schedule, the first
+    /// of the others.
     pub rate: f64,
-    /// The schedule of `rate`.
+    /// The schedule of `rate` and `neuron_rate`.
     pub schedule: Schedule,
     /// The base learning rate of the delays. With `None` the delays are fixed.
     pub delay_rate: Option<f64>,
     /// The schedule of `delay_rate`.
     pub delay_schedule: Schedule,
-    /// The number of first epochs in which both rates rise linearly to those of their schedules.
+    /// The base learning rate of the raw parameters of the neurons; `None` for that of the weights.
+    pub neuron_rate: Option<f64>,
+    /// The number of first epochs in which all rates rise linearly to those of their schedules.
     pub warmup: usize,
     /// The largest norm of the gradient of all learned parameters; longer gradients are scaled.
     pub clip: Option<f64>,
@@ -76,6 +78,7 @@ impl Recipe {
             schedule: Schedule::OneCycle,
             delay_rate: Some(0.1),
             delay_schedule: Schedule::Cosine,
+            neuron_rate: None,
             warmup: 0,
             clip: None,
             rate_penalty: None,
@@ -88,8 +91,7 @@ impl Recipe {
         }
     }
 
-    /// The learning rate of weights, norms and neurons in an epoch, counted from 0, and Adam's
-    /// beta1.
+    /// The learning rate of weights and norms in an epoch, counted from 0, and Adam's beta1.
     #[must_use]
     pub fn rate_in(&self, epoch: usize) -> (f64, f64) {
         self.rising(epoch, self.schedule.at(self.rate, epoch, self.epochs))
@@ -100,6 +102,13 @@ impl Recipe {
     pub fn delay_rate_in(&self, epoch: usize) -> Option<(f64, f64)> {
         let rate = self.delay_rate?;
         Some(self.rising(epoch, self.delay_schedule.at(rate, epoch, self.epochs)))
+    }
+
+    /// The learning rate of the raw parameters of the neurons in an epoch, and Adam's beta1.
+    #[must_use]
+    pub fn neuron_rate_in(&self, epoch: usize) -> (f64, f64) {
+        let rate = self.neuron_rate.unwrap_or(self.rate);
+        self.rising(epoch, self.schedule.at(rate, epoch, self.epochs))
     }
 
     fn rising(&self, epoch: usize, (rate, beta1): (f64, f64)) -> (f64, f64) {

@@ -14,10 +14,20 @@ pub struct TensorSpec<R> {
     pub shape: Vec<usize>,
     /// The group, which decides how the tensor learns.
     pub group: Group,
-    /// The smallest and the largest valid value.
-    pub bounds: Option<(R, R)>,
+    /// The smallest and the largest valid value: one entry for all values, or one for each index of
+    /// the outermost dimension.
+    pub bounds: Vec<Option<(R, R)>>,
     /// The place in the block of the group.
     pub(super) range: Range<usize>,
+}
+
+impl<R: Real> TensorSpec<R> {
+    /// The bounds of the value with this index.
+    #[must_use]
+    pub fn bounds_of(&self, index: usize) -> Option<(R, R)> {
+        let part = (self.range.len() / self.bounds.len().max(1)).max(1);
+        self.bounds.get(index / part).copied().flatten()
+    }
 }
 
 /// A named array of numbers.
@@ -69,10 +79,10 @@ impl<R: Real> State<R> {
         if let Some(index) = tensor.values.iter().position(|v| !v.is_finite()) {
             return Err(StateError::NotFinite { name: name(), index });
         }
-        if let Some((least, most)) = spec.bounds {
-            let outside = |&v: &R| v < least || v > most;
-            if let Some(index) = tensor.values.iter().position(outside) {
-                let [found, least, most] = [tensor.values[index], least, most].map(Real::as_f64);
+        for (index, &found) in tensor.values.iter().enumerate() {
+            let Some((least, most)) = spec.bounds_of(index) else { continue };
+            if found < least || found > most {
+                let [found, least, most] = [found, least, most].map(Real::as_f64);
                 return Err(StateError::Outside { name: name(), index, found, least, most });
             }
         }

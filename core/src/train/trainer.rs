@@ -214,7 +214,9 @@ impl<B: Backend> Trainer<B> {
                     name: format!("adam.{order}.{name}"),
                     shape: vec![block.len()],
                     group,
-                    bounds: (order == "second").then_some((B::Real::zero(), B::Real::infinity())),
+                    bounds: vec![
+                        (order == "second").then_some((B::Real::zero(), B::Real::infinity())),
+                    ],
                     range: 0..block.len(),
                 };
                 match state.read(&spec, block) {
@@ -415,7 +417,7 @@ impl<B: Backend> Trainer<B> {
         let fixed = self.rounding() == Some(Rounding::Nearest);
         match group {
             Group::Weights | Group::Norms => Some(recipe.rate_in(epoch)),
-            Group::Neurons => recipe.train_neurons.then(|| recipe.rate_in(epoch)),
+            Group::Neurons => recipe.train_neurons.then(|| recipe.neuron_rate_in(epoch)),
             Group::Delays if !fixed => recipe.delay_rate_in(epoch),
             Group::Delays | Group::Sigma | Group::Statistics => None,
         }
@@ -427,7 +429,6 @@ impl<B: Backend> Trainer<B> {
         let of = B::Real::of;
         for (group, bounds, range) in self.model.layers.layout.parts() {
             let Some((rate, beta1)) = self.rate_of(group) else { continue };
-            let bounds = bounds.filter(|_| group == Group::Delays);
             let l2 = if group == Group::Weights { of(self.recipe.l2) } else { B::Real::zero() };
             let decoupled = self.recipe.decoupled;
             let Model { backend, layers: Layers { layout, values, .. }, .. } = &mut self.model;

@@ -52,6 +52,10 @@ pub(crate) enum Fault {
     SpikesOneLate,
     /// The backward pass of the neurons ignores the mask.
     NoMaskInGradient,
+    /// All neurons have the parameters of the first.
+    FirstParameters,
+    /// The gradient by the parameters of each neuron is that by those of all.
+    ParametersOfAll,
     /// The gradient is written without targets.
     TouchesGradient,
     /// The optimizer ignores its range.
@@ -402,7 +406,12 @@ impl Backend for Wrong {
         x: &Block<f64>,
         spikes: &mut Block<f64>,
     ) -> Result<()> {
-        let stage = Stage { valid: self.valid(stage.valid), ..reference(stage) };
+        let mut stage = Stage { valid: self.valid(stage.valid), ..reference(stage) };
+        let sets = stage.sets(x.shape.width)?;
+        let first: Vec<_> = stage.params.clone().slice()?.iter().step_by(sets).copied().collect();
+        if self.is(Fault::FirstParameters) {
+            stage.params = View::new(&first, 0..first.len());
+        }
         REFERENCE.neuron_forward(&stage, x, spikes)?;
         if self.is(Fault::SpikesOneLate) {
             spikes.values = moved(spikes, true);
@@ -420,7 +429,15 @@ impl Backend for Wrong {
     ) -> Result<()> {
         let mask = stage.mask.filter(|_| !self.is(Fault::NoMaskInGradient));
         let stage = Stage { mask, ..reference(stage) };
-        REFERENCE.neuron_backward(&stage, x, d_spikes, d_x, d_params)
+        let (into, range) = (d_params.buffer, d_params.range);
+        let d_params = ViewMut::new(into, range.clone());
+        REFERENCE.neuron_backward(&stage, x, d_spikes, d_x, d_params)?;
+        if self.is(Fault::ParametersOfAll) {
+            for set in into[range].chunks_mut(stage.sets(x.shape.width)?) {
+                set.fill(set.iter().sum());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -121,6 +121,7 @@ impl Builder {
         kernel: AnyKernel,
         neuron: AnyNeuron<f64>,
         surrogate: Scaled<f64, AnySurrogate<f64>>,
+        per_neuron: bool,
     ) {
         let projection = self.projection(draw, synapses, kernel);
         let width = synapses.outputs;
@@ -131,6 +132,11 @@ impl Builder {
         });
         let mut params = vec![0.0; neuron.param_count()];
         neuron.write_params(&mut params);
+        if per_neuron {
+            let spread = draw.block(params.len() * width, -0.3, 0.3);
+            let near = |(n, d)| params[n / width] + d;
+            params = spread.into_iter().enumerate().map(near).collect();
+        }
         let params = self.push("neuron", params);
         let watched = Rc::new(Watched::new(surrogate));
         self.hidden.push(HiddenLayer {
@@ -276,10 +282,10 @@ impl NeuronVisitor<f64> for Membranes<'_> {
         else {
             return 0.0;
         };
-        let mut params = neuron.params();
-        params.as_mut().copy_from_slice(self.params);
+        let sets = (self.params.len() / neuron.params().as_ref().len().max(1)).max(1);
+        let neurons: Vec<_> = (0..sets).map(|o| neuron.with_set(self.params, sets, o)).collect();
         let args = NeuronArgs {
-            neuron: &neuron.with_params(params),
+            neurons: &neurons,
             surrogate: &*self.hidden.watched,
             firing: Firing::Frozen(spikes.values.as_slice()),
             mask: None,

@@ -6,7 +6,7 @@ use super::net::{End, Net, builder};
 use super::over_time::Detached;
 use super::stages::targets;
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{AnyNeuron, Li, NeuronModel};
+use polychron_core::neuron::{AnyNeuron, ErasedNeuron, Li, NeuronModel};
 use polychron_core::shape::Shape;
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn layers(mode: &str) -> f64 {
                     let input = Shape::new(steps, batch, inputs);
                     let mut b = builder(input);
                     let synapses = draw.synapses(inputs, outputs);
-                    b.hidden(&mut draw, synapses, kernel, neuron, surrogate);
+                    b.hidden(&mut draw, synapses, kernel, neuron, surrogate, false);
                     let upstream = draw.block(b.shape.len(), -1.0, 1.0);
                     let net = b.finish(&mut draw, input, End::Sum(upstream));
                     let net = recorded(net, &mut draw, mode);
@@ -57,15 +57,24 @@ fn recorded(mut net: Net, draw: &mut Draw, mode: &str) -> Net {
     net
 }
 
-fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], loss: Loss, mode: &str) -> Net {
+/// Two random hidden layers and a readout. With `per_neuron` every neuron has its own parameters.
+fn network(
+    draw: &mut Draw,
+    input: Shape,
+    widths: [usize; 3],
+    loss: Loss,
+    mode: &str,
+    per_neuron: bool,
+) -> Net {
     let mut b = builder(input);
     for width in &widths[..2] {
         let mut all = neurons(draw.uniform(1.05, 6.0));
         all.retain(|neuron| spikes(neuron) && allowed(neuron, mode));
+        all.retain(|neuron| !per_neuron || neuron.param_count() > 0);
         let synapses = draw.synapses(b.shape.width, *width);
         let (kernel, neuron) = (draw.pick(&KERNELS), draw.pick(&all));
         let surrogate = draw.any_surrogate();
-        b.hidden(draw, synapses, kernel, neuron, surrogate);
+        b.hidden(draw, synapses, kernel, neuron, surrogate, per_neuron);
     }
     let synapses = draw.synapses(b.shape.width, widths[2]);
     let kernel = draw.pick(&KERNELS);
@@ -81,16 +90,20 @@ fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], loss: Loss, mode: 
     recorded(net, draw, mode)
 }
 
-/// Two random hidden layers and a readout.
+/// Random networks, with parameters per layer and per neuron.
 fn networks(mode: &str) -> f64 {
     let sizes = (any::<u64>(), 3usize..6, 2usize..4, 1usize..4, 2usize..4, 2usize..4);
     hold(("network", mode), 25, sizes, |(seed, steps, batch, inputs, first, second)| {
         let mut errors = Errors::default();
         for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
-            let mut draw = Draw::new(seed.wrapping_add(n as u64));
-            let input = Shape::new(steps, batch, inputs);
-            let net = network(&mut draw, input, [first, second, 3], loss, mode);
-            errors.merge(compare(|at| net.loss(at), &net.point, &net.parts, &net.gradient()));
+            for per_neuron in [false, true] {
+                let seed = if per_neuron { !seed } else { seed };
+                let mut draw = Draw::new(seed.wrapping_add(n as u64));
+                let input = Shape::new(steps, batch, inputs);
+                let widths = [first, second, 3];
+                let net = network(&mut draw, input, widths, loss, mode, per_neuron);
+                errors.merge(compare(|at| net.loss(at), &net.point, &net.parts, &net.gradient()));
+            }
         }
         errors
     })
@@ -125,21 +138,24 @@ pub(crate) fn networks_along_directions() -> f64 {
     hold(("network", "directional"), 6, any::<u64>(), |seed| {
         let mut errors = Errors::default();
         for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
-            let mut draw = Draw::new(seed.wrapping_add(n as u64));
-            let input = Shape::new(16, 4, 10);
-            let mode = ["smooth", "held"][n % 2];
-            let net = network(&mut draw, input, [12, 10, 5], loss, mode);
-            let mut direction = draw.block(net.point.len(), -1.0, 1.0);
-            for (_, range) in &net.parts {
-                let part = &mut direction[range.clone()];
-                let size = dot(part, part).sqrt();
-                part.iter_mut().for_each(|v| *v /= size);
+            for per_neuron in [false, true] {
+                let seed = if per_neuron { !seed } else { seed };
+                let mut draw = Draw::new(seed.wrapping_add(n as u64));
+                let (input, widths) = (Shape::new(16, 4, 10), [12, 10, 5]);
+                let mode = ["smooth", "held"][n % 2];
+                let net = network(&mut draw, input, widths, loss, mode, per_neuron);
+                let mut direction = draw.block(net.point.len(), -1.0, 1.0);
+                for (_, range) in &net.parts {
+                    let part = &mut direction[range.clone()];
+                    let size = dot(part, part).sqrt();
+                    part.iter_mut().for_each(|v| *v /= size);
+                }
+                // The width of a kernel has a kink at sigma 0.
+                let pairs = direction.iter_mut().zip(&net.point);
+                pairs.filter(|(_, x)| **x == 0.0).for_each(|(v, _)| *v = 0.0);
+                let loss = |at: &[f64]| net.loss(at);
+                errors.merge(compare_directions(loss, &net.point, &net.gradient(), &[direction]));
             }
-            // The width of a kernel has a kink at sigma 0.
-            let pairs = direction.iter_mut().zip(&net.point);
-            pairs.filter(|(_, x)| **x == 0.0).for_each(|(v, _)| *v = 0.0);
-            let loss = |at: &[f64]| net.loss(at);
-            errors.merge(compare_directions(loss, &net.point, &net.gradient(), &[direction]));
         }
         errors
     })

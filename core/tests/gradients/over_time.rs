@@ -4,7 +4,7 @@ use super::check::{Errors, Value, Watched, compare, dot, hold};
 use super::draw::{Draw, all_neurons, all_surrogates};
 use polychron_core::backend::Firing;
 use polychron_core::gradcheck::relative_error;
-use polychron_core::neuron::{Neuron, NeuronModel, NeuronVisitor};
+use polychron_core::neuron::{ErasedNeuron, Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::norm::ValidSteps;
 use polychron_core::reference::{NeuronArgs, neuron_backward, neuron_forward};
 use polychron_core::shape::Shape;
@@ -30,19 +30,26 @@ struct Stage<'a> {
     x: &'a [f64],
     d_spikes: &'a [f64],
     d_membrane: &'a [f64],
+    /// The distances `[params, width]` of the parameters of each neuron from the configured ones;
+    /// `None` if all neurons share them.
+    spread: Option<Vec<f64>>,
 }
 
 impl Stage<'_> {
-    fn args<'a, N>(&'a self, neuron: &'a N, firing: Firing<'a, [f64]>) -> NeuronArgs<'a, f64, N> {
+    fn args<'a, N>(
+        &'a self,
+        neurons: &'a [N],
+        firing: Firing<'a, [f64]>,
+    ) -> NeuronArgs<'a, f64, N> {
         let Self { surrogate, mask, valid, shape, .. } = *self;
-        NeuronArgs { neuron, surrogate, firing, mask, valid, shape }
+        NeuronArgs { neurons, surrogate, firing, mask, valid, shape }
     }
 
-    fn recorded<N: Neuron<Real = f64>>(&self, neuron: &N) -> Vec<f64> {
+    fn recorded<N: Neuron<Real = f64>>(&self, neurons: &[N]) -> Vec<f64> {
         let all = NeuronArgs {
             mask: None,
             valid: ValidSteps::default(),
-            ..self.args(neuron, Firing::Step)
+            ..self.args(neurons, Firing::Step)
         };
         let mut spikes = vec![0.0; self.x.len()];
         neuron_forward(&all, self.x, &mut spikes, None).unwrap();
@@ -68,7 +75,8 @@ impl Stage<'_> {
 
     fn gradient<N: Neuron<Real = f64>>(&self, args: &NeuronArgs<'_, f64, N>) -> Vec<f64> {
         let mut d_x = vec![f64::NAN; self.x.len()];
-        let mut d_params = vec![f64::NAN; args.neuron.params().as_ref().len()];
+        let params = args.neurons[0].params().as_ref().len();
+        let mut d_params = vec![f64::NAN; args.neurons.len() * params];
         let d_v = Some(self.d_membrane);
         neuron_backward(args, self.x, self.d_spikes, d_v, &mut d_x, &mut d_params).unwrap();
         d_x.extend(d_params);
@@ -78,12 +86,14 @@ impl Stage<'_> {
     /// The loss if a spike is `s0 + F(u) - F(u0)` around the excesses u0 and the spikes s0 of `at`,
     /// and a detached reset uses s0. At the point itself this is the training pass, with the
     /// surrogate derivative as its true slope.
-    fn anchored_loss<N: Neuron<Real = f64>>(&self, at: &N, neuron: &N, x: &[f64]) -> Value {
+    fn anchored_loss<N: Neuron<Real = f64>>(&self, at: &[N], neurons: &[N], x: &[f64]) -> Value {
         self.surrogate.take_sides();
         let (shape, f) = (self.shape, |u| self.surrogate.primitive(u));
         let mut value = 0.0;
         for b in 0..shape.batch {
             for o in 0..shape.width {
+                let set = o.min(at.len() - 1);
+                let (at, neuron) = (&at[set], &neurons[set]);
                 let (mut home, mut state) = (at.rest(), neuron.rest());
                 for t in 0..shape.steps {
                     let i = shape.at(t, b, o);
@@ -124,7 +134,15 @@ impl NeuronVisitor<f64> for &Stage<'_> {
 
     fn visit<N: Neuron<Real = f64>>(self, neuron: &N) -> Errors {
         let n = self.x.len();
-        let recorded = self.recorded(neuron);
+        let sets = self.spread.as_ref().map_or(1, |_| self.shape.width);
+        let own = neuron.params();
+        let repeated = own.as_ref().iter().flat_map(|&raw| vec![raw; sets]);
+        let mut raw: Vec<_> = repeated.collect();
+        raw.iter_mut().zip(self.spread.iter().flatten()).for_each(|(raw, d)| *raw += d);
+        let with =
+            |raw: &[f64]| (0..sets).map(|o| neuron.with_set(raw, sets, o)).collect::<Vec<_>>();
+        let neurons = &with(&raw)[..];
+        let recorded = self.recorded(neurons);
         let firing = match self.mode {
             Mode::Smooth => Firing::Smooth,
             Mode::Held => Firing::SmoothHeld(recorded.as_slice()),
@@ -132,18 +150,16 @@ impl NeuronVisitor<f64> for &Stage<'_> {
             Mode::Step => Firing::Step,
         };
         if self.mode == Mode::Adjoint {
-            return self.adjoint(&self.args(neuron, firing));
+            return self.adjoint(&self.args(neurons, firing));
         }
-        let gradient = self.gradient(&self.args(neuron, firing));
+        let gradient = self.gradient(&self.args(neurons, firing));
         let mut point = self.x.to_vec();
-        point.extend(neuron.params().as_ref());
+        point.extend(raw);
         let value = |at: &[f64]| {
             let (x, raw) = at.split_at(n);
-            let mut params = neuron.params();
-            params.as_mut().copy_from_slice(raw);
-            let moved = neuron.with_params(params);
+            let moved = with(raw);
             match self.mode {
-                Mode::Step => self.anchored_loss(neuron, &moved, x),
+                Mode::Step => self.anchored_loss(neurons, &moved, x),
                 _ => self.loss(&self.args(&moved, firing), x),
             }
         };
@@ -156,34 +172,43 @@ fn over_time(mode: Mode, name: &str, cases: u32) -> f64 {
     let shapes = (any::<u64>(), 1usize..6, 1usize..3, 1usize..3);
     hold(("neurons over time", name), cases, shapes, |(seed, steps, batch, width)| {
         let shape = Shape::new(steps, batch, width);
-        let mut draw = Draw::new(seed);
-        let mut errors = Errors::default();
-        for surrogate in all_surrogates() {
-            let surrogate = Watched::new(surrogate);
-            for neuron in all_neurons() {
-                if mode == Mode::Smooth && neuron.visit(Detached) {
-                    continue;
-                }
-                let (mask, lengths) = (draw.mask(shape), draw.lengths(shape));
-                let [x, d_spikes, d_membrane] = [(-0.5, 2.5), (-1.0, 1.0), (-1.0, 1.0)]
-                    .map(|(low, high)| draw.block(shape.len(), low, high));
-                let stage = Stage {
-                    mode,
-                    surrogate: &surrogate,
-                    mask: mask.as_deref(),
-                    valid: ValidSteps { lengths: lengths.as_deref(), padding: draw.below(2) },
-                    shape,
-                    x: &x,
-                    d_spikes: &d_spikes,
-                    d_membrane: &d_membrane,
-                };
-                let mut found = neuron.visit(&stage);
-                found.worst_at = format!("{neuron:?} {:?} {}", surrogate.surrogate, found.worst_at);
-                errors.merge(found);
-            }
-        }
+        let mut errors = cases_of(mode, &mut Draw::new(seed), shape, false);
+        let wider = Shape::new(steps, batch, width + 1);
+        errors.merge(cases_of(mode, &mut Draw::new(!seed), wider, true));
         errors
     })
+}
+
+/// Every surrogate and neuron, with parameters for each neuron or for all.
+fn cases_of(mode: Mode, draw: &mut Draw, shape: Shape, per_neuron: bool) -> Errors {
+    let mut errors = Errors::default();
+    for surrogate in all_surrogates() {
+        let surrogate = Watched::new(surrogate);
+        for neuron in all_neurons() {
+            let params = neuron.param_count();
+            if mode == Mode::Smooth && neuron.visit(Detached) || per_neuron && params == 0 {
+                continue;
+            }
+            let (mask, lengths) = (draw.mask(shape), draw.lengths(shape));
+            let [x, d_spikes, d_membrane] = [(-0.5, 2.5), (-1.0, 1.0), (-1.0, 1.0)]
+                .map(|(low, high)| draw.block(shape.len(), low, high));
+            let stage = Stage {
+                mode,
+                surrogate: &surrogate,
+                mask: mask.as_deref(),
+                valid: ValidSteps { lengths: lengths.as_deref(), padding: draw.below(2) },
+                shape,
+                x: &x,
+                d_spikes: &d_spikes,
+                d_membrane: &d_membrane,
+                spread: per_neuron.then(|| draw.block(params * shape.width, -0.3, 0.3)),
+            };
+            let mut found = neuron.visit(&stage);
+            found.worst_at = format!("{neuron:?} {:?} {}", surrogate.surrogate, found.worst_at);
+            errors.merge(found);
+        }
+    }
+    errors
 }
 
 /// Whether the reset of a spiking neuron is detached.
@@ -226,9 +251,10 @@ fn detached_training_gradient_is_the_held_one() {
         impl NeuronVisitor<f64> for Both<'_> {
             type Output = [Vec<f64>; 2];
             fn visit<N: Neuron<Real = f64>>(self, neuron: &N) -> [Vec<f64>; 2] {
-                let recorded = self.0.recorded(neuron);
+                let neurons = std::slice::from_ref(neuron);
+                let recorded = self.0.recorded(neurons);
                 [Firing::Step, Firing::SmoothHeld(recorded.as_slice())]
-                    .map(|firing| self.0.gradient(&self.0.args(neuron, firing)))
+                    .map(|firing| self.0.gradient(&self.0.args(neurons, firing)))
             }
         }
         let surrogate = Watched::new(draw.any_surrogate());
@@ -243,6 +269,7 @@ fn detached_training_gradient_is_the_held_one() {
             x: &x,
             d_spikes: &d_spikes,
             d_membrane: &d_membrane,
+            spread: None,
         }));
         assert_eq!(training, held, "{neuron:?}");
     }

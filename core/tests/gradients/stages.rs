@@ -212,7 +212,7 @@ pub(crate) fn norm_along_directions() -> f64 {
 pub(crate) fn highest_steps(li: &Li<f64>, valid: ValidSteps<'_>, x: &[f64], shape: Shape) -> u64 {
     let mut membrane = vec![0.0; shape.len()];
     let args = NeuronArgs {
-        neuron: li,
+        neurons: std::slice::from_ref(li),
         surrogate: &Atan { alpha: 2.0 },
         firing: Firing::Step,
         mask: None,
