@@ -2,19 +2,19 @@
 
 use crate::backend::TrainingBackend;
 use crate::config::{
-    self, Config, DelayStart, Delays, From, Input, NeuronKind, OptimizerKind, ResetKind, Rounding,
-    ScheduleKind, require, to_single,
+    self, Config, DelayStart, Delays, From, Input, OptimizerKind, Rounding, ScheduleKind, require,
+    to_single,
 };
 use crate::error::{Error, Result, at, fail};
+use crate::models;
 use polychron_core::delay::{self, AnyKernel};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, RatePenalty};
-use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::neuron::Li;
 use polychron_core::norm::BatchNorm;
 use polychron_core::reference::Reference;
 use polychron_core::schedule::Schedule;
 use polychron_core::shape::Synapses;
-use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
     self, Connection, Graph, Layer, Network, Optimizer, Readout, Recipe, Sigma, Source,
 };
@@ -58,12 +58,12 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
         hidden.push(Layer {
             inputs: connections(config, own.inputs, &widths, l, outputs)?,
             norm: own.norm.then(BatchNorm::default),
-            neuron: B::neuron(neuron(&own.neuron, interface.dt_ms)?),
-            surrogate: B::surrogate(surrogate(&own.surrogate)?),
+            neuron: models::neuron::<B>(config.backend, &own.neuron, interface.dt_ms)?,
+            surrogate: models::surrogate::<B>(config.backend, &own.surrogate, interface.dt_ms)?,
             dropout: own.dropout,
         });
     }
-    let tau = tau_in_steps("network.readout_tau_ms", from.readout_tau_ms, interface.dt_ms, false)?;
+    let tau = tau_in_steps("network.readout_tau_ms", from.readout_tau_ms, interface.dt_ms)?;
     let inputs = from.layer(from.hidden.len())?.inputs;
     let output = Readout {
         inputs: connections(config, inputs, &widths, from.hidden.len(), interface.classes)?,
@@ -106,64 +106,16 @@ fn connections<B: TrainingBackend>(
             Source::Layer(from) => widths.get(from + 1).copied().unwrap_or(1),
         };
         let kernel = match config.train.delays {
-            Delays::Learned => {
-                let name = kernel.unwrap_or_default();
-                parse_name("network.kernel", &name, AnyKernel::from_name, &AnyKernel::ALL)?
-            }
-            Delays::Random | Delays::Zero => AnyKernel::Discrete,
+            Delays::Learned => models::kernel::<B>(config.backend, &kernel.unwrap_or_default())?,
+            Delays::Random | Delays::Zero => B::kernel(AnyKernel::Discrete),
         };
         let zero = config.train.delays == Delays::Zero;
         let max_delay = max_delay.filter(|_| !zero).unwrap_or(0);
         let synapses = Synapses::new(inputs, outputs, max_delay + 1);
         let synapses = Synapses { kernel_count: count.unwrap_or(1), ..synapses };
-        Ok(Connection::new(synapses, kernel).from(from))
+        Ok(Connection { from, synapses, kernel })
     };
     inputs.into_iter().map(connection).collect()
-}
-
-fn neuron(from: &config::Neuron, dt_ms: f64) -> Result<AnyNeuron<f32>> {
-    let threshold = to_single("network.neuron.threshold", from.threshold)?;
-    let (reset, rest) = match from.reset {
-        ResetKind::Hard => {
-            let v_reset = to_single("network.neuron.v_reset", from.v_reset)?;
-            (Reset::Hard(v_reset), v_reset)
-        }
-        ResetKind::Soft => (Reset::Soft, 0.0),
-    };
-    require(
-        threshold > rest,
-        "network.neuron.threshold",
-        from.threshold,
-        "is not above the resting potential",
-    )?;
-    let (detach, decay_input) = (from.detach, from.decay_input);
-    let tau = |above| tau_in_steps("network.neuron.tau_ms", from.tau_ms, dt_ms, above);
-    let leaky = |above| {
-        Ok::<_, Error>(Lif { threshold, reset, detach, decay_input, ..Lif::new(tau(above)?) })
-    };
-    Ok(match from.kind {
-        NeuronKind::If => {
-            AnyNeuron::Lif(Lif { threshold, reset, detach, ..Lif::integrate_and_fire() })
-        }
-        NeuronKind::Lif => AnyNeuron::Lif(leaky(false)?),
-        NeuronKind::Plif => AnyNeuron::Plif(Plif::new(leaky(true)?)),
-        NeuronKind::CubaLif => {
-            let tau_syn = tau_in_steps("network.neuron.tau_syn_ms", from.tau_syn_ms, dt_ms, true)?;
-            AnyNeuron::CubaLif(CubaLif::new(leaky(true)?, tau_syn))
-        }
-        NeuronKind::Adlif => {
-            let tau_w = tau_in_steps("network.neuron.tau_w_ms", from.tau_w_ms, dt_ms, true)?;
-            let a = to_single("network.neuron.a", from.a)?;
-            let b = to_single("network.neuron.b", from.b)?;
-            let neuron = AdLif::new(tau(true)?, tau_w, a, b);
-            AnyNeuron::AdLif(neuron.with_reset(threshold, reset, detach))
-        }
-    })
-}
-
-fn surrogate(from: &config::Surrogate) -> Result<AnySurrogate<f32>> {
-    let parameters: Vec<_> = from.parameters.iter().map(|(k, &v)| (k.as_str(), v)).collect();
-    AnySurrogate::from_name(&from.kind, &parameters).map_err(at("network.surrogate"))
 }
 
 /// Makes the training recipe that a configuration describes.
@@ -232,14 +184,11 @@ pub(crate) fn trained_delays(config: &Config, epochs: u64) -> train::Delays {
     }
 }
 
-/// Converts a time constant to steps. It must be at least one step; with `above`, longer than one
-/// step, because the logistic parameter of a shorter one is not finite.
-fn tau_in_steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
+/// Converts a time constant to steps. It must be at least one step.
+fn tau_in_steps(field: &str, tau_ms: f64, dt_ms: f64) -> Result<f32> {
     to_single(field, tau_ms)?;
     let tau = (tau_ms / dt_ms) as f32;
-    let holds = tau > 1.0 || !above && tau == 1.0;
-    let bound = if above { "above" } else { "at least" };
-    require(holds, field, tau_ms, &format!("is not {bound} one step of {dt_ms} ms"))?;
+    require(tau >= 1.0, field, tau_ms, &format!("is not at least one step of {dt_ms} ms"))?;
     Ok(tau)
 }
 

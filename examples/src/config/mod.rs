@@ -7,7 +7,7 @@ mod train;
 
 pub use data::{Augment, Bands, Bins, Data, Division, Source};
 pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable};
-pub use network::{Network, Neuron, NeuronKind, ResetKind, Surrogate};
+pub use network::{Network, Neuron, Setting, Surrogate};
 pub use train::{
     DelayStart, Delays, OptimizerKind, RatePenalty, Rounding, ScheduleKind, Select, Train,
 };
@@ -279,7 +279,8 @@ impl Config {
         Ok(pair.collect())
     }
 
-    /// All fields except the threads, by path. A kernel or loss with several names has its first.
+    /// All fields except the threads, by path, with all parameters of neurons. A kernel or loss with
+    /// several names has its first.
     fn fields(&self) -> Result<BTreeMap<String, String>> {
         let mut config = self.clone();
         if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {
@@ -288,6 +289,7 @@ impl Config {
         if let Some(loss) = Loss::from_name(&config.network.loss) {
             config.network.loss = loss.name().into();
         }
+        config.network.neuron = config.network.neuron.complete();
         let mut fields = BTreeMap::new();
         flatten("", &Table::try_from(config)?, &mut fields);
         fields.remove("threads");
