@@ -21,7 +21,7 @@
 //! The example `own_neuron` shows a neuron.
 
 use crate::backend::TrainingBackend;
-use crate::config::{self, Backend, Setting};
+use crate::config::{self, Backend};
 use crate::error::{Error, Result, fail};
 use polychron_core::backend::{self, HasKernel, HasNeuron, HasSurrogate};
 use polychron_core::delay::{AnyKernel, DelayKernel};
@@ -225,16 +225,10 @@ fn spiking<M: NeuronModel<Real = f32>>(kind: &str, neuron: &M) -> Result<()> {
     )
 }
 
-/// The parameters of a neuron that a configuration does not give, with their defaults: of its own
-/// kind, then of all kinds of `polychron_core`.
-pub(crate) fn neuron_defaults(kind: &str) -> impl Iterator<Item = (&'static str, Setting)> {
-    let kinds = neuron_kinds();
-    let (own, others): (Vec<_>, _) =
-        kinds.into_iter().partition(|(names, _)| names.contains(&kind));
-    let known = |names: &[&str]| AnyNeuron::<f32>::names().any(|name| names.contains(&name));
-    let others = others.into_iter().filter(move |(names, _)| known(names));
-    let all = own.into_iter().chain(others).flat_map(|(_, parameters)| parameters);
-    all.map(|parameter| (parameter.name, Setting::from(parameter.default())))
+/// The parameters of a kind of neurons; `None` if the kind is unknown.
+pub(crate) fn neuron_parameters(kind: &str) -> Option<&'static [Parameter]> {
+    let found = neuron_kinds().into_iter().find(|(names, _)| names.contains(&kind));
+    found.map(|(_, parameters)| parameters)
 }
 
 /// Makes the delay kernel of a configuration.

@@ -250,12 +250,12 @@ impl Config {
         }
     }
 
-    /// Returns the configuration as TOML.
+    /// Returns the configuration as TOML, with all fields that its neurons have.
     ///
     /// # Errors
     /// If TOML cannot represent a number.
     pub fn to_toml(&self) -> Result<String> {
-        Ok(toml::to_string(self)?)
+        Ok(toml::to_string(&Self { network: self.network.complete()?, ..self.clone() })?)
     }
 
     /// The first field that differs, as `field = value` of `self` and of `other`. The number of
@@ -279,7 +279,7 @@ impl Config {
         Ok(pair.collect())
     }
 
-    /// All fields except the threads, by path, with all parameters of neurons. A kernel or loss with
+    /// All fields except the threads, by path, with all fields of its neurons. A kernel or loss with
     /// several names has its first.
     fn fields(&self) -> Result<BTreeMap<String, String>> {
         let mut config = self.clone();
@@ -289,7 +289,7 @@ impl Config {
         if let Some(loss) = Loss::from_name(&config.network.loss) {
             config.network.loss = loss.name().into();
         }
-        config.network.neuron = config.network.neuron.complete();
+        config.network = config.network.complete()?;
         let mut fields = BTreeMap::new();
         flatten("", &Table::try_from(config)?, &mut fields);
         fields.remove("threads");

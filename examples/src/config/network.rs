@@ -1,6 +1,6 @@
 use super::layers::{LayerTable, ReadoutTable};
 use crate::models;
-use polychron_core::parameter::Value;
+use polychron_core::parameter::{Parameter, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -87,10 +87,13 @@ impl Neuron {
         })
     }
 
-    /// The same neurons with every known field.
+    /// The same neurons with all fields that the kind has, and no others; unchanged if the kind is
+    /// unknown.
     pub(crate) fn complete(mut self) -> Self {
-        for (name, value) in models::neuron_defaults(&self.kind) {
-            self.parameters.entry(name.into()).or_insert(value);
+        if let Some(own) = models::neuron_parameters(&self.kind) {
+            let mut given = self.parameters;
+            let mut value = |p: &Parameter| given.remove(p.name).unwrap_or(p.default().into());
+            self.parameters = own.iter().map(|p| (p.name.into(), value(p))).collect();
         }
         self
     }

@@ -7,5 +7,6 @@ mod fetch;
 #[cfg(unix)]
 mod interrupted;
 mod library;
+mod models;
 mod reproduce;
 mod sparse;
