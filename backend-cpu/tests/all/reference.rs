@@ -6,9 +6,7 @@ use polychron_core::backend::{
 };
 use polychron_core::delay::{AnyKernel, Gauss, Linear};
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{
-    AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, NeuronModel, Plif, Reset,
-};
+use polychron_core::neuron::{AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, NeuronModel};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::reference::Reference;
@@ -189,16 +187,10 @@ impl Case {
     }
 }
 
-fn neurons<R: Real>() -> [AnyNeuron<R>; 6] {
-    let lif = Lif { detach: false, reset: Reset::Soft, decay_input: true, ..Lif::new(R::of(2.0)) };
-    [
-        AnyNeuron::Lif(Lif::new(R::of(1.5))),
-        AnyNeuron::Lif(lif),
-        AnyNeuron::Plif(Plif::new(Lif::new(R::of(3.0)))),
-        AnyNeuron::Li(Li::new(R::of(3.0))),
-        AnyNeuron::CubaLif(CubaLif::new(lif, R::of(4.0))),
-        AnyNeuron::AdLif(AdLif::new(R::of(3.0), R::of(8.0), R::of(0.2), R::of(0.3))),
-    ]
+/// The example neurons; a seed has the one at its place, in turn.
+fn example<R: Real>(seed: u64) -> AnyNeuron<R> {
+    let all: Vec<_> = AnyNeuron::examples().map(|(_, neuron)| neuron).collect();
+    all[seed as usize % all.len()]
 }
 
 type Results<R> = Vec<(&'static str, Vec<R>)>;
@@ -222,7 +214,7 @@ fn algorithms<R: Real>() -> impl Iterator<Item = Cpu<R>> {
 fn all_algorithms_agree_with_the_reference() {
     for seed in 0..120 {
         let case = Case::of(seed);
-        let neuron = neurons::<f64>()[seed as usize % 6];
+        let neuron = example::<f64>(seed);
         let expected: Results<f64> = case.run(&Reference::new(), &neuron);
         for cpu in algorithms() {
             for ((name, found), (_, expected)) in case.run(&cpu, &neuron).iter().zip(&expected) {
@@ -240,8 +232,8 @@ fn all_algorithms_agree_with_the_reference() {
 fn single_precision_is_as_accurate_as_the_reference() {
     for seed in 0..120 {
         let case = Case { firing: 2, ..Case::of(seed) };
-        let neuron = neurons::<f32>()[seed as usize % 6];
-        let exact: Results<f64> = case.run(&Reference::new(), &neurons()[seed as usize % 6]);
+        let neuron = example::<f32>(seed);
+        let exact: Results<f64> = case.run(&Reference::new(), &example(seed));
         let rounded: Results<f32> = case.run(&Reference::new(), &neuron);
         for cpu in algorithms() {
             for (n, (name, found)) in case.run(&cpu, &neuron).iter().enumerate() {
@@ -261,7 +253,7 @@ fn results_are_the_same_bytes_for_any_number_of_threads() {
         // Wide enough for more than one chunk.
         case.synapses.inputs = 50;
         case.x.width = 50;
-        let neuron = neurons::<f32>()[seed as usize % 6];
+        let neuron = example::<f32>(seed);
         for (_, algorithm) in Algorithm::ALL {
             let run = |threads| {
                 case.run(&Cpu::new(threads).unwrap().with_algorithm(Some(algorithm)), &neuron)
