@@ -83,9 +83,12 @@ fn arrival(synapses: &Synapses, kernel: AnyKernel, delay: usize, lag: Option<usi
     let bump = |j: usize| if bump(j) < 1e-30 { 0.0 } else { bump(j) };
     match kernel {
         AnyKernel::Gauss => WEIGHT * bump(lag) / ((0..synapses.taps).map(bump).sum::<f64>() + 1e-7),
-        _ if lag != delay => 0.0,
+        AnyKernel::Max | AnyKernel::Linear | AnyKernel::Discrete if lag != delay => 0.0,
         AnyKernel::Discrete => WEIGHT,
-        _ => WEIGHT / (1.0 + 1e-7),
+        AnyKernel::Max | AnyKernel::Linear => WEIGHT / (1.0 + 1e-7),
+        // The laws of kernels say what the taps of others are.
+        #[allow(unreachable_patterns)]
+        _ => WEIGHT * taps[lag],
     }
 }
 

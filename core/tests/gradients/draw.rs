@@ -1,6 +1,6 @@
 //! Random models, shapes and blocks.
 
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, DelayKernel};
 use polychron_core::gradcheck::STEP;
 use polychron_core::neuron::{AnyNeuron, Reset};
 use polychron_core::parameter::Value::{Flag, Number, Word};
@@ -132,8 +132,7 @@ impl Draw {
 fn smooth_at(kernel: AnyKernel, taps: usize, delay: f64, sigma: f64) -> bool {
     let width = match kernel {
         AnyKernel::Gauss => return true,
-        AnyKernel::Max => sigma.abs() + 1.0,
-        _ => 1.0,
+        _ => kernel.reach(kernel.width(sigma).0),
     };
     let margin = 10.0 * STEP;
     let apart = |u: f64| u.abs() > margin && (u.abs() - width).abs() > margin;
@@ -141,7 +140,20 @@ fn smooth_at(kernel: AnyKernel, taps: usize, delay: f64, sigma: f64) -> bool {
     in_reach && (0..taps).all(|j| apart(j as f64 - delay))
 }
 
-pub(crate) const KERNELS: [AnyKernel; 3] = [AnyKernel::Gauss, AnyKernel::Linear, AnyKernel::Max];
+/// All kernels but `Discrete`, whose gradient by the delay is 0.
+pub(crate) const KERNELS: [AnyKernel; AnyKernel::ALL.len() - 1] = {
+    let mut kernels = [AnyKernel::Gauss; AnyKernel::ALL.len() - 1];
+    let (mut from, mut to) = (0, 0);
+    while from < AnyKernel::ALL.len() {
+        let kernel = AnyKernel::ALL[from].1;
+        if !matches!(kernel, AnyKernel::Discrete) {
+            kernels[to] = kernel;
+            to += 1;
+        }
+        from += 1;
+    }
+    kernels
+};
 
 pub(crate) fn neuron(
     kind: &str,
