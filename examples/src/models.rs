@@ -205,6 +205,7 @@ pub(crate) fn neuron<B: TrainingBackend>(
     let given: Vec<_> = given.into_iter().filter(|(name, _)| known.contains(name)).collect();
     let neuron = AnyNeuron::from_name(kind, &given, step_ms).map_err(in_table("network.neuron"))?;
     spiking(kind, &neuron)?;
+    config::require(B::has(&neuron), field, kind, "is no neuron of this backend; try the CPU")?;
     Ok(B::neuron(neuron))
 }
 

@@ -126,8 +126,14 @@ impl HiddenLayer {
 #[test]
 fn two_layers_add_their_delays() {
     let taps = 4;
+    // One tap has almost all of the weight of these kernels, so that one spike causes the next.
+    let sharp = |kernel: &AnyKernel| {
+        let mut taps = [0.0; 3];
+        kernel.taps(1.0, 0.0, &mut taps);
+        taps[1] > 0.99
+    };
     for (name, neuron) in spiking() {
-        for (_, kernel) in AnyKernel::ALL {
+        for kernel in AnyKernel::ALL.map(|(_, kernel)| kernel).into_iter().filter(sharp) {
             for (first, second, t0) in places(Shape::new(taps, taps, STEPS)).collect::<Vec<_>>() {
                 let layer = |delay: usize| HiddenLayer {
                     synapses: Synapses { padding: 1, ..Synapses::new(1, 1, taps) },

@@ -122,7 +122,7 @@ pub(crate) fn frozen_networks() -> f64 {
 
 /// Larger networks, along directions that move every part equally.
 pub(crate) fn networks_along_directions() -> f64 {
-    hold(("network", "directional"), 6, any::<u64>(), |seed| {
+    hold(("network", "directional"), 24, any::<u64>(), |seed| {
         let mut errors = Errors::default();
         for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
             let mut draw = Draw::new(seed.wrapping_add(n as u64));
