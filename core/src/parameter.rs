@@ -130,8 +130,8 @@ impl<'a> Settings<'a> {
     /// A number; a time constant in steps.
     ///
     /// # Errors
-    /// [`ParameterError`] if the number is not finite as `R`, if a time constant is too short, or if
-    /// the model has no such parameter.
+    /// [`ParameterError`] if the number is not finite as `R`, if a time constant is too short, or
+    /// if the model has no such parameter.
     pub fn number<R: Real>(&self, name: &'static str) -> Result<R, ParameterError<'a>> {
         let (domain, value) = self.find(name)?;
         let Value::Number(number) = value else { return wrong(name, value, "is not a number") };

@@ -1,8 +1,8 @@
 //! A neuron of your own, in one file: definition, gradient check, training from a configuration,
 //! resuming, pictures and export.
 //!
-//! `cargo run --release -p polychron --example own_neuron` shows all of it and fails if something is
-//! wrong. With arguments the program is the command `polychron` with one more neuron:
+//! `cargo run --release -p polychron --example own_neuron` shows all of it and fails if something
+//! is wrong. With arguments the program is the command `polychron` with one more neuron:
 //! `... --example own_neuron -- train --preset order --set network.neuron.kind=resonator`
 
 use polychron::export::ExportOptions;

@@ -196,8 +196,12 @@ pub(crate) fn neuron<B: TrainingBackend>(
         return Ok(own);
     }
     if !AnyNeuron::<f32>::names().any(|name| name == kind) {
+        let silent = |name| match AnyNeuron::from_name(name, &[], 1.0) {
+            Ok(neuron) => spiking(name, &neuron).is_err(),
+            Err(_) => false,
+        };
         let names = kinds.iter().flat_map(|(names, _)| names.iter());
-        let names: Vec<_> = names.filter(|name| **name != "li").collect();
+        let names: Vec<_> = names.filter(|name| !silent(name)).collect();
         fail!("{field} = {kind:?} is not one of {names:?}")
     }
     let known = AnyNeuron::<f32>::KINDS.iter().flat_map(|kind| kind.parameters);

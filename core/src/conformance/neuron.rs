@@ -15,8 +15,8 @@ const SHAPE: Shape = Shape::new(12, 3, 5);
 const LARGER: Shape = Shape::new(37, 2, 67);
 const SINGLE: Shape = Shape::new(1, 1, 1);
 
-/// Spikes equal those of the reference, for every neuron that the backend has and every firing mode,
-/// with and without mask and lengths. A neuron that the backend does not have is an error.
+/// Spikes equal those of the reference, for every neuron that the backend has and every firing
+/// mode, with and without mask and lengths. A neuron that the backend does not have is an error.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.

@@ -171,8 +171,8 @@ macro_rules! neurons {
             /// ```
             ///
             /// # Errors
-            /// [`ParameterError`] if no neuron has this name or one of the parameters, or if a value
-            /// is invalid.
+            /// [`ParameterError`] if no neuron has this name or one of the parameters, or if a
+            /// value is invalid.
             pub fn from_name<'a>(
                 name: &'a str,
                 given: &'a [(&'a str, Value<'a>)],

@@ -279,8 +279,8 @@ impl Config {
         Ok(pair.collect())
     }
 
-    /// All fields except the threads, by path, with all fields of its neurons. A kernel or loss with
-    /// several names has its first.
+    /// All fields except the threads, by path, with all fields of its neurons. A kernel or loss
+    /// with several names has its first.
     fn fields(&self) -> Result<BTreeMap<String, String>> {
         let mut config = self.clone();
         if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {

@@ -52,24 +52,28 @@ pub struct Network {
 /// Fields that a kind does not have, but another kind has, are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Neuron {
-    /// Neuron model: `lif` (the default), `plif`, `if`, `cuba-lif`, `adlif`, or one that the program
-    /// has registered with [`models::register_neuron`](crate::models::register_neuron).
+    /// Neuron model: `lif` (the default), `plif`, `if`, `cuba-lif`, `adlif`, or one that the
+    /// program has registered with
+    /// [`models::register_neuron`](crate::models::register_neuron).
     #[serde(default = "lif")]
     pub kind: String,
-    /// Parameters of the neuron. Missing ones have the neuron's defaults.
+    /// Parameters of the neuron. Missing ones have the neuron's defaults:
     ///
-    /// | field | kinds | meaning | default |
-    /// |---|---|---|---|
-    /// | `tau_ms` | all but `if` | time constant of the membrane in ms: at least one step for `lif`, longer for the others | 10.05 |
-    /// | `threshold` | all | membrane at which a neuron spikes, above the resting potential | 1 |
-    /// | `reset` | all | effect of a spike on the membrane: `hard` sets it to `v_reset`, `soft` subtracts the threshold | `hard` |
-    /// | `v_reset` | all | membrane after a hard reset and at rest | 0 |
-    /// | `detach` | all | whether the gradient does not pass through the reset | `true` |
-    /// | `decay_input` | all but `if` and `adlif` | whether the input is multiplied by step / tau | `false` |
-    /// | `tau_syn_ms` | `cuba-lif` | time constant of the synaptic current in ms, longer than one step | 20 |
-    /// | `tau_w_ms` | `adlif` | time constant of the adaptation in ms, longer than one step | 100 |
-    /// | `a` | `adlif` | increase of the adaptation per unit of the membrane | 0.1 |
-    /// | `b` | `adlif` | increase of the adaptation per spike | 0.5 |
+    /// * `tau_ms`: time constant of the membrane in ms, at least one step for `lif`, longer than
+    ///   one step for `plif`, `cuba-lif` and `adlif`; 10.05 by default;
+    /// * `threshold`: membrane at which a neuron spikes, above the resting potential; 1 by default;
+    /// * `reset`: effect of a spike on the membrane. `hard`, the default, sets it to `v_reset`;
+    ///   `soft` subtracts the threshold;
+    /// * `v_reset`: membrane after a hard reset and at rest; 0 by default;
+    /// * `detach`: whether the gradient does not pass through the reset; `true` by default;
+    /// * `decay_input`: whether the input is multiplied by step / tau (not for `adlif` and `if`);
+    ///   `false` by default;
+    /// * `tau_syn_ms`: time constant of the synaptic current in ms, longer than one step
+    ///   (`cuba-lif`); 20 by default;
+    /// * `tau_w_ms`: time constant of the adaptation in ms, longer than one step (`adlif`); 100 by
+    ///   default;
+    /// * `a`, `b`: increase of the adaptation per unit of the membrane and per spike (`adlif`); 0.1
+    ///   and 0.5 by default.
     #[serde(flatten)]
     pub parameters: BTreeMap<String, Setting>,
 }
