@@ -499,6 +499,12 @@ pub trait HasKernel<K>: Backend {
 pub trait HasNeuron<N>: Backend {
     /// The handle of a neuron.
     fn neuron(neuron: N) -> Self::Neuron;
+
+    /// Whether the backend computes this neuron, which may be chosen at run time. Operations with a
+    /// neuron that it does not compute are errors.
+    fn has(_neuron: &N) -> bool {
+        true
+    }
 }
 
 /// A backend that computes surrogates of type `S`.

@@ -44,6 +44,7 @@
 //! * [`delay`], [`surrogate`], [`neuron`]: the three traits of a model, with the models of the
 //!   field;
 //! * [`norm`], [`loss`], [`optim`], [`schedule`], [`init`]: the other parts of a training recipe;
+//! * [`parameter`]: parameters of models in configurations;
 //! * [`num`], [`shape`], [`rng`]: numbers, shapes, and a counter-based random generator;
 //! * [`gradcheck`]: difference quotients, to test gradients.
 //!
@@ -118,6 +119,7 @@ pub mod neuron;
 pub mod norm;
 pub mod num;
 pub mod optim;
+pub mod parameter;
 #[cfg(feature = "alloc")]
 pub mod quant;
 #[cfg(feature = "alloc")]

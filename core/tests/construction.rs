@@ -83,9 +83,12 @@ fn arrival(synapses: &Synapses, kernel: AnyKernel, delay: usize, lag: Option<usi
     let bump = |j: usize| if bump(j) < 1e-30 { 0.0 } else { bump(j) };
     match kernel {
         AnyKernel::Gauss => WEIGHT * bump(lag) / ((0..synapses.taps).map(bump).sum::<f64>() + 1e-7),
-        _ if lag != delay => 0.0,
+        AnyKernel::Max | AnyKernel::Linear | AnyKernel::Discrete if lag != delay => 0.0,
         AnyKernel::Discrete => WEIGHT,
-        _ => WEIGHT / (1.0 + 1e-7),
+        AnyKernel::Max | AnyKernel::Linear => WEIGHT / (1.0 + 1e-7),
+        // The laws of kernels say what the taps of others are.
+        #[allow(unreachable_patterns)]
+        _ => WEIGHT * taps[lag],
     }
 }
 
@@ -253,11 +256,12 @@ fn a_weights_gradient_pairs_the_input_with_the_output_one_delay_later() {
     });
 }
 
-/// Neurons that answer an input of 2 with one spike, and their names.
-fn spiking() -> [(&'static str, AnyNeuron<f64>); 7] {
+/// Neurons that answer an input of 2 with one spike, and their names: chosen ones, and all examples
+/// that do.
+fn spiking() -> Vec<(&'static str, AnyNeuron<f64>)> {
     let lif = Lif::new(2.0);
     let soft = Lif { reset: Reset::Soft, detach: false, ..Lif::new(1.5) };
-    [
+    let chosen = [
         ("lif", AnyNeuron::Lif(lif)),
         ("soft lif", AnyNeuron::Lif(soft)),
         ("without memory", AnyNeuron::Lif(Lif::new(1.0))),
@@ -265,7 +269,12 @@ fn spiking() -> [(&'static str, AnyNeuron<f64>); 7] {
         ("plif", AnyNeuron::Plif(Plif::new(lif))),
         ("cuba lif", AnyNeuron::CubaLif(CubaLif::new(lif, 1.001))),
         ("adlif", AnyNeuron::AdLif(AdLif::new(1.5, 3.0, 0.0, 0.0))),
-    ]
+    ];
+    let answers = |neuron: &AnyNeuron<f64>| {
+        let [spikes, membrane, ..] = over_time(neuron, &[0.0, WEIGHT, 0.0, 0.0, 0.0, 0.0], 0);
+        spikes == [0.0, 1.0, 0.0, 0.0, 0.0, 0.0] && membrane[0] == 0.0
+    };
+    chosen.into_iter().chain(AnyNeuron::examples().filter(|(_, n)| answers(n))).collect()
 }
 
 /// Spikes and membrane of the scalar stage, and the gradients by the input of one spike and of one

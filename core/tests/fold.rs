@@ -7,8 +7,8 @@ use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, decide};
 use polychron_core::neuron::{
-    AdLif, AnyNeuron, ChargeAdjoint, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif,
-    Reset, ResetAdjoint,
+    AnyNeuron, ChargeAdjoint, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
+    ResetAdjoint,
 };
 use polychron_core::norm::BatchNorm;
 use polychron_core::quant::{FoldError, Metadata, fold, quantize};
@@ -134,14 +134,24 @@ fn an_engine_gives_the_scores_of_the_network() {
 
 #[test]
 fn neurons_that_are_no_linear_membrane_are_refused() {
-    for neuron in [
-        AnyNeuron::CubaLif(CubaLif::new(Lif::new(2.0), 4.0)),
-        AnyNeuron::AdLif(AdLif::new(3.0, 8.0, 0.2, 0.3)),
-        AnyNeuron::Li(Li::new(2.0)),
-    ] {
+    let linear = |neuron: &AnyNeuron<f32>| neuron.visit(Linear);
+    let others: Vec<_> = AnyNeuron::examples().filter(|(_, n)| !linear(n)).collect();
+    assert!(others.iter().any(|(_, neuron)| matches!(neuron, AnyNeuron::AdLif(_))));
+    for (_, neuron) in others {
         let error =
             fold(&trained(1, neuron, Loss::SoftmaxSum), metadata(Input::Spikes)).unwrap_err();
         assert_eq!(error, FoldError::Neuron { layer: 0 });
+    }
+}
+
+/// Whether a neuron says that it is a linear membrane.
+struct Linear;
+
+impl NeuronVisitor<f32> for Linear {
+    type Output = bool;
+
+    fn visit<N: Neuron<Real = f32>>(self, neuron: &N) -> bool {
+        neuron.linear_membrane().is_some()
     }
 }
 
@@ -264,7 +274,8 @@ impl NeuronVisitor<f32> for LinearLaw {
 
 #[test]
 fn a_linear_membrane_is_what_the_neuron_does() {
-    for neuron in neurons().into_iter().chain([AnyNeuron::Lif(Lif::integrate_and_fire())]) {
+    let examples = AnyNeuron::examples().map(|(_, neuron)| neuron);
+    for neuron in neurons().into_iter().chain(examples.filter(|neuron| neuron.visit(Linear))) {
         neuron.visit(LinearLaw);
     }
 }

@@ -1,16 +1,23 @@
-//! A custom neuron model: definition, gradient check and training.
+//! A neuron of your own, in one file: definition, gradient check, training from a configuration,
+//! resuming, pictures and export.
 //!
-//! `cargo run --release -p polychron --example own_neuron`
+//! `cargo run --release -p polychron --example own_neuron` shows all of it and fails if something
+//! is wrong. With arguments the program is the command `polychron` with one more neuron:
+//! `... --example own_neuron -- train --preset order --set network.neuron.kind=resonator`
 
-use polychron_core::delay::Gauss;
+use polychron::export::ExportOptions;
+use polychron::inspect::Inspection;
+use polychron::{Config, Flow, Model, Observer, Part, Run, Step, Task, models};
 use polychron_core::gradcheck::{charge_error, reset_error};
-use polychron_core::neuron::{ChargeAdjoint, Li, Neuron, ResetAdjoint};
-use polychron_core::norm::BatchNorm;
-use polychron_core::shape::{Shape, Synapses};
-use polychron_core::surrogate::Atan;
-use polychron_core::train::{Batch, Input, Layer, Network, Readout, Recipe, Trainer};
-use polychron_cpu::Cpu;
-use polychron_datasets::synthetic::lagged_pairs;
+use polychron_core::neuron::{
+    ChargeAdjoint, Example, LinearMembrane, NamedNeuron, Neuron, Reset, ResetAdjoint,
+};
+use polychron_core::num::Real;
+use polychron_core::parameter::{Domain, Parameter, ParameterError, Settings, Value};
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
 
 /// The resonate-and-fire neuron. Membrane `v` and current `u` rotate by a learned angle `w` per
 /// step and are damped.
@@ -22,49 +29,49 @@ use polychron_datasets::synthetic::lagged_pairs;
 /// ```
 /// Source: Izhikevich, *Resonate-and-fire neurons* (Neural Networks, 2001), in steps.
 #[derive(Clone, Copy, Debug)]
-struct Resonator {
-    damping: f64,
-    angle: f64,
+pub(crate) struct Resonator<R> {
+    damping: R,
+    angle: R,
 }
 
-impl Resonator {
+impl<R: Real> Resonator<R> {
     /// `damping sin(w)` and `damping cos(w)`.
-    fn rotation(&self) -> (f64, f64) {
-        let (sin, cos) = self.angle.sin_cos();
-        (self.damping * sin, self.damping * cos)
+    fn rotation(&self) -> (R, R) {
+        let sin = (self.angle - R::of(std::f64::consts::FRAC_PI_2)).cos();
+        (self.damping * sin, self.damping * self.angle.cos())
     }
 }
 
-impl Neuron for Resonator {
-    type Real = f64;
-    type State = [f64; 2];
-    type Params = [f64; 1];
+impl<R: Real> Neuron for Resonator<R> {
+    type Real = R;
+    type State = [R; 2];
+    type Params = [R; 1];
 
-    fn fill_state(x: f64) -> [f64; 2] {
+    fn fill_state(x: R) -> [R; 2] {
         [x; 2]
     }
-    fn fill_params(x: f64) -> [f64; 1] {
+    fn fill_params(x: R) -> [R; 1] {
         [x]
     }
-    fn params(&self) -> [f64; 1] {
+    fn params(&self) -> [R; 1] {
         [self.angle]
     }
-    fn with_params(&self, [angle]: [f64; 1]) -> Self {
+    fn with_params(&self, [angle]: [R; 1]) -> Self {
         Self { angle, ..*self }
     }
-    fn rest(&self) -> [f64; 2] {
-        [0.0; 2]
+    fn rest(&self) -> [R; 2] {
+        [R::zero(); 2]
     }
-    fn charge(&self, [v, u]: [f64; 2], x: f64) -> [f64; 2] {
+    fn charge(&self, [v, u]: [R; 2], x: R) -> [R; 2] {
         let (sin, cos) = self.rotation();
         [cos * v - sin * u + x, sin * v + cos * u]
     }
     fn charge_adjoint(
         &self,
-        [v, u]: [f64; 2],
-        _x: f64,
-        [d_h, d_u]: [f64; 2],
-    ) -> ChargeAdjoint<[f64; 2], [f64; 1], f64> {
+        [v, u]: [R; 2],
+        _x: R,
+        [d_h, d_u]: [R; 2],
+    ) -> ChargeAdjoint<[R; 2], [R; 1], R> {
         let (sin, cos) = self.rotation();
         ChargeAdjoint {
             state: [cos * d_h + sin * d_u, cos * d_u - sin * d_h],
@@ -72,60 +79,150 @@ impl Neuron for Resonator {
             input: d_h,
         }
     }
-    fn excess(&self, [h, _]: [f64; 2]) -> f64 {
-        h - 1.0
+    fn excess(&self, [h, _]: [R; 2]) -> R {
+        h - R::one()
     }
-    fn reset(&self, [h, u]: [f64; 2], s: f64) -> [f64; 2] {
-        [(1.0 - s) * h, u]
+    fn reset(&self, [h, u]: [R; 2], s: R) -> [R; 2] {
+        [(R::one() - s) * h, u]
     }
     fn reset_adjoint(
         &self,
-        _charged: [f64; 2],
-        s: f64,
-        [d_v, d_u]: [f64; 2],
-    ) -> ResetAdjoint<[f64; 2], [f64; 1], f64> {
-        ResetAdjoint { charged: [(1.0 - s) * d_v, d_u], params: [0.0], spike: 0.0 }
+        _charged: [R; 2],
+        s: R,
+        [d_v, d_u]: [R; 2],
+    ) -> ResetAdjoint<[R; 2], [R; 1], R> {
+        let zero = R::zero();
+        ResetAdjoint { charged: [(R::one() - s) * d_v, d_u], params: [zero], spike: zero }
     }
     fn detached(&self) -> bool {
         true
     }
+    /// Without rotation the neuron is a leaky integrator, which a model file can hold.
+    fn linear_membrane(&self) -> Option<LinearMembrane<R>> {
+        (self.angle == R::zero()).then_some(LinearMembrane {
+            decay: self.damping,
+            input_gain: R::one(),
+            threshold: R::one(),
+            reset: Reset::Hard(R::zero()),
+        })
+    }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let neuron = Resonator { damping: 0.8, angle: 0.4 };
-    let charge = charge_error(&neuron, [0.3, -0.7], 0.5, [0.9, -0.4]);
-    let reset = reset_error(&neuron, [1.2, -0.7], 1.0, [0.9, -0.4]);
-    println!("error of the charge adjoint {charge:.1e}, of the reset adjoint {reset:.1e}");
-    assert!(charge < 1e-8 && reset < 1e-8);
+/// How configurations call the neuron and its parameters.
+impl<R: Real> NamedNeuron for Resonator<R> {
+    const NAMES: &'static [&'static str] = &["resonator"];
+    const PARAMETERS: &'static [Parameter] = &[
+        Parameter::new("damping", Domain::Number(0.8)),
+        Parameter::new("angle", Domain::Number(0.4)),
+    ];
+    const EXAMPLES: &'static [Example] = &[
+        Example { label: "resonator", kind: "resonator", given: &[] },
+        Example {
+            label: "resonator, leaky",
+            kind: "resonator",
+            given: &[("angle", Value::Number(0.0)), ("damping", Value::Number(0.5))],
+        },
+    ];
 
-    let data = lagged_pairs(120, 0);
-    let shape = Shape::new(60, data.samples.len(), data.channels);
-    let (mut x, mut targets) = (vec![0.0; shape.len()], vec![0.0; shape.batch * data.classes]);
-    for (b, sample) in data.samples.iter().enumerate() {
-        targets[b * data.classes + usize::from(sample.label)] = 1.0;
-        for e in &sample.entries {
-            x[shape.at(e.step as usize, b, e.channel.into())] = f64::from(e.count);
+    fn from_settings<'a>(settings: &Settings<'a>) -> Result<Self, ParameterError<'a>> {
+        let (damping, angle) = (settings.number("damping")?, settings.number("angle")?);
+        let stable = damping > R::zero() && damping < R::one();
+        settings.require(stable, "damping", "is not between 0 and 1")?;
+        Ok(Self { damping, angle })
+    }
+}
+
+fn main() -> ExitCode {
+    let shown = models::register_neuron::<Resonator<f32>>().map_err(Box::<dyn Error>::from);
+    if std::env::args().len() > 1 {
+        return polychron::cli::main();
+    }
+    let folder = std::env::temp_dir().join(format!("resonator-{}", std::process::id()));
+    let shown = shown.and_then(|()| show(&folder));
+    let removed = fs::remove_dir_all(&folder);
+    match shown.and(removed.map_err(Box::from)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
-    let batch = Batch { shape, x: Input::Dense(&x), targets: Some(&targets), lengths: None };
+}
 
-    let synapses = Synapses::new(data.channels, 32, 17);
-    let hidden = Layer::new(synapses, Gauss, neuron, Atan { alpha: 5.0 });
-    let output = Readout::new(Synapses::new(32, data.classes, 17), Gauss, Li::new(1.005));
-    let network = Network::chain([hidden.with_norm(BatchNorm::default())], output);
-    let mut trainer = Trainer::new(Cpu::new(0)?, network, Recipe::paper(60), 0)?;
-    for epoch in 0..60 {
-        let report = trainer.step(&batch)?;
-        trainer.finish_epoch()?;
-        if epoch % 10 == 9 {
-            println!(
-                "step {epoch}: loss {:.3}, {} of {} correct",
-                report.loss, report.correct, shape.batch
-            );
-        }
+/// Shows what the neuron can do. Runs are written to `folder`.
+pub(crate) fn show(folder: &Path) -> Result<(), Box<dyn Error>> {
+    check_gradients()?;
+    let config = config(&[])?;
+    let task = || Task::load(&config, None);
+
+    let (whole, cut) = (folder.join("whole"), folder.join("cut"));
+    let figures = Run::create(&config, task()?, &whole)?.train(&mut ())?.figures();
+    let accuracy = figures.and_then(|figures| figures.test_accuracy).unwrap_or(0.0);
+    println!("accuracy {:.1} % of test items", 100.0 * accuracy);
+
+    // Another run stops in the middle of an epoch, and continues as if in another process.
+    Run::create(&config, task()?, &cut)?.train(&mut Stopper)?;
+    Run::resume(&config, task()?, &cut)?.train(&mut ())?;
+    for file in ["checkpoint.safetensors", "model.safetensors"] {
+        same(file, &fs::read(whole.join(file))?, &fs::read(cut.join(file))?)?;
     }
-    let tensors = trainer.model().tensors()?;
-    let angle = tensors.iter().find(|t| t.name == "hidden.0.neuron").map(|t| t.values[0]);
-    println!("learned angle: {:.3} per step", angle.unwrap_or(f64::NAN));
+    println!("a resumed run ends in the same bytes");
+
+    for picture in ["curves.svg", "delays.svg", "raster.svg"] {
+        println!("{picture}: {} bytes", fs::metadata(whole.join(picture))?.len());
+    }
+    let (inspection, _) = Inspection::read(&whole)?;
+    println!("learned angle {:?} per step", inspection.layers[0].neuron);
+    let model = Model::load(&whole)?;
+    let evaluated = model.evaluate(&model.task(None)?, Part::Test)?.accuracy;
+    same("accuracy", &evaluated, &Some(accuracy))?;
+    let refused = model.export(Some(&model.task(None)?), &ExportOptions::default());
+    println!("export: {}", refused.err().ok_or("a resonator was exported")?);
+
+    let leaky = self::config(&["network.neuron.angle=0", "train.train_neurons=false"])?;
+    let path = folder.join("leaky");
+    Run::create(&leaky, Task::load(&leaky, None)?, &path)?.train(&mut ())?;
+    let model = Model::load(&path)?;
+    let export = model.export(Some(&model.task(None)?), &ExportOptions::default())?;
+    println!("without rotation: a model file of {} bytes", export.file.len());
     Ok(())
+}
+
+/// The order task with a layer of resonators and these assignments.
+fn config(set: &[&str]) -> Result<Config, polychron::Error> {
+    let mut config = Config::preset("order")?;
+    let own = ["network.neuron.kind=resonator", "network.hidden=[32]", "train.epochs=4"];
+    for assignment in own.iter().chain(set) {
+        config.set(assignment)?;
+    }
+    Ok(config)
+}
+
+/// Compares the adjoints with difference quotients, in double precision. In a test,
+/// `polychron_core::neuron_laws!` checks these and more laws.
+fn check_gradients() -> Result<(), Box<dyn Error>> {
+    for Example { label, kind, given } in Resonator::<f64>::EXAMPLES {
+        let settings = Settings::new(kind, Resonator::<f64>::PARAMETERS, given, 1.0)?;
+        let neuron = Resonator::<f64>::from_settings(&settings)?;
+        let charge = charge_error(&neuron, [0.3, -0.7], 0.5, [0.9, -0.4]);
+        let reset = reset_error(&neuron, [1.2, -0.7], 1.0, [0.9, -0.4]);
+        println!("{label}: error of the charge adjoint {charge:.1e}, of the reset {reset:.1e}");
+        if charge.max(reset) > 1e-8 {
+            return Err("an adjoint differs from its difference quotient".into());
+        }
+    }
+    Ok(())
+}
+
+/// Stops after the third step.
+struct Stopper;
+
+impl Observer for Stopper {
+    fn step_ended(&mut self, step: &Step) -> Flow {
+        if step.step == 3 { Flow::Stop } else { Flow::Continue }
+    }
+}
+
+fn same<T: PartialEq>(what: &str, a: &T, b: &T) -> Result<(), String> {
+    if a == b { Ok(()) } else { Err(format!("{what} differs")) }
 }

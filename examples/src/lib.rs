@@ -22,8 +22,9 @@
 //! ```
 //!
 //! [`Model`] loads and evaluates a finished run. An [`Observer`] follows a [`Run`] and may stop it.
-//! For custom neurons, and for networks that a configuration cannot describe, use the crate
-//! `polychron_core`: [`LabeledBatch`] converts data to batches for `polychron_core::train`.
+//! [`models`] lets configurations name neurons, delay kernels and surrogates of your own. For
+//! networks that a configuration cannot describe, use the crate `polychron_core`: [`LabeledBatch`]
+//! converts data to batches for `polychron_core::train`.
 //!
 //! * [`config`]: the configuration; [`Config::preset`], [`Config::read`], [`Config::set`]
 //! * [`Task`]: data and their split; [`LabeledBatch`]: batches with targets; [`DataCard`]: what a
@@ -32,6 +33,7 @@
 //! * [`Model`]: the model of a finished run; [`eval`], [`export`], [`inspect`], [`model_file`]
 //! * [`Classifier`]: a model on any backend; [`network`]: conversion of a configuration to a
 //!   network
+//! * [`models`]: neurons, delay kernels and surrogates by name, also your own
 //! * [`Checkpoint`], [`report`], [`plot`]: files
 //! * `cli`: the command line (feature `cli`)
 
@@ -51,6 +53,7 @@ mod files;
 pub mod inspect;
 mod model;
 pub mod model_file;
+pub mod models;
 pub mod network;
 mod observer;
 pub mod plot;

@@ -2,19 +2,19 @@
 
 use crate::backend::TrainingBackend;
 use crate::config::{
-    self, Config, DelayStart, Delays, From, Input, NeuronKind, OptimizerKind, ResetKind, Rounding,
+    self, Config, DelayStart, Delays, From, Input, ObjectiveKind, OptimizerKind, Rounding,
     ScheduleKind, require, to_single,
 };
 use crate::error::{Error, Result, at, fail};
+use crate::models;
 use polychron_core::delay::{self, AnyKernel};
 use polychron_core::init::DelayInit;
-use polychron_core::loss::{Loss, RatePenalty};
-use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::loss::{BinaryCrossEntropy, Loss, MeanSquare, RatePenalty};
+use polychron_core::neuron::Li;
 use polychron_core::norm::BatchNorm;
 use polychron_core::reference::Reference;
 use polychron_core::schedule::Schedule;
 use polychron_core::shape::Synapses;
-use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
     self, Connection, Edge, Graph, Layer, Network, NetworkError, Optimizer, Readout, Recipe, Sigma,
     Source,
@@ -75,13 +75,18 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
         hidden.push(Layer {
             inputs: connections(config, own.inputs, &widths, l, outputs)?,
             norm: own.norm.then(BatchNorm::default),
-            neuron: B::neuron(neuron(&own.neuron, interface.dt_ms, &place)?),
-            per_neuron: false,
-            surrogate: B::surrogate(surrogate(&own.surrogate, &place("surrogate"))?),
+            neuron: models::neuron::<B>(config.backend, &own.neuron, interface.dt_ms, &place)?,
+            per_neuron: own.neuron.per_neuron,
+            surrogate: models::surrogate::<B>(
+                config.backend,
+                &own.surrogate,
+                interface.dt_ms,
+                &place("surrogate"),
+            )?,
             dropout: own.dropout,
         });
     }
-    let tau = tau_in_steps("network.readout_tau_ms", from.readout_tau_ms, interface.dt_ms, false)?;
+    let tau = tau_in_steps("network.readout_tau_ms", from.readout_tau_ms, interface.dt_ms)?;
     let inputs = from.layer(from.hidden.len())?.inputs;
     let output = Readout {
         inputs: connections(config, inputs, &widths, from.hidden.len(), interface.classes)?,
@@ -90,7 +95,11 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
     Ok(Network {
         hidden,
         output,
-        objective: None,
+        objective: match from.objective {
+            ObjectiveKind::CrossEntropy => None,
+            ObjectiveKind::MeanSquare => Some(&MeanSquare),
+            ObjectiveKind::BinaryCrossEntropy => Some(&BinaryCrossEntropy),
+        },
         loss: parse_name(|| "network.loss".into(), &from.loss, Loss::from_name, &Loss::ALL)?,
         rounding: match (config.train.delays, config.train.rounding) {
             (Delays::Learned, Rounding::Split) => delay::Rounding::Split,
@@ -139,68 +148,17 @@ fn connections<B: TrainingBackend>(
         let kernel = match config.train.delays {
             Delays::Learned => {
                 let name = kernel.unwrap_or_default();
-                parse_name(|| place("kernel"), &name, AnyKernel::from_name, &AnyKernel::ALL)?
+                models::kernel::<B>(config.backend, &name, &|| place("kernel"))?
             }
-            Delays::Random | Delays::Zero => AnyKernel::Discrete,
+            Delays::Random | Delays::Zero => B::kernel(AnyKernel::Discrete),
         };
         let zero = config.train.delays == Delays::Zero;
         let max_delay = max_delay.filter(|_| !zero).unwrap_or(0);
         let synapses = Synapses::new(inputs, outputs, max_delay + 1);
         let synapses = Synapses { kernel_count: count.unwrap_or(1), ..synapses };
-        Ok(Connection::new(synapses, kernel).from(from))
+        Ok(Connection { from, synapses, kernel })
     };
     inputs.into_iter().enumerate().map(connection).collect()
-}
-
-/// `place` completes the path of a field in error messages.
-fn neuron(
-    from: &config::Neuron,
-    dt_ms: f64,
-    place: &dyn Fn(&str) -> String,
-) -> Result<AnyNeuron<f32>> {
-    let threshold = to_single(&place("neuron.threshold"), from.threshold)?;
-    let (reset, rest) = match from.reset {
-        ResetKind::Hard => {
-            let v_reset = to_single(&place("neuron.v_reset"), from.v_reset)?;
-            (Reset::Hard(v_reset), v_reset)
-        }
-        ResetKind::Soft => (Reset::Soft, 0.0),
-    };
-    require(
-        threshold > rest,
-        &place("neuron.threshold"),
-        from.threshold,
-        &format!("is not above the resting potential, {} = {rest:?}", place("neuron.v_reset")),
-    )?;
-    let (detach, decay_input) = (from.detach, from.decay_input);
-    let tau = |above| tau_in_steps(&place("neuron.tau_ms"), from.tau_ms, dt_ms, above);
-    let leaky = |above| {
-        Ok::<_, Error>(Lif { threshold, reset, detach, decay_input, ..Lif::new(tau(above)?) })
-    };
-    Ok(match from.kind {
-        NeuronKind::If => {
-            AnyNeuron::Lif(Lif { threshold, reset, detach, ..Lif::integrate_and_fire() })
-        }
-        NeuronKind::Lif => AnyNeuron::Lif(leaky(false)?),
-        NeuronKind::Plif => AnyNeuron::Plif(Plif::new(leaky(true)?)),
-        NeuronKind::CubaLif => {
-            let field = place("neuron.tau_syn_ms");
-            let tau_syn = tau_in_steps(&field, from.tau_syn_ms, dt_ms, true)?;
-            AnyNeuron::CubaLif(CubaLif::new(leaky(true)?, tau_syn))
-        }
-        NeuronKind::Adlif => {
-            let tau_w = tau_in_steps(&place("neuron.tau_w_ms"), from.tau_w_ms, dt_ms, true)?;
-            let a = to_single(&place("neuron.a"), from.a)?;
-            let b = to_single(&place("neuron.b"), from.b)?;
-            let neuron = AdLif::new(tau(true)?, tau_w, a, b);
-            AnyNeuron::AdLif(neuron.with_reset(threshold, reset, detach))
-        }
-    })
-}
-
-fn surrogate(from: &config::Surrogate, place: &str) -> Result<AnySurrogate<f32>> {
-    let parameters: Vec<_> = from.parameters.iter().map(|(k, &v)| (k.as_str(), v)).collect();
-    AnySurrogate::from_name(&from.kind, &parameters).map_err(at(place))
 }
 
 /// Makes the training recipe that a configuration describes.
@@ -228,7 +186,7 @@ pub fn recipe(config: &Config) -> Recipe {
         schedule: schedule(from.schedule),
         delay_rate: (from.delays == Delays::Learned).then_some(from.delay_rate),
         delay_schedule: schedule(from.delay_schedule),
-        neuron_rate: None,
+        neuron_rate: from.neuron_rate,
         warmup: from.warmup_epochs,
         clip: from.clip_norm,
         rate_penalty: from
@@ -270,14 +228,11 @@ pub(crate) fn trained_delays(config: &Config, epochs: u64) -> train::Delays {
     }
 }
 
-/// Converts a time constant to steps. It must be at least one step; with `above`, longer than one
-/// step, because the logistic parameter of a shorter one is not finite.
-fn tau_in_steps(field: &str, tau_ms: f64, dt_ms: f64, above: bool) -> Result<f32> {
+/// Converts a time constant to steps. It must be at least one step.
+fn tau_in_steps(field: &str, tau_ms: f64, dt_ms: f64) -> Result<f32> {
     to_single(field, tau_ms)?;
     let tau = (tau_ms / dt_ms) as f32;
-    let holds = tau > 1.0 || !above && tau == 1.0;
-    let bound = if above { "above" } else { "at least" };
-    require(holds, field, tau_ms, &format!("is not {bound} one step of {dt_ms} ms"))?;
+    require(tau >= 1.0, field, tau_ms, &format!("is not at least one step of {dt_ms} ms"))?;
     Ok(tau)
 }
 

@@ -287,7 +287,8 @@ mod tests {
             let config = load(Some(name), None, &[]).unwrap();
             assert_eq!(config.preset, *name);
             let again: Config = toml::from_str(&config.to_toml().unwrap()).unwrap();
-            assert_eq!(config, again);
+            assert_eq!(config.network.complete().unwrap(), again.network);
+            assert_eq!(Config { network: again.network.clone(), ..config }, again);
         }
     }
 
@@ -352,17 +353,22 @@ mod tests {
             dropout: column.dropout,
             norm: true,
             loss: "softmax_sum".into(),
+            objective: ObjectiveKind::CrossEntropy,
             readout_tau_ms: column.tau_ms,
             neuron: Neuron {
-                kind: NeuronKind::Lif,
-                tau_ms: column.tau_ms,
-                threshold: 1.0,
-                reset: ResetKind::Hard,
-                v_reset: 0.0,
-                detach: true,
-                decay_input: false,
-                ..Neuron::default()
-            },
+                kind: "lif".into(),
+                per_neuron: false,
+                parameters: [
+                    ("tau_ms".into(), Setting::Number(column.tau_ms)),
+                    ("threshold".into(), Setting::Number(1.0)),
+                    ("reset".into(), Setting::Word("hard".into())),
+                    ("v_reset".into(), Setting::Number(0.0)),
+                    ("detach".into(), Setting::Flag(true)),
+                    ("decay_input".into(), Setting::Flag(false)),
+                ]
+                .into(),
+            }
+            .complete(),
             surrogate: Surrogate {
                 kind: "atan".into(),
                 parameters: [("alpha".into(), 5.0)].into(),
@@ -390,7 +396,8 @@ mod tests {
     #[test]
     fn paper_presets_equal_the_published_recipe() {
         for column in &PAPER {
-            let config = load(Some(column.preset), None, &[]).unwrap();
+            let mut config = load(Some(column.preset), None, &[]).unwrap();
+            config.network.neuron = config.network.neuron.complete();
             let (network, mut train) = recipe(column);
             let shd = column.preset == "shd";
             train.select = if shd { Select::Last } else { Select::Valid };

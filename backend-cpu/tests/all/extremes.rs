@@ -4,11 +4,10 @@
 use polychron_core::conformance::Conforming;
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{
-    AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
-};
+use polychron_core::neuron::{AnyNeuron, Li, Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::norm::BatchNorm;
 use polychron_core::num::Real;
+use polychron_core::parameter::Value::{Flag, Number, Word};
 use polychron_core::reference::Reference;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
@@ -31,7 +30,7 @@ struct Extreme {
     /// Whether samples have 0, 1 and all steps in turn.
     lengths: bool,
     kernel: AnyKernel,
-    neuron: usize,
+    neuron: Kind,
     surrogate: &'static str,
     loss: Loss,
     norm: bool,
@@ -56,7 +55,7 @@ fn extremes() -> impl Strategy<Value = Extreme> {
     );
     let model = (
         select(AnyKernel::ALL.map(|(_, kernel)| kernel).to_vec()),
-        0..NEURONS,
+        (select(AnyNeuron::<f32>::names().collect::<Vec<_>>()), any::<bool>()),
         select(AnySurrogate::<f32>::NAMES.to_vec()),
         select(Loss::ALL.map(|(_, loss)| loss).to_vec()),
         any::<bool>(),
@@ -99,28 +98,30 @@ fn extremes() -> impl Strategy<Value = Extreme> {
     })
 }
 
-/// The number of neuron models, with both resets; `LEAKY` never spikes.
-const NEURONS: usize = 7;
-const LEAKY: usize = 5;
+/// A kind of neurons, and whether its reset is soft.
+type Kind = (&'static str, bool);
+
+/// Every kind of decaying neurons with both resets.
+fn kinds() -> impl Iterator<Item = Kind> {
+    let names = AnyNeuron::<f32>::KINDS.iter().map(|kind| kind.names[0]);
+    names.flat_map(|name| [(name, false), (name, true)])
+}
 
 impl Extreme {
     fn neuron<R: Real>(&self) -> AnyNeuron<R> {
-        let [tau, slow] = self.tau.map(|tau| R::of(f64::from(tau)));
-        let lif = Lif { detach: self.detach, ..Lif::new(tau) };
-        let soft = Lif { reset: Reset::Soft, decay_input: true, ..lif };
-        let half = R::of(0.5);
-        match self.neuron {
-            0 => AnyNeuron::Lif(lif),
-            1 => AnyNeuron::Lif(soft),
-            2 => AnyNeuron::Plif(Plif::new(lif)),
-            3 => AnyNeuron::CubaLif(CubaLif::new(lif, slow)),
-            4 => AnyNeuron::CubaLif(CubaLif::new(soft, slow)),
-            LEAKY => AnyNeuron::Li(Li::new(tau)),
-            _ => {
-                let neuron = AdLif::new(tau, slow, half, half);
-                AnyNeuron::AdLif(neuron.with_reset(R::one(), Reset::Soft, self.detach))
-            }
-        }
+        let [tau, slow] = self.tau.map(|tau| Number(tau.into()));
+        let (kind, soft) = self.neuron;
+        let given = [
+            ("tau_ms", tau),
+            ("tau_syn_ms", slow),
+            ("tau_w_ms", slow),
+            ("a", Number(0.5)),
+            ("b", Number(0.5)),
+            ("reset", Word(if soft { "soft" } else { "hard" })),
+            ("decay_input", Flag(soft)),
+            ("detach", Flag(self.detach)),
+        ];
+        AnyNeuron::from_name(kind, &given, 1.0).unwrap()
     }
 
     fn network<R: Real, B: Conforming<Real = R>>(&self) -> Network<B> {
@@ -265,7 +266,7 @@ proptest! {
 const LONG: usize = 100_000;
 
 /// Two hidden layers with weights of 1e4. The scores are sums of the membrane of the readout.
-fn streaming(neuron: usize, tau: f32, norm: bool) -> Extreme {
+fn streaming(neuron: Kind, tau: f32, norm: bool) -> Extreme {
     Extreme {
         widths: [3, 4, 4, 2],
         taps: 25,
@@ -297,7 +298,7 @@ fn feed(stream: &mut Stream<f32>, value: f32, steps: usize) {
 
 #[test]
 fn long_streams_stay_finite() {
-    for neuron in 0..NEURONS {
+    for neuron in kinds() {
         for (tau, norm) in [(1.000_001, true), (1e6, false), (1e30, true)] {
             let trainer = streaming(neuron, tau, norm).trainer(Cpu::new(1).unwrap());
             let mut stream = Stream::new(trainer.model()).unwrap();
@@ -312,14 +313,14 @@ fn long_streams_stay_finite() {
 /// because the shift of a norm may drive neurons.
 #[test]
 fn silent_streams_come_to_rest() {
-    for neuron in 0..NEURONS {
+    for neuron in kinds() {
         for tau in [1.000_001, 20.0] {
             let trainer = streaming(neuron, tau, false).trainer(Cpu::new(1).unwrap());
             let mut stream = Stream::new(trainer.model()).unwrap();
             feed(&mut stream, 1.0, 2000);
             feed(&mut stream, 0.0, 10_000);
             let (spikes, scores) = (stream.spikes().to_vec(), stream.scores().to_vec());
-            assert_eq!(spikes[0] > 0, neuron != LEAKY);
+            assert_eq!(spikes[0] > 0, neuron.0 != "li");
             feed(&mut stream, 0.0, LONG);
             assert_eq!((stream.spikes(), stream.scores()), (&spikes[..], &scores[..]));
         }
@@ -351,7 +352,7 @@ impl<R: Real> NeuronVisitor<R> for Rest {
 
 #[test]
 fn neurons_come_to_rest() {
-    for neuron in 0..NEURONS {
+    for neuron in kinds() {
         for tau in [1.000_001, 1.005, 2.0, 500.0] {
             let extreme = streaming(neuron, tau, false);
             assert!(extreme.neuron::<f32>().visit(Rest), "{:?}", extreme.neuron::<f32>());

@@ -6,11 +6,10 @@ use polychron_core::backend::{
 };
 use polychron_core::delay::{AnyKernel, Gauss, Linear};
 use polychron_core::loss::Loss;
-use polychron_core::neuron::{
-    AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, NeuronModel, Plif, Reset,
-};
+use polychron_core::neuron::{AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, NeuronModel};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
+use polychron_core::parameter::Value::{Flag, Number, Word};
 use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
@@ -191,16 +190,21 @@ impl Case {
     }
 }
 
-fn neurons<R: Real>() -> [AnyNeuron<R>; 6] {
-    let lif = Lif { detach: false, reset: Reset::Soft, decay_input: true, ..Lif::new(R::of(2.0)) };
-    [
-        AnyNeuron::Lif(Lif::new(R::of(1.5))),
-        AnyNeuron::Lif(lif),
-        AnyNeuron::Plif(Plif::new(Lif::new(R::of(3.0)))),
-        AnyNeuron::Li(Li::new(R::of(3.0))),
-        AnyNeuron::CubaLif(CubaLif::new(lif, R::of(4.0))),
-        AnyNeuron::AdLif(AdLif::new(R::of(3.0), R::of(8.0), R::of(0.2), R::of(0.3))),
-    ]
+/// The neuron of a seed: every kind in turn, with a hard and with a soft reset.
+fn neuron_of<R: Real>(seed: u64) -> AnyNeuron<R> {
+    let kinds: Vec<_> = AnyNeuron::<R>::names().collect();
+    let soft = seed as usize / kinds.len() % 2 == 1;
+    let given = [
+        ("tau_ms", Number(3.0)),
+        ("tau_syn_ms", Number(4.0)),
+        ("tau_w_ms", Number(8.0)),
+        ("a", Number(0.2)),
+        ("b", Number(0.3)),
+        ("reset", Word(if soft { "soft" } else { "hard" })),
+        ("decay_input", Flag(soft)),
+        ("detach", Flag(!soft)),
+    ];
+    AnyNeuron::from_name(kinds[seed as usize % kinds.len()], &given, 1.0).unwrap()
 }
 
 type Results<R> = Vec<(&'static str, Vec<R>)>;
@@ -224,7 +228,7 @@ fn algorithms<R: Real>() -> impl Iterator<Item = Cpu<R>> {
 fn all_algorithms_agree_with_the_reference() {
     for seed in 0..120 {
         let case = Case::of(seed);
-        let neuron = neurons::<f64>()[seed as usize % 6];
+        let neuron = neuron_of::<f64>(seed);
         let expected: Results<f64> = case.run(&Reference::new(), &neuron);
         for cpu in algorithms() {
             for ((name, found), (_, expected)) in case.run(&cpu, &neuron).iter().zip(&expected) {
@@ -242,8 +246,8 @@ fn all_algorithms_agree_with_the_reference() {
 fn single_precision_is_as_accurate_as_the_reference() {
     for seed in 0..120 {
         let case = Case { firing: 2, ..Case::of(seed) };
-        let neuron = neurons::<f32>()[seed as usize % 6];
-        let exact: Results<f64> = case.run(&Reference::new(), &neurons()[seed as usize % 6]);
+        let neuron = neuron_of::<f32>(seed);
+        let exact: Results<f64> = case.run(&Reference::new(), &neuron_of(seed));
         let rounded: Results<f32> = case.run(&Reference::new(), &neuron);
         for cpu in algorithms() {
             for (n, (name, found)) in case.run(&cpu, &neuron).iter().enumerate() {
@@ -263,7 +267,7 @@ fn results_are_the_same_bytes_for_any_number_of_threads() {
         // Wide enough for more than one chunk.
         case.synapses.inputs = 50;
         case.x.width = 50;
-        let neuron = neurons::<f32>()[seed as usize % 6];
+        let neuron = neuron_of::<f32>(seed);
         for (_, algorithm) in Algorithm::ALL {
             let run = |threads| {
                 case.run(&Cpu::new(threads).unwrap().with_algorithm(Some(algorithm)), &neuron)

@@ -8,7 +8,7 @@ use polychron_core::conformance::Conforming;
 use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, decide};
-use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::neuron::{AnyNeuron, Li, Lif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
 use polychron_core::optim::Adam;
@@ -22,16 +22,8 @@ use polychron_core::train::{
 use polychron_cpu::{Cpu, Error, Lanes, Stream};
 use polychron_datasets::digits;
 
-fn neurons<R: Real>() -> [AnyNeuron<R>; 6] {
-    let lif = Lif { detach: false, reset: Reset::Soft, decay_input: true, ..Lif::new(R::of(2.0)) };
-    [
-        AnyNeuron::Lif(Lif::new(R::of(1.5))),
-        AnyNeuron::Lif(lif),
-        AnyNeuron::Plif(Plif::new(Lif::new(R::of(3.0)))),
-        AnyNeuron::Li(Li::new(R::of(3.0))),
-        AnyNeuron::CubaLif(CubaLif::new(lif, R::of(4.0))),
-        AnyNeuron::AdLif(AdLif::new(R::of(3.0), R::of(8.0), R::of(0.2), R::of(0.3))),
-    ]
+fn neurons<R: Real>() -> Vec<AnyNeuron<R>> {
+    AnyNeuron::examples().map(|(_, neuron)| neuron).collect()
 }
 
 /// A random network of up to three hidden layers with random running statistics.
@@ -55,7 +47,8 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
     let mut hidden = Vec::new();
     for l in 0..draw(0, 4) {
         let outputs = 1 + draw(40 + l as u64, 60);
-        let neuron = neurons::<R>()[draw(60 + l as u64, 6)];
+        let neurons = neurons::<R>();
+        let neuron = neurons[draw(60 + l as u64, neurons.len() as u32)];
         let surrogate = AnySurrogate::from_name("atan", &[]).unwrap();
         let layer = Layer::new(synapses(l, inputs, outputs), AnyKernel::Gauss, neuron, surrogate);
         let norm = (draw(50 + l as u64, 4) > 0).then(BatchNorm::default);

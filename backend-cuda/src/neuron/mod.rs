@@ -13,6 +13,10 @@ impl<R: Number> HasNeuron<AnyNeuron<R>> for Cuda<R> {
     fn neuron(neuron: AnyNeuron<R>) -> AnyNeuron<R> {
         neuron
     }
+
+    fn has(neuron: &AnyNeuron<R>) -> bool {
+        Compiled::new(neuron).is_ok()
+    }
 }
 
 impl<R: Number> HasSurrogate<AnySurrogate<R>> for Cuda<R> {

@@ -402,12 +402,12 @@ fn cases<R: Real>() -> Result<Vec<Case>, Failure> {
         ("adlif", Mode::SmoothHeld),
     ]
     .map(|(name, mode)| (stage::neuron_index(name), mode));
-    let kernels = [AnyKernel::Gauss, AnyKernel::Max, AnyKernel::Linear, AnyKernel::Discrete];
+    let kernels = AnyKernel::ALL.map(|(_, kernel)| kernel);
     let mut cases = Vec::new();
     for (s, &(synapses, size)) in sizes.iter().enumerate() {
         for (p, &plan) in plans.iter().enumerate() {
             for n in [p, s + p + 1] {
-                let (kernel, neuron) = (kernels[(s + p + n) % 4], neurons[n % 5]);
+                let (kernel, neuron) = (kernels[(s + p + n) % kernels.len()], neurons[n % 5]);
                 let at = 1000 * cases.len() as u64;
                 let drawn = (at..at + 500)
                     .map(|seed| Case::draw::<R>(seed, kernel, synapses, size, neuron, plan));

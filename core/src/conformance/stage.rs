@@ -3,10 +3,7 @@
 use super::host::{Draw, Host, Part};
 use super::{Conforming, Failure};
 use crate::backend::{Backend, Firing, NeuronStage};
-use crate::neuron::{
-    AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif,
-    Reset,
-};
+use crate::neuron::{AnyNeuron, ErasedNeuron, Lif, Neuron, NeuronModel, NeuronVisitor};
 use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::shape::Shape;
@@ -30,37 +27,9 @@ pub(super) const MODES: [Mode; 4] = [Mode::Step, Mode::Smooth, Mode::SmoothHeld,
 
 /// The neurons of the suite, with their names. All configured numbers are exact in `f32`.
 pub(super) fn neurons<R: Real>() -> Vec<(&'static str, AnyNeuron<R>)> {
-    let (r, one) = (R::of, R::one());
-    let (hard, offset) = (Reset::Hard(R::zero()), Reset::Hard(r(-0.25)));
-    let base = Lif { rate: r(0.25), ..Lif::new(one) };
-    let lif = |reset, detach, decay_input| Lif { reset, detach, decay_input, ..base };
-    let adlif = AdLif::new(r(4.0), r(8.0), r(0.25), r(0.5));
-    let fire = Lif::integrate_and_fire();
-    vec![
-        ("lif, hard, detached", AnyNeuron::Lif(lif(hard, true, false))),
-        ("lif, hard", AnyNeuron::Lif(lif(hard, false, false))),
-        ("lif, hard to -0.25, decaying input", AnyNeuron::Lif(lif(offset, false, true))),
-        ("lif, soft", AnyNeuron::Lif(lif(Reset::Soft, false, false))),
-        ("lif, soft, detached", AnyNeuron::Lif(lif(Reset::Soft, true, false))),
-        ("lif, fast leak", AnyNeuron::Lif(Lif { rate: r(255.0 / 256.0), ..base })),
-        ("lif, threshold 0.5", AnyNeuron::Lif(Lif { threshold: r(0.5), detach: false, ..base })),
-        ("if, hard, detached", AnyNeuron::Lif(fire)),
-        ("if, soft", AnyNeuron::Lif(Lif { reset: Reset::Soft, detach: false, ..fire })),
-        ("plif, hard, detached", AnyNeuron::Plif(Plif::new(base))),
-        ("plif, soft, decaying input", AnyNeuron::Plif(Plif::new(lif(Reset::Soft, false, true)))),
-        ("plif, hard to -0.25", AnyNeuron::Plif(Plif::new(lif(offset, false, false)))),
-        ("li", AnyNeuron::Li(Li { rate: r(0.25), decay_input: false })),
-        ("li, decaying input", AnyNeuron::Li(Li { rate: r(0.25), decay_input: true })),
-        ("cuba, hard, detached", AnyNeuron::CubaLif(CubaLif::new(base, r(2.0)))),
-        ("cuba, soft", AnyNeuron::CubaLif(CubaLif::new(lif(Reset::Soft, false, false), r(2.0)))),
-        (
-            "cuba, hard to -0.25, decaying input",
-            AnyNeuron::CubaLif(CubaLif::new(lif(offset, false, true), r(4.0))),
-        ),
-        ("adlif", AnyNeuron::AdLif(adlif)),
-        ("adlif, detached", AnyNeuron::AdLif(adlif.with_reset(one, Reset::Soft, true))),
-        ("adlif, hard", AnyNeuron::AdLif(adlif.with_reset(r(0.75), hard, false))),
-    ]
+    let fast = Lif { rate: R::of(255.0 / 256.0), ..Lif::new(R::one()) };
+    let fast = ("lif, fast leak", AnyNeuron::Lif(fast));
+    AnyNeuron::examples().chain([fast]).collect()
 }
 
 /// The index of a neuron in [`neurons`].

@@ -1,4 +1,4 @@
-use super::{DelayKernel, LANES, SynapseGradient, Tap, distance, gather, round_delay, spread};
+use super::{DelayKernel, LANES, SynapseGradient, Tap, distance, round_delay};
 use crate::num::Real;
 
 /// A Gaussian of standard deviation `s = |sigma| + 0.27` steps: the paper's training kernel
@@ -172,111 +172,105 @@ impl<R: Real> DelayKernel<R> for Discrete {
     }
 }
 
-/// A delay kernel chosen at run time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnyKernel {
-    /// [`Gauss`]
-    Gauss,
-    /// [`Max`]
-    Max,
-    /// [`Linear`]
-    Linear,
-    /// [`Discrete`]
-    Discrete,
+macro_rules! kernels {
+    ($($kernel:ident = $name:literal $(or $alias:literal)*;)*) => {
+        /// A delay kernel chosen at run time.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum AnyKernel {
+            $(
+                #[doc = concat!("`", $name, "`: see [`", stringify!($kernel), "`](super::", stringify!($kernel), ").")]
+                $kernel,
+            )*
+        }
+
+        impl AnyKernel {
+            /// Every kernel with its name in configurations.
+            pub const ALL: [(&'static str, Self); [$($name),*].len()] =
+                [$(($name, Self::$kernel)),*];
+
+            /// The kernel of a name or an alias; `None` if the name is unknown.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name $(| $alias)* => Some(Self::$kernel),)*
+                    _ => None,
+                }
+            }
+
+            /// The name in [`AnyKernel::ALL`].
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$kernel => $name),*
+                }
+            }
+        }
+
+        impl<R: Real> DelayKernel<R> for AnyKernel {
+            #[inline]
+            fn width(&self, sigma: R) -> (R, R) {
+                match self {
+                    $(Self::$kernel => $kernel.width(sigma)),*
+                }
+            }
+
+            #[inline]
+            fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
+                match self {
+                    $(Self::$kernel => $kernel.tap(j, delay, width)),*
+                }
+            }
+
+            fn reach(&self, width: R) -> R {
+                match self {
+                    $(Self::$kernel => $kernel.reach(width)),*
+                }
+            }
+
+            fn taps(&self, delay: R, sigma: R, out: &mut [R]) {
+                match self {
+                    $(Self::$kernel => $kernel.taps(delay, sigma, out)),*
+                }
+            }
+
+            fn backward(
+                &self,
+                weight: R,
+                delay: R,
+                sigma: R,
+                upstream: &[R],
+            ) -> SynapseGradient<R> {
+                match self {
+                    $(Self::$kernel => $kernel.backward(weight, delay, sigma, upstream)),*
+                }
+            }
+
+            #[inline(always)]
+            fn taps_lanes(&self, delays: &[R; LANES], sigmas: &[R; LANES], out: &mut [[R; LANES]]) {
+                match self {
+                    $(Self::$kernel => $kernel.taps_lanes(delays, sigmas, out)),*
+                }
+            }
+
+            #[inline(always)]
+            fn backward_lanes(
+                &self,
+                weights: &[R; LANES],
+                delays: &[R; LANES],
+                sigmas: &[R; LANES],
+                upstream: &[[R; LANES]],
+            ) -> SynapseGradient<[R; LANES]> {
+                match self {
+                    $(Self::$kernel => $kernel.backward_lanes(weights, delays, sigmas, upstream)),*
+                }
+            }
+        }
+    };
 }
 
-impl AnyKernel {
-    /// Every kernel with its name in configurations.
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("gauss", Self::Gauss),
-        ("max", Self::Max),
-        ("linear", Self::Linear),
-        ("discrete", Self::Discrete),
-    ];
-
-    /// The kernel of a name; `None` if the name is unknown. `triangle` is an alias of `linear`.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        let name = if name == "triangle" { "linear" } else { name };
-        Self::ALL.iter().find(|(n, _)| *n == name).map(|&(_, kernel)| kernel)
-    }
-
-    /// The name in [`AnyKernel::ALL`].
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        Self::ALL.iter().find(|(_, kernel)| kernel == self).map_or("", |(name, _)| name)
-    }
-}
-
-impl<R: Real> DelayKernel<R> for AnyKernel {
-    #[inline]
-    fn width(&self, sigma: R) -> (R, R) {
-        match self {
-            Self::Gauss => Gauss.width(sigma),
-            Self::Max => Max.width(sigma),
-            Self::Linear => Linear.width(sigma),
-            Self::Discrete => Discrete.width(sigma),
-        }
-    }
-
-    #[inline]
-    fn tap(&self, j: usize, delay: R, width: R) -> Tap<R> {
-        match self {
-            Self::Gauss => Gauss.tap(j, delay, width),
-            Self::Max | Self::Linear => tent(j, delay, width),
-            Self::Discrete => Discrete.tap(j, delay, width),
-        }
-    }
-
-    fn reach(&self, width: R) -> R {
-        match self {
-            Self::Gauss => Gauss.reach(width),
-            Self::Max | Self::Linear => width,
-            Self::Discrete => Discrete.reach(width),
-        }
-    }
-
-    fn taps(&self, delay: R, sigma: R, out: &mut [R]) {
-        let width = self.width(sigma).0;
-        match self {
-            Self::Gauss => spread(|j, d, s| Gauss.tap(j, d, s), width, delay, out),
-            Self::Max | Self::Linear => spread(tent, width, delay, out),
-            Self::Discrete => Discrete.taps(delay, sigma, out),
-        }
-    }
-
-    fn backward(&self, weight: R, delay: R, sigma: R, upstream: &[R]) -> SynapseGradient<R> {
-        let width = self.width(sigma);
-        match self {
-            Self::Gauss => gather(|j, d, s| Gauss.tap(j, d, s), width, weight, delay, upstream),
-            Self::Max | Self::Linear => gather(tent, width, weight, delay, upstream),
-            Self::Discrete => Discrete.backward(weight, delay, sigma, upstream),
-        }
-    }
-
-    #[inline(always)]
-    fn taps_lanes(&self, delays: &[R; LANES], sigmas: &[R; LANES], out: &mut [[R; LANES]]) {
-        match self {
-            Self::Gauss => Gauss.taps_lanes(delays, sigmas, out),
-            Self::Max => Max.taps_lanes(delays, sigmas, out),
-            Self::Linear => Linear.taps_lanes(delays, sigmas, out),
-            Self::Discrete => Discrete.taps_lanes(delays, sigmas, out),
-        }
-    }
-
-    #[inline(always)]
-    fn backward_lanes(
-        &self,
-        weights: &[R; LANES],
-        delays: &[R; LANES],
-        sigmas: &[R; LANES],
-        upstream: &[[R; LANES]],
-    ) -> SynapseGradient<[R; LANES]> {
-        match self {
-            Self::Gauss => Gauss.backward_lanes(weights, delays, sigmas, upstream),
-            Self::Max => Max.backward_lanes(weights, delays, sigmas, upstream),
-            Self::Linear => Linear.backward_lanes(weights, delays, sigmas, upstream),
-            Self::Discrete => Discrete.backward_lanes(weights, delays, sigmas, upstream),
-        }
-    }
+kernels! {
+    Gauss = "gauss";
+    Max = "max";
+    Linear = "linear" or "triangle";
+    Discrete = "discrete";
 }

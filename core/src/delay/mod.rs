@@ -23,7 +23,7 @@
 mod kernels;
 mod rounding;
 
-pub use kernels::{AnyKernel, Discrete, Gauss, Linear, Max};
+pub use kernels::*;
 pub use rounding::Rounding;
 
 use crate::num::Real;

@@ -1,5 +1,8 @@
-use super::{ChargeAdjoint, Neuron, Reset, ResetAdjoint};
+use super::any::{self, DETACH, RESET, TAU_MS, THRESHOLD, V_RESET};
+use super::any::{ATTACHED, SOFT, TAU, example};
+use super::{ChargeAdjoint, Example, NamedNeuron, Neuron, Reset, ResetAdjoint};
 use crate::num::{Real, logistic};
+use crate::parameter::{Domain, Parameter, ParameterError, Settings, Value, Value::Number};
 
 /// The adaptive LIF (adLIF): a second state, the adaptation `w`, is driven by the membrane (`a`)
 /// and by the spikes (`b`).
@@ -135,5 +138,38 @@ impl<R: Real> Neuron for AdLif<R> {
     }
     fn detached(&self) -> bool {
         self.detach
+    }
+}
+
+const SLOW: (&str, Value<'_>) = ("tau_w_ms", Number(8.0));
+const COUPLED: (&str, Value<'_>) = ("a", Number(0.25));
+
+impl<R: Real> NamedNeuron for AdLif<R> {
+    const NAMES: &'static [&'static str] = &["adlif"];
+    const PARAMETERS: &'static [Parameter] = &[
+        Parameter::new("tau_ms", Domain::LongTime(TAU_MS)),
+        Parameter::new("tau_w_ms", Domain::LongTime(100.0)),
+        Parameter::new("a", Domain::Number(0.1)),
+        Parameter::new("b", Domain::Number(0.5)),
+        THRESHOLD,
+        RESET,
+        V_RESET,
+        DETACH,
+    ];
+    const EXAMPLES: &'static [Example] = &[
+        example("adlif", "adlif", &[TAU, SLOW, COUPLED, ATTACHED, SOFT]),
+        example("adlif, detached", "adlif", &[TAU, SLOW, COUPLED, SOFT]),
+        example(
+            "adlif, hard",
+            "adlif",
+            &[TAU, SLOW, COUPLED, ATTACHED, ("threshold", Number(0.75))],
+        ),
+    ];
+
+    fn from_settings<'a>(settings: &Settings<'a>) -> Result<Self, ParameterError<'a>> {
+        let (threshold, reset, detach) = any::membrane(settings)?;
+        let number = |name| settings.number(name);
+        let neuron = Self::new(number("tau_ms")?, number("tau_w_ms")?, number("a")?, number("b")?);
+        Ok(neuron.with_reset(threshold, reset, detach))
     }
 }

@@ -1,5 +1,8 @@
-use super::{ChargeAdjoint, Lif, Neuron, ResetAdjoint};
+use super::any::{ATTACHED, DECAYING, OFFSET, SOFT, TAU, example};
+use super::any::{DECAY_INPUT, DETACH, RESET, TAU_MS, THRESHOLD, V_RESET};
+use super::{ChargeAdjoint, Example, Lif, NamedNeuron, Neuron, ResetAdjoint};
 use crate::num::{Real, logistic};
+use crate::parameter::{Domain, Parameter, ParameterError, Settings, Value::Number};
 
 /// A current-based LIF: an exponential synaptic filter precedes the membrane.
 ///
@@ -109,5 +112,31 @@ impl<R: Real> Neuron for CubaLif<R> {
     }
     fn detached(&self) -> bool {
         self.lif.detach
+    }
+}
+
+impl<R: Real> NamedNeuron for CubaLif<R> {
+    const NAMES: &'static [&'static str] = &["cuba-lif"];
+    const PARAMETERS: &'static [Parameter] = &[
+        Parameter::new("tau_ms", Domain::LongTime(TAU_MS)),
+        Parameter::new("tau_syn_ms", Domain::LongTime(20.0)),
+        THRESHOLD,
+        RESET,
+        V_RESET,
+        DETACH,
+        DECAY_INPUT,
+    ];
+    const EXAMPLES: &'static [Example] = &[
+        example("cuba, hard, detached", "cuba-lif", &[TAU, ("tau_syn_ms", Number(2.0))]),
+        example("cuba, soft", "cuba-lif", &[TAU, ("tau_syn_ms", Number(2.0)), ATTACHED, SOFT]),
+        example(
+            "cuba, hard to -0.25, decaying input",
+            "cuba-lif",
+            &[TAU, ("tau_syn_ms", Number(4.0)), ATTACHED, OFFSET, DECAYING],
+        ),
+    ];
+
+    fn from_settings<'a>(settings: &Settings<'a>) -> Result<Self, ParameterError<'a>> {
+        Ok(Self::new(Lif::with_tau(settings)?, settings.number("tau_syn_ms")?))
     }
 }

@@ -1,5 +1,8 @@
-use super::{ChargeAdjoint, LinearMembrane, Neuron, Reset, ResetAdjoint};
+use super::any::{self, DECAY_INPUT, DETACH, RESET, TAU_MS, THRESHOLD, V_RESET};
+use super::any::{ATTACHED, DECAYING, OFFSET, SOFT, TAU, example};
+use super::{ChargeAdjoint, Example, LinearMembrane, NamedNeuron, Neuron, Reset, ResetAdjoint};
 use crate::num::{Real, logistic};
+use crate::parameter::{Domain, Parameter, ParameterError, Settings, Value::Number};
 
 /// The leaky integrate-and-fire neuron of the paper.
 ///
@@ -135,6 +138,47 @@ impl<R: Real> Neuron for Lif<R> {
     }
 }
 
+impl<R: Real> Lif<R> {
+    /// The leaky neuron of a configuration.
+    pub(super) fn with_tau<'a>(settings: &Settings<'a>) -> Result<Self, ParameterError<'a>> {
+        let (threshold, reset, detach) = any::membrane(settings)?;
+        let decay_input = settings.flag("decay_input")?;
+        let tau = settings.number("tau_ms")?;
+        Ok(Self { threshold, reset, detach, decay_input, ..Self::new(tau) })
+    }
+}
+
+impl<R: Real> NamedNeuron for Lif<R> {
+    const NAMES: &'static [&'static str] = &["lif", "if"];
+    const PARAMETERS: &'static [Parameter] = &[
+        Parameter::new("tau_ms", Domain::Time(TAU_MS)),
+        THRESHOLD,
+        RESET,
+        V_RESET,
+        DETACH,
+        DECAY_INPUT,
+    ];
+    const EXAMPLES: &'static [Example] = &[
+        example("lif, hard, detached", "lif", &[TAU]),
+        example("lif, hard", "lif", &[TAU, ATTACHED]),
+        example("lif, hard to -0.25, decaying input", "lif", &[TAU, ATTACHED, OFFSET, DECAYING]),
+        example("lif, soft", "lif", &[TAU, ATTACHED, SOFT]),
+        example("lif, soft, detached", "lif", &[TAU, SOFT]),
+        example("lif, threshold 0.5", "lif", &[TAU, ATTACHED, ("threshold", Number(0.5))]),
+        example("if, hard, detached", "if", &[]),
+        example("if, soft", "if", &[ATTACHED, SOFT]),
+    ];
+
+    /// `if` has a rate of 0 and no decaying input.
+    fn from_settings<'a>(settings: &Settings<'a>) -> Result<Self, ParameterError<'a>> {
+        if settings.kind() != "if" {
+            return Self::with_tau(settings);
+        }
+        let (threshold, reset, detach) = any::membrane(settings)?;
+        Ok(Self { threshold, reset, detach, ..Self::integrate_and_fire() })
+    }
+}
+
 /// A LIF whose rate is learned (PLIF): `1 / tau = logistic(w)`, one `w` per layer or per
 /// neuron.
 ///
@@ -214,6 +258,27 @@ impl<R: Real> Neuron for Plif<R> {
     }
     fn linear_membrane(&self) -> Option<LinearMembrane<R>> {
         self.lif.linear_membrane()
+    }
+}
+
+impl<R: Real> NamedNeuron for Plif<R> {
+    const NAMES: &'static [&'static str] = &["plif"];
+    const PARAMETERS: &'static [Parameter] = &[
+        Parameter::new("tau_ms", Domain::LongTime(TAU_MS)),
+        THRESHOLD,
+        RESET,
+        V_RESET,
+        DETACH,
+        DECAY_INPUT,
+    ];
+    const EXAMPLES: &'static [Example] = &[
+        example("plif, hard, detached", "plif", &[TAU]),
+        example("plif, soft, decaying input", "plif", &[TAU, ATTACHED, SOFT, DECAYING]),
+        example("plif, hard to -0.25", "plif", &[TAU, ATTACHED, OFFSET]),
+    ];
+
+    fn from_settings<'a>(settings: &Settings<'a>) -> Result<Self, ParameterError<'a>> {
+        Ok(Self::new(Lif::with_tau(settings)?))
     }
 }
 
@@ -297,5 +362,18 @@ impl<R: Real> Neuron for Li<R> {
     }
     fn fires(&self) -> bool {
         false
+    }
+}
+
+impl<R: Real> NamedNeuron for Li<R> {
+    const NAMES: &'static [&'static str] = &["li"];
+    const PARAMETERS: &'static [Parameter] =
+        &[Parameter::new("tau_ms", Domain::Time(TAU_MS)), DECAY_INPUT];
+    const EXAMPLES: &'static [Example] =
+        &[example("li", "li", &[TAU]), example("li, decaying input", "li", &[TAU, DECAYING])];
+
+    fn from_settings<'a>(settings: &Settings<'a>) -> Result<Self, ParameterError<'a>> {
+        let tau = settings.number("tau_ms")?;
+        Ok(Self { decay_input: settings.flag("decay_input")?, ..Self::new(tau) })
     }
 }

@@ -18,13 +18,17 @@ mod firing;
 mod lif;
 
 pub use adlif::AdLif;
-pub use any::{AnyNeuron, ErasedNeuron, NeuronModel, NeuronVisitor};
+pub use any::{ErasedNeuron, Example, NamedNeuron, NeuronKind, NeuronModel, NeuronVisitor};
 pub use cuba::CubaLif;
 pub use firing::Firing;
 pub use lif::{Li, Lif, Plif};
 
 use crate::num::Real;
+use crate::parameter::{ParameterError, Problem, Settings, Value};
 use core::fmt::Debug;
+
+// Every neuron that configurations and tests know.
+any::neurons! { Lif Plif Li CubaLif AdLif }
 
 /// The effect of a spike on the membrane.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,10 +1,6 @@
 //! Every surrogate with its name in configurations.
 
-use super::{
-    Atan, Circ, Erf, Gaussian, LeakyKRelu, LeakyRect, MultiGaussian, PiecewiseExp, Rect, S2nn,
-    Sigmoid, Softsign, SparseFastSigmoid, SpikeRateEscape, StraightThrough, Surrogate, Triangle,
-    up_to_three,
-};
+use super::{Surrogate, kinked::*, smooth::*, up_to_three};
 use crate::num::Real;
 use core::fmt;
 

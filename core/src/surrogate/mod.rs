@@ -14,11 +14,8 @@ mod kinked;
 mod smooth;
 
 pub use any::{AnySurrogate, SurrogateError};
-pub use kinked::{
-    LeakyKRelu, LeakyRect, PiecewiseExp, Rect, S2nn, Softsign, SparseFastSigmoid, SpikeRateEscape,
-    StraightThrough, Triangle,
-};
-pub use smooth::{Atan, Circ, Erf, Gaussian, MultiGaussian, Sigmoid};
+pub use kinked::*;
+pub use smooth::*;
 
 use crate::num::Real;
 use core::fmt::Debug;

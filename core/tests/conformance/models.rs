@@ -7,6 +7,7 @@ use polychron_core::conformance::models::{delay_kernel, neuron, surrogate};
 use polychron_core::conformance::proptest::prelude::*;
 use polychron_core::delay::{AnyKernel, Discrete, Gauss, Linear, Max};
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::parameter::{Domain, Value};
 use polychron_core::surrogate::{AnySurrogate, Scaled};
 
 fn resets() -> impl Strategy<Value = Reset<f64>> {
@@ -41,16 +42,30 @@ fn adaptive() -> impl Strategy<Value = AdLif<f64>> {
     )
 }
 
+fn current_based() -> impl Strategy<Value = CubaLif<f64>> {
+    (lifs(), 1.01..40.0f64).prop_map(|(lif, tau_syn)| CubaLif::new(lif, tau_syn))
+}
+
+/// A valid value of a parameter, or one that is invalid together with others.
+fn value(domain: Domain) -> BoxedStrategy<Value<'static>> {
+    match domain {
+        Domain::Time(_) | Domain::LongTime(_) => (1.01..40.0f64).prop_map(Value::Number).boxed(),
+        Domain::Number(x) => (x - 1.0..x + 1.0).prop_map(Value::Number).boxed(),
+        Domain::Flag(_) => any::<bool>().prop_map(Value::Flag).boxed(),
+        Domain::Word(words) => prop::sample::select(words).prop_map(Value::Word).boxed(),
+    }
+}
+
+/// Every neuron of every name, with all its parameters drawn.
 fn any_neuron() -> impl Strategy<Value = AnyNeuron<f64>> {
-    let cuba = (lifs(), 1.01..40.0f64).prop_map(|(lif, tau_syn)| CubaLif::new(lif, tau_syn));
-    prop_oneof![
-        lifs().prop_map(AnyNeuron::Lif),
-        lifs().prop_map(|lif| AnyNeuron::Lif(Lif { rate: 0.0, ..lif })),
-        lifs().prop_map(|lif| AnyNeuron::Plif(Plif::new(lif))),
-        integrators().prop_map(AnyNeuron::Li),
-        cuba.prop_map(AnyNeuron::CubaLif),
-        adaptive().prop_map(AnyNeuron::AdLif),
-    ]
+    let kinds = AnyNeuron::<f64>::KINDS.iter();
+    let named = kinds.flat_map(|kind| kind.names.iter().map(|name| (*name, kind.parameters)));
+    let drawn = named.map(|(name, parameters)| {
+        let values: Vec<_> = parameters.iter().map(|p| (Just(p.name), value(p.domain))).collect();
+        let neuron = |values: Vec<_>| AnyNeuron::from_name(name, &values, 1.0).ok();
+        values.prop_filter_map("the threshold is above the rest", neuron).boxed()
+    });
+    prop::strategy::Union::new(drawn)
 }
 
 /// Any surrogate, each parameter between a third and three times its default.
@@ -69,7 +84,9 @@ pub(crate) fn any_surrogate() -> impl Strategy<Value = AnySurrogate<f64>> {
 }
 
 polychron_core::neuron_laws!(lif, lifs());
+polychron_core::neuron_laws!(integrate_and_fire, lifs().prop_map(|l| Lif { rate: 0.0, ..l }));
 polychron_core::neuron_laws!(plif, lifs().prop_map(Plif::new));
+polychron_core::neuron_laws!(cuba_lif, current_based());
 polychron_core::neuron_laws!(leaky_integrator, integrators());
 polychron_core::neuron_laws!(adlif, adaptive());
 polychron_core::neuron_laws!(every_neuron, any_neuron());

@@ -5,7 +5,7 @@ use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Firing, HasKernel, HasNeuron, HasSurrogate,
     NeuronStage, NormMode, SynapseGradients, SynapseParams, View, ViewMut,
 };
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, DelayKernel};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, ErasedNeuron, Li};
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -126,8 +126,14 @@ impl HiddenLayer {
 #[test]
 fn two_layers_add_their_delays() {
     let taps = 4;
+    // One tap has almost all of the weight of these kernels, so that one spike causes the next.
+    let sharp = |kernel: &AnyKernel| {
+        let mut taps = [0.0; 3];
+        kernel.taps(1.0, 0.0, &mut taps);
+        taps[1] > 0.99
+    };
     for (name, neuron) in spiking() {
-        for (_, kernel) in AnyKernel::ALL {
+        for kernel in AnyKernel::ALL.map(|(_, kernel)| kernel).into_iter().filter(sharp) {
             for (first, second, t0) in places(Shape::new(taps, taps, STEPS)).collect::<Vec<_>>() {
                 let layer = |delay: usize| HiddenLayer {
                     synapses: Synapses { padding: 1, ..Synapses::new(1, 1, taps) },
@@ -154,7 +160,8 @@ fn two_layers_add_their_delays() {
                 }
                 let arrives = t0 + first + second;
                 assert_eq!(spiked(&last.spikes), expected(arrives, STEPS + 2), "{}", case());
-                if name == "without memory" && kernel != AnyKernel::Gauss && arrives < STEPS + 2 {
+                let narrow = kernel.reach(kernel.width(0.0).0) <= 1.0;
+                if name == "without memory" && narrow && arrives < STEPS + 2 {
                     let d = Block {
                         shape: last.spikes.shape,
                         values: impulse(last.spikes.shape, arrives, 0, 0),

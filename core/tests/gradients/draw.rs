@@ -1,8 +1,9 @@
 //! Random models, shapes and blocks.
 
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, DelayKernel};
 use polychron_core::gradcheck::STEP;
-use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::neuron::{AnyNeuron, Reset};
+use polychron_core::parameter::Value::{Flag, Number, Word};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::{AnySurrogate, Scaled};
@@ -131,8 +132,7 @@ impl Draw {
 fn smooth_at(kernel: AnyKernel, taps: usize, delay: f64, sigma: f64) -> bool {
     let width = match kernel {
         AnyKernel::Gauss => return true,
-        AnyKernel::Max => sigma.abs() + 1.0,
-        _ => 1.0,
+        _ => kernel.reach(kernel.width(sigma).0),
     };
     let margin = 10.0 * STEP;
     let apart = |u: f64| u.abs() > margin && (u.abs() - width).abs() > margin;
@@ -140,27 +140,45 @@ fn smooth_at(kernel: AnyKernel, taps: usize, delay: f64, sigma: f64) -> bool {
     in_reach && (0..taps).all(|j| apart(j as f64 - delay))
 }
 
-pub(crate) const NEURONS: [&str; 6] =
-    ["lif", "integrate and fire", "plif", "leaky integrator", "cuba lif", "adlif"];
-
-pub(crate) const KERNELS: [AnyKernel; 3] = [AnyKernel::Gauss, AnyKernel::Linear, AnyKernel::Max];
+/// All kernels but `Discrete`, whose gradient by the delay is 0.
+pub(crate) const KERNELS: [AnyKernel; AnyKernel::ALL.len() - 1] = {
+    let mut kernels = [AnyKernel::Gauss; AnyKernel::ALL.len() - 1];
+    let (mut from, mut to) = (0, 0);
+    while from < AnyKernel::ALL.len() {
+        let kernel = AnyKernel::ALL[from].1;
+        if !matches!(kernel, AnyKernel::Discrete) {
+            kernels[to] = kernel;
+            to += 1;
+        }
+        from += 1;
+    }
+    kernels
+};
 
 pub(crate) fn neuron(
-    kind: usize,
+    kind: &str,
     tau: f64,
     reset: Reset<f64>,
     decay_input: bool,
     detach: bool,
 ) -> AnyNeuron<f64> {
-    let lif = Lif { threshold: 0.8, reset, decay_input, detach, ..Lif::new(tau) };
-    match NEURONS[kind] {
-        "lif" => AnyNeuron::Lif(lif),
-        "integrate and fire" => AnyNeuron::Lif(Lif { rate: 0.0, decay_input: false, ..lif }),
-        "plif" => AnyNeuron::Plif(Plif::new(lif)),
-        "leaky integrator" => AnyNeuron::Li(Li { decay_input, ..Li::new(tau) }),
-        "cuba lif" => AnyNeuron::CubaLif(CubaLif::new(lif, tau + 0.5)),
-        _ => AnyNeuron::AdLif(AdLif::new(tau, tau + 2.0, 0.3, 0.4).with_reset(1.2, reset, detach)),
-    }
+    let (word, v_reset) = match reset {
+        Reset::Hard(v_reset) => ("hard", v_reset),
+        Reset::Soft => ("soft", 0.0),
+    };
+    let given = [
+        ("tau_ms", Number(tau)),
+        ("tau_syn_ms", Number(tau + 0.5)),
+        ("tau_w_ms", Number(tau + 2.0)),
+        ("threshold", Number(if kind == "adlif" { 1.2 } else { 0.8 })),
+        ("a", Number(0.3)),
+        ("b", Number(0.4)),
+        ("reset", Word(word)),
+        ("v_reset", Number(v_reset)),
+        ("decay_input", Flag(decay_input)),
+        ("detach", Flag(detach)),
+    ];
+    AnyNeuron::from_name(kind, &given, 1.0).unwrap()
 }
 
 pub(crate) fn all_neurons() -> Vec<AnyNeuron<f64>> {
@@ -170,7 +188,7 @@ pub(crate) fn all_neurons() -> Vec<AnyNeuron<f64>> {
 /// Every kind with every reset, decay and detach.
 pub(crate) fn neurons(tau: f64) -> Vec<AnyNeuron<f64>> {
     let mut all = Vec::new();
-    for kind in 0..NEURONS.len() {
+    for kind in AnyNeuron::<f64>::names() {
         for reset in [Reset::Hard(0.0), Reset::Hard(-0.3), Reset::Soft] {
             for (decay_input, detach) in
                 [(false, false), (false, true), (true, false), (true, true)]

@@ -34,7 +34,8 @@ pub(crate) fn kernels() -> f64 {
             let concrete = match kernel {
                 AnyKernel::Gauss => kernel_error(&Gauss, element, &upstream, scratch),
                 AnyKernel::Max => kernel_error(&Max, element, &upstream, scratch),
-                _ => kernel_error(&Linear, element, &upstream, scratch),
+                AnyKernel::Linear => kernel_error(&Linear, element, &upstream, scratch),
+                _ => 0.0,
             };
             let error = kernel_error(&kernel, element, &upstream, scratch).max(concrete);
             errors.add(error, || format!("{kernel:?} {element:?} {taps} taps"));

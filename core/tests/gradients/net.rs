@@ -359,6 +359,15 @@ impl Net {
         Value { value, piece: if max { highest_steps(li, valid, &y.values, y.shape) } else { 0 } }
     }
 
+    /// Whether the membranes stay small. A hard reset with large smooth spikes may diverge.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let mut x = self.input(&self.point);
+        self.hidden.iter().all(|hidden| {
+            x = hidden.forward(&self.point, self.lengths(), &x).1;
+            x.values.iter().all(|value| value.abs() < 1e6)
+        })
+    }
+
     pub(crate) fn loss(&self, at: &[f64]) -> Value {
         let at = &at.to_vec();
         let (mut x, mut piece, mut membranes) = (self.input(at), 0, 0.0);

@@ -2,17 +2,16 @@
 
 use super::measure::{Case, Draw, Part, Row, all, largest, measure, of};
 use polychron_core::delay::{AnyKernel, DelayKernel};
-use polychron_core::neuron::{
-    AdLif, AnyNeuron, CubaLif, Li, Lif, Neuron, NeuronModel, NeuronVisitor, Plif, Reset,
-};
+use polychron_core::neuron::{AnyNeuron, Li, Lif, Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::num::{Real, logistic};
+use polychron_core::parameter::Value::{Flag, Number, Word};
 use polychron_core::surrogate::{AnySurrogate, Surrogate};
 
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = functions();
     rows.extend(AnySurrogate::<f32>::NAMES.iter().flat_map(|name| surrogate(name)));
     rows.extend(AnyKernel::ALL.iter().flat_map(|&(name, kernel)| delay_kernel(name, kernel)));
-    rows.extend(NEURONS.iter().flat_map(|kind| neurons(kind)));
+    rows.extend(AnyNeuron::<f32>::KINDS.iter().flat_map(|kind| neurons(kind.names[0])));
     rows
 }
 
@@ -151,8 +150,6 @@ fn delay_kernel(name: &str, kernel: AnyKernel) -> Vec<Row> {
     measure(&format!("kernel {name}"), &results, cases)
 }
 
-const NEURONS: [&str; 5] = ["lif", "plif", "li", "cuba lif", "adlif"];
-
 /// One step of a neuron.
 struct OneStep {
     kind: &'static str,
@@ -169,21 +166,18 @@ struct OneStep {
 
 impl OneStep {
     fn neuron<R: Real>(&self) -> AnyNeuron<R> {
-        let reset = self.hard.map_or(Reset::Soft, |v| Reset::Hard(of(v)));
-        let (rate, raw) = (of(self.rate), self.raw.map(of));
-        let decay_input = self.decay_input;
-        let lif = Lif { rate, threshold: R::of(0.75), reset, decay_input, detach: false };
-        match self.kind {
-            "lif" => AnyNeuron::Lif(lif),
-            "plif" => AnyNeuron::Plif(Plif::new(lif).with_params([raw[0]])),
-            "li" => AnyNeuron::Li(Li { rate, decay_input }),
-            "cuba lif" => {
-                AnyNeuron::CubaLif(CubaLif::new(lif, R::of(2.0)).with_params([raw[0], raw[1]]))
-            }
-            _ => {
-                let neuron = AdLif::new(R::of(2.0), R::of(2.0), R::zero(), R::zero());
-                AnyNeuron::AdLif(neuron.with_reset(lif.threshold, reset, false).with_params(raw))
-            }
+        let given = [
+            ("threshold", Number(0.75)),
+            ("reset", Word(if self.hard.is_some() { "hard" } else { "soft" })),
+            ("v_reset", Number(self.hard.unwrap_or(0.0).into())),
+            ("decay_input", Flag(self.decay_input)),
+            ("detach", Flag(false)),
+        ];
+        // A fixed rate is exact in `f32`, where a time constant would be rounded.
+        match AnyNeuron::from_name(self.kind, &given, 1.0).unwrap() {
+            AnyNeuron::Lif(lif) => AnyNeuron::Lif(Lif { rate: of(self.rate), ..lif }),
+            AnyNeuron::Li(li) => AnyNeuron::Li(Li { rate: of(self.rate), ..li }),
+            other => other,
         }
     }
 }
@@ -197,6 +191,9 @@ impl<R: Real> NeuronVisitor<R> for &OneStep {
             state.as_mut().iter_mut().zip(from).for_each(|(to, from)| *to = of(from));
             state
         };
+        let mut params = neuron.params();
+        params.as_mut().iter_mut().zip(self.raw).for_each(|(to, from)| *to = of(from));
+        let neuron = neuron.with_params(params);
         let (state, upstream) = (array(self.state), array(self.upstream));
         let (input, spike) = (of(self.input), of(self.spike));
         let size = largest(&[self.state[0], self.state[1], self.input, 1.0]);
@@ -247,5 +244,5 @@ fn neurons(kind: &'static str) -> Vec<Row> {
         }
     });
     let results = ["charge", "reset", "gradients of charge", "gradients of reset"];
-    measure(&format!("neuron {kind}"), &results, cases)
+    measure(&format!("neuron {}", kind.replace('-', " ")), &results, cases)
 }

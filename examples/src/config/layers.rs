@@ -150,6 +150,18 @@ impl Network {
         })
     }
 
+    /// The same network with all fields of its neurons, in every layer that changes one.
+    pub(crate) fn complete(&self) -> Result<Self> {
+        let mut network = self.clone();
+        for (l, own) in network.layers.iter_mut().enumerate() {
+            if let Some(table) = &mut own.neuron {
+                *table = Table::try_from(self.layer(l)?.neuron.complete())?;
+            }
+        }
+        network.neuron = network.neuron.complete();
+        Ok(network)
+    }
+
     /// Checks the sizes of all layers.
     pub(super) fn check_layers(&self) -> Result<()> {
         let (tables, layers) = (self.layers.len(), self.hidden.len());

@@ -7,7 +7,7 @@ mod train;
 
 pub use data::{Augment, Bands, Bins, Data, Division, Source};
 pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable};
-pub use network::{Network, Neuron, NeuronKind, ResetKind, Surrogate};
+pub use network::{Network, Neuron, ObjectiveKind, Setting, Surrogate};
 pub use train::{
     DelayStart, Delays, OptimizerKind, RatePenalty, Rounding, ScheduleKind, Select, Train,
 };
@@ -206,6 +206,10 @@ impl Config {
                 "is not positive",
             )?;
         }
+        if let Some(rate) = train.neuron_rate {
+            let field = "train.neuron_rate";
+            require(to_single(field, rate)? > 0.0, field, rate, "is not positive")?;
+        }
         if let Some(RatePenalty { weight, low, high }) = train.rate_penalty {
             let field = "train.rate_penalty.weight";
             require(to_single(field, weight)? >= 0.0, field, weight, "is negative")?;
@@ -250,12 +254,12 @@ impl Config {
         }
     }
 
-    /// Returns the configuration as TOML.
+    /// Returns the configuration as TOML, with all fields that its neurons have.
     ///
     /// # Errors
     /// If TOML cannot represent a number.
     pub fn to_toml(&self) -> Result<String> {
-        Ok(toml::to_string(self)?)
+        Ok(toml::to_string(&Self { network: self.network.complete()?, ..self.clone() })?)
     }
 
     /// The first field that differs, as `field = value` of `self` and of `other`. The number of
@@ -279,7 +283,8 @@ impl Config {
         Ok(pair.collect())
     }
 
-    /// All fields except the threads, by path. A kernel or loss with several names has its first.
+    /// All fields except the threads, by path, with all fields of its neurons. A kernel or loss
+    /// with several names has its first.
     fn fields(&self) -> Result<BTreeMap<String, String>> {
         let mut config = self.clone();
         if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {
@@ -288,6 +293,7 @@ impl Config {
         if let Some(loss) = Loss::from_name(&config.network.loss) {
             config.network.loss = loss.name().into();
         }
+        config.network = config.network.complete()?;
         let mut fields = BTreeMap::new();
         flatten("", &Table::try_from(config)?, &mut fields);
         fields.remove("threads");

@@ -1,4 +1,6 @@
 use super::layers::{LayerTable, ReadoutTable};
+use crate::models;
+use polychron_core::parameter::{Parameter, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -12,7 +14,9 @@ pub struct Network {
     /// Longest delay in steps, at most 16384 and below the number of steps of a sample; 24 by
     /// default. A kernel has `max_delay + 1` taps.
     pub max_delay: usize,
-    /// Kernel in training with learned delays: `gauss` (the default), `max` or `linear`.
+    /// Kernel in training with learned delays: `gauss` (the default), `max`, `linear`, or one that
+    /// the program has registered with
+    /// [`models::register_kernel`](crate::models::register_kernel).
     pub kernel: String,
     /// Number of kernel elements per synapse, each with its own weight and delay, from 1 to 256; 1
     /// by default.
@@ -28,6 +32,9 @@ pub struct Network {
     /// Function that turns the readout's membrane into class scores: `softmax_sum` (the default),
     /// `mean`, `max` or `membrane_sum`.
     pub loss: String,
+    /// Loss of the class scores; `cross_entropy` by default.
+    #[serde(skip_serializing_if = "ObjectiveKind::is_default")]
+    pub objective: ObjectiveKind,
     /// Time constant of the readout in ms, at least one step; 10.05 by default.
     pub readout_tau_ms: f64,
     /// The neurons of the hidden layers.
@@ -43,61 +50,105 @@ pub struct Network {
     pub readout: ReadoutTable,
 }
 
-/// The neurons of the hidden layers. Fields that a kind does not have are ignored.
+/// The neurons of the hidden layers.
+///
+/// Fields that a kind does not have, but another kind has, are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 pub struct Neuron {
-    /// Neuron model; `lif` by default.
-    pub kind: NeuronKind,
-    /// Time constant of the membrane in ms; 10.05 by default. For `lif` it is at least one step;
-    /// for `plif`, `cuba-lif` and `adlif` it is longer than one step.
-    pub tau_ms: f64,
-    /// Membrane at which a neuron spikes, above the resting potential; 1 by default.
-    pub threshold: f64,
-    /// Effect of a spike on the membrane; `hard` by default.
-    pub reset: ResetKind,
-    /// Membrane after a hard reset and at rest; 0 by default.
-    pub v_reset: f64,
-    /// Whether the gradient does not pass through the reset; `true` by default.
-    pub detach: bool,
-    /// Whether the input is multiplied by step / tau (not for `adlif` and `if`); `false` by
-    /// default.
-    pub decay_input: bool,
-    /// Time constant of the synaptic current in ms, longer than one step (`cuba-lif`); 20 by
-    /// default.
-    pub tau_syn_ms: f64,
-    /// Time constant of the adaptation in ms, longer than one step (`adlif`); 100 by default.
-    pub tau_w_ms: f64,
-    /// Increase of the adaptation per unit of the membrane (`adlif`); 0.1 by default.
-    pub a: f64,
-    /// Increase of the adaptation per spike (`adlif`); 0.5 by default.
-    pub b: f64,
+    /// Neuron model: `lif` (the default), `plif`, `if`, `cuba-lif`, `adlif`, or one that the
+    /// program has registered with
+    /// [`models::register_neuron`](crate::models::register_neuron).
+    #[serde(default = "lif")]
+    pub kind: String,
+    /// Whether every neuron learns its own parameters, or one set serves the whole layer; `false`
+    /// by default.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub per_neuron: bool,
+    /// Parameters of the neuron. Missing ones have the neuron's defaults:
+    ///
+    /// * `tau_ms`: time constant of the membrane in ms, at least one step for `lif`, longer than
+    ///   one step for `plif`, `cuba-lif` and `adlif`; 10.05 by default;
+    /// * `threshold`: membrane at which a neuron spikes, above the resting potential; 1 by default;
+    /// * `reset`: effect of a spike on the membrane. `hard`, the default, sets it to `v_reset`;
+    ///   `soft` subtracts the threshold;
+    /// * `v_reset`: membrane after a hard reset and at rest; 0 by default;
+    /// * `detach`: whether the gradient does not pass through the reset; `true` by default;
+    /// * `decay_input`: whether the input is multiplied by step / tau (not for `adlif` and `if`);
+    ///   `false` by default;
+    /// * `tau_syn_ms`: time constant of the synaptic current in ms, longer than one step
+    ///   (`cuba-lif`); 20 by default;
+    /// * `tau_w_ms`: time constant of the adaptation in ms, longer than one step (`adlif`); 100 by
+    ///   default;
+    /// * `a`, `b`: increase of the adaptation per unit of the membrane and per spike (`adlif`); 0.1
+    ///   and 0.5 by default.
+    #[serde(flatten)]
+    pub parameters: BTreeMap<String, Setting>,
 }
 
-/// Neuron model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NeuronKind {
-    /// Leaky integrate-and-fire.
-    Lif,
-    /// Leaky integrate-and-fire with a learned time constant.
-    Plif,
-    /// Integrate-and-fire without a leak.
-    If,
-    /// Leaky integrate-and-fire with a synaptic current.
-    CubaLif,
-    /// Adaptive leaky integrate-and-fire.
-    Adlif,
+impl Neuron {
+    /// The parameters as values of `polychron_core`.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        self.parameters.iter().map(|(name, value)| {
+            let value = match value {
+                Setting::Flag(flag) => Value::Flag(*flag),
+                Setting::Number(number) => Value::Number(*number),
+                Setting::Word(word) => Value::Word(word),
+            };
+            (name.as_str(), value)
+        })
+    }
+
+    /// The same neurons with all fields that the kind has, and no others; unchanged if the kind is
+    /// unknown.
+    pub(crate) fn complete(mut self) -> Self {
+        if let Some(own) = models::neuron_parameters(&self.kind) {
+            let mut given = self.parameters;
+            let mut value = |p: &Parameter| given.remove(p.name).unwrap_or(p.default().into());
+            self.parameters = own.iter().map(|p| (p.name.into(), value(p))).collect();
+        }
+        self
+    }
 }
 
-/// Effect of a spike on the membrane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ResetKind {
-    /// Sets the membrane to `v_reset`.
-    Hard,
-    /// Subtracts the threshold.
-    Soft,
+/// The value of a parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number, a boolean or a string")]
+pub enum Setting {
+    /// A boolean.
+    Flag(bool),
+    /// A number.
+    Number(f64),
+    /// A word.
+    Word(String),
+}
+
+impl From<Value<'_>> for Setting {
+    fn from(value: Value<'_>) -> Self {
+        match value {
+            Value::Flag(flag) => Self::Flag(flag),
+            Value::Number(number) => Self::Number(number),
+            Value::Word(word) => Self::Word(word.into()),
+        }
+    }
+}
+
+/// Loss of the class scores, for targets of 1 at the class of an item and 0 elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectiveKind {
+    /// Between the target and the softmax of the scores.
+    #[default]
+    CrossEntropy,
+    /// Mean square of the differences of scores and targets.
+    MeanSquare,
+    /// Between each target and the logistic function of its score.
+    BinaryCrossEntropy,
+}
+
+impl ObjectiveKind {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The surrogate derivative of a spike.
@@ -122,6 +173,7 @@ impl Default for Network {
             dropout: 0.4,
             norm: true,
             loss: "softmax_sum".into(),
+            objective: ObjectiveKind::CrossEntropy,
             readout_tau_ms: 10.05,
             neuron: Neuron::default(),
             surrogate: Surrogate { kind: atan(), parameters: [("alpha".into(), 5.0)].into() },
@@ -133,20 +185,12 @@ impl Default for Network {
 
 impl Default for Neuron {
     fn default() -> Self {
-        Self {
-            kind: NeuronKind::Lif,
-            tau_ms: 10.05,
-            threshold: 1.0,
-            reset: ResetKind::Hard,
-            v_reset: 0.0,
-            detach: true,
-            decay_input: false,
-            tau_syn_ms: 20.0,
-            tau_w_ms: 100.0,
-            a: 0.1,
-            b: 0.5,
-        }
+        Self { kind: lif(), per_neuron: false, parameters: BTreeMap::new() }
     }
+}
+
+fn lif() -> String {
+    "lif".into()
 }
 
 fn atan() -> String {

@@ -24,6 +24,10 @@ pub struct Train {
     pub step_epochs: usize,
     /// Factor of the schedule `step`, above 0 and at most 1; 0.5 by default.
     pub step_factor: f64,
+    /// Base learning rate of the neurons' parameters, above 0, with the schedule of `rate`. If it is
+    /// absent, they learn at `rate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub neuron_rate: Option<f64>,
     /// Number of first epochs in which both rates rise to those of their schedules; 0 by default.
     pub warmup_epochs: usize,
     /// Largest norm of the gradient of all learned parameters; longer gradients are shortened. If it
@@ -161,6 +165,7 @@ impl Default for Train {
             schedule: ScheduleKind::OneCycle,
             delay_rate: 0.1,
             delay_schedule: ScheduleKind::Cosine,
+            neuron_rate: None,
             step_epochs: 10,
             step_factor: 0.5,
             warmup_epochs: 0,

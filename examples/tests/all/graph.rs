@@ -172,11 +172,14 @@ fn errors_name_the_field_of_the_layer_that_has_it() {
         (
             "tau_ms = 15.0",
             "v_reset = 2.0",
-            "network.neuron.threshold = 1.0 is not above the resting potential, \
-             network.layers[1].neuron.v_reset = 2.0",
+            "network.neuron.threshold = 1.0 is not above the resting potential, v_reset",
         ),
         ("tau_ms = 15.0", "tau = 15.0", "network.layers[1].neuron: unknown field `tau`"),
-        ("\"adlif\"", "\"izhikevich\"", "network.layers[1].neuron: unknown variant `izhikevich`"),
+        (
+            "\"adlif\"",
+            "\"izhikevich\"",
+            "network.layers[1].neuron.kind = \"izhikevich\" is not one of",
+        ),
         ("norm = false", "surrogate = { kind = \"sine\" }", "network.layers[1].surrogate: "),
         (
             "{ from = \"previous\", max_delay = 0 }",
@@ -251,10 +254,19 @@ step_factor = 0.1
 warmup_epochs = 1
 clip_norm = 0.5
 rate_penalty = { weight = 0.1, low = 0.01, high = 0.2 }
+neuron_rate = 0.5
 "#;
+    let network = [
+        "--set",
+        "network.objective=mean_square",
+        "--set",
+        "network.neuron.kind=plif",
+        "--set",
+        "network.neuron.per_neuron=true",
+    ];
     let folder = folder("recipe", recipe);
-    train(&folder, "whole", &[]);
-    train(&folder, "cut", &["--stop-after", "1"]);
+    train(&folder, "whole", &network);
+    train(&folder, "cut", &[&network[..], &["--stop-after", "1"]].concat());
     let output = folder.run(&["train", "--resume", "--out", "cut"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     for file in ["checkpoint.safetensors", "model.safetensors"] {
@@ -272,8 +284,11 @@ rate_penalty = { weight = 0.1, low = 0.01, high = 0.2 }
         "train.warmup_epochs=0",
         "train.clip_norm=0.1",
         "train.rate_penalty.weight=1.0",
+        "train.neuron_rate=0.1",
+        "network.objective=binary_cross_entropy",
+        "network.neuron.per_neuron=false",
     ] {
-        train(&folder, set, &["--set", set]);
+        train(&folder, set, &[&network[..], &["--set", set]].concat());
         assert!(folder.bytes(&format!("{set}/model.safetensors")) != model, "{set}");
     }
 }

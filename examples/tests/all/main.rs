@@ -9,5 +9,6 @@ mod graph;
 #[cfg(unix)]
 mod interrupted;
 mod library;
+mod models;
 mod reproduce;
 mod sparse;

@@ -279,6 +279,9 @@ impl<N, B: Backend<Real = f32> + HasNeuron<N>> HasNeuron<N> for Stopwatch<B> {
     fn neuron(neuron: N) -> B::Neuron {
         B::neuron(neuron)
     }
+    fn has(neuron: &N) -> bool {
+        B::has(neuron)
+    }
 }
 
 impl<S, B: Backend<Real = f32> + HasSurrogate<S>> HasSurrogate<S> for Stopwatch<B> {
