@@ -408,8 +408,9 @@ pub trait Backend: Sized {
         self.download(params, &mut host[1])?;
         self.download(moment, &mut host[2])?;
         let [g, p, m] = &mut host;
-        expect("optimizer's range", range.end.min(len), range.end)?;
-        sgd.update(&g[range.clone()], &mut p[range.clone()], &mut m[range]);
+        let gradient = View::new(&*g, range.clone()).slice()?;
+        let values = ViewMut::new(p, range.clone()).slice()?;
+        sgd.update(gradient, values, ViewMut::new(m, range).slice()?);
         self.upload(p, params)?;
         self.upload(m, moment)
     }

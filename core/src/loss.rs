@@ -104,6 +104,9 @@ impl<R: Real> Objective<R> for BinaryCrossEntropy {
     }
 }
 
+/// Neurons whose rates are summed together.
+const GROUP: usize = 64;
+
 /// A penalty for hidden neurons that spike too seldom or too often.
 ///
 /// ```text
@@ -135,20 +138,25 @@ impl RatePenalty {
     ) -> R {
         let Shape { steps, batch, width } = shape;
         let count = valid.count(steps, batch).max(1) as f64;
+        let rows =
+            || (0..batch).flat_map(|b| (0..valid.steps(b, steps)).map(move |t| shape.at(t, b, 0)));
         let mut sum = 0.0;
-        for o in 0..width {
-            let places = || {
-                (0..batch)
-                    .flat_map(move |b| (0..valid.steps(b, steps)).map(move |t| shape.at(t, b, o)))
-            };
-            let spiked: f64 = places().filter_map(|at| spikes.get(at)).map(|s| s.as_f64()).sum();
-            let (value, slope) = self.of_rate(spiked / count);
-            sum += value;
-            let slope = R::of(slope / count);
-            for at in places() {
-                if let Some(d) = gradient.get_mut(at) {
-                    *d += slope;
-                }
+        // A group of neurons at a time, because the sums of a whole layer need memory.
+        for first in (0..width).step_by(GROUP) {
+            let len = GROUP.min(width - first);
+            let mut slopes = [0.0; GROUP];
+            for at in rows() {
+                let spikes = spikes.get(at + first..at + first + len).unwrap_or_default();
+                spikes.iter().zip(&mut slopes).for_each(|(s, sum)| *sum += s.as_f64());
+            }
+            for slope in &mut slopes[..len] {
+                let (value, by_rate) = self.of_rate(*slope / count);
+                sum += value;
+                *slope = by_rate / count;
+            }
+            for at in rows() {
+                let d = gradient.get_mut(at + first..at + first + len).unwrap_or_default();
+                d.iter_mut().zip(&slopes).for_each(|(d, &slope)| *d += R::of(slope));
             }
         }
         R::of(sum)

@@ -45,7 +45,9 @@ impl SampleBatch {
             Values::Events(events) => {
                 let mut x = vec![0.0; shape.len()];
                 for event in events {
-                    x[event.at(shape)] = event.value;
+                    if let Some(x) = x.get_mut(event.at(shape)) {
+                        *x = event.value;
+                    }
                 }
                 Cow::Owned(x)
             }

@@ -161,7 +161,9 @@ pub trait Neuron: Copy + Debug + Send + Sync + 'static {
         input: Self::Real,
         d_charged: Self::State,
     ) -> ChargeAdjoint<Self::State, Self::Params, Self::Real>;
-    /// The membrane minus a constant threshold; the neuron spikes if the result is at least 0.
+    /// The membrane minus a constant threshold; the neuron spikes if the result is at least 0. A
+    /// threshold that adapts is part of the state: component 0 is then the membrane minus the
+    /// variable part of the threshold.
     fn excess(&self, charged: Self::State) -> Self::Real;
     /// Applies a spike to the charged state.
     fn reset(&self, charged: Self::State, spike: Self::Real) -> Self::State;

@@ -57,10 +57,14 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(error) => error.fmt(f),
-            Self::Graph => f.write_str("a model file holds a chain of layers; a layer has several inputs, or does not follow the previous one"),
+            Self::Graph => f.write_str(
+                "a model file holds a chain of layers; a layer has several inputs, or does not \
+                 follow the previous one",
+            ),
             Self::Neuron { layer } => write!(
                 f,
-                "layer {layer}: a model file holds leaky integrate-and-fire neurons, these are others"
+                "layer {layer}: a model file holds leaky integrate-and-fire neurons, these are \
+                 others"
             ),
             Self::Decays { layer } => write!(
                 f,

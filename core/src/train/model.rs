@@ -103,7 +103,8 @@ pub(super) struct Layers<B: Backend> {
 pub(super) struct Blocks<T>(pub(super) [T; Group::LEARNED.len()]);
 
 impl<B: Backend> Model<B> {
-    /// Creates a model with random initial parameters, which depend on the seed and the layer only.
+    /// Creates a model with random initial parameters, which depend on the seed, the layer
+    /// and the connection only.
     ///
     /// # Errors
     /// [`TrainError::Network`] if the network is invalid; [`TrainError::Backend`] if the backend
@@ -274,7 +275,7 @@ impl<B: Backend> Model<B> {
         }
         let Some(y) = outputs.pop().flatten() else { return Ok((Vec::new(), B::Real::zero())) };
         look(backend, &y)?;
-        let mut host = vec![B::Real::zero(); batch.shape.batch * graph.classes()];
+        let mut host = vec![B::Real::zero(); batch.shape.batch.saturating_mul(graph.classes())];
         let mut scores = backend.buffer(host.len())?;
         let (li, loss) = (&network.output.integrator, network.loss);
         let valid = layers.valid(graph.nodes.len() - 1, batch.lengths);
@@ -296,13 +297,18 @@ impl<B: Backend> Model<B> {
 
     pub(super) fn check(&self, batch: &Batch<'_, B::Real>) -> Result<(), ShapeError> {
         let shape = batch.shape;
+        Shape::new(1, shape.batch, self.graph().classes()).try_len()?;
         expect("channels of the batch", self.graph().channels(), shape.width)?;
         match batch.x {
             Input::Dense(x) => expect("input of the batch", shape.len(), x.len())?,
             Input::Events(events) => Event::check(events, shape)?,
         }
         if let Some(targets) = batch.targets {
-            expect("targets of the batch", shape.batch * self.graph().classes(), targets.len())?;
+            expect(
+                "targets of the batch",
+                shape.batch.saturating_mul(self.graph().classes()),
+                targets.len(),
+            )?;
         }
         match batch.lengths {
             Some(lengths) => expect("lengths of the batch", shape.batch, lengths.len()),
@@ -346,7 +352,7 @@ impl<B: Backend> Model<B> {
     /// changed then.
     pub fn restore(&mut self, state: &State<B::Real>) -> Result<(), TrainError<B::Error>> {
         let (host, running) = self.read(state).map_err(TrainError::State)?;
-        self.layers.values = host.upload(&self.backend)?;
+        host.copy(&self.backend, &mut self.layers.values)?;
         self.backend.upload(&running, &mut self.running)?;
         Ok(())
     }
@@ -450,6 +456,15 @@ impl<R: Real> Blocks<Vec<R>> {
     /// Zeros in the sizes of the parameters.
     pub(super) fn host(layout: &Layout<R>) -> Self {
         Self(Group::LEARNED.map(|(group, _)| layout.zeros(group)))
+    }
+
+    /// Copies to blocks of the same sizes.
+    pub(super) fn copy<B: Backend<Real = R>>(
+        &self,
+        backend: &B,
+        to: &mut Blocks<B::Buffer>,
+    ) -> Result<(), B::Error> {
+        self.0.iter().zip(&mut to.0).try_for_each(|(from, to)| backend.upload(from, to))
     }
 
     pub(super) fn upload<B: Backend<Real = R>>(

@@ -223,18 +223,17 @@ pub enum NetworkError {
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Width { layer, expected, found } => write!(
-                f,
-                "layer {layer}: {found} inputs, but the layer that they come from has {expected} outputs"
-            ),
+            Self::Width { layer, expected, found } => {
+                write!(f, "layer {layer}: {found} inputs, but their source has {expected} outputs")
+            }
             Self::Outputs { layer, expected, found } => write!(
                 f,
                 "layer {layer}: a connection has {found} outputs, but the first one has {expected}"
             ),
             Self::Order { layer, from } if layer == from => write!(
                 f,
-                "layer {layer}: a connection comes from the layer itself; recurrent connections are \
-                 not supported"
+                "layer {layer}: a connection comes from the layer itself; recurrent connections \
+                 are not supported"
             ),
             Self::Order { layer, from } => write!(
                 f,
@@ -253,7 +252,8 @@ impl fmt::Display for NetworkError {
             }
             Self::Neuron { layer, index, found } => write!(
                 f,
-                "layer {layer}: raw neuron parameter {index} is {found}; a learned time constant is above 1 step"
+                "layer {layer}: raw neuron parameter {index} is {found}; a learned time constant is \
+                 above 1 step"
             ),
             Self::NeuronBounds { layer, index, found, least, most } => write!(
                 f,
@@ -399,7 +399,9 @@ macro_rules! plain {
 
             impl<B: Backend> fmt::Debug for $name<B> {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.debug_struct(stringify!($name))$(.field(stringify!($field), &self.$field))+.finish()
+                    let mut text = f.debug_struct(stringify!($name));
+                    $(text.field(stringify!($field), &self.$field);)+
+                    text.finish()
                 }
             }
         )+

@@ -46,7 +46,8 @@ pub struct Recipe {
     pub neuron_rate: Option<f64>,
     /// The number of first epochs in which all rates rise linearly to those of their schedules.
     pub warmup: usize,
-    /// The largest norm of the gradient of all learned parameters; longer gradients are scaled.
+    /// The largest norm of the gradient of all learned parameters; longer gradients are scaled. It
+    /// must be positive.
     pub clip: Option<f64>,
     /// The penalty for the rates of the hidden neurons.
     pub rate_penalty: Option<RatePenalty>,
@@ -60,8 +61,9 @@ pub struct Recipe {
     pub sigma: Sigma,
     /// The distribution of the initial delays.
     pub delays: DelayInit,
-    /// The number of last epochs in which delays are [rounded](super::Network::rounding). With 0, they are
-    /// rounded after training.
+    /// The number of last epochs in which delays are rounded, as
+    /// [`Network::rounding`](super::Network::rounding) says. With 0, they are rounded after
+    /// training.
     pub rounded_epochs: usize,
 }
 
@@ -115,7 +117,7 @@ impl Recipe {
         if epoch >= self.warmup {
             return (rate, beta1);
         }
-        (rate * (epoch + 1) as f64 / (self.warmup + 1) as f64, beta1)
+        (rate * (epoch as f64 + 1.0) / (self.warmup as f64 + 1.0), beta1)
     }
 
     /// Whether delays are rounded in an epoch, counted from 0.

@@ -23,7 +23,7 @@ const DROPOUT: u64 = 3;
 /// The loss and hits of a batch before an optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport<R> {
-    /// The mean loss of the batch.
+    /// The mean loss of the batch, with the penalty for rates.
     pub loss: R,
     /// The number of samples whose highest score is that of their target.
     pub correct: usize,
@@ -136,7 +136,11 @@ impl<B: Backend> Trainer<B> {
             return Err(diverged);
         }
         self.update()?;
-        let made = [self.sized(&self.model.layers.values), self.sized(&self.second)].concat();
+        let moments = match self.recipe.optimizer {
+            Optimizer::Adam => &self.second,
+            Optimizer::Sgd { .. } => &self.first,
+        };
+        let made = [self.sized(&self.model.layers.values), self.sized(moments)].concat();
         if !self.model.backend.are_finite(&made)? {
             return Err(diverged);
         }
@@ -228,7 +232,8 @@ impl<B: Backend> Trainer<B> {
         self.model.restore(state)?;
         let [first, second] = &moments;
         let backend = &self.model.backend;
-        (self.first, self.second) = (first.upload(backend)?, second.upload(backend)?);
+        first.copy(backend, &mut self.first)?;
+        second.copy(backend, &mut self.second)?;
         (self.epoch, self.step, self.seed) = (state.epoch, state.step, state.seed);
         Ok(())
     }
@@ -249,7 +254,7 @@ impl<B: Backend> Trainer<B> {
         self.model.check(batch)?;
         let classes = self.model.layers.graph.classes();
         let Some(targets) = batch.targets else {
-            let expected = batch.shape.batch * classes;
+            let expected = batch.shape.batch.saturating_mul(classes);
             return Err(ShapeError { what: "targets of the batch", expected, found: 0 }.into());
         };
         let mut space = match self.workspace.take() {
@@ -284,7 +289,7 @@ impl<B: Backend> Trainer<B> {
     /// The blocks with their lengths, for a check that they are finite. The loss does not suffice:
     /// a NaN membrane never crosses the threshold, so that the loss stays finite. Neither do
     /// parameters: a gradient with an infinite square does not move them, but its second moment is
-    /// infinite. First moments are finite if the second ones are.
+    /// infinite. With Adam, first moments are finite if the second ones are.
     fn sized<'a>(&self, blocks: &'a Blocks<B::Buffer>) -> [(&'a B::Buffer, usize); 5] {
         core::array::from_fn(|n| (&blocks.0[n], self.model.layers.layout.lens[n]))
     }
@@ -306,7 +311,7 @@ impl<B: Backend> Trainer<B> {
                 d_part: sequence(readers > 1)?,
             });
         }
-        let scores = shape.batch * graph.classes();
+        let scores = shape.batch.saturating_mul(graph.classes());
         Ok(Workspace {
             shape,
             input: backend.sequence(shape)?,
@@ -452,7 +457,7 @@ impl<B: Backend> Trainer<B> {
 
     /// Scales the gradients of the groups that learn so that their norm is within the limit.
     fn clip(&mut self) -> Result<(), B::Error> {
-        let Some(limit) = self.recipe.clip else { return Ok(()) };
+        let Some(limit) = self.recipe.clip.filter(|limit| *limit > 0.0) else { return Ok(()) };
         let Model { backend, layers: Layers { layout, .. }, .. } = &self.model;
         let mut square = 0.0;
         let learning = Group::LEARNED.map(|(group, _)| self.rate_of(group).map(|_| group as usize));

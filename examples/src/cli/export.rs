@@ -73,7 +73,7 @@ pub(super) fn export(args: &Args) -> Result<()> {
     let (task, missing) = match task {
         Ok(task) => (Some(task), None),
         Err(failure) if args.recording.is_some() => return Err(failure.at("--recording")),
-        Err(failure) if model.card().is_none() => return Err(failure),
+        Err(failure) if model.card().is_none() || args.data.is_some() => return Err(failure),
         Err(failure) => (None, Some(failure)),
     };
     let export = model.export(

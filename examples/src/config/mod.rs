@@ -198,7 +198,13 @@ impl Config {
         let holds = factor > 0.0 && factor <= 1.0;
         require(holds, "train.step_factor", factor, "is not in (0, 1]")?;
         require(train.step_epochs > 0, "train.step_epochs", 0, "is not at least 1")?;
+        let warmup = train.warmup_epochs;
+        let holds = warmup < train.epochs;
+        require(holds, "train.warmup_epochs", warmup, "is not below train.epochs")?;
         if let Some(clip) = train.clip_norm {
+            let holds = network.fan_in == 0;
+            let problem = "counts absent synapses of network.fan_in; leave one of them out";
+            require(holds, "train.clip_norm", clip, problem)?;
             require(
                 to_single("train.clip_norm", clip)? > 0.0,
                 "train.clip_norm",
@@ -213,8 +219,8 @@ impl Config {
         if let Some(RatePenalty { weight, low, high }) = train.rate_penalty {
             let field = "train.rate_penalty.weight";
             require(to_single(field, weight)? >= 0.0, field, weight, "is negative")?;
-            let holds = low >= 0.0 && low <= high;
-            require(holds, "train.rate_penalty.low", low, "is not between 0 and high")?;
+            require(low >= 0.0, "train.rate_penalty.low", low, "is not at least 0")?;
+            require(high >= low, "train.rate_penalty.high", high, "is not at least low")?;
         }
         if let Some(rounded) = train.rounded_epochs {
             let field = "train.rounded_epochs";

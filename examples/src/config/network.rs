@@ -21,8 +21,8 @@ pub struct Network {
     /// Number of kernel elements per synapse, each with its own weight and delay, from 1 to 256; 1
     /// by default.
     pub count: usize,
-    /// Number of inputs of every neuron, drawn with the seed. 0, the default, connects every neuron
-    /// to all inputs.
+    /// Number of neurons of each input that a neuron is connected to, drawn with the seed. 0, the
+    /// default, connects every neuron to all of them.
     pub fan_in: usize,
     /// Probability that a hidden neuron is silenced for a whole sample in training, in [0, 1); 0.4
     /// by default.

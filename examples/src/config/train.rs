@@ -24,14 +24,15 @@ pub struct Train {
     pub step_epochs: usize,
     /// Factor of the schedule `step`, above 0 and at most 1; 0.5 by default.
     pub step_factor: f64,
-    /// Base learning rate of the neurons' parameters, above 0, with the schedule of `rate`. If it is
-    /// absent, they learn at `rate`.
+    /// Base learning rate of the neurons' parameters, above 0, with the schedule of `rate`. If it
+    /// is absent, they learn at `rate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub neuron_rate: Option<f64>,
-    /// Number of first epochs in which both rates rise to those of their schedules; 0 by default.
+    /// Number of first epochs in which the rates rise to those of their schedules, below `epochs`;
+    /// 0 by default.
     pub warmup_epochs: usize,
-    /// Largest norm of the gradient of all learned parameters; longer gradients are shortened. If it
-    /// is absent, there is no limit.
+    /// Largest norm of the gradient of all learned parameters, above 0; longer gradients are
+    /// shortened. If it is absent, there is no limit. Not with `network.fan_in`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
     /// Penalty for hidden neurons that spike too seldom or too often. If it is absent, there is

@@ -34,17 +34,19 @@ fn train(folder: &Folder, out: &str, group: &str) {
 fn a_run_is_exported_and_inspected_without_its_data() {
     let folder = recordings("alone");
     train(&folder, "run", "data.group=1");
-    let export = |file: &str, data: &str| {
-        let output = folder.run(&["export", "run", "-o", file, "--data", data, "--json"]);
+    let export = |file: &str, data: &[&str]| {
+        let output = folder.run(&[&["export", "run", "-o", file, "--json"], data].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
         (last_line(&output), text(&output.stderr))
     };
-    let (with, said) = export("with.pcn", "data");
+    let (with, said) = export("with.pcn", &["--data", "data"]);
     assert!(with["engine_accuracy"].is_f64() && !said.contains("not evaluated"), "{said}");
     fs::rename(folder.0.join("data"), folder.0.join("away")).unwrap();
-    let (without, said) = export("without.pcn", "data");
+    let line = folder.fail(&["export", "run", "-o", "without.pcn", "--data", "data"]);
+    assert!(line.starts_with("error: data/recordings.h5"), "{line}");
+    let (without, said) = export("without.pcn", &[]);
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.starts_with("not evaluated: data/recordings.h5"), "{said}");
+    assert!(said.starts_with("not evaluated: "), "{said}");
     assert_eq!((&without["items"], &without["engine_accuracy"]), (&0.into(), &Value::Null));
     assert!(folder.bytes("with.pcn") == folder.bytes("without.pcn"));
     let output = folder.run(&["export", "run", "-o", "plain.pcn"]);

@@ -1,11 +1,11 @@
 use polychron_core::backend::{
-    Activation, ActivationGradients, Backend, HasKernel, HasNeuron, HasSurrogate, NeuronStage,
-    NormMode, SynapseGradients, SynapseParams, View, ViewMut,
+    Activation, ActivationGradients, Backend, Event, HasKernel, HasNeuron, HasSurrogate,
+    NeuronStage, NormMode, SynapseGradients, SynapseParams, View, ViewMut,
 };
-use polychron_core::loss::Loss;
+use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
-use polychron_core::optim::Adam;
+use polychron_core::optim::{Adam, Sgd};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use std::cell::{Cell, RefCell};
@@ -150,6 +150,12 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
     fn device_bytes(&self) -> Option<usize> {
         self.backend.device_bytes()
     }
+    fn upload_events(&self, events: &[Event<f32>], to: &mut B::Sequence) -> Result<(), B::Error> {
+        if self.mode.get() == Mode::ResidentSteps {
+            return Ok(());
+        }
+        self.time(Stage::Named("upload"), || self.backend.upload_events(events, to))
+    }
     fn upload_sequence(&self, from: &[f32], to: &mut B::Sequence) -> Result<(), B::Error> {
         if self.mode.get() == Mode::ResidentSteps {
             return Ok(());
@@ -184,6 +190,20 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
             adam: &Adam<f32>, range: Range<usize>, gradient: &B::Buffer, params: &mut B::Buffer,
             first: &mut B::Buffer, second: &mut B::Buffer
         ) -> ();
+        Stage::Named("readout") => readout_backward(
+            readout: &Li<f32>, loss: Loss, valid: ValidSteps<'_>, x: &B::Sequence,
+            d_scores: &[f32], d_x: &mut B::Sequence
+        ) -> ();
+        Stage::Named("sgd") => sgd(
+            sgd: &Sgd<f32>, range: Range<usize>, gradient: &B::Buffer, params: &mut B::Buffer,
+            moment: &mut B::Buffer, len: usize
+        ) -> ();
+        Stage::Named("clip") => square_sum(buffer: &B::Buffer, len: usize) -> f64;
+        Stage::Named("clip") => scale(factor: f32, buffer: &mut B::Buffer, len: usize) -> ();
+        Stage::Named("penalty") => penalize_rates(
+            penalty: &RatePenalty, valid: ValidSteps<'_>, spikes: &B::Sequence,
+            d: &mut B::Sequence
+        ) -> f32;
         Stage::Named("dropout") => dropout(rng: Rng, p: f64, len: usize) -> B::Buffer;
         Stage::Named("add") => add(x: &B::Sequence, sum: &mut B::Sequence) -> ();
         Stage::Forward => project(
