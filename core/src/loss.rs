@@ -104,6 +104,16 @@ impl<R: Real> Objective<R> for BinaryCrossEntropy {
     }
 }
 
+/// Every objective with its name in configurations.
+#[must_use]
+pub fn objectives<R: Real>() -> [(&'static str, &'static dyn Objective<R>); 3] {
+    [
+        ("cross_entropy", &CrossEntropy),
+        ("mean_square", &MeanSquare),
+        ("binary_cross_entropy", &BinaryCrossEntropy),
+    ]
+}
+
 /// Neurons whose rates are summed together.
 const GROUP: usize = 64;
 

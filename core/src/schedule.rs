@@ -77,6 +77,21 @@ pub enum Schedule {
 }
 
 impl Schedule {
+    /// The names in configurations. `step` has the parameters of [`Schedule::Step`].
+    pub const NAMES: [&'static str; 4] = ["one-cycle", "cosine", "constant", "step"];
+
+    /// The schedule of a name; `None` if the name is unknown.
+    #[must_use]
+    pub fn from_name(name: &str, step_epochs: usize, step_factor: f64) -> Option<Self> {
+        Some(match name {
+            "one-cycle" => Self::OneCycle,
+            "cosine" => Self::Cosine,
+            "constant" => Self::Constant,
+            "step" => Self::Step { epochs: step_epochs, factor: step_factor },
+            _ => return None,
+        })
+    }
+
     /// The learning rate in `epoch` of a training of `epochs` epochs with the base rate `rate`, and
     /// Adam's beta1.
     #[must_use]

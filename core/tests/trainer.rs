@@ -5,7 +5,7 @@ use polychron_core::backend::{HasKernel, HasNeuron};
 use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{
-    BinaryCrossEntropy, CrossEntropy, Loss, MeanSquare, Objective, RatePenalty,
+    BinaryCrossEntropy, CrossEntropy, Loss, MeanSquare, Objective, RatePenalty, objectives,
 };
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, Plif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -562,6 +562,8 @@ fn rates_follow_their_schedules() {
     let neurons: Vec<_> = (0..5).map(|epoch| recipe.neuron_rate_in(epoch).0).collect();
     assert_eq!(neurons, [1.0, 2.0, 3.0, 2.0, 2.0]);
     assert_eq!(Recipe { neuron_rate: None, ..recipe }.neuron_rate_in(1), recipe.rate_in(1));
+    let known = |name: &&str| Schedule::from_name(name, 3, 0.5).is_some();
+    assert!(Schedule::NAMES.iter().all(known) && Schedule::from_name("none", 3, 0.5).is_none());
     let paper = Recipe::paper(9);
     assert!((paper.rate_in(0).0 - 5e-3 / 25.0).abs() < 1e-15);
     assert_eq!(Recipe { delay_rate: None, ..paper }.delay_rate_in(0), None);
@@ -570,8 +572,7 @@ fn rates_follow_their_schedules() {
 #[test]
 fn objectives_equal_their_difference_quotients() {
     let rng = Rng::new(4, 2);
-    let objectives: [&dyn Objective<f64>; 3] = [&CrossEntropy, &MeanSquare, &BinaryCrossEntropy];
-    for (n, objective) in objectives.into_iter().enumerate() {
+    for (n, (_, objective)) in objectives::<f64>().into_iter().enumerate() {
         let draw = |k: u64| (0..5).map(move |i| rng.fork(k).uniform_f64(i) * 4.0 - 2.0);
         let scores: Vec<f64> = draw(n as u64).collect();
         let target: Vec<f64> = draw(9).map(|y| (y + 2.0) / 4.0).collect();

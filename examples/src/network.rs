@@ -2,14 +2,13 @@
 
 use crate::backend::TrainingBackend;
 use crate::config::{
-    self, Config, DelayStart, Delays, From, Input, ObjectiveKind, OptimizerKind, Rounding,
-    ScheduleKind, require, to_single,
+    self, Config, DelayStart, Delays, From, Input, OptimizerKind, Rounding, require, to_single,
 };
 use crate::error::{Error, Result, at, fail};
 use crate::models;
 use polychron_core::delay::{self, AnyKernel};
 use polychron_core::init::DelayInit;
-use polychron_core::loss::{BinaryCrossEntropy, Loss, MeanSquare, RatePenalty};
+use polychron_core::loss::{Loss, Objective, RatePenalty, objectives};
 use polychron_core::neuron::Li;
 use polychron_core::norm::BatchNorm;
 use polychron_core::reference::Reference;
@@ -95,11 +94,7 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
     Ok(Network {
         hidden,
         output,
-        objective: match from.objective {
-            ObjectiveKind::CrossEntropy => None,
-            ObjectiveKind::MeanSquare => Some(&MeanSquare),
-            ObjectiveKind::BinaryCrossEntropy => Some(&BinaryCrossEntropy),
-        },
+        objective: objective(&from.objective)?,
         loss: parse_name(|| "network.loss".into(), &from.loss, Loss::from_name, &Loss::ALL)?,
         rounding: match (config.train.delays, config.train.rounding) {
             (Delays::Learned, Rounding::Split) => delay::Rounding::Split,
@@ -161,6 +156,16 @@ fn connections<B: TrainingBackend>(
     inputs.into_iter().enumerate().map(connection).collect()
 }
 
+/// The loss of a name; `None` for the cross entropy, which backends compute themselves.
+fn objective(name: &str) -> Result<Option<&'static dyn Objective<f32>>> {
+    let all = objectives();
+    let names = all.map(|(name, _)| name);
+    let problem = format!("is not one of {names:?}");
+    require(names.contains(&name), "network.objective", name, &problem)?;
+    let found = all.into_iter().find(|(known, _)| *known == name);
+    Ok(found.map(|(_, objective)| objective).filter(|_| name != "cross_entropy"))
+}
+
 /// Makes the training recipe that a configuration describes.
 #[must_use]
 pub fn recipe(config: &Config) -> Recipe {
@@ -170,11 +175,8 @@ pub fn recipe(config: &Config) -> Recipe {
         (_, DelayStart::Uniform) => DelayInit::Uniform,
         (_, DelayStart::Paper) => DelayInit::Paper,
     };
-    let schedule = |kind| match kind {
-        ScheduleKind::OneCycle => Schedule::OneCycle,
-        ScheduleKind::Cosine => Schedule::Cosine,
-        ScheduleKind::Constant => Schedule::Constant,
-        ScheduleKind::Step => Schedule::Step { epochs: from.step_epochs, factor: from.step_factor },
+    let schedule = |name: &str| {
+        Schedule::from_name(name, from.step_epochs, from.step_factor).unwrap_or_default()
     };
     Recipe {
         epochs: from.epochs,
@@ -183,9 +185,9 @@ pub fn recipe(config: &Config) -> Recipe {
             OptimizerKind::Sgd => Optimizer::Sgd { momentum: from.momentum },
         },
         rate: from.rate,
-        schedule: schedule(from.schedule),
+        schedule: schedule(&from.schedule),
         delay_rate: (from.delays == Delays::Learned).then_some(from.delay_rate),
-        delay_schedule: schedule(from.delay_schedule),
+        delay_schedule: schedule(&from.delay_schedule),
         neuron_rate: from.neuron_rate,
         warmup: from.warmup_epochs,
         clip: from.clip_norm,

@@ -353,7 +353,7 @@ mod tests {
             dropout: column.dropout,
             norm: true,
             loss: "softmax_sum".into(),
-            objective: ObjectiveKind::CrossEntropy,
+            objective: "cross_entropy".into(),
             readout_tau_ms: column.tau_ms,
             neuron: Neuron {
                 kind: "lif".into(),

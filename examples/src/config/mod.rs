@@ -7,15 +7,14 @@ mod train;
 
 pub use data::{Augment, Bands, Bins, Data, Division, Source};
 pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable};
-pub use network::{Network, Neuron, ObjectiveKind, Setting, Surrogate};
-pub use train::{
-    DelayStart, Delays, OptimizerKind, RatePenalty, Rounding, ScheduleKind, Select, Train,
-};
+pub use network::{Network, Neuron, Setting, Surrogate};
+pub use train::{DelayStart, Delays, OptimizerKind, RatePenalty, Rounding, Select, Train};
 
 use crate::error::{Error, Result};
 use crate::{network as conversion, presets};
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
+use polychron_core::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -192,6 +191,13 @@ impl Config {
         require(train.epochs > 0, "train.epochs", train.epochs, "is not at least 1")?;
         for (field, value) in [("train.rate", train.rate), ("train.delay_rate", train.delay_rate)] {
             require(to_single(field, value)? > 0.0, field, value, "is not positive")?;
+        }
+        for (field, name) in
+            [("schedule", &train.schedule), ("delay_schedule", &train.delay_schedule)]
+        {
+            let problem = format!("is not one of {:?}", Schedule::NAMES);
+            let holds = Schedule::NAMES.contains(&name.as_str());
+            require(holds, &format!("train.{field}"), name, &problem)?;
         }
         let (momentum, factor) = (train.momentum, train.step_factor);
         require((0.0..1.0).contains(&momentum), "train.momentum", momentum, "is not in [0, 1)")?;

@@ -32,9 +32,10 @@ pub struct Network {
     /// Function that turns the readout's membrane into class scores: `softmax_sum` (the default),
     /// `mean`, `max` or `membrane_sum`.
     pub loss: String,
-    /// Loss of the class scores; `cross_entropy` by default.
-    #[serde(skip_serializing_if = "ObjectiveKind::is_default")]
-    pub objective: ObjectiveKind,
+    /// Loss of the class scores, for targets of 1 at the class of an item and 0 elsewhere:
+    /// `cross_entropy` of the softmax of the scores (the default), `mean_square`, or
+    /// `binary_cross_entropy` of the logistic function of each score.
+    pub objective: String,
     /// Time constant of the readout in ms, at least one step; 10.05 by default.
     pub readout_tau_ms: f64,
     /// The neurons of the hidden layers.
@@ -132,25 +133,6 @@ impl From<Value<'_>> for Setting {
     }
 }
 
-/// Loss of the class scores, for targets of 1 at the class of an item and 0 elsewhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ObjectiveKind {
-    /// Between the target and the softmax of the scores.
-    #[default]
-    CrossEntropy,
-    /// Mean square of the differences of scores and targets.
-    MeanSquare,
-    /// Between each target and the logistic function of its score.
-    BinaryCrossEntropy,
-}
-
-impl ObjectiveKind {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// The surrogate derivative of a spike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Surrogate {
@@ -173,7 +155,7 @@ impl Default for Network {
             dropout: 0.4,
             norm: true,
             loss: "softmax_sum".into(),
-            objective: ObjectiveKind::CrossEntropy,
+            objective: "cross_entropy".into(),
             readout_tau_ms: 10.05,
             neuron: Neuron::default(),
             surrogate: Surrogate { kind: atan(), parameters: [("alpha".into(), 5.0)].into() },

@@ -13,12 +13,14 @@ pub struct Train {
     /// Base learning rate of weights, batch norms and neurons, above 0; 0.005 by default. It is the
     /// highest of a one-cycle schedule and the first of the others.
     pub rate: f64,
-    /// Schedule of `rate`; `one-cycle` by default.
-    pub schedule: ScheduleKind,
+    /// Schedule of `rate`. `one-cycle`, the default, rises to the base rate in three tenths of the
+    /// epochs, then falls to almost 0; `cosine` falls to 0 as half a cosine; `constant` stays;
+    /// `step` is multiplied by `step_factor` after every `step_epochs` epochs.
+    pub schedule: String,
     /// Base learning rate of the delays, above 0; 0.1 by default.
     pub delay_rate: f64,
     /// Schedule of `delay_rate`; `cosine` by default.
-    pub delay_schedule: ScheduleKind,
+    pub delay_schedule: String,
     /// Number of epochs after which the schedule `step` multiplies the rate by `step_factor`; 10 by
     /// default.
     pub step_epochs: usize,
@@ -77,20 +79,6 @@ pub enum OptimizerKind {
     Adam,
     /// Gradient descent with momentum.
     Sgd,
-}
-
-/// Schedule of a learning rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScheduleKind {
-    /// Rises to the base rate in three tenths of the epochs, then falls to almost 0.
-    OneCycle,
-    /// Falls to 0 as half a cosine.
-    Cosine,
-    /// Always the base rate.
-    Constant,
-    /// Multiplied by `step_factor` after every `step_epochs` epochs.
-    Step,
 }
 
 /// Penalty for hidden neurons that spike too seldom or too often: the sum over all neurons of
@@ -163,9 +151,9 @@ impl Default for Train {
             optimizer: OptimizerKind::Adam,
             momentum: 0.9,
             rate: 5e-3,
-            schedule: ScheduleKind::OneCycle,
+            schedule: "one-cycle".into(),
             delay_rate: 0.1,
-            delay_schedule: ScheduleKind::Cosine,
+            delay_schedule: "cosine".into(),
             neuron_rate: None,
             step_epochs: 10,
             step_factor: 0.5,
