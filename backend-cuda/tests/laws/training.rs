@@ -3,7 +3,7 @@
 
 use polychron_core::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
 use polychron_core::delay::AnyKernel;
-use polychron_core::loss::Loss;
+use polychron_core::loss::{Loss, MeanSquare, RatePenalty};
 use polychron_core::neuron::{AnyNeuron, Li, Lif, Plif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
@@ -11,7 +11,8 @@ use polychron_core::optim::Adam;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays, Input, Layer, Network, Readout, Recipe, State, TrainError, Trainer,
+    Batch, Connection, Delays, Input, Layer, Network, Optimizer, Readout, Recipe, Source, State,
+    TrainError, Trainer,
 };
 use polychron_cpu::{Cpu, Lanes};
 use polychron_cuda::{Cuda, Emulated, Error, Number};
@@ -40,6 +41,25 @@ where
     });
     let output = Readout::new(Synapses::new(WIDTH, 10, 9), kernel, Li::new(R::of(2.0)));
     Network::chain(hidden, output)
+}
+
+/// The same with connections that skip a layer, another kernel, parameters per neuron and another
+/// loss.
+fn graph<R, B>() -> Network<B>
+where
+    R: Real,
+    B: Backend<Real = R>
+        + HasKernel<AnyKernel>
+        + HasNeuron<AnyNeuron<R>>
+        + HasSurrogate<AnySurrogate<R>>,
+{
+    let mut network = network();
+    let input = Connection::new(Synapses::new(48, WIDTH, 5), AnyKernel::Max).from(Source::Input);
+    network.hidden[1].inputs.push(input);
+    network.hidden[1].per_neuron = true;
+    let first = Connection::new(Synapses::new(WIDTH, 10, 7), AnyKernel::Linear);
+    network.output.inputs.push(first.from(Source::Layer(0)));
+    Network { objective: Some(&MeanSquare), ..network }
 }
 
 /// A batch of spoken digits.
@@ -76,7 +96,7 @@ struct Run<R> {
     scores: Vec<f64>,
 }
 
-fn run<R, B>(backend: B, steps: usize) -> Run<R>
+fn run<R, B>(backend: B, steps: usize, skips: bool) -> Run<R>
 where
     R: Real,
     B: Backend<Real = R>
@@ -84,8 +104,15 @@ where
         + HasNeuron<AnyNeuron<R>>
         + HasSurrogate<AnySurrogate<R>>,
 {
-    let recipe = Recipe { train_neurons: true, ..Recipe::paper(30) };
-    let mut trainer = Trainer::new(backend, network(), recipe, 3).unwrap();
+    let paper = Recipe { train_neurons: true, ..Recipe::paper(30) };
+    let other = Recipe {
+        optimizer: Optimizer::Sgd { momentum: 0.9 },
+        clip: Some(0.5),
+        rate_penalty: Some(RatePenalty { weight: 0.1, low: 0.05, high: 0.1 }),
+        ..paper
+    };
+    let (network, recipe) = if skips { (graph(), other) } else { (network(), paper) };
+    let mut trainer = Trainer::new(backend, network, recipe, 3).unwrap();
     let step = |n: usize| trainer.step(&Digits::new(n * BATCH).view()).unwrap().loss.as_f64();
     let losses = (0..steps).map(step).collect();
     let state = trainer.state().unwrap();
@@ -100,7 +127,19 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn follows_the_cpu<R: Number + Lanes>(cuda: impl Fn() -> Cuda<R>, steps: usize, tolerance: f64) {
-    let (found, expected) = (run(cuda(), steps), run(Cpu::<R>::new(2).unwrap(), steps));
+    for skips in [false, true] {
+        follows(&cuda, steps, tolerance, skips);
+    }
+}
+
+fn follows<R: Number + Lanes>(
+    cuda: &impl Fn() -> Cuda<R>,
+    steps: usize,
+    tolerance: f64,
+    skips: bool,
+) {
+    let (found, expected) =
+        (run(cuda(), steps, skips), run(Cpu::<R>::new(2).unwrap(), steps, skips));
     println!("losses differ by {:.1e}", difference(&found.losses, &expected.losses));
     assert!(difference(&found.losses, &expected.losses) < tolerance);
     assert!(difference(&found.scores, &expected.scores) < 100.0 * tolerance);
@@ -111,7 +150,7 @@ fn follows_the_cpu<R: Number + Lanes>(cuda: impl Fn() -> Cuda<R>, steps: usize, 
         let error = difference(&values(&ours.values), &values(&theirs.values));
         assert!(error < 1000.0 * tolerance, "{}: {error:.1e}", ours.name);
     }
-    let again = run(cuda(), steps);
+    let again = run(cuda(), steps, skips);
     assert!(again.state == found.state, "a second run differs");
 }
 
