@@ -13,7 +13,7 @@ use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Event, NeuronStage, NormMode, SynapseGradients,
     SynapseParams, View, ViewMut,
 };
-use polychron_core::loss::Loss;
+use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Adam;
@@ -311,6 +311,38 @@ impl<R: Lanes> Backend for Cpu<R> {
             params.zip(moments).for_each(|((p, g), (m, v))| adam.update(g, p, m, v));
         });
         Ok(())
+    }
+
+    fn penalize_rates(
+        &self,
+        penalty: &RatePenalty,
+        valid: ValidSteps<'_>,
+        spikes: &Sequence<R>,
+        d: &mut Sequence<R>,
+    ) -> Result<R, Error> {
+        same("penalty's gradient", spikes.shape(), d.shape())?;
+        let Shape { steps, batch, .. } = spikes.shape();
+        let lengths: Vec<usize> = (0..batch).map(|b| valid.steps(b, steps)).collect();
+        let count = lengths.iter().sum::<usize>().max(1) as f64;
+        let penalize = |(n, d): (usize, &mut [R])| {
+            let spikes = spikes.block(n);
+            let places = (0..steps).flat_map(|t| (0..batch).map(move |b| (t, b)));
+            let valid = places.enumerate().filter(|(_, (t, b))| *t < lengths[*b]);
+            let spiked: f64 = valid.clone().map(|(at, _)| spikes[at].as_f64()).sum();
+            let (value, slope) = penalty.of_rate(spiked / count);
+            if slope != 0.0 {
+                let slope = R::of(slope / count);
+                valid.for_each(|(at, _)| d[at] += slope);
+            }
+            value
+        };
+        self.install(|| {
+            if let Some(numbers) = d.to_dense() {
+                *d = numbers;
+            }
+            let values: Vec<f64> = d.blocks_mut().enumerate().map(penalize).collect();
+            Ok(R::of(values.into_iter().sum()))
+        })
     }
 
     fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Vec<R>, Error> {
