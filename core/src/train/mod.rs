@@ -39,17 +39,20 @@
 
 mod error;
 mod graph;
+mod layout;
 mod model;
 mod network;
 mod recipe;
 mod state;
+mod tensor;
 mod trainer;
 
 pub use crate::backend::Event;
 pub use error::TrainError;
-pub use graph::{Edge, Graph, Group, Node};
+pub use graph::{Edge, Graph, Node};
 pub use model::{Batch, Delays, Input, Model, Spikes, Trace};
 pub use network::{Connection, Layer, Network, NetworkError, Readout, Source};
 pub use recipe::{Optimizer, Recipe, Sigma};
-pub use state::{State, StateError, Tensor, TensorSpec};
+pub use state::{State, StateError, Tensor};
+pub use tensor::{Group, TensorSpec};
 pub use trainer::{StepReport, Trainer};

@@ -1,10 +1,11 @@
 use super::error::TrainError;
-use super::graph::{Graph, Group, Layout};
+use super::graph::Graph;
+use super::layout::{Blocks, Layout};
 use super::network::Network;
-use super::state::{State, StateError, Tensor, TensorSpec};
+use super::state::{State, StateError, Tensor};
+use super::tensor::{Group, TensorSpec};
 use crate::backend::{
-    Activation, ActivationGradients, Backend, Event, Firing, NeuronStage, NormMode,
-    SynapseGradients, SynapseParams, View, ViewMut,
+    Activation, Backend, Event, Firing, NeuronStage, NormMode, SynapseParams, View,
 };
 use crate::delay::Rounding;
 use crate::init::{self, DelayInit};
@@ -98,9 +99,6 @@ pub(super) struct Layers<B: Backend> {
     pub(super) layout: Layout<B::Real>,
     pub(super) values: Blocks<B::Buffer>,
 }
-
-/// One block per group with gradients.
-pub(super) struct Blocks<T>(pub(super) [T; Group::LEARNED.len()]);
 
 impl<B: Backend> Model<B> {
     /// Creates a model with random initial parameters, which depend on the seed, the layer
@@ -449,84 +447,5 @@ impl<B: Backend> Layers<B> {
                 valid: self.valid(l, lengths),
             },
         })
-    }
-}
-
-impl<R: Real> Blocks<Vec<R>> {
-    /// Zeros in the sizes of the parameters.
-    pub(super) fn host(layout: &Layout<R>) -> Self {
-        Self(Group::LEARNED.map(|(group, _)| layout.zeros(group)))
-    }
-
-    /// Copies to blocks of the same sizes.
-    pub(super) fn copy<B: Backend<Real = R>>(
-        &self,
-        backend: &B,
-        to: &mut Blocks<B::Buffer>,
-    ) -> Result<(), B::Error> {
-        self.0.iter().zip(&mut to.0).try_for_each(|(from, to)| backend.upload(from, to))
-    }
-
-    pub(super) fn upload<B: Backend<Real = R>>(
-        &self,
-        backend: &B,
-    ) -> Result<Blocks<B::Buffer>, B::Error> {
-        let buffer = |from: &Vec<R>| -> Result<B::Buffer, B::Error> {
-            let mut to = backend.buffer(from.len())?;
-            backend.upload(from, &mut to)?;
-            Ok(to)
-        };
-        let [weights, delays, sigma, norms, neurons] = &self.0;
-        Ok(Blocks([
-            buffer(weights)?,
-            buffer(delays)?,
-            buffer(sigma)?,
-            buffer(norms)?,
-            buffer(neurons)?,
-        ]))
-    }
-}
-
-impl<T> Blocks<T> {
-    pub(super) fn download<B: Backend<Buffer = T>>(
-        &self,
-        backend: &B,
-        layout: &Layout<B::Real>,
-    ) -> Result<Blocks<Vec<B::Real>>, B::Error> {
-        let mut host = Blocks::host(layout);
-        for (from, to) in self.0.iter().zip(&mut host.0) {
-            backend.download(from, to)?;
-        }
-        Ok(host)
-    }
-
-    /// Where the gradients of connection `c` of layer `l` go.
-    pub(super) fn connection<R>(
-        &mut self,
-        layout: &Layout<R>,
-        l: usize,
-        c: usize,
-    ) -> SynapseGradients<'_, T> {
-        let [weights, delays, sigma, ..] = &mut self.0;
-        let ranges = &layout.layers[l].edges[c];
-        SynapseGradients {
-            weights: ViewMut::new(weights, ranges.synapses.clone()),
-            delays: ViewMut::new(delays, ranges.synapses.clone()),
-            sigma: ViewMut::new(sigma, ranges.sigma.clone()),
-        }
-    }
-
-    /// Where the gradients of the norm and the neurons of layer `l` go.
-    pub(super) fn activation<R>(
-        &mut self,
-        layout: &Layout<R>,
-        l: usize,
-    ) -> ActivationGradients<'_, T> {
-        let [_, _, _, norms, neurons] = &mut self.0;
-        let ranges = &layout.layers[l];
-        ActivationGradients {
-            norm: ViewMut::new(norms, ranges.norm.clone()),
-            neuron: ViewMut::new(neurons, ranges.neuron.clone()),
-        }
     }
 }

@@ -1,34 +1,9 @@
-use super::graph::{Graph, Group};
+use super::graph::Graph;
+use super::tensor::TensorSpec;
 use crate::num::Real;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::ops::Range;
-
-/// A tensor of a network: what its values are and what they may be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TensorSpec<R> {
-    /// `layer.parameter`, as [`Model::tensors`](super::Model::tensors) lists them.
-    pub name: String,
-    /// The dimensions, the innermost last.
-    pub shape: Vec<usize>,
-    /// The group, which decides how the tensor learns.
-    pub group: Group,
-    /// The smallest and the largest valid value: one entry for all values, or one for each index of
-    /// the outermost dimension.
-    pub bounds: Vec<Option<(R, R)>>,
-    /// The place in the block of the group.
-    pub(super) range: Range<usize>,
-}
-
-impl<R: Real> TensorSpec<R> {
-    /// The bounds of the value with this index.
-    #[must_use]
-    pub fn bounds_of(&self, index: usize) -> Option<(R, R)> {
-        let part = (self.range.len() / self.bounds.len().max(1)).max(1);
-        self.bounds.get(index / part).copied().flatten()
-    }
-}
 
 /// A named array of numbers.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,11 @@
 use super::error::TrainError;
-use super::graph::{Edge, Group, Node};
-use super::model::{Batch, Blocks, Delays, Layers, Model, Spikes, mean_loss};
+use super::graph::{Edge, Node};
+use super::layout::Blocks;
+use super::model::{Batch, Delays, Layers, Model, Spikes, mean_loss};
 use super::network::Network;
 use super::recipe::{Optimizer, Recipe, Sigma};
-use super::state::{State, StateError, Tensor, TensorSpec};
+use super::state::{State, StateError, Tensor};
+use super::tensor::{Group, TensorSpec};
 use crate::backend::{Backend, NormMode, ViewMut};
 use crate::delay::Rounding;
 use crate::loss::decide;

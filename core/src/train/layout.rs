@@ -1,0 +1,202 @@
+use super::graph::{Edge, Graph};
+use super::network::Network;
+use super::tensor::{Group, TensorSpec};
+use crate::backend::{ActivationGradients, Backend, SynapseGradients, ViewMut};
+use crate::neuron::ErasedNeuron;
+use crate::num::Real;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// Where the tensors of a network lie.
+#[derive(Clone, Debug)]
+pub(super) struct Layout<R> {
+    pub(super) specs: Vec<TensorSpec<R>>,
+    pub(super) layers: Vec<LayerRanges>,
+    /// The number of values of each group.
+    pub(super) lens: [usize; 6],
+}
+
+/// A group, the bounds of its values, and a range of its block.
+type Part<R> = (Group, Option<(R, R)>, Range<usize>);
+
+/// The ranges of a layer in the blocks of the groups.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LayerRanges {
+    pub(super) edges: Vec<EdgeRanges>,
+    /// `[gamma | beta]`, and the running `[mean | var]`.
+    pub(super) norm: Range<usize>,
+    pub(super) neuron: Range<usize>,
+}
+
+/// The ranges of a connection. Weights and delays share one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EdgeRanges {
+    pub(super) synapses: Range<usize>,
+    pub(super) sigma: Range<usize>,
+}
+
+impl<R: Real> Layout<R> {
+    pub(super) fn new<B: Backend<Real = R>>(network: &Network<B>, graph: &Graph) -> Self {
+        let mut layout = Self { specs: Vec::new(), layers: Vec::new(), lens: [0; 6] };
+        let positive = Some((R::zero(), R::infinity()));
+        for (l, node) in graph.nodes.iter().enumerate() {
+            let name = graph.name(l);
+            let mut ranges = LayerRanges::default();
+            for (c, Edge { synapses, .. }) in node.edges.iter().enumerate() {
+                let name = graph.connection_name(l, c);
+                let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
+                let within = Some((R::zero(), R::count(synapses.taps - 1)));
+                let weights = layout.push(&name, "weight", &shape, Group::Weights, &[None]);
+                layout.push(&name, "delay", &shape, Group::Delays, &[within]);
+                let sigma = layout.push(&name, "sigma", &[1], Group::Sigma, &[None]);
+                ranges.edges.push(EdgeRanges { synapses: weights, sigma });
+            }
+            if let Some(hidden) = network.hidden.get(l) {
+                let count = hidden.neuron.param_count();
+                let shape = [count, node.width];
+                let shape = &shape[..if hidden.per_neuron { 2 } else { 1 }];
+                let bounds: Vec<_> = (0..count).map(|p| hidden.neuron.param_bounds(p)).collect();
+                ranges.neuron = layout.push(&name, "neuron", shape, Group::Neurons, &bounds);
+                if hidden.norm.is_some() {
+                    let width = [node.width];
+                    let gamma = layout.push(&name, "gamma", &width, Group::Norms, &[None]);
+                    let beta = layout.push(&name, "beta", &width, Group::Norms, &[None]);
+                    layout.push(&name, "running_mean", &width, Group::Statistics, &[None]);
+                    layout.push(&name, "running_var", &width, Group::Statistics, &[positive]);
+                    ranges.norm = gamma.start..beta.end;
+                }
+            }
+            layout.layers.push(ranges);
+        }
+        layout
+    }
+
+    /// Adds a tensor unless it has no values.
+    fn push(
+        &mut self,
+        layer: &str,
+        name: &str,
+        shape: &[usize],
+        group: Group,
+        bounds: &[Option<(R, R)>],
+    ) -> Range<usize> {
+        let start = self.lens[group as usize];
+        let range = start..start + shape.iter().product::<usize>();
+        self.lens[group as usize] = range.end;
+        if !range.is_empty() {
+            let (name, shape, range) = (format!("{layer}.{name}"), shape.to_vec(), range.clone());
+            let bounds = bounds.to_vec();
+            self.specs.push(TensorSpec { name, shape, group, bounds, range });
+        }
+        range
+    }
+
+    /// The parts of the groups whose values have the same bounds, as long as possible.
+    pub(super) fn parts(&self) -> Vec<Part<R>> {
+        let mut parts: Vec<Part<R>> = Vec::new();
+        for (group, _) in Group::LEARNED {
+            for spec in self.specs.iter().filter(|spec| spec.group == group) {
+                let len = spec.range.len() / spec.bounds.len();
+                for (n, &bounds) in spec.bounds.iter().enumerate() {
+                    let start = spec.range.start + n * len;
+                    match parts.last_mut() {
+                        Some((last, same, range)) if *last == group && *same == bounds => {
+                            range.end = start + len;
+                        }
+                        _ => parts.push((group, bounds, start..start + len)),
+                    }
+                }
+            }
+        }
+        parts
+    }
+
+    /// Zeros for every value of a group.
+    pub(super) fn zeros(&self, group: Group) -> Vec<R> {
+        vec![R::zero(); self.lens[group as usize]]
+    }
+}
+
+/// One block per group with gradients.
+pub(super) struct Blocks<T>(pub(super) [T; Group::LEARNED.len()]);
+
+impl<R: Real> Blocks<Vec<R>> {
+    /// Zeros in the sizes of the parameters.
+    pub(super) fn host(layout: &Layout<R>) -> Self {
+        Self(Group::LEARNED.map(|(group, _)| layout.zeros(group)))
+    }
+
+    /// Copies to blocks of the same sizes.
+    pub(super) fn copy<B: Backend<Real = R>>(
+        &self,
+        backend: &B,
+        to: &mut Blocks<B::Buffer>,
+    ) -> Result<(), B::Error> {
+        self.0.iter().zip(&mut to.0).try_for_each(|(from, to)| backend.upload(from, to))
+    }
+
+    pub(super) fn upload<B: Backend<Real = R>>(
+        &self,
+        backend: &B,
+    ) -> Result<Blocks<B::Buffer>, B::Error> {
+        let buffer = |from: &Vec<R>| -> Result<B::Buffer, B::Error> {
+            let mut to = backend.buffer(from.len())?;
+            backend.upload(from, &mut to)?;
+            Ok(to)
+        };
+        let [weights, delays, sigma, norms, neurons] = &self.0;
+        Ok(Blocks([
+            buffer(weights)?,
+            buffer(delays)?,
+            buffer(sigma)?,
+            buffer(norms)?,
+            buffer(neurons)?,
+        ]))
+    }
+}
+
+impl<T> Blocks<T> {
+    pub(super) fn download<B: Backend<Buffer = T>>(
+        &self,
+        backend: &B,
+        layout: &Layout<B::Real>,
+    ) -> Result<Blocks<Vec<B::Real>>, B::Error> {
+        let mut host = Blocks::host(layout);
+        for (from, to) in self.0.iter().zip(&mut host.0) {
+            backend.download(from, to)?;
+        }
+        Ok(host)
+    }
+
+    /// Where the gradients of connection `c` of layer `l` go.
+    pub(super) fn connection<R>(
+        &mut self,
+        layout: &Layout<R>,
+        l: usize,
+        c: usize,
+    ) -> SynapseGradients<'_, T> {
+        let [weights, delays, sigma, ..] = &mut self.0;
+        let ranges = &layout.layers[l].edges[c];
+        SynapseGradients {
+            weights: ViewMut::new(weights, ranges.synapses.clone()),
+            delays: ViewMut::new(delays, ranges.synapses.clone()),
+            sigma: ViewMut::new(sigma, ranges.sigma.clone()),
+        }
+    }
+
+    /// Where the gradients of the norm and the neurons of layer `l` go.
+    pub(super) fn activation<R>(
+        &mut self,
+        layout: &Layout<R>,
+        l: usize,
+    ) -> ActivationGradients<'_, T> {
+        let [_, _, _, norms, neurons] = &mut self.0;
+        let ranges = &layout.layers[l];
+        ActivationGradients {
+            norm: ViewMut::new(norms, ranges.norm.clone()),
+            neuron: ViewMut::new(neurons, ranges.neuron.clone()),
+        }
+    }
+}
