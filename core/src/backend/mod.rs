@@ -6,10 +6,15 @@
 //! models and trainers have one type parameter. The feature `conformance` has the laws of a
 //! backend. Operations overwrite gradients.
 
+mod arguments;
+
 pub use crate::neuron::Firing;
 pub use crate::shape::Event;
+pub use arguments::{
+    Activation, ActivationGradients, NeuronStage, NormMode, SynapseGradients, SynapseParams, View,
+    ViewMut,
+};
 
-use crate::delay::Rounding;
 use crate::loss::{Loss, RatePenalty};
 use crate::neuron::{ErasedNeuron, Li};
 use crate::norm::{BatchNorm, ValidSteps};
@@ -17,115 +22,13 @@ use crate::num::Real;
 use crate::optim::{Adam, Sgd};
 use crate::reference;
 use crate::rng::Rng;
-use crate::shape::{Shape, ShapeError, Synapses, expect};
+use crate::shape::{Shape, ShapeError, Synapses};
 use alloc::vec;
-use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt::Debug;
 use core::ops::Range;
 use num_traits::Zero;
 use num_traits::float::FloatCore;
-
-/// A part of a flat buffer.
-#[derive(Debug)]
-pub struct View<'a, B> {
-    /// The whole buffer.
-    pub buffer: &'a B,
-    /// The indices of the part.
-    pub range: Range<usize>,
-}
-
-impl<'a, B> View<'a, B> {
-    /// The part `range` of `buffer`.
-    #[must_use]
-    pub fn new(buffer: &'a B, range: Range<usize>) -> Self {
-        Self { buffer, range }
-    }
-}
-
-impl<'a, R> View<'a, Vec<R>> {
-    /// The values of a part of a buffer in host memory.
-    ///
-    /// # Errors
-    /// [`ShapeError`] if the range exceeds the buffer.
-    pub fn slice(&self) -> Result<&'a [R], ShapeError> {
-        let (expected, found) = (self.range.end, self.buffer.len());
-        let error = ShapeError { what: "part of a buffer", expected, found };
-        self.buffer.get(self.range.clone()).ok_or(error)
-    }
-}
-
-impl<B> Clone for View<'_, B> {
-    fn clone(&self) -> Self {
-        Self { buffer: self.buffer, range: self.range.clone() }
-    }
-}
-
-/// A writable part of a flat buffer.
-#[derive(Debug)]
-pub struct ViewMut<'a, B> {
-    /// The whole buffer.
-    pub buffer: &'a mut B,
-    /// The indices of the part.
-    pub range: Range<usize>,
-}
-
-impl<'a, B> ViewMut<'a, B> {
-    /// The part `range` of `buffer`.
-    #[must_use]
-    pub fn new(buffer: &'a mut B, range: Range<usize>) -> Self {
-        Self { buffer, range }
-    }
-}
-
-impl<'a, R> ViewMut<'a, Vec<R>> {
-    /// The values of a part of a buffer in host memory.
-    ///
-    /// # Errors
-    /// [`ShapeError`] if the range exceeds the buffer.
-    pub fn slice(self) -> Result<&'a mut [R], ShapeError> {
-        let (expected, found) = (self.range.end, self.buffer.len());
-        let error = ShapeError { what: "part of a buffer", expected, found };
-        self.buffer.get_mut(self.range).ok_or(error)
-    }
-}
-
-/// The statistics of a normalisation.
-#[derive(Debug)]
-pub enum NormMode<'a, B> {
-    /// The statistics of this batch, which also update the running statistics.
-    Batch {
-        /// `[mean | var]` of the layer.
-        running: ViewMut<'a, B>,
-    },
-    /// The running statistics `[mean | var]`.
-    Running(View<'a, B>),
-}
-
-/// The parameters of a projection: weights and delays `[out, in, count]`; sigma has one value in
-/// all or one per weight.
-#[derive(Debug)]
-pub struct SynapseParams<'a, B> {
-    /// Weights.
-    pub weights: View<'a, B>,
-    /// Delays in steps.
-    pub delays: View<'a, B>,
-    /// Raw sigma.
-    pub sigma: View<'a, B>,
-    /// How delays become whole steps; with `None`, the delay kernel spreads them.
-    pub rounding: Option<Rounding>,
-}
-
-/// The gradients of a projection, with the shapes of [`SynapseParams`].
-#[derive(Debug)]
-pub struct SynapseGradients<'a, B> {
-    /// By the weights.
-    pub weights: ViewMut<'a, B>,
-    /// By the delays.
-    pub delays: ViewMut<'a, B>,
-    /// By sigma.
-    pub sigma: ViewMut<'a, B>,
-}
 
 /// Memory, the stages of a network, and the optimizer, for one number type.
 ///
@@ -516,51 +419,4 @@ pub trait HasNeuron<N>: Backend {
 pub trait HasSurrogate<S>: Backend {
     /// The handle of a surrogate.
     fn surrogate(surrogate: S) -> Self::Surrogate;
-}
-
-/// The arguments of a neuron stage, except its input.
-pub struct NeuronStage<'a, B: Backend> {
-    /// The model.
-    pub neuron: &'a B::Neuron,
-    /// The raw learnable parameters: one set `[P]` for all neurons, or one for each, `[P, width]`.
-    pub params: View<'a, B::Buffer>,
-    /// The surrogate derivative.
-    pub surrogate: &'a B::Surrogate,
-    /// How neurons spike.
-    pub firing: Firing<'a, B::Sequence>,
-    /// Dropout mask `[batch, width]`, constant over time.
-    pub mask: Option<&'a B::Buffer>,
-    /// The valid steps.
-    pub valid: ValidSteps<'a>,
-}
-
-impl<B: Backend> NeuronStage<'_, B> {
-    /// The number of parameter sets for `width` neurons: 1, or one for each.
-    ///
-    /// # Errors
-    /// [`ShapeError`] if the number of parameters fits neither.
-    pub fn sets(&self, width: usize) -> Result<usize, ShapeError> {
-        let (one, found) = (self.neuron.param_count(), self.params.range.len());
-        if width > 0 && found == one.saturating_mul(width) && found != one {
-            return Ok(width);
-        }
-        expect("neurons' parameters", one, found).map(|()| 1)
-    }
-}
-
-/// What follows the projections of a layer: norm, neurons, dropout.
-pub struct Activation<'a, B: Backend> {
-    /// Normalisation and its `[gamma | beta]`.
-    pub norm: Option<(&'a BatchNorm<B::Real>, View<'a, B::Buffer>)>,
-    /// The neurons. `valid` applies to the output of the layer.
-    pub neurons: NeuronStage<'a, B>,
-}
-
-/// The gradients of an [`Activation`].
-#[derive(Debug)]
-pub struct ActivationGradients<'a, B> {
-    /// By `[gamma | beta]`.
-    pub norm: ViewMut<'a, B>,
-    /// By the raw parameters of the neuron.
-    pub neuron: ViewMut<'a, B>,
 }
