@@ -394,6 +394,20 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_equals_itself_after_a_write_and_a_read() {
+        let layers = "[network]\nhidden = [3, 4]\n[[network.layers]]\n[[network.layers]]\n\
+                      neuron = { kind = \"adlif\", tau_ms = 20 }\nmax_delay = 3\n";
+        for text in ["", "preset = \"shd\"", layers] {
+            let config = Config::parse(text, "first").unwrap();
+            let again = Config::parse(&config.to_toml().unwrap(), "again").unwrap();
+            assert!(again == config, "{text}");
+        }
+        let mut other = Config::parse(layers, "other").unwrap();
+        other.set("network.neuron.tau_ms=11").unwrap();
+        assert!(other != Config::parse(layers, "first").unwrap());
+    }
+
+    #[test]
     fn paper_presets_equal_the_published_recipe() {
         for column in &PAPER {
             let mut config = load(Some(column.preset), None, &[]).unwrap();

@@ -3,9 +3,12 @@ use crate::models;
 use polychron_core::parameter::{Parameter, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use toml::Table;
 
 /// The network: hidden layers and a readout.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// Networks are equal if all their fields are, with defaults in place of missing parameters.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
     /// Number of neurons in each hidden layer, from 1 to 16384, for at most 64 layers; `[128, 128]`
@@ -142,6 +145,13 @@ pub struct Surrogate {
     /// Parameters of the surrogate. Missing ones have the surrogate's defaults.
     #[serde(flatten)]
     pub parameters: BTreeMap<String, f64>,
+}
+
+impl PartialEq for Network {
+    fn eq(&self, other: &Self) -> bool {
+        let fields = |network: &Self| Table::try_from(network.complete().ok()?).ok();
+        fields(self).is_some_and(|own| Some(own) == fields(other))
+    }
 }
 
 impl Default for Network {
