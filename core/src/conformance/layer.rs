@@ -15,8 +15,8 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Projection, statistics and spikes equal those of the reference, and those that the backend's single stages
-/// compute, with and without norm.
+/// Projection, statistics and spikes equal those of the reference, and those that the backend's
+/// single stages compute, with and without norm.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.

@@ -252,8 +252,8 @@ impl fmt::Display for NetworkError {
             }
             Self::Neuron { layer, index, found } => write!(
                 f,
-                "layer {layer}: raw neuron parameter {index} is {found}; a learned time constant is \
-                 above 1 step"
+                "layer {layer}: raw neuron parameter {index} is {found}; a learned time constant \
+                 is above 1 step"
             ),
             Self::NeuronBounds { layer, index, found, least, most } => write!(
                 f,
