@@ -19,6 +19,10 @@ impl<R: Real> ErasedNeuron<R> for CpuNeuron<R> {
         self.0.param_count()
     }
 
+    fn state_count(&self) -> usize {
+        self.0.state_count()
+    }
+
     fn write_params(&self, out: &mut [R]) {
         self.0.write_params(out);
     }

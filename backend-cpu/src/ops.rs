@@ -5,7 +5,7 @@ use crate::neuron::Stage;
 use crate::norm::{Norm, StepCounts, begin_norm, finish_norm, norm_params, write_norm_gradient};
 use crate::projection::KernelPasses;
 use crate::scratch::zeros;
-use crate::sequence::{Sequence, same};
+use crate::sequence::Sequence;
 use crate::stages::Stages;
 use core::ops::Range;
 use ndarray::{ArrayViewMut2, Axis};
@@ -92,6 +92,29 @@ impl<R: Lanes> Backend for Cpu<R> {
         Ok(self.install(|| sum.add(x))?)
     }
 
+    fn join(
+        &self,
+        first: &Sequence<R>,
+        second: &Sequence<R>,
+        joined: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        self.install(|| joined.join(first, second))
+    }
+
+    fn copy_last(&self, x: &Sequence<R>, last: &mut Sequence<R>) -> Result<(), Error> {
+        self.install(|| last.copy_last(x))
+    }
+
+    fn add_buffer(&self, x: &Vec<R>, sum: &mut Vec<R>, len: usize) -> Result<(), Error> {
+        expect("sum of buffers", len, x.len())?;
+        expect("sum of buffers", len, sum.len())?;
+        self.install(|| {
+            let parts = sum.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
+            parts.for_each(|(sum, x)| sum.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x));
+        });
+        Ok(())
+    }
+
     fn project(
         &self,
         synapses: &Synapses,
@@ -128,7 +151,7 @@ impl<R: Lanes> Backend for Cpu<R> {
     ) -> Result<(), Error> {
         let width = y.shape().width;
         let params = norm_params(&params, width)?;
-        same("norm's output", y.shape(), z.shape())?;
+        y.shape().expect("norm's output", z.shape())?;
         if let Some(running) = begin_norm(norm, mode, width, saved)? {
             let step_counts = StepCounts::new(valid, y.shape());
             let source = Norm::Batch { norm, params };
@@ -156,7 +179,7 @@ impl<R: Lanes> Backend for Cpu<R> {
     ) -> Result<(), Error> {
         let params = norm_params(&params, y.shape().width)?;
         expect("norm's statistics", 2 * y.shape().width, saved.len())?;
-        same("norm's output", y.shape(), z.shape())?;
+        y.shape().expect("norm's output", z.shape())?;
         self.apply_norm(Norm::Saved { params, saved }, y, z);
         Ok(())
     }
@@ -175,8 +198,8 @@ impl<R: Lanes> Backend for Cpu<R> {
         let (params, d_params) = (norm_params(&params, width)?, d_params.slice()?);
         expect("norm's gradient", 2 * width, d_params.len())?;
         expect("norm's statistics", 2 * width, saved.len())?;
-        same("norm's output gradient", shape, d_z.shape())?;
-        same("norm's input gradient", shape, d_y.shape())?;
+        shape.expect("norm's output gradient", d_z.shape())?;
+        shape.expect("norm's input gradient", d_y.shape())?;
         let step_counts = StepCounts::new(valid, shape);
         let norm = Norm::Saved { params, saved };
         let gradients: Vec<_> = self.install(|| {
@@ -201,8 +224,10 @@ impl<R: Lanes> Backend for Cpu<R> {
         stage: &NeuronStage<'_, Self>,
         x: &Sequence<R>,
         spikes: &mut Sequence<R>,
+        end: Option<&mut Vec<R>>,
     ) -> Result<(), Error> {
-        Stage::new(stage, Norm::Identity, x)?.forward(self, spikes)?;
+        let end = end.map(Vec::as_mut_slice);
+        Stage::new(stage, Norm::Identity, x)?.forward(self, spikes, end)?;
         Ok(())
     }
 
@@ -216,8 +241,8 @@ impl<R: Lanes> Backend for Cpu<R> {
     ) -> Result<(), Error> {
         let stage = Stage::new(stage, Norm::Identity, x)?;
         let d_params = d_params.slice()?;
-        same("neurons' output gradient", x.shape(), d_spikes.shape())?;
-        same("neurons' input gradient", x.shape(), d_x.shape())?;
+        x.shape().expect("neurons' output gradient", d_spikes.shape())?;
+        x.shape().expect("neurons' input gradient", d_x.shape())?;
         self.install(|| d_x.copy(d_spikes));
         stage.backward(self, false, d_x, d_params)?;
         Ok(())
@@ -231,9 +256,10 @@ impl<R: Lanes> Backend for Cpu<R> {
         y: &Sequence<R>,
         statistics: &mut Vec<R>,
         spikes: &mut Sequence<R>,
+        end: Option<&mut Vec<R>>,
     ) -> Result<(), Error> {
         let Some((norm, params)) = &layer.norm else {
-            return self.neuron_forward(&layer.neurons, y, spikes);
+            return self.neuron_forward(&layer.neurons, y, spikes, end);
         };
         let shape = y.shape();
         let params = norm_params(params, shape.width)?;
@@ -242,7 +268,8 @@ impl<R: Lanes> Backend for Cpu<R> {
             Some(_) => Norm::Batch { norm, params },
             None => Norm::Saved { params, saved: statistics },
         };
-        let norms = Stage::new(&layer.neurons, source, y)?.forward(self, spikes)?;
+        let end = end.map(Vec::as_mut_slice);
+        let norms = Stage::new(&layer.neurons, source, y)?.forward(self, spikes, end)?;
         if let Some(running) = running {
             let n = layer.neurons.valid.count(shape.steps, shape.batch);
             finish_norm(norm, &norms, n, running, statistics);
@@ -320,7 +347,7 @@ impl<R: Lanes> Backend for Cpu<R> {
         spikes: &Sequence<R>,
         d: &mut Sequence<R>,
     ) -> Result<R, Error> {
-        same("penalty's gradient", spikes.shape(), d.shape())?;
+        spikes.shape().expect("penalty's gradient", d.shape())?;
         let Shape { steps, batch, .. } = spikes.shape();
         let lengths: Vec<usize> = (0..batch).map(|b| valid.steps(b, steps)).collect();
         let count = lengths.iter().sum::<usize>().max(1) as f64;

@@ -1,4 +1,4 @@
-use crate::sequence::{Sequence, same};
+use crate::sequence::Sequence;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
 use polychron_core::norm::ValidSteps;
@@ -23,7 +23,7 @@ pub(crate) fn readout<R: Real>(
         expect("readout's targets", batch * width, targets.len())?;
     }
     if let Some(d_x) = &d_x {
-        same("readout's gradient", x.shape(), d_x.shape())?;
+        x.shape().expect("readout's gradient", d_x.shape())?;
     }
     let dense = x.to_dense();
     let x = dense.as_ref().unwrap_or(x);

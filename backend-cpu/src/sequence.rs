@@ -189,7 +189,7 @@ impl<R: Real> Sequence<R> {
 
     /// Adds a sequence.
     pub(crate) fn add(&mut self, x: &Self) -> Result<(), ShapeError> {
-        same("sum of sequences", self.shape, x.shape)?;
+        self.shape.expect("sum of sequences", x.shape)?;
         if let Some(numbers) = self.to_dense() {
             *self = numbers;
         }
@@ -200,6 +200,74 @@ impl<R: Real> Sequence<R> {
                 || sum.iter_mut().zip(&*x).for_each(|(sum, &x)| *sum += x),
             );
         });
+        Ok(())
+    }
+
+    /// Writes the steps of one sequence, then those of another.
+    pub(crate) fn join(&mut self, first: &Self, second: &Self) -> Result<(), Error> {
+        let (before, after) = (first.shape, second.shape);
+        let steps = before.steps.saturating_add(after.steps);
+        Shape { steps, ..before }.expect("joined sequence", self.shape)?;
+        Shape { steps, ..after }.expect("joined sequence", self.shape)?;
+        let batch = before.batch;
+        let (before, after) = (before.steps * batch, after.steps * batch);
+        if let Some(gates) = first.common_gates(second) {
+            self.make_spikes()?;
+            self.spikes_mut().enumerate().for_each(|(n, (fired, gate))| {
+                gate.copy_from_slice(&gates[n * batch..(n + 1) * batch]);
+                let (to_first, to_second) = fired.split_at_mut(before);
+                first.write_fired(n * before, to_first);
+                second.write_fired(n * after, to_second);
+            });
+            return Ok(());
+        }
+        self.blocks_mut().enumerate().for_each(|(n, joined)| {
+            let (to_first, to_second) = joined.split_at_mut(before);
+            to_first.copy_from_slice(&first.block(n));
+            to_second.copy_from_slice(&second.block(n));
+        });
+        Ok(())
+    }
+
+    /// The factors `[neuron][batch]` of the spikes of both; `None` if they are not spikes with the
+    /// same factors. Zeros are spikes with any factors.
+    fn common_gates<'a>(&'a self, other: &'a Self) -> Option<&'a [R]> {
+        match (&self.values, &other.values) {
+            (Values::Spikes(_), Values::Spikes(b)) if self.shape.steps == 0 => Some(&b.gate),
+            (Values::Spikes(a), Values::Spikes(b)) => (a.gate == b.gate).then_some(&a.gate),
+            (Values::Spikes(spikes), Values::Numbers(zeros))
+            | (Values::Numbers(zeros), Values::Spikes(spikes)) => {
+                let zero = zeros.values().par_iter().all(|x| *x == R::zero());
+                zero.then_some(&spikes.gate)
+            }
+            (Values::Numbers(_), Values::Numbers(_)) => None,
+        }
+    }
+
+    /// Copies spikes from the given place on; for numbers, which are zeros, none.
+    fn write_fired(&self, at: usize, to: &mut [u8]) {
+        match &self.values {
+            Values::Spikes(Spikes { fired, .. }) => to.copy_from_slice(&fired[at..at + to.len()]),
+            Values::Numbers(_) => to.fill(0),
+        }
+    }
+
+    /// Copies the last steps of a sequence.
+    pub(crate) fn copy_last(&mut self, from: &Self) -> Result<(), Error> {
+        let (all, Shape { steps, batch, .. }) = (from.shape, self.shape);
+        Shape { steps: all.steps.min(steps), ..all }.expect("last steps", self.shape)?;
+        let (len, all) = (steps * batch, all.steps * batch);
+        if let Values::Spikes(Spikes { gate: gates, .. }) = &from.values {
+            self.make_spikes()?;
+            self.spikes_mut().enumerate().for_each(|(n, (fired, gate))| {
+                gate.copy_from_slice(&gates[n * batch..(n + 1) * batch]);
+                from.write_fired((n + 1) * all - len, fired);
+            });
+            return Ok(());
+        }
+        self.blocks_mut()
+            .enumerate()
+            .for_each(|(n, to)| to.copy_from_slice(&from.block(n)[all - len..]));
         Ok(())
     }
 
@@ -272,11 +340,4 @@ fn write_out<R: Real>(fired: &[u8], gate: &[R], to: &mut [R]) {
             }
         },
     );
-}
-
-/// Checks that two blocks have the same shape.
-pub(crate) fn same(what: &'static str, expected: Shape, found: Shape) -> Result<(), ShapeError> {
-    expect(what, expected.steps, found.steps)?;
-    expect(what, expected.batch, found.batch)?;
-    expect(what, expected.width, found.width)
 }

@@ -61,7 +61,7 @@ stages! {
         cpu: &Cpu<Self>,
         stage: &Stage<'_, Self>,
         spikes: &mut Sequence<Self>
-    ) -> Vec<NeuronNorm<Self>> = forward;
+    ) -> Vec<(NeuronNorm<Self>, Vec<Self>)> = forward;
 
     fn neurons_backward(
         cpu: &Cpu<Self>,

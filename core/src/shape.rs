@@ -37,6 +37,16 @@ impl Shape {
         try_size("sequence", self.len())
     }
 
+    /// Checks that another block has this shape.
+    ///
+    /// # Errors
+    /// [`ShapeError`] with `what` and the first side that differs.
+    pub fn expect(self, what: &'static str, found: Self) -> Result<(), ShapeError> {
+        expect(what, self.steps, found.steps)?;
+        expect(what, self.batch, found.batch)?;
+        expect(what, self.width, found.width)
+    }
+
     /// Whether a block of this shape has no values.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -14,7 +14,7 @@ polychron_core::conformance!(f64, try Some(Reference::new()));
 type Law = fn(&Wrong) -> Verdict;
 
 /// Each fault with a law that it violates and a part of the message.
-const CONTROLS: [(Fault, Law, &str); 42] = [
+const CONTROLS: [(Fault, Law, &str); 50] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
     (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
@@ -53,6 +53,14 @@ const CONTROLS: [(Fault, Law, &str); 42] = [
     (Fault::OtherMask, laws::dropout, "not the mask"),
     (Fault::EventsOverlay, laws::events_are_written, "upload_events: other values"),
     (Fault::AddsNothing, laws::sequences_add_up, "add: other values"),
+    (Fault::JoinsBackwards, laws::sequences_are_joined_and_cut, "join: other values"),
+    (Fault::CopiesFirst, laws::sequences_are_joined_and_cut, "copy_last: other values"),
+    (Fault::AddsNoBuffer, laws::norms_and_factors, "add_buffer: other values"),
+    (Fault::AlwaysAtRest, laws::neuron_forward, "started"),
+    (Fault::AlwaysAtRest, laws::layer_forward, "started"),
+    (Fault::BackwardFromRest, laws::neuron_backward, "started"),
+    (Fault::BackwardFromRest, laws::layer_backward, "started"),
+    (Fault::StatesStand, laws::neuron_forward, "neuron, last states"),
     (Fault::GradientOfTheMean, laws::readout_backward, "readout backward, d_x"),
     (Fault::DescentEverywhere, laws::sgd, "outside its range"),
     (Fault::NormNotSquared, laws::norms_and_factors, "optimizer, square sum"),

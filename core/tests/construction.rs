@@ -294,10 +294,11 @@ fn over_time(neuron: &AnyNeuron<f64>, x: &[f64], t: usize) -> [Vec<f64>; 4] {
                 mask: None,
                 valid,
                 shape,
+                start: None,
             };
             let [mut spikes, mut membrane, mut by_spike, mut by_membrane] =
                 [0; 4].map(|_| vec![f64::NAN; x.len()]);
-            neuron_forward(&args, x, &mut spikes, Some(&mut membrane)).unwrap();
+            neuron_forward(&args, x, &mut spikes, Some(&mut membrane), None).unwrap();
             let (one, none) = (impulse(shape, t, 0, 0), vec![0.0; x.len()]);
             let params = &mut vec![0.0; neuron.params().as_ref().len()];
             neuron_backward(&args, x, &one, None, &mut by_spike, params).unwrap();

@@ -51,7 +51,8 @@ fn trained<N: NeuronModel<Real = f32>>(seed: u64, neuron: N, loss: Loss) -> Trai
     });
     let readout = Li { decay_input: true, ..Li::new(2.0) };
     let output = Readout::new(synapses(4, 1), kernel, readout);
-    let network = Network { hidden: hidden.into(), output, loss, objective: None, rounding };
+    let network =
+        Network { hidden: hidden.into(), output, loss, objective: None, rounding, window: None };
     let mut model = Trained::new(Reference::new(), network, DelayInit::Uniform, seed).unwrap();
     let mut tensors = model.tensors().unwrap();
     for (n, tensor) in tensors.iter_mut().enumerate() {

@@ -48,9 +48,10 @@ fn membrane<R: Real, N: Neuron<Real = R>>(
         mask: None,
         valid: ValidSteps::default(),
         shape: Shape::new(x.len() / (batch * width), batch, width),
+        start: None,
     };
     let (mut spikes, mut v) = (vec![R::zero(); x.len()], vec![R::zero(); x.len()]);
-    neuron_forward(&args, x, &mut spikes, Some(&mut v)).unwrap();
+    neuron_forward(&args, x, &mut spikes, Some(&mut v), None).unwrap();
     v
 }
 

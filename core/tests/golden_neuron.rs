@@ -61,10 +61,11 @@ fn compare<R: Real, N: Neuron<Real = R>>(golden: &Golden, case: &str, neuron: &N
         mask: None,
         valid: ValidSteps::default(),
         shape: Shape::new(shape[0], shape[1], shape[2]),
+        start: None,
     };
     let n = x.len();
     let (mut spikes, mut v) = (vec![R::zero(); n], vec![R::zero(); n]);
-    neuron_forward(&args, &x, &mut spikes, Some(&mut v)).unwrap();
+    neuron_forward(&args, &x, &mut spikes, Some(&mut v), None).unwrap();
     assert_eq!(spikes, golden.reals(&of("s")), "{case}.s");
     check(&of("v"), &v, &golden.f64s(&of("v")), allowed.value);
     let mut state = vec![neuron.rest(); shape[1] * shape[2]];

@@ -17,3 +17,4 @@ mod model_file;
 mod numbers;
 mod surrogate;
 mod trainer;
+mod windows;

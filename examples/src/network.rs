@@ -19,6 +19,7 @@ use polychron_core::train::{
     Source,
 };
 use std::fmt;
+use std::num::NonZeroUsize;
 
 /// The properties of the data that determine the shape of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,6 +101,7 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
             (Delays::Learned, Rounding::Split) => delay::Rounding::Split,
             _ => delay::Rounding::Nearest,
         },
+        window: config.train.window_steps.and_then(NonZeroUsize::new),
     })
 }
 

@@ -195,7 +195,7 @@ impl Work {
             neurons: stage(&self.models, &self.mask),
         };
         let mode = NormMode::Batch { running: view_mut(&mut self.running) };
-        self.cpu.activate(&layer, mode, &self.y, &mut self.statistics, &mut self.spikes)
+        self.cpu.activate(&layer, mode, &self.y, &mut self.statistics, &mut self.spikes, None)
     }
 
     /// Runs the readout on the input of the neurons.
@@ -229,5 +229,6 @@ fn stage<'a>(models: &'a Models, mask: &'a Vec<f32>) -> NeuronStage<'a, Cpu<f32>
         firing: Firing::Step,
         mask: Some(mask),
         valid: ValidSteps::default(),
+        start: None,
     }
 }

@@ -122,6 +122,7 @@ impl Case {
                 ][self.firing],
                 mask: self.mask.then_some(&mask),
                 valid: input.extended(self.synapses.padding),
+                start: None,
             },
         };
         let mut running: Vec<R> = numbers(rng.fork(8), 2 * width, 0.5, 1.5);
@@ -131,10 +132,10 @@ impl Case {
         let (mut spikes, mut evaluated) =
             (backend.sequence(shape).unwrap(), backend.sequence(shape).unwrap());
         let mode = NormMode::Running(View::new(&running, all(&running)));
-        backend.activate(&layer, mode, &y, &mut statistics, &mut evaluated).unwrap();
+        backend.activate(&layer, mode, &y, &mut statistics, &mut evaluated, None).unwrap();
         let range = all(&running);
         let mode = NormMode::Batch { running: ViewMut::new(&mut running, range) };
-        backend.activate(&layer, mode, &y, &mut statistics, &mut spikes).unwrap();
+        backend.activate(&layer, mode, &y, &mut statistics, &mut spikes, None).unwrap();
 
         let mut gradients =
             [&weights, &delays, &sigma, &params, &raw].map(|p| vec![R::one(); p.len()]);

@@ -60,7 +60,7 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
     let output = Readout::new(synapses, AnyKernel::Gauss, Li::new(R::of(2.0)));
     let rounding = Rounding::ALL[draw(10, 2)].1;
     let loss = Loss::ALL[draw(2, 4)].1;
-    let network = Network { hidden, output, loss, objective: None, rounding };
+    let network = Network { hidden, output, loss, objective: None, rounding, window: None };
     let mut model = Model::new(backend, network, DelayInit::Uniform, seed).ok().unwrap();
     let mut tensors = model.tensors().ok().unwrap();
     for (n, tensor) in tensors.iter_mut().enumerate() {
@@ -320,7 +320,9 @@ impl Backend for Other {
         fn norm_backward(
             Part<'_>, &Buffer, ValidSteps<'_>, &Sequence, &Sequence, &mut Sequence, PartMut<'_>
         ) -> Done;
-        fn neuron_forward(&NeuronStage<'_, Self>, &Sequence, &mut Sequence) -> Done;
+        fn neuron_forward(
+            &NeuronStage<'_, Self>, &Sequence, &mut Sequence, Option<&mut Buffer>
+        ) -> Done;
         fn neuron_backward(
             &NeuronStage<'_, Self>, &Sequence, &Sequence, &mut Sequence, PartMut<'_>
         ) -> Done;

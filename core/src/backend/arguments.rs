@@ -121,6 +121,9 @@ pub struct NeuronStage<'a, B: Backend> {
     pub mask: Option<&'a B::Buffer>,
     /// The valid steps.
     pub valid: ValidSteps<'a>,
+    /// The states `[S, batch, width]` before the first step, with the S components of
+    /// [`ErasedNeuron::state_count`]; with `None`, neurons start at rest.
+    pub start: Option<&'a B::Buffer>,
 }
 
 impl<B: Backend> NeuronStage<'_, B> {

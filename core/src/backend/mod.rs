@@ -126,6 +126,33 @@ pub trait Backend: Sized {
         self.upload_sequence(&values, sum)
     }
 
+    /// Writes the steps of `first` and then those of `second` to `joined`, which has as many.
+    fn join(
+        &self,
+        first: &Self::Sequence,
+        second: &Self::Sequence,
+        joined: &mut Self::Sequence,
+    ) -> Result<(), Self::Error> {
+        let [before, after] = [first, second].map(|part| self.shape(part));
+        let steps = before.steps.saturating_add(after.steps);
+        Shape { steps, ..before }.expect("joined sequence", self.shape(joined))?;
+        Shape { steps, ..after }.expect("joined sequence", self.shape(joined))?;
+        let mut host = vec![Self::Real::zero(); self.shape(joined).len()];
+        let (to_first, to_second) = host.split_at_mut(before.len());
+        self.download_sequence(first, to_first)?;
+        self.download_sequence(second, to_second)?;
+        self.upload_sequence(&host, joined)
+    }
+
+    /// Copies the last steps of `x` to `last`, which has as many or fewer.
+    fn copy_last(&self, x: &Self::Sequence, last: &mut Self::Sequence) -> Result<(), Self::Error> {
+        let (all, some) = (self.shape(x), self.shape(last));
+        Shape { steps: all.steps.min(some.steps), ..all }.expect("last steps", some)?;
+        let mut host = vec![Self::Real::zero(); all.len()];
+        self.download_sequence(x, &mut host)?;
+        self.upload_sequence(&host[all.len() - some.len()..], last)
+    }
+
     /// `y[t, b, o] = sum over i, j of kernel_j[o, i] x[t - j, b, i]`, with the kernel of
     /// [`crate::delay`], or that of [`SynapseParams::rounding`].
     fn project(
@@ -186,17 +213,20 @@ pub trait Backend: Sized {
         d_params: ViewMut<'_, Self::Buffer>,
     ) -> Result<(), Self::Error>;
 
-    /// The spikes for input `x`: `mask[b, o] s[t, b, o]` at valid steps, 0 elsewhere. States start
-    /// at rest.
+    /// The spikes for input `x`: `mask[b, o] s[t, b, o]` at valid steps, 0 elsewhere. `end`, if
+    /// given, receives the states after the last step, with which the next part of a longer
+    /// sequence starts.
     fn neuron_forward(
         &self,
         stage: &NeuronStage<'_, Self>,
         x: &Self::Sequence,
         spikes: &mut Self::Sequence,
+        end: Option<&mut Self::Buffer>,
     ) -> Result<(), Self::Error>;
 
     /// Backpropagation through time for the upstream gradient `d_spikes` of
-    /// [`neuron_forward`](Self::neuron_forward). States are recomputed from `x`.
+    /// [`neuron_forward`](Self::neuron_forward). States are recomputed from `x`; those before the
+    /// first step are constants.
     fn neuron_backward(
         &self,
         stage: &NeuronStage<'_, Self>,
@@ -208,7 +238,8 @@ pub trait Backend: Sized {
 
     /// The spikes of a layer whose projections add up to `y`: norm, neurons and dropout.
     /// `statistics`, `[mean | 1 / deviation]`, is kept for the backward pass. Without a norm,
-    /// `mode` is ignored. A backend may fuse the stages that the default composes.
+    /// `mode` is ignored. `end` is that of [`neuron_forward`](Self::neuron_forward). A backend may
+    /// fuse the stages that the default composes.
     fn activate(
         &self,
         layer: &Activation<'_, Self>,
@@ -216,14 +247,15 @@ pub trait Backend: Sized {
         y: &Self::Sequence,
         statistics: &mut Self::Buffer,
         spikes: &mut Self::Sequence,
+        end: Option<&mut Self::Buffer>,
     ) -> Result<(), Self::Error> {
         let Some((norm, params)) = &layer.norm else {
-            return self.neuron_forward(&layer.neurons, y, spikes);
+            return self.neuron_forward(&layer.neurons, y, spikes, end);
         };
         let (params, valid) = (params.clone(), layer.neurons.valid);
         let mut z = self.sequence(self.shape(y))?;
         self.norm_forward(norm, params, mode, valid, y, statistics, &mut z)?;
-        self.neuron_forward(&layer.neurons, &z, spikes)
+        self.neuron_forward(&layer.neurons, &z, spikes, end)
     }
 
     /// The backward pass of [`activate`](Self::activate) in batch mode: turns the gradient `d` by
@@ -338,6 +370,21 @@ pub trait Backend: Sized {
             *x *= factor;
         }
         self.upload(&host, buffer)
+    }
+
+    /// Adds the values of a buffer to those of another; both have `len` values.
+    fn add_buffer(
+        &self,
+        x: &Self::Buffer,
+        sum: &mut Self::Buffer,
+        len: usize,
+    ) -> Result<(), Self::Error> {
+        let mut host = [(); 2].map(|()| vec![Self::Real::zero(); len]);
+        self.download(x, &mut host[0])?;
+        self.download(sum, &mut host[1])?;
+        let [x, values] = &mut host;
+        values.iter_mut().zip(x).for_each(|(sum, x)| *sum += *x);
+        self.upload(values, sum)
     }
 
     /// The penalty for the rates of the neurons of a layer with the output `spikes`. Adds its

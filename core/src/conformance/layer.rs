@@ -88,6 +88,8 @@ struct Plan {
     d_x: bool,
     /// Whether each neuron has its own parameters.
     per_neuron: bool,
+    /// Whether the neurons are not at rest before the first step.
+    started: bool,
 }
 
 struct Case {
@@ -122,13 +124,17 @@ impl Case {
         if plan.per_neuron {
             stage = stage.per_neuron(&mut draw);
         }
+        if plan.started {
+            stage = stage.started(&mut draw);
+        }
         let width = shape.width;
         let norm_params =
             [draw.uniform(width, 0.5, 1.5), draw.uniform(width, -0.25, 0.75)].concat();
         let running = [draw.uniform(width, -0.5, 0.5), draw.uniform(width, 0.5, 2.0)].concat();
         let neuron = stage::neurons::<R>()[neuron].0;
-        let Plan { norm, running: fixed, per_neuron, .. } = plan;
+        let Plan { norm, running: fixed, per_neuron, started, .. } = plan;
         let each = if per_neuron { ", per neuron" } else { "" };
+        let each = format!("{each}{}", if started { ", started" } else { "" });
         Self {
             name: format!(
                 "{neuron}{each}, {mode:?}, norm {norm}, running {fixed}, {}",
@@ -279,6 +285,7 @@ fn forward_outputs<Q: Real, B: Conforming<Real = Q>>(
     y: &B::Sequence,
     statistics: &B::Buffer,
     running: &Part<B::Buffer>,
+    end: Option<&B::Buffer>,
 ) -> Result<Vec<Output>, Failure> {
     let stage = Stage::Layer;
     let spikes = Output::new(stage, "spikes", host.read_sequence(spikes)?);
@@ -291,6 +298,7 @@ fn forward_outputs<Q: Real, B: Conforming<Real = Q>>(
         outputs.push(Output::new(stage, "statistics", statistics));
         outputs.push(Output::new(stage, "running", host.read_part(running)?));
     }
+    outputs.extend(case.stage.read_end(host, stage, end)?);
     Ok(outputs)
 }
 
@@ -309,10 +317,12 @@ impl Problem for Whole<'_> {
         let mut statistics = host.blank(2 * shape.width)?;
         inputs.project(case, backend, &mut y)?;
         let (layer, mode) = (inputs.activation(case), mode(case.plan, &mut running));
-        backend.activate(&layer, mode, &y, &mut statistics, &mut spikes)?;
+        let mut end = case.stage.blank_end(&host)?;
+        backend.activate(&layer, mode, &y, &mut statistics, &mut spikes, end.as_mut())?;
         if !self.backward {
             case.unchanged(&host, &inputs)?;
-            return forward_outputs(case, &host, &spikes, &y, &statistics, &running);
+            let end = end.as_ref();
+            return forward_outputs(case, &host, &spikes, &y, &statistics, &running, end);
         }
         let mut d = Gradients::blank(case, &host)?;
         let into = ActivationGradients { norm: d.norm.view_mut(), neuron: d.neuron.view_mut() };
@@ -349,8 +359,9 @@ impl Problem for Parts<'_> {
         }
         if !self.backward {
             let mut spikes = host.blank_sequence(shape)?;
-            backend.neuron_forward(&neuron, &z, &mut spikes)?;
-            return forward_outputs(case, &host, &spikes, y, saved, &running);
+            let mut end = case.stage.blank_end(&host)?;
+            backend.neuron_forward(&neuron, &z, &mut spikes, end.as_mut())?;
+            return forward_outputs(case, &host, &spikes, y, saved, &running, end.as_ref());
         }
         let mut d = Gradients::blank(case, &host)?;
         let (mut d_z, mut d_y) = (host.blank_sequence(shape)?, host.blank_sequence(shape)?);
@@ -417,7 +428,8 @@ fn cases<R: Real>() -> Result<Vec<Case>, Failure> {
     }
     for (p, &plan) in plans.iter().enumerate() {
         for (n, &neuron) in neurons[2..].iter().enumerate() {
-            let (plan, (synapses, size)) = (Plan { per_neuron: true, ..plan }, sizes[(p + n) % 4]);
+            let plan = Plan { per_neuron: true, started: n % 2 == 0, ..plan };
+            let (synapses, size) = sizes[(p + n) % 4];
             let at = 900_000 + 1000 * (3 * p + n) as u64;
             let drawn = (at..at + 500)
                 .map(|seed| Case::draw::<R>(seed, kernels[0], synapses, size, neuron, plan));

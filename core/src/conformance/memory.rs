@@ -1,5 +1,6 @@
 use super::host::{Draw, Host, same_bits};
 use super::projection::{Case, params};
+use super::stage::{ATAN, Mode, StageCase};
 use super::{Conforming, Failure, Report, Verdict};
 use crate::backend::Event;
 use crate::delay::AnyKernel;
@@ -107,6 +108,59 @@ pub fn sequences_add_up<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdic
             let named = |_| Failure("add: other values".into());
             host.same_sequence(&to, &values.collect::<Vec<_>>()).map_err(named)?;
             host.same_sequence(&from, x)?;
+        }
+    }
+    Ok(Report::default())
+}
+
+/// `join` writes one sequence after the other, and `copy_last` the last steps of a sequence,
+/// whether an upload or neurons have written them.
+///
+/// # Errors
+/// [`Failure`] if the backend violates the law.
+pub fn sequences_are_joined_and_cut<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
+    let host = Host::<R, B>::new(backend);
+    for (batch, width) in [(3, 5), (17, 67)] {
+        let mut draw = Draw::<R>::new(6400);
+        let mut parts = Vec::new();
+        for steps in [0, 1, 4, 9] {
+            let shape = Shape::new(steps, batch, width);
+            let values = draw.uniform(shape.len(), -1.0, 1.0);
+            parts.push(host.sequence(shape, &values)?);
+            parts.push(backend.sequence(shape)?);
+        }
+        let mask = draw.mask(batch * width);
+        for (steps, mask) in [(4, mask.clone()), (9, mask), (4, draw.mask(batch * width))] {
+            let shape = Shape::new(steps, batch, width);
+            let mut stage = StageCase::draw(&mut draw, 0, ATAN, Mode::Step, shape);
+            (stage.mask, stage.lengths) = (Some(mask), None);
+            let x = host.sequence(shape, &draw.uniform(shape.len(), 0.0, 2.0))?;
+            let mut spikes = host.blank_sequence(shape)?;
+            let on_backend = stage.upload(&host)?;
+            backend.neuron_forward(&on_backend.get(&stage), &x, &mut spikes, None)?;
+            parts.push(spikes);
+        }
+        let values: Result<Vec<_>, _> = parts.iter().map(|part| host.read_sequence(part)).collect();
+        let values = values?;
+        for (first, a) in parts.iter().zip(&values) {
+            for (second, b) in parts.iter().zip(&values) {
+                let expected = [&a[..], b].concat();
+                let steps = backend.shape(first).steps + backend.shape(second).steps;
+                let mut joined = host.blank_sequence(Shape::new(steps, batch, width))?;
+                backend.join(first, second, &mut joined)?;
+                let named = |what| move |_| Failure(format!("{what}: other values"));
+                host.same_sequence(&joined, &expected).map_err(named("join"))?;
+                for steps in [0, 1, steps / 2, steps] {
+                    let shape = Shape::new(steps.min(backend.shape(&joined).steps), batch, width);
+                    let mut last = host.blank_sequence(shape)?;
+                    backend.copy_last(&joined, &mut last)?;
+                    let expected = &expected[expected.len() - shape.len()..];
+                    host.same_sequence(&last, expected).map_err(named("copy_last"))?;
+                }
+            }
+        }
+        for (part, values) in parts.iter().zip(&values) {
+            host.same_sequence(part, values)?;
         }
     }
     Ok(Report::default())

@@ -83,7 +83,8 @@ macro_rules! laws {
 
 laws! { $
     memory: memory_starts_at_zero, memory_round_trip, new_values_replace_old,
-        what_is_not_finite_is_found, sequences_add_up, events_are_written;
+        what_is_not_finite_is_found, sequences_add_up, events_are_written,
+        sequences_are_joined_and_cut;
     projection: projection_forward, projection_backward, projection_adjoint, projection_is_linear,
         projection_is_causal, projection_of_an_impulse;
     norm: norm_forward, norm_backward, norm_apply;

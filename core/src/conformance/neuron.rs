@@ -18,8 +18,9 @@ const LARGER: Shape = Shape::new(37, 2, 67);
 const SINGLE: Shape = Shape::new(1, 1, 1);
 
 /// Spikes equal those of the reference, for every neuron that the backend has and every firing
-/// mode, with and without mask and lengths, with parameters for the layer and for each neuron. A
-/// neuron that the backend does not have is an error.
+/// mode, with and without mask and lengths, with parameters for the layer and for each neuron, from
+/// rest and from other states; so do the last states. A neuron that the backend does not have is an
+/// error.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -32,7 +33,7 @@ pub fn neuron_forward<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict 
 }
 
 /// The gradients of input and raw parameters equal those of the reference, with parameters for the
-/// layer and for each neuron.
+/// layer and for each neuron, from rest and from other states.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -189,6 +190,19 @@ impl Case {
         Self::clear(name, draw, stage)
     }
 
+    /// As [`draw`](Self::draw), with neurons that are not at rest, mask and lengths.
+    fn started<R: Real>(
+        seed: u64,
+        neuron: usize,
+        mode: Mode,
+        shape: Shape,
+    ) -> Result<Self, Failure> {
+        let name = format!("{}, started, {mode:?}, {shape:?}", neurons::<R>()[neuron].0);
+        let mut draw = Draw::<R>::new(14_000 + seed);
+        let stage = StageCase::draw(&mut draw, neuron, ATAN, mode, shape).started(&mut draw);
+        Self::clear(name, draw, stage)
+    }
+
     /// Draws inputs until every excess keeps its margin.
     fn clear<R: Real>(name: String, mut draw: Draw<R>, stage: StageCase) -> Result<Self, Failure> {
         let shape = stage.shape;
@@ -232,6 +246,13 @@ fn neuron_cases<R: Real>() -> Result<Vec<Case>, Failure> {
     for neuron in ["plif, hard, detached", "cuba, soft", "adlif"].map(neuron_index) {
         cases.push(Case::per_neuron::<R>(3, neuron, Mode::Step, LARGER)?);
     }
+    for neuron in 0..neurons::<R>().len() {
+        for (mode, shape) in
+            MODES.map(|mode| (mode, SHAPE)).into_iter().chain([(Mode::Step, LARGER)])
+        {
+            cases.push(Case::started::<R>(cases.len() as u64, neuron, mode, shape)?);
+        }
+    }
     Ok(cases)
 }
 
@@ -243,11 +264,13 @@ impl Problem for Forward<'_> {
         let stage = case.stage.upload(&host)?;
         let x = host.sequence(case.stage.shape, &case.x)?;
         let mut spikes = host.blank_sequence(case.stage.shape)?;
-        backend.neuron_forward(&stage.get(&case.stage), &x, &mut spikes)?;
+        let mut end = case.stage.blank_end(&host)?;
+        backend.neuron_forward(&stage.get(&case.stage), &x, &mut spikes, end.as_mut())?;
         case.stage.unchanged(&host, &stage)?;
         host.same_sequence(&x, &case.x)?;
         let spikes = Output::new(Stage::Neuron, "spikes", host.read_sequence(&spikes)?);
-        Ok(vec![Output { floor: 1.0, ..spikes }])
+        let end = case.stage.read_end(&host, Stage::Neuron, end.as_ref())?;
+        Ok([Output { floor: 1.0, ..spikes }].into_iter().chain(end).collect())
     }
 }
 

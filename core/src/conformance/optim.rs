@@ -54,7 +54,7 @@ pub fn sgd<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// The sum of squares is that of the values, and scaling multiplies each of them.
+/// The sum of squares is that of the values, scaling multiplies each of them, and buffers add up.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -72,6 +72,12 @@ pub fn norms_and_factors<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdi
         backend.scale(R::of(0.75), &mut buffer, len)?;
         let scaled: Vec<f64> = values.iter().map(|&v| (R::of(v) * R::of(0.75)).as_f64()).collect();
         host.same_buffer(&buffer, &scaled).map_err(|_| Failure("scale: other values".into()))?;
+        let x = host.buffer(&values)?;
+        backend.add_buffer(&x, &mut buffer, len)?;
+        let sums = scaled.iter().zip(&values).map(|(&a, &b)| (R::of(a) + R::of(b)).as_f64());
+        let named = |_| Failure("add_buffer: other values".into());
+        host.same_buffer(&buffer, &sums.collect::<Vec<_>>()).map_err(named)?;
+        host.same_buffer(&x, &values)?;
     }
     Ok(report)
 }

@@ -207,11 +207,12 @@ pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B)
             firing: if frozen { Firing::Frozen(&held) } else { Firing::SmoothHeld(&held) },
             mask: Some(&mask),
             valid: ValidSteps::default(),
+            start: None,
         };
         if back {
             backend.neuron_backward(&stage, &x, &out, &mut d_x, d_params.view_mut())?;
         } else {
-            backend.neuron_forward(&stage, &x, &mut out)?;
+            backend.neuron_forward(&stage, &x, &mut out, None)?;
         }
         Ok(())
     };
@@ -268,11 +269,12 @@ pub fn layer_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B) 
                 firing: Firing::Step,
                 mask: None,
                 valid: ValidSteps::default(),
+                start: None,
             };
             let layer = Activation { norm: Some((&norm, p.view())), neurons };
             if !back {
                 let mode = NormMode::Batch { running: running.view_mut() };
-                return Ok(backend.activate(&layer, mode, &y, &mut statistics, &mut out)?);
+                return Ok(backend.activate(&layer, mode, &y, &mut statistics, &mut out, None)?);
             }
             let into = ActivationGradients { norm: d_p.view_mut(), neuron: d_q.view_mut() };
             Ok(backend.activate_backward(&layer, &y, &statistics, &mut out, into)?)

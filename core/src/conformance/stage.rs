@@ -1,7 +1,7 @@
 //! Neuron stages, and the distance of their membranes from points where rounding errors matter.
 
-use super::host::{Draw, Host, Part};
-use super::{Conforming, Failure};
+use super::host::{Draw, Host, Output, Part};
+use super::{Conforming, Failure, tolerance};
 use crate::backend::{Backend, Firing, NeuronStage};
 use crate::neuron::{AnyNeuron, ErasedNeuron, Lif, Neuron, NeuronModel, NeuronVisitor};
 use crate::norm::ValidSteps;
@@ -57,6 +57,8 @@ pub(super) struct StageCase {
     pub(super) mask: Option<Vec<f64>>,
     pub(super) lengths: Option<Vec<usize>>,
     pub(super) padding: usize,
+    /// The states `[S, batch, width]` before the first step; `None` for neurons at rest.
+    pub(super) start: Option<Vec<f64>>,
 }
 
 impl StageCase {
@@ -78,7 +80,18 @@ impl StageCase {
             mask: Some(draw.mask(shape.batch * shape.width)),
             lengths: Some((0..shape.batch).map(|b| shape.steps * (3 - b % 3) / 3).collect()),
             padding: 0,
+            start: None,
         }
+    }
+
+    /// The same case with neurons that are not at rest.
+    pub(super) fn started<R: Real>(self, draw: &mut Draw<R>) -> Self {
+        Self { start: Some(draw.uniform(self.state_len(), -0.5, 0.75)), ..self }
+    }
+
+    fn state_len(&self) -> usize {
+        let count = neurons::<f64>()[self.neuron].1.state_count();
+        Shape { steps: count, ..self.shape }.len()
     }
 
     /// The same case with parameters for each neuron.
@@ -101,7 +114,28 @@ impl StageCase {
             params: host.part(&self.params)?,
             held: host.sequence(self.shape, &self.held)?,
             mask: self.mask.as_ref().map(|mask| host.buffer(mask)).transpose()?,
+            start: self.start.as_ref().map(|start| host.buffer(start)).transpose()?,
         })
+    }
+
+    /// A buffer of NaN for the states after the last step, if the neurons do not start at rest.
+    pub(super) fn blank_end<Q: Real, B: Conforming<Real = Q>>(
+        &self,
+        host: &Host<'_, Q, B>,
+    ) -> Result<Option<B::Buffer>, Failure> {
+        self.start.is_some().then(|| host.blank(self.state_len())).transpose()
+    }
+
+    /// The states after the last step, as an output.
+    pub(super) fn read_end<Q: Real, B: Conforming<Real = Q>>(
+        &self,
+        host: &Host<'_, Q, B>,
+        stage: tolerance::Stage,
+        end: Option<&B::Buffer>,
+    ) -> Result<Option<Output>, Failure> {
+        let Some(end) = end else { return Ok(None) };
+        let states = Output::new(stage, "last states", host.read(end, self.state_len())?);
+        Ok(Some(Output { floor: 1.0, ..states }))
     }
 
     pub(super) fn unchanged<Q: Real, B: Conforming<Real = Q>>(
@@ -111,6 +145,9 @@ impl StageCase {
     ) -> Result<(), Failure> {
         host.same_part(&stage.params, &self.params)?;
         host.same_sequence(&stage.held, &self.held)?;
+        if let (Some(buffer), Some(start)) = (&stage.start, &self.start) {
+            host.same_buffer(buffer, start)?;
+        }
         match (&stage.mask, &self.mask) {
             (Some(buffer), Some(mask)) => host.same_buffer(buffer, mask),
             _ => Ok(()),
@@ -142,6 +179,7 @@ pub(super) struct Stage<B: Backend> {
     pub(super) params: Part<B::Buffer>,
     held: B::Sequence,
     mask: Option<B::Buffer>,
+    start: Option<B::Buffer>,
 }
 
 impl<B: Backend> Stage<B> {
@@ -158,6 +196,7 @@ impl<B: Backend> Stage<B> {
             },
             mask: self.mask.as_ref(),
             valid: case.valid(),
+            start: self.start.as_ref(),
         }
     }
 }
@@ -184,6 +223,9 @@ impl NeuronVisitor<f64> for Clearance<'_> {
         for (b, o) in (0..shape.batch).flat_map(|b| (0..shape.width).map(move |o| (b, o))) {
             let neuron = neuron.with_set(&case.params, sets, o % sets);
             let mut state = neuron.rest();
+            for (s, value) in state.as_mut().iter_mut().enumerate() {
+                *value = case.start.as_ref().map_or(*value, |start| start[shape.at(s, b, o)]);
+            }
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);
                 let charged = neuron.charge(state, self.x[at]);

@@ -25,6 +25,8 @@ pub trait NeuronModel: Clone + Debug + Send + Sync {
 pub trait ErasedNeuron<R: Real>: Debug {
     /// The number of raw learnable parameters of a neuron.
     fn param_count(&self) -> usize;
+    /// The number of components of a state.
+    fn state_count(&self) -> usize;
     /// Copies the raw parameters of the configuration to `out`, up to its length.
     fn write_params(&self, out: &mut [R]);
     /// The bounds of a raw parameter, from [`Neuron::bounds`]; `None` if it has none.
@@ -41,6 +43,17 @@ impl<R: Real, M: NeuronModel<Real = R>> ErasedNeuron<R> for M {
             type Output = usize;
             fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> usize {
                 neuron.params().as_ref().len()
+            }
+        }
+        self.visit(Count)
+    }
+
+    fn state_count(&self) -> usize {
+        struct Count;
+        impl<R: Real> NeuronVisitor<R> for Count {
+            type Output = usize;
+            fn visit<N: Neuron<Real = R>>(self, neuron: &N) -> usize {
+                neuron.rest().as_ref().len()
             }
         }
         self.visit(Count)

@@ -142,8 +142,9 @@ impl<R: Real> Backend for Reference<R> {
         stage: &NeuronStage<'_, Self>,
         x: &Block<R>,
         spikes: &mut Block<R>,
+        end: Option<&mut Vec<R>>,
     ) -> Result<(), ShapeError> {
-        stage.neuron.forward(stage, x, spikes)
+        stage.neuron.forward(stage, x, spikes, end)
     }
 
     fn neuron_backward(
@@ -271,6 +272,7 @@ pub trait ScalarNeuron<R: Real>: ErasedNeuron<R> {
         stage: &NeuronStage<'_, Reference<R>>,
         x: &Block<R>,
         spikes: &mut Block<R>,
+        end: Option<&mut Vec<R>>,
     ) -> Result<(), ShapeError>;
 
     /// [`neuron_backward`](super::neuron_backward).
@@ -293,9 +295,12 @@ impl<R: Real, N: Neuron<Real = R>> ScalarNeuron<R> for N {
         stage: &NeuronStage<'_, Reference<R>>,
         x: &Block<R>,
         spikes: &mut Block<R>,
+        end: Option<&mut Vec<R>>,
     ) -> Result<(), ShapeError> {
         let neurons = configured(self, stage, x.shape.width)?;
-        neuron_forward(&arguments(&neurons, stage, x.shape), &x.values, &mut spikes.values, None)
+        let args = arguments(&neurons, stage, x.shape);
+        let end = end.map(Vec::as_mut_slice);
+        neuron_forward(&args, &x.values, &mut spikes.values, None, end)
     }
 
     fn backward(
@@ -339,6 +344,7 @@ fn arguments<'a, R: Real, N: Neuron<Real = R>>(
         mask: stage.mask.map(Vec::as_slice),
         valid: stage.valid,
         shape,
+        start: stage.start.map(Vec::as_slice),
     }
 }
 
@@ -370,6 +376,9 @@ impl<R: Real, S: Surrogate<R> + 'static> HasSurrogate<S> for Reference<R> {
 impl<R: Real> ErasedNeuron<R> for Rc<dyn ScalarNeuron<R>> {
     fn param_count(&self) -> usize {
         (**self).param_count()
+    }
+    fn state_count(&self) -> usize {
+        (**self).state_count()
     }
     fn write_params(&self, out: &mut [R]) {
         (**self).write_params(out);

@@ -13,4 +13,4 @@ pub use backend::{Block, Reference, ScalarNeuron};
 pub use neuron::{NeuronArgs, neuron_backward, neuron_forward};
 pub use norm::{norm_apply, norm_backward, norm_statistics};
 pub use projection::{project, project_backward, project_input};
-pub use readout::{readout, readout_backward};
+pub use readout::{Integration, readout, readout_backward};

@@ -20,6 +20,8 @@ pub struct NeuronArgs<'a, R, N> {
     pub valid: ValidSteps<'a>,
     /// Shape of the input.
     pub shape: Shape,
+    /// The states `[S, B, N]` before the first step; with `None`, neurons start at rest.
+    pub start: Option<&'a [R]>,
 }
 
 impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
@@ -35,7 +37,27 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
         if let Firing::SmoothHeld(held) | Firing::Frozen(held) = self.firing {
             expect("recorded spikes", self.shape.len(), held.len())?;
         }
-        Ok(())
+        match self.start {
+            Some(start) => expect("neurons' first states", self.state_len(), start.len()),
+            None => Ok(()),
+        }
+    }
+
+    /// The number of values of the states of all neurons.
+    fn state_len(&self) -> usize {
+        let components = N::fill_state(R::zero()).as_ref().len();
+        Shape::new(components, self.shape.batch, self.shape.width).len()
+    }
+
+    /// The state of neuron `o` of sample `b` before the first step.
+    fn first_state(&self, b: usize, o: usize) -> N::State {
+        let mut state = self.neuron(o).rest();
+        if let Some(start) = self.start {
+            for (s, value) in state.as_mut().iter_mut().enumerate() {
+                *value = start[self.shape.at(s, b, o)];
+            }
+        }
+        state
     }
 
     /// Neuron `o`.
@@ -74,7 +96,8 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
 }
 
 /// Runs neurons over time. `spikes` receives the spikes times the dropout mask; `membrane`, if
-/// given, receives the membrane after the reset. All blocks are `[T, B, N]`.
+/// given, receives the membrane after the reset. These blocks are `[T, B, N]`. `end`, if given,
+/// receives the states `[S, B, N]` after the last step.
 ///
 /// # Errors
 /// [`ShapeError`] if the size of a block does not match.
@@ -83,13 +106,17 @@ pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
     x: &[R],
     spikes: &mut [R],
     mut membrane: Option<&mut [R]>,
+    mut end: Option<&mut [R]>,
 ) -> Result<(), ShapeError> {
     args.check(x, spikes)?;
+    if let Some(end) = &end {
+        expect("neurons' last states", args.state_len(), end.len())?;
+    }
     let shape = args.shape;
     for b in 0..shape.batch {
         for o in 0..shape.width {
             let neuron = args.neuron(o);
-            let mut state = neuron.rest();
+            let mut state = args.first_state(b, o);
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);
                 let charged = neuron.charge(state, x[at]);
@@ -100,6 +127,11 @@ pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
                     *v = state.as_ref()[0];
                 }
             }
+            if let Some(end) = &mut end {
+                for (s, &value) in state.as_ref().iter().enumerate() {
+                    end[shape.at(s, b, o)] = value;
+                }
+            }
         }
     }
     Ok(())
@@ -107,7 +139,7 @@ pub fn neuron_forward<R: Real, N: Neuron<Real = R>>(
 
 /// Backpropagation through time: from the gradients by the output spikes and, if given, by the
 /// membrane after the reset, to the gradients by the input and by the raw parameters, `[P]` or
-/// `[P, N]`.
+/// `[P, N]`. The states before the first step are constants.
 ///
 /// # Errors
 /// [`ShapeError`] if the size of a block does not match.
@@ -131,7 +163,7 @@ pub fn neuron_backward<R: Real, N: Neuron<Real = R>>(
             states.clear();
             let neuron = args.neuron(o);
             let set = o.min(sets - 1);
-            let mut state = neuron.rest();
+            let mut state = args.first_state(b, o);
             for t in 0..shape.steps {
                 let at = shape.at(t, b, o);
                 let charged = neuron.charge(state, x[at]);

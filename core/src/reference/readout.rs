@@ -18,35 +18,32 @@ pub fn readout<R: Real>(
     (x, shape): (&[R], Shape),
     targets: Option<&[R]>,
     scores: &mut [R],
-    mut d_x: Option<&mut [R]>,
+    d_x: Option<&mut [R]>,
 ) -> Result<R, ShapeError> {
-    let classes = shape.width;
+    let (batch, classes) = (shape.batch, shape.width);
     expect("readout's input", shape.len(), x.len())?;
-    expect("readout's scores", shape.batch * classes, scores.len())?;
+    expect("readout's scores", batch * classes, scores.len())?;
     if let Some(targets) = targets {
-        expect("readout's targets", shape.batch * classes, targets.len())?;
+        expect("readout's targets", batch * classes, targets.len())?;
     }
-    if let Some(d_x) = &mut d_x {
+    if let Some(d_x) = &d_x {
         expect("readout's gradient", shape.len(), d_x.len())?;
     }
-    if classes == 0 {
-        return Ok(R::zero());
+    let start = Integration::new(readout, loss, batch, classes);
+    let mut end = start.clone();
+    end.advance(valid, (x, shape))?;
+    scores.copy_from_slice(&end.scores());
+    let Some(targets) = targets.filter(|_| classes > 0) else { return Ok(R::zero()) };
+    let mut d_scores = vec![R::zero(); scores.len()];
+    let rows = scores.chunks_exact(classes).zip(targets.chunks_exact(classes));
+    let losses = rows.zip(d_scores.chunks_exact_mut(classes));
+    let total: R = losses.map(|((s, y), d)| cross_entropy(s, y, d)).sum();
+    if let Some(d_x) = d_x {
+        let scale = R::one() / R::count(batch);
+        d_scores.iter_mut().for_each(|d| *d *= scale);
+        start.backward(&end, valid, (x, shape), &d_scores, d_x)?;
     }
-    let mut total = R::zero();
-    for b in 0..shape.batch {
-        let v = scored(readout, loss, x, shape, b, valid);
-        let score = &mut scores[b * classes..(b + 1) * classes];
-        score_of(loss, &v, score);
-        let Some(targets) = targets else { continue };
-        let mut d_score = vec![R::zero(); classes];
-        total += cross_entropy(score, &targets[b * classes..(b + 1) * classes], &mut d_score);
-        if let Some(d_x) = &mut d_x {
-            let scale = R::one() / R::count(shape.batch);
-            d_score.iter_mut().for_each(|d| *d *= scale);
-            input_adjoint(readout, &score_adjoint(loss, &v, &d_score), shape, b, d_x);
-        }
-    }
-    Ok(if targets.is_some() { total / R::count(shape.batch.max(1)) } else { R::zero() })
+    Ok(total / R::count(batch.max(1)))
 }
 
 /// The gradient `d_x` `[T, B, C]` by the input of the readout for a gradient `d_scores` `[B, C]` by
@@ -63,109 +60,184 @@ pub fn readout_backward<R: Real>(
     d_x: &mut [R],
 ) -> Result<(), ShapeError> {
     expect("readout's input", shape.len(), x.len())?;
-    expect("readout's scores", shape.batch * shape.width, d_scores.len())?;
-    expect("readout's gradient", shape.len(), d_x.len())?;
-    for (b, d_score) in d_scores.chunks_exact(shape.width.max(1)).enumerate() {
-        let v = scored(readout, loss, x, shape, b, valid);
-        input_adjoint(readout, &score_adjoint(loss, &v, d_score), shape, b, d_x);
-    }
-    Ok(())
+    let start = Integration::new(readout, loss, shape.batch, shape.width);
+    let mut end = start.clone();
+    end.advance(valid, (x, shape))?;
+    start.backward(&end, valid, (x, shape), d_scores, d_x)
 }
 
-/// The membrane `[steps, C]` of one sample; for [`Loss::SoftmaxSum`] the softmax of its rows.
-fn scored<R: Real>(
-    readout: &Li<R>,
+/// The readout of a sequence that is integrated part by part.
+#[derive(Clone, Debug)]
+pub struct Integration<R> {
+    readout: Li<R>,
     loss: Loss,
-    x: &[R],
-    shape: Shape,
-    b: usize,
-    valid: ValidSteps<'_>,
-) -> Vec<R> {
-    let mut v = membrane(readout, x, shape, b, valid.steps(b, shape.steps));
-    if loss == Loss::SoftmaxSum {
-        v.chunks_exact_mut(shape.width).for_each(softmax);
-    }
-    v
+    classes: usize,
+    /// The membranes `[B, C]` after the last valid step.
+    membrane: Vec<R>,
+    /// The sums or maxima `[B, C]` over the valid steps.
+    totals: Vec<R>,
+    /// The steps `[B, C]` of the maxima.
+    best: Vec<usize>,
+    /// The number of valid steps of every sample.
+    steps: Vec<usize>,
 }
 
-/// Writes the gradient by the input of sample `b` for the gradient `d_v` `[steps, C]` by its
-/// membrane.
-fn input_adjoint<R: Real>(readout: &Li<R>, d_v: &[R], shape: Shape, b: usize, d_x: &mut [R]) {
-    let classes = shape.width;
-    let mut d_state = vec![R::zero(); classes];
-    for t in (0..shape.steps).rev() {
-        for c in 0..classes {
-            let d_h = d_state[c] + d_v.get(t * classes + c).copied().unwrap_or(R::zero());
-            let charge = readout.charge_adjoint([R::zero()], R::zero(), [d_h]);
-            d_x[shape.at(t, b, c)] = charge.input;
-            d_state[c] = charge.state[0];
+impl<R: Real> Integration<R> {
+    /// The readout before the first step.
+    #[must_use]
+    pub fn new(readout: &Li<R>, loss: Loss, batch: usize, classes: usize) -> Self {
+        let [rest] = readout.rest();
+        let start = if loss == Loss::Max { R::neg_infinity() } else { R::zero() };
+        Self {
+            readout: *readout,
+            loss,
+            classes,
+            membrane: vec![rest; batch * classes],
+            totals: vec![start; batch * classes],
+            best: vec![0; batch * classes],
+            steps: vec![0; batch],
         }
     }
-}
 
-/// The membrane `[steps, C]` of one sample.
-fn membrane<R: Real>(readout: &Li<R>, x: &[R], shape: Shape, b: usize, steps: usize) -> Vec<R> {
-    let mut v = Vec::with_capacity(steps * shape.width);
-    for t in 0..steps {
-        for c in 0..shape.width {
-            let before = if t == 0 { readout.rest() } else { [v[(t - 1) * shape.width + c]] };
-            v.push(readout.charge(before, x[shape.at(t, b, c)])[0]);
+    /// Integrates the next part `x` `[T, B, C]`, whose valid steps are given.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the size of the block does not match.
+    pub fn advance(
+        &mut self,
+        valid: ValidSteps<'_>,
+        (x, shape): (&[R], Shape),
+    ) -> Result<(), ShapeError> {
+        self.check(x, shape)?;
+        if self.classes == 0 {
+            return Ok(());
         }
-    }
-    v
-}
-
-/// The scores of the membrane `[steps, C]`. For [`Loss::SoftmaxSum`] the rows are already their
-/// softmax.
-fn score_of<R: Real>(loss: Loss, v: &[R], score: &mut [R]) {
-    let classes = score.len();
-    let start = if loss == Loss::Max && !v.is_empty() { R::neg_infinity() } else { R::zero() };
-    score.fill(start);
-    for row in v.chunks_exact(classes) {
-        for (s, &v) in score.iter_mut().zip(row) {
-            *s = if loss == Loss::Max { s.max(v) } else { *s + v };
-        }
-    }
-    if loss == Loss::Mean {
-        let steps = R::count((v.len() / classes).max(1));
-        score.iter_mut().for_each(|s| *s /= steps);
-    }
-}
-
-/// The gradient by the membrane `[steps, C]`, where `v` is the argument of [`score_of`].
-fn score_adjoint<R: Real>(loss: Loss, v: &[R], d_score: &[R]) -> Vec<R> {
-    let classes = d_score.len();
-    let steps = v.len() / classes;
-    let mut d_v = vec![R::zero(); v.len()];
-    match loss {
-        Loss::SoftmaxSum => {
-            for (q, d_row) in v.chunks_exact(classes).zip(d_v.chunks_exact_mut(classes)) {
-                let mean: R = q.iter().zip(d_score).map(|(&q, &d)| q * d).sum();
-                for ((d_v, &q), &d) in d_row.iter_mut().zip(q).zip(d_score) {
-                    *d_v = q * (d - mean);
-                }
-            }
-        }
-        Loss::Mean | Loss::MembraneSum => {
-            let scale =
-                if loss == Loss::Mean { R::one() / R::count(steps.max(1)) } else { R::one() };
-            for (at, d) in d_v.iter_mut().enumerate() {
-                *d = d_score[at % classes] * scale;
-            }
-        }
-        Loss::Max => {
-            for c in 0..classes {
-                let mut best = 0;
-                for t in 1..steps {
-                    if v[t * classes + c] > v[best * classes + c] {
-                        best = t;
+        for b in 0..shape.batch {
+            let v = self.rows(b, valid, x, shape);
+            let at = b * self.classes..(b + 1) * self.classes;
+            let rows = self.scored(&v);
+            let (totals, best) = (&mut self.totals[at.clone()], &mut self.best[at.clone()]);
+            for row in rows.chunks_exact(self.classes) {
+                for ((total, best), &v) in totals.iter_mut().zip(&mut *best).zip(row) {
+                    if self.loss != Loss::Max {
+                        *total += v;
+                    } else if v > *total {
+                        (*total, *best) = (v, self.steps[b]);
                     }
                 }
-                if let Some(d) = d_v.get_mut(best * classes + c) {
-                    *d = d_score[c];
-                }
+                self.steps[b] += 1;
+            }
+            if let Some(last) = v.chunks_exact(self.classes).last() {
+                self.membrane[at].copy_from_slice(last);
+            }
+        }
+        Ok(())
+    }
+
+    /// The scores `[B, C]` of the steps so far.
+    #[must_use]
+    pub fn scores(&self) -> Vec<R> {
+        let samples = self.totals.chunks_exact(self.classes.max(1)).zip(&self.steps);
+        let score = |(totals, &steps): (&[R], &usize)| {
+            let steps = match self.loss {
+                Loss::Max if steps == 0 => return vec![R::zero(); totals.len()],
+                Loss::Mean => R::count(steps.max(1)),
+                _ => R::one(),
+            };
+            totals.iter().map(|&total| total / steps).collect()
+        };
+        samples.flat_map(score).collect()
+    }
+
+    /// The gradient `d_x` by the input of the part that [`advance`](Self::advance) integrates next,
+    /// for a gradient `d_scores` `[B, C]` by the scores of the whole sequence, whose integration is
+    /// `whole`. What reaches the scores through the membrane after the part is left out.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the size of a block does not match.
+    pub fn backward(
+        &self,
+        whole: &Self,
+        valid: ValidSteps<'_>,
+        (x, shape): (&[R], Shape),
+        d_scores: &[R],
+        d_x: &mut [R],
+    ) -> Result<(), ShapeError> {
+        self.check(x, shape)?;
+        expect("readout's samples", self.steps.len(), whole.steps.len())?;
+        expect("readout's scores", self.totals.len(), d_scores.len())?;
+        expect("readout's gradient", shape.len(), d_x.len())?;
+        let classes = self.classes;
+        for (b, d_score) in d_scores.chunks_exact(classes.max(1)).enumerate() {
+            let v = self.rows(b, valid, x, shape);
+            let mut d_v = vec![R::zero(); v.len()];
+            let rows = self.scored(&v);
+            let rows = rows.chunks_exact(classes).zip(d_v.chunks_exact_mut(classes));
+            for (step, (row, d_row)) in (self.steps[b]..).zip(rows) {
+                whole.score_adjoint(b, step, row, d_score, d_row);
+            }
+            self.input_adjoint(b, &d_v, shape, d_x);
+        }
+        Ok(())
+    }
+
+    fn check(&self, x: &[R], shape: Shape) -> Result<(), ShapeError> {
+        expect("readout's classes", self.classes, shape.width)?;
+        expect("readout's samples", self.steps.len(), shape.batch)?;
+        expect("readout's input", shape.len(), x.len())
+    }
+
+    /// The membranes `[valid steps, C]` of a sample in the next part.
+    fn rows(&self, b: usize, valid: ValidSteps<'_>, x: &[R], shape: Shape) -> Vec<R> {
+        let steps = valid.steps(b, shape.steps);
+        let mut rows = Vec::with_capacity(steps * self.classes);
+        let mut v = self.membrane[b * self.classes..(b + 1) * self.classes].to_vec();
+        for t in 0..steps {
+            for (c, v) in v.iter_mut().enumerate() {
+                [*v] = self.readout.charge([*v], x[shape.at(t, b, c)]);
+            }
+            rows.extend_from_slice(&v);
+        }
+        rows
+    }
+
+    /// What is added to the scores for membranes `[steps, C]`: for [`Loss::SoftmaxSum`] the softmax
+    /// of their rows.
+    fn scored(&self, v: &[R]) -> Vec<R> {
+        let mut rows = v.to_vec();
+        if self.loss == Loss::SoftmaxSum {
+            rows.chunks_exact_mut(self.classes).for_each(softmax);
+        }
+        rows
+    }
+
+    /// The gradient by the membrane of sample `b` in a step with the row `q` of
+    /// [`scored`](Self::scored).
+    fn score_adjoint(&self, b: usize, step: usize, q: &[R], d_score: &[R], d_v: &mut [R]) {
+        let mean: R = q.iter().zip(d_score).map(|(&q, &d)| q * d).sum();
+        for (c, (d_v, &d)) in d_v.iter_mut().zip(d_score).enumerate() {
+            *d_v = match self.loss {
+                Loss::SoftmaxSum => q[c] * (d - mean),
+                Loss::Mean => d * (R::one() / R::count(self.steps[b].max(1))),
+                Loss::MembraneSum => d,
+                Loss::Max if self.best[b * self.classes + c] == step => d,
+                Loss::Max => R::zero(),
+            };
+        }
+    }
+
+    /// Writes the gradient by the input of sample `b` for the gradient `d_v` `[steps, C]` by its
+    /// membrane.
+    fn input_adjoint(&self, b: usize, d_v: &[R], shape: Shape, d_x: &mut [R]) {
+        let classes = self.classes;
+        let mut d_state = vec![R::zero(); classes];
+        for t in (0..shape.steps).rev() {
+            for c in 0..classes {
+                let d_h = d_state[c] + d_v.get(t * classes + c).copied().unwrap_or(R::zero());
+                let charge = self.readout.charge_adjoint([R::zero()], R::zero(), [d_h]);
+                d_x[shape.at(t, b, c)] = charge.input;
+                d_state[c] = charge.state[0];
             }
         }
     }
-    d_v
 }

@@ -46,6 +46,8 @@ mod recipe;
 mod state;
 mod tensor;
 mod trainer;
+mod windows;
+mod workspace;
 
 pub use crate::backend::Event;
 pub use error::TrainError;

@@ -176,7 +176,8 @@ impl<B: Backend> Model<B> {
     }
 
     /// The scores `[B, classes]` and the mean loss of a batch, with running statistics and without
-    /// dropout. Without targets the loss is 0.
+    /// dropout. Without targets the loss is 0. A batch that is longer than [`Network::window`] is
+    /// computed window by window; its scores are the same up to rounding.
     ///
     /// # Errors
     /// The error of the backend, which includes a [`ShapeError`] if the batch does not fit the
@@ -186,7 +187,10 @@ impl<B: Backend> Model<B> {
         batch: &Batch<'_, B::Real>,
         delays: Delays,
     ) -> Result<(Vec<B::Real>, B::Real), B::Error> {
-        self.forward(batch, delays, |_, _| Ok(()))
+        match self.windows(batch) {
+            Some(windows) => self.evaluate_in_windows(batch, delays, &windows),
+            None => self.forward(batch, delays, |_, _| Ok(())),
+        }
     }
 
     /// The output of every layer for a batch, the projection of the readout last; otherwise as
@@ -240,7 +244,7 @@ impl<B: Backend> Model<B> {
             let shape = graph.output(l, batch.shape);
             // Large blocks come first: a backend reports that they do not fit.
             let mut y = backend.sequence(shape)?;
-            let layer = layers.activation(l, None, batch.lengths);
+            let layer = layers.activation(l, None, layers.valid(l, batch.lengths), None);
             let mut spikes = layer.as_ref().map(|_| backend.sequence(shape)).transpose()?;
             let mut statistics = backend.buffer(2 * node.width)?;
             for (c, edge) in node.edges.iter().enumerate() {
@@ -267,7 +271,7 @@ impl<B: Backend> Model<B> {
                 break;
             };
             let mode = NormMode::Running(View::new(running, layout.layers[l].norm.clone()));
-            backend.activate(&layer, mode, &y, &mut statistics, to)?;
+            backend.activate(&layer, mode, &y, &mut statistics, to, None)?;
             look(backend, to)?;
             outputs.push(spikes);
         }
@@ -431,7 +435,8 @@ impl<B: Backend> Layers<B> {
         &'a self,
         l: usize,
         mask: Option<&'a B::Buffer>,
-        lengths: Option<&'a [usize]>,
+        valid: ValidSteps<'a>,
+        start: Option<&'a B::Buffer>,
     ) -> Option<Activation<'a, B>> {
         let hidden = self.network.hidden.get(l)?;
         let [_, _, _, norms, neurons] = &self.values.0;
@@ -444,7 +449,8 @@ impl<B: Backend> Layers<B> {
                 surrogate: &hidden.surrogate,
                 firing: Firing::Step,
                 mask,
-                valid: self.valid(l, lengths),
+                valid,
+                start,
             },
         })
     }

@@ -9,6 +9,7 @@ use crate::shape::Synapses;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroUsize;
 use num_traits::Zero;
 use num_traits::float::FloatCore;
 
@@ -141,6 +142,10 @@ pub struct Network<B: Backend> {
     pub objective: Option<&'static dyn Objective<B::Real>>,
     /// How delays become whole steps.
     pub rounding: Rounding,
+    /// The longest stretch of steps that is computed at once. Batches that are longer are cut into
+    /// windows: memory is that of one window, and the gradient that of truncated backpropagation
+    /// through time. With `None` batches are not cut.
+    pub window: Option<NonZeroUsize>,
 }
 
 /// Why a network description is invalid.
@@ -278,7 +283,7 @@ impl<B: Backend> Network<B> {
     pub fn chain(hidden: impl IntoIterator<Item = Layer<B>>, output: Readout<B>) -> Self {
         let hidden = hidden.into_iter().collect();
         let (loss, rounding) = (Loss::SoftmaxSum, Rounding::Nearest);
-        Self { hidden, output, loss, objective: None, rounding }
+        Self { hidden, output, loss, objective: None, rounding, window: None }
     }
 
     /// The connections of every layer, the readout last.
@@ -413,5 +418,5 @@ plain! {
     Connection { from, synapses, kernel }
     Layer { inputs, norm, neuron, per_neuron, surrogate, dropout }
     Readout { inputs, integrator }
-    Network { hidden, output, loss, objective, rounding }
+    Network { hidden, output, loss, objective, rounding, window }
 }

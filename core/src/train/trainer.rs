@@ -1,12 +1,13 @@
 use super::error::TrainError;
-use super::graph::{Edge, Node};
+use super::graph::Edge;
 use super::layout::Blocks;
 use super::model::{Batch, Delays, Layers, Model, Spikes, mean_loss};
 use super::network::Network;
 use super::recipe::{Optimizer, Recipe, Sigma};
 use super::state::{State, StateError, Tensor};
 use super::tensor::{Group, TensorSpec};
-use crate::backend::{Backend, NormMode, ViewMut};
+use super::workspace::{LayerSpace, Norms, Span, Workspace};
+use crate::backend::Backend;
 use crate::delay::Rounding;
 use crate::loss::decide;
 use crate::num::Real;
@@ -33,39 +34,23 @@ pub struct StepReport<R> {
 
 /// A model with gradients and optimizer state.
 pub struct Trainer<B: Backend> {
-    model: Model<B>,
-    recipe: Recipe,
-    gradients: Blocks<B::Buffer>,
+    pub(super) model: Model<B>,
+    pub(super) recipe: Recipe,
+    pub(super) gradients: Blocks<B::Buffer>,
     first: Blocks<B::Buffer>,
     second: Blocks<B::Buffer>,
-    workspace: Option<Workspace<B>>,
+    kept: Option<Kept<B>>,
     epoch: u64,
     step: u64,
     seed: u64,
 }
 
 /// The blocks for one batch shape, kept from step to step.
-struct Workspace<B: Backend> {
+struct Kept<B: Backend> {
     shape: Shape,
-    input: B::Sequence,
-    layers: Vec<LayerSpace<B>>,
+    pass: Workspace<B>,
     targets: B::Buffer,
     scores: B::Buffer,
-}
-
-/// The blocks of a layer. The readout has no spikes; its `d` is the gradient by `y`.
-struct LayerSpace<B: Backend> {
-    /// The sum of the projections.
-    y: B::Sequence,
-    /// A term of the sum, if there are several.
-    part: Option<B::Sequence>,
-    statistics: B::Buffer,
-    mask: Option<B::Buffer>,
-    spikes: Option<B::Sequence>,
-    /// The gradient by the spikes, then by `y`.
-    d: B::Sequence,
-    /// A term of the gradient, if several connections read the spikes.
-    d_part: Option<B::Sequence>,
 }
 
 impl<B: Backend> Trainer<B> {
@@ -83,9 +68,8 @@ impl<B: Backend> Trainer<B> {
         let zeros = Blocks::host(&model.layers.layout);
         let gradients = zeros.upload(&model.backend)?;
         let (first, second) = (zeros.upload(&model.backend)?, zeros.upload(&model.backend)?);
-        let (epoch, step, workspace) = (0, 0, None);
-        let mut trainer =
-            Self { model, recipe, gradients, first, second, workspace, epoch, step, seed };
+        let (epoch, step, kept) = (0, 0, None);
+        let mut trainer = Self { model, recipe, gradients, first, second, kept, epoch, step, seed };
         trainer.set_sigma()?;
         Ok(trainer)
     }
@@ -259,33 +243,70 @@ impl<B: Backend> Trainer<B> {
             let expected = batch.shape.batch.saturating_mul(classes);
             return Err(ShapeError { what: "targets of the batch", expected, found: 0 }.into());
         };
-        let mut space = match self.workspace.take() {
-            Some(space) if space.shape == batch.shape => space,
-            _ => self.make_workspace(batch.shape)?,
-        };
-        let backend = &self.model.backend;
-        batch.x.upload(backend, &mut space.input)?;
-        backend.upload(targets, &mut space.targets)?;
-        let mut loss = self.forward(batch.lengths, &mut space)?;
         let mut scores = vec![B::Real::zero(); targets.len()];
-        let Model { backend, layers, .. } = &self.model;
-        backend.download(&space.scores, &mut scores)?;
-        if let Some(objective) = layers.network.objective {
-            let (value, d_scores) = mean_loss(objective, classes, &scores, targets);
-            loss = value;
-            let last = space.layers.len() - 1;
-            let LayerSpace { y, d, .. } = &mut space.layers[last];
-            let (li, reduction) = (&layers.network.output.integrator, layers.network.loss);
-            let valid = layers.valid(last, batch.lengths);
-            backend.readout_backward(li, reduction, valid, y, &d_scores, d)?;
-        }
-        if loss.is_finite() {
-            loss += self.backward(batch.lengths, &mut space)?;
-        }
-        self.workspace = Some(space);
+        let loss = match self.model.windows(batch) {
+            Some(windows) => self.accumulate_windows(batch, targets, &windows, &mut scores)?,
+            None => self.accumulate_whole(batch, targets, &mut scores)?,
+        };
         let rows = scores.chunks_exact(classes).zip(targets.chunks_exact(classes));
         let correct = rows.filter(|(score, target)| decide(score) == decide(target)).count();
         Ok(StepReport { loss, correct })
+    }
+
+    /// Computes the gradients, the loss and the scores of a batch at once.
+    fn accumulate_whole(
+        &mut self,
+        batch: &Batch<'_, B::Real>,
+        targets: &[B::Real],
+        scores: &mut [B::Real],
+    ) -> Result<B::Real, B::Error> {
+        let (rounding, rng) = (self.rounding(), self.dropout());
+        let Model { backend, layers, running } = &mut self.model;
+        let (backend, layers) = (&*backend, &*layers);
+        let mut kept = match self.kept.take() {
+            Some(kept) if kept.shape == batch.shape => kept,
+            _ => Kept {
+                shape: batch.shape,
+                pass: Workspace::new(backend, layers, batch.shape, false, true)?,
+                targets: backend.buffer(targets.len())?,
+                scores: backend.buffer(targets.len())?,
+            },
+        };
+        let pass = &mut kept.pass;
+        batch.x.upload(backend, &mut pass.input.now)?;
+        backend.upload(targets, &mut kept.targets)?;
+        pass.draw_masks(backend, layers, rng, batch.shape.batch)?;
+        let span = Span { batch: batch.shape, lengths: batch.lengths, window: None };
+        pass.forward(backend, layers, rounding, &span, &mut Norms::Batch(running))?;
+        let last = pass.layers.len() - 1;
+        let LayerSpace { y, d, .. } = &mut pass.layers[last];
+        let (li, reduction) = (&layers.network.output.integrator, layers.network.loss);
+        let valid = layers.valid(last, batch.lengths);
+        let mut loss;
+        if let Some(objective) = layers.network.objective {
+            backend.readout(li, reduction, valid, y, None, &mut kept.scores, None)?;
+            backend.download(&kept.scores, scores)?;
+            let d_scores;
+            (loss, d_scores) = mean_loss(objective, layers.graph.classes(), scores, targets);
+            if let Some(d) = d {
+                backend.readout_backward(li, reduction, valid, y, &d_scores, d)?;
+            }
+        } else {
+            let (targets, to) = (Some(&kept.targets), &mut kept.scores);
+            loss = backend.readout(li, reduction, valid, y, targets, to, d.as_mut())?;
+            backend.download(&kept.scores, scores)?;
+        }
+        if loss.is_finite() {
+            let (penalty, gradients) = (self.recipe.rate_penalty.as_ref(), &mut self.gradients);
+            loss += pass.backward(backend, layers, rounding, &span, penalty, gradients)?;
+        }
+        self.kept = Some(kept);
+        Ok(loss)
+    }
+
+    /// The generator of the dropout masks of a step.
+    pub(super) fn dropout(&self) -> Rng {
+        Rng::new(self.seed, DROPOUT).fork(self.step)
     }
 
     /// The blocks with their lengths, for a check that they are finite. The loss does not suffice:
@@ -296,124 +317,8 @@ impl<B: Backend> Trainer<B> {
         core::array::from_fn(|n| (&blocks.0[n], self.model.layers.layout.lens[n]))
     }
 
-    fn make_workspace(&self, shape: Shape) -> Result<Workspace<B>, B::Error> {
-        let Model { backend, layers: Layers { graph, .. }, .. } = &self.model;
-        let mut layers = Vec::new();
-        for (l, Node { edges, width, .. }) in graph.nodes.iter().enumerate() {
-            let output = graph.output(l, shape);
-            let sequence = |wanted: bool| wanted.then(|| backend.sequence(output)).transpose();
-            let readers = graph.edges().filter(|edge| edge.from == Some(l)).count();
-            layers.push(LayerSpace {
-                y: backend.sequence(output)?,
-                part: sequence(edges.len() > 1)?,
-                statistics: backend.buffer(2 * width)?,
-                mask: None,
-                spikes: sequence(l < graph.hidden().len())?,
-                d: backend.sequence(output)?,
-                d_part: sequence(readers > 1)?,
-            });
-        }
-        let scores = shape.batch.saturating_mul(graph.classes());
-        Ok(Workspace {
-            shape,
-            input: backend.sequence(shape)?,
-            layers,
-            targets: backend.buffer(scores)?,
-            scores: backend.buffer(scores)?,
-        })
-    }
-
-    fn forward(
-        &mut self,
-        lengths: Option<&[usize]>,
-        space: &mut Workspace<B>,
-    ) -> Result<B::Real, B::Error> {
-        let rounding = self.rounding();
-        let rng = Rng::new(self.seed, DROPOUT).fork(self.step);
-        for l in 0..space.layers.len() {
-            let (before, from) = space.layers.split_at_mut(l);
-            let at = &mut from[0];
-            let Model { backend, layers, running } = &mut self.model;
-            let layers = &*layers;
-            for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
-                let x = source(edge, &space.input, before);
-                match at.part.as_mut().filter(|_| c > 0) {
-                    Some(part) => {
-                        layers.project(backend, l, c, rounding, x, part)?;
-                        backend.add(part, &mut at.y)?;
-                    }
-                    None => layers.project(backend, l, c, rounding, x, &mut at.y)?,
-                }
-            }
-            let dropout = layers.network.hidden.get(l).map_or(0.0, |hidden| hidden.dropout);
-            at.mask = None;
-            if dropout > 0.0 {
-                let len = space.shape.batch * layers.graph.nodes[l].width;
-                at.mask = Some(backend.dropout(rng.fork(l as u64), dropout, len)?);
-            }
-            let layer = layers.activation(l, at.mask.as_ref(), lengths);
-            if let (Some(layer), Some(spikes)) = (layer, &mut at.spikes) {
-                let range = layers.layout.layers[l].norm.clone();
-                let mode = NormMode::Batch { running: ViewMut::new(running, range) };
-                backend.activate(&layer, mode, &at.y, &mut at.statistics, spikes)?;
-            }
-        }
-        let Workspace { layers, targets, scores, .. } = space;
-        let last = layers.len() - 1;
-        let LayerSpace { y, d, .. } = &mut layers[last];
-        let Model { backend, layers: Layers { network, .. }, .. } = &self.model;
-        let (li, valid) = (&network.output.integrator, self.model.layers.valid(last, lengths));
-        if network.objective.is_some() {
-            return backend.readout(li, network.loss, valid, y, None, scores, None);
-        }
-        backend.readout(li, network.loss, valid, y, Some(targets), scores, Some(d))
-    }
-
-    /// Computes the gradients and returns the penalties.
-    fn backward(
-        &mut self,
-        lengths: Option<&[usize]>,
-        space: &mut Workspace<B>,
-    ) -> Result<B::Real, B::Error> {
-        let rounding = self.rounding();
-        let mut penalties = B::Real::zero();
-        let (Model { backend, layers, .. }, gradients) = (&self.model, &mut self.gradients);
-        let layout = &layers.layout;
-        let mut reached = vec![false; space.layers.len()];
-        for l in (0..space.layers.len()).rev() {
-            let (before, from) = space.layers.split_at_mut(l);
-            let at = &mut from[0];
-            if let (Some(penalty), Some(spikes)) = (&self.recipe.rate_penalty, &at.spikes) {
-                let valid = layers.valid(l, lengths);
-                penalties += backend.penalize_rates(penalty, valid, spikes, &mut at.d)?;
-            }
-            if let Some(layer) = layers.activation(l, at.mask.as_ref(), lengths) {
-                let into = gradients.activation(layout, l);
-                backend.activate_backward(&layer, &at.y, &at.statistics, &mut at.d, into)?;
-            }
-            for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
-                let (synapses, kernel, params) = layers.connection(l, c, rounding);
-                let into = gradients.connection(layout, l, c);
-                let Some(below) = edge.from.map(|from| &mut before[from]) else {
-                    let x = &space.input;
-                    backend.project_backward(synapses, kernel, params, x, &at.d, into, None)?;
-                    continue;
-                };
-                let LayerSpace { spikes: Some(x), d, d_part, .. } = below else { continue };
-                let further = edge.from.is_some_and(|n| core::mem::replace(&mut reached[n], true));
-                let term = d_part.as_mut().filter(|_| further);
-                let d_x = Some(term.unwrap_or(d));
-                backend.project_backward(synapses, kernel, params, x, &at.d, into, d_x)?;
-                if let Some(term) = d_part.as_ref().filter(|_| further) {
-                    backend.add(term, &mut below.d)?;
-                }
-            }
-        }
-        Ok(penalties)
-    }
-
     /// How delays are rounded in this epoch.
-    fn rounding(&self) -> Option<Rounding> {
+    pub(super) fn rounding(&self) -> Option<Rounding> {
         self.recipe.rounds_in(self.epoch).then_some(self.model.layers.network.rounding)
     }
 
@@ -475,13 +380,4 @@ impl<B: Backend> Trainer<B> {
         }
         Ok(())
     }
-}
-
-/// The sequence that a connection reads.
-fn source<'a, B: Backend>(
-    edge: &Edge,
-    input: &'a B::Sequence,
-    before: &'a [LayerSpace<B>],
-) -> &'a B::Sequence {
-    edge.from.and_then(|from| before[from].spikes.as_ref()).unwrap_or(input)
 }

@@ -233,7 +233,7 @@ impl<'a, R: Real, B: Conforming<Real = R>> Walk<'a, B> {
             };
             let params = self.params(l);
             backend.project(&layer.synapses, &self.kernel, params, &inputs[l], &mut y)?;
-            backend.activate(&self.layer(l), mode, &y, &mut statistics, &mut spikes)?;
+            backend.activate(&self.layer(l), mode, &y, &mut statistics, &mut spikes, None)?;
             let norm = View::new(&self.blocks[l].norm, all);
             backend.norm_apply(norm, &statistics, &y, &mut z)?;
             for (name, q) in [("conv", &y), ("bn", &z), ("spikes", &spikes)] {
@@ -334,6 +334,7 @@ impl<'a, R: Real, B: Conforming<Real = R>> Walk<'a, B> {
                 firing: Firing::Step,
                 mask: self.blocks[l].mask.as_ref(),
                 valid: ValidSteps::default(),
+                start: None,
             },
         }
     }

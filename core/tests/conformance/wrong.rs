@@ -70,6 +70,18 @@ pub(crate) enum Fault {
     EventsOverlay,
     /// Sequences are not added.
     AddsNothing,
+    /// Sequences are joined in the other order.
+    JoinsBackwards,
+    /// The first steps are copied.
+    CopiesFirst,
+    /// Buffers are not added.
+    AddsNoBuffer,
+    /// Neurons start at rest.
+    AlwaysAtRest,
+    /// Neurons start at rest in the backward pass.
+    BackwardFromRest,
+    /// The last states are the first.
+    StatesStand,
     /// The scores are taken for means.
     GradientOfTheMean,
     /// Gradient descent ignores its range.
@@ -208,6 +220,23 @@ impl Backend for Wrong {
 
     fn add(&self, x: &Block<f64>, sum: &mut Block<f64>) -> Result<()> {
         if self.is(Fault::AddsNothing) { Ok(()) } else { REFERENCE.add(x, sum) }
+    }
+
+    fn join(&self, a: &Block<f64>, b: &Block<f64>, joined: &mut Block<f64>) -> Result<()> {
+        let (a, b) = if self.is(Fault::JoinsBackwards) { (b, a) } else { (a, b) };
+        REFERENCE.join(a, b, joined)
+    }
+
+    fn copy_last(&self, x: &Block<f64>, last: &mut Block<f64>) -> Result<()> {
+        REFERENCE.copy_last(x, last)?;
+        if self.is(Fault::CopiesFirst) {
+            last.values = x.values[..last.values.len()].to_vec();
+        }
+        Ok(())
+    }
+
+    fn add_buffer(&self, x: &Vec<f64>, sum: &mut Vec<f64>, len: usize) -> Result<()> {
+        if self.is(Fault::AddsNoBuffer) { Ok(()) } else { REFERENCE.add_buffer(x, sum, len) }
     }
 
     fn readout_backward(
@@ -405,16 +434,21 @@ impl Backend for Wrong {
         stage: &NeuronStage<'_, Self>,
         x: &Block<f64>,
         spikes: &mut Block<f64>,
+        mut end: Option<&mut Vec<f64>>,
     ) -> Result<()> {
         let mut stage = Stage { valid: self.valid(stage.valid), ..reference(stage) };
+        stage.start = stage.start.filter(|_| !self.is(Fault::AlwaysAtRest));
         let sets = stage.sets(x.shape.width)?;
         let first: Vec<_> = stage.params.clone().slice()?.iter().step_by(sets).copied().collect();
         if self.is(Fault::FirstParameters) {
             stage.params = View::new(&first, 0..first.len());
         }
-        REFERENCE.neuron_forward(&stage, x, spikes)?;
+        REFERENCE.neuron_forward(&stage, x, spikes, end.as_deref_mut())?;
         if self.is(Fault::SpikesOneLate) {
             spikes.values = moved(spikes, true);
+        }
+        if let (true, Some(end), Some(start)) = (self.is(Fault::StatesStand), end, stage.start) {
+            end.copy_from_slice(start);
         }
         Ok(())
     }
@@ -428,7 +462,8 @@ impl Backend for Wrong {
         d_params: ViewMut<'_, Vec<f64>>,
     ) -> Result<()> {
         let mask = stage.mask.filter(|_| !self.is(Fault::NoMaskInGradient));
-        let stage = Stage { mask, ..reference(stage) };
+        let start = stage.start.filter(|_| !self.is(Fault::BackwardFromRest));
+        let stage = Stage { mask, start, ..reference(stage) };
         let (into, range) = (d_params.buffer, d_params.range);
         let d_params = ViewMut::new(into, range.clone());
         REFERENCE.neuron_backward(&stage, x, d_spikes, d_x, d_params)?;
@@ -443,6 +478,6 @@ impl Backend for Wrong {
 
 /// The stage for the reference.
 fn reference<'a>(stage: &NeuronStage<'a, Wrong>) -> Stage<'a> {
-    let NeuronStage { neuron, ref params, surrogate, firing, mask, valid } = *stage;
-    Stage { neuron, params: params.clone(), surrogate, firing, mask, valid }
+    let NeuronStage { neuron, ref params, surrogate, firing, mask, valid, start } = *stage;
+    Stage { neuron, params: params.clone(), surrogate, firing, mask, valid, start }
 }

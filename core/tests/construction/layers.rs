@@ -61,6 +61,7 @@ impl HiddenLayer {
                 firing: Firing::Step,
                 mask: None,
                 valid,
+                start: None,
             },
         })
     }
@@ -80,7 +81,7 @@ impl HiddenLayer {
         let kernel = Reference::kernel(self.kernel);
         REFERENCE.project(&self.synapses, &kernel, self.params(), x, &mut y).unwrap();
         self.with_activation(valid, |layer| {
-            REFERENCE.activate(&layer, mode, &y, &mut statistics, &mut spikes).unwrap();
+            REFERENCE.activate(&layer, mode, &y, &mut statistics, &mut spikes, None).unwrap();
         });
         Pass { y, statistics, spikes, running: tracked }
     }

@@ -207,6 +207,7 @@ impl HiddenLayer {
             },
             mask: self.mask.as_ref(),
             valid: ValidSteps { lengths, padding: self.padding },
+            start: None,
         }
     }
 
@@ -234,7 +235,7 @@ impl HiddenLayer {
         let mut projected = zeros(self.shape);
         self.projection.forward(at, x, &mut projected);
         let (mut statistics, mut spikes) = (vec![0.0; 2 * width], zeros(self.shape));
-        REFERENCE.activate(&layer, mode, &projected, &mut statistics, &mut spikes).unwrap();
+        REFERENCE.activate(&layer, mode, &projected, &mut statistics, &mut spikes, None).unwrap();
         (Tape { projected, statistics }, spikes)
     }
 
@@ -255,7 +256,7 @@ impl HiddenLayer {
         let stage =
             NeuronStage { firing: Firing::Step, mask: None, valid, ..self.stage(at, lengths) };
         let mut spikes = zeros(self.shape);
-        REFERENCE.neuron_forward(&stage, &z, &mut spikes).unwrap();
+        REFERENCE.neuron_forward(&stage, &z, &mut spikes, None).unwrap();
         spikes
     }
 
@@ -291,6 +292,7 @@ impl NeuronVisitor<f64> for Membranes<'_> {
             mask: None,
             valid: ValidSteps::default(),
             shape: self.z.shape,
+            start: None,
         };
         let z = &self.z.values;
         let none = &mut vec![0.0; z.len()];
@@ -298,7 +300,7 @@ impl NeuronVisitor<f64> for Membranes<'_> {
             neuron_backward(&args, z, none, Some(d_membrane), d_z, d_params).unwrap();
         }
         let mut membrane = none.clone();
-        neuron_forward(&args, z, none, Some(&mut membrane)).unwrap();
+        neuron_forward(&args, z, none, Some(&mut membrane), None).unwrap();
         dot(d_membrane, &membrane)
     }
 }

@@ -33,6 +33,8 @@ struct Stage<'a> {
     /// The distances `[params, width]` of the parameters of each neuron from the configured ones;
     /// `None` if all neurons share them.
     spread: Option<Vec<f64>>,
+    /// The states `[S, batch, width]` before the first step; `None` for neurons at rest.
+    start: Option<Vec<f64>>,
 }
 
 impl Stage<'_> {
@@ -42,7 +44,17 @@ impl Stage<'_> {
         firing: Firing<'a, [f64]>,
     ) -> NeuronArgs<'a, f64, N> {
         let Self { surrogate, mask, valid, shape, .. } = *self;
-        NeuronArgs { neurons, surrogate, firing, mask, valid, shape }
+        let start = self.start.as_deref();
+        NeuronArgs { neurons, surrogate, firing, mask, valid, shape, start }
+    }
+
+    /// The state of neuron `o` of sample `b` before the first step.
+    fn first_state<N: Neuron<Real = f64>>(&self, neuron: &N, b: usize, o: usize) -> N::State {
+        let mut state = neuron.rest();
+        for (s, value) in state.as_mut().iter_mut().enumerate() {
+            *value = self.start.as_ref().map_or(*value, |start| start[self.shape.at(s, b, o)]);
+        }
+        state
     }
 
     fn recorded<N: Neuron<Real = f64>>(&self, neurons: &[N]) -> Vec<f64> {
@@ -52,7 +64,7 @@ impl Stage<'_> {
             ..self.args(neurons, Firing::Step)
         };
         let mut spikes = vec![0.0; self.x.len()];
-        neuron_forward(&all, self.x, &mut spikes, None).unwrap();
+        neuron_forward(&all, self.x, &mut spikes, None, None).unwrap();
         spikes
     }
 
@@ -62,7 +74,7 @@ impl Stage<'_> {
         x: &[f64],
     ) -> [Vec<f64>; 2] {
         let (mut spikes, mut membrane) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        neuron_forward(args, x, &mut spikes, Some(&mut membrane)).unwrap();
+        neuron_forward(args, x, &mut spikes, Some(&mut membrane), None).unwrap();
         [spikes, membrane]
     }
 
@@ -94,7 +106,8 @@ impl Stage<'_> {
             for o in 0..shape.width {
                 let set = o.min(at.len() - 1);
                 let (at, neuron) = (&at[set], &neurons[set]);
-                let (mut home, mut state) = (at.rest(), neuron.rest());
+                let mut home = self.first_state(at, b, o);
+                let mut state = self.first_state(neuron, b, o);
                 for t in 0..shape.steps {
                     let i = shape.at(t, b, o);
                     let (home_charged, charged) =
@@ -190,6 +203,7 @@ fn cases_of(mode: Mode, draw: &mut Draw, shape: Shape, per_neuron: bool) -> Erro
                 continue;
             }
             let (mask, lengths) = (draw.mask(shape), draw.lengths(shape));
+            let states = Shape { steps: neuron.state_count(), ..shape }.len();
             let [x, d_spikes, d_membrane] = [(-0.5, 2.5), (-1.0, 1.0), (-1.0, 1.0)]
                 .map(|(low, high)| draw.block(shape.len(), low, high));
             let stage = Stage {
@@ -202,6 +216,7 @@ fn cases_of(mode: Mode, draw: &mut Draw, shape: Shape, per_neuron: bool) -> Erro
                 d_spikes: &d_spikes,
                 d_membrane: &d_membrane,
                 spread: per_neuron.then(|| draw.block(params * shape.width, -0.3, 0.3)),
+                start: (draw.below(2) == 0).then(|| draw.block(states, -0.5, 0.75)),
             };
             let mut found = neuron.visit(&stage);
             found.worst_at = format!("{neuron:?} {:?} {}", surrogate.surrogate, found.worst_at);
@@ -270,6 +285,7 @@ fn detached_training_gradient_is_the_held_one() {
             d_spikes: &d_spikes,
             d_membrane: &d_membrane,
             spread: None,
+            start: None,
         }));
         assert_eq!(training, held, "{neuron:?}");
     }

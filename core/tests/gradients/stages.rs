@@ -218,8 +218,9 @@ pub(crate) fn highest_steps(li: &Li<f64>, valid: ValidSteps<'_>, x: &[f64], shap
         mask: None,
         valid,
         shape,
+        start: None,
     };
-    neuron_forward(&args, x, &mut vec![0.0; shape.len()], Some(&mut membrane)).unwrap();
+    neuron_forward(&args, x, &mut vec![0.0; shape.len()], Some(&mut membrane), None).unwrap();
     let mut piece = 0;
     for b in 0..shape.batch {
         for c in 0..shape.width {

@@ -204,6 +204,8 @@ impl Config {
         let holds = factor > 0.0 && factor <= 1.0;
         require(holds, "train.step_factor", factor, "is not in (0, 1]")?;
         require(train.step_epochs > 0, "train.step_epochs", 0, "is not at least 1")?;
+        let holds = train.window_steps != Some(0);
+        require(holds, "train.window_steps", 0, "is not at least 1")?;
         let warmup = train.warmup_epochs;
         let holds = warmup < train.epochs;
         require(holds, "train.warmup_epochs", warmup, "is not below train.epochs")?;

@@ -41,6 +41,11 @@ pub struct Train {
     /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_penalty: Option<RatePenalty>,
+    /// Longest stretch of time steps that is computed at once, at least 1. Longer batches are cut
+    /// into windows: memory is that of one window, and gradients do not pass its edges (truncated
+    /// backpropagation through time). If it is absent, batches are not cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_steps: Option<usize>,
     /// Weight decay of the synaptic weights, at least 0; 1e-5 by default.
     pub l2: f64,
     /// Whether the weight decay is decoupled from the gradient, as in AdamW; `false` by default.
@@ -160,6 +165,7 @@ impl Default for Train {
             warmup_epochs: 0,
             clip_norm: None,
             rate_penalty: None,
+            window_steps: None,
             l2: 1e-5,
             decoupled: false,
             delays: Delays::Learned,

@@ -206,6 +206,13 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
         ) -> f32;
         Stage::Named("dropout") => dropout(rng: Rng, p: f64, len: usize) -> B::Buffer;
         Stage::Named("add") => add(x: &B::Sequence, sum: &mut B::Sequence) -> ();
+        Stage::Named("add") => add_buffer(
+            x: &B::Buffer, sum: &mut B::Buffer, len: usize
+        ) -> ();
+        Stage::Named("windows") => join(
+            first: &B::Sequence, second: &B::Sequence, joined: &mut B::Sequence
+        ) -> ();
+        Stage::Named("windows") => copy_last(x: &B::Sequence, last: &mut B::Sequence) -> ();
         Stage::Forward => project(
             synapses: &Synapses, kernel: &B::Kernel, params: SynapseParams<'_, B::Buffer>,
             x: &B::Sequence, y: &mut B::Sequence
@@ -230,9 +237,10 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
         stage: &NeuronStage<'_, Self>,
         x: &B::Sequence,
         spikes: &mut B::Sequence,
+        end: Option<&mut B::Buffer>,
     ) -> Result<(), B::Error> {
         let stage = inner(stage);
-        self.time(Stage::Named("neuron"), || self.backend.neuron_forward(&stage, x, spikes))
+        self.time(Stage::Named("neuron"), || self.backend.neuron_forward(&stage, x, spikes, end))
     }
 
     fn neuron_backward(
@@ -256,10 +264,11 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
         y: &B::Sequence,
         statistics: &mut B::Buffer,
         spikes: &mut B::Sequence,
+        end: Option<&mut B::Buffer>,
     ) -> Result<(), B::Error> {
         let activation = Activation { norm: layer.norm.clone(), neurons: inner(&layer.neurons) };
         self.time(Stage::ForwardOn, || {
-            self.backend.activate(&activation, mode, y, statistics, spikes)
+            self.backend.activate(&activation, mode, y, statistics, spikes, end)
         })?;
         if self.laps.borrow().counting {
             let rate = self.spike_rate(layer.neurons.mask, spikes)?;
@@ -285,8 +294,8 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
 
 /// The stage for the backend that is measured.
 fn inner<'a, B: Backend<Real = f32>>(stage: &NeuronStage<'a, Stopwatch<B>>) -> NeuronStage<'a, B> {
-    let NeuronStage { neuron, ref params, surrogate, firing, mask, valid } = *stage;
-    NeuronStage { neuron, params: params.clone(), surrogate, firing, mask, valid }
+    let NeuronStage { neuron, ref params, surrogate, firing, mask, valid, start } = *stage;
+    NeuronStage { neuron, params: params.clone(), surrogate, firing, mask, valid, start }
 }
 
 impl<K, B: Backend<Real = f32> + HasKernel<K>> HasKernel<K> for Stopwatch<B> {
