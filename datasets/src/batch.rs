@@ -107,9 +107,12 @@ impl SampleBatch {
                 format!("of {batch} samples of {channels} channels do not fit into memory");
             Error::value(name, "steps", steps, problem)
         };
-        let mut x = reserve(steps, batch, channels).ok_or_else(problem)?;
+        let len = steps.checked_mul(batch).and_then(|rows| rows.checked_mul(channels));
+        let len = len.ok_or_else(problem)?;
         let values = if samples.iter().any(|sample| sample.dense.is_some()) {
-            x.resize(steps * batch * channels, 0.0);
+            let mut x = Vec::new();
+            x.try_reserve_exact(len).map_err(|_| problem())?;
+            x.resize(len, 0.0);
             fill(&mut x, &samples, steps, channels);
             Values::Dense(x)
         } else {
@@ -124,14 +127,6 @@ impl SampleBatch {
             lengths: samples.iter().map(|s| s.steps.min(steps)).collect(),
         })
     }
-}
-
-/// An empty vector with room for the block.
-fn reserve(steps: usize, batch: usize, channels: usize) -> Option<Vec<f32>> {
-    let len = steps.checked_mul(batch)?.checked_mul(channels)?;
-    let mut x = Vec::new();
-    x.try_reserve_exact(len).ok()?;
-    Some(x)
 }
 
 /// Writes samples to a block of zeros.

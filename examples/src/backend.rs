@@ -13,8 +13,8 @@ use polychron_core::neuron::{AnyNeuron, Li};
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays as ModelDelays, Edge, Graph, Group, Model, Network, State, StepReport, Tensor,
-    Trace, TrainError, Trainer,
+    Batch, Delays as ModelDelays, Edge, Graph, Group, Model, Network, Spikes, State, StepReport,
+    Tensor, Trace, TrainError, Trainer,
 };
 use polychron_cpu::{Cpu, Plan};
 use std::path::Path;
@@ -44,6 +44,17 @@ pub trait Classifier {
     /// As [`Classifier::scores`].
     fn trace(&self, batch: &Batch<'_, f32>, delays: ModelDelays) -> Result<Trace<f32>>;
 
+    /// Computes the scores, and calls `look` with the output of every layer, as [`Model::watch`].
+    ///
+    /// # Errors
+    /// As [`Classifier::scores`].
+    fn watch(
+        &self,
+        batch: &Batch<'_, f32>,
+        delays: ModelDelays,
+        look: &mut dyn FnMut(usize, Spikes<f32>),
+    ) -> Result<Vec<f32>>;
+
     /// Returns the parameters and the running statistics by name, as [`Model::tensors`].
     ///
     /// # Errors
@@ -63,6 +74,14 @@ impl<B: TrainingBackend> Classifier for Model<B> {
     }
     fn trace(&self, batch: &Batch<'_, f32>, delays: ModelDelays) -> Result<Trace<f32>> {
         Self::trace(self, batch, delays).map_err(Error::wrap)
+    }
+    fn watch(
+        &self,
+        batch: &Batch<'_, f32>,
+        delays: ModelDelays,
+        look: &mut dyn FnMut(usize, Spikes<f32>),
+    ) -> Result<Vec<f32>> {
+        Ok(Self::watch(self, batch, delays, look).map_err(Error::wrap)?.0)
     }
     fn tensors(&self) -> Result<Vec<Tensor<f32>>> {
         Self::tensors(self).map_err(Error::wrap)

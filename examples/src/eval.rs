@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::report::{count_spikes, median, neuron_steps};
 use crate::task::{Part, Predictions, Task};
 use polychron_core::loss::decide;
-use polychron_core::train::{Delays, Trace};
+use polychron_core::train::Delays;
 use polychron_cpu::Stream;
 use polychron_datasets::Dataset;
 use serde::Serialize;
@@ -117,10 +117,9 @@ fn evaluate_batches(task: &Task, model: &dyn Classifier, items: &[usize]) -> Res
     let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
     for indices in task.chunks(items) {
         let batch = task.batch(indices)?;
-        let Trace { scores, layers } = model.trace(&batch.view(), Delays::Rounded)?;
+        let (scores, found) = count_spikes(model, &batch.view())?;
         predictions.extend(&scores, task.data.classes);
-        for (count, layer) in counts.iter_mut().zip(&layers) {
-            let (spikes, places) = count_spikes(&batch.view(), layer);
+        for (count, (spikes, places)) in counts.iter_mut().zip(found) {
             *count = (count.0 + spikes, count.1 + places);
         }
     }

@@ -10,7 +10,7 @@ use crate::presets;
 use crate::run::{CHECKPOINT, CONFIG, MODEL};
 use crate::task::Task;
 use polychron_core::neuron::Li;
-use polychron_core::train::{self, Batch, Graph, State, Tensor, Trace};
+use polychron_core::train::{self, Batch, Graph, Spikes, State, Tensor, Trace};
 use std::path::{Path, PathBuf};
 
 /// A trained model with the configuration that made it. It is not [`Send`], because a GPU backend
@@ -143,6 +143,14 @@ impl Classifier for Model {
     }
     fn trace(&self, batch: &Batch<'_, f32>, delays: train::Delays) -> Result<Trace<f32>> {
         self.classifier.trace(batch, delays)
+    }
+    fn watch(
+        &self,
+        batch: &Batch<'_, f32>,
+        delays: train::Delays,
+        look: &mut dyn FnMut(usize, Spikes<f32>),
+    ) -> Result<Vec<f32>> {
+        self.classifier.watch(batch, delays, look)
     }
     fn tensors(&self) -> Result<Vec<Tensor<f32>>> {
         self.classifier.tensors()

@@ -1,10 +1,11 @@
 //! `report.json`: the curves and the final figures of a run.
 
+use crate::backend::Classifier;
 use crate::config::{Config, Delays, Protocol, Rounding, Select};
 use crate::error::{Result, at};
 use crate::files;
 use polychron_core::norm::ValidSteps;
-use polychron_core::train::{Batch, Graph, Spikes};
+use polychron_core::train::{self, Batch, Graph};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -153,12 +154,24 @@ pub(crate) fn run_name(config: &Config) -> Result<String> {
     Ok(format!("{}-{}-seed{}", config.preset, name(&config.train.delays)?, config.seed))
 }
 
-/// Counts the spikes of one layer in one batch, and its neurons times valid steps.
-pub(crate) fn count_spikes(batch: &Batch<'_, f32>, layer: &Spikes<f32>) -> (f64, f64) {
-    let shape = layer.shape;
-    let valid = ValidSteps { lengths: batch.lengths, padding: shape.steps - batch.shape.steps };
-    let spikes: f64 = layer.values.iter().map(|&s| f64::from(s)).sum();
-    (spikes, (valid.count(shape.steps, shape.batch) * shape.width) as f64)
+/// Computes the scores of a batch with rounded delays, and for every hidden layer the number of
+/// spikes and the number of neurons times valid steps.
+pub(crate) fn count_spikes(
+    model: &dyn Classifier,
+    batch: &Batch<'_, f32>,
+) -> Result<(Vec<f32>, Vec<(f64, f64)>)> {
+    let hidden = model.graph().hidden().iter();
+    let places = hidden.map(|node| {
+        let valid = ValidSteps { lengths: batch.lengths, padding: node.padding };
+        valid.count(batch.shape.steps + node.padding, batch.shape.batch) * node.width
+    });
+    let mut counts: Vec<_> = places.map(|places| (0.0, places as f64)).collect();
+    let scores = model.watch(batch, train::Delays::Rounded, &mut |l, layer| {
+        if let Some((spikes, _)) = counts.get_mut(l) {
+            *spikes += layer.values.iter().map(|&s| f64::from(s)).sum::<f64>();
+        }
+    })?;
+    Ok((scores, counts))
 }
 
 /// Neurons times steps of every hidden layer, padding included, for an input of `steps` steps.

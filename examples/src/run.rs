@@ -390,10 +390,8 @@ impl Run {
         let split = &self.task.split;
         let items = if split.valid.is_empty() { &split.train } else { &split.valid };
         let batch = self.task.batch(&items[..items.len().min(self.config.data.batch)])?;
-        let layers = self.learner.model().trace(&batch.view(), Delays::Rounded)?.layers;
-        let hidden = layers.iter().take(layers.len() - 1);
-        let counts = hidden.map(|layer| report::count_spikes(&batch.view(), layer));
-        Ok(counts.map(|(spikes, places)| spikes / places).collect())
+        let (_, counts) = report::count_spikes(self.learner.model(), &batch.view())?;
+        Ok(counts.into_iter().map(|(spikes, places)| spikes / places).collect())
     }
 
     /// `true` if an epoch before the last one may be selected.

@@ -19,7 +19,7 @@ const ORDER_TRAIN: usize = 1500;
 const ORDER_TEST: usize = 500;
 const ORDER_NOISE: f64 = 0.01;
 /// Largest number of steps of a sample, as for `data.steps`.
-const MAX_STEPS: usize = 1 << 16;
+const MAX_STEPS: usize = 1 << 20;
 
 /// The samples of a configuration and their split.
 pub struct Task {

@@ -187,10 +187,28 @@ impl<B: Backend> Model<B> {
         batch: &Batch<'_, B::Real>,
         delays: Delays,
     ) -> Result<(Vec<B::Real>, B::Real), B::Error> {
-        match self.windows(batch) {
-            Some(windows) => self.evaluate_in_windows(batch, delays, &windows),
-            None => self.forward(batch, delays, |_, _| Ok(())),
-        }
+        self.forward(batch, delays, |_, _, _| Ok(()))
+    }
+
+    /// As [`evaluate`](Self::evaluate). Calls `look` with the index and the output of every layer:
+    /// the spikes of the hidden layers, then the projection of the readout. If the batch is cut
+    /// into windows, with one window after the other; after the end of a layer its spikes are 0.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn watch(
+        &self,
+        batch: &Batch<'_, B::Real>,
+        delays: Delays,
+        look: &mut dyn FnMut(usize, Spikes<B::Real>),
+    ) -> Result<(Vec<B::Real>, B::Real), B::Error> {
+        self.forward(batch, delays, |l, backend, sequence| {
+            let shape = backend.shape(sequence);
+            let mut values = vec![B::Real::zero(); shape.len()];
+            backend.download_sequence(sequence, &mut values)?;
+            look(l, Spikes { shape, values });
+            Ok(())
+        })
     }
 
     /// The output of every layer for a batch, the projection of the readout last; otherwise as
@@ -215,14 +233,15 @@ impl<B: Backend> Model<B> {
         batch: &Batch<'_, B::Real>,
         delays: Delays,
     ) -> Result<Trace<B::Real>, B::Error> {
-        let mut layers = Vec::new();
-        let (scores, _) = self.forward(batch, delays, |backend, sequence| {
-            let shape = backend.shape(sequence);
-            let mut values = vec![B::Real::zero(); shape.len()];
-            backend.download_sequence(sequence, &mut values)?;
-            layers.push(Spikes { shape, values });
-            Ok(())
+        let mut layers: Vec<Spikes<B::Real>> = Vec::new();
+        let (scores, _) = self.watch(batch, delays, &mut |l, part| match layers.get_mut(l) {
+            Some(layer) => layer.values.extend(part.values),
+            None => layers.push(part),
         })?;
+        for (l, layer) in layers.iter_mut().enumerate() {
+            layer.shape = self.graph().output(l, batch.shape);
+            layer.values.resize(layer.shape.len(), B::Real::zero());
+        }
         Ok(Trace { scores, layers })
     }
 
@@ -230,9 +249,12 @@ impl<B: Backend> Model<B> {
         &self,
         batch: &Batch<'_, B::Real>,
         delays: Delays,
-        mut look: impl FnMut(&B, &B::Sequence) -> Result<(), B::Error>,
+        mut look: impl FnMut(usize, &B, &B::Sequence) -> Result<(), B::Error>,
     ) -> Result<(Vec<B::Real>, B::Real), B::Error> {
         self.check(batch)?;
+        if let Some(windows) = self.windows(batch) {
+            return self.evaluate_in_windows(batch, delays, &windows, look);
+        }
         let Self { backend, layers, running } = self;
         let Layers { network, graph, layout, .. } = layers;
         let rounding = (delays == Delays::Rounded).then_some(network.rounding);
@@ -272,11 +294,11 @@ impl<B: Backend> Model<B> {
             };
             let mode = NormMode::Running(View::new(running, layout.layers[l].norm.clone()));
             backend.activate(&layer, mode, &y, &mut statistics, to, None)?;
-            look(backend, to)?;
+            look(l, backend, to)?;
             outputs.push(spikes);
         }
         let Some(y) = outputs.pop().flatten() else { return Ok((Vec::new(), B::Real::zero())) };
-        look(backend, &y)?;
+        look(graph.nodes.len() - 1, backend, &y)?;
         let mut host = vec![B::Real::zero(); batch.shape.batch.saturating_mul(graph.classes())];
         let mut scores = backend.buffer(host.len())?;
         let (li, loss) = (&network.output.integrator, network.loss);

@@ -93,8 +93,8 @@ impl<B: Backend> Model<B> {
         batch: &Batch<'_, B::Real>,
         delays: Delays,
         windows: &Windows,
+        mut look: impl FnMut(usize, &B, &B::Sequence) -> Result<(), B::Error>,
     ) -> Result<(Vec<B::Real>, B::Real), B::Error> {
-        self.check(batch)?;
         let Self { backend, layers, running } = self;
         let rounding = (delays == Delays::Rounded).then_some(layers.network.rounding);
         let shape = Shape { steps: windows.steps, ..batch.shape };
@@ -104,6 +104,9 @@ impl<B: Backend> Model<B> {
             let span = windows.span(batch, window);
             windows.upload(backend, batch, window, &mut pass.input)?;
             pass.forward(backend, layers, rounding, &span, &mut Norms::Running(running))?;
+            for (l, layer) in pass.layers.iter().enumerate() {
+                look(l, backend, layer.output())?;
+            }
             let (y, shape) = pass.projection(backend)?;
             layers.in_window(&span, |valid| readout.advance(valid, (&y, shape)))?;
             pass.advance(backend)?;

@@ -103,6 +103,13 @@ struct States<B: Backend> {
     started: bool,
 }
 
+impl<B: Backend> LayerSpace<B> {
+    /// The spikes; for the readout, the sum of the projections.
+    pub(super) fn output(&self) -> &B::Sequence {
+        self.spikes.as_ref().map_or(&self.y, |spikes| &spikes.now)
+    }
+}
+
 impl<B: Backend> Source<B> {
     fn new(backend: &B, shape: Shape, past: Option<usize>) -> Result<Self, B::Error> {
         let now = backend.sequence(shape)?;

@@ -27,7 +27,7 @@ pub struct Data {
     pub binning: Bins,
     /// Frequency range of the mel bands (`gsc`); `full` by default.
     pub bands: Bands,
-    /// Length in steps to which every sample is truncated or padded, at most 65536. 0, the default,
+    /// Length in steps to which every sample is truncated or padded, at most 2^20. 0, the default,
     /// pads to the longest sample of the batch.
     pub steps: usize,
     /// Whether padded steps are excluded from batch norm, loss and spike counts; `true` by default.

@@ -172,7 +172,7 @@ impl Config {
         for (field, value, most) in [
             ("threads", self.threads, 1024),
             ("data.batch", data.batch, 1 << 16),
-            ("data.steps", data.steps, 1 << 16),
+            ("data.steps", data.steps, 1 << 20),
             ("network.hidden", widest, 1 << 14),
             ("layers of network.hidden", network.hidden.len(), 64),
             ("train.epochs", train.epochs, 1 << 20),

@@ -12,3 +12,4 @@ mod library;
 mod models;
 mod reproduce;
 mod sparse;
+mod windows;
