@@ -47,7 +47,6 @@ mod state;
 mod tensor;
 mod trainer;
 
-pub use crate::backend::Event;
 pub use error::TrainError;
 pub use graph::{Edge, Graph, Node};
 pub use model::{Batch, Delays, Input, Model, Spikes, Trace};
