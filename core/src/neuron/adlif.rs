@@ -180,12 +180,6 @@ impl<R: Real> NamedNeuron for AdLif<R> {
         settings.require(within(a, bounds_a), "a", "is not between a_min and a_max")?;
         settings.require(within(b, bounds_b), "b", "is not between b_min and b_max")?;
         let neuron = Self::new(number("tau_ms")?, number("tau_w_ms")?, a, b);
-        let neuron = neuron.with_reset(threshold, reset, detach);
-        let free = (-R::infinity(), R::infinity());
-        Ok(if (bounds_a, bounds_b) == (free, free) {
-            neuron
-        } else {
-            neuron.with_coupling_bounds(bounds_a, bounds_b)
-        })
+        Ok(neuron.with_reset(threshold, reset, detach).with_coupling_bounds(bounds_a, bounds_b))
     }
 }
