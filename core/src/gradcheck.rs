@@ -32,7 +32,7 @@ pub struct Tolerance {
 }
 
 /// Every stage and mode with its bound.
-pub const TOLERANCES: [Tolerance; 23] = [
+pub const TOLERANCES: [Tolerance; 27] = [
     row("surrogate", "difference", 1e-8),
     row("delay kernel", "difference", 1e-8),
     row("neuron, charge", "difference", 1e-8),
@@ -56,6 +56,10 @@ pub const TOLERANCES: [Tolerance; 23] = [
     row("network", "held", 1e-7),
     row("network", "frozen", 1e-7),
     row("network", "directional", 1e-7),
+    row("network with skips", "smooth", 1e-7),
+    row("network with skips", "held", 1e-7),
+    row("network with skips", "frozen", 1e-7),
+    row("network with skips", "directional", 1e-7),
 ];
 
 const fn row(stage: &'static str, mode: &'static str, bound: f64) -> Tolerance {

@@ -37,6 +37,8 @@ pub enum Domain {
     LongTime(f64),
     /// A finite number; the default.
     Number(f64),
+    /// A number or an infinity, for a bound; the default.
+    Bound(f64),
     /// A boolean; the default.
     Flag(bool),
     /// One of these words; the first is the default.
@@ -63,7 +65,9 @@ impl Parameter {
     #[must_use]
     pub fn default(&self) -> Value<'static> {
         match self.domain {
-            Domain::Time(x) | Domain::LongTime(x) | Domain::Number(x) => Value::Number(x),
+            Domain::Time(x) | Domain::LongTime(x) | Domain::Number(x) | Domain::Bound(x) => {
+                Value::Number(x)
+            }
             Domain::Flag(x) => Value::Flag(x),
             Domain::Word(words) => Value::Word(words.first().copied().unwrap_or_default()),
         }
@@ -94,11 +98,11 @@ impl<'a> Settings<'a> {
         for parameter in parameters {
             let value = settings.value(parameter);
             let problem = match (parameter.domain, value) {
-                (Domain::Time(_) | Domain::LongTime(_) | Domain::Number(_), Value::Number(_))
-                | (Domain::Flag(_), Value::Flag(_)) => continue,
+                (Domain::Flag(_), Value::Flag(_)) => continue,
+                (Domain::Flag(_), _) => Problem::Wrong("is not a boolean"),
                 (Domain::Word(words), Value::Word(word)) if words.contains(&word) => continue,
                 (Domain::Word(words), _) => Problem::NotOneOf(words),
-                (Domain::Flag(_), _) => Problem::Wrong("is not a boolean"),
+                (_, Value::Number(_)) => continue,
                 _ => Problem::Wrong("is not a number"),
             };
             return Err(ParameterError { parameter: parameter.name, value, problem });
@@ -130,12 +134,15 @@ impl<'a> Settings<'a> {
     /// A number; a time constant in steps.
     ///
     /// # Errors
-    /// [`ParameterError`] if the number is not finite as `R`, if a time constant is too short, or
-    /// if the model has no such parameter.
+    /// [`ParameterError`] if the number is NaN or, unless it is a bound, infinite as `R`; if a time
+    /// constant is too short; or if the model has no such parameter.
     pub fn number<R: Real>(&self, name: &'static str) -> Result<R, ParameterError<'a>> {
         let (domain, value) = self.find(name)?;
         let Value::Number(number) = value else { return wrong(name, value, "is not a number") };
-        if !R::of(number).is_finite() {
+        if number.is_nan() {
+            return wrong(name, value, "is not a number");
+        }
+        if !matches!(domain, Domain::Bound(_)) && !R::of(number).is_finite() {
             return wrong(name, value, "is not finite in the precision of training");
         }
         let steps = R::of(number / self.step_ms);

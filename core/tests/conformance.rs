@@ -14,7 +14,7 @@ polychron_core::conformance!(f64, try Some(Reference::new()));
 type Law = fn(&Wrong) -> Verdict;
 
 /// Each fault with a law that it violates and a part of the message.
-const CONTROLS: [(Fault, Law, &str); 50] = [
+const CONTROLS: [(Fault, Law, &str); 51] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
     (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
@@ -26,6 +26,7 @@ const CONTROLS: [(Fault, Law, &str); 50] = [
     (Fault::ViewsFromZero, laws::projection_forward, "projection, y"),
     (Fault::GradientsAdded, laws::projection_backward, "d_weights"),
     (Fault::GradientsSpill, laws::projection_backward, "wrote outside"),
+    (Fault::GradientsCleared, laws::network_step, "network backward, d_weights"),
     (Fault::DelaySign, laws::projection_backward, "d_delays"),
     (Fault::DelaySign, laws::layer_backward, "d_delays"),
     (Fault::NeverRounded, laws::projection_forward, "rounding Some(Nearest)"),
@@ -72,6 +73,14 @@ fn every_fault_is_caught() {
     for (fault, law, word) in CONTROLS {
         let text = law(&Wrong::new(fault)).expect_err(&format!("{fault:?}")).to_string();
         assert!(text.contains(word), "{fault:?}: {text}");
+    }
+}
+
+/// The laws of single operations have one view in a buffer.
+#[test]
+fn only_a_network_finds_what_happens_between_views() {
+    for law in [laws::projection_backward, laws::projection_adjoint, laws::layer_backward] {
+        law(&Wrong::new(Fault::GradientsCleared)).unwrap();
     }
 }
 

@@ -66,6 +66,11 @@ rows! {
     frozen_networks_match_differences: "network", "frozen" => network::frozen_networks;
     networks_match_along_directions:
         "network", "directional" => network::networks_along_directions;
+    smooth_skips_match_differences: "network with skips", "smooth" => network::smooth_skips;
+    held_skips_match_differences: "network with skips", "held" => network::held_skips;
+    frozen_skips_match_differences: "network with skips", "frozen" => network::frozen_skips;
+    skips_match_along_directions:
+        "network with skips", "directional" => network::skips_along_directions;
 }
 
 /// Prints the table of `core/GRADIENTS.md`, and checks that file: the same rows and bounds, and no

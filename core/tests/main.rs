@@ -1,5 +1,6 @@
 //! Every test of the crate that needs only its public interface, in one executable.
 
+mod alif;
 mod common;
 mod conformance;
 mod construction;

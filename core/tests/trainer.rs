@@ -1,7 +1,7 @@
 //! The trainer reproduces the optimizer steps of the reference, and keeps its own laws.
 #![cfg(feature = "alloc")]
 
-use polychron_core::backend::{HasKernel, HasNeuron};
+use polychron_core::backend::{Event, HasKernel, HasNeuron};
 use polychron_core::delay::{AnyKernel, Rounding};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{
@@ -16,8 +16,8 @@ use polychron_core::schedule::Schedule;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays, Event, Input, Layer, NetworkError, Optimizer, Readout, Recipe, State,
-    StateError, Tensor, TrainError, Trainer,
+    Batch, Delays, Input, Layer, NetworkError, Optimizer, Readout, Recipe, State, StateError,
+    Tensor, TrainError, Trainer,
 };
 use safetensors::SafeTensors;
 

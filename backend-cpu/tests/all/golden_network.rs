@@ -1,10 +1,7 @@
 //! A small network against the golden file: forward, backward and evaluation.
 
-#[path = "../common/mod.rs"]
-mod common;
-
-use common::network::{cases, compare, run};
-use common::{Golden, Stage, tolerance};
+use crate::common::network::{cases, compare, run};
+use crate::common::{Golden, Stage, tolerance};
 use polychron_cpu::{Algorithm, Cpu, Lanes};
 
 fn network_matches_the_golden_file<R: Lanes>() {

@@ -7,6 +7,7 @@
 //! backend. Operations overwrite gradients.
 
 mod arguments;
+mod borrowed;
 
 pub use crate::neuron::Firing;
 pub use crate::shape::Event;

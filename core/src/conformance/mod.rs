@@ -23,6 +23,9 @@
 //! test these two operations. The same holds for every operation whose default a backend keeps:
 //! defaults compute with the oracle on the host.
 //!
+//! The law `network_step` runs the [`Trainer`] on both sides. It tests the operations of a backend
+//! in a row, on blocks that they share and use again; of the trainer it says nothing.
+//!
 //! # Models
 //!
 //! A law of a model takes a `proptest` strategy of models and draws models, states and gradients in
@@ -34,6 +37,7 @@
 //! [`DelayKernel`]: crate::delay::DelayKernel
 //! [`Surrogate`]: crate::surrogate::Surrogate
 //! [`Reference`]: crate::reference::Reference
+//! [`Trainer`]: crate::train::Trainer
 //! [`reference::readout`]: crate::reference::readout
 //! [`optim::Adam`]: crate::optim::Adam
 
@@ -41,6 +45,7 @@ mod host;
 mod layer;
 mod memory;
 pub mod models;
+mod network;
 mod neuron;
 mod norm;
 mod optim;
@@ -91,6 +96,7 @@ laws! { $
     neuron: neuron_forward, neuron_backward, surrogates, spikes_come_in_the_step_of_their_charge,
         rate_penalty;
     layer: layer_forward, layer_backward, spikes_cross_a_layer_at_their_delay;
+    network: network_step;
     readout: readout, readout_without_targets, readout_backward;
     optim: adam, sgd, norms_and_factors, dropout;
     shapes: memory_rejects_wrong_sizes, projection_rejects_wrong_sizes, norm_rejects_wrong_sizes,

@@ -21,6 +21,10 @@ pub enum Stage {
     Layer,
     /// The gradients of a whole layer.
     LayerBackward,
+    /// The loss and the running statistics of a whole network.
+    Network,
+    /// The gradients of a whole network.
+    NetworkBackward,
     /// Scores and loss.
     Readout,
     /// The gradient of the loss.
@@ -41,6 +45,8 @@ impl Stage {
             Self::NeuronBackward => ("neuron backward", 5e-5, 1e-11),
             Self::Layer => ("layer", 1e-5, 1e-12),
             Self::LayerBackward => ("layer backward", 1e-4, 1e-11),
+            Self::Network => ("network", 1e-5, 1e-12),
+            Self::NetworkBackward => ("network backward", 1e-4, 1e-11),
             Self::Readout => ("readout", 5e-6, 1e-12),
             Self::ReadoutBackward => ("readout backward", 2e-5, 1e-11),
             Self::Optimizer => ("optimizer", 5e-6, 1e-12),

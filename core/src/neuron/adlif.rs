@@ -150,7 +150,11 @@ impl<R: Real> NamedNeuron for AdLif<R> {
         Parameter::new("tau_ms", Domain::LongTime(TAU_MS)),
         Parameter::new("tau_w_ms", Domain::LongTime(100.0)),
         Parameter::new("a", Domain::Number(0.1)),
+        Parameter::new("a_min", Domain::Bound(f64::NEG_INFINITY)),
+        Parameter::new("a_max", Domain::Bound(f64::INFINITY)),
         Parameter::new("b", Domain::Number(0.5)),
+        Parameter::new("b_min", Domain::Bound(f64::NEG_INFINITY)),
+        Parameter::new("b_max", Domain::Bound(f64::INFINITY)),
         THRESHOLD,
         RESET,
         V_RESET,
@@ -169,7 +173,13 @@ impl<R: Real> NamedNeuron for AdLif<R> {
     fn from_settings<'a>(settings: &Settings<'a>) -> Result<Self, ParameterError<'a>> {
         let (threshold, reset, detach) = any::membrane(settings)?;
         let number = |name| settings.number(name);
-        let neuron = Self::new(number("tau_ms")?, number("tau_w_ms")?, number("a")?, number("b")?);
-        Ok(neuron.with_reset(threshold, reset, detach))
+        let [a, b] = [number("a")?, number("b")?];
+        let bounds_a = (number("a_min")?, number("a_max")?);
+        let bounds_b = (number("b_min")?, number("b_max")?);
+        let within = |x: R, (least, most): (R, R)| least <= x && x <= most;
+        settings.require(within(a, bounds_a), "a", "is not between a_min and a_max")?;
+        settings.require(within(b, bounds_b), "b", "is not between b_min and b_max")?;
+        let neuron = Self::new(number("tau_ms")?, number("tau_w_ms")?, a, b);
+        Ok(neuron.with_reset(threshold, reset, detach).with_coupling_bounds(bounds_a, bounds_b))
     }
 }

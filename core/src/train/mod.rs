@@ -49,7 +49,6 @@ mod trainer;
 mod windows;
 mod workspace;
 
-pub use crate::backend::Event;
 pub use error::TrainError;
 pub use graph::{Edge, Graph, Node};
 pub use model::{Batch, Delays, Input, Model, Spikes, Trace};

@@ -51,6 +51,7 @@ fn value(domain: Domain) -> BoxedStrategy<Value<'static>> {
     match domain {
         Domain::Time(_) | Domain::LongTime(_) => (1.01..40.0f64).prop_map(Value::Number).boxed(),
         Domain::Number(x) => (x - 1.0..x + 1.0).prop_map(Value::Number).boxed(),
+        Domain::Bound(x) => (1.0..4.0f64).prop_map(move |y| Value::Number(y * x.signum())).boxed(),
         Domain::Flag(_) => any::<bool>().prop_map(Value::Flag).boxed(),
         Domain::Word(words) => prop::sample::select(words).prop_map(Value::Word).boxed(),
     }

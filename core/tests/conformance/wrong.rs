@@ -30,6 +30,9 @@ pub(crate) enum Fault {
     GradientsAdded,
     /// The gradient of the weights is written one value too far.
     GradientsSpill,
+    /// The whole buffer of the gradient of the weights is cleared by a product with 0 first, which
+    /// leaves the NaN around a part.
+    GradientsCleared,
     /// The gradient of the delays has the wrong sign.
     DelaySign,
     /// Delays are not rounded.
@@ -421,6 +424,10 @@ impl Backend for Wrong {
         match self.fault {
             Fault::GradientsAdded => {
                 d_weights.iter_mut().zip(before).for_each(|(d, before)| *d += before);
+            }
+            Fault::GradientsCleared => {
+                let outside = d_weights.iter_mut().enumerate().filter(|(n, _)| !at.contains(n));
+                outside.for_each(|(_, d)| *d *= 0.0);
             }
             Fault::GradientsSpill => d_weights[at.end] = 0.0,
             Fault::DelaySign => d_delays[delays_at].iter_mut().for_each(|d| *d = -*d),

@@ -1,8 +1,8 @@
 //! Whole layers and networks: the composition of the stages.
 
-use super::check::{Errors, compare, compare_directions, dot, hold};
+use super::check::{Errors, bound, compare, compare_directions, dot, hold};
 use super::draw::{Draw, KERNELS, all_surrogates, neurons};
-use super::net::{End, Net, builder};
+use super::net::{Builder, End, Fault, Link, Net};
 use super::over_time::Detached;
 use super::stages::targets;
 use polychron_core::loss::Loss;
@@ -21,11 +21,11 @@ fn layers(mode: &str) -> f64 {
                 let all = neurons(draw.uniform(1.05, 6.0)).into_iter();
                 for neuron in all.filter(|neuron| spikes(neuron) && allowed(neuron, mode)) {
                     let input = Shape::new(steps, batch, inputs);
-                    let mut b = builder(input);
-                    let synapses = draw.synapses(inputs, outputs);
-                    b.hidden(&mut draw, synapses, kernel, neuron, surrogate, false);
-                    let upstream = draw.block(b.shape.len(), -1.0, 1.0);
-                    let net = b.finish(&mut draw, input, End::Sum(upstream));
+                    let mut b = Builder::new(input);
+                    let link = Link { from: 0, synapses: draw.synapses(inputs, outputs), kernel };
+                    b.hidden(&mut draw, &[link], neuron, surrogate, false);
+                    let upstream = draw.block(b.source(1).0.len(), -1.0, 1.0);
+                    let net = b.finish(&mut draw, End::Sum(upstream));
                     let net = recorded(net, &mut draw, mode);
                     let mut found =
                         compare(|at| net.loss(at), &net.point, &net.parts, &net.gradient());
@@ -57,57 +57,76 @@ fn recorded(mut net: Net, draw: &mut Draw, mode: &str) -> Net {
     net
 }
 
-/// Two random hidden layers and a readout. With `per_neuron` every neuron has its own parameters.
-fn network(
-    draw: &mut Draw,
-    input: Shape,
-    widths: [usize; 3],
+/// What a random network has.
+#[derive(Clone, Copy)]
+struct Plan {
     loss: Loss,
-    mode: &str,
+    mode: &'static str,
+    /// Whether every neuron has its own parameters.
     per_neuron: bool,
-) -> Net {
-    let mut b = builder(input);
-    for width in &widths[..2] {
+    /// Whether layer 1 also reads the input of the network, and the readout also reads layer 0.
+    skips: bool,
+}
+
+/// Two random hidden layers and a readout; with skips, of different neurons.
+fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], plan: Plan) -> Net {
+    let Plan { loss, mode, per_neuron, skips } = plan;
+    let mut b = Builder::new(input);
+    let mut kinds = Vec::new();
+    for (l, &width) in widths[..2].iter().enumerate() {
         let mut all = neurons(draw.uniform(1.05, 6.0));
         all.retain(|neuron| spikes(neuron) && allowed(neuron, mode));
         all.retain(|neuron| !per_neuron || neuron.param_count() > 0);
-        let synapses = draw.synapses(b.shape.width, *width);
-        let (kernel, neuron) = (draw.pick(&KERNELS), draw.pick(&all));
+        all.retain(|neuron| !skips || !kinds.contains(&std::mem::discriminant(neuron)));
+        let mut links = vec![link(draw, &b, l, width)];
+        let neuron = draw.pick(&all);
         let surrogate = draw.any_surrogate();
-        b.hidden(draw, synapses, kernel, neuron, surrogate, per_neuron);
+        if skips && l == 1 {
+            links.push(link(draw, &b, 0, width));
+        }
+        b.hidden(draw, &links, neuron, surrogate, per_neuron);
+        kinds.push(std::mem::discriminant(&neuron));
     }
-    let synapses = draw.synapses(b.shape.width, widths[2]);
-    let kernel = draw.pick(&KERNELS);
-    let projection = b.projection(draw, synapses, kernel);
+    let mut links = vec![link(draw, &b, 2, widths[2])];
+    if skips {
+        links.push(link(draw, &b, 1, widths[2]));
+    }
     let end = End::Readout {
-        projection,
+        inputs: b.inputs(draw, &links),
         li: Li { decay_input: draw.coin(), ..Li::new(draw.uniform(1.01, 5.0)) },
         loss,
         targets: targets(draw, input.batch, widths[2]),
-        padding: b.padding,
     };
-    let net = b.finish(draw, input, end);
-    recorded(net, draw, mode)
+    recorded(b.finish(draw, end), draw, mode)
+}
+
+fn link(draw: &mut Draw, b: &Builder, from: usize, width: usize) -> Link {
+    let synapses = draw.synapses(b.source(from).0.width, width);
+    Link { from, synapses, kernel: draw.pick(&KERNELS) }
 }
 
 /// Random networks, with parameters per layer and per neuron.
-fn networks(mode: &str) -> f64 {
+fn networks(stage: &str, mode: &'static str) -> f64 {
     let sizes = (any::<u64>(), 3usize..6, 2usize..4, 1usize..4, 2usize..4, 2usize..4);
-    hold(("network", mode), 25, sizes, |(seed, steps, batch, inputs, first, second)| {
+    let cases = if stage == SKIPS { 12 } else { 25 };
+    hold((stage, mode), cases, sizes, |(seed, steps, batch, inputs, first, second)| {
         let mut errors = Errors::default();
         for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
             for per_neuron in [false, true] {
                 let seed = if per_neuron { !seed } else { seed };
                 let mut draw = Draw::new(seed.wrapping_add(n as u64));
                 let input = Shape::new(steps, batch, inputs);
-                let widths = [first, second, 3];
-                let net = network(&mut draw, input, widths, loss, mode, per_neuron);
+                let plan = Plan { loss, mode, per_neuron, skips: stage == SKIPS };
+                let net = network(&mut draw, input, [first, second, 3], plan);
                 errors.merge(compare(|at| net.loss(at), &net.point, &net.parts, &net.gradient()));
             }
         }
         errors
     })
 }
+
+/// The stage of networks in which a layer has several inputs, and an output several readers.
+const SKIPS: &str = "network with skips";
 
 pub(crate) fn smooth_layers() -> f64 {
     layers("smooth")
@@ -122,20 +141,40 @@ pub(crate) fn frozen_layers() -> f64 {
 }
 
 pub(crate) fn smooth_networks() -> f64 {
-    networks("smooth")
+    networks("network", "smooth")
 }
 
 pub(crate) fn held_networks() -> f64 {
-    networks("held")
+    networks("network", "held")
 }
 
 pub(crate) fn frozen_networks() -> f64 {
-    networks("frozen")
+    networks("network", "frozen")
+}
+
+pub(crate) fn smooth_skips() -> f64 {
+    networks(SKIPS, "smooth")
+}
+
+pub(crate) fn held_skips() -> f64 {
+    networks(SKIPS, "held")
+}
+
+pub(crate) fn frozen_skips() -> f64 {
+    networks(SKIPS, "frozen")
+}
+
+pub(crate) fn networks_along_directions() -> f64 {
+    along_directions("network")
+}
+
+pub(crate) fn skips_along_directions() -> f64 {
+    along_directions(SKIPS)
 }
 
 /// Larger networks, along directions that move every part equally.
-pub(crate) fn networks_along_directions() -> f64 {
-    hold(("network", "directional"), 24, any::<u64>(), |seed| {
+fn along_directions(stage: &str) -> f64 {
+    hold((stage, "directional"), 24, any::<u64>(), |seed| {
         let mut errors = Errors::default();
         for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
             for per_neuron in [false, true] {
@@ -143,7 +182,8 @@ pub(crate) fn networks_along_directions() -> f64 {
                 let mut draw = Draw::new(seed.wrapping_add(n as u64));
                 let (input, widths) = (Shape::new(16, 4, 10), [12, 10, 5]);
                 let mode = ["smooth", "held"][n % 2];
-                let net = network(&mut draw, input, widths, loss, mode, per_neuron);
+                let plan = Plan { loss, mode, per_neuron, skips: stage == SKIPS };
+                let net = network(&mut draw, input, widths, plan);
                 if !net.is_bounded() {
                     errors.skipped += 1;
                     continue;
@@ -163,4 +203,28 @@ pub(crate) fn networks_along_directions() -> f64 {
         }
         errors
     })
+}
+
+/// A wrong gradient of a connection is found wherever there is one to be wrong.
+#[test]
+fn faults_of_connections_are_found() {
+    for mode in ["smooth", "held", "frozen"] {
+        for seed in 0..4 {
+            let mut draw = Draw::new(seed);
+            let loss = Loss::ALL[seed as usize % Loss::ALL.len()].1;
+            let plan = Plan { loss, mode, per_neuron: seed % 2 == 0, skips: true };
+            let mut net = network(&mut draw, Shape::new(5, 2, 2), [3, 2, 3], plan);
+            for fault in [
+                Fault::None,
+                Fault::ReadersNotSummed,
+                Fault::FirstConnection,
+                Fault::FurtherParameters,
+            ] {
+                net.fault = fault;
+                let errors = compare(|at| net.loss(at), &net.point, &net.parts, &net.gradient());
+                let found = errors.worst > bound(SKIPS, mode);
+                assert_eq!(found, fault != Fault::None, "{mode}, {seed}, {fault:?}: {errors:?}");
+            }
+        }
+    }
 }

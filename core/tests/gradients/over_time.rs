@@ -2,6 +2,7 @@
 
 use super::check::{Errors, Value, Watched, compare, dot, hold};
 use super::draw::{Draw, all_neurons, all_surrogates};
+use crate::common::alif::Alif;
 use polychron_core::backend::Firing;
 use polychron_core::gradcheck::relative_error;
 use polychron_core::neuron::{ErasedNeuron, Neuron, NeuronModel, NeuronVisitor};
@@ -19,6 +20,12 @@ enum Mode {
     Step,
     Adjoint,
 }
+
+const SMOOTH: (Mode, &str) = (Mode::Smooth, "smooth");
+const HELD: (Mode, &str) = (Mode::Held, "held");
+const FROZEN: (Mode, &str) = (Mode::Frozen, "frozen");
+const STEP: (Mode, &str) = (Mode::Step, "step");
+const ADJOINT: (Mode, &str) = (Mode::Adjoint, "adjoint");
 
 /// The loss `<d_spikes, spikes> + <d_membrane, membrane>` of one stage.
 struct Stage<'a> {
@@ -181,23 +188,33 @@ impl NeuronVisitor<f64> for &Stage<'_> {
     }
 }
 
-fn over_time(mode: Mode, name: &str, cases: u32) -> f64 {
+fn over_time<M: NeuronModel<Real = f64>>(
+    (mode, name): (Mode, &str),
+    cases: u32,
+    neurons: &[M],
+) -> f64 {
     let shapes = (any::<u64>(), 1usize..6, 1usize..3, 1usize..3);
     hold(("neurons over time", name), cases, shapes, |(seed, steps, batch, width)| {
         let shape = Shape::new(steps, batch, width);
-        let mut errors = cases_of(mode, &mut Draw::new(seed), shape, false);
+        let mut errors = cases_of(mode, &mut Draw::new(seed), shape, neurons, false);
         let wider = Shape::new(steps, batch, width + 1);
-        errors.merge(cases_of(mode, &mut Draw::new(!seed), wider, true));
+        errors.merge(cases_of(mode, &mut Draw::new(!seed), wider, neurons, true));
         errors
     })
 }
 
 /// Every surrogate and neuron, with parameters for each neuron or for all.
-fn cases_of(mode: Mode, draw: &mut Draw, shape: Shape, per_neuron: bool) -> Errors {
+fn cases_of<M: NeuronModel<Real = f64>>(
+    mode: Mode,
+    draw: &mut Draw,
+    shape: Shape,
+    neurons: &[M],
+    per_neuron: bool,
+) -> Errors {
     let mut errors = Errors::default();
     for surrogate in all_surrogates() {
         let surrogate = Watched::new(surrogate);
-        for neuron in all_neurons() {
+        for neuron in neurons {
             let params = neuron.param_count();
             if mode == Mode::Smooth && neuron.visit(Detached) || per_neuron && params == 0 {
                 continue;
@@ -237,23 +254,31 @@ impl NeuronVisitor<f64> for Detached {
 }
 
 pub(crate) fn smooth() -> f64 {
-    over_time(Mode::Smooth, "smooth", 2)
+    over_time(SMOOTH, 2, &all_neurons())
 }
 
 pub(crate) fn held() -> f64 {
-    over_time(Mode::Held, "held", 2)
+    over_time(HELD, 2, &all_neurons())
 }
 
 pub(crate) fn frozen() -> f64 {
-    over_time(Mode::Frozen, "frozen", 2)
+    over_time(FROZEN, 2, &all_neurons())
 }
 
 pub(crate) fn trained() -> f64 {
-    over_time(Mode::Step, "step", 2)
+    over_time(STEP, 2, &all_neurons())
 }
 
 pub(crate) fn adjoint() -> f64 {
-    over_time(Mode::Adjoint, "adjoint", 4)
+    over_time(ADJOINT, 4, &all_neurons())
+}
+
+#[test]
+fn an_adaptive_threshold_matches_differences() {
+    let neurons = [true, false].map(|detach| Alif::new(0.8, [0.4, 1.5, 0.6], detach));
+    for mode in [SMOOTH, HELD, FROZEN, STEP, ADJOINT] {
+        over_time(mode, 4, &neurons);
+    }
 }
 
 /// The gradient of a detached reset is the same in training and with recorded spikes.

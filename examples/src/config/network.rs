@@ -84,7 +84,9 @@ pub struct Neuron {
     /// * `tau_w_ms`: time constant of the adaptation in ms, longer than one step (`adlif`); 100 by
     ///   default;
     /// * `a`, `b`: increase of the adaptation per unit of the membrane and per spike (`adlif`); 0.1
-    ///   and 0.5 by default.
+    ///   and 0.5 by default;
+    /// * `a_min`, `a_max`, `b_min`, `b_max`: smallest and largest values of `a` and `b`, also where
+    ///   they learn (`adlif`); `-inf` and `inf`, no bounds, by default.
     #[serde(flatten)]
     pub parameters: BTreeMap<String, Setting>,
 }

@@ -138,6 +138,36 @@ fn layers_change_fields_of_the_networks_neurons() {
 }
 
 #[test]
+fn couplings_learn_within_their_bounds() {
+    let adlif = ["network.neuron.kind=adlif", "network.neuron.a=0.25", "network.neuron.a_min=0.25"];
+    let config = config(&[&adlif[..], &["network.neuron.a_max=0.25"]].concat()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut run = Run::create(&config, Task::load(&config, None).unwrap(), &path).unwrap();
+    run.train(&mut ()).unwrap();
+    let state = Model::load(&path).unwrap().state().clone();
+    let learned = state.tensors.iter().find(|tensor| tensor.name == "hidden.0.neuron").unwrap();
+    assert_eq!(learned.values[2], 0.25);
+    assert!((learned.values[3] - 0.5).abs() > 1e-4, "{learned:?}");
+    // The file of the run spells out that b has no bounds.
+    let text = config.to_toml().unwrap();
+    assert!(text.contains("a_max = 0.25") && text.contains("b_max = inf"), "{text}");
+    assert_eq!(Config::parse(&text, "file").unwrap().to_toml().unwrap(), text);
+    for (set, expected) in [
+        ("a=0.5", "network.neuron.a = 0.5 is not between a_min and a_max"),
+        ("a_max=0.125", "network.neuron.a = 0.25 is not between a_min and a_max"),
+        ("b_min=1", "network.neuron.b = 0.5 is not between b_min and b_max"),
+        ("b_max=nan", "network.neuron.b_max = NaN is not a number"),
+        ("b_max=high", "network.neuron.b_max = \"high\" is not a number"),
+    ] {
+        let mut other = config.clone();
+        let set = other.set(&format!("network.neuron.{set}"));
+        let line = set.and_then(|()| other.check()).unwrap_err().to_string();
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
+#[test]
 fn neurons_that_never_spike_are_no_hidden_neurons() {
     let line = refused(&["network.neuron.kind=li"]);
     assert!(line.contains("network.neuron.kind = \"li\" never spikes"), "{line}");

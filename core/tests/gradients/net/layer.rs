@@ -1,0 +1,298 @@
+//! A hidden layer: the sum of its connections, norm and neurons, forward and backward.
+
+use crate::gradients::check::{Watched, dot};
+use polychron_core::backend::{
+    Activation, ActivationGradients, Backend, Firing, HasKernel, HasNeuron, NeuronStage, NormMode,
+    SynapseGradients, SynapseParams, View, ViewMut,
+};
+use polychron_core::delay::AnyKernel;
+use polychron_core::neuron::{AnyNeuron, Neuron, NeuronModel, NeuronVisitor};
+use polychron_core::norm::{BatchNorm, ValidSteps};
+use polychron_core::reference::{Block, NeuronArgs, Reference, neuron_backward, neuron_forward};
+use polychron_core::shape::{Shape, Synapses};
+use polychron_core::surrogate::Surrogate;
+use std::ops::Range;
+use std::rc::Rc;
+
+pub(super) const REFERENCE: Reference<f64> = Reference::new();
+
+/// A connection with the ranges of its parameters in the point.
+pub(super) struct Projection {
+    /// As in `Link`.
+    pub(super) from: usize,
+    pub(super) synapses: Synapses,
+    pub(super) kernel: AnyKernel,
+    pub(super) weights: Range<usize>,
+    pub(super) delays: Range<usize>,
+    pub(super) sigma: Range<usize>,
+}
+
+impl Projection {
+    fn params<'a>(&self, at: &'a Vec<f64>) -> SynapseParams<'a, Vec<f64>> {
+        SynapseParams {
+            weights: View::new(at, self.weights.clone()),
+            delays: View::new(at, self.delays.clone()),
+            sigma: View::new(at, self.sigma.clone()),
+            rounding: None,
+        }
+    }
+
+    /// The gradient by the input, and that by the parameters, `[weights | delays | sigma]`.
+    pub(super) fn backward(
+        &self,
+        at: &Vec<f64>,
+        x: &Block<f64>,
+        d_y: &Block<f64>,
+    ) -> (Block<f64>, [Vec<f64>; 3]) {
+        let [mut weights, mut delays, mut sigma] =
+            [&self.weights, &self.delays, &self.sigma].map(|range| vec![f64::NAN; range.len()]);
+        let into = SynapseGradients {
+            weights: all(&mut weights),
+            delays: all(&mut delays),
+            sigma: all(&mut sigma),
+        };
+        let mut d_x = zeros(x.shape);
+        let (params, kernel) = (self.params(at), Reference::kernel(self.kernel));
+        REFERENCE
+            .project_backward(&self.synapses, &kernel, params, x, d_y, into, Some(&mut d_x))
+            .unwrap();
+        (d_x, [weights, delays, sigma])
+    }
+}
+
+/// The connections of a layer, and the shape and padding of their sum.
+pub(crate) struct Inputs {
+    pub(super) projections: Vec<Projection>,
+    pub(super) shape: Shape,
+    pub(crate) padding: usize,
+}
+
+impl Inputs {
+    /// The sum of the projections. `blocks` are the input and the spikes of every earlier layer.
+    pub(super) fn forward(&self, at: &Vec<f64>, blocks: &[Block<f64>]) -> Block<f64> {
+        let mut sum = zeros(self.shape);
+        for p in &self.projections {
+            let (kernel, mut y) = (Reference::kernel(p.kernel), zeros(self.shape));
+            let params = p.params(at);
+            REFERENCE.project(&p.synapses, &kernel, params, &blocks[p.from], &mut y).unwrap();
+            add(&mut sum.values, &y.values);
+        }
+        sum
+    }
+}
+
+/// What the backward pass of a hidden layer needs.
+pub(super) struct Tape {
+    projected: Block<f64>,
+    statistics: Vec<f64>,
+}
+
+pub(super) struct HiddenLayer {
+    pub(super) inputs: Inputs,
+    norm: Option<(BatchNorm<f64>, Range<usize>)>,
+    neuron: AnyNeuron<f64>,
+    handle: <Reference<f64> as Backend>::Neuron,
+    params: Range<usize>,
+    pub(super) watched: Rc<Watched>,
+    surrogate: Rc<dyn Surrogate<f64>>,
+    mask: Option<Vec<f64>>,
+    /// Spikes recorded at the point, before the mask, for a held reset or for frozen spikes.
+    pub(super) recorded: Option<Block<f64>>,
+    /// For frozen spikes, which have no gradient: the weights of the membranes in the loss.
+    pub(super) d_membrane: Option<Vec<f64>>,
+}
+
+impl HiddenLayer {
+    pub(super) fn new(
+        inputs: Inputs,
+        norm: Option<(BatchNorm<f64>, Range<usize>)>,
+        (neuron, params): (AnyNeuron<f64>, Range<usize>),
+        watched: Rc<Watched>,
+        mask: Option<Vec<f64>>,
+    ) -> Self {
+        let (handle, surrogate) = (Reference::neuron(neuron), watched.clone());
+        let (recorded, d_membrane) = (None, None);
+        Self {
+            inputs,
+            norm,
+            neuron,
+            handle,
+            params,
+            watched,
+            surrogate,
+            mask,
+            recorded,
+            d_membrane,
+        }
+    }
+
+    fn activation<'a>(
+        &'a self,
+        at: &'a Vec<f64>,
+        lengths: Option<&'a [usize]>,
+    ) -> Activation<'a, Reference<f64>> {
+        let neurons = NeuronStage {
+            neuron: &self.handle,
+            params: View::new(at, self.params.clone()),
+            surrogate: &self.surrogate,
+            firing: match (&self.recorded, &self.d_membrane) {
+                (None, _) => Firing::Smooth,
+                (Some(spikes), None) => Firing::SmoothHeld(spikes),
+                (Some(spikes), Some(_)) => Firing::Frozen(spikes),
+            },
+            mask: self.mask.as_ref(),
+            valid: ValidSteps { lengths, padding: self.inputs.padding },
+            start: None,
+        };
+        let norm = self.norm.as_ref().map(|(norm, range)| (norm, View::new(at, range.clone())));
+        Activation { norm, neurons }
+    }
+
+    pub(super) fn forward(
+        &self,
+        at: &Vec<f64>,
+        lengths: Option<&[usize]>,
+        blocks: &[Block<f64>],
+    ) -> (Tape, Block<f64>) {
+        let layer = self.activation(at, lengths);
+        let width = self.inputs.shape.width;
+        let running = &mut vec![0.0; 2 * width];
+        let mode = NormMode::Batch { running: all(running) };
+        let projected = self.inputs.forward(at, blocks);
+        let (mut statistics, mut spikes) = (vec![0.0; 2 * width], zeros(self.inputs.shape));
+        REFERENCE.activate(&layer, mode, &projected, &mut statistics, &mut spikes, None).unwrap();
+        (Tape { projected, statistics }, spikes)
+    }
+
+    /// The gradient by the sum of the projections. Those of the norm and the neurons are added to
+    /// `gradient`.
+    pub(super) fn backward(
+        &self,
+        at: &Vec<f64>,
+        lengths: Option<&[usize]>,
+        tape: &Tape,
+        d_spikes: Block<f64>,
+        gradient: &mut [f64],
+    ) -> Block<f64> {
+        let range = self.norm.as_ref().map_or(0..0, |(_, range)| range.clone());
+        let (mut d_norm, mut d_neuron) =
+            (vec![f64::NAN; range.len()], vec![f64::NAN; self.params.len()]);
+        let layer = self.activation(at, lengths);
+        let (Tape { projected, statistics }, mut d_y) = (tape, d_spikes);
+        let into = ActivationGradients { norm: all(&mut d_norm), neuron: all(&mut d_neuron) };
+        REFERENCE.activate_backward(&layer, projected, statistics, &mut d_y, into).unwrap();
+        add(&mut gradient[range], &d_norm);
+        add(&mut gradient[self.params.clone()], &d_neuron);
+        if self.d_membrane.is_some() {
+            let d_membrane = self.membranes_backward(at, lengths, tape, gradient);
+            add(&mut d_y.values, &d_membrane.values);
+        }
+        d_y
+    }
+
+    /// The single stages of a layer, for the gradient through its membranes.
+    fn membranes_backward(
+        &self,
+        at: &Vec<f64>,
+        lengths: Option<&[usize]>,
+        tape: &Tape,
+        gradient: &mut [f64],
+    ) -> Block<f64> {
+        let (mut d_z, mut d_params) = (zeros(self.inputs.shape), vec![0.0; self.params.len()]);
+        self.membranes(at, tape, Some([&mut d_z.values, &mut d_params]));
+        add(&mut gradient[self.params.clone()], &d_params);
+        let Some((_, range)) = &self.norm else { return d_z };
+        let (mut d_y, mut d_norm) = (zeros(self.inputs.shape), vec![0.0; range.len()]);
+        let valid = ValidSteps { lengths, padding: self.inputs.padding };
+        let (params, into) = (View::new(at, range.clone()), all(&mut d_norm));
+        let Tape { projected, statistics } = tape;
+        REFERENCE
+            .norm_backward(params, statistics, valid, projected, &d_z, &mut d_y, into)
+            .unwrap();
+        add(&mut gradient[range.clone()], &d_norm);
+        d_y
+    }
+
+    /// The input to the neurons.
+    fn normalised(&self, at: &Vec<f64>, tape: &Tape) -> Block<f64> {
+        let mut z = tape.projected.clone();
+        if let Some((_, range)) = &self.norm {
+            let params = View::new(at, range.clone());
+            REFERENCE.norm_apply(params, &tape.statistics, &tape.projected, &mut z).unwrap();
+        }
+        z
+    }
+
+    /// Spikes before the mask, at every step.
+    pub(super) fn record(&self, at: &Vec<f64>, tape: &Tape) -> Block<f64> {
+        let z = self.normalised(at, tape);
+        let valid = ValidSteps::default();
+        let neurons = self.activation(at, None).neurons;
+        let stage = NeuronStage { firing: Firing::Step, mask: None, valid, ..neurons };
+        let mut spikes = zeros(self.inputs.shape);
+        REFERENCE.neuron_forward(&stage, &z, &mut spikes, None).unwrap();
+        spikes
+    }
+
+    /// `<d_membrane, membrane>`, or 0 if spikes are not frozen, and on request its gradients by
+    /// input and raw parameters.
+    pub(super) fn membranes(
+        &self,
+        at: &Vec<f64>,
+        tape: &Tape,
+        gradients: Option<[&mut Vec<f64>; 2]>,
+    ) -> f64 {
+        let (params, z) = (&at[self.params.clone()], &self.normalised(at, tape));
+        self.neuron.visit(Membranes { hidden: self, params, z, gradients })
+    }
+}
+
+struct Membranes<'a> {
+    hidden: &'a HiddenLayer,
+    params: &'a [f64],
+    z: &'a Block<f64>,
+    gradients: Option<[&'a mut Vec<f64>; 2]>,
+}
+
+impl NeuronVisitor<f64> for Membranes<'_> {
+    type Output = f64;
+
+    fn visit<N: Neuron<Real = f64>>(self, neuron: &N) -> f64 {
+        let HiddenLayer { recorded: Some(spikes), d_membrane: Some(d_membrane), .. } = self.hidden
+        else {
+            return 0.0;
+        };
+        let sets = (self.params.len() / neuron.params().as_ref().len().max(1)).max(1);
+        let neurons: Vec<_> = (0..sets).map(|o| neuron.with_set(self.params, sets, o)).collect();
+        let args = NeuronArgs {
+            neurons: &neurons,
+            surrogate: &*self.hidden.watched,
+            firing: Firing::Frozen(spikes.values.as_slice()),
+            mask: None,
+            valid: ValidSteps::default(),
+            shape: self.z.shape,
+            start: None,
+        };
+        let z = &self.z.values;
+        let none = &mut vec![0.0; z.len()];
+        if let Some([d_z, d_params]) = self.gradients {
+            neuron_backward(&args, z, none, Some(d_membrane), d_z, d_params).unwrap();
+        }
+        let mut membrane = none.clone();
+        neuron_forward(&args, z, none, Some(&mut membrane), None).unwrap();
+        dot(d_membrane, &membrane)
+    }
+}
+
+pub(super) fn add(to: &mut [f64], from: &[f64]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+}
+
+pub(super) fn zeros(shape: Shape) -> Block<f64> {
+    Block { shape, values: vec![0.0; shape.len()] }
+}
+
+fn all(block: &mut Vec<f64>) -> ViewMut<'_, Vec<f64>> {
+    let range = 0..block.len();
+    ViewMut::new(block, range)
+}
