@@ -53,6 +53,10 @@ kernels! {
     "memory/memory":
         dropout(Dropout, requirements::dropout)
         find_not_finite(Finite, requirements::find_not_finite)
+        scatter(Events, requirements::scatter)
+        add(Add, requirements::add)
+        scale(Scale, requirements::scale)
+        square_sums(Squares, requirements::square_sums)
         sum_rows(SumRows, requirements::sum_rows);
     "optim/optim":
         adam(AdamStep, requirements::adam);
@@ -63,9 +67,11 @@ kernels! {
         norm_apply(NormApply, requirements::norm_apply)
         norm_gradient_sums(NormBackward, requirements::norm_gradient_sums)
         norm_gradient_finish(NormBackward, requirements::norm_gradient_finish)
-        norm_backward(NormBackward, requirements::norm_backward);
+        norm_backward(NormBackward, requirements::norm_backward)
+        rate_penalty(RatePenalty, requirements::rate_penalty);
     "readout/readout":
-        readout(Readout, requirements::readout);
+        readout(Readout, requirements::readout)
+        readout_backward(Readout, requirements::readout_backward);
     "neuron/lif":
         neuron_forward_lif(NeuronStage, requirements::neuron_forward::<R, 0>)
         neuron_backward_lif(NeuronStage, requirements::neuron_backward::<R, 1, 0>)

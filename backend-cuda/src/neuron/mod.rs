@@ -2,7 +2,7 @@ use crate::arguments::{self, NeuronModel};
 use crate::backend::{Cuda, Sequence, lengths, padding, same, size};
 use crate::device::{Buffer, Device, In, Launch, Number, kernels};
 use crate::error::Error;
-use crate::readout::sum_rows;
+use crate::memory::sum_rows;
 use polychron_core::backend::{Firing, HasNeuron, HasSurrogate, NeuronStage, View, ViewMut};
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
 use polychron_core::shape::{Shape, expect};
