@@ -22,9 +22,9 @@ use std::rc::Rc;
 /// The backend for one GPU and one number type, `f32` or `f64`. It stays on the thread that created
 /// it.
 ///
-/// It has the delay kernels `Gauss`, `Max`, `Linear` and `Discrete`; the neurons `Lif`, `Plif`,
-/// `Li`, `CubaLif` and `AdLif`; every surrogate of [`polychron_core::surrogate`]; and `AnyKernel`,
-/// `AnyNeuron` and `AnySurrogate`.
+/// It has the delay kernels `Gauss`, `Max`, `Linear` and `Discrete`; the neurons and surrogates for
+/// which it implements `HasNeuron` and `HasSurrogate`; and `AnyKernel`, `AnyNeuron` and
+/// `AnySurrogate`.
 #[derive(Debug)]
 pub struct Cuda<R> {
     pub(crate) device: Rc<Device>,

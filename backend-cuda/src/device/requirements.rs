@@ -221,15 +221,15 @@ pub(super) fn readout<R: Number>(a: &Readout<'_, R>, launch: &Launch) -> Checked
     holds_if_any("readout's gradient", &a.d_x, len)
 }
 
-/// What both passes of a neuron with `PARAMS` parameters require.
-fn neuron<R: Number, const PARAMS: u32>(a: &NeuronStage<'_, R>) -> Checked {
+/// What both passes of a neuron with this many parameters require.
+fn neuron<R: Number>(a: &NeuronStage<'_, R>, params: usize) -> Checked {
     let columns = n(a.batch) * n(a.width);
     holds("neurons' input", &a.x, n(a.steps) * columns)?;
     if a.sets != 1 && a.sets != a.width {
         let (expected, found) = (a.width as usize, a.sets as usize);
         return Err(ShapeError { what: "parameter sets", expected, found });
     }
-    holds("neurons' parameters", &a.params, n(PARAMS) * n(a.sets))?;
+    holds("neurons' parameters", &a.params, n(params as u64) * n(a.sets))?;
     holds_if_any("dropout mask", &a.mask, columns)?;
     holds_if_any("neurons' lengths", &a.valid, n(a.batch))?;
     // `stage.h`: SMOOTH_HELD and FROZEN read the recorded spikes.
@@ -243,24 +243,22 @@ fn neuron<R: Number, const PARAMS: u32>(a: &NeuronStage<'_, R>) -> Checked {
     holds("norm's parameters", &a.norm, 2 * n(a.width))
 }
 
-pub(super) fn neuron_forward<R: Number, const PARAMS: u32>(
-    a: &NeuronStage<'_, R>,
-    _: &Launch,
-) -> Checked {
-    neuron::<R, PARAMS>(a)?;
+pub(super) fn neuron_forward<R: Number>(a: &NeuronStage<'_, R>, params: usize) -> Checked {
+    neuron(a, params)?;
     holds("neurons' output", &a.spikes, n(a.steps) * n(a.batch) * n(a.width))
 }
 
-pub(super) fn neuron_backward<R: Number, const STATES: u32, const PARAMS: u32>(
+pub(super) fn neuron_backward<R: Number>(
     a: &NeuronStage<'_, R>,
-    _: &Launch,
+    states: usize,
+    params: usize,
 ) -> Checked {
     let columns = n(a.batch) * n(a.width);
-    neuron::<R, PARAMS>(a)?;
-    holds("neurons' states", &a.states, n(a.steps) * columns * n(STATES))?;
+    neuron(a, params)?;
+    holds("neurons' states", &a.states, n(a.steps) * columns * n(states as u64))?;
     holds("neurons' output gradient", &a.d_spikes, n(a.steps) * columns)?;
     holds("neurons' input gradient", &a.d_x, n(a.steps) * columns)?;
-    holds("neurons' parameter gradients", &a.d_params, columns * n(PARAMS))
+    holds("neurons' parameter gradients", &a.d_params, columns * n(params as u64))
 }
 
 /// What a transform requires: a length of 2^n, 3 2^n or 5 2^n with its tables, and shared memory

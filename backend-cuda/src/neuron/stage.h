@@ -173,17 +173,19 @@ __device__ inline void backward(const NeuronStage<R> &a) {
     }
 }
 
-#define INSTANCE(label, Neuron, Firing)                                              \
-    template <class R>                                                               \
-    __device__ void neuron_forward_##label(const NeuronStage<R> &a) {                \
-        forward<R, Neuron<R>, Firing<R>>(a);                                         \
-    }                                                                                \
-    template <class R>                                                               \
-    __device__ void neuron_backward_##label(const NeuronStage<R> &a) {               \
-        backward<R, Neuron<R>, Firing<R>>(a);                                        \
-    }                                                                                \
-    EXPORT(neuron_forward_##label, NeuronStage, 128)                                 \
+#define KERNELS(label, Neuron, Firing)                                 \
+    template <class R>                                                 \
+    __device__ void neuron_forward_##label(const NeuronStage<R> &a) {  \
+        forward<R, Neuron<R>, Firing<R>>(a);                           \
+    }                                                                  \
+    template <class R>                                                 \
+    __device__ void neuron_backward_##label(const NeuronStage<R> &a) { \
+        backward<R, Neuron<R>, Firing<R>>(a);                          \
+    }                                                                  \
+    EXPORT(neuron_forward_##label, NeuronStage, 128)                   \
     EXPORT(neuron_backward_##label, NeuronStage, 128)
-#define BOTH(label, Neuron)            \
-    INSTANCE(label, Neuron, AnyFiring) \
-    INSTANCE(label##_atan, Neuron, AtanFiring)
+
+// The kernels of a neuron, in the file with the same name.
+#define NEURON(name, Neuron)         \
+    KERNELS(name, Neuron, AnyFiring) \
+    KERNELS(name##_atan, Neuron, AtanFiring)
