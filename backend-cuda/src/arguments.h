@@ -20,6 +20,36 @@ struct Finite {
 };
 
 template <class R>
+struct Events {
+    const unsigned *places;
+    const R *values;
+    R *to;
+    unsigned long long events;
+    unsigned long long len;
+};
+
+template <class R>
+struct Elementwise {
+    const R *x;
+    R *to;
+    unsigned long long len;
+};
+
+template <class R>
+struct Scale {
+    R *values;
+    unsigned long long len;
+    R factor;
+};
+
+template <class R>
+struct Squares {
+    const R *values;
+    double *sums;
+    unsigned long long len;
+};
+
+template <class R>
 struct SumRows {
     const R *values;
     R *out;
@@ -106,6 +136,23 @@ struct NormBackward {
 };
 
 template <class R>
+struct RatePenalty {
+    const R *sums;
+    const unsigned *valid;
+    double *penalties;
+    R *d;
+    double weight;
+    double low;
+    double high;
+    double count;
+    unsigned padding;
+    unsigned steps;
+    unsigned batch;
+    unsigned width;
+    unsigned slices;
+};
+
+template <class R>
 struct Readout {
     const R *x;
     const unsigned *valid;
@@ -113,6 +160,7 @@ struct Readout {
     R *membrane;
     R *scores;
     R *losses;
+    const R *d_scores;
     R *d_x;
     unsigned padding;
     unsigned steps;
@@ -142,7 +190,9 @@ struct NeuronStage {
     const unsigned *valid;
     const R *norm;
     const R *saved;
+    const R *start;
     R *spikes;
+    R *end;
     R *states;
     const R *d_spikes;
     R *d_x;

@@ -146,6 +146,28 @@ arguments! {
         found: Out<'a, u32>,
         len: u64,
     }
+    Events<'a, R> {
+        places: In<'a, u32>,
+        values: In<'a, R>,
+        to: Out<'a, R>,
+        events: u64,
+        len: u64,
+    }
+    Elementwise<'a, R> {
+        x: In<'a, R>,
+        to: Out<'a, R>,
+        len: u64,
+    }
+    Scale<'a, R> {
+        values: Out<'a, R>,
+        len: u64,
+        factor: R,
+    }
+    Squares<'a, R> {
+        values: In<'a, R>,
+        sums: Out<'a, f64>,
+        len: u64,
+    }
     SumRows<'a, R> {
         values: In<'a, R>,
         out: Out<'a, R>,
@@ -220,6 +242,21 @@ arguments! {
         slices: u32,
         count: R,
     }
+    RatePenalty<'a, R> {
+        sums: In<'a, R>,
+        valid: In<'a, u32>,
+        penalties: Out<'a, f64>,
+        d: Out<'a, R>,
+        weight: f64,
+        low: f64,
+        high: f64,
+        count: f64,
+        padding: u32,
+        steps: u32,
+        batch: u32,
+        width: u32,
+        slices: u32,
+    }
     Readout<'a, R> {
         x: In<'a, R>,
         valid: In<'a, u32>,
@@ -227,6 +264,7 @@ arguments! {
         membrane: Out<'a, R>,
         scores: Out<'a, R>,
         losses: Out<'a, R>,
+        d_scores: In<'a, R>,
         d_x: Out<'a, R>,
         padding: u32,
         steps: u32,
@@ -252,7 +290,9 @@ arguments! {
         valid: In<'a, u32>,
         norm: In<'a, R>,
         saved: In<'a, R>,
+        start: In<'a, R>,
         spikes: Out<'a, R>,
+        end: Out<'a, R>,
         states: Out<'a, R>,
         d_spikes: In<'a, R>,
         d_x: Out<'a, R>,

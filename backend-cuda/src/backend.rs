@@ -1,14 +1,13 @@
-use crate::arguments::{Dropout, Finite};
-use crate::device::{Buffer, Device, In, Launch, Number, kernels};
+use crate::device::{Buffer, Device, In, Number};
 use crate::error::Error;
 use crate::projection::{self, Algorithm, Tables};
-use crate::{neuron, norm, optim, readout};
+use crate::{memory, neuron, norm, optim, readout};
 use polychron_core::backend::{
-    Activation, ActivationGradients, Backend, NeuronStage, NormMode, SynapseGradients,
+    Activation, ActivationGradients, Backend, Event, NeuronStage, NormMode, SynapseGradients,
     SynapseParams, View, ViewMut,
 };
 use polychron_core::delay::AnyKernel;
-use polychron_core::loss::Loss;
+use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::{AnyNeuron, Li};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::optim::Adam;
@@ -23,9 +22,9 @@ use std::rc::Rc;
 /// The backend for one GPU and one number type, `f32` or `f64`. It stays on the thread that created
 /// it.
 ///
-/// It has the delay kernels `Gauss`, `Max`, `Linear` and `Discrete`; the neurons `Lif`, `Plif`,
-/// `Li`, `CubaLif` and `AdLif`; every surrogate of [`polychron_core::surrogate`]; and `AnyKernel`,
-/// `AnyNeuron` and `AnySurrogate`.
+/// It has the delay kernels `Gauss`, `Max`, `Linear` and `Discrete`; the neurons and surrogates for
+/// which it implements `HasNeuron` and `HasSurrogate`; and `AnyKernel`, `AnyNeuron` and
+/// `AnySurrogate`.
 #[derive(Debug)]
 pub struct Cuda<R> {
     pub(crate) device: Rc<Device>,
@@ -209,6 +208,12 @@ impl<R: Number> Backend for Cuda<R> {
         to.values.upload(from)
     }
 
+    /// An event takes 8 bytes in `f32` and 12 in `f64`: its place in the block and its value. A
+    /// batch that is smaller as a dense block travels as that.
+    fn upload_events(&self, events: &[Event<R>], to: &mut Sequence<R>) -> Result<(), Error> {
+        memory::upload_events(self, events, to)
+    }
+
     fn download_sequence(&self, from: &Sequence<R>, to: &mut [R]) -> Result<(), Error> {
         from.values.download(to)
     }
@@ -226,6 +231,27 @@ impl<R: Number> Backend for Cuda<R> {
             projection::code(kernel)?;
         }
         neuron.map_or(Ok(()), |(neuron, surrogate)| neuron::supports(neuron, surrogate))
+    }
+
+    fn join(
+        &self,
+        first: &Sequence<R>,
+        second: &Sequence<R>,
+        joined: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        memory::join(self, first, second, joined)
+    }
+
+    fn copy_last(&self, x: &Sequence<R>, last: &mut Sequence<R>) -> Result<(), Error> {
+        memory::copy_last(self, x, last)
+    }
+
+    fn add_buffer(&self, x: &Buffer<R>, sum: &mut Buffer<R>, len: usize) -> Result<(), Error> {
+        memory::add_buffer(self, x, sum, len)
+    }
+
+    fn add(&self, x: &Sequence<R>, sum: &mut Sequence<R>) -> Result<(), Error> {
+        memory::add(self, x, sum)
     }
 
     fn project(
@@ -299,8 +325,9 @@ impl<R: Number> Backend for Cuda<R> {
         stage: &NeuronStage<'_, Self>,
         x: &Sequence<R>,
         spikes: &mut Sequence<R>,
+        end: Option<&mut Buffer<R>>,
     ) -> Result<(), Error> {
-        neuron::forward(self, stage, None, x, spikes)
+        neuron::forward(self, stage, None, x, spikes, end)
     }
 
     fn neuron_backward(
@@ -322,6 +349,7 @@ impl<R: Number> Backend for Cuda<R> {
         y: &Sequence<R>,
         statistics: &mut Buffer<R>,
         spikes: &mut Sequence<R>,
+        end: Option<&mut Buffer<R>>,
     ) -> Result<(), Error> {
         same("layer's output", y.shape, spikes.shape)?;
         let norm = match &layer.norm {
@@ -331,7 +359,7 @@ impl<R: Number> Backend for Cuda<R> {
             }
             None => None,
         };
-        neuron::forward(self, &layer.neurons, norm, y, spikes)
+        neuron::forward(self, &layer.neurons, norm, y, spikes, end)
     }
 
     fn activate_backward(
@@ -367,6 +395,18 @@ impl<R: Number> Backend for Cuda<R> {
         readout::readout(self, readout, loss, valid, x, targets, scores, d_x)
     }
 
+    fn readout_backward(
+        &self,
+        readout: &Li<R>,
+        loss: Loss,
+        valid: ValidSteps<'_>,
+        x: &Sequence<R>,
+        d_scores: &[R],
+        d_x: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        readout::backward(self, readout, loss, valid, x, d_scores, d_x)
+    }
+
     fn adam(
         &self,
         adam: &Adam<R>,
@@ -379,29 +419,29 @@ impl<R: Number> Backend for Cuda<R> {
         optim::adam(self, adam, range, gradient, params, first, second)
     }
 
+    fn square_sum(&self, buffer: &Buffer<R>, len: usize) -> Result<f64, Error> {
+        memory::square_sum(self, buffer, len)
+    }
+
+    fn scale(&self, factor: R, buffer: &mut Buffer<R>, len: usize) -> Result<(), Error> {
+        memory::scale(self, factor, buffer, len)
+    }
+
+    fn penalize_rates(
+        &self,
+        penalty: &RatePenalty,
+        valid: ValidSteps<'_>,
+        spikes: &Sequence<R>,
+        d: &mut Sequence<R>,
+    ) -> Result<R, Error> {
+        norm::penalize_rates(self, penalty, valid, spikes, d)
+    }
+
     fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Buffer<R>, Error> {
-        let mut mask = self.scratch(len, "a dropout mask")?;
-        let (seed, stream) = rng.key();
-        let keep = R::of(1.0 / (1.0 - p));
-        let arguments =
-            Dropout { mask: mask.get_mut(), len: len as u64, seed, stream, probability: p, keep };
-        kernels::dropout(&self.device, Launch::each(len, 256), &arguments)?;
-        Ok(mask)
+        memory::dropout(self, rng, p, len)
     }
 
     fn are_finite(&self, buffers: &[(&Buffer<R>, usize)]) -> Result<bool, Error> {
-        let mut found = Buffer::<u32>::zeros(&self.device, 1, || "a flag".to_owned())?;
-        for &(buffer, len) in buffers {
-            expect("buffer", buffer.len(), len)?;
-            if len == 0 {
-                continue;
-            }
-            let arguments =
-                Finite { values: buffer.get(), found: found.get_mut(), len: len as u64 };
-            kernels::find_not_finite(&self.device, Launch::each(len, 256), &arguments)?;
-        }
-        let mut flag = [0];
-        found.download(&mut flag)?;
-        Ok(flag == [0])
+        memory::are_finite(self, buffers)
     }
 }

@@ -47,6 +47,7 @@ mod arguments;
 mod backend;
 mod device;
 mod error;
+mod memory;
 mod neuron;
 mod norm;
 mod optim;

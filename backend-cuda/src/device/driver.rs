@@ -1,7 +1,7 @@
 //! A GPU through `cust`, whose driver library is loaded on first use.
 #![allow(unsafe_code)]
 
-use super::kernels::CODE;
+use super::kernels::code;
 use super::{Launch, Plain, Refusal, SHARED};
 use crate::error::Error;
 use cust::context::{Context, CurrentContext};
@@ -245,9 +245,7 @@ impl Driver {
         let module = match modules.entry(file) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let code =
-                    CODE.iter().find(|(known, _)| *known == file).map_or("", |(_, code)| code);
-                let load: CudaResult<Module> = Module::from_ptx(code, &[]);
+                let load: CudaResult<Module> = Module::from_ptx(code(file).unwrap_or(""), &[]);
                 entry.insert(load.map_err(failed(&named("cuModuleLoadData")))?)
             }
         };

@@ -5,7 +5,19 @@ use super::requirements::{self, FEW_ROWS, MANY_ROWS};
 use super::{Device, Launch, Machine, Number};
 use crate::arguments::*;
 use crate::error::Error;
+use crate::neuron::NEURONS;
 use std::ffi::c_void;
+
+/// The names of a kernel in single and double precision, from the parts of its label.
+macro_rules! names {
+    ($($part:expr),+) => {
+        [concat!($($part,)+ "_f32\0"), concat!($($part,)+ "_f64\0")]
+    };
+}
+
+fn in_precision<R: Number>([single, double]: [&'static str; 2]) -> &'static str {
+    if R::BYTES == 4 { single } else { double }
+}
 
 macro_rules! kernels {
     ($($file:literal: $($name:ident($arguments:ident, $required:expr))*;)*) => {
@@ -15,21 +27,9 @@ macro_rules! kernels {
                 launch: Launch,
                 arguments: &$arguments<'_, R>,
             ) -> Result<(), Error> {
-                let failed = |reason: &str| {
-                    Error::Driver { call: stringify!($name).into(), reason: reason.into() }
-                };
-                let mut foreign = false;
-                arguments.addresses(|address| foreign |= !device.owns(address));
-                if foreign {
-                    return Err(failed("a block belongs to another device"));
-                }
-                if !launch.fits() {
-                    return Err(failed("the launch needs more blocks or shared memory than a device has"));
-                }
+                check(device, &launch, arguments, stringify!($name))?;
                 $required(arguments, &launch)?;
-                let single = concat!(stringify!($name), "_f32\0");
-                let double = concat!(stringify!($name), "_f64\0");
-                let name = if R::BYTES == 4 { single } else { double };
+                let name = in_precision::<R>(names!(stringify!($name)));
                 let raw = arguments.raw();
                 // SAFETY: the structure is the one the kernel takes: `arguments.h` is generated
                 // from its definition, and this macro pairs it with the kernel by name. Every
@@ -40,8 +40,8 @@ macro_rules! kernels {
             }
         )*)*
 
-        /// The PTX of every file.
-        pub(super) static CODE: &[(&str, &str)] =
+        /// The PTX of every file without neurons.
+        static CODE: &[(&str, &str)] =
             &[$(($file, include_str!(concat!("../", $file, ".ptx")))),*];
 
         #[cfg(test)]
@@ -53,6 +53,11 @@ kernels! {
     "memory/memory":
         dropout(Dropout, requirements::dropout)
         find_not_finite(Finite, requirements::find_not_finite)
+        scatter(Events, requirements::scatter)
+        copy(Elementwise, requirements::elementwise)
+        add(Elementwise, requirements::elementwise)
+        scale(Scale, requirements::scale)
+        square_sums(Squares, requirements::square_sums)
         sum_rows(SumRows, requirements::sum_rows);
     "optim/optim":
         adam(AdamStep, requirements::adam);
@@ -63,32 +68,11 @@ kernels! {
         norm_apply(NormApply, requirements::norm_apply)
         norm_gradient_sums(NormBackward, requirements::norm_gradient_sums)
         norm_gradient_finish(NormBackward, requirements::norm_gradient_finish)
-        norm_backward(NormBackward, requirements::norm_backward);
+        norm_backward(NormBackward, requirements::norm_backward)
+        rate_penalty(RatePenalty, requirements::rate_penalty);
     "readout/readout":
-        readout(Readout, requirements::readout);
-    "neuron/lif":
-        neuron_forward_lif(NeuronStage, requirements::neuron_forward::<R, 0>)
-        neuron_backward_lif(NeuronStage, requirements::neuron_backward::<R, 1, 0>)
-        neuron_forward_lif_atan(NeuronStage, requirements::neuron_forward::<R, 0>)
-        neuron_backward_lif_atan(NeuronStage, requirements::neuron_backward::<R, 1, 0>);
-    "neuron/plif":
-        neuron_forward_plif(NeuronStage, requirements::neuron_forward::<R, 1>)
-        neuron_backward_plif(NeuronStage, requirements::neuron_backward::<R, 1, 1>)
-        neuron_forward_plif_atan(NeuronStage, requirements::neuron_forward::<R, 1>)
-        neuron_backward_plif_atan(NeuronStage, requirements::neuron_backward::<R, 1, 1>);
-    "neuron/li":
-        neuron_forward_li(NeuronStage, requirements::neuron_forward::<R, 0>)
-        neuron_backward_li(NeuronStage, requirements::neuron_backward::<R, 1, 0>);
-    "neuron/cuba_lif":
-        neuron_forward_cuba_lif(NeuronStage, requirements::neuron_forward::<R, 2>)
-        neuron_backward_cuba_lif(NeuronStage, requirements::neuron_backward::<R, 2, 2>)
-        neuron_forward_cuba_lif_atan(NeuronStage, requirements::neuron_forward::<R, 2>)
-        neuron_backward_cuba_lif_atan(NeuronStage, requirements::neuron_backward::<R, 2, 2>);
-    "neuron/adlif":
-        neuron_forward_adlif(NeuronStage, requirements::neuron_forward::<R, 4>)
-        neuron_backward_adlif(NeuronStage, requirements::neuron_backward::<R, 2, 4>)
-        neuron_forward_adlif_atan(NeuronStage, requirements::neuron_forward::<R, 4>)
-        neuron_backward_adlif_atan(NeuronStage, requirements::neuron_backward::<R, 2, 4>);
+        readout(Readout, requirements::readout)
+        readout_backward(Readout, requirements::readout_backward);
     "projection/transform":
         sequence_to_spectrum(ToSpectrum, requirements::sequence_to_spectrum)
         spectrum_to_sequence(ToSequence, requirements::spectrum_to_sequence);
@@ -119,6 +103,90 @@ kernels! {
         direct_kernel(Direct, requirements::direct_kernel);
 }
 
+/// The kernels of a neuron: those that `NEURON` in `stage.h` defines in the neuron's file. Made by
+/// `neuron_kernels!`.
+#[derive(Clone, Copy)]
+pub(crate) struct NeuronKernels {
+    pub(crate) file: &'static str,
+    /// By pass; for any firing and surrogate, and for step spikes with the slope of the arc
+    /// tangent; by precision.
+    pub(crate) names: [[[&'static str; 2]; 2]; 2],
+}
+
+/// The [`NeuronKernels`] of `neuron/NAME.cu`.
+macro_rules! neuron_kernels {
+    ($name:literal) => {
+        NeuronKernels {
+            file: concat!("neuron/", $name),
+            names: [
+                [names!("neuron_forward_", $name), names!("neuron_forward_", $name, "_atan")],
+                [names!("neuron_backward_", $name), names!("neuron_backward_", $name, "_atan")],
+            ],
+        }
+    };
+}
+
+pub(crate) use {names, neuron_kernels};
+
+/// A pass of a neuron over time.
+#[derive(Clone, Copy)]
+pub(crate) enum Pass {
+    Forward,
+    Backward,
+}
+
+impl NeuronKernels {
+    /// Launches a pass of a neuron with this many components of its state and raw parameters.
+    /// `atan` selects the kernel for step spikes with the slope of the arc tangent.
+    pub(crate) fn launch<R: Number>(
+        &self,
+        pass: Pass,
+        atan: bool,
+        [states, params]: [usize; 2],
+        device: &Device,
+        launch: Launch,
+        arguments: &NeuronStage<'_, R>,
+    ) -> Result<(), Error> {
+        let names = self.names[pass as usize][usize::from(atan)];
+        let name = in_precision::<R>(names);
+        check(device, &launch, arguments, name.trim_end_matches('\0'))?;
+        match pass {
+            Pass::Forward => requirements::neuron_forward(arguments, states, params)?,
+            Pass::Backward => requirements::neuron_backward(arguments, states, params)?,
+        }
+        let raw = arguments.raw();
+        // SAFETY: as in `kernels!`. The kernels of `NEURON` take a `NeuronStage`. The numbers of
+        // states and parameters are those of the model in polychron-core, and the neuron's file
+        // states the same.
+        unsafe { run(device, self.file, name, launch, std::ptr::from_ref(&raw).cast()) }
+    }
+}
+
+/// The PTX of a file.
+pub(super) fn code(file: &str) -> Option<&'static str> {
+    let neurons = NEURONS.iter().map(|(neuron, ptx)| (neuron.file, *ptx));
+    CODE.iter().copied().chain(neurons).find(|(known, _)| *known == file).map(|(_, ptx)| ptx)
+}
+
+/// What every launch requires: blocks of this device, and a size that all devices support.
+fn check(
+    device: &Device,
+    launch: &Launch,
+    arguments: &impl Arguments,
+    name: &str,
+) -> Result<(), Error> {
+    let failed = |reason: &str| Error::Driver { call: name.into(), reason: reason.into() };
+    let mut foreign = false;
+    arguments.addresses(|address| foreign |= !device.owns(address));
+    if foreign {
+        return Err(failed("a block belongs to another device"));
+    }
+    if !launch.fits() {
+        return Err(failed("the launch needs more blocks or shared memory than a device has"));
+    }
+    Ok(())
+}
+
 /// # Safety
 /// `arguments` points to the structure that the kernel `name` takes. Every address in it points to
 /// a block of this device that covers all the kernel reads and writes there.
@@ -146,6 +214,7 @@ mod tests {
     use super::{CODE, Device, Dropout, Launch, NAMES, Product, dropout, product_forward};
     use crate::device::Buffer;
     use crate::error::Error;
+    use crate::neuron::NEURONS;
     use sha2::{Digest, Sha256};
     use std::fs;
     use std::path::{Path, PathBuf};
@@ -163,7 +232,16 @@ mod tests {
     #[test]
     fn the_ptx_matches_its_sources() {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
-        for ((file, ptx), names) in CODE.iter().zip(NAMES) {
+        let others = CODE.iter().zip(NAMES).map(|((file, ptx), names)| {
+            let both = |name: &&str| ["f32", "f64"].map(|real| format!("{name}_{real}"));
+            (*file, *ptx, names.iter().flat_map(both).collect::<Vec<_>>())
+        });
+        let neurons = NEURONS.iter().map(|(neuron, ptx)| {
+            let names = neuron.names.concat().concat();
+            let name = |name: &str| name.trim_end_matches('\0').to_owned();
+            (neuron.file, *ptx, names.into_iter().map(name).collect())
+        });
+        for (file, ptx, names) in others.chain(neurons) {
             let kernel = root.join(file).with_extension("cu");
             let mut hash = Sha256::new();
             for path in [headers(root), headers(kernel.parent().unwrap()), vec![kernel]].concat() {
@@ -175,10 +253,8 @@ mod tests {
                 stated == Some(&hash),
                 "{file}.ptx is out of date: run backend-cuda/kernels.sh"
             );
-            for name in *names {
-                for suffix in ["f32", "f64"] {
-                    assert!(ptx.contains(&format!(".visible .entry {name}_{suffix}(")), "{name}");
-                }
+            for name in names {
+                assert!(ptx.contains(&format!(".visible .entry {name}(")), "{name}");
             }
         }
     }

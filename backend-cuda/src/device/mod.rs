@@ -313,11 +313,17 @@ impl<T: Plain> Buffer<T> {
         len: usize,
         what: impl Fn() -> String,
     ) -> Result<Self, Error> {
-        let buffer = Self::new(device, len, what)?;
-        if buffer.bytes > 0 {
-            on!(&device.machine, zero(buffer.address, buffer.bytes))?;
-        }
+        let mut buffer = Self::new(device, len, what)?;
+        buffer.clear()?;
         Ok(buffer)
+    }
+
+    /// Sets all numbers to zero.
+    pub(crate) fn clear(&mut self) -> Result<(), Error> {
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        on!(&self.device.machine, zero(self.address, self.bytes))
     }
 
     /// A copy of a slice.

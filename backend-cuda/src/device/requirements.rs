@@ -83,6 +83,27 @@ pub(super) fn find_not_finite<R: Number>(a: &Finite<'_, R>, _: &Launch) -> Check
     holds("the flag", &a.found, 1)
 }
 
+pub(super) fn scatter<R: Number>(a: &Events<'_, R>, _: &Launch) -> Checked {
+    holds("places of events", &a.places, n(a.events))?;
+    holds("values of events", &a.values, n(a.events))?;
+    holds("sequence of events", &a.to, n(a.len))
+}
+
+pub(super) fn elementwise<R: Number>(a: &Elementwise<'_, R>, _: &Launch) -> Checked {
+    holds("values to read", &a.x, n(a.len))?;
+    holds("values to write", &a.to, n(a.len))
+}
+
+pub(super) fn scale<R: Number>(a: &Scale<'_, R>, _: &Launch) -> Checked {
+    holds("values to scale", &a.values, n(a.len))
+}
+
+pub(super) fn square_sums<R: Number>(a: &Squares<'_, R>, launch: &Launch) -> Checked {
+    shared::<f64>(launch, n(launch.threads))?;
+    holds("values to square", &a.values, n(a.len))?;
+    holds("sums of squares", &a.sums, n(launch.grid[0]))
+}
+
 pub(super) fn sum_rows<R: Number>(a: &SumRows<'_, R>, launch: &Launch) -> Checked {
     blocks(launch, a.columns)?;
     shared::<R>(launch, n(launch.threads))?;
@@ -163,14 +184,34 @@ pub(super) fn norm_backward<R: Number>(a: &NormBackward<'_, R>, _: &Launch) -> C
     holds("norm's input gradient", &a.d_y, len)
 }
 
-pub(super) fn readout<R: Number>(a: &Readout<'_, R>, launch: &Launch) -> Checked {
-    let (scores, len) = (n(a.batch) * n(a.classes), n(a.steps) * n(a.batch) * n(a.classes));
+pub(super) fn rate_penalty<R: Number>(a: &RatePenalty<'_, R>, launch: &Launch) -> Checked {
+    threads(launch, 256)?;
+    holds("sums of spikes", &a.sums, n(a.slices) * n(a.width))?;
+    holds_if_any("neurons' lengths", &a.valid, n(a.batch))?;
+    holds("penalties for rates", &a.penalties, n(a.width))?;
+    holds("neurons' output gradient", &a.d, n(a.steps) * n(a.batch) * n(a.width))
+}
+
+/// What both kernels of the readout require. Returns the sizes of the scores and the input.
+fn membrane<R: Number>(a: &Readout<'_, R>, launch: &Launch) -> Result<[u128; 2], ShapeError> {
+    let [scores, len] = [n(a.batch) * n(a.classes), n(a.steps) * n(a.batch) * n(a.classes)];
     blocks(launch, a.batch)?;
-    shared::<R>(launch, n(a.classes))?;
     at_least("readout's classes", 1, a.classes as usize)?;
     holds("readout's input", &a.x, len)?;
     holds_if_any("readout's lengths", &a.valid, n(a.batch))?;
     holds("readout's membrane", &a.membrane, len)?;
+    Ok([scores, len])
+}
+
+pub(super) fn readout_backward<R: Number>(a: &Readout<'_, R>, launch: &Launch) -> Checked {
+    let [scores, len] = membrane(a, launch)?;
+    holds("gradient of the scores", &a.d_scores, scores)?;
+    holds("readout's gradient", &a.d_x, len)
+}
+
+pub(super) fn readout<R: Number>(a: &Readout<'_, R>, launch: &Launch) -> Checked {
+    let [scores, len] = membrane(a, launch)?;
+    shared::<R>(launch, n(a.classes))?;
     holds("readout's scores", &a.scores, scores)?;
     if a.targets.is_null() {
         return Ok(());
@@ -180,15 +221,17 @@ pub(super) fn readout<R: Number>(a: &Readout<'_, R>, launch: &Launch) -> Checked
     holds_if_any("readout's gradient", &a.d_x, len)
 }
 
-/// What both passes of a neuron with `PARAMS` parameters require.
-fn neuron<R: Number, const PARAMS: u32>(a: &NeuronStage<'_, R>) -> Checked {
+/// What both passes of a neuron with this many components of its state and parameters require.
+fn neuron<R: Number>(a: &NeuronStage<'_, R>, states: usize, params: usize) -> Checked {
     let columns = n(a.batch) * n(a.width);
+    holds_if_any("neurons' first states", &a.start, n(states as u64) * columns)?;
+    holds_if_any("neurons' last states", &a.end, n(states as u64) * columns)?;
     holds("neurons' input", &a.x, n(a.steps) * columns)?;
     if a.sets != 1 && a.sets != a.width {
         let (expected, found) = (a.width as usize, a.sets as usize);
         return Err(ShapeError { what: "parameter sets", expected, found });
     }
-    holds("neurons' parameters", &a.params, n(PARAMS) * n(a.sets))?;
+    holds("neurons' parameters", &a.params, n(params as u64) * n(a.sets))?;
     holds_if_any("dropout mask", &a.mask, columns)?;
     holds_if_any("neurons' lengths", &a.valid, n(a.batch))?;
     // `stage.h`: SMOOTH_HELD and FROZEN read the recorded spikes.
@@ -202,24 +245,26 @@ fn neuron<R: Number, const PARAMS: u32>(a: &NeuronStage<'_, R>) -> Checked {
     holds("norm's parameters", &a.norm, 2 * n(a.width))
 }
 
-pub(super) fn neuron_forward<R: Number, const PARAMS: u32>(
+pub(super) fn neuron_forward<R: Number>(
     a: &NeuronStage<'_, R>,
-    _: &Launch,
+    states: usize,
+    params: usize,
 ) -> Checked {
-    neuron::<R, PARAMS>(a)?;
+    neuron(a, states, params)?;
     holds("neurons' output", &a.spikes, n(a.steps) * n(a.batch) * n(a.width))
 }
 
-pub(super) fn neuron_backward<R: Number, const STATES: u32, const PARAMS: u32>(
+pub(super) fn neuron_backward<R: Number>(
     a: &NeuronStage<'_, R>,
-    _: &Launch,
+    states: usize,
+    params: usize,
 ) -> Checked {
     let columns = n(a.batch) * n(a.width);
-    neuron::<R, PARAMS>(a)?;
-    holds("neurons' states", &a.states, n(a.steps) * columns * n(STATES))?;
+    neuron(a, states, params)?;
+    holds("neurons' states", &a.states, n(a.steps) * columns * n(states as u64))?;
     holds("neurons' output gradient", &a.d_spikes, n(a.steps) * columns)?;
     holds("neurons' input gradient", &a.d_x, n(a.steps) * columns)?;
-    holds("neurons' parameter gradients", &a.d_params, columns * n(PARAMS))
+    holds("neurons' parameter gradients", &a.d_params, columns * n(params as u64))
 }
 
 /// What a transform requires: a length of 2^n, 3 2^n or 5 2^n with its tables, and shared memory

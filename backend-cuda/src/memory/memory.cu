@@ -31,19 +31,63 @@ __device__ void find_not_finite(const Finite<R> &a) {
 }
 EXPORT(find_not_finite, Finite, 256)
 
-// out = scale * the sum over the rows of a block [rows][columns]. The order of the sum does not
-// depend on the device.
+// Places beyond the block are skipped.
 template <class R>
-__device__ void sum_rows(const SumRows<R> &a) {
+__device__ void scatter(const Events<R> &a) {
+    for (Wide n = thread_index(); n < a.events; n += thread_count()) {
+        if (a.places[n] < a.len) a.to[a.places[n]] = a.values[n];
+    }
+}
+EXPORT(scatter, Events, 256)
+
+template <class R>
+__device__ void copy(const Elementwise<R> &a) {
+    for (Wide n = thread_index(); n < a.len; n += thread_count()) a.to[n] = a.x[n];
+}
+EXPORT(copy, Elementwise, 256)
+
+template <class R>
+__device__ void add(const Elementwise<R> &a) {
+    for (Wide n = thread_index(); n < a.len; n += thread_count()) a.to[n] += a.x[n];
+}
+EXPORT(add, Elementwise, 256)
+
+template <class R>
+__device__ void scale(const Scale<R> &a) {
+    for (Wide n = thread_index(); n < a.len; n += thread_count()) a.values[n] *= a.factor;
+}
+EXPORT(scale, Scale, 256)
+
+// The sum over the threads of a block, a power of two, for thread 0. The order does not depend on
+// the device.
+template <class R>
+__device__ inline R block_sum(R sum) {
     R *partial = (R *)shared_memory();
-    R sum = R(0);
-    for (Wide row = threadIdx.x; row < a.rows; row += blockDim.x) sum += a.values[row * a.columns + blockIdx.x];
     partial[threadIdx.x] = sum;
     __syncthreads();
     for (unsigned half = blockDim.x / 2; half; half /= 2) {
         if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
         __syncthreads();
     }
-    if (threadIdx.x == 0) a.out[blockIdx.x] = partial[0] * a.scale;
+    return partial[0];
+}
+
+// One sum per block.
+template <class R>
+__device__ void square_sums(const Squares<R> &a) {
+    double sum = 0.0;
+    for (Wide n = thread_index(); n < a.len; n += thread_count()) sum += (double)a.values[n] * (double)a.values[n];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) a.sums[blockIdx.x] = sum;
+}
+EXPORT_BARRIERS(square_sums, Squares, 256)
+
+// out = scale * the sum over the rows of a block [rows][columns].
+template <class R>
+__device__ void sum_rows(const SumRows<R> &a) {
+    R sum = R(0);
+    for (Wide row = threadIdx.x; row < a.rows; row += blockDim.x) sum += a.values[row * a.columns + blockIdx.x];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) a.out[blockIdx.x] = sum * a.scale;
 }
 EXPORT_BARRIERS(sum_rows, SumRows, 1024)

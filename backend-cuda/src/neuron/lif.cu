@@ -1,3 +1,3 @@
 #include "stage.h"
 
-BOTH(lif, Lif)
+NEURON(lif, Lif)

@@ -1,10 +1,13 @@
 use crate::arguments::{self, NeuronModel};
 use crate::backend::{Cuda, Sequence, lengths, padding, same, size};
-use crate::device::{Buffer, Device, In, Launch, Number, kernels};
+use crate::device::kernels::{NeuronKernels, Pass, names, neuron_kernels};
+use crate::device::{Buffer, In, Launch, Number, Out};
 use crate::error::Error;
-use crate::readout::sum_rows;
+use crate::memory::sum_rows;
 use polychron_core::backend::{Firing, HasNeuron, HasSurrogate, NeuronStage, View, ViewMut};
-use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, Li, Lif, Plif, Reset};
+use polychron_core::neuron::{
+    AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, Neuron, Plif, Reset,
+};
 use polychron_core::shape::{Shape, expect};
 use polychron_core::surrogate::AnySurrogate;
 use std::rc::Rc;
@@ -75,34 +78,44 @@ mod surrogates {
     }
 }
 
-type Kernel<R> = fn(&Device, Launch, &arguments::NeuronStage<'_, R>) -> Result<(), Error>;
-
 /// A neuron as the kernels see it.
 struct Compiled<R> {
     model: NeuronModel<R>,
-    /// The number of components of the state.
-    states: usize,
-    /// The forward and backward kernels for every firing mode and surrogate.
-    general: [Kernel<R>; 2],
-    /// Those for step spikes with the slope of the arc tangent.
-    atan: [Kernel<R>; 2],
+    kernels: &'static NeuronKernels,
+    /// The numbers of components of the state and of raw parameters.
+    sizes: [usize; 2],
 }
 
+impl<R: Number> Compiled<R> {
+    fn of<N: Neuron<Real = R>>(
+        neuron: &N,
+        model: fn(&N) -> NeuronModel<R>,
+        kernels: &'static NeuronKernels,
+    ) -> Self {
+        let (state, params) = (neuron.rest(), neuron.params());
+        let sizes = [state.as_ref().len(), params.as_ref().len()];
+        Self { model: model(neuron), kernels, sizes }
+    }
+}
+
+/// The table of neurons: the type, its file, and what its kernels read of the configuration.
 macro_rules! neurons {
-    ($($variant:ident($neuron:ident) = $($compiled:expr),+;)*) => {
-        $(impl<R: Number> HasNeuron<$variant<R>> for Cuda<R> {
-            fn neuron(neuron: $variant<R>) -> AnyNeuron<R> {
-                AnyNeuron::$variant(neuron)
+    ($($neuron:ident in $file:literal: $model:expr;)*) => {
+        $(impl<R: Number> HasNeuron<$neuron<R>> for Cuda<R> {
+            fn neuron(neuron: $neuron<R>) -> AnyNeuron<R> {
+                AnyNeuron::$neuron(neuron)
             }
         })*
 
+        /// The kernels and the PTX of every neuron.
+        pub(crate) static NEURONS: &[(NeuronKernels, &str)] =
+            &[$((neuron_kernels!($file), include_str!(concat!($file, ".ptx")))),*];
+
         impl<R: Number> Compiled<R> {
             fn new(neuron: &AnyNeuron<R>) -> Result<Self, Error> {
-                use kernels::*;
                 // Not a `match`, so that a variant without a kernel can join the enumeration.
-                $(if let AnyNeuron::$variant($neuron) = neuron {
-                    let (model, states, general, atan) = ($($compiled),+);
-                    return Ok(Self { model, states, general, atan });
+                $(if let AnyNeuron::$neuron(found) = neuron {
+                    return Ok(Self::of(found, $model, &neuron_kernels!($file)));
                 })*
                 Err(Error::Unsupported(format!("neuron {neuron:?}")))
             }
@@ -111,21 +124,11 @@ macro_rules! neurons {
 }
 
 neurons! {
-    Lif(lif) = leaky(lif), 1,
-        [neuron_forward_lif, neuron_backward_lif],
-        [neuron_forward_lif_atan, neuron_backward_lif_atan];
-    Plif(plif) = leaky(plif.lif()), 1,
-        [neuron_forward_plif, neuron_backward_plif],
-        [neuron_forward_plif_atan, neuron_backward_plif_atan];
-    Li(li) = integrating(li), 1,
-        [neuron_forward_li, neuron_backward_li],
-        [neuron_forward_li, neuron_backward_li];
-    CubaLif(cuba) = leaky(cuba.lif()), 2,
-        [neuron_forward_cuba_lif, neuron_backward_cuba_lif],
-        [neuron_forward_cuba_lif_atan, neuron_backward_cuba_lif_atan];
-    AdLif(adlif) = resetting(adlif.membrane()), 2,
-        [neuron_forward_adlif, neuron_backward_adlif],
-        [neuron_forward_adlif_atan, neuron_backward_adlif_atan];
+    Lif in "lif": leaky;
+    Plif in "plif": |plif| leaky(plif.lif());
+    Li in "li": integrating;
+    CubaLif in "cuba_lif": |cuba| leaky(cuba.lif());
+    AdLif in "adlif": |adlif| resetting(adlif.membrane());
 }
 
 fn leaky<R: Number>(lif: &Lif<R>) -> NeuronModel<R> {
@@ -183,6 +186,8 @@ struct Checked<'a, R> {
     mask: In<'a, R>,
     norm: In<'a, R>,
     saved: In<'a, R>,
+    /// The states before the first step; absent for neurons at rest.
+    start: In<'a, R>,
     surrogate: AnySurrogate<R>,
     kind: u32,
     firing: u32,
@@ -216,6 +221,10 @@ impl<'a, R: Number> Checked<'a, R> {
             }
             None => (In::default(), In::default()),
         };
+        if let Some(start) = stage.start {
+            let states = Shape { steps: stage.neuron.state_count(), ..shape };
+            expect("neurons' first states", states.len(), start.len())?;
+        }
         Ok(Self {
             neuron: Compiled::new(stage.neuron)?,
             shape,
@@ -227,19 +236,23 @@ impl<'a, R: Number> Checked<'a, R> {
             mask: stage.mask.map_or_else(In::default, Buffer::get),
             norm,
             saved,
+            start: stage.start.map_or_else(In::default, Buffer::get),
             surrogate: *stage.surrogate,
             kind: surrogates::code(stage.surrogate)?,
             firing,
         })
     }
 
-    fn kernels(&self) -> [Kernel<R>; 2] {
+    fn launch(
+        &self,
+        cuda: &Cuda<R>,
+        pass: Pass,
+        arguments: &arguments::NeuronStage<'_, R>,
+    ) -> Result<(), Error> {
+        let Compiled { kernels, sizes, .. } = self.neuron;
         let atan = self.firing == 0 && matches!(self.surrogate, AnySurrogate::Atan(_));
-        if atan { self.neuron.atan } else { self.neuron.general }
-    }
-
-    fn launch(&self) -> Launch {
-        Launch::each(self.shape.batch * self.shape.width, 128)
+        let launch = Launch::each(self.shape.batch * self.shape.width, 128);
+        kernels.launch(pass, atan, sizes, &cuda.device, launch, arguments)
     }
 
     /// The arguments that both passes share, without an output.
@@ -253,6 +266,7 @@ impl<'a, R: Number> Checked<'a, R> {
             valid: lengths(&self.samples),
             norm: self.norm,
             saved: self.saved,
+            start: self.start,
             model: NeuronModel { ..self.neuron.model },
             surrogate: parameters.map(|p| p.map_or(R::zero(), |(_, value)| value)),
             kind: self.kind,
@@ -267,20 +281,27 @@ impl<'a, R: Number> Checked<'a, R> {
     }
 }
 
-/// The spikes for input `x`, after the norm if there is one.
+/// The spikes for input `x`, after the norm if there is one. `end` receives the last states.
 pub(crate) fn forward<R: Number>(
     cuda: &Cuda<R>,
     stage: &Stage<'_, R>,
     norm: Norm<'_, R>,
     x: &Sequence<R>,
     spikes: &mut Sequence<R>,
+    end: Option<&mut Buffer<R>>,
 ) -> Result<(), Error> {
     let checked = Checked::new(cuda, stage, &norm, x.shape)?;
     same("neurons' output", x.shape, spikes.shape)?;
-    let arguments =
-        arguments::NeuronStage { spikes: spikes.values.get_mut(), ..checked.arguments(x)? };
-    let [forward, _] = checked.kernels();
-    forward(&cuda.device, checked.launch(), &arguments)
+    if let Some(end) = &end {
+        let states = Shape { steps: stage.neuron.state_count(), ..x.shape };
+        expect("neurons' last states", states.len(), end.len())?;
+    }
+    let arguments = arguments::NeuronStage {
+        spikes: spikes.values.get_mut(),
+        end: end.map_or_else(Out::default, Buffer::get_mut),
+        ..checked.arguments(x)?
+    };
+    checked.launch(cuda, Pass::Forward, &arguments)
 }
 
 /// The gradients with respect to the (normalised) input and the raw parameters.
@@ -300,8 +321,8 @@ pub(crate) fn backward<R: Number>(
     expect("neurons' parameters", raw, d_params.range.len())?;
     let into = d_params.buffer.part_mut(&d_params.range)?;
     let columns = x.shape.batch * x.shape.width;
-    let kept = x.shape.len() * checked.neuron.states;
-    let mut kept = cuda.scratch(kept, "the neurons' states")?;
+    let [states, _] = checked.neuron.sizes;
+    let mut kept = cuda.scratch(x.shape.len() * states, "the neurons' states")?;
     let rows = columns / checked.sets;
     let mut each = cuda.scratch(rows * raw, "the neurons' gradients")?;
     let arguments = arguments::NeuronStage {
@@ -311,8 +332,7 @@ pub(crate) fn backward<R: Number>(
         d_params: each.get_mut(),
         ..checked.arguments(x)?
     };
-    let [_, backward] = checked.kernels();
-    backward(&cuda.device, checked.launch(), &arguments)?;
+    checked.launch(cuda, Pass::Backward, &arguments)?;
     if raw == 0 {
         return Ok(());
     }

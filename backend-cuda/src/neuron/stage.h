@@ -72,6 +72,16 @@ __device__ inline Vector<R, Neuron::PARAMS> parameters(const NeuronStage<R> &a, 
     return raw;
 }
 
+// The state of a column before the first step.
+template <class R, class Neuron>
+__device__ inline typename Neuron::State first_state(const NeuronStage<R> &a, const Neuron &neuron, Wide column, Wide columns) {
+    typename Neuron::State state = neuron.at_rest();
+    if (a.start) {
+        for (int s = 0; s < Neuron::STATES; s++) state.at[s] = a.start[s * columns + column];
+    }
+    return state;
+}
+
 // One thread per column (sample b, neuron o).
 template <class R, class Neuron, class Firing>
 __device__ inline void forward(const NeuronStage<R> &a) {
@@ -82,7 +92,7 @@ __device__ inline void forward(const NeuronStage<R> &a) {
         const Firing firing(a);
         const Input<R> input(a, o);
         R pass = a.mask ? a.mask[column] : R(1);
-        typename Neuron::State state = neuron.at_rest();
+        typename Neuron::State state = first_state(a, neuron, column, columns);
         R *spikes = a.spikes, x[Firing::AT_ONCE];
         for (unsigned first = 0; first < a.steps; first += Firing::AT_ONCE) {
             input.load(x, first, a.steps, columns, column);
@@ -96,6 +106,9 @@ __device__ inline void forward(const NeuronStage<R> &a) {
                 spikes[at] = first + n < valid ? out * pass : R(0);
             }
         }
+        if (a.end) {
+            for (int s = 0; s < Neuron::STATES; s++) a.end[s * columns + column] = state.at[s];
+        }
     }
 }
 
@@ -103,7 +116,7 @@ __device__ inline void forward(const NeuronStage<R> &a) {
 template <class R, class Neuron, class Firing>
 __device__ inline void record(const NeuronStage<R> &a, const Neuron &neuron, const Firing &firing, const Input<R> &input,
                               Wide column, Wide columns) {
-    typename Neuron::State state = neuron.at_rest();
+    typename Neuron::State state = first_state(a, neuron, column, columns);
     R *states = a.states, x[Firing::AT_ONCE];
     for (unsigned first = 0; first < a.steps; first += Firing::AT_ONCE) {
         input.load(x, first, a.steps, columns, column);
@@ -173,17 +186,19 @@ __device__ inline void backward(const NeuronStage<R> &a) {
     }
 }
 
-#define INSTANCE(label, Neuron, Firing)                                              \
-    template <class R>                                                               \
-    __device__ void neuron_forward_##label(const NeuronStage<R> &a) {                \
-        forward<R, Neuron<R>, Firing<R>>(a);                                         \
-    }                                                                                \
-    template <class R>                                                               \
-    __device__ void neuron_backward_##label(const NeuronStage<R> &a) {               \
-        backward<R, Neuron<R>, Firing<R>>(a);                                        \
-    }                                                                                \
-    EXPORT(neuron_forward_##label, NeuronStage, 128)                                 \
+#define KERNELS(label, Neuron, Firing)                                 \
+    template <class R>                                                 \
+    __device__ void neuron_forward_##label(const NeuronStage<R> &a) {  \
+        forward<R, Neuron<R>, Firing<R>>(a);                           \
+    }                                                                  \
+    template <class R>                                                 \
+    __device__ void neuron_backward_##label(const NeuronStage<R> &a) { \
+        backward<R, Neuron<R>, Firing<R>>(a);                          \
+    }                                                                  \
+    EXPORT(neuron_forward_##label, NeuronStage, 128)                   \
     EXPORT(neuron_backward_##label, NeuronStage, 128)
-#define BOTH(label, Neuron)            \
-    INSTANCE(label, Neuron, AnyFiring) \
-    INSTANCE(label##_atan, Neuron, AtanFiring)
+
+// The kernels of a neuron, in the file with the same name.
+#define NEURON(name, Neuron)         \
+    KERNELS(name, Neuron, AnyFiring) \
+    KERNELS(name##_atan, Neuron, AtanFiring)

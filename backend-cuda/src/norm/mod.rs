@@ -1,10 +1,12 @@
-use crate::arguments::{NormApply, NormBackward, NormFinish, NormStatistics};
+use crate::arguments::{NormApply, NormBackward, NormFinish, NormStatistics, RatePenalty};
 use crate::backend::{Cuda, Sequence, lengths, padding, same, size};
 use crate::device::{Buffer, Launch, Number, kernels};
 use crate::error::Error;
 use polychron_core::backend::{NormMode, View, ViewMut};
+use polychron_core::loss;
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::shape::{Shape, expect};
+use std::rc::Rc;
 
 /// Neurons and rows per block, as in `norm.cu`.
 const LANES: usize = 32;
@@ -64,15 +66,9 @@ pub(crate) fn statistics<R: Number>(
     let mut squares = cuda.scratch(slices * shape.width, "the norm's squares")?;
     let count = R::count(counted.max(1));
     let arguments = NormStatistics {
-        y: y.values.get(),
-        valid: lengths(&samples),
-        sums: sums.get_mut(),
         squares: squares.get_mut(),
-        padding: padding(valid),
-        steps: size("steps", shape.steps)?,
-        batch: size("batch", shape.batch)?,
-        width,
         count,
+        ..sums_of(y, valid, &samples, &mut sums)?
     };
     kernels::norm_sums(&cuda.device, launch::<R>(shape, slices), &arguments)?;
     kernels::norm_squares(&cuda.device, launch::<R>(shape, slices), &arguments)?;
@@ -87,6 +83,64 @@ pub(crate) fn statistics<R: Number>(
         ..finish
     };
     kernels::norm_finish(&cuda.device, each, &finish)
+}
+
+/// The arguments of the kernel `norm_sums`.
+fn sums_of<'a, R: Number>(
+    y: &'a Sequence<R>,
+    valid: ValidSteps<'_>,
+    samples: &'a Option<Rc<Buffer<u32>>>,
+    sums: &'a mut Buffer<R>,
+) -> Result<NormStatistics<'a, R>, Error> {
+    Ok(NormStatistics {
+        y: y.values.get(),
+        valid: lengths(samples),
+        sums: sums.get_mut(),
+        padding: padding(valid),
+        steps: size("steps", y.shape.steps)?,
+        batch: size("batch", y.shape.batch)?,
+        width: size("width", y.shape.width)?,
+        ..NormStatistics::default()
+    })
+}
+
+/// The penalty for the rates of neurons. Adds its gradient to `d`.
+pub(crate) fn penalize_rates<R: Number>(
+    cuda: &Cuda<R>,
+    penalty: &loss::RatePenalty,
+    valid: ValidSteps<'_>,
+    spikes: &Sequence<R>,
+    d: &mut Sequence<R>,
+) -> Result<R, Error> {
+    let shape = spikes.shape;
+    same("penalty's gradient", shape, d.shape)?;
+    let samples = cuda.lengths(valid, shape)?;
+    let slices = slices(shape);
+    let launch = launch::<R>(shape, slices);
+    let mut sums = cuda.scratch(slices * shape.width, "the sums of spikes")?;
+    let counted = sums_of(spikes, valid, &samples, &mut sums)?;
+    kernels::norm_sums(&cuda.device, launch, &counted)?;
+    let NormStatistics { padding, steps, batch, width, .. } = counted;
+    let mut penalties = Buffer::new(&cuda.device, shape.width, || "penalties for rates".into())?;
+    let arguments = RatePenalty {
+        sums: sums.get(),
+        valid: lengths(&samples),
+        penalties: penalties.get_mut(),
+        d: d.values.get_mut(),
+        weight: penalty.weight,
+        low: penalty.low,
+        high: penalty.high,
+        count: valid.count(shape.steps, shape.batch).max(1) as f64,
+        padding,
+        steps,
+        batch,
+        width,
+        slices: slices as u32,
+    };
+    kernels::rate_penalty(&cuda.device, Launch { shared: 0, ..launch }, &arguments)?;
+    let mut host = vec![0.0; shape.width];
+    penalties.download(&mut host)?;
+    Ok(R::of(host.iter().sum()))
 }
 
 pub(crate) fn apply<R: Number>(

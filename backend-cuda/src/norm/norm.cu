@@ -132,3 +132,17 @@ __device__ void norm_backward(const NormBackward<R> &a) {
     }
 }
 EXPORT(norm_backward, NormBackward, 256)
+
+// Adds the gradient of the penalty for rates to d; see loss.rs of polychron-core. The sums are those
+// of norm_sums over the spikes.
+template <class R>
+__device__ void rate_penalty(const RatePenalty<R> &a) {
+    Place p = place();
+    if (p.o >= a.width) return;
+    double rate = (double)total(a.sums, p.o, a.width, a.slices) / a.count;
+    double beyond = rate < a.low ? rate - a.low : rate > a.high ? rate - a.high : 0.0;
+    R slope = R(2.0 * a.weight * beyond / a.count);
+    each_valid(a, [&](Wide at) { a.d[at] += slope; });
+    if (p.slice == 0 && p.row == 0) a.penalties[p.o] = a.weight * beyond * beyond;
+}
+EXPORT(rate_penalty, RatePenalty, 256)

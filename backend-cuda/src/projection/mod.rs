@@ -6,7 +6,7 @@ use crate::arguments::{Direct, Taps};
 use crate::backend::{Cuda, Sequence, same, size};
 use crate::device::{Buffer, In, Launch, Number, Out, kernels};
 use crate::error::Error;
-use crate::readout::sum_rows;
+use crate::memory::sum_rows;
 use polychron_core::backend::{HasKernel, SynapseGradients, SynapseParams};
 use polychron_core::delay::{AnyKernel, Discrete, Gauss, Linear, Max, Rounding};
 use polychron_core::shape::{Shape, Synapses, expect};

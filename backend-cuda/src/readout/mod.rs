@@ -1,13 +1,13 @@
-use crate::arguments::{Readout, SumRows};
+use crate::arguments::Readout;
 use crate::backend::{Cuda, Sequence, lengths, padding, same, size};
 use crate::device::{Buffer, In, Launch, Number, Out, kernels};
 use crate::error::Error;
+use crate::memory::sum_rows;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
 use polychron_core::norm::ValidSteps;
 use polychron_core::shape::expect;
-
-const THREADS: u32 = 128;
+use std::rc::Rc;
 
 pub(crate) fn readout<R: Number>(
     cuda: &Cuda<R>,
@@ -19,46 +19,30 @@ pub(crate) fn readout<R: Number>(
     scores: &mut Buffer<R>,
     d_x: Option<&mut Sequence<R>>,
 ) -> Result<R, Error> {
-    let shape = x.shape;
-    let (batch, classes) = (shape.batch, shape.width);
+    let (batch, classes) = (x.shape.batch, x.shape.width);
     expect("readout's scores", batch * classes, scores.len())?;
     if let Some(targets) = targets {
         expect("readout's targets", batch * classes, targets.len())?;
     }
     if let Some(d_x) = &d_x {
-        same("readout's gradient", shape, d_x.shape)?;
+        same("readout's gradient", x.shape, d_x.shape)?;
     }
     if batch * classes == 0 {
         return Ok(R::zero());
     }
-    let counted = cuda.lengths(valid, shape)?;
-    let mut membrane = cuda.scratch(shape.len(), "the readout's membrane")?;
+    let samples = cuda.lengths(valid, x.shape)?;
+    let mut membrane = cuda.scratch(x.shape.len(), "the readout's membrane")?;
     let mut losses = cuda.scratch(batch, "the losses of a batch")?;
     let arguments = Readout {
-        x: x.values.get(),
-        valid: lengths(&counted),
         targets: targets.map_or_else(In::default, Buffer::get),
-        membrane: membrane.get_mut(),
         scores: scores.get_mut(),
         losses: losses.get_mut(),
         d_x: d_x
             .filter(|_| targets.is_some())
             .map_or_else(Out::default, |d_x| d_x.values.get_mut()),
-        padding: padding(valid),
-        steps: size("steps", shape.steps)?,
-        batch: size("batch", batch)?,
-        classes: size("classes", classes)?,
-        loss: match loss {
-            Loss::SoftmaxSum => 0,
-            Loss::Mean => 1,
-            Loss::Max => 2,
-            Loss::MembraneSum => 3,
-        },
-        rate: readout.rate,
-        gain: if readout.decay_input { readout.rate } else { R::one() },
+        ..arguments(readout, loss, valid, &samples, x, &mut membrane)?
     };
-    let shared = classes * R::BYTES;
-    let launch = Launch { grid: [arguments.batch, 1, 1], threads: THREADS, shared };
+    let launch = launch(&arguments, classes * R::BYTES);
     kernels::readout(&cuda.device, launch, &arguments)?;
     if targets.is_none() {
         return Ok(R::zero());
@@ -70,19 +54,61 @@ pub(crate) fn readout<R: Number>(
     Ok(host[0])
 }
 
-/// `out = scale * sum over the rows` of a block `[rows, columns]`.
-pub(crate) fn sum_rows<R: Number>(
+pub(crate) fn backward<R: Number>(
     cuda: &Cuda<R>,
-    values: In<'_, R>,
-    out: Out<'_, R>,
-    rows: usize,
-    columns: usize,
-    scale: R,
+    readout: &Li<R>,
+    loss: Loss,
+    valid: ValidSteps<'_>,
+    x: &Sequence<R>,
+    d_scores: &[R],
+    d_x: &mut Sequence<R>,
 ) -> Result<(), Error> {
-    const THREADS: u32 = 1024;
-    let columns = size("columns", columns)?;
-    let arguments = SumRows { values, out, rows: rows as u64, columns, scale };
-    let shared = THREADS as usize * R::BYTES;
-    let launch = Launch { grid: [columns, 1, 1], threads: THREADS, shared };
-    kernels::sum_rows(&cuda.device, launch, &arguments)
+    expect("readout's scores", x.shape.batch * x.shape.width, d_scores.len())?;
+    same("readout's gradient", x.shape, d_x.shape)?;
+    if d_scores.is_empty() {
+        return Ok(());
+    }
+    let samples = cuda.lengths(valid, x.shape)?;
+    let mut membrane = cuda.scratch(x.shape.len(), "the readout's membrane")?;
+    let d_scores = Buffer::of(&cuda.device, d_scores, "the gradient of the scores")?;
+    let arguments = Readout {
+        d_scores: d_scores.get(),
+        d_x: d_x.values.get_mut(),
+        ..arguments(readout, loss, valid, &samples, x, &mut membrane)?
+    };
+    kernels::readout_backward(&cuda.device, launch(&arguments, 0), &arguments)
+}
+
+/// The arguments that both kernels share.
+fn arguments<'a, R: Number>(
+    readout: &Li<R>,
+    loss: Loss,
+    valid: ValidSteps<'_>,
+    samples: &'a Option<Rc<Buffer<u32>>>,
+    x: &'a Sequence<R>,
+    membrane: &'a mut Buffer<R>,
+) -> Result<Readout<'a, R>, Error> {
+    Ok(Readout {
+        x: x.values.get(),
+        valid: lengths(samples),
+        membrane: membrane.get_mut(),
+        padding: padding(valid),
+        steps: size("steps", x.shape.steps)?,
+        batch: size("batch", x.shape.batch)?,
+        classes: size("classes", x.shape.width)?,
+        loss: match loss {
+            Loss::SoftmaxSum => 0,
+            Loss::Mean => 1,
+            Loss::Max => 2,
+            Loss::MembraneSum => 3,
+        },
+        rate: readout.rate,
+        gain: if readout.decay_input { readout.rate } else { R::one() },
+        ..Readout::default()
+    })
+}
+
+/// One block of threads per sample.
+fn launch<R>(arguments: &Readout<'_, R>, shared: usize) -> Launch {
+    Launch { grid: [arguments.batch, 1, 1], threads: 128, shared }
 }

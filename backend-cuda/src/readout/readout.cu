@@ -109,26 +109,46 @@ __device__ inline void back_through_time(const Readout<R> &a, const R *d_v, unsi
     }
 }
 
-// One block per sample.
+// The membrane [steps][C] of the block's sample; for SUM the softmax of its rows.
 template <class R>
-__device__ void readout(const Readout<R> &a) {
-    R *d = (R *)shared_memory();
-    unsigned b = blockIdx.x, steps = valid_steps(a, b);
-    R *v = a.membrane + (Wide)b * a.steps * a.classes, *scores = a.scores + (Wide)b * a.classes;
+__device__ inline R *scored(const Readout<R> &a, unsigned b, unsigned steps) {
+    R *v = a.membrane + (Wide)b * a.steps * a.classes;
     integrate(a, v, b, steps);
     __syncthreads();
     if (a.loss == SUM) {
         for (unsigned t = threadIdx.x; t < steps; t += blockDim.x) softmax(v + (Wide)t * a.classes, a.classes);
     }
     __syncthreads();
+    return v;
+}
+
+// The gradient by the input for the gradient d [C] by the scores.
+template <class R>
+__device__ inline void by_input(const Readout<R> &a, R *v, const R *d, unsigned b, unsigned steps) {
+    by_membrane(a, v, d, steps);
+    __syncthreads();
+    back_through_time(a, v, b, steps);
+}
+
+// One block per sample, as for readout_backward.
+template <class R>
+__device__ void readout(const Readout<R> &a) {
+    R *d = (R *)shared_memory();
+    unsigned b = blockIdx.x, steps = valid_steps(a, b);
+    R *v = scored(a, b, steps), *scores = a.scores + (Wide)b * a.classes;
     for (unsigned c = threadIdx.x; c < a.classes; c += blockDim.x) scores[c] = score(a, v, c, steps);
     __syncthreads();
     if (a.targets && threadIdx.x == 0) {
         a.losses[b] = cross_entropy(scores, a.targets + (Wide)b * a.classes, d, a.classes, a.batch);
     }
     __syncthreads();
-    if (a.targets && a.d_x) by_membrane(a, v, d, steps);
-    __syncthreads();
-    if (a.targets && a.d_x) back_through_time(a, v, b, steps);
+    if (a.targets && a.d_x) by_input(a, v, d, b, steps);
 }
 EXPORT_BARRIERS(readout, Readout, 128)
+
+template <class R>
+__device__ void readout_backward(const Readout<R> &a) {
+    unsigned b = blockIdx.x, steps = valid_steps(a, b);
+    by_input(a, scored(a, b, steps), a.d_scores + (Wide)b * a.classes, b, steps);
+}
+EXPORT_BARRIERS(readout_backward, Readout, 128)

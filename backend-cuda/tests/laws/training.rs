@@ -1,7 +1,8 @@
 //! Training follows the CPU backend, and failures of the device are errors. The tests run on the
 //! emulator and, if there is one, on the GPU.
 
-use polychron_core::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
+use polychron_core::backend::Backend;
+use polychron_core::conformance::Conforming;
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::{Loss, MeanSquare, RatePenalty};
 use polychron_core::neuron::{AnyNeuron, Li, Lif, Plif};
@@ -22,14 +23,7 @@ const BATCH: usize = 6;
 const WIDTH: usize = 12;
 
 /// A small network as in the paper; the second layer learns its leak.
-fn network<R, B>() -> Network<B>
-where
-    R: Real,
-    B: Backend<Real = R>
-        + HasKernel<AnyKernel>
-        + HasNeuron<AnyNeuron<R>>
-        + HasSurrogate<AnySurrogate<R>>,
-{
+fn network<R: Real, B: Conforming<Real = R>>() -> Network<B> {
     let kernel = AnyKernel::Gauss;
     let lif = Lif::new(R::of(2.0));
     let neurons = [AnyNeuron::Lif(lif), AnyNeuron::Plif(Plif::new(lif))];
@@ -45,14 +39,7 @@ where
 
 /// The same with connections that skip a layer, another kernel, parameters per neuron and another
 /// loss.
-fn graph<R, B>() -> Network<B>
-where
-    R: Real,
-    B: Backend<Real = R>
-        + HasKernel<AnyKernel>
-        + HasNeuron<AnyNeuron<R>>
-        + HasSurrogate<AnySurrogate<R>>,
-{
+fn graph<R: Real, B: Conforming<Real = R>>() -> Network<B> {
     let mut network = network();
     let input = Connection::new(Synapses::new(48, WIDTH, 5), AnyKernel::Max).from(Source::Input);
     network.hidden[1].inputs.push(input);
@@ -96,14 +83,7 @@ struct Run<R> {
     scores: Vec<f64>,
 }
 
-fn run<R, B>(backend: B, steps: usize, skips: bool) -> Run<R>
-where
-    R: Real,
-    B: Backend<Real = R>
-        + HasKernel<AnyKernel>
-        + HasNeuron<AnyNeuron<R>>
-        + HasSurrogate<AnySurrogate<R>>,
-{
+fn run<R: Real, B: Conforming<Real = R>>(backend: B, steps: usize, skips: bool) -> Run<R> {
     let paper = Recipe { train_neurons: true, ..Recipe::paper(30) };
     let other = Recipe {
         optimizer: Optimizer::Sgd { momentum: 0.9 },

@@ -49,22 +49,24 @@ pub fn memory_round_trip<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdi
     Ok(Report::default())
 }
 
-/// A sequence written from events holds them and zeros. Events that are out of range or order are
-/// errors and change nothing.
+/// A sequence written from few or many events, the first and the last value among them, holds them
+/// and zeros. Events that are out of range or order are errors and change nothing.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
 pub fn events_are_written<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let host = Host::<R, B>::new(backend);
-    for (shape, seed) in [(Shape::new(13, 3, 5), 1), (Shape::new(40, 17, 67), 2)] {
+    let (small, large) = (Shape::new(13, 3, 5), Shape::new(40, 17, 67));
+    for (shape, density, seed) in [(small, 0.1, 1), (large, 0.1, 2), (small, 0.9, 3)] {
         let mut draw = Draw::<R>::new(6300 + seed);
         let (mut events, mut values) = (Vec::new(), vec![0.0; shape.len()]);
         for b in 0..shape.batch {
             for t in 0..shape.steps {
                 for n in 0..shape.width {
-                    if draw.unit() < 0.1 {
+                    let at = shape.at(t, b, n);
+                    if draw.unit() < density || at == 0 || at + 1 == shape.len() {
                         let value = draw.uniform(1, -1.0, 3.0)[0];
-                        values[shape.at(t, b, n)] = value;
+                        values[at] = value;
                         let [sample, step, channel] = [b as u32, t as u32, n as u32];
                         events.push(Event { sample, step, channel, value: R::of(value) });
                     }

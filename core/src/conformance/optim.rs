@@ -54,7 +54,8 @@ pub fn sgd<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     Ok(report)
 }
 
-/// The sum of squares is that of the values, scaling multiplies each of them, and buffers add up.
+/// The sum of squares is that of the values, with the same bits on every call; scaling multiplies
+/// each of them, and buffers add up.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -65,6 +66,9 @@ pub fn norms_and_factors<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdi
         let values = Draw::<R>::new(4200).uniform(len, -1.0, 1.0);
         let mut buffer = host.buffer(&values)?;
         let found = backend.square_sum(&buffer, len)?;
+        if backend.square_sum(&buffer, len)?.to_bits() != found.to_bits() {
+            return Err(Failure("square_sum: a second call gives other bits".into()));
+        }
         let sum = Output::new(Stage::Optimizer, "square sum", vec![found]);
         let expected = values.iter().map(|v| v * v).sum();
         let expected = Output::new(Stage::Optimizer, "square sum", vec![expected]);

@@ -4,7 +4,7 @@ use crate::backend::{
     Activation, ActivationGradients, Firing, NeuronStage, NormMode, SynapseGradients, SynapseParams,
 };
 use crate::delay::AnyKernel;
-use crate::loss::Loss;
+use crate::loss::{Loss, RatePenalty};
 use crate::neuron::{AnyNeuron, CubaLif, Li, Lif};
 use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
@@ -31,6 +31,13 @@ pub fn memory_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B)
         if block.iter().any(|&x| x != R::one()) {
             return Err(Failure("a rejected download has written".into()));
         }
+    }
+    for wrong in [Shape::new(2, 2, 2), Shape::new(3, 3, 2), Shape::new(3, 2, 3)] {
+        rejected("add", backend.add(&backend.sequence(wrong)?, &mut sequence))?;
+    }
+    for len in [11, 13] {
+        rejected("square_sum", backend.square_sum(&buffer, len))?;
+        rejected("scale", backend.scale(R::one() + R::one(), &mut buffer, len))?;
     }
     host.same_buffer(&buffer, &values)?;
     host.same_sequence(&sequence, &values)?;
@@ -238,7 +245,11 @@ pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B)
             rejected("neuron, spikes", run(right, Y, shape, Y, false, back))?;
         }
     }
+    let penalty = RatePenalty { weight: 1.0, low: 0.5, high: 1.0 };
     for shape in NOT_Y {
+        let (spikes, mut d) = (backend.sequence(Y)?, backend.sequence(shape)?);
+        let result = backend.penalize_rates(&penalty, ValidSteps::default(), &spikes, &mut d);
+        rejected("penalize_rates, gradient", result)?;
         rejected("neuron_backward, input's gradient", run(right, Y, Y, shape, false, true))?;
     }
     for wrong in [[2, 8, 1], [2, 8, 3], [2, 8, 8], [8, 8, 2], [2, 8, BEYOND + 2]] {
@@ -313,6 +324,18 @@ pub fn readout_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B
     }
     for shape in NOT_Y {
         rejected("readout, gradient", run([8, 8], shape))?;
+    }
+    let backward = |scores: usize, d_x: Shape| -> Result<(), Failure> {
+        let (x, mut d_x) = (backend.sequence(Y)?, backend.sequence(d_x)?);
+        let (li, valid, d) = (Li::new(R::of(2.0)), ValidSteps::default(), vec![R::one(); scores]);
+        Ok(backend.readout_backward(&li, Loss::SoftmaxSum, valid, &x, &d, &mut d_x)?)
+    };
+    backward(8, Y)?;
+    for scores in [7, 9] {
+        rejected("readout, gradient of the scores", backward(scores, Y))?;
+    }
+    for shape in NOT_Y {
+        rejected("readout, gradient by the scores", backward(8, shape))?;
     }
     for short in 0..5 {
         let blocks = [0, 1, 2, 3].map(|n| vec![0.5; if n == short { 9 } else { 10 }]);
