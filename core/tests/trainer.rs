@@ -9,15 +9,15 @@ use polychron_core::loss::{
 };
 use polychron_core::neuron::{AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, Plif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
-use polychron_core::optim::Sgd;
+use polychron_core::optim::{Optimizer, Sgd, Step};
 use polychron_core::reference::Reference;
 use polychron_core::rng::Rng;
 use polychron_core::schedule::Schedule;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays, Event, Input, Layer, NetworkError, Optimizer, Readout, Recipe, State,
-    StateError, Tensor, TrainError, Trainer,
+    Batch, Delays, Event, Input, Layer, NetworkError, Readout, Recipe, State, StateError, Tensor,
+    TrainError, Trainer,
 };
 use safetensors::SafeTensors;
 
@@ -424,14 +424,15 @@ fn initial_delays_are_within_the_kernel() {
 #[test]
 fn gradient_descent_follows_pytorch() {
     // torch.optim.SGD([p], lr=0.1, momentum=0.9, weight_decay=0.01)
-    let sgd = Sgd { l2: 0.01, ..Sgd::new(0.1, 0.9) };
+    let sgd = Optimizer::Sgd(Sgd { momentum: 0.9 });
+    let step = Step { l2: 0.01, ..Step::new(sgd, 0.1, 1) };
     let (mut p, mut moment) = ([0.5f64, -1.25, 2.0], [0.0; 3]);
     for (gradient, expected) in [
         ([1.0, -0.5, 0.25], [0.3995, -1.19875, 1.973]),
         ([0.3, 0.7, -2.0], [0.2786505, -1.22142625, 2.146727]),
         ([-1.0, 0.1, 0.0], [0.2696072995, -1.25061344875, 2.300934573]),
     ] {
-        sgd.update(&gradient, &mut p, &mut moment);
+        step.update(&gradient, &mut p, &mut moment, &mut [0.0; 3]);
         for (found, expected) in p.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-15, "{found} for {expected}");
         }
@@ -446,7 +447,7 @@ fn trainer_of(recipe: Recipe) -> Golden {
 fn gradient_descent_learns_and_resumes_bit_for_bit() {
     let data = Data::new(3);
     let recipe = Recipe {
-        optimizer: Optimizer::Sgd { momentum: 0.9 },
+        optimizer: Optimizer::Sgd(Sgd { momentum: 0.9 }),
         schedule: Schedule::Cosine,
         rate: 0.05,
         delay_rate: Some(0.5),
@@ -700,7 +701,7 @@ fn gradients_per_neuron_sum_to_those_of_the_layer() {
 fn parameters_per_neuron_learn_within_bounds_and_resume_bit_for_bit() {
     let data = Data::new(3);
     let adam = Recipe { neuron_rate: Some(0.05), ..Recipe::paper(8) };
-    let sgd = Recipe { optimizer: Optimizer::Sgd { momentum: 0.9 }, ..adam };
+    let sgd = Recipe { optimizer: Optimizer::Sgd(Sgd { momentum: 0.9 }), ..adam };
     for (recipe, (neuron, params)) in
         [adam, sgd].into_iter().flat_map(|recipe| learning().map(|found| (recipe, found)))
     {

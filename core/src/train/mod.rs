@@ -52,7 +52,7 @@ pub use error::TrainError;
 pub use graph::{Edge, Graph, Node};
 pub use model::{Batch, Delays, Input, Model, Spikes, Trace};
 pub use network::{Connection, Layer, Network, NetworkError, Readout, Source};
-pub use recipe::{Optimizer, Recipe, Sigma};
+pub use recipe::{Recipe, Sigma};
 pub use state::{State, StateError, Tensor};
 pub use tensor::{Group, TensorSpec};
 pub use trainer::{StepReport, Trainer};

@@ -1,5 +1,6 @@
 use crate::init::DelayInit;
 use crate::loss::RatePenalty;
+use crate::optim::Optimizer;
 use crate::schedule::Schedule;
 
 /// The schedule of the raw sigma, which shrinks from `start` to `end` and then stays.
@@ -11,19 +12,6 @@ pub struct Sigma {
     pub end: f64,
     /// The number of epochs in which sigma shrinks.
     pub epochs: usize,
-}
-
-/// The optimizer.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Optimizer {
-    /// [`Adam`](crate::optim::Adam)
-    #[default]
-    Adam,
-    /// [`Sgd`](crate::optim::Sgd) with this momentum.
-    Sgd {
-        /// Share of the previous moment that stays.
-        momentum: f64,
-    },
 }
 
 /// The hyper-parameters of a training.
@@ -75,7 +63,7 @@ impl Recipe {
     pub fn paper(epochs: usize) -> Self {
         Self {
             epochs,
-            optimizer: Optimizer::Adam,
+            optimizer: Optimizer::default(),
             rate: 5e-3,
             schedule: Schedule::OneCycle,
             delay_rate: Some(0.1),

@@ -3,14 +3,14 @@ use super::graph::{Edge, Node};
 use super::layout::Blocks;
 use super::model::{Batch, Delays, Layers, Model, Spikes, mean_loss};
 use super::network::Network;
-use super::recipe::{Optimizer, Recipe, Sigma};
+use super::recipe::{Recipe, Sigma};
 use super::state::{State, StateError, Tensor};
 use super::tensor::{Group, TensorSpec};
 use crate::backend::{Backend, NormMode, ViewMut};
 use crate::delay::Rounding;
 use crate::loss::decide;
 use crate::num::Real;
-use crate::optim::{Adam, Sgd};
+use crate::optim::Step;
 use crate::rng::Rng;
 use crate::schedule::SigmaSchedule;
 use crate::shape::{Shape, ShapeError};
@@ -36,8 +36,8 @@ pub struct Trainer<B: Backend> {
     model: Model<B>,
     recipe: Recipe,
     gradients: Blocks<B::Buffer>,
-    first: Blocks<B::Buffer>,
-    second: Blocks<B::Buffer>,
+    /// The first and the second moments.
+    moments: [Blocks<B::Buffer>; 2],
     workspace: Option<Workspace<B>>,
     epoch: u64,
     step: u64,
@@ -82,10 +82,9 @@ impl<B: Backend> Trainer<B> {
         let model = Model::new(backend, network, recipe.delays, seed)?;
         let zeros = Blocks::host(&model.layers.layout);
         let gradients = zeros.upload(&model.backend)?;
-        let (first, second) = (zeros.upload(&model.backend)?, zeros.upload(&model.backend)?);
+        let moments = [zeros.upload(&model.backend)?, zeros.upload(&model.backend)?];
         let (epoch, step, workspace) = (0, 0, None);
-        let mut trainer =
-            Self { model, recipe, gradients, first, second, workspace, epoch, step, seed };
+        let mut trainer = Self { model, recipe, gradients, moments, workspace, epoch, step, seed };
         trainer.set_sigma()?;
         Ok(trainer)
     }
@@ -138,11 +137,11 @@ impl<B: Backend> Trainer<B> {
             return Err(diverged);
         }
         self.update()?;
-        let moments = match self.recipe.optimizer {
-            Optimizer::Adam => &self.second,
-            Optimizer::Sgd { .. } => &self.first,
-        };
-        let made = [self.sized(&self.model.layers.values), self.sized(moments)].concat();
+        let mut made = self.sized(&self.model.layers.values).to_vec();
+        let checked = self.recipe.optimizer.checked();
+        for (moments, _) in self.moments.iter().zip(checked).filter(|(_, checked)| *checked) {
+            made.extend(self.sized(moments));
+        }
         if !self.model.backend.are_finite(&made)? {
             return Err(diverged);
         }
@@ -195,7 +194,7 @@ impl<B: Backend> Trainer<B> {
     pub fn state(&self) -> Result<State<B::Real>, B::Error> {
         let Model { backend, layers: Layers { layout, .. }, .. } = &self.model;
         let mut tensors = self.model.tensors()?;
-        for (order, moments) in [("first", &self.first), ("second", &self.second)] {
+        for (order, moments) in ["first", "second"].into_iter().zip(&self.moments) {
             let host = moments.download(backend, layout)?;
             for (values, (_, group)) in host.0.into_iter().zip(Group::LEARNED) {
                 if !values.is_empty() {
@@ -232,10 +231,9 @@ impl<B: Backend> Trainer<B> {
             }
         }
         self.model.restore(state)?;
-        let [first, second] = &moments;
-        let backend = &self.model.backend;
-        first.copy(backend, &mut self.first)?;
-        second.copy(backend, &mut self.second)?;
+        for (from, to) in moments.iter().zip(&mut self.moments) {
+            from.copy(&self.model.backend, to)?;
+        }
         (self.epoch, self.step, self.seed) = (state.epoch, state.step, state.seed);
         Ok(())
     }
@@ -291,7 +289,7 @@ impl<B: Backend> Trainer<B> {
     /// The blocks with their lengths, for a check that they are finite. The loss does not suffice:
     /// a NaN membrane never crosses the threshold, so that the loss stays finite. Neither do
     /// parameters: a gradient with an infinite square does not move them, but its second moment is
-    /// infinite. With Adam, first moments are finite if the second ones are.
+    /// infinite.
     fn sized<'a>(&self, blocks: &'a Blocks<B::Buffer>) -> [(&'a B::Buffer, usize); 5] {
         core::array::from_fn(|n| (&blocks.0[n], self.model.layers.layout.lens[n]))
     }
@@ -432,27 +430,22 @@ impl<B: Backend> Trainer<B> {
 
     fn update(&mut self) -> Result<(), B::Error> {
         self.clip()?;
-        let step = self.step.saturating_add(1);
         let of = B::Real::of;
         for (group, bounds, range) in self.model.layers.layout.parts() {
             let Some((rate, beta1)) = self.rate_of(group) else { continue };
-            let l2 = if group == Group::Weights { of(self.recipe.l2) } else { B::Real::zero() };
-            let decoupled = self.recipe.decoupled;
+            let Recipe { optimizer, l2, decoupled, .. } = self.recipe;
+            let step = Step {
+                beta1: of(beta1),
+                l2: if group == Group::Weights { of(l2) } else { B::Real::zero() },
+                decoupled,
+                bounds,
+                ..Step::new(optimizer, of(rate), self.step.saturating_add(1))
+            };
             let Model { backend, layers: Layers { layout, values, .. }, .. } = &mut self.model;
-            let n = group as usize;
+            let (n, [first, second]) = (group as usize, &mut self.moments);
             let (gradient, params) = (&self.gradients.0[n], &mut values.0[n]);
-            let (first, second) = (&mut self.first.0[n], &mut self.second.0[n]);
-            match self.recipe.optimizer {
-                Optimizer::Adam => {
-                    let adam = Adam::new(of(rate), step);
-                    let adam = Adam { beta1: of(beta1), l2, decoupled, bounds, ..adam };
-                    backend.adam(&adam, range, gradient, params, first, second)?;
-                }
-                Optimizer::Sgd { momentum } => {
-                    let sgd = Sgd { l2, decoupled, bounds, ..Sgd::new(of(rate), of(momentum)) };
-                    backend.sgd(&sgd, range, gradient, params, first, layout.lens[n])?;
-                }
-            }
+            let (first, second, len) = (&mut first.0[n], &mut second.0[n], layout.lens[n]);
+            backend.optimize(&step, range, gradient, params, first, second, len)?;
         }
         Ok(())
     }
