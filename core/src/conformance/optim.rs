@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Parameters and moments after several steps of every optimizer equal those of the reference, for
-/// both kinds of weight decay, with and without bounds. Values outside the range do not change.
+/// both kinds of weight decay, with and without bounds. Values outside the range do not change, and
+/// second moments are not negative.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -124,6 +125,9 @@ impl Problem for Case {
                         self.optimizer.name()
                     )));
                 }
+            }
+            if what == "second moment" && values.iter().any(|&v| v < 0.0) {
+                return Err(Failure(format!("{}, {what}: negative", self.optimizer.name())));
             }
             outputs.push(Output::new(Stage::Optimizer, what, values));
         }

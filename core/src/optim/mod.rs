@@ -32,7 +32,8 @@ pub trait Rule: Copy + Debug + PartialEq {
     fn from_settings<'a>(settings: &Settings<'a>) -> Result<Self, ParameterError<'a>>;
 
     /// A function of a gradient that updates the first and the second moment of a parameter and
-    /// returns the number to subtract from the parameter.
+    /// returns the number to subtract from the parameter. Moments start at 0; the second is never
+    /// negative.
     fn change<R: Real>(&self, step: &Step<R>) -> impl Fn(R, &mut R, &mut R) -> R;
 }
 

@@ -3,7 +3,7 @@ use super::graph::{Edge, Node};
 use super::layout::Blocks;
 use super::model::{Batch, Delays, Layers, Model, Spikes, mean_loss};
 use super::network::Network;
-use super::recipe::{Recipe, Sigma};
+use super::recipe::{Learning, Recipe, Sigma};
 use super::state::{State, StateError, Tensor};
 use super::tensor::{Group, TensorSpec};
 use crate::backend::{Backend, NormMode, ViewMut};
@@ -21,6 +21,8 @@ use num_traits::Zero;
 use num_traits::float::FloatCore;
 
 const DROPOUT: u64 = 3;
+/// The names of the moments in states.
+const MOMENTS: [&str; 2] = ["first", "second"];
 
 /// The loss and hits of a batch before an optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,10 +113,9 @@ impl<B: Backend> Trainer<B> {
     /// parameters.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        let [weights, delays, _, norms, neurons, _] = self.model.layers.layout.lens;
-        let delays = if self.recipe.delay_rate.is_some() { delays } else { 0 };
-        let neurons = if self.recipe.train_neurons { neurons } else { 0 };
-        weights + delays + norms + neurons
+        let learns = |&(group, _): &(Group, _)| self.recipe.learning(group, 0).is_some();
+        let lens = Group::LEARNED.into_iter().filter(learns).map(|(group, _)| group as usize);
+        lens.map(|n| self.model.layers.layout.lens[n]).sum()
     }
 
     /// Runs one optimizer step on a batch.
@@ -187,20 +188,17 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// The state from which training can resume bit for bit: the tensors of the model, and the
-    /// moments of Adam as `adam.first.GROUP` and `adam.second.GROUP`.
+    /// moments of those that have gradients, as `adam.first.hidden.0.weight` for any optimizer.
     ///
     /// # Errors
     /// The error of the backend.
     pub fn state(&self) -> Result<State<B::Real>, B::Error> {
         let Model { backend, layers: Layers { layout, .. }, .. } = &self.model;
         let mut tensors = self.model.tensors()?;
-        for (order, moments) in ["first", "second"].into_iter().zip(&self.moments) {
-            let host = moments.download(backend, layout)?;
-            for (values, (_, group)) in host.0.into_iter().zip(Group::LEARNED) {
-                if !values.is_empty() {
-                    let (name, shape) = (format!("adam.{order}.{group}"), vec![values.len()]);
-                    tensors.push(Tensor { name, shape, values });
-                }
+        for (order, moments) in MOMENTS.into_iter().zip(&self.moments) {
+            for tensor in self.model.named(&moments.download(backend, layout)?, None) {
+                let name = format!("adam.{order}.{}", tensor.name);
+                tensors.push(Tensor { name, ..tensor });
             }
         }
         Ok(State { tensors, epoch: self.epoch, step: self.step, seed: self.seed })
@@ -213,20 +211,23 @@ impl<B: Backend> Trainer<B> {
     pub fn restore(&mut self, state: &State<B::Real>) -> Result<(), TrainError<B::Error>> {
         let layout = &self.model.layers.layout;
         let mut moments = [Blocks::host(layout), Blocks::host(layout)];
-        for (order, host) in ["first", "second"].into_iter().zip(&mut moments) {
-            for (block, (group, name)) in host.0.iter_mut().zip(Group::LEARNED) {
-                let spec = TensorSpec {
-                    name: format!("adam.{order}.{name}"),
-                    shape: vec![block.len()],
-                    group,
-                    bounds: vec![
-                        (order == "second").then_some((B::Real::zero(), B::Real::infinity())),
-                    ],
-                    range: 0..block.len(),
-                };
-                match state.read(&spec, block) {
-                    Ok(()) | Err(StateError::Missing { .. }) => {}
-                    Err(error) => return Err(TrainError::State(error)),
+        for (order, host) in MOMENTS.into_iter().zip(&mut moments) {
+            let positive = Some((B::Real::zero(), B::Real::infinity()));
+            let bounds = positive.filter(|_| order == "second");
+            let read = |name: &str, shape: &[usize], out: &mut [B::Real]| {
+                let name = format!("adam.{order}.{name}");
+                match state.read(&name, shape, |_| bounds, out) {
+                    Err(StateError::Missing { .. }) => Ok(()),
+                    result => result.map_err(TrainError::State),
+                }
+            };
+            for (block, (_, name)) in host.0.iter_mut().zip(Group::LEARNED) {
+                // Earlier versions stored one tensor per group.
+                read(name, &[block.len()], block)?;
+            }
+            for TensorSpec { name, shape, group, range, .. } in &layout.specs {
+                if let Some(block) = host.0.get_mut(*group as usize) {
+                    read(name, shape, &mut block[range.clone()])?;
                 }
             }
         }
@@ -415,28 +416,22 @@ impl<B: Backend> Trainer<B> {
         self.recipe.rounds_in(self.epoch).then_some(self.model.layers.network.rounding)
     }
 
-    /// How a group learns in this epoch: its learning rate and Adam's beta1; `None` if it is fixed.
-    fn rate_of(&self, group: Group) -> Option<(f64, f64)> {
-        let (recipe, epoch) = (&self.recipe, self.epoch as usize);
+    /// How a group learns in this epoch; `None` if it is fixed.
+    fn learning(&self, group: Group) -> Option<Learning> {
         // An optimizer would move delays without a gradient by their momentum.
-        let fixed = self.rounding() == Some(Rounding::Nearest);
-        match group {
-            Group::Weights | Group::Norms => Some(recipe.rate_in(epoch)),
-            Group::Neurons => recipe.train_neurons.then(|| recipe.neuron_rate_in(epoch)),
-            Group::Delays if !fixed => recipe.delay_rate_in(epoch),
-            Group::Delays | Group::Sigma | Group::Statistics => None,
-        }
+        let fixed = group == Group::Delays && self.rounding() == Some(Rounding::Nearest);
+        self.recipe.learning(group, self.epoch as usize).filter(|_| !fixed)
     }
 
     fn update(&mut self) -> Result<(), B::Error> {
         self.clip()?;
         let of = B::Real::of;
         for (group, bounds, range) in self.model.layers.layout.parts() {
-            let Some((rate, beta1)) = self.rate_of(group) else { continue };
-            let Recipe { optimizer, l2, decoupled, .. } = self.recipe;
+            let Some(Learning { rate, beta1, l2 }) = self.learning(group) else { continue };
+            let Recipe { optimizer, decoupled, .. } = self.recipe;
             let step = Step {
                 beta1: of(beta1),
-                l2: if group == Group::Weights { of(l2) } else { B::Real::zero() },
+                l2: of(l2),
                 decoupled,
                 bounds,
                 ..Step::new(optimizer, of(rate), self.step.saturating_add(1))
@@ -455,7 +450,8 @@ impl<B: Backend> Trainer<B> {
         let Some(limit) = self.recipe.clip.filter(|limit| *limit > 0.0) else { return Ok(()) };
         let Model { backend, layers: Layers { layout, .. }, .. } = &self.model;
         let mut square = 0.0;
-        let learning = Group::LEARNED.map(|(group, _)| self.rate_of(group).map(|_| group as usize));
+        let learning =
+            Group::LEARNED.map(|(group, _)| self.learning(group).map(|_| group as usize));
         for n in learning.into_iter().flatten() {
             square += backend.square_sum(&self.gradients.0[n], layout.lens[n])?;
         }
