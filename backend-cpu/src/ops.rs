@@ -16,7 +16,7 @@ use polychron_core::backend::{
 use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
-use polychron_core::optim::Adam;
+use polychron_core::optim::Step;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses, expect};
 use polychron_core::surrogate::Surrogate;
@@ -319,14 +319,15 @@ impl<R: Lanes> Backend for Cpu<R> {
             .install(|| crate::readout::readout(readout, loss, valid, x, targets, scores, d_x))?)
     }
 
-    fn adam(
+    fn optimize(
         &self,
-        adam: &Adam<R>,
+        step: &Step<R>,
         range: Range<usize>,
         gradient: &Vec<R>,
         params: &mut Vec<R>,
         first: &mut Vec<R>,
         second: &mut Vec<R>,
+        _len: usize,
     ) -> Result<(), Error> {
         let gradient = View::new(gradient, range.clone()).slice()?;
         let params = ViewMut::new(params, range.clone()).slice()?;
@@ -335,7 +336,7 @@ impl<R: Lanes> Backend for Cpu<R> {
         self.install(|| {
             let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
             let params = params.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
-            params.zip(moments).for_each(|((p, g), (m, v))| adam.update(g, p, m, v));
+            params.zip(moments).for_each(|((p, g), (m, v))| step.update(g, p, m, v));
         });
         Ok(())
     }

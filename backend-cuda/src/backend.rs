@@ -4,13 +4,13 @@ use crate::projection::{self, Algorithm, Tables};
 use crate::{memory, neuron, norm, optim, readout};
 use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Event, NeuronStage, NormMode, SynapseGradients,
-    SynapseParams, View, ViewMut,
+    SynapseParams, View, ViewMut, optimize_on_host,
 };
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::{AnyNeuron, Li};
 use polychron_core::norm::{BatchNorm, ValidSteps};
-use polychron_core::optim::Adam;
+use polychron_core::optim::{Optimizer, Step};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, ShapeError, Synapses, expect};
 use polychron_core::surrogate::AnySurrogate;
@@ -407,16 +407,22 @@ impl<R: Number> Backend for Cuda<R> {
         readout::backward(self, readout, loss, valid, x, d_scores, d_x)
     }
 
-    fn adam(
+    fn optimize(
         &self,
-        adam: &Adam<R>,
+        step: &Step<R>,
         range: Range<usize>,
         gradient: &Buffer<R>,
         params: &mut Buffer<R>,
         first: &mut Buffer<R>,
         second: &mut Buffer<R>,
+        len: usize,
     ) -> Result<(), Error> {
-        optim::adam(self, adam, range, gradient, params, first, second)
+        match step.optimizer {
+            Optimizer::Adam(adam) => {
+                optim::adam(self, &adam, step, range, gradient, params, first, second)
+            }
+            _ => optimize_on_host(self, step, range, gradient, params, first, second, len),
+        }
     }
 
     fn square_sum(&self, buffer: &Buffer<R>, len: usize) -> Result<f64, Error> {

@@ -5,7 +5,7 @@ use crate::common::network::{Case, Parameters, Tensors, compare, layers, run};
 use crate::common::{Golden, Stage, check, tolerance};
 use polychron_core::delay::AnyKernel;
 use polychron_core::num::Real;
-use polychron_core::optim::Adam;
+use polychron_core::optim::{Optimizer, Step};
 use polychron_core::reference::Reference;
 use polychron_core::schedule::{Cosine, OneCycle, SigmaSchedule};
 use polychron_core::shape::Shape;
@@ -14,21 +14,22 @@ use polychron_core::shape::Shape;
 type Moments<R> = [Tensors<R>; 2];
 
 /// The optimizers of one step.
-struct Rules<R> {
-    weights: Adam<R>,
-    norms: Adam<R>,
-    delays: Adam<R>,
+struct Steps<R> {
+    weights: Step<R>,
+    norms: Step<R>,
+    delays: Step<R>,
 }
 
-impl<R: Real> Rules<R> {
-    fn of(epoch: usize, step: u64, epochs: usize, taps: usize) -> Self {
+impl<R: Real> Steps<R> {
+    fn of(epoch: usize, number: u64, epochs: usize, taps: usize) -> Self {
         let (rate, beta1) = OneCycle { peak: 5e-3, epochs }.at(epoch);
-        let norms = Adam { beta1: R::of(beta1), ..Adam::new(R::of(rate), step) };
-        let delays = Adam::new(R::of(Cosine { base: 0.1, epochs }.at(epoch)), step);
+        let new = |rate| Step::new(Optimizer::default(), R::of(rate), number);
+        let norms = Step { beta1: R::of(beta1), ..new(rate) };
+        let delays = new(Cosine { base: 0.1, epochs }.at(epoch));
         Self {
-            weights: Adam { l2: R::of(1e-5), ..norms },
+            weights: Step { l2: R::of(1e-5), ..norms },
             norms,
-            delays: Adam { bounds: Some((R::zero(), R::count(taps - 1))), ..delays },
+            delays: Step { bounds: Some((R::zero(), R::count(taps - 1))), ..delays },
         }
     }
 
@@ -43,7 +44,7 @@ impl<R: Real> Rules<R> {
         let half = layer.norm.len() / 2;
         let (gamma, beta) = layer.norm.split_at_mut(half);
         let mut after = Tensors::new();
-        for (name, adam, values) in [
+        for (name, step, values) in [
             ("W", &self.weights, &mut layer.weights[..]),
             ("P", &self.delays, &mut layer.delays),
             ("gamma", &self.norms, gamma),
@@ -57,7 +58,7 @@ impl<R: Real> Rules<R> {
                 of.remove(&name).unwrap_or_else(|| vec![R::zero(); values.len()])
             };
             let (mut m, mut v) = (moment(first), moment(second));
-            adam.update(&gradients[&format!("d.{name}")], values, &mut m, &mut v);
+            step.update(&gradients[&format!("d.{name}")], values, &mut m, &mut v);
             after.insert(name.clone(), values.to_vec());
             first.insert(name.clone(), m);
             second.insert(name, v);
@@ -89,7 +90,7 @@ fn is_the_packages<R: Real>() {
             train: true,
         };
         let mut tensors = run(&Reference::new(), &case).unwrap();
-        let rules = Rules::of(epoch, n as u64 + 1, epochs, taps);
+        let rules = Steps::of(epoch, n as u64 + 1, epochs, taps);
         let mut after = Tensors::new();
         for (l, layer) in layers.iter_mut().enumerate() {
             after.extend(rules.update(l, layer, &tensors, &mut moments));

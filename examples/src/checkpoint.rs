@@ -15,7 +15,7 @@ use std::path::Path;
 /// The only metadata key, because the order of several keys would vary between files.
 const KEY: &str = "polychron";
 /// Largest size of a header in bytes. It holds names, shapes, a configuration and class names.
-const MAX_HEADER: u64 = 256 << 10;
+const MAX_HEADER: u64 = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Metadata {
@@ -148,7 +148,7 @@ mod tests {
         for (length, refused) in [(MAX_HEADER, false), (MAX_HEADER + 1, true)] {
             let failure =
                 Checkpoint::from_bytes(&length.to_le_bytes(), "file").err().unwrap().to_string();
-            assert_eq!(failure.contains("the header has 262145 bytes"), refused, "{failure}");
+            assert_eq!(failure.contains("the header has 1048577 bytes"), refused, "{failure}");
         }
     }
 }

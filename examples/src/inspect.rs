@@ -1,14 +1,14 @@
 //! Layers, parameters and delays of a run's model.
 
-use crate::backend::{self, Restore};
+use crate::backend::{self, Classifier, Restore};
 use crate::config::{Config, Delays, Neuron, Surrogate};
 use crate::data_card::DataCard;
-use crate::error::{Error, Result, at};
+use crate::error::{Result, fail};
 use crate::model::{self, Stored};
 use crate::network;
 use crate::run::{CHECKPOINT, MODEL};
 use crate::sparse::SparseMask;
-use polychron_core::train::{Edge, State, Tensor};
+use polychron_core::train::{Edge, Group, State, Tensor, TensorSpec};
 use serde::Serialize;
 use std::path::Path;
 
@@ -108,25 +108,24 @@ impl Inspection {
         let model = folder.join(MODEL);
         let path = if model.exists() { model } else { folder.join(CHECKPOINT) };
         let Stored { state, config, card: data, interface, warnings } = model::read(&path)?;
-        let learned = config.train.delays == Delays::Learned;
-        let mut trained = vec![".weight", ".gamma", ".beta"];
-        trained.extend(learned.then_some(".delay"));
-        trained.extend(config.train.train_neurons.then_some(".neuron"));
-        let graph = network::graph(&config, interface).map_err(at(path.display()))?;
+        let restore = Restore { config: &config, interface, state: &state, path: &path };
+        let model = restore.on(backend::cpu(&config)?)?;
+        let tensors = Classifier::tensors(&model)?;
+        let (graph, recipe) = (model.graph(), network::recipe(&config));
+        let learns = |group| recipe.learning(group, 0).is_some();
         let mut layers = Vec::new();
         for (l, node) in graph.nodes.iter().enumerate() {
             for (c, edge) in node.edges.iter().enumerate() {
+                let own = model.specs().iter().zip(&tensors);
+                let own = own.filter(|(spec, _)| (spec.layer, spec.connection) == (l, c));
+                let own: Vec<_> = own.collect();
+                let trained = own.iter().filter(|(spec, _)| learns(spec.group));
+                let parameters = trained.map(|(_, tensor)| tensor.values.len()).sum();
                 let name = graph.connection_name(l, c);
-                let settings = settings(&config, l, c, edge)?;
-                let layer = layer(&state, name, settings, &trained);
-                layers.push(layer.map_err(|name| {
-                    Error::new(format!("{}: tensor {name} is missing", path.display()))
-                })?);
+                layers.push(layer(&own, name, settings(&config, l, c, edge)?, parameters)?);
             }
         }
-        let restore = Restore { config: &config, interface, state: &state, path: &path };
-        restore.on(backend::cpu(&config)?)?;
-        let mask = SparseMask::new(&config, &graph);
+        let mask = SparseMask::new(&config, graph);
         for (layer, masked) in layers.iter_mut().zip(mask.parameters()) {
             layer.parameters -= masked;
         }
@@ -163,35 +162,38 @@ fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings
     })
 }
 
+/// The statistics of a connection from its tensors.
 fn layer(
-    state: &State<f32>,
+    tensors: &[(&TensorSpec<f32>, &Tensor<f32>)],
     name: String,
     Settings { from, kernel, max_delay, neurons }: Settings,
-    trained: &[&str],
-) -> std::result::Result<Layer, String> {
-    let tensor = |part: &str| -> Option<&Tensor<f32>> {
-        state.tensors.iter().find(|t| t.name.strip_prefix(&name) == Some(part))
+    parameters: usize,
+) -> Result<Layer> {
+    let find = |group: Group| tensors.iter().filter(move |(spec, _)| spec.group == group);
+    let first = |group| find(group).map(|(_, tensor)| *tensor).next();
+    let (Some(weight), Some(delay)) = (first(Group::Weights), first(Group::Delays)) else {
+        fail!("{name}: has no synapses")
     };
-    let require = |part: &str| tensor(part).ok_or_else(|| format!("{name}{part}"));
-    let (weight, delay, sigma) = (require(".weight")?, require(".delay")?, require(".sigma")?);
     let share = |steps: usize| {
         let equal = delay.values.iter().filter(|d| d.round_ties_even() == steps as f32);
         equal.count() as f64 / delay.values.len() as f64
     };
-    let optional = |part| tensor(part).map(|t| moments(&t.values));
+    let mut norms = find(Group::Norms).map(|(_, tensor)| moments(&tensor.values));
+    let mut statistics = find(Group::Statistics).map(|(_, tensor)| moments(&tensor.values));
+    let values = |group| first(group).map_or(&[][..], |tensor| &tensor.values);
     Ok(Layer {
         shape: weight.shape.clone(),
-        parameters: trained.iter().filter_map(|part| tensor(part)).map(|t| t.values.len()).sum(),
+        parameters,
         weight: moments(&weight.values),
         delay: moments(&delay.values),
         delays_at_zero: share(0),
         delays_at_longest: share(max_delay),
-        sigma: sigma.values.first().map_or(0.0, |&s| s.into()),
-        gamma: optional(".gamma"),
-        beta: optional(".beta"),
-        running_mean: optional(".running_mean"),
-        running_var: optional(".running_var"),
-        neuron: tensor(".neuron").map_or(Vec::new(), |t| t.values.clone()),
+        sigma: values(Group::Sigma).first().map_or(0.0, |&s| s.into()),
+        gamma: norms.next(),
+        beta: norms.next(),
+        running_mean: statistics.next(),
+        running_var: statistics.next(),
+        neuron: values(Group::Neurons).to_vec(),
         name,
         from,
         kernel,

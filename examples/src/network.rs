@@ -1,9 +1,7 @@
 //! Conversion of a configuration to a network and a training recipe.
 
 use crate::backend::TrainingBackend;
-use crate::config::{
-    self, Config, DelayStart, Delays, From, Input, OptimizerKind, Rounding, require, to_single,
-};
+use crate::config::{self, Config, DelayStart, Delays, From, Input, Rounding, require, to_single};
 use crate::error::{Error, Result, at, fail};
 use crate::models;
 use polychron_core::delay::{self, AnyKernel};
@@ -15,8 +13,7 @@ use polychron_core::reference::Reference;
 use polychron_core::schedule::Schedule;
 use polychron_core::shape::Synapses;
 use polychron_core::train::{
-    self, Connection, Edge, Graph, Layer, Network, NetworkError, Optimizer, Readout, Recipe, Sigma,
-    Source,
+    self, Connection, Edge, Graph, Layer, Network, NetworkError, Readout, Recipe, Sigma, Source,
 };
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -182,10 +179,7 @@ pub fn recipe(config: &Config) -> Recipe {
     };
     Recipe {
         epochs: from.epochs,
-        optimizer: match from.optimizer {
-            OptimizerKind::Adam => Optimizer::Adam,
-            OptimizerKind::Sgd => Optimizer::Sgd { momentum: from.momentum },
-        },
+        optimizer: from.optimizer().unwrap_or_default(),
         rate: from.rate,
         schedule: schedule(&from.schedule),
         delay_rate: (from.delays == Delays::Learned).then_some(from.delay_rate),

@@ -10,7 +10,7 @@ use polychron_core::delay::Gauss;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{Li, Lif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
-use polychron_core::optim::Adam;
+use polychron_core::optim::{Optimizer, Step};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
@@ -214,10 +214,11 @@ impl Work {
     }
 
     pub(crate) fn adam(&mut self) -> Result<(), Error> {
-        let adam = Adam { l2: 1e-5, ..Adam::new(1e-3, 1) };
-        let all = 0..self.weights.len();
+        let step = Step { l2: 1e-5, ..Step::new(Optimizer::default(), 1e-3, 1) };
+        let len = self.weights.len();
         let [first, second] = &mut self.moments;
-        self.cpu.adam(&adam, all, &self.d_weights, &mut self.weights, first, second)
+        let (gradient, params) = (&self.d_weights, &mut self.weights);
+        self.cpu.optimize(&step, 0..len, gradient, params, first, second, len)
     }
 }
 

@@ -144,7 +144,8 @@ impl Extreme {
         let recipe = Recipe { sigma, ..Recipe::paper(3) };
         let mut trainer = Trainer::new(backend, self.network(), recipe, 0).ok().unwrap();
         let mut state = trainer.state().ok().unwrap();
-        for tensor in &mut state.tensors {
+        let parameters = trainer.model().specs().len();
+        for tensor in &mut state.tensors[..parameters] {
             if tensor.name.ends_with(".weight") {
                 let weight = R::of(f64::from(self.weight));
                 let signed =

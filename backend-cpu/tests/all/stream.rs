@@ -11,7 +11,6 @@ use polychron_core::loss::{Loss, decide};
 use polychron_core::neuron::{AnyNeuron, Li, Lif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
-use polychron_core::optim::Adam;
 use polychron_core::reference::{Block, Reference};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, ShapeError, Synapses};
@@ -330,9 +329,6 @@ impl Backend for Other {
             &Li<f32>, Loss, ValidSteps<'_>, &Sequence, Option<&Buffer>, &mut Buffer,
             Option<&mut Sequence>
         ) -> Done<f32>;
-        fn adam(
-            &Adam<f32>, std::ops::Range<usize>, &Buffer, &mut Buffer, &mut Buffer, &mut Buffer
-        ) -> Done;
     }
 }
 

@@ -1,6 +1,6 @@
 #include "../kernel.h"
 
-// One step of Adam; see optim.rs of polychron-core.
+// One step of Adam; see optim/adam.rs of polychron-core.
 template <class R>
 __device__ void adam(const AdamStep<R> &a) {
     for (Wide n = thread_index(); n < a.len; n += thread_count()) {

@@ -8,12 +8,12 @@ use polychron_core::loss::{Loss, MeanSquare, RatePenalty};
 use polychron_core::neuron::{AnyNeuron, Li, Lif, Plif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
-use polychron_core::optim::Adam;
+use polychron_core::optim::{Optimizer, Sgd, Step};
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Connection, Delays, Input, Layer, Network, Optimizer, Readout, Recipe, Source, State,
-    TrainError, Trainer,
+    Batch, Connection, Delays, Input, Layer, Network, Readout, Recipe, Source, State, TrainError,
+    Trainer,
 };
 use polychron_cpu::{Cpu, Lanes};
 use polychron_cuda::{Cuda, Emulated, Error, Number};
@@ -86,7 +86,7 @@ struct Run<R> {
 fn run<R: Real, B: Conforming<Real = R>>(backend: B, steps: usize, skips: bool) -> Run<R> {
     let paper = Recipe { train_neurons: true, ..Recipe::paper(30) };
     let other = Recipe {
-        optimizer: Optimizer::Sgd { momentum: 0.9 },
+        optimizer: Optimizer::Sgd(Sgd { momentum: 0.9 }),
         clip: Some(0.5),
         rate_penalty: Some(RatePenalty { weight: 0.1, low: 0.05, high: 0.1 }),
         ..paper
@@ -200,10 +200,11 @@ fn a_block_of_another_device_is_refused() {
     let [one, other] = [0, 1].map(|_| Cuda::<f32>::emulated(Emulated::default()));
     let [mut p, mut m, mut v] = [0, 1, 2].map(|_| one.buffer(8).unwrap());
     let theirs = other.buffer(8).unwrap();
-    let adam = Adam::new(0.1, 1);
-    let error = one.adam(&adam, 0..8, &theirs, &mut p, &mut m, &mut v).unwrap_err();
+    let step = Step::new(Optimizer::default(), 0.1, 1);
+    let error = one.optimize(&step, 0..8, &theirs, &mut p, &mut m, &mut v, 8).unwrap_err();
     assert!(error.to_string().contains("adam: a block belongs to another device"), "{error}");
-    one.adam(&adam, 0..8, &one.buffer(8).unwrap(), &mut p, &mut m, &mut v).unwrap();
+    let own = one.buffer(8).unwrap();
+    one.optimize(&step, 0..8, &own, &mut p, &mut m, &mut v, 8).unwrap();
 }
 
 #[test]

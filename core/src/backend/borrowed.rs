@@ -5,7 +5,7 @@ use super::{
 use crate::loss::{Loss, RatePenalty};
 use crate::neuron::Li;
 use crate::norm::{BatchNorm, ValidSteps};
-use crate::optim::{Adam, Sgd};
+use crate::optim::Step;
 use crate::rng::Rng;
 use crate::shape::{Shape, Synapses};
 use core::ops::Range;
@@ -80,13 +80,9 @@ impl<B: Backend> Backend for &B {
             readout: &Li<B::Real>, loss: Loss, valid: ValidSteps<'_>, x: &B::Sequence,
             d_scores: &[B::Real], d_x: &mut B::Sequence
         ) -> Result<(), B>;
-        adam(
-            adam: &Adam<B::Real>, range: Range<usize>, gradient: &B::Buffer,
-            params: &mut B::Buffer, first: &mut B::Buffer, second: &mut B::Buffer
-        ) -> Result<(), B>;
-        sgd(
-            sgd: &Sgd<B::Real>, range: Range<usize>, gradient: &B::Buffer,
-            params: &mut B::Buffer, moment: &mut B::Buffer, len: usize
+        optimize(
+            step: &Step<B::Real>, range: Range<usize>, gradient: &B::Buffer,
+            params: &mut B::Buffer, first: &mut B::Buffer, second: &mut B::Buffer, len: usize
         ) -> Result<(), B>;
         square_sum(buffer: &B::Buffer, len: usize) -> Result<f64, B>;
         scale(factor: B::Real, buffer: &mut B::Buffer, len: usize) -> Result<(), B>;

@@ -20,7 +20,7 @@ use crate::loss::{Loss, RatePenalty};
 use crate::neuron::{ErasedNeuron, Li};
 use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
-use crate::optim::{Adam, Sgd};
+use crate::optim::Step;
 use crate::reference;
 use crate::rng::Rng;
 use crate::shape::{Shape, ShapeError, Synapses};
@@ -318,37 +318,18 @@ pub trait Backend: Sized {
         self.upload_sequence(d_host, d_x)
     }
 
-    /// One optimizer step on the same range of four flat buffers.
-    fn adam(
+    /// One optimizer step on the same range of four flat buffers, which have `len` values each.
+    fn optimize(
         &self,
-        adam: &Adam<Self::Real>,
+        step: &Step<Self::Real>,
         range: Range<usize>,
         gradient: &Self::Buffer,
         params: &mut Self::Buffer,
         first: &mut Self::Buffer,
         second: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
-
-    /// One step of gradient descent with momentum on the same range of three flat buffers.
-    fn sgd(
-        &self,
-        sgd: &Sgd<Self::Real>,
-        range: Range<usize>,
-        gradient: &Self::Buffer,
-        params: &mut Self::Buffer,
-        moment: &mut Self::Buffer,
         len: usize,
     ) -> Result<(), Self::Error> {
-        let mut host = [(); 3].map(|()| vec![Self::Real::zero(); len]);
-        self.download(gradient, &mut host[0])?;
-        self.download(params, &mut host[1])?;
-        self.download(moment, &mut host[2])?;
-        let [g, p, m] = &mut host;
-        let gradient = View::new(&*g, range.clone()).slice()?;
-        let values = ViewMut::new(p, range.clone()).slice()?;
-        sgd.update(gradient, values, ViewMut::new(m, range).slice()?);
-        self.upload(p, params)?;
-        self.upload(m, moment)
+        optimize_on_host(self, step, range, gradient, params, first, second, len)
     }
 
     /// The sum of the squares of the first `len` values of a buffer, which has `len` values.
@@ -431,6 +412,36 @@ pub trait Backend: Sized {
         self.upload(&mask, &mut buffer)?;
         Ok(buffer)
     }
+}
+
+/// [`Backend::optimize`] on the host, for optimizers that a backend has no kernel for.
+///
+/// # Errors
+/// As [`Backend::optimize`]. The buffers have not changed then, unless the device fails.
+pub fn optimize_on_host<B: Backend>(
+    backend: &B,
+    step: &Step<B::Real>,
+    range: Range<usize>,
+    gradient: &B::Buffer,
+    params: &mut B::Buffer,
+    first: &mut B::Buffer,
+    second: &mut B::Buffer,
+    len: usize,
+) -> Result<(), B::Error> {
+    let mut host = [(); 4].map(|()| vec![B::Real::zero(); len]);
+    for (from, to) in [gradient, params, first, second].into_iter().zip(&mut host) {
+        backend.download(from, to)?;
+    }
+    let [g, p, m, v] = &mut host;
+    step.update(
+        View::new(&*g, range.clone()).slice()?,
+        ViewMut::new(p, range.clone()).slice()?,
+        ViewMut::new(m, range.clone()).slice()?,
+        ViewMut::new(v, range).slice()?,
+    );
+    backend.upload(p, params)?;
+    backend.upload(m, first)?;
+    backend.upload(v, second)
 }
 
 /// A backend that computes delay kernels of type `K`.

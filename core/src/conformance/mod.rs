@@ -18,8 +18,8 @@
 //! must not change, and a second call must return the same bits.
 //!
 //! The CPU backend computes the readout with [`reference::readout`], and both the CPU and the
-//! reference backend compute Adam with [`optim::Adam`]. There the laws `readout`,
-//! `readout_without_targets` and `adam` compare the oracle with itself; golden vectors from PyTorch
+//! reference backend compute optimizer steps with [`optim::Step`]. There the laws `readout`,
+//! `readout_without_targets` and `optimizers` compare the oracle with itself; values from PyTorch
 //! test these two operations. The same holds for every operation whose default a backend keeps:
 //! defaults compute with the oracle on the host.
 //!
@@ -39,7 +39,7 @@
 //! [`Reference`]: crate::reference::Reference
 //! [`Trainer`]: crate::train::Trainer
 //! [`reference::readout`]: crate::reference::readout
-//! [`optim::Adam`]: crate::optim::Adam
+//! [`optim::Step`]: crate::optim::Step
 
 mod host;
 mod layer;
@@ -98,7 +98,7 @@ laws! { $
     layer: layer_forward, layer_backward, spikes_cross_a_layer_at_their_delay;
     network: network_step;
     readout: readout, readout_without_targets, readout_backward;
-    optim: adam, sgd, norms_and_factors, dropout;
+    optim: optimizers, norms_and_factors, dropout;
     shapes: memory_rejects_wrong_sizes, projection_rejects_wrong_sizes, norm_rejects_wrong_sizes,
         neuron_rejects_wrong_sizes, layer_rejects_wrong_sizes, readout_rejects_wrong_sizes;
 }

@@ -2,53 +2,38 @@ use super::host::{Draw, Host, Output, Problem, agree, compare};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict};
 use crate::num::Real;
-use crate::optim::{Adam, Sgd};
+use crate::optim::{Optimizer, Step};
 use crate::rng::Rng;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Parameters and moments after several steps equal those of the reference, for both kinds of
-/// weight decay, with and without bounds. Values outside the range do not change.
+/// Parameters and moments after several steps of every optimizer equal those of the reference, for
+/// both kinds of weight decay, with and without bounds. Values outside the range do not change, and
+/// second moments are not negative.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
-pub fn adam<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
+pub fn optimizers<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
     let mut report = Report::default();
-    for decoupled in [false, true] {
-        for (l2, bounds) in [(0.0, None), (0.125, None), (0.125, Some((-0.5, 0.75)))] {
-            for (len, range) in [(37, 5..29), (1, 0..1), (9, 4..4), (1500, 3..1499)] {
-                let name = format!(
-                    "decoupled {decoupled}, decay {l2}, bounds {bounds:?}, {range:?} of {len}"
-                );
-                let mut draw = Draw::<R>::new(4000);
-                let mut gradients: Vec<_> = (0..4).map(|_| draw.uniform(len, -1.0, 1.0)).collect();
-                gradients[1][0] = 0.0;
-                let params = draw.uniform(len, -1.0, 1.0);
-                let case = Case { decoupled, l2, bounds, range, gradients, params };
-                agree(backend, &mut report, &name, &case)?;
+    for &optimizer in Optimizer::EXAMPLES {
+        for decoupled in [false, true] {
+            for (l2, bounds) in [(0.0, None), (0.125, None), (0.125, Some((-0.5, 0.75)))] {
+                for (len, range) in [(37, 5..29), (1, 0..1), (9, 4..4), (40_000, 3..39_999)] {
+                    let name = format!(
+                        "{optimizer:?}, decoupled {decoupled}, decay {l2}, bounds {bounds:?}, \
+                         {range:?} of {len}"
+                    );
+                    let mut draw = Draw::<R>::new(4000);
+                    let mut gradients: Vec<_> =
+                        (0..4).map(|_| draw.uniform(len, -1.0, 1.0)).collect();
+                    gradients[1][0] = 0.0;
+                    let params = draw.uniform(len, -1.0, 1.0);
+                    let case = Case { optimizer, decoupled, l2, bounds, range, gradients, params };
+                    agree(backend, &mut report, &name, &case)?;
+                }
             }
-        }
-    }
-    Ok(report)
-}
-
-/// Parameters and moment after several steps of gradient descent equal those of the reference.
-/// Values outside the range do not change.
-///
-/// # Errors
-/// [`Failure`] if the backend violates the law.
-pub fn sgd<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
-    let mut report = Report::default();
-    for (decoupled, bounds) in [(false, None), (true, Some((-0.5, 0.75)))] {
-        for (len, range) in [(37, 5..29), (1, 0..1), (9, 4..4), (40_000, 3..39_999)] {
-            let name = format!("decoupled {decoupled}, bounds {bounds:?}, {range:?} of {len}");
-            let mut draw = Draw::<R>::new(4100);
-            let gradients = (0..3).map(|_| draw.uniform(len, -1.0, 1.0)).collect();
-            let params = draw.uniform(len, -1.0, 1.0);
-            let case = Case { decoupled, l2: 0.125, bounds, range, gradients, params };
-            agree(backend, &mut report, &name, &Descent(case))?;
         }
     }
     Ok(report)
@@ -107,6 +92,7 @@ pub fn dropout<R: Real, B: Conforming<Real = R>>(backend: &B) -> Verdict {
 }
 
 struct Case {
+    optimizer: Optimizer,
     decoupled: bool,
     l2: f64,
     bounds: Option<(f64, f64)>,
@@ -123,68 +109,38 @@ impl Problem for Case {
         let mut params = host.buffer(&self.params)?;
         let (mut first, mut second) =
             (host.buffer(&vec![0.0; len])?, host.buffer(&vec![0.0; len])?);
-        for (gradient, step) in self.gradients.iter().zip(1..) {
-            let adam = Adam {
+        for (gradient, number) in self.gradients.iter().zip(1..) {
+            let step = Step {
                 beta1: Q::of(0.875),
-                beta2: Q::of(1.0 - 1.0 / 1024.0),
-                epsilon: Q::of(1.0 / 67_108_864.0),
                 l2: Q::of(self.l2),
                 decoupled: self.decoupled,
                 bounds: self.bounds.map(|(low, high)| (Q::of(low), Q::of(high))),
-                ..Adam::new(Q::of(0.125), step)
+                ..Step::new(self.optimizer, Q::of(0.125), number)
             };
             let g = host.buffer(gradient)?;
-            backend.adam(&adam, self.range.clone(), &g, &mut params, &mut first, &mut second)?;
+            let range = self.range.clone();
+            backend.optimize(&step, range, &g, &mut params, &mut first, &mut second, len)?;
             host.same_buffer(&g, gradient)?;
         }
-        let blocks = [("params", &params), ("first moment", &first), ("second moment", &second)];
-        self.outputs(&host, "adam", &blocks)
-    }
-}
-
-impl Case {
-    /// The blocks, after a check that values outside the range have not changed.
-    fn outputs<Q: Real, B: Conforming<Real = Q>>(
-        &self,
-        host: &Host<'_, Q, B>,
-        optimizer: &str,
-        blocks: &[(&'static str, &B::Buffer)],
-    ) -> Result<Vec<Output>, Failure> {
         let mut outputs = Vec::new();
-        for &(what, buffer) in blocks {
-            let values = host.read(buffer, self.params.len())?;
+        for (what, buffer) in
+            [("params", &params), ("first moment", &first), ("second moment", &second)]
+        {
+            let values = host.read(buffer, len)?;
             let before = |at: usize| if what == "params" { self.params[at] } else { 0.0 };
-            for at in (0..values.len()).filter(|at| !self.range.contains(at)) {
+            for at in (0..len).filter(|at| !self.range.contains(at)) {
                 if values[at].to_bits() != before(at).to_bits() {
                     return Err(Failure(format!(
-                        "{optimizer}, {what}: changed outside its range, at {at}"
+                        "{}, {what}: changed outside its range, at {at}",
+                        self.optimizer.name()
                     )));
                 }
+            }
+            if what == "second moment" && values.iter().any(|&v| v < 0.0) {
+                return Err(Failure(format!("{}, {what}: negative", self.optimizer.name())));
             }
             outputs.push(Output::new(Stage::Optimizer, what, values));
         }
         Ok(outputs)
-    }
-}
-
-struct Descent(Case);
-
-impl Problem for Descent {
-    fn run<Q: Real, B: Conforming<Real = Q>>(&self, backend: &B) -> Result<Vec<Output>, Failure> {
-        let (case, host) = (&self.0, Host::<Q, B>::new(backend));
-        let len = case.params.len();
-        let (mut params, mut moment) = (host.buffer(&case.params)?, host.buffer(&vec![0.0; len])?);
-        let sgd = Sgd {
-            l2: Q::of(case.l2),
-            decoupled: case.decoupled,
-            bounds: case.bounds.map(|(low, high)| (Q::of(low), Q::of(high))),
-            ..Sgd::new(Q::of(0.125), Q::of(0.875))
-        };
-        for gradient in &case.gradients {
-            let g = host.buffer(gradient)?;
-            backend.sgd(&sgd, case.range.clone(), &g, &mut params, &mut moment, len)?;
-            host.same_buffer(&g, gradient)?;
-        }
-        case.outputs(&host, "sgd", &[("params", &params), ("moment", &moment)])
     }
 }

@@ -8,7 +8,7 @@ use crate::loss::{Loss, RatePenalty};
 use crate::neuron::{AnyNeuron, CubaLif, Li, Lif};
 use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
-use crate::optim::Adam;
+use crate::optim::{Optimizer, Step};
 use crate::shape::{Shape, Synapses};
 use crate::surrogate::{AnySurrogate, Atan};
 use alloc::format;
@@ -346,8 +346,9 @@ pub fn readout_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B
             host.buffer(&blocks[3])?,
         ];
         let range = if short == 4 { 5..11 } else { 5..10 };
-        let adam = Adam::new(R::of(0.1), 1);
-        rejected("adam", backend.adam(&adam, range, &g, &mut p, &mut m, &mut v))?;
+        let step = Step::new(Optimizer::default(), R::of(0.1), 1);
+        let result = backend.optimize(&step, range, &g, &mut p, &mut m, &mut v, 10);
+        rejected("optimize", result)?;
         for (buffer, before) in [&g, &p, &m, &v].into_iter().zip(&blocks) {
             if !same_bits(&host.read(buffer, before.len())?, before) {
                 return Err(Failure("a rejected optimizer step has written".into()));

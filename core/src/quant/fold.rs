@@ -4,10 +4,8 @@ use crate::delay::Rounding;
 use crate::format::{Decision, Input, Scheme};
 use crate::loss::Loss;
 use crate::neuron::{ErasedNeuron, LinearMembrane, Neuron, Reset};
-use crate::norm::BatchNorm;
 use crate::shape::Synapses;
-use crate::train::{Graph, Model, Network, Tensor};
-use alloc::format;
+use crate::train::{Group, Model};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -42,15 +40,6 @@ pub enum FoldError<E> {
         /// The layer.
         layer: usize,
     },
-    /// A tensor is missing or has the wrong length.
-    Tensor {
-        /// The name of the tensor.
-        name: String,
-        /// The number of values that the network needs.
-        expected: usize,
-        /// The number of values of the tensor; 0 if it is missing.
-        found: usize,
-    },
 }
 
 impl<E: fmt::Display> fmt::Display for FoldError<E> {
@@ -71,10 +60,6 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
                 "layer {layer}: the neurons have different time constants; a model file holds one \
                  time constant a layer"
             ),
-            Self::Tensor { name, found: 0, .. } => write!(f, "tensor {name} is missing"),
-            Self::Tensor { name, expected, found } => {
-                write!(f, "tensor {name} has {found} values; the network needs {expected}")
-            }
         }
     }
 }
@@ -92,30 +77,28 @@ impl<E: core::error::Error> core::error::Error for FoldError<E> {
 ///
 /// # Errors
 /// [`FoldError::Graph`] if the network is not a chain; [`FoldError::Neuron`] if a layer's neurons
-/// are no [linear membrane](Neuron::linear_membrane); [`FoldError::Decays`] if those of a layer have
-/// different time constants; [`FoldError::Backend`] if the backend cannot download the tensors.
+/// are no [linear membrane](Neuron::linear_membrane); [`FoldError::Decays`] if those of a layer
+/// have different time constants; [`FoldError::Backend`] if the backend cannot download tensors.
 pub fn fold<B: Backend<Real = f32>>(
     model: &Model<B>,
     metadata: Metadata,
 ) -> Result<ModelSpec<f32>, FoldError<B::Error>> {
+    let (network, graph) = (model.network(), model.graph());
     let tensors = model.tensors().map_err(FoldError::Backend)?;
-    fold_tensors(model.network(), model.graph(), &tensors, metadata)
-}
-
-fn fold_tensors<B: Backend<Real = f32>, E>(
-    network: &Network<B>,
-    graph: &Graph,
-    tensors: &[Tensor<f32>],
-    metadata: Metadata,
-) -> Result<ModelSpec<f32>, FoldError<E>> {
+    // The values of the tensors of a group in a layer.
+    let find = |layer: usize, group: Group| {
+        let all = model.specs().iter().zip(&tensors);
+        let mut found = all.filter(move |(spec, _)| spec.layer == layer && spec.group == group);
+        move || found.next().map_or(&[][..], |(_, tensor)| &tensor.values)
+    };
     let synapses = graph.chain().ok_or(FoldError::Graph)?;
     let rounding = network.rounding;
+    let connection = |l| [find(l, Group::Weights)(), find(l, Group::Delays)()];
     let mut layers = Vec::new();
     for (l, hidden) in network.hidden.iter().enumerate() {
-        let from = LayerTensors { tensors, layer: graph.name(l) };
         let outputs = synapses[l].outputs;
         let sets = if hidden.per_neuron { outputs } else { 1 };
-        let params = from.find("neuron", hidden.neuron.param_count() * sets)?;
+        let params = find(l, Group::Neurons)();
         let valid = |m: &LinearMembrane<f32>| (0.0..=1.0).contains(&m.decay) && m.threshold > 0.0;
         let membrane = |o: usize| {
             let set: Vec<_> = params.iter().skip(o % sets).step_by(sets).copied().collect();
@@ -127,27 +110,32 @@ fn fold_tensors<B: Backend<Real = f32>, E>(
         if membranes.iter().any(|m| m.decay != decay || (m.reset == Reset::Soft) != soft) {
             return Err(FoldError::Decays { layer: l });
         }
-        let norm = Norm::new(hidden.norm.as_ref(), &from, outputs)?;
+        let (mut norms, mut statistics) = (find(l, Group::Norms), find(l, Group::Statistics));
+        let norm = hidden.norm.map(|norm| Norm {
+            epsilon: norm.epsilon.into(),
+            tensors: [norms(), norms(), statistics(), statistics()],
+        });
+        let scale_and_offset =
+            |o| norm.as_ref().map_or((1.0, 0.0), |norm| norm.scale_and_offset(o));
         let gain = |o: usize| f64::from(membranes[o].input_gain);
         let neuron = |o: usize| NeuronSpec {
             threshold: f64::from(membranes[o].threshold),
-            bias: gain(o) * norm.scale_and_offset(o).1,
+            bias: gain(o) * scale_and_offset(o).1,
         };
         layers.push(LayerSpec {
             neurons: (0..outputs).map(neuron).collect(),
             soft,
-            ..layer(&synapses[l], rounding, &from, f64::from(decay), |o| {
-                gain(o) * norm.scale_and_offset(o).0
-            })?
+            ..layer(&synapses[l], rounding, connection(l), f64::from(decay), |o| {
+                gain(o) * scale_and_offset(o).0
+            })
         });
     }
     let output = &network.output;
     let last = network.hidden.len();
-    let from = LayerTensors { tensors, layer: graph.name(last) };
     let readout = output.integrator;
     let decay = f64::from(readout.charge([1.0], 0.0)[0]);
     let gain = f64::from(readout.charge([0.0], 1.0)[0]);
-    layers.push(layer(&synapses[last], rounding, &from, decay, |_| gain)?);
+    layers.push(layer(&synapses[last], rounding, connection(last), decay, |_| gain));
     Ok(ModelSpec {
         tick_us: metadata.tick_us,
         input: metadata.input,
@@ -162,38 +150,16 @@ fn fold_tensors<B: Backend<Real = f32>, E>(
     })
 }
 
-/// The tensors of one layer.
-struct LayerTensors<'a> {
-    tensors: &'a [Tensor<f32>],
-    layer: String,
-}
-
-impl<'a> LayerTensors<'a> {
-    /// The values of a tensor. A tensor without values need not exist.
-    fn find<E>(&self, name: &str, expected: usize) -> Result<&'a [f32], FoldError<E>> {
-        let name = format!("{}.{name}", self.layer);
-        let tensor = self.tensors.iter().find(|t| t.name == name);
-        let values = tensor.map_or(&[][..], |t| &t.values);
-        if values.len() == expected {
-            Ok(values)
-        } else {
-            Err(FoldError::Tensor { name, expected, found: values.len() })
-        }
-    }
-}
-
 /// The synapses of a layer, one per tap, without neurons. The weights onto output `o` are
 /// multiplied by `factor(o)`.
-fn layer<E>(
+fn layer(
     synapses: &Synapses,
     rounding: Rounding,
-    from: &LayerTensors<'_>,
+    [weights, delays]: [&[f32]; 2],
     decay: f64,
     factor: impl Fn(usize) -> f64,
-) -> Result<LayerSpec<f32>, FoldError<E>> {
+) -> LayerSpec<f32> {
     let Synapses { inputs, outputs, kernel_count, taps, padding } = *synapses;
-    let weights = from.find("weight", synapses.weights())?;
-    let delays = from.find("delay", synapses.weights())?;
     let mut found = Vec::new();
     for (e, (&w, &d)) in weights.iter().zip(delays).enumerate() {
         let target = e / kernel_count / inputs;
@@ -206,7 +172,7 @@ fn layer<E>(
             SynapseSpec { source, target, delay, weight }
         }));
     }
-    Ok(LayerSpec {
+    LayerSpec {
         outputs,
         taps,
         padding,
@@ -216,76 +182,20 @@ fn layer<E>(
         soft: false,
         gain: (0, 0),
         scheme: Scheme::Groups { list: 31 },
-    })
+    }
 }
 
 /// A norm with running statistics, `scale y + offset` for every output.
 struct Norm<'a> {
     epsilon: f64,
     /// Gamma, beta, running mean and running variance.
-    tensors: Option<[&'a [f32]; 4]>,
+    tensors: [&'a [f32]; 4],
 }
 
-impl<'a> Norm<'a> {
-    fn new<E>(
-        norm: Option<&BatchNorm<f32>>,
-        from: &LayerTensors<'a>,
-        outputs: usize,
-    ) -> Result<Self, FoldError<E>> {
-        let Some(norm) = norm else { return Ok(Self { epsilon: 0.0, tensors: None }) };
-        let find = |name| from.find(name, outputs);
-        let tensors = [find("gamma")?, find("beta")?, find("running_mean")?, find("running_var")?];
-        Ok(Self { epsilon: norm.epsilon.into(), tensors: Some(tensors) })
-    }
-
+impl Norm<'_> {
     fn scale_and_offset(&self, o: usize) -> (f64, f64) {
-        let Some(tensors) = self.tensors else { return (1.0, 0.0) };
-        let [gamma, beta, mean, var] = tensors.map(|tensor| f64::from(tensor[o]));
+        let [gamma, beta, mean, var] = self.tensors.map(|tensor| f64::from(tensor[o]));
         let scale = gamma / libm::sqrt(var + self.epsilon);
         (scale, beta - mean * scale)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::delay::Gauss;
-    use crate::init::DelayInit;
-    use crate::neuron::{Li, Lif, Plif};
-    use crate::reference::Reference;
-    use crate::shape::ShapeError;
-    use crate::surrogate::Atan;
-    use crate::train::{Layer, Readout};
-
-    #[test]
-    fn a_tensor_that_is_missing_or_short_is_named() {
-        let (synapses, plif) = (Synapses::new(3, 4, 5), Plif::new(Lif::new(2.0)));
-        let hidden = Layer::new(synapses, Gauss, plif, Atan { alpha: 5.0 });
-        let output = Readout::new(Synapses::new(4, 2, 5), Gauss, Li::new(2.0));
-        let network = Network::chain([hidden.with_norm(BatchNorm::default())], output);
-        let model = Model::new(Reference::new(), network, DelayInit::Uniform, 1).unwrap();
-        let tensors = model.tensors().unwrap();
-        let metadata = Metadata { tick_us: 1, input: Input::Spikes, labels: Vec::new() };
-        let fold = |tensors: &[Tensor<f32>]| {
-            let (network, graph) = (model.network(), model.graph());
-            fold_tensors::<_, ShapeError>(network, graph, tensors, metadata.clone())
-        };
-        fold(&tensors).unwrap();
-        for n in 0..tensors.len() {
-            let name = &tensors[n].name;
-            if name.ends_with(".sigma") {
-                continue;
-            }
-            let mut fewer = tensors.clone();
-            fewer.remove(n);
-            let error = fold(&fewer).unwrap_err();
-            assert_eq!(format!("{error}"), format!("tensor {name} is missing"));
-            let mut longer = tensors.clone();
-            longer[n].values.push(0.0);
-            let FoldError::Tensor { name: found, .. } = fold(&longer).unwrap_err() else {
-                panic!("{name}")
-            };
-            assert_eq!(found, *name);
-        }
     }
 }

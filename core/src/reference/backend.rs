@@ -12,13 +12,11 @@ use crate::loss::Loss;
 use crate::neuron::{ErasedNeuron, Firing, Li, LinearMembrane, Neuron, NeuronModel, NeuronVisitor};
 use crate::norm::{BatchNorm, ValidSteps};
 use crate::num::Real;
-use crate::optim::Adam;
 use crate::shape::{Shape, ShapeError, Synapses, expect};
 use crate::surrogate::Surrogate;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
-use core::ops::Range;
 
 /// A host block `[time, batch, width]`, time-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,24 +225,6 @@ impl<R: Real> Backend for Reference<R> {
         let targets = targets.map(Vec::as_slice);
         let d_x = d_x.map(|d_x| d_x.values.as_mut_slice());
         readout(li, loss, valid, (&x.values, x.shape), targets, scores, d_x)
-    }
-
-    fn adam(
-        &self,
-        adam: &Adam<R>,
-        range: Range<usize>,
-        gradient: &Vec<R>,
-        params: &mut Vec<R>,
-        first: &mut Vec<R>,
-        second: &mut Vec<R>,
-    ) -> Result<(), ShapeError> {
-        adam.update(
-            View::new(gradient, range.clone()).slice()?,
-            ViewMut::new(params, range.clone()).slice()?,
-            ViewMut::new(first, range.clone()).slice()?,
-            ViewMut::new(second, range).slice()?,
-        );
-        Ok(())
     }
 }
 

@@ -1,13 +1,20 @@
 use super::graph::{Edge, Graph};
-use super::network::Network;
-use super::tensor::{Group, TensorSpec};
+use super::network::{Layer, Network};
+use super::tensor::{Group, Init, TensorSpec};
 use crate::backend::{ActivationGradients, Backend, SynapseGradients, ViewMut};
+use crate::init::DelayInit;
 use crate::neuron::ErasedNeuron;
 use crate::num::Real;
+use crate::rng::Rng;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
+
+/// Streams of random numbers.
+const WEIGHTS: u64 = 1;
+const DELAYS: u64 = 2;
 
 /// Where the tensors of a network lie.
 #[derive(Clone, Debug)]
@@ -38,33 +45,49 @@ pub(super) struct EdgeRanges {
 }
 
 impl<R: Real> Layout<R> {
-    pub(super) fn new<B: Backend<Real = R>>(network: &Network<B>, graph: &Graph) -> Self {
+    /// The tensors of a network whose initial values are those of the seed.
+    pub(super) fn new<B: Backend<Real = R>>(
+        network: &Network<B>,
+        graph: &Graph,
+        delays: DelayInit,
+        seed: u64,
+    ) -> Self {
         let mut layout = Self { specs: Vec::new(), layers: Vec::new(), lens: [0; 6] };
-        let positive = Some((R::zero(), R::infinity()));
-        for (l, node) in graph.nodes.iter().enumerate() {
-            let name = graph.name(l);
+        let zeros = || Init::Constant(vec![R::zero()]);
+        let ones = || Init::Constant(vec![R::one()]);
+        for (layer, node) in graph.nodes.iter().enumerate() {
             let mut ranges = LayerRanges::default();
-            for (c, Edge { synapses, .. }) in node.edges.iter().enumerate() {
-                let name = graph.connection_name(l, c);
+            for (connection, &Edge { synapses, .. }) in node.edges.iter().enumerate() {
+                let at = (layer, connection, graph.connection_name(layer, connection));
+                let rng = |stream| {
+                    let rng = Rng::new(seed, stream).fork(layer as u64);
+                    if connection == 0 { rng } else { rng.fork(connection as u64) }
+                };
                 let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
                 let within = Some((R::zero(), R::count(synapses.taps - 1)));
-                let weights = layout.push(&name, "weight", &shape, Group::Weights, &[None]);
-                layout.push(&name, "delay", &shape, Group::Delays, &[within]);
-                let sigma = layout.push(&name, "sigma", &[1], Group::Sigma, &[None]);
+                let random = Init::Weights(synapses, rng(WEIGHTS));
+                let weights = layout.push(&at, "weight", &shape, Group::Weights, &[None], random);
+                let random = Init::Delays(synapses, delays, rng(DELAYS));
+                layout.push(&at, "delay", &shape, Group::Delays, &[within], random);
+                let sigma = layout.push(&at, "sigma", &[1], Group::Sigma, &[None], zeros());
                 ranges.edges.push(EdgeRanges { synapses: weights, sigma });
             }
-            if let Some(hidden) = network.hidden.get(l) {
-                let count = hidden.neuron.param_count();
-                let shape = [count, node.width];
-                let shape = &shape[..if hidden.per_neuron { 2 } else { 1 }];
-                let bounds: Vec<_> = (0..count).map(|p| hidden.neuron.param_bounds(p)).collect();
-                ranges.neuron = layout.push(&name, "neuron", shape, Group::Neurons, &bounds);
-                if hidden.norm.is_some() {
-                    let width = [node.width];
-                    let gamma = layout.push(&name, "gamma", &width, Group::Norms, &[None]);
-                    let beta = layout.push(&name, "beta", &width, Group::Norms, &[None]);
-                    layout.push(&name, "running_mean", &width, Group::Statistics, &[None]);
-                    layout.push(&name, "running_var", &width, Group::Statistics, &[positive]);
+            if let Some(Layer { neuron, per_neuron, norm, .. }) = network.hidden.get(layer) {
+                let at = (layer, 0, graph.name(layer));
+                let mut raw = vec![R::zero(); neuron.param_count()];
+                neuron.write_params(&mut raw);
+                let shape = [raw.len(), node.width];
+                let shape = &shape[..if *per_neuron { 2 } else { 1 }];
+                let bounds: Vec<_> = (0..raw.len()).map(|p| neuron.param_bounds(p)).collect();
+                let raw = Init::Constant(raw);
+                ranges.neuron = layout.push(&at, "neuron", shape, Group::Neurons, &bounds, raw);
+                if norm.is_some() {
+                    let (norms, statistics) = (Group::Norms, Group::Statistics);
+                    let (width, positive) = ([node.width], Some((R::zero(), R::infinity())));
+                    let gamma = layout.push(&at, "gamma", &width, norms, &[None], ones());
+                    let beta = layout.push(&at, "beta", &width, norms, &[None], zeros());
+                    layout.push(&at, "running_mean", &width, statistics, &[None], zeros());
+                    layout.push(&at, "running_var", &width, statistics, &[positive], ones());
                     ranges.norm = gamma.start..beta.end;
                 }
             }
@@ -73,22 +96,25 @@ impl<R: Real> Layout<R> {
         layout
     }
 
-    /// Adds a tensor unless it has no values.
+    /// Adds a tensor of a layer, a connection and its name, unless it has no values.
     fn push(
         &mut self,
-        layer: &str,
+        &(layer, connection, ref prefix): &(usize, usize, String),
         name: &str,
         shape: &[usize],
         group: Group,
         bounds: &[Option<(R, R)>],
+        init: Init<R>,
     ) -> Range<usize> {
         let start = self.lens[group as usize];
         let range = start..start + shape.iter().product::<usize>();
         self.lens[group as usize] = range.end;
         if !range.is_empty() {
-            let (name, shape, range) = (format!("{layer}.{name}"), shape.to_vec(), range.clone());
-            let bounds = bounds.to_vec();
-            self.specs.push(TensorSpec { name, shape, group, bounds, range });
+            let (name, shape, bounds) =
+                (format!("{prefix}.{name}"), shape.to_vec(), bounds.to_vec());
+            let range = range.clone();
+            let spec = TensorSpec { name, layer, connection, shape, group, bounds, init, range };
+            self.specs.push(spec);
         }
         range
     }

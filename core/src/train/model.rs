@@ -8,19 +8,14 @@ use crate::backend::{
     Activation, Backend, Event, Firing, NeuronStage, NormMode, SynapseParams, View,
 };
 use crate::delay::Rounding;
-use crate::init::{self, DelayInit};
+use crate::init::DelayInit;
 use crate::loss::Objective;
-use crate::neuron::ErasedNeuron;
 use crate::norm::ValidSteps;
 use crate::num::Real;
-use crate::rng::Rng;
 use crate::shape::{Shape, ShapeError, Synapses, expect};
 use alloc::vec;
 use alloc::vec::Vec;
-use num_traits::{One, Zero};
-
-const WEIGHTS: u64 = 1;
-const DELAYS: u64 = 2;
+use num_traits::Zero;
 
 /// The input `[T, B, N]` of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -119,31 +114,12 @@ impl<B: Backend> Model<B> {
             let models = network.hidden.get(l).map(|hidden| (&hidden.neuron, &hidden.surrogate));
             backend.supports(&kernels, models)?;
         }
-        let layout = Layout::new(&network, &graph);
+        let layout = Layout::new(&network, &graph, delays, seed);
         let mut host = Blocks::host(&layout);
         let mut running = layout.zeros(Group::Statistics);
-        let [weights, all_delays, _, norms, neurons] = &mut host.0;
-        for (l, (node, ranges)) in graph.nodes.iter().zip(&layout.layers).enumerate() {
-            for (c, (edge, at)) in node.edges.iter().zip(&ranges.edges).enumerate() {
-                let rng = |stream| {
-                    let rng = Rng::new(seed, stream).fork(l as u64);
-                    if c == 0 { rng } else { rng.fork(c as u64) }
-                };
-                init::weights(&edge.synapses, rng(WEIGHTS), &mut weights[at.synapses.clone()]);
-                let block = &mut all_delays[at.synapses.clone()];
-                init::delays(&edge.synapses, delays, rng(DELAYS), block);
-            }
-            let half = ranges.norm.len() / 2;
-            norms[ranges.norm.clone()][..half].fill(B::Real::one());
-            running[ranges.norm.clone()][half..].fill(B::Real::one());
-            if let Some(hidden) = network.hidden.get(l) {
-                let mut raw = vec![B::Real::zero(); hidden.neuron.param_count()];
-                hidden.neuron.write_params(&mut raw);
-                let sets = if hidden.per_neuron { node.width } else { 1 };
-                for (to, from) in neurons[ranges.neuron.clone()].chunks_exact_mut(sets).zip(raw) {
-                    to.fill(from);
-                }
-            }
+        for spec in &layout.specs {
+            let block = host.0.get_mut(spec.group as usize).unwrap_or(&mut running);
+            spec.fill(&mut block[spec.range.clone()]);
         }
         let values = host.upload(&backend)?;
         let mut device = backend.buffer(running.len())?;
@@ -389,7 +365,8 @@ impl<B: Backend> Model<B> {
         let mut running = self.layers.layout.zeros(Group::Statistics);
         for spec in &self.layers.layout.specs {
             let block = host.0.get_mut(spec.group as usize).unwrap_or(&mut running);
-            state.read(spec, &mut block[spec.range.clone()])?;
+            let out = &mut block[spec.range.clone()];
+            state.read(&spec.name, &spec.shape, |index| spec.bounds_of(index), out)?;
         }
         Ok((host, running))
     }

@@ -1,5 +1,7 @@
+use super::tensor::Group;
 use crate::init::DelayInit;
 use crate::loss::RatePenalty;
+use crate::optim::Optimizer;
 use crate::schedule::Schedule;
 
 /// The schedule of the raw sigma, which shrinks from `start` to `end` and then stays.
@@ -13,17 +15,15 @@ pub struct Sigma {
     pub epochs: usize,
 }
 
-/// The optimizer.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Optimizer {
-    /// [`Adam`](crate::optim::Adam)
-    #[default]
-    Adam,
-    /// [`Sgd`](crate::optim::Sgd) with this momentum.
-    Sgd {
-        /// Share of the previous moment that stays.
-        momentum: f64,
-    },
+/// How the tensors of a group learn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Learning {
+    /// The learning rate.
+    pub rate: f64,
+    /// Adam's beta1.
+    pub beta1: f64,
+    /// The weight decay.
+    pub l2: f64,
 }
 
 /// The hyper-parameters of a training.
@@ -75,7 +75,7 @@ impl Recipe {
     pub fn paper(epochs: usize) -> Self {
         Self {
             epochs,
-            optimizer: Optimizer::Adam,
+            optimizer: Optimizer::default(),
             rate: 5e-3,
             schedule: Schedule::OneCycle,
             delay_rate: Some(0.1),
@@ -93,31 +93,23 @@ impl Recipe {
         }
     }
 
-    /// The learning rate of weights and norms in an epoch, counted from 0, and Adam's beta1.
+    /// How the tensors of a group learn in an epoch, counted from 0; `None` if they do not.
     #[must_use]
-    pub fn rate_in(&self, epoch: usize) -> (f64, f64) {
-        self.rising(epoch, self.schedule.at(self.rate, epoch, self.epochs))
-    }
-
-    /// The learning rate of the delays in an epoch, and Adam's beta1.
-    #[must_use]
-    pub fn delay_rate_in(&self, epoch: usize) -> Option<(f64, f64)> {
-        let rate = self.delay_rate?;
-        Some(self.rising(epoch, self.delay_schedule.at(rate, epoch, self.epochs)))
-    }
-
-    /// The learning rate of the raw parameters of the neurons in an epoch, and Adam's beta1.
-    #[must_use]
-    pub fn neuron_rate_in(&self, epoch: usize) -> (f64, f64) {
-        let rate = self.neuron_rate.unwrap_or(self.rate);
-        self.rising(epoch, self.schedule.at(rate, epoch, self.epochs))
-    }
-
-    fn rising(&self, epoch: usize, (rate, beta1): (f64, f64)) -> (f64, f64) {
-        if epoch >= self.warmup {
-            return (rate, beta1);
+    pub fn learning(&self, group: Group, epoch: usize) -> Option<Learning> {
+        let (rate, schedule) = match group {
+            Group::Weights | Group::Norms => (self.rate, self.schedule),
+            Group::Delays => (self.delay_rate?, self.delay_schedule),
+            Group::Neurons if self.train_neurons => {
+                (self.neuron_rate.unwrap_or(self.rate), self.schedule)
+            }
+            Group::Neurons | Group::Sigma | Group::Statistics => return None,
+        };
+        let (mut rate, beta1) = schedule.at(rate, epoch, self.epochs);
+        if epoch < self.warmup {
+            rate = rate * (epoch as f64 + 1.0) / (self.warmup as f64 + 1.0);
         }
-        (rate * (epoch as f64 + 1.0) / (self.warmup as f64 + 1.0), beta1)
+        let l2 = if group == Group::Weights { self.l2 } else { 0.0 };
+        Some(Learning { rate, beta1, l2 })
     }
 
     /// Whether delays are rounded in an epoch, counted from 0.

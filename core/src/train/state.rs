@@ -1,5 +1,4 @@
 use super::graph::Graph;
-use super::tensor::TensorSpec;
 use crate::num::Real;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,7 +18,7 @@ pub struct Tensor<R> {
 /// Everything that training changes: the contents of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State<R> {
-    /// Parameters, running statistics and, for a trainer, Adam's moments.
+    /// Parameters, running statistics and, for a trainer, the moments of the optimizer.
     pub tensors: Vec<Tensor<R>>,
     /// The number of finished epochs.
     pub epoch: u64,
@@ -47,15 +46,21 @@ impl<R: Real> State<R> {
         Ok(())
     }
 
-    /// Copies a tensor.
-    pub(super) fn read(&self, spec: &TensorSpec<R>, out: &mut [R]) -> Result<(), StateError> {
-        let tensor = self.find(&spec.name, &spec.shape, out.len())?;
-        let name = || spec.name.clone();
+    /// Copies a tensor whose values are within the bounds of their index.
+    pub(super) fn read(
+        &self,
+        name: &str,
+        shape: &[usize],
+        bounds: impl Fn(usize) -> Option<(R, R)>,
+        out: &mut [R],
+    ) -> Result<(), StateError> {
+        let tensor = self.find(name, shape, out.len())?;
+        let name = || name.into();
         if let Some(index) = tensor.values.iter().position(|v| !v.is_finite()) {
             return Err(StateError::NotFinite { name: name(), index });
         }
         for (index, &found) in tensor.values.iter().enumerate() {
-            let Some((least, most)) = spec.bounds_of(index) else { continue };
+            let Some((least, most)) = bounds(index) else { continue };
             if found < least || found > most {
                 let [found, least, most] = [found, least, most].map(Real::as_f64);
                 return Err(StateError::Outside { name: name(), index, found, least, most });

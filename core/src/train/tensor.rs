@@ -1,9 +1,13 @@
+use crate::init::{self, DelayInit};
 use crate::num::Real;
+use crate::rng::Rng;
+use crate::shape::Synapses;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 /// The groups of tensors. Each is one flat block, with one layer after the other.
+/// [`Recipe::learning`](super::Recipe::learning) says how a group learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// Weights `[out, in, count]`.
@@ -31,11 +35,15 @@ impl Group {
     ];
 }
 
-/// A tensor of a network: what its values are and what they may be.
+/// A tensor of a network: what its values are, how they start and what they may be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorSpec<R> {
     /// `layer.parameter`, as [`Model::tensors`](super::Model::tensors) lists them.
     pub name: String,
+    /// The layer, the readout last.
+    pub layer: usize,
+    /// The connection of the layer; 0 if the tensor belongs to the whole layer.
+    pub connection: usize,
     /// The dimensions, the innermost last.
     pub shape: Vec<usize>,
     /// The group, which decides how the tensor learns.
@@ -43,15 +51,45 @@ pub struct TensorSpec<R> {
     /// The smallest and the largest valid value: one entry for all values, or one for each index of
     /// the outermost dimension.
     pub bounds: Vec<Option<(R, R)>>,
+    /// The initial values.
+    pub init: Init<R>,
     /// The place in the block of the group.
     pub(super) range: Range<usize>,
+}
+
+/// The initial values of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Init<R> {
+    /// One number for all values, or one for each index of the outermost dimension.
+    Constant(Vec<R>),
+    /// [`init::weights`]
+    Weights(Synapses, Rng),
+    /// [`init::delays`]
+    Delays(Synapses, DelayInit, Rng),
 }
 
 impl<R: Real> TensorSpec<R> {
     /// The bounds of the value with this index.
     #[must_use]
     pub fn bounds_of(&self, index: usize) -> Option<(R, R)> {
-        let part = (self.range.len() / self.bounds.len().max(1)).max(1);
-        self.bounds.get(index / part).copied().flatten()
+        self.bounds.get(index / self.part(self.bounds.len())).copied().flatten()
+    }
+
+    /// Writes the initial values.
+    pub(super) fn fill(&self, out: &mut [R]) {
+        match &self.init {
+            Init::Constant(values) => {
+                for (out, &value) in out.chunks_mut(self.part(values.len())).zip(values) {
+                    out.fill(value);
+                }
+            }
+            Init::Weights(synapses, rng) => init::weights(synapses, *rng, out),
+            Init::Delays(synapses, delays, rng) => init::delays(synapses, *delays, *rng, out),
+        }
+    }
+
+    /// The number of values of each of `count` equal parts.
+    fn part(&self, count: usize) -> usize {
+        (self.range.len() / count.max(1)).max(1)
     }
 }

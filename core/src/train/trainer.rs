@@ -3,7 +3,7 @@ use super::graph::Edge;
 use super::layout::Blocks;
 use super::model::{Batch, Delays, Layers, Model, Spikes, mean_loss};
 use super::network::Network;
-use super::recipe::{Optimizer, Recipe, Sigma};
+use super::recipe::{Learning, Recipe, Sigma};
 use super::state::{State, StateError, Tensor};
 use super::tensor::{Group, TensorSpec};
 use super::workspace::{LayerSpace, Norms, Span, Workspace};
@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::delay::Rounding;
 use crate::loss::decide;
 use crate::num::Real;
-use crate::optim::{Adam, Sgd};
+use crate::optim::Step;
 use crate::rng::Rng;
 use crate::schedule::SigmaSchedule;
 use crate::shape::{Shape, ShapeError};
@@ -22,6 +22,8 @@ use num_traits::Zero;
 use num_traits::float::FloatCore;
 
 const DROPOUT: u64 = 3;
+/// The names of the moments in states.
+const MOMENTS: [&str; 2] = ["first", "second"];
 
 /// The loss and hits of a batch before an optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,8 +39,8 @@ pub struct Trainer<B: Backend> {
     pub(super) model: Model<B>,
     pub(super) recipe: Recipe,
     pub(super) gradients: Blocks<B::Buffer>,
-    first: Blocks<B::Buffer>,
-    second: Blocks<B::Buffer>,
+    /// The first and the second moments.
+    moments: [Blocks<B::Buffer>; 2],
     kept: Option<Kept<B>>,
     epoch: u64,
     step: u64,
@@ -67,9 +69,9 @@ impl<B: Backend> Trainer<B> {
         let model = Model::new(backend, network, recipe.delays, seed)?;
         let zeros = Blocks::host(&model.layers.layout);
         let gradients = zeros.upload(&model.backend)?;
-        let (first, second) = (zeros.upload(&model.backend)?, zeros.upload(&model.backend)?);
+        let moments = [zeros.upload(&model.backend)?, zeros.upload(&model.backend)?];
         let (epoch, step, kept) = (0, 0, None);
-        let mut trainer = Self { model, recipe, gradients, first, second, kept, epoch, step, seed };
+        let mut trainer = Self { model, recipe, gradients, moments, kept, epoch, step, seed };
         trainer.set_sigma()?;
         Ok(trainer)
     }
@@ -96,10 +98,9 @@ impl<B: Backend> Trainer<B> {
     /// parameters.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        let [weights, delays, _, norms, neurons, _] = self.model.layers.layout.lens;
-        let delays = if self.recipe.delay_rate.is_some() { delays } else { 0 };
-        let neurons = if self.recipe.train_neurons { neurons } else { 0 };
-        weights + delays + norms + neurons
+        let learns = |&(group, _): &(Group, _)| self.recipe.learning(group, 0).is_some();
+        let lens = Group::LEARNED.into_iter().filter(learns).map(|(group, _)| group as usize);
+        lens.map(|n| self.model.layers.layout.lens[n]).sum()
     }
 
     /// Runs one optimizer step on a batch.
@@ -122,11 +123,11 @@ impl<B: Backend> Trainer<B> {
             return Err(diverged);
         }
         self.update()?;
-        let moments = match self.recipe.optimizer {
-            Optimizer::Adam => &self.second,
-            Optimizer::Sgd { .. } => &self.first,
-        };
-        let made = [self.sized(&self.model.layers.values), self.sized(moments)].concat();
+        let mut made = self.sized(&self.model.layers.values).to_vec();
+        let checked = self.recipe.optimizer.checked();
+        for (moments, _) in self.moments.iter().zip(checked).filter(|(_, checked)| *checked) {
+            made.extend(self.sized(moments));
+        }
         if !self.model.backend.are_finite(&made)? {
             return Err(diverged);
         }
@@ -172,20 +173,17 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// The state from which training can resume bit for bit: the tensors of the model, and the
-    /// moments of Adam as `adam.first.GROUP` and `adam.second.GROUP`.
+    /// moments of those that have gradients, as `adam.first.hidden.0.weight` for any optimizer.
     ///
     /// # Errors
     /// The error of the backend.
     pub fn state(&self) -> Result<State<B::Real>, B::Error> {
         let Model { backend, layers: Layers { layout, .. }, .. } = &self.model;
         let mut tensors = self.model.tensors()?;
-        for (order, moments) in [("first", &self.first), ("second", &self.second)] {
-            let host = moments.download(backend, layout)?;
-            for (values, (_, group)) in host.0.into_iter().zip(Group::LEARNED) {
-                if !values.is_empty() {
-                    let (name, shape) = (format!("adam.{order}.{group}"), vec![values.len()]);
-                    tensors.push(Tensor { name, shape, values });
-                }
+        for (order, moments) in MOMENTS.into_iter().zip(&self.moments) {
+            for tensor in self.model.named(&moments.download(backend, layout)?, None) {
+                let name = format!("adam.{order}.{}", tensor.name);
+                tensors.push(Tensor { name, ..tensor });
             }
         }
         Ok(State { tensors, epoch: self.epoch, step: self.step, seed: self.seed })
@@ -198,28 +196,30 @@ impl<B: Backend> Trainer<B> {
     pub fn restore(&mut self, state: &State<B::Real>) -> Result<(), TrainError<B::Error>> {
         let layout = &self.model.layers.layout;
         let mut moments = [Blocks::host(layout), Blocks::host(layout)];
-        for (order, host) in ["first", "second"].into_iter().zip(&mut moments) {
-            for (block, (group, name)) in host.0.iter_mut().zip(Group::LEARNED) {
-                let spec = TensorSpec {
-                    name: format!("adam.{order}.{name}"),
-                    shape: vec![block.len()],
-                    group,
-                    bounds: vec![
-                        (order == "second").then_some((B::Real::zero(), B::Real::infinity())),
-                    ],
-                    range: 0..block.len(),
-                };
-                match state.read(&spec, block) {
-                    Ok(()) | Err(StateError::Missing { .. }) => {}
-                    Err(error) => return Err(TrainError::State(error)),
+        for (order, host) in MOMENTS.into_iter().zip(&mut moments) {
+            let positive = Some((B::Real::zero(), B::Real::infinity()));
+            let bounds = positive.filter(|_| order == "second");
+            let read = |name: &str, shape: &[usize], out: &mut [B::Real]| {
+                let name = format!("adam.{order}.{name}");
+                match state.read(&name, shape, |_| bounds, out) {
+                    Err(StateError::Missing { .. }) => Ok(()),
+                    result => result.map_err(TrainError::State),
+                }
+            };
+            for (block, (_, name)) in host.0.iter_mut().zip(Group::LEARNED) {
+                // Earlier versions stored one tensor per group.
+                read(name, &[block.len()], block)?;
+            }
+            for TensorSpec { name, shape, group, range, .. } in &layout.specs {
+                if let Some(block) = host.0.get_mut(*group as usize) {
+                    read(name, shape, &mut block[range.clone()])?;
                 }
             }
         }
         self.model.restore(state)?;
-        let [first, second] = &moments;
-        let backend = &self.model.backend;
-        first.copy(backend, &mut self.first)?;
-        second.copy(backend, &mut self.second)?;
+        for (from, to) in moments.iter().zip(&mut self.moments) {
+            from.copy(&self.model.backend, to)?;
+        }
         (self.epoch, self.step, self.seed) = (state.epoch, state.step, state.seed);
         Ok(())
     }
@@ -312,7 +312,7 @@ impl<B: Backend> Trainer<B> {
     /// The blocks with their lengths, for a check that they are finite. The loss does not suffice:
     /// a NaN membrane never crosses the threshold, so that the loss stays finite. Neither do
     /// parameters: a gradient with an infinite square does not move them, but its second moment is
-    /// infinite. With Adam, first moments are finite if the second ones are.
+    /// infinite.
     fn sized<'a>(&self, blocks: &'a Blocks<B::Buffer>) -> [(&'a B::Buffer, usize); 5] {
         core::array::from_fn(|n| (&blocks.0[n], self.model.layers.layout.lens[n]))
     }
@@ -322,42 +322,31 @@ impl<B: Backend> Trainer<B> {
         self.recipe.rounds_in(self.epoch).then_some(self.model.layers.network.rounding)
     }
 
-    /// How a group learns in this epoch: its learning rate and Adam's beta1; `None` if it is fixed.
-    fn rate_of(&self, group: Group) -> Option<(f64, f64)> {
-        let (recipe, epoch) = (&self.recipe, self.epoch as usize);
+    /// How a group learns in this epoch; `None` if it is fixed.
+    fn learning(&self, group: Group) -> Option<Learning> {
         // An optimizer would move delays without a gradient by their momentum.
-        let fixed = self.rounding() == Some(Rounding::Nearest);
-        match group {
-            Group::Weights | Group::Norms => Some(recipe.rate_in(epoch)),
-            Group::Neurons => recipe.train_neurons.then(|| recipe.neuron_rate_in(epoch)),
-            Group::Delays if !fixed => recipe.delay_rate_in(epoch),
-            Group::Delays | Group::Sigma | Group::Statistics => None,
-        }
+        let fixed = group == Group::Delays && self.rounding() == Some(Rounding::Nearest);
+        self.recipe.learning(group, self.epoch as usize).filter(|_| !fixed)
     }
 
     fn update(&mut self) -> Result<(), B::Error> {
         self.clip()?;
-        let step = self.step.saturating_add(1);
         let of = B::Real::of;
         for (group, bounds, range) in self.model.layers.layout.parts() {
-            let Some((rate, beta1)) = self.rate_of(group) else { continue };
-            let l2 = if group == Group::Weights { of(self.recipe.l2) } else { B::Real::zero() };
-            let decoupled = self.recipe.decoupled;
+            let Some(Learning { rate, beta1, l2 }) = self.learning(group) else { continue };
+            let Recipe { optimizer, decoupled, .. } = self.recipe;
+            let step = Step {
+                beta1: of(beta1),
+                l2: of(l2),
+                decoupled,
+                bounds,
+                ..Step::new(optimizer, of(rate), self.step.saturating_add(1))
+            };
             let Model { backend, layers: Layers { layout, values, .. }, .. } = &mut self.model;
-            let n = group as usize;
+            let (n, [first, second]) = (group as usize, &mut self.moments);
             let (gradient, params) = (&self.gradients.0[n], &mut values.0[n]);
-            let (first, second) = (&mut self.first.0[n], &mut self.second.0[n]);
-            match self.recipe.optimizer {
-                Optimizer::Adam => {
-                    let adam = Adam::new(of(rate), step);
-                    let adam = Adam { beta1: of(beta1), l2, decoupled, bounds, ..adam };
-                    backend.adam(&adam, range, gradient, params, first, second)?;
-                }
-                Optimizer::Sgd { momentum } => {
-                    let sgd = Sgd { l2, decoupled, bounds, ..Sgd::new(of(rate), of(momentum)) };
-                    backend.sgd(&sgd, range, gradient, params, first, layout.lens[n])?;
-                }
-            }
+            let (first, second, len) = (&mut first.0[n], &mut second.0[n], layout.lens[n]);
+            backend.optimize(&step, range, gradient, params, first, second, len)?;
         }
         Ok(())
     }
@@ -367,7 +356,8 @@ impl<B: Backend> Trainer<B> {
         let Some(limit) = self.recipe.clip.filter(|limit| *limit > 0.0) else { return Ok(()) };
         let Model { backend, layers: Layers { layout, .. }, .. } = &self.model;
         let mut square = 0.0;
-        let learning = Group::LEARNED.map(|(group, _)| self.rate_of(group).map(|_| group as usize));
+        let learning =
+            Group::LEARNED.map(|(group, _)| self.learning(group).map(|_| group as usize));
         for n in learning.into_iter().flatten() {
             square += backend.square_sum(&self.gradients.0[n], layout.lens[n])?;
         }

@@ -5,7 +5,7 @@ use polychron_core::backend::{
 use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
-use polychron_core::optim::{Adam, Sgd};
+use polychron_core::optim::{Optimizer, Step};
 use polychron_core::reference::{Block, Reference};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, ShapeError, Synapses};
@@ -255,19 +255,6 @@ impl Backend for Wrong {
         REFERENCE.readout_backward(li, loss, valid, x, d_scores, d_x)
     }
 
-    fn sgd(
-        &self,
-        sgd: &Sgd<f64>,
-        range: Range<usize>,
-        gradient: &Vec<f64>,
-        params: &mut Vec<f64>,
-        moment: &mut Vec<f64>,
-        len: usize,
-    ) -> Result<()> {
-        let range = if self.is(Fault::DescentEverywhere) { 0..len } else { range };
-        REFERENCE.sgd(sgd, range, gradient, params, moment, len)
-    }
-
     fn square_sum(&self, buffer: &Vec<f64>, len: usize) -> Result<f64> {
         let sum = REFERENCE.square_sum(buffer, len)?;
         Ok(if self.is(Fault::NormNotSquared) { sum.sqrt() } else { sum })
@@ -347,18 +334,24 @@ impl Backend for Wrong {
         REFERENCE.readout(li, loss, self.valid(valid), x, targets, scores, d_x)
     }
 
-    fn adam(
+    fn optimize(
         &self,
-        adam: &Adam<f64>,
+        step: &Step<f64>,
         range: Range<usize>,
         gradient: &Vec<f64>,
         params: &mut Vec<f64>,
         first: &mut Vec<f64>,
         second: &mut Vec<f64>,
+        len: usize,
     ) -> Result<()> {
-        let range = if self.is(Fault::AdamEverywhere) { 0..params.len() } else { range };
-        let step = if self.is(Fault::AdamFromZero) { adam.step + 1 } else { adam.step };
-        REFERENCE.adam(&Adam { step, ..*adam }, range, gradient, params, first, second)
+        let everywhere = match step.optimizer {
+            Optimizer::Adam(_) => self.is(Fault::AdamEverywhere),
+            _ => self.is(Fault::DescentEverywhere),
+        };
+        let range = if everywhere { 0..len } else { range };
+        let number = if self.is(Fault::AdamFromZero) { step.number + 1 } else { step.number };
+        let step = Step { number, ..*step };
+        REFERENCE.optimize(&step, range, gradient, params, first, second, len)
     }
 
     fn dropout(&self, rng: Rng, p: f64, len: usize) -> Result<Vec<f64>> {

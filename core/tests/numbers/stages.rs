@@ -6,7 +6,7 @@ use polychron_core::loss::{Loss, cross_entropy, softmax};
 use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::num::Real;
-use polychron_core::optim::Adam;
+use polychron_core::optim::{self, Adam, Optimizer};
 use polychron_core::reference;
 use polychron_core::schedule::{Cosine, OneCycle, SigmaSchedule};
 use polychron_core::shape::{Shape, Synapses};
@@ -231,19 +231,18 @@ struct Step {
 
 impl Case for Step {
     fn run<R: Real>(&self) -> Vec<Part<R>> {
-        let [beta1, beta2] = self.decays.map(of);
-        let adam = Adam {
-            beta1,
-            beta2,
-            epsilon: of(1e-8),
+        let [beta1, beta2] = self.decays;
+        let adam = Adam { beta2: beta2.into(), epsilon: 1e-8f32.into() };
+        let step = optim::Step {
+            beta1: of(beta1),
             l2: of(self.l2),
             decoupled: self.decoupled,
-            ..Adam::new(of(self.rate), self.step)
+            ..optim::Step::new(Optimizer::Adam(adam), of(self.rate), self.step)
         };
         let update = |p: f32| {
             let [_, m, v] = self.values;
             let (mut p, mut m, mut v) = ([of(p)], [of(m)], [of(v)]);
-            adam.update(&[of(self.gradient)], &mut p, &mut m, &mut v);
+            step.update(&[of(self.gradient)], &mut p, &mut m, &mut v);
             (p.to_vec(), m.to_vec(), v.to_vec())
         };
         let (change, ..) = update(0.0);

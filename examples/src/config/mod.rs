@@ -8,7 +8,7 @@ mod train;
 pub use data::{Augment, Bands, Bins, Data, Division, Source};
 pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable};
 pub use network::{Network, Neuron, Setting, Surrogate};
-pub use train::{DelayStart, Delays, OptimizerKind, RatePenalty, Rounding, Select, Train};
+pub use train::{DelayStart, Delays, RatePenalty, Rounding, Select, Train};
 
 use crate::error::{Error, Result};
 use crate::{network as conversion, presets};
@@ -199,8 +199,8 @@ impl Config {
             let holds = Schedule::NAMES.contains(&name.as_str());
             require(holds, &format!("train.{field}"), name, &problem)?;
         }
-        let (momentum, factor) = (train.momentum, train.step_factor);
-        require((0.0..1.0).contains(&momentum), "train.momentum", momentum, "is not in [0, 1)")?;
+        train.optimizer()?;
+        let factor = train.step_factor;
         let holds = factor > 0.0 && factor <= 1.0;
         require(holds, "train.step_factor", factor, "is not in (0, 1]")?;
         require(train.step_epochs > 0, "train.step_epochs", 0, "is not at least 1")?;
@@ -268,12 +268,12 @@ impl Config {
         }
     }
 
-    /// Returns the configuration as TOML, with all fields that its neurons have.
+    /// Returns the configuration as TOML, with all fields that its neurons and its optimizer have.
     ///
     /// # Errors
     /// If TOML cannot represent a number.
     pub fn to_toml(&self) -> Result<String> {
-        Ok(toml::to_string(&Self { network: self.network.complete()?, ..self.clone() })?)
+        Ok(toml::to_string(&self.complete()?)?)
     }
 
     /// The first field that differs, as `field = value` of `self` and of `other`. The number of
@@ -297,8 +297,14 @@ impl Config {
         Ok(pair.collect())
     }
 
-    /// All fields except the threads, by path, with all fields of its neurons. A kernel or loss
-    /// with several names has its first.
+    /// The same configuration with all fields that its neurons and its optimizer have.
+    fn complete(&self) -> Result<Self> {
+        let (network, train) = (self.network.complete()?, self.train.clone().complete());
+        Ok(Self { network, train, ..self.clone() })
+    }
+
+    /// All fields except the threads, by path, with all fields of its neurons and its optimizer. A
+    /// kernel or loss with several names has its first.
     fn fields(&self) -> Result<BTreeMap<String, String>> {
         let mut config = self.clone();
         if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {
@@ -307,9 +313,8 @@ impl Config {
         if let Some(loss) = Loss::from_name(&config.network.loss) {
             config.network.loss = loss.name().into();
         }
-        config.network = config.network.complete()?;
         let mut fields = BTreeMap::new();
-        flatten("", &Table::try_from(config)?, &mut fields);
+        flatten("", &Table::try_from(config.complete()?)?, &mut fields);
         fields.remove("threads");
         Ok(fields)
     }

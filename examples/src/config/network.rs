@@ -94,26 +94,40 @@ pub struct Neuron {
 impl Neuron {
     /// The parameters as values of `polychron_core`.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
-        self.parameters.iter().map(|(name, value)| {
-            let value = match value {
-                Setting::Flag(flag) => Value::Flag(*flag),
-                Setting::Number(number) => Value::Number(*number),
-                Setting::Word(word) => Value::Word(word),
-            };
-            (name.as_str(), value)
-        })
+        values(&self.parameters)
     }
 
     /// The same neurons with all fields that the kind has, and no others; unchanged if the kind is
     /// unknown.
     pub(crate) fn complete(mut self) -> Self {
         if let Some(own) = models::neuron_parameters(&self.kind) {
-            let mut given = self.parameters;
-            let mut value = |p: &Parameter| given.remove(p.name).unwrap_or(p.default().into());
-            self.parameters = own.iter().map(|p| (p.name.into(), value(p))).collect();
+            self.parameters = complete(self.parameters, own);
         }
         self
     }
+}
+
+/// Settings as values of `polychron_core`.
+pub(super) fn values(
+    settings: &BTreeMap<String, Setting>,
+) -> impl Iterator<Item = (&str, Value<'_>)> {
+    settings.iter().map(|(name, value)| {
+        let value = match value {
+            Setting::Flag(flag) => Value::Flag(*flag),
+            Setting::Number(number) => Value::Number(*number),
+            Setting::Word(word) => Value::Word(word),
+        };
+        (name.as_str(), value)
+    })
+}
+
+/// The settings of these parameters, with defaults in place of missing ones.
+pub(super) fn complete(
+    mut given: BTreeMap<String, Setting>,
+    parameters: &[Parameter],
+) -> BTreeMap<String, Setting> {
+    let mut value = |p: &Parameter| given.remove(p.name).unwrap_or(p.default().into());
+    parameters.iter().map(|p| (p.name.into(), value(p))).collect()
 }
 
 /// The value of a parameter.

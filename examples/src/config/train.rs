@@ -1,15 +1,27 @@
+use super::network::{Setting, complete, values};
+use crate::error::{Error, Result, fail};
+use polychron_core::optim::Optimizer;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use toml::Table;
 
 /// The training recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+///
+/// Recipes are equal if all their fields are, with defaults in place of missing parameters.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Train {
     /// Number of passes over the training items, from 1 to 2^20; 30 by default.
     pub epochs: usize,
-    /// Optimizer; `adam` by default.
-    pub optimizer: OptimizerKind,
-    /// Share of the previous step that `sgd` repeats, in [0, 1); 0.9 by default.
-    pub momentum: f64,
+    /// Optimizer: `adam` (the default; with `decoupled`, AdamW) or `sgd`, gradient descent with
+    /// momentum.
+    pub optimizer: String,
+    /// Parameters of the optimizer. Missing ones have the optimizer's defaults, those of another
+    /// optimizer are ignored:
+    ///
+    /// * `momentum`: share of the previous step that `sgd` repeats, in [0, 1); 0.9 by default.
+    #[serde(flatten)]
+    pub parameters: BTreeMap<String, Setting>,
     /// Base learning rate of weights, batch norms and neurons, above 0; 0.005 by default. It is the
     /// highest of a one-cycle schedule and the first of the others.
     pub rate: f64,
@@ -76,16 +88,6 @@ pub struct Train {
     pub select: Select,
 }
 
-/// Optimizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OptimizerKind {
-    /// Adam; with `decoupled`, AdamW.
-    Adam,
-    /// Gradient descent with momentum.
-    Sgd,
-}
-
 /// Penalty for hidden neurons that spike too seldom or too often: the sum over all neurons of
 /// `weight` times the square of the distance from the range `low` to `high`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,12 +151,44 @@ pub enum Select {
     Valid,
 }
 
+impl Train {
+    /// The optimizer with its parameters.
+    pub(crate) fn optimizer(&self) -> Result<Optimizer> {
+        let known = Optimizer::KINDS.iter().flat_map(|(_, parameters)| *parameters);
+        let known: Vec<_> = known.map(|parameter| parameter.name).collect();
+        if let Some(field) = self.parameters.keys().find(|field| !known.contains(&&***field)) {
+            fail!(
+                "train: unknown field `{field}`, expected a field of the recipe or one of {known:?}"
+            )
+        }
+        let given: Vec<_> = values(&self.parameters).collect();
+        let optimizer = Optimizer::from_name(&self.optimizer, &given);
+        optimizer.map_err(|error| Error::new(format!("train.{error}")))
+    }
+
+    /// The same recipe with all parameters that the optimizer has, and no others; unchanged if the
+    /// optimizer is unknown.
+    pub(crate) fn complete(mut self) -> Self {
+        if let Some((_, own)) = Optimizer::KINDS.iter().find(|(name, _)| *name == self.optimizer) {
+            self.parameters = complete(self.parameters, own);
+        }
+        self
+    }
+}
+
+impl PartialEq for Train {
+    fn eq(&self, other: &Self) -> bool {
+        let fields = |train: &Self| Table::try_from(train.clone().complete()).ok();
+        fields(self).is_some_and(|own| Some(own) == fields(other))
+    }
+}
+
 impl Default for Train {
     fn default() -> Self {
         Self {
             epochs: 30,
-            optimizer: OptimizerKind::Adam,
-            momentum: 0.9,
+            optimizer: Optimizer::default().name().into(),
+            parameters: BTreeMap::new(),
             rate: 5e-3,
             schedule: "one-cycle".into(),
             delay_rate: 0.1,
@@ -177,6 +211,52 @@ impl Default for Train {
             rounded_epochs: None,
             train_neurons: true,
             select: Select::Last,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use polychron_core::optim::{Optimizer, Sgd};
+
+    fn with(set: &[&str]) -> crate::Result<Config> {
+        let mut config = Config::preset("order")?;
+        set.iter().try_for_each(|set| config.set(set))?;
+        Ok(config)
+    }
+
+    #[test]
+    fn an_optimizer_has_its_own_parameters() {
+        let sgd = with(&["train.momentum=0.5", "train.optimizer=sgd"]).unwrap();
+        assert_eq!(sgd.train.optimizer().unwrap(), Optimizer::Sgd(Sgd { momentum: 0.5 }));
+        assert!(
+            with(&["train.optimizer=sgd"]).unwrap().to_toml().unwrap().contains("momentum = 0.9")
+        );
+        let (adam, plain) = (with(&["train.momentum=0.5"]).unwrap(), with(&[]).unwrap());
+        assert_eq!((&adam, adam.difference(&plain).unwrap()), (&plain, None));
+        assert!(!adam.to_toml().unwrap().contains("momentum"));
+        let shown = Some(("train.optimizer = \"sgd\"".into(), "train.optimizer = \"adam\"".into()));
+        let difference = sgd.differences(&plain).unwrap().into_iter().nth(1);
+        assert_eq!(difference, shown);
+    }
+
+    #[test]
+    fn what_an_optimizer_does_not_take_is_named() {
+        for (set, message) in [
+            ("train.momentum=1", "train.momentum = 1.0 is not in [0, 1)"),
+            ("train.momentum=true", "train.momentum = true is not a number"),
+            (
+                "train.optimizer=adams",
+                "train.optimizer = \"adams\" is not one of [\"adam\", \"sgd\"]",
+            ),
+            (
+                "train.epoch=3",
+                "train: unknown field `epoch`, expected a field of the recipe or one of",
+            ),
+        ] {
+            let error = with(&["train.optimizer=sgd", set]).unwrap_err().to_string();
+            assert!(error.contains(message), "{set}: {error}");
         }
     }
 }

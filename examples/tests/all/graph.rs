@@ -214,7 +214,7 @@ fn a_network_whose_names_do_not_fit_into_a_checkpoint_is_not_begun() {
     let args = ["--set", "network.hidden=[2, 2]", "--out", "refused"];
     let train = ["train", "--config", "net.toml", "--set", &layers];
     let line = folder.fail(&[&train[..], &args].concat());
-    assert!(line.contains("bytes, more than 262144; use fewer or shorter ones"), "{line}");
+    assert!(line.contains("bytes, more than 1048576; use fewer or shorter ones"), "{line}");
     assert_eq!(folder.list("."), ["net.toml"]);
 }
 

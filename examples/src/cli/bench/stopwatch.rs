@@ -5,7 +5,7 @@ use polychron_core::backend::{
 use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
-use polychron_core::optim::{Adam, Sgd};
+use polychron_core::optim::Step;
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use std::cell::{Cell, RefCell};
@@ -186,17 +186,13 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
             readout: &Li<f32>, loss: Loss, valid: ValidSteps<'_>, x: &B::Sequence,
             targets: Option<&B::Buffer>, scores: &mut B::Buffer, d_x: Option<&mut B::Sequence>
         ) -> f32;
-        Stage::Named("adam") => adam(
-            adam: &Adam<f32>, range: Range<usize>, gradient: &B::Buffer, params: &mut B::Buffer,
-            first: &mut B::Buffer, second: &mut B::Buffer
+        Stage::Named(step.optimizer.name()) => optimize(
+            step: &Step<f32>, range: Range<usize>, gradient: &B::Buffer, params: &mut B::Buffer,
+            first: &mut B::Buffer, second: &mut B::Buffer, len: usize
         ) -> ();
         Stage::Named("readout") => readout_backward(
             readout: &Li<f32>, loss: Loss, valid: ValidSteps<'_>, x: &B::Sequence,
             d_scores: &[f32], d_x: &mut B::Sequence
-        ) -> ();
-        Stage::Named("sgd") => sgd(
-            sgd: &Sgd<f32>, range: Range<usize>, gradient: &B::Buffer, params: &mut B::Buffer,
-            moment: &mut B::Buffer, len: usize
         ) -> ();
         Stage::Named("clip") => square_sum(buffer: &B::Buffer, len: usize) -> f64;
         Stage::Named("clip") => scale(factor: f32, buffer: &mut B::Buffer, len: usize) -> ();
