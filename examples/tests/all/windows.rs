@@ -1,6 +1,6 @@
 //! Long samples, which are computed window by window, through the command line.
 
-use crate::cli::{Folder, last_line};
+use crate::cli::Folder;
 use crate::common::text;
 use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
 use std::fs;
@@ -37,7 +37,7 @@ fn folder(name: &str) -> Folder {
     let config = "[data]\nsource = \"h5\"\ntrain_file = \"train.h5\"\ntest_file = \"test.h5\"\n\
                   channels = 3\ngroup = 1\ndt_ms = 1\nbatch = 8\nvalid = 0.0\n\n[network]\n\
                   hidden = [16]\nmax_delay = 12\ndropout = 0.1\nloss = \"mean\"\n\n\
-                  [train]\nepochs = 10\nrate = 0.05\nwindow_steps = 2000\n";
+                  [train]\nepochs = 4\nrate = 0.05\nwindow_steps = 2000\n";
     fs::write(folder.0.join("net.toml"), config).unwrap();
     folder
 }
@@ -60,15 +60,18 @@ fn a_sequence_of_100000_steps_trains_in_the_memory_of_a_window() {
     };
     let output = train("run", &["--threads", "1"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let output = train("two", &["--threads", "2", "--stop-after", "2"]);
+    let lines = text(&output.stderr);
+    let loss = |line: &str| line.split_once("loss ")?.1.split_once(',')?.0.parse::<f64>().ok();
+    let losses: Vec<_> = lines.lines().filter_map(loss).collect();
+    assert!(losses.len() == 4 && losses[3] < 0.8 * losses[0], "{lines}");
+    let output = train("two", &["--threads", "2", "--stop-after", "1"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let output = run(&folder, "-v 250000", &["train", "--resume", "--out", "two", "--data", "."]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let bytes = |run: &str| folder.bytes(&format!("{run}/model.safetensors"));
     assert!(bytes("run") == bytes("two"));
-    let output = run(&folder, "-v 250000", &["eval", "run", "--data", ".", "--json"]);
+    let output = run(&folder, "-v 250000", &["eval", "run", "--data", "."]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(last_line(&output)["accuracy"], 1.0);
 
     let output = train("whole", &["--set", "train.window_steps=1000000"]);
     assert!(!output.status.success(), "the limit is no limit");
