@@ -370,3 +370,49 @@ fn a_long_sequence_is_learned_window_by_window() {
     let last = trainer.step(&batch).unwrap();
     assert!(last.correct == 2 && last.loss < 0.5 * first.loss, "{first:?} {last:?}");
 }
+
+#[test]
+fn running_statistics_average_over_the_windows_by_their_steps() {
+    let x = spikes(SHAPE, 5);
+    let lengths = [23, 6, 9];
+    let input = Input::Dense(&x);
+    let batch = Batch { shape: SHAPE, x: input, targets: Some(&TARGETS), lengths: Some(&lengths) };
+    // The last window of the first layer has no valid steps.
+    let net = network(true, 0.0, Loss::Mean);
+    let graph = net.graph().unwrap();
+    let (node, last) = (&graph.nodes[0], graph.nodes[2].padding);
+    let steps = 23 + last;
+    for longest in [1, 3, steps - 1] {
+        let count = steps.div_ceil(longest);
+        let window = steps.div_ceil(count);
+        let mut cut = trainer(net.clone(), longest);
+        let tensors = cut.model().tensors().unwrap();
+        let of = |name: &str| &tensors.iter().find(|t| t.name == name).unwrap().values;
+        let names = ["hidden.0.weight", "hidden.0.delay", "hidden.0.sigma"];
+        let [w, d, s] = names.map(of);
+        let mut y = REFERENCE.sequence(graph.output(0, SHAPE)).unwrap();
+        let x = Block { shape: SHAPE, values: x.clone() };
+        let (edge, kernel) = (&node.edges[0], &net.hidden[0].inputs[0].kernel);
+        REFERENCE.project(&edge.synapses, kernel, parameters(w, d, s), &x, &mut y).unwrap();
+        let valid: Vec<_> = lengths.iter().map(|l| l + node.padding).collect();
+        let all: usize = valid.iter().sum();
+        let mut mean = vec![0.0; node.width];
+        for start in (0..count).map(|k| k * window) {
+            let places =
+                (0..3).flat_map(|b| (start..valid[b].min(start + window)).map(move |t| (t, b)));
+            let places: Vec<_> = places.collect();
+            let keep = 0.9f64.powf(places.len() as f64 / all as f64);
+            for (o, mean) in mean.iter_mut().enumerate() {
+                let sum: f64 = places.iter().map(|&(t, b)| y.values[y.shape.at(t, b, o)]).sum();
+                let here = sum / places.len().max(1) as f64;
+                *mean = keep * *mean + (1.0 - keep) * here;
+            }
+        }
+        cut.step(&batch).unwrap();
+        let tensors = cut.model().tensors().unwrap();
+        let found = &tensors.iter().find(|t| t.name == "hidden.0.running_mean").unwrap().values;
+        for (a, b) in found.iter().zip(&mean) {
+            assert!((a - b).abs() < 1e-12, "{longest}: {found:?}, not {mean:?}");
+        }
+    }
+}

@@ -215,7 +215,10 @@ fn plans(
         let density = densities.next().unwrap_or(last);
         for (edge, connection) in node.edges.iter().zip(inputs) {
             let Edge { from, synapses } = edge;
-            let shape = from.map_or(input, |from| graph.output(from, input));
+            let mut shape = from.map_or(input, |from| graph.output(from, input));
+            if let Some(window) = network.window.filter(|window| window.get() < shape.steps) {
+                shape.steps = window.get() + synapses.taps - 1;
+            }
             let (kernel, sigma) = (connection.kernel.kernel(), sigma(config, synapses));
             plans.push((l, *edge, cpu.plan(synapses, kernel, &[sigma], shape, density)));
         }

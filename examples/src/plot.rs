@@ -161,7 +161,7 @@ pub fn draw_delays(
 }
 
 /// Draws the spikes of one item in the input and every hidden layer, and the softmax of the readout
-/// over time.
+/// over time, for at most 4096 steps.
 ///
 /// # Errors
 /// If the model does not fit the data or the file cannot be written.
@@ -170,7 +170,7 @@ pub fn draw_raster(path: &Path, task: &Task, model: &dyn Classifier) -> Result<(
     let Some(&item) = split.test.iter().chain(&split.valid).chain(&split.train).next() else {
         return Ok(());
     };
-    let batch = task.batch(&[item])?;
+    let batch = task.excerpt(item, 4096)?;
     let view = batch.view();
     let mut layers = model.trace(&view, Delays::Rounded)?.layers;
     let real = task.data.samples[item].dense.is_some();

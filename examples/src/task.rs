@@ -180,8 +180,24 @@ impl Task {
         self.assemble(&self.data, indices)
     }
 
+    /// Assembles the first steps of an item, at most `most`.
+    pub(crate) fn excerpt(&self, item: usize, most: usize) -> Result<LabeledBatch> {
+        let whole = Some(self.options.steps).filter(|&steps| steps > 0);
+        let whole = whole.or_else(|| self.data.samples.get(item).map(|sample| sample.steps));
+        self.assemble_steps(&self.data, &[item], whole.map(|steps| steps.min(most)))
+    }
+
     fn assemble(&self, data: &Dataset, indices: &[usize]) -> Result<LabeledBatch> {
         let steps = Some(self.options.steps).filter(|&steps| steps > 0);
+        self.assemble_steps(data, indices, steps)
+    }
+
+    fn assemble_steps(
+        &self,
+        data: &Dataset,
+        indices: &[usize],
+        steps: Option<usize>,
+    ) -> Result<LabeledBatch> {
         let batch = SampleBatch::assemble(data, indices, steps)?;
         Ok(LabeledBatch { mask: self.options.mask, ..LabeledBatch::new(batch, data.classes) })
     }

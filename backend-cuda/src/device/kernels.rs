@@ -156,8 +156,8 @@ impl NeuronKernels {
         }
         let raw = arguments.raw();
         // SAFETY: as in `kernels!`. The kernels of `NEURON` take a `NeuronStage`. The numbers of
-        // states and parameters are those of the model in polychron-core, and the neuron's file
-        // states the same.
+        // states and parameters are those of the model in polychron-core; a test holds the
+        // neuron's file to them.
         unsafe { run(device, self.file, name, launch, std::ptr::from_ref(&raw).cast()) }
     }
 }

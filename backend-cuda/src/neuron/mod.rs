@@ -338,3 +338,23 @@ pub(crate) fn backward<R: Number>(
     }
     sum_rows(cuda, each.get(), into, rows, raw, R::one())
 }
+
+/// The kernels read and write as many components as the checks of a launch allow for.
+#[test]
+fn the_kernels_have_the_sizes_of_the_neurons() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
+    for (label, neuron) in AnyNeuron::<f32>::examples() {
+        let Compiled { kernels, sizes, .. } = Compiled::new(&neuron).unwrap();
+        let files = [&format!("{}.cu", kernels.file)[..], "neuron/neurons.h"];
+        let [own, shared] =
+            files.map(|file| std::fs::read_to_string(format!("{folder}{file}")).unwrap());
+        let size = |name: &str| {
+            let of = |text: &str| {
+                let (_, value) = text.split_once(&format!("{name} = "))?;
+                value.split([',', ';']).next()?.parse().ok()
+            };
+            of(&own).or_else(|| of(&shared))
+        };
+        assert_eq!(["STATES", "PARAMS"].map(size), sizes.map(Some), "{label}");
+    }
+}

@@ -35,6 +35,18 @@ pub fn memory_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B)
     for wrong in [Shape::new(2, 2, 2), Shape::new(3, 3, 2), Shape::new(3, 2, 3)] {
         rejected("add", backend.add(&backend.sequence(wrong)?, &mut sequence))?;
     }
+    for wrong in [Shape::new(4, 2, 2), Shape::new(2, 3, 2), Shape::new(2, 2, 3)] {
+        let (part, whole) = (backend.sequence(wrong)?, backend.sequence(Shape::new(5, 2, 2))?);
+        let rest = backend.sequence(Shape::new(1, 2, 2))?;
+        rejected("join", backend.join(&part, &rest, &mut sequence))?;
+        rejected("join", backend.join(&rest, &part, &mut sequence))?;
+        let mut last = backend.sequence(Shape { steps: wrong.steps + 2, ..wrong })?;
+        rejected("copy_last", backend.copy_last(&whole, &mut last))?;
+    }
+    for len in [0, 11, 13] {
+        rejected("add_buffer", backend.add_buffer(&backend.buffer(len)?, &mut buffer, 12))?;
+        rejected("add_buffer", backend.add_buffer(&host.buffer(&values)?, &mut buffer, len))?;
+    }
     for len in [11, 13] {
         rejected("square_sum", backend.square_sum(&buffer, len))?;
         rejected("scale", backend.scale(R::one() + R::one(), &mut buffer, len))?;
@@ -244,6 +256,35 @@ pub fn neuron_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B)
             rejected("neuron, recorded spikes", run(right, shape, Y, Y, true, back))?;
             rejected("neuron, spikes", run(right, Y, shape, Y, false, back))?;
         }
+    }
+    // Two components for each of 2 samples and 4 neurons.
+    let states = |first: usize, last: usize, back: bool| -> Result<(), Failure> {
+        let (first, mut last) = (backend.buffer(first)?, backend.buffer(last)?);
+        let (params, mut d_params) = (zero_part(&host, 2)?, zero_part(&host, 2)?);
+        let (x, mut out, mut d_x) =
+            (backend.sequence(Y)?, backend.sequence(Y)?, backend.sequence(Y)?);
+        let stage = NeuronStage {
+            neuron: &neuron,
+            params: params.view(),
+            surrogate: &surrogate,
+            firing: Firing::Step,
+            mask: None,
+            valid: ValidSteps::default(),
+            start: Some(&first),
+        };
+        if back {
+            backend.neuron_backward(&stage, &x, &out, &mut d_x, d_params.view_mut())?;
+        } else {
+            backend.neuron_forward(&stage, &x, &mut out, Some(&mut last))?;
+        }
+        Ok(())
+    };
+    states(16, 16, false)?;
+    states(16, 16, true)?;
+    for wrong in [0, 8, 15, 17] {
+        rejected("neuron, first states", states(wrong, 16, false))?;
+        rejected("neuron, first states", states(wrong, 16, true))?;
+        rejected("neuron, last states", states(16, wrong, false))?;
     }
     let penalty = RatePenalty { weight: 1.0, low: 0.5, high: 1.0 };
     for shape in NOT_Y {

@@ -165,6 +165,7 @@ impl<R: Real> Integration<R> {
     ) -> Result<(), ShapeError> {
         self.check(x, shape)?;
         expect("readout's samples", self.steps.len(), whole.steps.len())?;
+        expect("readout's classes", self.classes, whole.classes)?;
         expect("readout's scores", self.totals.len(), d_scores.len())?;
         expect("readout's gradient", shape.len(), d_x.len())?;
         let classes = self.classes;

@@ -167,8 +167,9 @@ impl<B: Backend> Model<B> {
     }
 
     /// As [`evaluate`](Self::evaluate). Calls `look` with the index and the output of every layer:
-    /// the spikes of the hidden layers, then the projection of the readout. If the batch is cut
-    /// into windows, with one window after the other; after the end of a layer its spikes are 0.
+    /// the spikes of the hidden layers, then the projection of the readout. A batch that is cut into
+    /// windows gives one call for each window and layer, in the order of the windows; after the end
+    /// of a layer its spikes are 0.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
@@ -211,11 +212,19 @@ impl<B: Backend> Model<B> {
     ) -> Result<Trace<B::Real>, B::Error> {
         let mut layers: Vec<Spikes<B::Real>> = Vec::new();
         let (scores, _) = self.watch(batch, delays, &mut |l, part| match layers.get_mut(l) {
-            Some(layer) => layer.values.extend(part.values),
-            None => layers.push(part),
+            Some(layer) => {
+                let kept = layer.shape.len().saturating_sub(layer.values.len());
+                layer.values.extend(part.values.into_iter().take(kept));
+            }
+            None => {
+                let mut layer = part;
+                layer.shape = self.graph().output(l, batch.shape);
+                layer.values.reserve_exact(layer.shape.len().saturating_sub(layer.values.len()));
+                layer.values.truncate(layer.shape.len());
+                layers.push(layer);
+            }
         })?;
-        for (l, layer) in layers.iter_mut().enumerate() {
-            layer.shape = self.graph().output(l, batch.shape);
+        for layer in &mut layers {
             layer.values.resize(layer.shape.len(), B::Real::zero());
         }
         Ok(Trace { scores, layers })

@@ -142,9 +142,13 @@ pub struct Network<B: Backend> {
     pub objective: Option<&'static dyn Objective<B::Real>>,
     /// How delays become whole steps.
     pub rounding: Rounding,
-    /// The longest stretch of steps that is computed at once. Batches that are longer are cut into
-    /// windows: memory is that of one window, and the gradient that of truncated backpropagation
-    /// through time. With `None` batches are not cut.
+    /// The longest stretch of steps that is computed at once; with `None`, batches are not cut.
+    ///
+    /// Longer batches are cut into windows. The layers take the memory of one window, gradients do
+    /// not pass its edges (truncated backpropagation through time), and the loss is that of the
+    /// whole sequence, which takes a second forward pass. In training, norms have the statistics of
+    /// the window: the running ones average over the windows, without the variance between them.
+    /// The penalty for rates is that of every window, weighted by its valid steps.
     pub window: Option<NonZeroUsize>,
 }
 

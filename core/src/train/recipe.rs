@@ -49,7 +49,7 @@ pub struct Recipe {
     /// The largest norm of the gradient of all learned parameters; longer gradients are scaled. It
     /// must be positive.
     pub clip: Option<f64>,
-    /// The penalty for the rates of the hidden neurons.
+    /// The penalty for the rates of the hidden neurons in a batch, or in each of its windows.
     pub rate_penalty: Option<RatePenalty>,
     /// The weight decay of the synaptic weights.
     pub l2: f64,

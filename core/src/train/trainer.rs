@@ -41,14 +41,14 @@ pub struct Trainer<B: Backend> {
     pub(super) gradients: Blocks<B::Buffer>,
     /// The first and the second moments.
     moments: [Blocks<B::Buffer>; 2],
-    kept: Option<Kept<B>>,
+    pub(super) kept: Option<Kept<B>>,
     epoch: u64,
     step: u64,
     seed: u64,
 }
 
 /// The blocks for one batch shape, kept from step to step.
-struct Kept<B: Backend> {
+pub(super) struct Kept<B: Backend> {
     shape: Shape,
     pass: Workspace<B>,
     targets: B::Buffer,

@@ -2,7 +2,7 @@ use super::layout::Blocks;
 use super::model::{Batch, Delays, Input, Layers, Model, mean_loss};
 use super::tensor::Group;
 use super::trainer::Trainer;
-use super::workspace::{LayerSpace, Norms, Source, Span, Workspace};
+use super::workspace::{LayerSpace, Norms, Signal, Span, Workspace};
 use crate::backend::{Backend, Event};
 use crate::loss::CrossEntropy;
 use crate::norm::ValidSteps;
@@ -34,7 +34,7 @@ impl Windows {
         backend: &B,
         batch: &Batch<'_, B::Real>,
         window: usize,
-        to: &mut Source<B>,
+        to: &mut Signal<B>,
     ) -> Result<(), B::Error> {
         let start = window * self.steps;
         match batch.x {
@@ -160,6 +160,7 @@ impl<B: Backend> Trainer<B> {
         scores: &mut [B::Real],
     ) -> Result<B::Real, B::Error> {
         let (rounding, rng) = (self.rounding(), self.dropout());
+        self.kept = None;
         let Model { backend, layers, running } = &mut self.model;
         let (backend, layers) = (&*backend, &*layers);
         let shape = Shape { steps: windows.steps, ..batch.shape };

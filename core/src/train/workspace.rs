@@ -5,7 +5,8 @@ use crate::backend::{Backend, NormMode, SynapseGradients, View, ViewMut};
 use crate::delay::Rounding;
 use crate::loss::RatePenalty;
 use crate::neuron::ErasedNeuron;
-use crate::norm::ValidSteps;
+use crate::norm::{BatchNorm, ValidSteps};
+use crate::num::Real;
 use crate::rng::Rng;
 use crate::shape::{Shape, Synapses};
 use alloc::vec;
@@ -41,6 +42,16 @@ impl Span<'_> {
         f(ValidSteps { lengths: Some(&lengths), padding: 0 })
     }
 
+    /// The norm with the momentum of a window: that of the batch is shared among its windows by
+    /// their valid steps.
+    fn norm_of_share<R: Real>(&self, norm: &BatchNorm<R>, padding: usize) -> BatchNorm<R> {
+        if self.window.is_none() {
+            return *norm;
+        }
+        let keep = Real::powf(1.0 - norm.momentum.as_f64(), self.share(padding));
+        BatchNorm { momentum: R::of(1.0 - keep), ..*norm }
+    }
+
     /// The part of the valid steps of a layer that lies in the window.
     fn share(&self, padding: usize) -> f64 {
         let Some((_, steps)) = self.window else { return 1.0 };
@@ -61,7 +72,7 @@ pub(super) enum Norms<'a, T> {
 /// The blocks of a pass over a batch or over its windows, kept from one to the next.
 pub(super) struct Workspace<B: Backend> {
     /// The input of the pass.
-    pub(super) input: Source<B>,
+    pub(super) input: Signal<B>,
     pub(super) layers: Vec<LayerSpace<B>>,
 }
 
@@ -73,7 +84,7 @@ pub(super) struct LayerSpace<B: Backend> {
     part: Option<B::Sequence>,
     statistics: B::Buffer,
     mask: Option<B::Buffer>,
-    spikes: Option<Source<B>>,
+    spikes: Option<Signal<B>>,
     /// The gradient by the spikes, then by `y`; `None` if the pass has no gradients.
     pub(super) d: Option<B::Sequence>,
     /// A term of the gradient, if several connections read the spikes.
@@ -82,7 +93,7 @@ pub(super) struct LayerSpace<B: Backend> {
 }
 
 /// A sequence that connections read.
-pub(super) struct Source<B: Backend> {
+pub(super) struct Signal<B: Backend> {
     pub(super) now: B::Sequence,
     past: Option<Past<B>>,
 }
@@ -110,7 +121,7 @@ impl<B: Backend> LayerSpace<B> {
     }
 }
 
-impl<B: Backend> Source<B> {
+impl<B: Backend> Signal<B> {
     fn new(backend: &B, shape: Shape, past: Option<usize>) -> Result<Self, B::Error> {
         let now = backend.sequence(shape)?;
         let past = match past {
@@ -183,7 +194,7 @@ impl<B: Backend> Workspace<B> {
                 }
                 None => None,
             };
-            let spikes = hidden.map(|_| Source::new(backend, output, past(Some(l)))).transpose()?;
+            let spikes = hidden.map(|_| Signal::new(backend, output, past(Some(l)))).transpose()?;
             spaces.push(LayerSpace {
                 y: backend.sequence(output)?,
                 part: sequence(edges.len() > 1)?,
@@ -195,7 +206,7 @@ impl<B: Backend> Workspace<B> {
                 states,
             });
         }
-        Ok(Self { input: Source::new(backend, shape, past(None))?, layers: spaces })
+        Ok(Self { input: Signal::new(backend, shape, past(None))?, layers: spaces })
     }
 
     /// Draws the dropout masks of a batch.
@@ -269,7 +280,12 @@ impl<B: Backend> Workspace<B> {
                     None => (None, None),
                 };
                 let layer = layers.activation(l, at.mask.as_ref(), valid, start);
-                let Some(layer) = layer else { return Ok(()) };
+                let Some(mut layer) = layer else { return Ok(()) };
+                let in_share;
+                if let Some((norm, params)) = layer.norm {
+                    in_share = span.norm_of_share(norm, layers.graph.nodes[l].padding);
+                    layer.norm = Some((&in_share, params));
+                }
                 let range = layers.layout.layers[l].norm.clone();
                 let mode = match norms {
                     Norms::Batch(running) => {
@@ -394,8 +410,8 @@ impl<B: Backend> Projection<'_, B> {
 /// The sequence that a connection reads.
 fn source<'a, B: Backend>(
     edge: &Edge,
-    input: &'a Source<B>,
+    input: &'a Signal<B>,
     before: &'a [LayerSpace<B>],
-) -> &'a Source<B> {
+) -> &'a Signal<B> {
     edge.from.and_then(|from| before[from].spikes.as_ref()).unwrap_or(input)
 }

@@ -121,13 +121,18 @@ pub(super) fn values(
     })
 }
 
-/// The settings of these parameters, with defaults in place of missing ones.
+/// The settings of these parameters, with defaults in place of missing ones. An infinite default,
+/// which is a bound that is absent, is left out: JSON has no infinity.
 pub(super) fn complete(
     mut given: BTreeMap<String, Setting>,
     parameters: &[Parameter],
 ) -> BTreeMap<String, Setting> {
-    let mut value = |p: &Parameter| given.remove(p.name).unwrap_or(p.default().into());
-    parameters.iter().map(|p| (p.name.into(), value(p))).collect()
+    let mut setting = |p: &Parameter| {
+        let absent = matches!(p.default(), Value::Number(bound) if bound.is_infinite());
+        let default = (!absent).then(|| p.default().into());
+        given.remove(p.name).filter(|value| *value != p.default().into()).or(default)
+    };
+    parameters.iter().filter_map(|p| Some((p.name.into(), setting(p)?))).collect()
 }
 
 /// The value of a parameter.

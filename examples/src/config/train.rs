@@ -54,8 +54,8 @@ pub struct Train {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_penalty: Option<RatePenalty>,
     /// Longest stretch of time steps that is computed at once, at least 1. Longer batches are cut
-    /// into windows: memory is that of one window, and gradients do not pass its edges (truncated
-    /// backpropagation through time). If it is absent, batches are not cut.
+    /// into windows: the layers take the memory of one window, and gradients do not pass its edges
+    /// (truncated backpropagation through time). If it is absent, batches are not cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_steps: Option<usize>,
     /// Weight decay of the synaptic weights, at least 0; 1e-5 by default.
@@ -157,13 +157,28 @@ impl Train {
         let known = Optimizer::KINDS.iter().flat_map(|(_, parameters)| *parameters);
         let known: Vec<_> = known.map(|parameter| parameter.name).collect();
         if let Some(field) = self.parameters.keys().find(|field| !known.contains(&&***field)) {
-            fail!(
-                "train: unknown field `{field}`, expected a field of the recipe or one of {known:?}"
-            )
+            let fields = Self::fields().chain(known.into_iter().map(Into::into));
+            let fields: Vec<_> = fields.map(|field: String| format!("`{field}`")).collect();
+            fail!("train: unknown field `{field}`, expected one of {}", fields.join(", "))
         }
         let given: Vec<_> = values(&self.parameters).collect();
         let optimizer = Optimizer::from_name(&self.optimizer, &given);
         optimizer.map_err(|error| Error::new(format!("train.{error}")))
+    }
+
+    /// The fields of every recipe.
+    fn fields() -> impl Iterator<Item = String> {
+        let every = Self {
+            neuron_rate: Some(0.0),
+            clip_norm: Some(0.0),
+            rate_penalty: Some(RatePenalty { weight: 0.0, low: 0.0, high: 0.0 }),
+            window_steps: Some(1),
+            sigma_start: Some(0.0),
+            sigma_epochs: Some(1),
+            rounded_epochs: Some(1),
+            ..Self::default()
+        };
+        Table::try_from(every).unwrap_or_default().into_iter().map(|(field, _)| field)
     }
 
     /// The same recipe with all parameters that the optimizer has, and no others; unchanged if the

@@ -47,7 +47,7 @@ fn run(folder: &Folder, limit: &str, args: &[&str]) -> std::process::Output {
     let script = format!("ulimit {limit}; exec \"$@\"");
     let mut command = Command::new("sh");
     command.current_dir(&folder.0).args(["-c", &script, "sh", env!("CARGO_BIN_EXE_polychron")]);
-    command.args(args).output().unwrap()
+    command.env("RAYON_NUM_THREADS", "2").args(args).output().unwrap()
 }
 
 #[cfg(target_os = "linux")]

@@ -205,10 +205,10 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
         Stage::Named("add") => add_buffer(
             x: &B::Buffer, sum: &mut B::Buffer, len: usize
         ) -> ();
-        Stage::Named("windows") => join(
+        Stage::Named("join") => join(
             first: &B::Sequence, second: &B::Sequence, joined: &mut B::Sequence
         ) -> ();
-        Stage::Named("windows") => copy_last(x: &B::Sequence, last: &mut B::Sequence) -> ();
+        Stage::Named("join") => copy_last(x: &B::Sequence, last: &mut B::Sequence) -> ();
         Stage::Forward => project(
             synapses: &Synapses, kernel: &B::Kernel, params: SynapseParams<'_, B::Buffer>,
             x: &B::Sequence, y: &mut B::Sequence
