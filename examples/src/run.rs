@@ -13,6 +13,7 @@ use crate::report::{self, Epoch, Figures, Report};
 use crate::sparse::SparseMask;
 use crate::task::Task;
 use crate::{error, files, plot, prefetch, presets};
+use polychron_core::shape::Shape;
 use polychron_core::train::{Delays, State, Tensor};
 use std::ffi::OsString;
 use std::fs::File;
@@ -692,9 +693,19 @@ pub(crate) fn rehearse(
         let batches = (0..prefetch::IN_MEMORY)
             .map(|_| task.largest_batch(size))
             .collect::<Result<Vec<_>>>()?;
-        learner.step(&batches[0].view())?;
-        learner.model().scores(&batches[0].view(), Delays::Rounded)?;
-        Ok(())
+        let batch = batches[0].view();
+        let mut step = || -> Result<()> {
+            learner.step(&batch)?;
+            learner.model().scores(&batch, Delays::Rounded)?;
+            Ok(())
+        };
+        step().map_err(|failure| match failure.kind() {
+            error::ErrorKind::OutOfMemory => {
+                let Shape { steps, batch, .. } = batch.shape;
+                failure.at(format!("a batch with steps = {steps}, items = {batch}"))
+            }
+            _ => failure,
+        })
     };
     let whole = config.data.batch;
     let failure = match try_size(whole) {

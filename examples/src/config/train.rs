@@ -265,10 +265,9 @@ mod tests {
                 "train.optimizer=adams",
                 "train.optimizer = \"adams\" is not one of [\"adam\", \"sgd\"]",
             ),
-            (
-                "train.epoch=3",
-                "train: unknown field `epoch`, expected a field of the recipe or one of",
-            ),
+            ("train.epoch=3", "train: unknown field `epoch`, expected one of `clip_norm`, "),
+            ("train.epoch=3", "`epochs`, "),
+            ("train.epoch=3", "`momentum`"),
         ] {
             let error = with(&["train.optimizer=sgd", set]).unwrap_err().to_string();
             assert!(error.contains(message), "{set}: {error}");
