@@ -1,35 +1,32 @@
 //! A run: its folder and its training loop.
 
+mod checks;
+mod finish;
+mod folder;
+
+pub(crate) use checks::{check_choice, rehearse};
+pub(crate) use folder::{
+    CHECKPOINT, CONFIG, MODEL, REPORT, check_same, lock_folder, stored_config, tidy,
+};
+
 use crate::backend::{self, Classifier, Learner};
 use crate::batch::LabeledBatch;
 use crate::checkpoint::{Checkpoint, PartialEpoch};
-use crate::config::{Backend, Config, Protocol, Select};
+use crate::config::{Config, Protocol};
 use crate::data_card::DataCard;
-use crate::error::{Error, Result, at, fail};
-use crate::model::check_folder;
+use crate::error::{Result, at, fail};
 use crate::network;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 use crate::report::{self, Epoch, Figures, Report};
 use crate::sparse::SparseMask;
 use crate::task::Task;
-use crate::{error, files, plot, prefetch, presets};
-use polychron_core::shape::Shape;
+use crate::{files, prefetch};
+use checks::{check, divergence};
+use folder::{BEST, FILES, create_folder};
 use polychron_core::train::{Delays, State, Tensor};
-use std::ffi::OsString;
 use std::fs::File;
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-pub(crate) const CONFIG: &str = "config.toml";
-pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
-pub(crate) const MODEL: &str = "model.safetensors";
-pub(crate) const REPORT: &str = "report.json";
-/// The state of the selected epoch; it is removed when the run finishes.
-const BEST: &str = "best.safetensors";
-/// All files of a run.
-const FILES: [&str; 8] =
-    [CONFIG, CHECKPOINT, MODEL, REPORT, BEST, "curves.svg", "delays.svg", "raster.svg"];
 
 /// A training run in a folder.
 ///
@@ -395,41 +392,6 @@ impl Run {
         Ok(counts.into_iter().map(|(spikes, places)| spikes / places).collect())
     }
 
-    /// `true` if an epoch before the last one may be selected.
-    fn selects_epoch(&self) -> bool {
-        self.config.protocol == Protocol::Paper || self.config.train.select == Select::Valid
-    }
-
-    /// Index of the first epoch that may be selected. While kernels are wide, rounding changes the
-    /// network so much that its accuracy says nothing about the training.
-    fn first_choice(&self) -> usize {
-        let wide = match self.config.protocol {
-            Protocol::Paper => 0,
-            Protocol::Clean => network::wide_epochs(&self.config),
-        };
-        wide.min(self.curves.len().saturating_sub(1))
-    }
-
-    /// Index of the epoch selected so far; the first one among equals.
-    fn selected_epoch(&self) -> usize {
-        let mut best = self.first_choice();
-        let score = |e: &Epoch| self.score(e);
-        for (n, epoch) in self.curves.iter().enumerate().skip(best) {
-            if !self.selects_epoch() || score(epoch) > score(&self.curves[best]) {
-                best = n;
-            }
-        }
-        best
-    }
-
-    /// The accuracy by which an epoch is selected.
-    fn score(&self, epoch: &Epoch) -> Option<f64> {
-        match self.config.protocol {
-            Protocol::Paper => epoch.test_accuracy,
-            Protocol::Clean => epoch.valid_accuracy,
-        }
-    }
-
     fn save(&mut self) -> Result<()> {
         self.write(&self.path(CHECKPOINT), self.learner.state()?)?;
         self.unsaved = false;
@@ -440,294 +402,11 @@ impl Run {
         let (config, data) = (without_threads(&self.config), Some(self.card.clone()));
         Checkpoint { state, config, data, partial: self.partial }.write(path)
     }
-
-    /// Ends the run after the epochs so far: tests the selected model and writes model, figures and
-    /// report. [`Run::train`] calls this after the last epoch; after early stopping, call it
-    /// yourself.
-    ///
-    /// # Errors
-    /// If no epoch has been trained, the current epoch is unfinished, or a file cannot be written.
-    pub fn finish(&mut self) -> Result<Figures> {
-        let shown = self.folder.display();
-        if self.batches_done() != Some(0) {
-            let epoch = self.learner.epoch() + 1;
-            fail!("{shown}: epoch {epoch} is unfinished; stop a run between epochs to finish it")
-        }
-        if self.curves.is_empty() {
-            fail!("{shown}: no epoch was trained")
-        }
-        self.guard(Self::complete)
-    }
-
-    fn complete(&mut self) -> Result<Figures> {
-        if let Some(figures) = &self.figures {
-            return Ok(figures.clone());
-        }
-        let best = self.path(BEST);
-        let mut chosen = self.selected_epoch();
-        if self.selects_epoch() {
-            let Checkpoint { state, .. } = Checkpoint::read(&best)?;
-            let found = state.epoch;
-            // Earlier versions also selected among epochs with wide kernels.
-            let stored = usize::try_from(found).ok().and_then(|found| found.checked_sub(1));
-            let stored = stored.and_then(|n| Some((n, self.score(self.curves.get(n)?))));
-            match (stored, self.curves.get(chosen).map(|epoch| self.score(epoch))) {
-                (Some((n, score)), Some(least)) if n == chosen || n < chosen && score >= least => {
-                    chosen = n;
-                }
-                _ => {
-                    let chosen = chosen + 1;
-                    fail!(
-                        "{}: holds epoch {found}, but epoch {chosen} was selected",
-                        best.display()
-                    )
-                }
-            }
-            self.learner.restore(&state).map_err(at(best.display()))?;
-        }
-        let figures = self.test(chosen)?;
-        let mut state = self.learner.state()?;
-        state.tensors.retain(|t| !t.name.starts_with("adam."));
-        let dt_ms = self.task.interface().dt_ms;
-        plot::draw_delays(&self.path("delays.svg"), &self.initial, &state.tensors, dt_ms)?;
-        self.write(&self.path(MODEL), state)?;
-        plot::draw_curves(&self.path("curves.svg"), &self.curves)?;
-        plot::draw_raster(&self.path("raster.svg"), &self.task, self.learner.model())?;
-        Report::write(&self.path(REPORT), &self.curves, Some(&figures))?;
-        tidy(&self.folder)?;
-        self.figures = Some(figures.clone());
-        Ok(figures)
-    }
-
-    fn test(&self, chosen: usize) -> Result<Figures> {
-        let (task, config) = (&self.task, &self.config);
-        let by_validation =
-            (config.protocol, config.train.select) == (Protocol::Clean, Select::Valid);
-        let (Some(last), Some(best)) = (self.curves.last(), self.curves.get(chosen)) else {
-            fail!("{}: no epoch was trained", self.folder.display())
-        };
-        let split = &task.split;
-        let predictions = task.predict(self.learner.model(), Delays::Rounded, &split.test)?;
-        let test_accuracy = predictions.accuracy(&task.data, |_| true);
-        let test_as_trained = match network::trained_delays(config, chosen as u64 + 1) {
-            Delays::Rounded => test_accuracy,
-            Delays::Spread => task.accuracy(self.learner.model(), Delays::Spread, &split.test)?,
-        };
-        let [seen, unseen] = task.accuracy_by_speaker(&predictions);
-        let paper = config.protocol == Protocol::Paper;
-        Ok(Figures {
-            preset: config.preset.clone(),
-            protocol: config.protocol,
-            select: config.train.select,
-            delays: config.train.delays,
-            rounding: config.train.rounding,
-            hidden: config.network.hidden.clone(),
-            seed: config.seed,
-            epochs: config.train.epochs,
-            chosen_epoch: chosen + 1,
-            choice_from: by_validation.then_some(self.first_choice() + 1),
-            train_accuracy: best.train_accuracy,
-            valid_accuracy: best.valid_accuracy,
-            test_accuracy,
-            test_as_trained,
-            test_seen_accuracy: seen,
-            test_unseen_accuracy: unseen,
-            best_test_accuracy: test_accuracy.filter(|_| paper),
-            last_test_accuracy: last.test_accuracy,
-            train_items: split.train.len(),
-            valid_items: split.valid.len(),
-            test_items: split.test.len(),
-            parameters: self.learner.parameters() - self.mask.parameters().sum::<usize>(),
-            seconds: self.curves.iter().map(|e| e.seconds).sum(),
-            seconds_per_epoch: report::median(self.curves.iter().map(|e| e.seconds)),
-            threads: config.threads(),
-        })
-    }
 }
 
 /// The configuration as result files store it, without the number of threads.
 fn without_threads(config: &Config) -> Config {
     Config { threads: 0, ..config.clone() }
-}
-
-/// Creates and locks a run's folder. It appears with configuration and checkpoint, or not at all.
-///
-/// A lock file next to the folder keeps other processes out until the lock inside is held: some
-/// systems cannot rename a folder that contains an open file.
-fn create_folder(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Result<File> {
-    let shown = folder.display();
-    if let Some(parent) = folder.parent() {
-        std::fs::create_dir_all(parent).map_err(at(parent.display()))?;
-    }
-    let outer = sibling(folder, ".lock");
-    let opened = match File::create_new(&outer) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => File::open(&outer),
-        opened => opened,
-    };
-    let lock = files::lock(opened, &outer)?;
-    let created = || -> Result<File> {
-        if folder.exists() {
-            fail!("{shown}: exists")
-        }
-        let unfinished = sibling(folder, ".tmp");
-        discard(&unfinished)?;
-        std::fs::create_dir(&unfinished).map_err(at(&shown))?;
-        write_initial_files(&unfinished, checkpoint, config)
-            .and_then(|()| std::fs::rename(&unfinished, folder).map_err(at(&shown)))
-            .inspect_err(|_| {
-                // The first error is the one to report.
-                let _ = std::fs::remove_dir_all(&unfinished);
-            })?;
-        files::flush_folder(folder).map_err(at(&shown))?;
-        let path = folder.join(CONFIG);
-        files::lock(File::open(&path), &path)
-    }();
-    // Some systems remove a file only after it is closed.
-    if std::fs::remove_file(&outer).is_err() {
-        drop(lock);
-        let _ = std::fs::remove_file(&outer);
-    }
-    created
-}
-
-/// Locks the folder of an existing run.
-pub(crate) fn lock_folder(folder: &Path) -> Result<File> {
-    check_folder(folder)?;
-    let path = folder.join(CONFIG);
-    let opened = File::open(&path).map_err(at(path.display()))?;
-    let outer = sibling(folder, ".lock");
-    if let Ok(file) = File::open(&outer) {
-        files::lock(Ok(file), &outer)?;
-        // A killed process left this file.
-        let _ = std::fs::remove_file(&outer);
-    }
-    files::lock(Ok(opened), &path)
-}
-
-/// The path `.NAME` + `suffix` next to the folder `NAME`.
-fn sibling(folder: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(folder.file_name().unwrap_or_default());
-    name.push(suffix);
-    folder.with_file_name(name)
-}
-
-fn write_initial_files(folder: &Path, checkpoint: &Checkpoint, config: &Config) -> Result<()> {
-    let path = folder.join(CONFIG);
-    let text = config.to_toml()?;
-    let written = File::create_new(&path).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    written.map_err(at(path.display()))?;
-    checkpoint.write(&folder.join(CHECKPOINT))
-}
-
-/// Removes the incomplete folder of a killed process.
-fn discard(unfinished: &Path) -> Result<()> {
-    let shown = unfinished.display();
-    match files::find_foreign_entry(unfinished, &[CONFIG, CHECKPOINT])? {
-        Some(found) => fail!("{shown}: holds {found}, which is not a file of a run; move it away"),
-        None if unfinished.exists() => std::fs::remove_dir_all(unfinished).map_err(at(shown)),
-        None => Ok(()),
-    }
-}
-
-/// Removes the files that a finished run no longer needs.
-pub(crate) fn tidy(folder: &Path) -> Result<()> {
-    let best = folder.join(BEST);
-    match std::fs::remove_file(&best) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(at(best.display())(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Reads the configuration in a run's folder and applies assignments to it.
-pub(crate) fn stored_config(folder: &Path, set: &[String]) -> Result<Config> {
-    check_folder(folder)?;
-    presets::read_stored(&folder.join(CONFIG), set)
-}
-
-/// Fails if two configurations differ. The message names the first such field.
-pub(crate) fn check_same(found: &Config, place: &Path, expected: &Config, who: &str) -> Result<()> {
-    match found.difference(expected)? {
-        Some((found, expected)) => {
-            fail!("{}: has {found}, but {who} says {expected}", place.display())
-        }
-        None => Ok(()),
-    }
-}
-
-/// Fails if the configuration is invalid or the data were loaded for another one.
-fn check(config: &Config, task: &Task) -> Result<()> {
-    config.check()?;
-    task.check(config)?;
-    check_choice(config, task)
-}
-
-/// Fails if the items on which the model is selected are missing.
-pub(crate) fn check_choice(config: &Config, task: &Task) -> Result<()> {
-    let (choice, part, items) = match (config.protocol, config.train.select) {
-        (Protocol::Paper, _) => ("protocol = paper", "test", &task.split.test),
-        (Protocol::Clean, Select::Valid) => {
-            ("train.select = valid", "validation", &task.split.valid)
-        }
-        (Protocol::Clean, Select::Last) => ("train.select = last", "training", &task.split.train),
-    };
-    if items.is_empty() {
-        fail!("{choice} needs {part} items, but the split has none");
-    }
-    Ok(())
-}
-
-/// Takes and evaluates one step with a temporary trainer and as many batches in memory as in
-/// training. If a device cannot hold the batch, the error names a batch size that fits.
-pub(crate) fn rehearse(
-    learner: &dyn Fn() -> Result<Box<dyn Learner>>,
-    config: &Config,
-    task: &Task,
-) -> Result<()> {
-    task.epoch(0)?;
-    let try_size = |size| -> Result<()> {
-        let mut learner = learner()?;
-        let batches = (0..prefetch::IN_MEMORY)
-            .map(|_| task.largest_batch(size))
-            .collect::<Result<Vec<_>>>()?;
-        let batch = batches[0].view();
-        let mut step = || -> Result<()> {
-            learner.step(&batch)?;
-            learner.model().scores(&batch, Delays::Rounded)?;
-            Ok(())
-        };
-        step().map_err(|failure| match failure.kind() {
-            error::ErrorKind::OutOfMemory => {
-                let Shape { steps, batch, .. } = batch.shape;
-                failure.at(format!("a batch with steps = {steps}, items = {batch}"))
-            }
-            _ => failure,
-        })
-    };
-    let whole = config.data.batch;
-    let failure = match try_size(whole) {
-        Err(failure) if config.backend != Backend::Cpu => failure,
-        done => return done,
-    };
-    let smaller = std::iter::successors(Some(whole / 2), |size| Some(size / 2));
-    match smaller.take_while(|&size| size > 1).find(|&size| try_size(size).is_ok()) {
-        Some(size) => Err(failure.hint(format!("data.batch = {size} fits"))),
-        None => Err(failure),
-    }
-}
-
-fn divergence(config: &Config, folder: &Path, epoch: u64, batch: usize) -> Error {
-    let rate = config.train.rate;
-    let (epoch, checkpoint) = (epoch + 1, folder.join(CHECKPOINT));
-    Error::new(format!(
-        "epoch {epoch}, batch {batch}: the loss, a gradient or a parameter is not finite at \
-         train.rate = {rate:?}; lower the rate; {} holds the last good state",
-        checkpoint.display()
-    ))
-    .with_kind(error::ErrorKind::Diverged)
 }
 
 #[cfg(test)]
