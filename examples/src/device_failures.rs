@@ -41,7 +41,7 @@ fn train(folder: &Path, launches: Option<usize>, resume: bool) -> Result<()> {
     let mut run = if resume {
         Run::resume_with(&learner, &config, task, folder)?
     } else {
-        Run::create_with(&learner, &config, task, folder)?
+        Run::create_with(&learner, &config, task, folder, None)?
     };
     run.train(&mut ()).map(|_| ())
 }

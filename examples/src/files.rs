@@ -1,12 +1,21 @@
 //! Atomic writes and file locks.
 
-use crate::error::{Error, ErrorKind, Result, at};
+use crate::error::{Error, ErrorKind, Result, at, fail};
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
 
 const TEMPORARY: &str = ".tmp";
+
+/// Fails unless the name of a file ends with the suffix of its format.
+pub(crate) fn check_suffix(path: &Path, suffix: &str, format: &str) -> Result<()> {
+    if path.extension().is_some_and(|found| found.eq_ignore_ascii_case(suffix)) {
+        return Ok(());
+    }
+    let (shown, other) = (path.display(), path.with_extension(suffix));
+    fail!("{shown}: the file is written as {format}; name it {}", other.display())
+}
 
 /// Writes a file atomically, and replaces an existing one.
 ///

@@ -16,7 +16,7 @@ pub enum Flow {
 }
 
 /// The position of a run when it starts or resumes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Start<'a> {
     /// Folder of the run.
     pub folder: &'a Path,
@@ -26,6 +26,8 @@ pub struct Start<'a> {
     pub steps: u64,
     /// Number of epochs of the whole run.
     pub epochs: u64,
+    /// The data.
+    pub task: &'a Task,
 }
 
 /// A training step.

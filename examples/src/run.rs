@@ -15,14 +15,15 @@ use crate::checkpoint::{Checkpoint, PartialEpoch};
 use crate::config::{Config, Protocol};
 use crate::data_card::DataCard;
 use crate::error::{Result, at, fail};
+use crate::model::Model;
 use crate::network;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 use crate::report::{self, Epoch, Figures, Report};
 use crate::sparse::SparseMask;
 use crate::task::Task;
 use crate::{files, prefetch};
-use checks::{check, divergence};
-use folder::{BEST, FILES, create_folder};
+use checks::{check, divergence, inherit};
+use folder::{BEST, FILES, INITIAL, create_folder};
 use polychron_core::train::{Delays, State, Tensor};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -86,7 +87,28 @@ impl Run {
     /// and if network and data do not fit each other or memory.
     pub fn create(config: &Config, task: Task, folder: impl AsRef<Path>) -> Result<Self> {
         let interface = task.interface();
-        Self::create_with(&|| backend::learner(config, interface), config, task, folder.as_ref())
+        let learner = || backend::learner(config, interface);
+        Self::create_with(&learner, config, task, folder.as_ref(), None)
+    }
+
+    /// As [`Run::create`], but the parameters start as those of a trained model: every tensor that
+    /// has the name and the shape of one of the network. Delays are cut to the longest one. Returns
+    /// the names of the tensors that start anew, for example because the classes are others.
+    ///
+    /// # Errors
+    /// As [`Run::create`]; if no tensor of the model fits the network.
+    pub fn create_from(
+        model: &Model,
+        config: &Config,
+        task: Task,
+        folder: impl AsRef<Path>,
+    ) -> Result<(Self, Vec<String>)> {
+        let interface = task.interface();
+        let learner = || backend::learner(config, interface);
+        let mut start = learner()?.state()?;
+        let new = inherit(model, &mut start, &network::graph(config, interface)?)?;
+        let run = Self::create_with(&learner, config, task, folder.as_ref(), Some(&start))?;
+        Ok((run, new))
     }
 
     /// Does the work of [`Run::create`] with a trainer that `learner` makes.
@@ -95,6 +117,7 @@ impl Run {
         config: &Config,
         task: Task,
         folder: &Path,
+        start: Option<&State<f32>>,
     ) -> Result<Self> {
         if folder.exists() {
             fail!("{}: exists", folder.display())
@@ -102,6 +125,9 @@ impl Run {
         check(config, &task)?;
         rehearse(learner, config, &task)?;
         let mut learner = learner()?;
+        if let Some(start) = start {
+            learner.restore(start)?;
+        }
         let mask = SparseMask::new(config, learner.model().graph());
         mask.apply(&mut *learner)?;
         let card = task.card();
@@ -111,7 +137,7 @@ impl Run {
             data: Some(card.clone()),
             partial: PartialEpoch::default(),
         };
-        let lock = create_folder(folder, &checkpoint, config)?;
+        let lock = create_folder(folder, &checkpoint, config, start.is_some())?;
         let initial = learner.model().tensors()?;
         Ok(Self {
             config: config.clone(),
@@ -163,7 +189,14 @@ impl Run {
         let mut learner = learner()?;
         let mask = SparseMask::new(config, &graph);
         mask.apply(&mut *learner)?;
-        let initial = learner.model().tensors()?;
+        let begun = folder.join(INITIAL);
+        let mut initial = learner.model().tensors()?;
+        if begun.exists() {
+            let state = Checkpoint::read(&begun)?.state;
+            state.fits(&graph).map_err(at(begun.display()))?;
+            let known = |name: &String| initial.iter().any(|tensor| tensor.name == *name);
+            initial = state.tensors.into_iter().filter(|t| known(&t.name)).collect();
+        }
         let mut run = Self {
             config: config.clone(),
             card: task.card(),
@@ -283,6 +316,7 @@ impl Run {
             step: self.learner.step_count(),
             steps: batches * all,
             epochs: all,
+            task: &self.task,
         });
         let outcome = if self.figures.is_none() && self.train_epochs(observer)? == Flow::Stop {
             if self.unsaved {

@@ -6,6 +6,7 @@ use crate::config::{self, Bands, Bins, Config, Data, Delays, Division, Source, r
 use crate::data_card::DataCard;
 use crate::error::{Error, Result, fail};
 use crate::network::Interface;
+use crate::report;
 use polychron_core::loss::decide;
 use polychron_core::train;
 use polychron_datasets::{
@@ -61,11 +62,18 @@ impl Task {
     /// Loads the data of a configuration. `folder` holds the data files if the source has any.
     ///
     /// # Errors
-    /// If a file is missing or malformed, or a field of the configuration is invalid or does not
-    /// fit the data.
+    /// If a file is missing or malformed, a field of the configuration is invalid or does not fit
+    /// the data, or a folder is given from which nothing would be read.
     pub fn load(config: &Config, folder: Option<&Path>) -> Result<Self> {
         config.check()?;
         let options = &config.data;
+        if let Some(folder) = folder.filter(|_| !options.reads_files()) {
+            let (source, shown) = (report::name(&options.source)?, folder.display());
+            fail!(
+                "--data {shown}: data.source = {source:?} reads no files; leave --data out, or train \
+                 on the folder, for example with --preset recordings"
+            )
+        }
         let mut warnings = Vec::new();
         let (data, parts) = read(options, folder, config.threads(), &mut warnings)?;
         data.validate()?;

@@ -1,7 +1,7 @@
 //! `polychron eval`.
 
 use super::print::{note, note_rounding, percent, say, say_json};
-use super::train::load;
+use super::train::{DataFolder, load};
 use crate::config::Backend;
 use crate::error::Result;
 use crate::eval::{Confusion, Evaluation};
@@ -15,9 +15,8 @@ use std::path::PathBuf;
 pub(super) struct Args {
     /// Folder of a finished run
     run: PathBuf,
-    /// Folder of the data files
-    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataFolder,
     /// Items to evaluate
     #[arg(long, value_enum, default_value = "test")]
     split: Part,
@@ -37,7 +36,7 @@ pub(super) fn eval(args: &Args) -> Result<()> {
     let backend = if args.stream { Some(Backend::Cpu) } else { args.backend };
     let model = Model::load_on(&args.run, backend)?;
     model.warnings.iter().for_each(|warning| note(warning));
-    let task = load(&model.config, args.data.as_deref())?;
+    let task = load(&model.config, &args.data)?;
     let evaluation = if args.stream {
         model.evaluate_one_by_one(&task, args.split)?
     } else {

@@ -2,7 +2,7 @@
 
 use super::inspect::describe;
 use super::print::{note, note_rounding, percent, say, say_json};
-use super::train::load;
+use super::train::{DataFolder, load};
 use crate::config::{Backend, Rounding};
 use crate::error::{Result, fail};
 use crate::export::{Delivery, ExportOptions, Summary, Weights};
@@ -38,9 +38,8 @@ pub(super) struct Args {
     /// Overwrite existing files
     #[arg(long)]
     force: bool,
-    /// Folder of the data files; without them, the file is not evaluated
-    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataFolder,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -55,6 +54,7 @@ struct Output<'a> {
 
 /// Runs `export`.
 pub(super) fn export(args: &Args) -> Result<()> {
+    files::check_suffix(&args.output, "pcn", "a PCN model file")?;
     let written = [Some(&args.output), args.recording.as_ref()];
     let mut existing = written.into_iter().flatten().filter(|path| path.exists());
     if let Some(path) = existing.find(|_| !args.force) {
@@ -68,12 +68,12 @@ pub(super) fn export(args: &Args) -> Result<()> {
     }
     let model = Model::load_on(&args.run, Some(Backend::Cpu))?;
     model.warnings.iter().for_each(|warning| note(warning));
-    let task = load(&model.config, args.data.as_deref());
+    let task = load(&model.config, &args.data);
     let task = task.and_then(|task| model.check(&task).map(|()| task));
     let (task, missing) = match task {
         Ok(task) => (Some(task), None),
         Err(failure) if args.recording.is_some() => return Err(failure.at("--recording")),
-        Err(failure) if model.card().is_none() || args.data.is_some() => return Err(failure),
+        Err(failure) if model.card().is_none() || args.data.is_given() => return Err(failure),
         Err(failure) => (None, Some(failure)),
     };
     let export = model.export(

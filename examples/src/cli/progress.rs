@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Shows a progress bar or a line per epoch, and stops a run at a signal.
 pub(super) struct Progress {
@@ -17,11 +18,20 @@ pub(super) struct Progress {
     stop_after: Option<u64>,
     /// Whether the run is one of several.
     several: bool,
+    /// When the last line was printed.
+    line: Instant,
+    /// Number of steps of the whole run, and of its epochs.
+    steps: u64,
+    epochs: u64,
 }
+
+/// The longest time without a line where there is no terminal.
+const PAUSE: Duration = Duration::from_secs(60);
 
 impl Progress {
     pub(super) fn new(stop_after: Option<u64>, several: bool) -> Self {
-        Self { bar: ProgressBar::hidden(), stop_after, several }
+        let (bar, line) = (ProgressBar::hidden(), Instant::now());
+        Self { bar, stop_after, several, line, steps: 0, epochs: 0 }
     }
 }
 
@@ -50,14 +60,26 @@ impl Observer for Progress {
         self.bar = bar(start.steps);
         self.bar.set_position(start.step);
         self.bar.reset_eta();
+        (self.line, self.steps, self.epochs) = (Instant::now(), start.steps, start.epochs);
+        if self.bar.is_hidden() {
+            note(&begin_line(start));
+        }
     }
 
     fn epoch_started(&mut self, epoch: u64) -> Flow {
         if self.stop_after.is_some_and(|stop| epoch >= stop) { Flow::Stop } else { flow() }
     }
 
-    fn step_ended(&mut self, _step: &Step) -> Flow {
+    fn step_ended(&mut self, step: &Step) -> Flow {
         self.bar.inc(1);
+        if self.bar.is_hidden() && self.line.elapsed() >= PAUSE {
+            let (epochs, steps) = (self.epochs, self.steps);
+            note(&format!(
+                "epoch {}/{epochs}: step {} of {steps}, loss {:.4}",
+                step.epoch, step.step, step.loss
+            ));
+            self.line = Instant::now();
+        }
         flow()
     }
 
@@ -65,6 +87,7 @@ impl Observer for Progress {
         let line = epoch_line(end);
         if self.bar.is_hidden() {
             note(&line);
+            self.line = Instant::now();
         }
         self.bar.set_message(line);
         Flow::Continue
@@ -96,6 +119,20 @@ fn bar(steps: u64) -> ProgressBar {
     }
     let style = ProgressStyle::with_template("{wide_bar} {percent:>3} % eta {eta} {msg}");
     ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn begin_line(start: &Start<'_>) -> String {
+    let (data, split) = (&start.task.data, &start.task.split);
+    let [train, valid, test] = [&split.train, &split.valid, &split.test].map(Vec::len);
+    format!(
+        "epoch {}/{}: {} has {train} training, {valid} validation and {test} test items of {} \
+         classes; {} steps an epoch",
+        start.step / (start.steps / start.epochs.max(1)).max(1) + 1,
+        start.epochs,
+        data.name,
+        data.classes,
+        start.steps / start.epochs.max(1)
+    )
 }
 
 fn epoch_line(end: &EpochEnd<'_>) -> String {

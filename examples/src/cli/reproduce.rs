@@ -3,6 +3,7 @@
 use super::interrupt;
 use super::print::say;
 use super::progress::Progress;
+use super::train::DataFolder;
 use crate::config::{Backend, Config, Protocol};
 use crate::error::{Result, fail};
 use crate::presets::{self, Variant};
@@ -34,9 +35,8 @@ pub(super) struct Args {
     /// Apply one of the paper's ablations to the preset
     #[arg(long, value_enum)]
     variant: Option<Variant>,
-    /// Folder of the data files
-    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataFolder,
     /// Folder of the runs and their table [default: runs/reproduce-PRESET[-VARIANT][-PROTOCOL]]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -70,7 +70,7 @@ enum Choice {
 pub(super) fn reproduce(args: &Args) -> Result<()> {
     let (config, root) = (args.config()?, args.root()?);
     let speakers = args.speakers(&config)?;
-    let data = args.data.clone();
+    let data = args.data.of(&config);
     let all = Reproduction { config, root, seeds: args.seeds, speakers, data };
     let Some(table) = all.run(&mut Progress::new(None, true))? else {
         let shown = all.root.display();
@@ -129,7 +129,7 @@ impl Args {
             (true, None) => {
                 let mut whole = config.clone();
                 whole.data.split = presets::load(Some(&self.preset), None, &[])?.data.split;
-                let data = Task::load(&whole, self.data.as_deref())?.data;
+                let data = Task::load(&whole, self.data.of(&whole).as_deref())?.data;
                 speakers = data.speakers();
                 if speakers.len() < 2 {
                     fail!("{}: needs two speakers or more to leave one out", data.name)

@@ -6,6 +6,7 @@ use super::progress::{self, Progress};
 use crate::backend;
 use crate::config::{Backend, Config, Protocol};
 use crate::error::{Result, fail};
+use crate::model::Model;
 use crate::observer::Outcome;
 use crate::presets::{self, Variant};
 use crate::report::{self, Report};
@@ -13,6 +14,28 @@ use crate::run::{self, Run};
 use crate::task::Task;
 use polychron_core::train::Batch;
 use std::path::{Path, PathBuf};
+
+/// The folder of data files.
+#[derive(Clone, clap::Args)]
+pub(super) struct DataFolder {
+    /// Folder of the data files [env: POLYCHRON_DATA]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl DataFolder {
+    /// Whether the command line names the folder.
+    pub(super) fn is_given(&self) -> bool {
+        self.data.is_some()
+    }
+
+    /// The folder for a configuration: that of the command line, or of the environment if the
+    /// configuration reads files.
+    pub(super) fn of(&self, config: &Config) -> Option<PathBuf> {
+        let variable = || std::env::var_os("POLYCHRON_DATA").map(PathBuf::from);
+        self.data.clone().or_else(|| config.data.reads_files().then(variable).flatten())
+    }
+}
 
 /// Options of `train`.
 #[derive(clap::Args)]
@@ -27,9 +50,8 @@ pub(super) struct Args {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of the data files
-    #[arg(long, value_name = "DIR", env = "POLYCHRON_DATA")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataFolder,
     /// Seed of all random numbers
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
@@ -51,6 +73,9 @@ pub(super) struct Args {
     /// Continue an interrupted run in its folder
     #[arg(long)]
     resume: bool,
+    /// Begin from the weights of a finished run, also with other classes or another recipe
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["resume", "plan"])]
+    from: Option<PathBuf>,
     /// Print the algorithm chosen for every layer and the costs compared, without training
     #[arg(long)]
     plan: bool,
@@ -97,7 +122,17 @@ impl Args {
             let found = run::stored_config(&folder, &[])?;
             let own = self.preset.is_none() && self.config.is_none();
             let expected = if own { run::stored_config(&folder, &set)? } else { named()? };
-            run::check_same(&found, &path, &expected, "the command line")?;
+            let same = run::check_same(&found, &path, &expected, "the command line");
+            same.map_err(|failure| {
+                if found.train.epochs == expected.train.epochs {
+                    return failure;
+                }
+                let shown = folder.display();
+                failure.hint(format!(
+                    "the schedules of a run end with its epochs; --from {shown} --out NEW begins a \
+                     new run from its weights"
+                ))
+            })?;
             expected
         } else {
             named()?
@@ -131,16 +166,24 @@ pub(super) fn train(args: &Args) -> Result<()> {
             return progress::print_figures(&figures, &folder, args.json);
         }
     }
-    let task = load(&config, args.data.as_deref())?;
+    let task = load(&config, &args.data)?;
     if args.plan {
         let batch = task.largest_batch(config.data.batch)?;
         let (Batch { shape, .. }, density) = (batch.view(), batch.batch.density());
         return say(&backend::plan(&config, task.interface(), shape, density)?);
     }
-    let mut run = if args.resume {
-        Run::resume(&config, task, &folder)?
-    } else {
-        Run::create(&config, task, &folder)?
+    let mut run = match &args.from {
+        Some(from) => {
+            let model = Model::load_on(from, Some(Backend::Cpu))?;
+            model.warnings.iter().for_each(|warning| note(warning));
+            let (run, new) = Run::create_from(&model, &config, task, &folder)?;
+            if !new.is_empty() {
+                note(&format!("{}: starts anew: {}", from.display(), new.join(", ")));
+            }
+            run
+        }
+        None if args.resume => Run::resume(&config, task, &folder)?,
+        None => Run::create(&config, task, &folder)?,
     };
     let mut progress = Progress::new(args.stop_after, false);
     match run.train(&mut progress)? {
@@ -153,8 +196,8 @@ pub(super) fn train(args: &Args) -> Result<()> {
 }
 
 /// Loads the data of a configuration and prints warnings.
-pub(super) fn load(config: &Config, folder: Option<&Path>) -> Result<Task> {
-    let task = Task::load(config, folder)?;
+pub(super) fn load(config: &Config, folder: &DataFolder) -> Result<Task> {
+    let task = Task::load(config, folder.of(config).as_deref())?;
     task.warnings.iter().for_each(|warning| note(warning));
     Ok(task)
 }

@@ -134,6 +134,14 @@ pub struct Augment {
     pub cutmix: f64,
 }
 
+impl Data {
+    /// Whether files of a data folder are read.
+    #[must_use]
+    pub fn reads_files(&self) -> bool {
+        matches!(self.source, Source::H5 | Source::Gsc) || !self.split_file.is_empty()
+    }
+}
+
 impl Default for Data {
     fn default() -> Self {
         Self {

@@ -16,11 +16,15 @@ pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const REPORT: &str = "report.json";
 /// The state of the selected epoch; it is removed when the run finishes.
 pub(super) const BEST: &str = "best.safetensors";
+/// The state before the first step of a run that began from a trained model; it is removed when
+/// the run finishes.
+pub(super) const INITIAL: &str = "initial.safetensors";
 /// All files of a run.
-pub(super) const FILES: [&str; 8] =
-    [CONFIG, CHECKPOINT, MODEL, REPORT, BEST, "curves.svg", "delays.svg", "raster.svg"];
+pub(super) const FILES: [&str; 9] =
+    [CONFIG, CHECKPOINT, MODEL, REPORT, BEST, INITIAL, "curves.svg", "delays.svg", "raster.svg"];
 
 /// Creates and locks a run's folder. It appears with configuration and checkpoint, or not at all.
+/// `keeps_initial` keeps the first state too.
 ///
 /// A lock file next to the folder keeps other processes out until the lock inside is held: some
 /// systems cannot rename a folder that contains an open file.
@@ -28,6 +32,7 @@ pub(super) fn create_folder(
     folder: &Path,
     checkpoint: &Checkpoint,
     config: &Config,
+    keeps_initial: bool,
 ) -> Result<File> {
     let shown = folder.display();
     if let Some(parent) = folder.parent() {
@@ -46,7 +51,9 @@ pub(super) fn create_folder(
         let unfinished = sibling(folder, ".tmp");
         discard(&unfinished)?;
         std::fs::create_dir(&unfinished).map_err(at(&shown))?;
+        let initial = keeps_initial.then(|| unfinished.join(INITIAL));
         write_initial_files(&unfinished, checkpoint, config)
+            .and_then(|()| initial.map_or(Ok(()), |path| checkpoint.write(&path)))
             .and_then(|()| std::fs::rename(&unfinished, folder).map_err(at(&shown)))
             .inspect_err(|_| {
                 // The first error is the one to report.
@@ -100,7 +107,7 @@ fn write_initial_files(folder: &Path, checkpoint: &Checkpoint, config: &Config) 
 /// Removes the incomplete folder of a killed process.
 fn discard(unfinished: &Path) -> Result<()> {
     let shown = unfinished.display();
-    match files::find_foreign_entry(unfinished, &[CONFIG, CHECKPOINT])? {
+    match files::find_foreign_entry(unfinished, &[CONFIG, CHECKPOINT, INITIAL])? {
         Some(found) => fail!("{shown}: holds {found}, which is not a file of a run; move it away"),
         None if unfinished.exists() => std::fs::remove_dir_all(unfinished).map_err(at(shown)),
         None => Ok(()),
@@ -109,11 +116,15 @@ fn discard(unfinished: &Path) -> Result<()> {
 
 /// Removes the files that a finished run no longer needs.
 pub(crate) fn tidy(folder: &Path) -> Result<()> {
-    let best = folder.join(BEST);
-    match std::fs::remove_file(&best) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(at(best.display())(error)),
-        _ => Ok(()),
+    for path in [BEST, INITIAL].map(|name| folder.join(name)) {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(at(path.display())(error));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Reads the configuration in a run's folder and applies assignments to it.

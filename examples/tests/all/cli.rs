@@ -63,7 +63,7 @@ impl Folder {
     }
 
     /// Checks that training fails before it writes anything.
-    fn refuse(&self, more: &[&str], named: &[&str]) {
+    pub(crate) fn refuse(&self, more: &[&str], named: &[&str]) {
         let args = [&["train", "--out", "refused"], &SMALL[..], more].concat();
         let line = self.fail(&args);
         named.iter().for_each(|part| assert!(line.contains(part), "{part}: {line}"));

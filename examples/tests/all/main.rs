@@ -6,6 +6,7 @@ mod described;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod graph;
+mod habits;
 #[cfg(unix)]
 mod interrupted;
 mod library;

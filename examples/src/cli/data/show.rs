@@ -3,7 +3,7 @@
 use super::Source;
 use crate::cli::print::say;
 use crate::error::{Result, fail};
-use crate::plot;
+use crate::{files, plot};
 use polychron_datasets::Dataset;
 use std::path::PathBuf;
 
@@ -30,6 +30,7 @@ pub(in crate::cli) struct Args {
 pub(in crate::cli) fn show(args: &Args) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| default_name(args));
     let shown = out.display();
+    files::check_suffix(&out, "svg", "SVG")?;
     if out.exists() && !args.force {
         fail!("{shown}: exists; --force overwrites it")
     }

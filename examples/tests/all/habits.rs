@@ -1,0 +1,88 @@
+//! What people do with the program: other folders, other names, more epochs, logs in files.
+
+use crate::cli::Folder;
+use crate::common::{polychron, text};
+use polychron::Model;
+
+fn tensor(folder: &Folder, run: &str, name: &str) -> Vec<f32> {
+    let model = Model::load(folder.0.join(run)).unwrap();
+    let found = model.state().tensors.iter().find(|tensor| tensor.name == name);
+    found.unwrap().values.clone()
+}
+
+#[test]
+fn a_data_folder_that_is_not_read_is_an_error() {
+    let folder = Folder::new("habits-folder");
+    folder.refuse(
+        &["--data", "."],
+        &["--data .", "data.source = \"order\" reads no files", "--preset recordings"],
+    );
+    folder.train("run", &["--stop-after", "0"]);
+    let line = folder.fail(&["eval", "run", "--data", "."]);
+    assert!(!line.is_empty());
+
+    let mut command = polychron(&folder.0, &["train", "--preset", "order", "--plan"]);
+    let output = command.env("POLYCHRON_DATA", "nowhere").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_run_begins_from_trained_weights() {
+    let folder = Folder::new("habits-from");
+    folder.train("first", &[]);
+    let line = folder.fail(&["train", "--resume", "--out", "first", "--epochs", "4"]);
+    assert!(line.contains("train.epochs = 2") && line.contains("--from first --out NEW"), "{line}");
+
+    // Another width: the first layer keeps its weights, the readout starts anew.
+    let other = ["--from", "first", "--set", "network.hidden=[8,6]", "--set", "train.epochs=3"];
+    let output = folder.train("second", &[&other[..], &["--threads", "1"]].concat());
+    let lines = text(&output.stderr);
+    let anew = "first: starts anew: hidden.1.weight, hidden.1.delay";
+    assert!(lines.contains(anew) && lines.contains("output.weight"), "{lines}");
+    assert!(!lines.contains("hidden.0.weight"), "{lines}");
+    folder.train("cut", &[&other[..], &["--stop-after", "1"]].concat());
+    let output = folder.run(&["train", "--resume", "--out", "cut"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for file in ["model.safetensors", "delays.svg"] {
+        let [whole, cut] = ["second", "cut"].map(|run| folder.bytes(&format!("{run}/{file}")));
+        assert!(whole == cut, "{file}");
+    }
+    assert!(!folder.list("cut").iter().any(|file| file.starts_with("initial")));
+
+    // With a rate of almost 0 the weights stay those of the first run; delays are cut to 4.
+    let still =
+        ["train.rate=1e-12", "train.delay_rate=1e-12", "train.rounding=after", "train.l2=0"];
+    let set: Vec<_> = still.iter().flat_map(|set| ["--set", set]).collect();
+    let shorter = ["--from", "first", "--set", "network.max_delay=4"];
+    folder.train("third", &[&shorter[..], &set].concat());
+    let [first, third] = ["first", "third"].map(|run| tensor(&folder, run, "hidden.0.weight"));
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
+    assert!(first.len() == third.len() && first.iter().zip(&third).all(near));
+    let delays = tensor(&folder, "third", "hidden.0.delay");
+    assert!(delays.iter().all(|delay| *delay <= 4.0) && delays.contains(&4.0));
+
+    let line = folder.fail(&["train", "--from", "nowhere", "--out", "fourth"]);
+    assert!(line.contains("nowhere: no such run"), "{line}");
+}
+
+#[test]
+fn a_suffix_is_the_format_of_a_file() {
+    let folder = Folder::new("habits-suffix");
+    let line = folder.fail(&["data", "show", "digits", "--index", "0", "--out", "item.png"]);
+    assert!(line.contains("item.png: the file is written as SVG; name it item.svg"), "{line}");
+    folder.train("run", &[]);
+    for name in ["model.nir", "model.h", "model"] {
+        let line = folder.fail(&["export", "run", "-o", name]);
+        assert!(line.contains(&format!("{name}: the file is written as a PCN")), "{line}");
+    }
+    assert_eq!(folder.list("."), ["run"]);
+}
+
+#[test]
+fn a_log_begins_with_what_is_trained() {
+    let folder = Folder::new("habits-log");
+    let lines = text(&folder.train("run", &[]).stderr);
+    let first = lines.lines().next().unwrap_or_default();
+    assert!(first.starts_with("epoch 1/2: ") && first.contains(" of 10 classes; "), "{lines}");
+    assert!(!lines.contains(['\r', '\u{1b}']), "{lines}");
+}
