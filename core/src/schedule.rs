@@ -23,9 +23,12 @@ pub struct OneCycle {
 }
 
 impl OneCycle {
-    /// The learning rate and Adam's beta1 in `epoch`.
+    /// The learning rate and Adam's beta1 in `epoch`. A single epoch has the peak.
     #[must_use]
     pub fn at(&self, epoch: usize) -> (f64, f64) {
+        if self.epochs <= 1 {
+            return (self.peak, 0.85);
+        }
         let (start, end) = (self.peak / 25.0, self.peak / 25.0 / 1e4);
         let (up, last) = (0.3 * self.epochs as f64 - 1.0, self.epochs as f64 - 1.0);
         let e = FloatCore::min(epoch as f64, FloatCore::max(last, 0.0));

@@ -195,7 +195,9 @@ pub(crate) fn neuron<B: TrainingBackend>(
             known.dedup();
             let path = place(field);
             let table = path.rsplit_once('.').map_or("network.neuron", |(table, _)| table);
-            fail!("{table}: unknown field `{field}`, expected `kind` or one of {known:?}")
+            fail!(
+                "{table}: unknown field `{field}`, expected `kind`, `per_neuron` or one of {known:?}"
+            )
         }
     }
     let given: Vec<_> = from.given().collect();

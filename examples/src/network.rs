@@ -7,7 +7,7 @@ use crate::models;
 use polychron_core::delay::{self, AnyKernel};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, Objective, RatePenalty, objectives};
-use polychron_core::neuron::Li;
+use polychron_core::neuron::{ErasedNeuron, Li};
 use polychron_core::norm::BatchNorm;
 use polychron_core::reference::Reference;
 use polychron_core::schedule::Schedule;
@@ -69,10 +69,15 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
     for (l, &outputs) in from.hidden.iter().enumerate() {
         let own = from.layer(l)?;
         let place = |field: &str| from.place(l, 0, field);
+        let neuron = models::neuron::<B>(config.backend, &own.neuron, interface.dt_ms, &place)?;
+        if own.neuron.per_neuron && neuron.param_count() == 0 {
+            let (field, kind) = (place("neuron"), &own.neuron.kind);
+            fail!("{field}.per_neuron = true, but {kind:?} has no parameters that learn; plif has")
+        }
         hidden.push(Layer {
             inputs: connections(config, own.inputs, &widths, l, outputs)?,
             norm: own.norm.then(BatchNorm::default),
-            neuron: models::neuron::<B>(config.backend, &own.neuron, interface.dt_ms, &place)?,
+            neuron,
             per_neuron: own.neuron.per_neuron,
             surrogate: models::surrogate::<B>(
                 config.backend,

@@ -48,7 +48,7 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
             Self::Backend(error) => error.fmt(f),
             Self::Graph => f.write_str(
                 "a model file holds a chain of layers; a layer has several inputs, or does not \
-                 follow the previous one",
+                 follow the previous one: remove the other connections of the network",
             ),
             Self::Neuron { layer } => write!(
                 f,

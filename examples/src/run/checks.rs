@@ -55,7 +55,11 @@ pub(crate) fn rehearse(
         step().map_err(|failure| match failure.kind() {
             ErrorKind::OutOfMemory => {
                 let Shape { steps, batch, .. } = batch.shape;
-                failure.at(format!("a batch with steps = {steps}, items = {batch}"))
+                let failure = failure.at(format!("a batch with steps = {steps}, items = {batch}"));
+                match config.train.window_steps {
+                    Some(_) => failure,
+                    None => failure.hint("long samples train in windows: train.window_steps"),
+                }
             }
             _ => failure,
         })
