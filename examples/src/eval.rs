@@ -38,8 +38,32 @@ pub struct Evaluation {
     /// Median time per item, if items are evaluated one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ms_per_item: Option<f64>,
+    /// Mean recall of the classes that have items; `None` without items.
+    pub balanced_accuracy: Option<f64>,
+    /// The class that most of the items have.
+    pub most_frequent_class: Option<String>,
+    /// The accuracy of always predicting that class.
+    pub most_frequent_accuracy: Option<f64>,
+    /// The classes that have items or are predicted.
+    pub classes: Vec<ClassFigures>,
     /// The most frequent confusions, in descending order.
     pub confusions: Vec<Confusion>,
+}
+
+/// How well a model knows a class.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClassFigures {
+    /// Name of the class.
+    pub class: String,
+    /// Number of items.
+    pub items: usize,
+    /// Number of items that the model takes for this class.
+    pub predicted: usize,
+    /// Share of the items that the model recognizes; `None` without items.
+    pub recall: Option<f64>,
+    /// Share of items of this class among those that the model takes for it; `None` if there are
+    /// none.
+    pub precision: Option<f64>,
 }
 
 /// A pair of classes that the model confuses.
@@ -152,6 +176,7 @@ fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
     let data = &task.data;
     let speaker = |i: usize| data.samples[i].speaker;
     let [seen_accuracy, unseen_accuracy] = task.accuracy_by_speaker(predictions);
+    let (classes, most) = (class_figures(data, predictions), predictions.most_frequent(data));
     let mut speakers = BTreeMap::new();
     if task.seen_speakers().is_some() {
         for &i in &predictions.items {
@@ -169,8 +194,38 @@ fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
         speakers,
         rates: counts.iter().map(|(spikes, places)| spikes / f64::max(*places, 1.0)).collect(),
         ms_per_item: *ms_per_item,
+        balanced_accuracy: balanced(&classes),
+        most_frequent_class: most.map(|(class, _)| data.class_names[class].clone()),
+        most_frequent_accuracy: most.map(|(_, share)| share),
+        classes,
         confusions: confusions(data, predictions),
     }
+}
+
+/// The mean recall of the classes that have items.
+fn balanced(classes: &[ClassFigures]) -> Option<f64> {
+    let recalls: Vec<f64> = classes.iter().filter_map(|class| class.recall).collect();
+    (!recalls.is_empty()).then(|| recalls.iter().sum::<f64>() / recalls.len() as f64)
+}
+
+fn class_figures(data: &Dataset, predictions: &Predictions) -> Vec<ClassFigures> {
+    let mut counts = vec![[0usize; 3]; data.classes];
+    for (&i, &class) in predictions.items.iter().zip(&predictions.classes) {
+        let label = usize::from(data.samples[i].label);
+        counts[label][0] += 1;
+        counts[class][1] += 1;
+        counts[label][2] += usize::from(label == class);
+    }
+    let share = |hits: usize, all: usize| (all > 0).then(|| hits as f64 / all as f64);
+    let named = counts.into_iter().zip(&data.class_names);
+    let figures = named.map(|([items, predicted, hits], class)| ClassFigures {
+        class: class.clone(),
+        items,
+        predicted,
+        recall: share(hits, items),
+        precision: share(hits, predicted),
+    });
+    figures.filter(|class| class.items + class.predicted > 0).collect()
 }
 
 /// The most frequent confusions, in descending order.

@@ -64,6 +64,9 @@ pub struct Figures {
     pub valid_accuracy: Option<f64>,
     /// Accuracy of the chosen model on the test items, with rounded delays.
     pub test_accuracy: Option<f64>,
+    /// Accuracy of always predicting the class that most of the test items have.
+    #[serde(default)]
+    pub test_most_frequent: Option<f64>,
     /// Accuracy of the chosen model on the test items with the delays of training.
     #[serde(default)]
     pub test_as_trained: Option<f64>,

@@ -34,6 +34,8 @@ pub struct Task {
     augment: Augment,
     pool: Pool,
     seed: u64,
+    /// The weight of every class in the loss; `None` if all weigh the same.
+    weights: Option<Vec<f32>>,
 }
 
 /// A part of the split.
@@ -98,14 +100,18 @@ impl Task {
             let (max_delay, field) = config.network.longest_delay();
             require(max_delay < steps, &field, max_delay, &problem)?;
         }
+        let weights = config.train.class_weights.then(|| class_weights(&data, &split.train));
         let (options, seed) = (options.clone(), config.seed);
-        Ok(Self { data, split, warnings, options, augment, pool, seed })
+        Ok(Self { data, split, warnings, options, augment, pool, seed, weights })
     }
 
     /// Fails if the data were loaded for another seed or with other options.
     pub(crate) fn check(&self, config: &Config) -> Result<()> {
         if self.seed != config.seed || self.options != config.data {
             fail!("{}: was loaded for another seed or another [data]", self.data.name)
+        }
+        if self.weights.is_some() != config.train.class_weights {
+            fail!("{}: was loaded for another train.class_weights", self.data.name)
         }
         Ok(())
     }
@@ -148,11 +154,21 @@ impl Task {
         Ok(all)
     }
 
-    /// Assembles a batch for training, with the configuration's augmentation.
+    /// Assembles a batch for training, with the configuration's augmentation and class weights.
     ///
     /// # Errors
     /// If the batch does not fit into memory.
     pub fn training_batch(&self, indices: &[usize], epoch: u64) -> Result<LabeledBatch> {
+        let mut batch = self.augmented(indices, epoch)?;
+        if let Some(weights) = &self.weights {
+            for targets in batch.targets.chunks_exact_mut(weights.len()) {
+                targets.iter_mut().zip(weights).for_each(|(target, weight)| *target *= weight);
+            }
+        }
+        Ok(batch)
+    }
+
+    fn augmented(&self, indices: &[usize], epoch: u64) -> Result<LabeledBatch> {
         if self.augment == Augment::default() {
             return self.batch(indices);
         }
@@ -268,7 +284,27 @@ impl Task {
     }
 }
 
+/// Weights with which all classes count the same: the mean number of items of a class, divided by
+/// that of the class.
+fn class_weights(data: &Dataset, items: &[usize]) -> Vec<f32> {
+    let mut counts = vec![0usize; data.classes];
+    items.iter().for_each(|&i| counts[usize::from(data.samples[i].label)] += 1);
+    let present = counts.iter().filter(|&&count| count > 0).count().max(1);
+    let mean = items.len() as f32 / present as f32;
+    counts.into_iter().map(|count| mean / count.max(1) as f32).collect()
+}
+
 impl Predictions {
+    /// Returns the class that most of the items have, and its share; `None` without items.
+    #[must_use]
+    pub fn most_frequent(&self, data: &Dataset) -> Option<(usize, f64)> {
+        let mut counts = vec![0usize; data.classes];
+        self.items.iter().for_each(|&i| counts[usize::from(data.samples[i].label)] += 1);
+        let most = counts.iter().copied().max().filter(|&most| most > 0)?;
+        let class = counts.iter().position(|&count| count == most)?;
+        Some((class, most as f64 / self.items.len() as f64))
+    }
+
     /// Returns the share of correct predictions among the items that `filter` accepts; `None` if it
     /// accepts none.
     pub fn accuracy(&self, data: &Dataset, filter: impl Fn(usize) -> bool) -> Option<f64> {

@@ -4,7 +4,7 @@ use super::print::{note, note_rounding, percent, say, say_json};
 use super::train::{DataFolder, load};
 use crate::config::Backend;
 use crate::error::Result;
-use crate::eval::{Confusion, Evaluation};
+use crate::eval::{ClassFigures, Confusion, Evaluation};
 use crate::model::Model;
 use crate::task::Part;
 use std::fmt::Write as _;
@@ -51,6 +51,12 @@ fn table(evaluation: &Evaluation) -> String {
     let mut text =
         format!("accuracy        {} of {} items\n", percent(evaluation.accuracy), evaluation.items);
     let _ = writeln!(text, "  as trained    {}", percent(evaluation.accuracy_as_trained));
+    if let Some(class) = &evaluation.most_frequent_class {
+        let balanced = percent(evaluation.balanced_accuracy);
+        let _ = writeln!(text, "  mean recall   {balanced} over the classes");
+        let share = percent(evaluation.most_frequent_accuracy);
+        let _ = writeln!(text, "  always {class}: {share}");
+    }
     for (name, accuracy) in
         [("seen", evaluation.seen_accuracy), ("unseen", evaluation.unseen_accuracy)]
     {
@@ -69,6 +75,10 @@ fn table(evaluation: &Evaluation) -> String {
     }
     for Confusion { class, taken_for, items, of } in &evaluation.confusions {
         let _ = writeln!(text, "{class} classified as {taken_for}: {items} of {of}");
+    }
+    for ClassFigures { class, items, recall, precision, .. } in &evaluation.classes {
+        let (recall, precision) = (percent(*recall), percent(*precision));
+        let _ = writeln!(text, "{class}: {items} items, recall {recall}, precision {precision}");
     }
     text
 }

@@ -204,6 +204,9 @@ impl Config {
         let holds = factor > 0.0 && factor <= 1.0;
         require(holds, "train.step_factor", factor, "is not in (0, 1]")?;
         require(train.step_epochs > 0, "train.step_epochs", 0, "is not at least 1")?;
+        let holds = !train.class_weights || network.objective == "cross_entropy";
+        let problem = "needs network.objective = \"cross_entropy\"";
+        require(holds, "train.class_weights", train.class_weights, problem)?;
         let holds = train.window_steps != Some(0);
         require(holds, "train.window_steps", 0, "is not at least 1")?;
         let warmup = train.warmup_epochs;

@@ -82,6 +82,10 @@ pub struct Train {
     /// `rounding` is `after`. If it is absent, a quarter of all epochs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rounded_epochs: Option<usize>,
+    /// Whether all classes count the same in the loss, however many training items they have;
+    /// `false` by default. With the objective `cross_entropy` only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub class_weights: bool,
     /// Whether the parameters of the neurons are trained; `true` by default.
     pub train_neurons: bool,
     /// Epoch whose model is tested under protocol `clean`; `last` by default.
@@ -173,6 +177,7 @@ impl Train {
             clip_norm: Some(0.0),
             rate_penalty: Some(RatePenalty { weight: 0.0, low: 0.0, high: 0.0 }),
             window_steps: Some(1),
+            class_weights: true,
             sigma_start: Some(0.0),
             sigma_epochs: Some(1),
             rounded_epochs: Some(1),
@@ -224,6 +229,7 @@ impl Default for Train {
             sigma_epochs: None,
             rounding: Rounding::Split,
             rounded_epochs: None,
+            class_weights: false,
             train_neurons: true,
             select: Select::Last,
         }

@@ -133,6 +133,7 @@ impl Run {
             train_accuracy: best.train_accuracy,
             valid_accuracy: best.valid_accuracy,
             test_accuracy,
+            test_most_frequent: predictions.most_frequent(&task.data).map(|(_, share)| share),
             test_as_trained,
             test_seen_accuracy: seen,
             test_unseen_accuracy: unseen,

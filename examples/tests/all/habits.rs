@@ -1,8 +1,10 @@
 //! What people do with the program: other folders, other names, more epochs, logs in files.
 
-use crate::cli::Folder;
+use crate::cli::{Folder, last_line};
 use crate::common::{polychron, text};
 use polychron::Model;
+use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
+use std::fs;
 
 fn tensor(folder: &Folder, run: &str, name: &str) -> Vec<f32> {
     let model = Model::load(folder.0.join(run)).unwrap();
@@ -85,4 +87,67 @@ fn a_log_begins_with_what_is_trained() {
     let first = lines.lines().next().unwrap_or_default();
     assert!(first.starts_with("epoch 1/2: ") && first.contains(" of 10 classes; "), "{lines}");
     assert!(!lines.contains(['\r', '\u{1b}']), "{lines}");
+}
+
+/// Items of two classes, which nothing tells apart.
+fn imbalanced(count: [u16; 2]) -> Recordings {
+    let item = |label: u16, n: u16| {
+        let times = (0..12).map(|k| f32::from(k * 7 + n % 5) * 0.005).collect();
+        let units = (0..12).map(|k| (k * 3 + n) % 8).collect();
+        Recording { times, units, label, speaker: 0 }
+    };
+    let [many, few] = count;
+    Recordings {
+        source: "made".into(),
+        channels: 8,
+        keys: vec!["background".into(), "keyword".into()],
+        time_format: TimeFormat::F32,
+        items: (0..many).map(|n| item(0, n)).chain((0..few).map(|n| item(1, n))).collect(),
+    }
+}
+
+#[test]
+fn a_rare_class_is_seen_in_the_figures_and_can_count_as_much_as_the_others() {
+    let folder = Folder::new("habits-rare");
+    for (file, count) in [("train.h5", [38, 4]), ("test.h5", [19, 1])] {
+        fs::write(folder.0.join(file), shd::to_bytes(&imbalanced(count)).unwrap()).unwrap();
+    }
+    let data = "[data]\nsource = \"h5\"\ntrain_file = \"train.h5\"\ntest_file = \"test.h5\"\n\
+                group = 1\nbatch = 8\nvalid = 0.0\n\n[network]\nhidden = [8]\nmax_delay = 3\n\n\
+                [train]\nepochs = 3\n";
+    fs::write(folder.0.join("net.toml"), data).unwrap();
+    let train = |out: &str, more: &[&str]| {
+        let args = ["train", "--config", "net.toml", "--data", ".", "--out", out];
+        let output = folder.run(&[&args[..], more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let lines = train("plain", &[]);
+    assert!(lines.contains("always predicting the most frequent class gives 95.0 %"), "{lines}");
+    let evaluation = last_line(&folder.run(&["eval", "plain", "--data", ".", "--json"]));
+    assert_eq!(evaluation["most_frequent_class"], "background");
+    assert_eq!(evaluation["most_frequent_accuracy"], 0.95);
+    let classes = evaluation["classes"].as_array().unwrap();
+    let recall = |n: usize| classes[n]["recall"].as_f64().unwrap();
+    let mean = (recall(0) + recall(1)) / 2.0;
+    assert_eq!(evaluation["balanced_accuracy"], mean);
+    assert_eq!([&classes[0]["items"], &classes[1]["items"]], [19, 1]);
+    let table = text(&folder.run(&["eval", "plain", "--data", "."]).stdout);
+    assert!(table.contains("always background: 95.0 %"), "{table}");
+    assert!(table.contains("keyword: 1 items, recall "), "{table}");
+
+    let weights = ["--set", "train.class_weights=true"];
+    train("weighted", &weights);
+    let [plain, weighted] = ["plain", "weighted"].map(|run| tensor(&folder, run, "output.weight"));
+    assert!(plain != weighted, "the weights make no difference");
+    let line = folder.fail(
+        &[
+            &["train", "--config", "net.toml", "--data", ".", "--out", "no"][..],
+            &["--set", "network.objective=mean_square"],
+            &weights,
+        ]
+        .concat(),
+    );
+    let expected = "train.class_weights = true needs network.objective = \"cross_entropy\"";
+    assert!(line.contains(expected), "{line}");
 }
