@@ -158,15 +158,16 @@ fn epoch_line(end: &EpochEnd<'_>) -> String {
 /// Prints the figures of a run: a table, or one JSON object.
 pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Result<()> {
     note_rounding(figures.rounding, figures.test_as_trained, figures.test_accuracy);
-    if let (Some(found), Some(share)) = (figures.test_accuracy, figures.test_most_frequent) {
-        if found < share + 0.01 && share > 0.5 {
-            note(&format!(
-                "test {}, but always predicting the most frequent class gives {}; `eval` shows the \
-                 recall of every class, and train.class_weights = true lets all count the same",
-                percent(Some(found)),
-                percent(Some(share))
-            ));
-        }
+    if let (Some(found), Some(share)) = (figures.test_accuracy, figures.test_most_frequent)
+        && found < share + 0.01
+        && share > 0.5
+    {
+        note(&format!(
+            "test {}, but always predicting the most frequent class gives {}; `eval` shows the \
+             recall of every class, and train.class_weights = true lets all count the same",
+            percent(Some(found)),
+            percent(Some(share))
+        ));
     }
     if json {
         return say_json(figures);
