@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hdf5_reader::error::{Error, Result};
 use hdf5_reader::storage::{BytesStorage, Storage, StorageBuffer};
+use hdf5_reader::superblock::HDF5_MAGIC;
 
 /// Largest total size in bytes of the nodes that list the members of groups, which take at least
 /// 11 bytes per member.
@@ -31,11 +32,17 @@ const MAX_VISITS: usize = 64;
 pub(super) struct BoundedStorage {
     bytes: BytesStorage,
     max_header: usize,
+    /// Where the file begins, behind a user block. Addresses count from here.
+    base: u64,
+    /// Whether addresses and lengths have eight bytes.
+    wide: bool,
     seen: Mutex<Seen>,
 }
 
 #[derive(Default)]
 struct Seen {
+    /// Where the last read was, if it was as long as a signature.
+    signature_at: Option<u64>,
     headers: usize,
     nodes: usize,
     /// Where the names of the group are that is being read.
@@ -49,17 +56,33 @@ struct Seen {
 impl BoundedStorage {
     /// `max_header` is the largest size of a header in bytes.
     pub(super) fn new(bytes: Vec<u8>, max_header: usize) -> Self {
-        Self { bytes: BytesStorage::new(bytes), max_header, seen: Mutex::default() }
+        let places = std::iter::successors(Some(0), |&at: &usize| Some((2 * at).max(512)));
+        let mut places = places.take_while(|&at| at < bytes.len());
+        let base = places.find(|&at| bytes[at..].starts_with(&HDF5_MAGIC)).unwrap_or(0);
+        let sizes = match bytes.get(base + 8) {
+            Some(0 | 1) => bytes.get(base + 13..base + 15),
+            _ => bytes.get(base + 9..base + 11),
+        };
+        let wide = sizes == Some(&[8, 8]);
+        let (base, bytes) = (base as u64, BytesStorage::new(bytes));
+        Self { bytes, max_header, base, wide, seen: Mutex::default() }
     }
 
-    /// Reads the names of a node's members, which may overlap, and adds up their sizes.
+    /// Adds up the sizes of the names of a node's members, which may overlap, up to the limit.
     fn names(&self, at: u64, node: &[u8]) -> usize {
         let members = node.get(NODE_HEAD..).unwrap_or_default().chunks_exact(MEMBER);
         let offsets = members.flat_map(|member| {
             let link = (member[16] == 2).then(|| little_endian(&member[24..28]));
             [Some(little_endian(&member[..8])), link].into_iter().flatten()
         });
-        offsets.map(|offset| self.name(at.saturating_add(offset))).sum()
+        let mut total = 0;
+        for offset in offsets {
+            total += self.name(self.base.saturating_add(at).saturating_add(offset));
+            if total > MAX_NAMES {
+                break;
+            }
+        }
+        total
     }
 
     fn name(&self, at: u64) -> usize {
@@ -78,10 +101,13 @@ impl Storage for BoundedStorage {
         let read = self.bytes.read_range(offset, len)?;
         let refuse = |reason: &str| Err(Error::InvalidData(format!("{reason} at {offset:#x}")));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let signature_at = std::mem::replace(&mut seen.signature_at, (len == 4).then_some(offset));
         match read.get(..4) {
             Some(b"SNOD") => {
                 seen.nodes += len;
-                seen.names += self.names(seen.names_at, &read);
+                if seen.nodes <= MAX_NODES {
+                    seen.names += self.names(seen.names_at, &read);
+                }
                 if seen.nodes > MAX_NODES || seen.names > MAX_NAMES {
                     return refuse("too many members of groups");
                 }
@@ -100,7 +126,7 @@ impl Storage for BoundedStorage {
                 if seen.visits > MAX_VISITS {
                     return refuse("too many heaps of names");
                 }
-                if len > 4 && (block > MAX_BLOCK || filtered) {
+                if len > 4 && (block > MAX_BLOCK || filtered || !self.wide) {
                     return refuse("a compressed or too large heap of names");
                 }
             }
@@ -127,19 +153,20 @@ impl Storage for BoundedStorage {
                 let known = seen.heaps.entry(offset).or_insert(end);
                 *known = end.max(*known);
             }
-            // The decoder begins a header with its first four bytes. It then takes memory for as
-            // many messages as a header of the first version declares.
-            Some(_) if len == 4 => {
+            // The decoder reads the signature of a header and then its head. It takes memory for as
+            // many messages as the head of the first version declares.
+            Some(&[1, _, low, high]) if len == 16 && signature_at == Some(offset) => {
+                seen.headers += 1;
+                let messages = usize::from(u16::from_le_bytes([low, high]));
+                if seen.headers > MAX_HEADERS || messages > self.max_header / MESSAGE {
+                    return refuse("too many headers of groups and data sets");
+                }
+            }
+            Some(b"OHDR") if len == 6 && signature_at == Some(offset) => {
                 seen.headers += 1;
                 if seen.headers > MAX_HEADERS {
                     return refuse("too many headers of groups and data sets");
                 }
-            }
-            Some(&[1, _, low, high])
-                if len == 16
-                    && usize::from(u16::from_le_bytes([low, high])) > self.max_header / MESSAGE =>
-            {
-                return refuse("a header with too many messages");
             }
             _ => {}
         }
@@ -158,7 +185,8 @@ mod tests {
     const MAX_HEADER: usize = 64 << 10;
 
     fn file(parts: &[(usize, &[u8])]) -> BoundedStorage {
-        let mut bytes = vec![0; 3 << 20];
+        let mut bytes = [&HDF5_MAGIC[..], &[2, 8, 8]].concat();
+        bytes.resize(3 << 20, 0);
         parts.iter().for_each(|&(at, part)| bytes[at..at + part.len()].copy_from_slice(part));
         BoundedStorage::new(bytes, MAX_HEADER)
     }
@@ -204,7 +232,7 @@ mod tests {
         let (good, packed, large) = (head(0, MAX_BLOCK), head(8, 512), head(0, MAX_BLOCK + 1));
         let tree = |kind: u8| [&b"BTLF\0"[..], &[kind]].concat();
         let file = file(&[
-            (0, &good),
+            (8192, &good),
             (256, &packed),
             (512, &large),
             (1024, &tree(5)),
@@ -217,16 +245,20 @@ mod tests {
         assert!(file.read_range(1024, 512).is_ok() && file.read_range(3072, 512).is_ok());
         assert!(file.read_range(1024, MAX_NODES - 512).is_ok());
         assert!(file.read_range(1024, 512).is_err() && file.read_range(3072, 512).is_ok());
-        let read = (0..).take_while(|_| file.read_range(0, 256).is_ok()).count();
+        let read = (0..).take_while(|_| file.read_range(8192, 256).is_ok()).count();
         assert_eq!(read, MAX_VISITS - 2);
     }
 
     #[test]
     fn headers_are_bounded() {
         let many = ((MAX_HEADER / MESSAGE + 1) as u16).to_le_bytes();
-        let file = file(&[(0, &[1, 0, 0, 32]), (64, &[1, 0, many[0], many[1]])]);
-        assert!(file.read_range(0, 16).is_ok() && file.read_range(64, 16).is_err());
-        let read = (0..).take_while(|_| file.read_range(0, 4).is_ok()).count();
-        assert_eq!(read, MAX_HEADERS);
+        let file = file(&[(0, &[1, 0, 0, 32]), (64, &[1, 0, many[0], many[1]]), (128, b"OHDR")]);
+        let header = |at, head| file.read_range(at, 4).is_ok() && file.read_range(at, head).is_ok();
+        assert!(header(0, 16) && header(128, 6) && !header(64, 16));
+        let read = (0..).take_while(|n| header(128 * (n % 2), 16 - 10 * (n % 2) as usize)).count();
+        assert_eq!(read, MAX_HEADERS - 3);
+        // Chunks of data may have these lengths.
+        assert!((0..100).all(|_| file.read_range(128, 4).is_ok()));
+        assert!((0..100).all(|_| file.read_range(64, 16).is_ok()));
     }
 }

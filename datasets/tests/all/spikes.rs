@@ -1,5 +1,7 @@
 //! What people bring as spikes: types, clocks, containers, labels and channels.
 
+use std::io::Read as _;
+
 use polychron_datasets::shd::{Options, Origin, TimeUnit};
 use polychron_datasets::{BinOptions, Dataset, Error, Recordings, TimeFormat, shd};
 
@@ -11,6 +13,13 @@ fn bytes(name: &str) -> Vec<u8> {
 fn read_with(name: &str, options: &Options) -> Result<Recordings, Error> {
     let name = if name.contains('.') { name.into() } else { format!("{name}.h5.gz") };
     shd::from_bytes(bytes(&name), "x.h5", options)
+}
+
+fn unpacked(name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let packed = bytes(&format!("{name}.h5.gz"));
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut out).unwrap();
+    out
 }
 
 fn read(name: &str) -> Recordings {
@@ -208,6 +217,8 @@ fn lzf_is_read_and_other_filters_are_named() {
 #[test]
 fn large_attributes_and_many_members_are_passed_over() {
     let small = read("small.h5");
+    // Labels in chunks of four bytes, as a logger appends them.
+    assert!(read("single").items[36..] == small.items[..]);
     for name in ["settings", "settings_latest", "members", "members_latest"] {
         assert!(read(name).items == small.items, "{name}");
     }
@@ -233,6 +244,9 @@ fn a_file_is_what_its_bytes_are() {
     let behind = [&[b'#'; 512][..], &whole].concat();
     let read = shd::from_bytes(behind.clone(), "x.h5", &Options::default()).unwrap();
     assert!(read.items == self::read("small.h5").items);
+    let members = [&[b'#'; 512][..], &unpacked("members")].concat();
+    let members = shd::from_bytes(members, "x.h5", &Options::default()).unwrap();
+    assert!(members.items == read.items);
     assert!(error(&behind[..len]).contains(&format!("byte {len} of {}", len + 512)));
     let packed = bytes("channels.h5.gz");
     assert!(error(&packed[..packed.len() / 2]).ends_with("download or copy it again"));
