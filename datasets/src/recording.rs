@@ -97,45 +97,59 @@ impl Recordings {
         Ok(())
     }
 
-    /// Says in a sentence each what is unusual about the times, as if they had another unit or
-    /// another origin.
+    /// Says in a sentence each what is unusual: times that look like another unit or another
+    /// origin, and channels without spikes in the upper half.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
+        let notes = [self.note_on_times(), self.note_on_channels()];
+        notes.into_iter().flatten().map(|note| format!("{}: {note}", self.source)).collect()
+    }
+
+    fn note_on_times(&self) -> Option<String> {
         let ends = || self.items.iter().filter_map(|item| Some((item, *item.times.last()?)));
-        let Some((longest, end)) = ends().max_by(|a, b| a.1.total_cmp(&b.1)) else {
-            return Vec::new();
-        };
-        let (source, spikes) = (&self.source, longest.times.len());
+        let (longest, end) = ends().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let spikes = longest.times.len();
         let unit = "data.time_unit or --time-unit sets their unit";
         let whole = || ends().all(|(item, _)| item.times.iter().all(|t| t.fract() == 0.0));
         if end > LONG_SECONDS {
-            return vec![format!(
-                "{source}: the longest recording lasts {end:.0} s with {spikes} spikes; times \
-                 count as seconds: are these milliseconds? {unit}"
-            )];
+            return Some(format!(
+                "the longest recording lasts {end:.0} s with {spikes} spikes; times count as \
+                 seconds: are these milliseconds? {unit}"
+            ));
         }
         if end >= 2.0 && whole() {
-            return vec![format!(
-                "{source}: all times are whole numbers of seconds, up to {end}; are these \
-                 milliseconds? {unit}"
-            )];
+            return Some(format!(
+                "all times are whole numbers of seconds, up to {end}; are these milliseconds? \
+                 {unit}"
+            ));
         }
         if end < SHORT_SECONDS && end > 0.0 {
-            return vec![format!(
-                "{source}: the longest recording lasts {:.3} ms with {spikes} spikes; is the unit \
-                 of its times right? {unit}",
-                1e3 * end
-            )];
+            let ms = 1e3 * end;
+            return Some(format!(
+                "the longest recording lasts {ms:.3} ms with {spikes} spikes; is the unit of its \
+                 times right? {unit}"
+            ));
         }
         let late = ends().filter(|(item, _)| item.times[0] > LATE_SECONDS).count();
-        if 2 * late > self.items.len() {
-            return vec![format!(
-                "{source}: {late} of {} recordings have no spike in their first {LATE_SECONDS} s; \
-                 data.origin or --origin first-spike lets each begin at its first spike",
-                self.items.len()
-            )];
-        }
-        Vec::new()
+        (2 * late > self.items.len()).then(|| {
+            let items = self.items.len();
+            format!(
+                "{late} of {items} recordings have no spike in their first {LATE_SECONDS} s; \
+                 data.origin or --origin first-spike lets each begin at its first spike"
+            )
+        })
+    }
+
+    fn note_on_channels(&self) -> Option<String> {
+        let largest = self.items.iter().filter_map(|item| item.units.iter().max()).max()?;
+        let (first, channels) = (usize::from(*largest) + 1, self.channels);
+        (first < channels / 2).then(|| {
+            format!(
+                "no spike is in channels {first} to {}; data.channels or --channels sets their \
+                 number",
+                channels - 1
+            )
+        })
     }
 
     /// Checks every utterance and applies `f` to it, on all cores.

@@ -286,6 +286,12 @@ fn a_number_of_channels_that_does_not_fit_says_what_to_set() {
         Dataset::from_recordings(&read, &options).map(|data| data.channels)
     };
     assert_eq!(group(8).unwrap(), 289);
+    assert_eq!(read.notes(), [""; 0]);
+    assert_eq!(
+        read_with("pixels", &channels(5000)).unwrap().notes(),
+        ["x.h5: no spike is in channels 2312 to 4999; data.channels or --channels sets their \
+          number"]
+    );
     let error = |n| group(n).unwrap_err().to_string();
     assert_eq!(error(5), "x.h5: group = 5 does not divide 2312 channels; use 4 or 8");
     assert_eq!(error(0), "x.h5: group = 0 does not divide 2312 channels; use 1");
