@@ -20,7 +20,7 @@ pub enum Binning {
     Legacy2023,
 }
 
-/// Conversion of recordings to samples.
+/// Conversion of recordings to samples. A recording without spikes becomes a sample of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BinOptions {
     /// Rule that assigns events to steps.
@@ -59,7 +59,8 @@ impl BinOptions {
         }
         if self.group == 0 || !recordings.channels.is_multiple_of(self.group) {
             let problem = format!("does not divide {} channels", recordings.channels);
-            return value("group", self.group, &problem);
+            let advice = divisors(recordings.channels, self.group);
+            return value("group", self.group, &format!("{problem}; {advice}"));
         }
         Ok(())
     }
@@ -95,9 +96,21 @@ impl BinOptions {
             }
         }
         entries.shrink_to_fit();
-        let steps = steps.last().map_or(0, |&last| (last as usize + 1).min(cap));
+        let steps = steps.last().map_or(1, |&last| (last as usize + 1).min(cap));
         let (label, speaker) = (item.label, item.speaker);
         Ok(SpikeTrain { steps, entries, dense: None, label, speaker })
+    }
+}
+
+/// Names the nearest numbers that divide `channels`.
+fn divisors(channels: usize, group: usize) -> String {
+    let divides = |n: &usize| channels.is_multiple_of(*n);
+    let below = (1..=group.min(channels)).rev().find(divides);
+    let above = (group + 1..=channels).find(divides);
+    match (below, above) {
+        (Some(below), Some(above)) => format!("use {below} or {above}"),
+        (Some(only), None) | (None, Some(only)) => format!("use {only}"),
+        (None, None) => "there are none".into(),
     }
 }
 

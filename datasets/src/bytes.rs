@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter, Read};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -15,23 +15,41 @@ use crate::Error;
 const MAX_EXPANSION: usize = 64;
 /// A stream that expands to less than this is never taken for one.
 const SMALL: usize = 1 << 20;
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 const BLOCK: usize = 1 << 16;
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| Error::Io { file: path.display().to_string(), error })
 }
 
+/// Reads the first `len` bytes of a file, or of what a gzip stream in it holds. There are fewer
+/// where the file or the stream ends early.
+pub(crate) fn start(path: &Path, len: usize) -> io::Result<Vec<u8>> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut out = Vec::new();
+    if file.fill_buf()?.starts_with(&GZIP) {
+        let _ = MultiGzDecoder::new(file).take(len as u64).read_to_end(&mut out);
+    } else {
+        file.take(len as u64).read_to_end(&mut out)?;
+    }
+    Ok(out)
+}
+
 /// Decompresses a gzip stream. Other bytes are returned as they are.
 pub(crate) fn unpack(bytes: Vec<u8>, file: &str) -> Result<Vec<u8>, Error> {
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
+    if !bytes.starts_with(&GZIP) {
         return Ok(bytes);
     }
     let limit = bytes.len().saturating_mul(MAX_EXPANSION).max(SMALL);
     let mut out = Vec::new();
-    MultiGzDecoder::new(bytes.as_slice())
-        .take(limit as u64 + 1)
-        .read_to_end(&mut out)
-        .map_err(|e| Error::format(file, format!("gzip stream: {e}")))?;
+    MultiGzDecoder::new(bytes.as_slice()).take(limit as u64 + 1).read_to_end(&mut out).map_err(
+        |error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Error::format(file, "gzip stream: ends early; download or copy it again")
+            }
+            _ => Error::format(file, format!("gzip stream: {error}")),
+        },
+    )?;
     if out.len() > limit {
         return Err(Error::format(file, format!("gzip stream holds more than {limit} bytes")));
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::{Dataset, Entry, Error, SpikeTrain, bytes};
 
 const DT_MS: u32 = 10;
+const SIGNATURE: &[u8] = b"SPK1";
 const HEADER: usize = 10;
 const WORDS: [&str; 10] =
     ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
@@ -37,6 +38,17 @@ pub fn read(path: impl AsRef<Path>) -> Result<Dataset, Error> {
     from_bytes(bytes::read(path)?, &path.display().to_string())
 }
 
+/// Whether a file, compressed by gzip or not, begins as this layout does.
+///
+/// # Errors
+/// The file cannot be opened.
+pub fn is_file(path: impl AsRef<Path>) -> Result<bool, Error> {
+    let path = path.as_ref();
+    let start = bytes::start(path, SIGNATURE.len());
+    let start = start.map_err(|error| Error::Io { file: path.display().to_string(), error })?;
+    Ok(start == SIGNATURE)
+}
+
 /// Reads the bytes of a file. Error messages name it `name`. The classes are 0 to the largest
 /// label.
 ///
@@ -44,7 +56,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Dataset, Error> {
 /// The bytes have another layout, or a sample has a spike after its end.
 pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Dataset, Error> {
     let bytes = bytes::unpack(bytes, name)?;
-    if !bytes.starts_with(b"SPK1") || bytes.len() < HEADER {
+    if !bytes.starts_with(SIGNATURE) || bytes.len() < HEADER {
         return Err(Error::format(name, "does not begin with an SPK1 header"));
     }
     let word = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));

@@ -1,7 +1,13 @@
+use std::cmp::Ordering;
+
 use crate::{Error, parallel};
 
 /// Longest recording in seconds. A later time is a damaged value or has another unit.
 const MAX_SECONDS: f32 = 3600.0;
+/// A longer recording, a shorter one, and one whose first spike comes later, are unusual.
+const LONG_SECONDS: f32 = 60.0;
+const SHORT_SECONDS: f32 = 0.01;
+const LATE_SECONDS: f32 = 1.0;
 
 /// The spikes of one utterance, as events in continuous time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +20,20 @@ pub struct Recording {
     pub label: u16,
     /// Speaker; 0 if the file does not name speakers.
     pub speaker: u16,
+}
+
+impl Recording {
+    /// The times and units sorted by time; `None` if they are. The times are finite, and as many
+    /// as the units.
+    fn sorted(&self) -> Option<(Vec<f32>, Vec<u16>)> {
+        if self.times.is_sorted() {
+            return None;
+        }
+        let mut spikes: Vec<_> =
+            self.times.iter().copied().zip(self.units.iter().copied()).collect();
+        spikes.sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal));
+        Some(spikes.into_iter().unzip())
+    }
 }
 
 /// Number format of the times in a file. It determines how times were rounded.
@@ -54,11 +74,82 @@ impl Recordings {
     /// Checks the recordings. Every reader does so.
     ///
     /// # Errors
-    /// There are no utterances; an utterance has no spikes, or numbers of times and units that
-    /// differ; a time is not finite, negative, above an hour or before the previous one; a unit or
-    /// a label is out of range; a class name holds a control character.
+    /// There are no utterances; an utterance has numbers of times and units that differ; a time is
+    /// not finite, negative, above an hour or before the previous one; a unit or a label is out of
+    /// range; a class name holds a control character.
     pub fn validate(&self) -> Result<(), Error> {
         self.map(|_| ()).map(drop)
+    }
+
+    /// Sorts the spikes of every utterance by time, on all cores. Spikes of the same time keep
+    /// their order.
+    ///
+    /// # Errors
+    /// The same as for [`Recordings::validate`], except that times may be in any order. An error
+    /// names the place of a value before sorting.
+    pub fn sort(&mut self) -> Result<(), Error> {
+        let sorted = self.each(|n, item| self.check(n, item).map(|()| item.sorted()))?;
+        for (item, sorted) in self.items.iter_mut().zip(sorted) {
+            if let Some((times, units)) = sorted {
+                (item.times, item.units) = (times, units);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says in a sentence each what is unusual: times that look like another unit or another
+    /// origin, and channels without spikes in the upper half.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let notes = [self.note_on_times(), self.note_on_channels()];
+        notes.into_iter().flatten().map(|note| format!("{}: {note}", self.source)).collect()
+    }
+
+    fn note_on_times(&self) -> Option<String> {
+        let ends = || self.items.iter().filter_map(|item| Some((item, *item.times.last()?)));
+        let (longest, end) = ends().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let spikes = longest.times.len();
+        let unit = "data.time_unit or --time-unit sets their unit";
+        let whole = || ends().all(|(item, _)| item.times.iter().all(|t| t.fract() == 0.0));
+        if end > LONG_SECONDS {
+            return Some(format!(
+                "the longest recording lasts {end:.0} s with {spikes} spikes; times count as \
+                 seconds: are these milliseconds? {unit}"
+            ));
+        }
+        if end >= 2.0 && whole() {
+            return Some(format!(
+                "all times are whole numbers of seconds, up to {end}; are these milliseconds? \
+                 {unit}"
+            ));
+        }
+        if end < SHORT_SECONDS && end > 0.0 {
+            let ms = 1e3 * end;
+            return Some(format!(
+                "the longest recording lasts {ms:.3} ms with {spikes} spikes; is the unit of its \
+                 times right? {unit}"
+            ));
+        }
+        let late = ends().filter(|(item, _)| item.times[0] > LATE_SECONDS).count();
+        (2 * late > self.items.len()).then(|| {
+            let items = self.items.len();
+            format!(
+                "{late} of {items} recordings have no spike in their first {LATE_SECONDS} s; \
+                 data.origin or --origin first-spike lets each begin at its first spike"
+            )
+        })
+    }
+
+    fn note_on_channels(&self) -> Option<String> {
+        let largest = self.items.iter().filter_map(|item| item.units.iter().max()).max()?;
+        let (first, channels) = (usize::from(*largest) + 1, self.channels);
+        (first < channels / 2).then(|| {
+            format!(
+                "no spike is in channels {first} to {}; data.channels or --channels sets their \
+                 number",
+                channels - 1
+            )
+        })
     }
 
     /// Checks every utterance and applies `f` to it, on all cores.
@@ -66,6 +157,22 @@ impl Recordings {
     /// # Errors
     /// [`Recordings::validate`] fails.
     pub(crate) fn map<R: Send>(&self, f: impl Fn(&Recording) -> R + Sync) -> Result<Vec<R>, Error> {
+        self.each(|n, item| {
+            self.check(n, item)?;
+            let after = |pair: &[f32]| pair[1] < pair[0];
+            if let Some(i) = item.times.windows(2).position(after) {
+                let problem = format!("s comes after {} s; times must ascend", item.times[i]);
+                let (i, t) = (i + 1, item.times[i + 1]);
+                return Err(self.value(format!("spikes/times[{n}][{i}]"), t, problem));
+            }
+            Ok(f(item))
+        })
+    }
+
+    fn each<R: Send>(
+        &self,
+        f: impl Fn(usize, &Recording) -> Result<R, Error> + Sync,
+    ) -> Result<Vec<R>, Error> {
         if self.items.is_empty() {
             return Err(self.value(
                 "labels",
@@ -77,36 +184,24 @@ impl Recordings {
             let problem = "holds a control character";
             return Err(self.value(format!("extra/keys[{i}]"), &self.keys[i], problem));
         }
-        let checked = |n, item: &Recording| self.check(n, item).map(|()| f(item));
-        parallel::try_map(&self.items, parallel::threads(self.items.len()), checked)
+        parallel::try_map(&self.items, parallel::threads(self.items.len()), f)
     }
 
+    /// Checks everything but the order of times.
     fn check(&self, n: usize, item: &Recording) -> Result<(), Error> {
         let spikes = item.times.len();
         if item.units.len() != spikes {
             let problem = format!("spikes do not match the {spikes} of spikes/times[{n}]");
             return Err(self.value(format!("spikes/units[{n}]"), item.units.len(), problem));
         }
-        if spikes == 0 {
-            return Err(self.value(
-                format!("spikes/times[{n}]"),
-                "[]",
-                "is empty; an utterance needs at least one spike",
-            ));
-        }
-        let mut before = 0.0;
-        for (i, &t) in item.times.iter().enumerate() {
+        if let Some(i) = item.times.iter().position(|t| !(0.0..=MAX_SECONDS).contains(t)) {
+            let t = item.times[i];
             let problem = if !t.is_finite() {
                 "s is not finite".into()
             } else if t < 0.0 {
                 "s is negative".into()
-            } else if t > MAX_SECONDS {
-                format!("s is above {MAX_SECONDS} s; times are in seconds")
-            } else if t < before {
-                format!("s comes after {before} s; times must ascend")
             } else {
-                before = t;
-                continue;
+                format!("s is above {MAX_SECONDS} s; times are in seconds")
             };
             return Err(self.value(format!("spikes/times[{n}][{i}]"), t, problem));
         }

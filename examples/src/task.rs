@@ -79,6 +79,7 @@ impl Task {
         let mut warnings = Vec::new();
         let (data, parts) = read(options, folder, config.threads(), &mut warnings)?;
         data.validate()?;
+        warnings.extend(data.notes());
         let dt_ms = data.dt_ms;
         require(
             options.dt_ms == dt_ms,
@@ -368,7 +369,7 @@ fn read(
             let test = data.samples.len() - train;
             Ok((data, Parts { train, valid: 0, test }))
         }
-        Source::H5 => read_h5(options, folder),
+        Source::H5 => read_h5(options, folder, warnings),
         Source::Gsc => read_gsc(options, folder, threads, warnings),
     }
 }
@@ -380,7 +381,11 @@ pub(crate) fn order() -> Result<Dataset> {
     Ok(data)
 }
 
-fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
+fn read_h5(
+    options: &Data,
+    folder: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<(Dataset, Parts)> {
     if options.train_file.is_empty() {
         fail!("data.train_file = \"\" is empty; data.source = \"h5\" needs a training file")
     }
@@ -393,16 +398,21 @@ fn read_h5(options: &Data, folder: Option<&Path>) -> Result<(Dataset, Parts)> {
         group: options.group,
         max_steps: Some(options.steps).filter(|&steps| steps > 0),
     };
-    let channels = Some(options.channels).filter(|&channels| channels > 0);
-    let open = |name: &str| -> Result<Dataset> {
-        let recordings = shd::read(find(folder, name)?, channels)?;
+    let layout = shd::Options {
+        channels: Some(options.channels).filter(|&channels| channels > 0),
+        time_unit: options.time_unit.into(),
+        origin: options.origin.into(),
+    };
+    let mut open = |name: &str| -> Result<Dataset> {
+        let recordings = shd::read(find(folder, name)?, &layout)?;
+        warnings.extend(recordings.notes());
         let data = Dataset::from_recordings(&recordings, &binning)?;
         data.check_samples()?;
         let mut lengths = data.samples.iter().map(|sample| sample.steps).enumerate();
         if let Some((n, steps)) = lengths.find(|(_, steps)| *steps > MAX_STEPS) {
             fail!(
                 "{}: samples[{n}].steps = {steps} is above {MAX_STEPS}; set data.steps to \
-                 truncate it",
+                 truncate it, or data.time_unit if times are not in seconds",
                 data.name
             )
         }
@@ -446,19 +456,27 @@ fn read_gsc(
     Ok((data, Parts { train, valid, test }))
 }
 
-/// Finds a file in the data folder, compressed or not.
+/// Finds a file in the data folder, compressed or not. A `.h5` file may have another suffix.
 fn find(folder: Option<&Path>, name: &str) -> Result<PathBuf> {
     let Some(folder) = folder else {
         fail!("{name}: pass the folder that holds it with --data DIR or POLYCHRON_DATA")
     };
     let path = folder.join(name);
+    let unpacked = name.strip_suffix(".gz").unwrap_or(name);
+    let stem = unpacked.strip_suffix(".h5").unwrap_or(unpacked);
+    let others = [".h5", ".h5.gz", ".hdf5", ".hdf5.gz", ".h5.zip", ".zip"]
+        .map(|suffix| folder.join(format!("{stem}{suffix}")));
     let packed = folder.join(format!("{name}.gz"));
-    [&path, &packed].into_iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
-        let shown = path.display();
-        Error::new(format!(
-            "{shown}: no such file; pass the folder that holds it with --data DIR or POLYCHRON_DATA"
-        ))
-    })
+    let others: &[PathBuf] = if stem == unpacked { &[] } else { &others };
+    [&path, &packed].into_iter().chain(others).find(|path| path.is_file()).cloned().ok_or_else(
+        || {
+            let shown = path.display();
+            Error::new(format!(
+                "{shown}: no such file; pass the folder that holds it with --data DIR or \
+                 POLYCHRON_DATA"
+            ))
+        },
+    )
 }
 
 fn divide(config: &Config, folder: Option<&Path>, data: &Dataset, parts: &Parts) -> Result<Split> {

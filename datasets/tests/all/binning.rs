@@ -120,8 +120,11 @@ fn an_option_out_of_range_is_named() {
     let read = recordings(vec![0.0], vec![0], TimeFormat::F16);
     let default = BinOptions::default();
     for (options, message) in [
-        (BinOptions { group: 3, ..default }, "x: group = 3 does not divide 700 channels"),
-        (BinOptions { group: 0, ..default }, "x: group = 0 does not divide 700 channels"),
+        (
+            BinOptions { group: 3, ..default },
+            "x: group = 3 does not divide 700 channels; use 2 or 4",
+        ),
+        (BinOptions { group: 0, ..default }, "x: group = 0 does not divide 700 channels; use 1"),
         (BinOptions { dt_ms: 0, ..default }, "x: dt_ms = 0 is not a step length; use at least 1"),
         (
             BinOptions { max_steps: Some(0), ..default },
@@ -152,7 +155,7 @@ fn bins_of_recorded_speech_are_those_of_numpy() {
             println!("skipped: no {name}");
             continue;
         }
-        let read = shd::read(path, None).unwrap();
+        let read = shd::read(path, &shd::Options::default()).unwrap();
         let options = BinOptions { max_steps: Some(cap), ..Default::default() };
         let data = Dataset::from_recordings(&read, &options).unwrap();
         data.validate().unwrap();
@@ -175,7 +178,7 @@ fn bins_of_recorded_speech_are_those_of_numpy() {
 #[test]
 fn grouping_keeps_every_event() {
     let small = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/small.h5");
-    let read = shd::read(small, None).unwrap();
+    let read = shd::read(small, &shd::Options::default()).unwrap();
     for group in [1, 5, 7, 700] {
         let data =
             Dataset::from_recordings(&read, &BinOptions { group, ..Default::default() }).unwrap();

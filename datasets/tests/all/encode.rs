@@ -151,7 +151,7 @@ fn the_file_holds_what_was_encoded() {
         let encoded = encode::folder(&root, encoder, 0, 2).unwrap();
         assert_eq!(encoded.time_format, TimeFormat::F32);
         let bytes = shd::to_bytes(&encoded).unwrap();
-        let read = shd::from_bytes(bytes, &encoded.source, None).unwrap();
+        let read = shd::from_bytes(bytes, &encoded.source, &shd::Options::default()).unwrap();
         assert!(read == encoded);
     }
     let none = Recordings {

@@ -157,11 +157,6 @@ fn dense_samples_are_checked_and_not_augmented() {
         short.ends_with("samples[3].dense = 7 levels do not fill 101 steps of 140 channels"),
         "{short}"
     );
-    let none = error(&|s| s.dense = None);
-    assert!(
-        none.ends_with("samples[3].entries = [] is empty; a sample needs at least one spike"),
-        "{none}"
-    );
     let both = error(&|s| s.entries.push(Entry { step: 0, channel: 0, count: 1 }));
     assert!(
         both.ends_with("samples[3].entries = 1 entries in a dense sample, which has none"),

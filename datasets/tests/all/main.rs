@@ -13,6 +13,7 @@ mod gsc;
 #[path = "../server/mod.rs"]
 mod server;
 mod shd;
+mod spikes;
 mod split;
 mod synthetic;
 #[cfg(feature = "fetch")]

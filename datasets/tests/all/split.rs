@@ -194,8 +194,8 @@ fn a_data_set_that_cannot_train_is_named() {
     };
     assert_eq!(with(&|s| s.label = 10), "samples[4].label = 10 is not below 10 classes");
     assert_eq!(
-        with(&|s| s.entries.clear()),
-        "samples[4].entries = [] is empty; a sample needs at least one spike"
+        with(&|s| s.steps = 0),
+        "samples[4].steps = 0 is not a length; a sample needs at least one step"
     );
     assert_eq!(
         with(&|s| s.entries[0] = entry(60, 0, 1)),
@@ -213,6 +213,8 @@ fn a_data_set_that_cannot_train_is_named() {
     assert!(with(&|s| s.entries[1] = s.entries[0]).ends_with("is out of order"));
 
     let mut data = synthetic::burst_order(10, 0.0, 0);
+    data.samples[4].entries.clear();
+    data.validate().unwrap();
     data.samples.truncate(1);
     assert_eq!(text(data.validate()), "burst order: label = 0 is the only class in the data");
     data.samples.clear();

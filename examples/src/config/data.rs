@@ -1,3 +1,4 @@
+use polychron_datasets::shd;
 use serde::{Deserialize, Serialize};
 
 /// The data, their split and the batches. `h5` and `gsc` mark fields that only this source reads.
@@ -17,6 +18,10 @@ pub struct Data {
     /// Number of channels in the files (`h5`). 0, the default, takes the number that a file states,
     /// or 700 if it states none.
     pub channels: usize,
+    /// Unit of the times in the files (`h5`); `s` by default.
+    pub time_unit: TimeUnit,
+    /// Time from which the times of an item count (`h5`); `zero` by default.
+    pub origin: Origin,
     /// Number of neighbouring channels that are summed into one (`h5`). It divides the number of
     /// channels; 5 by default.
     pub group: usize,
@@ -65,6 +70,49 @@ pub enum Source {
     /// Google Speech Commands v0.02. The data folder holds the folder `speech_commands_v0.02`, or
     /// is that folder.
     Gsc,
+}
+
+/// Unit of the times in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum TimeUnit {
+    /// Seconds.
+    S,
+    /// Milliseconds.
+    Ms,
+    /// Microseconds.
+    Us,
+}
+
+/// Time from which the times of an item count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// 0.
+    Zero,
+    /// The item's earliest spike, as for a clock that runs on between items.
+    FirstSpike,
+}
+
+impl From<TimeUnit> for shd::TimeUnit {
+    fn from(unit: TimeUnit) -> Self {
+        match unit {
+            TimeUnit::S => Self::Seconds,
+            TimeUnit::Ms => Self::Milliseconds,
+            TimeUnit::Us => Self::Microseconds,
+        }
+    }
+}
+
+impl From<Origin> for shd::Origin {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Zero => Self::Zero,
+            Origin::FirstSpike => Self::FirstSpike,
+        }
+    }
 }
 
 /// Frequency range of the mel bands.
@@ -150,6 +198,8 @@ impl Default for Data {
             valid_file: String::new(),
             test_file: String::new(),
             channels: 0,
+            time_unit: TimeUnit::S,
+            origin: Origin::Zero,
             group: 5,
             dt_ms: 10,
             binning: Bins::Fixed,

@@ -5,7 +5,7 @@ mod layers;
 mod network;
 mod train;
 
-pub use data::{Augment, Bands, Bins, Data, Division, Source};
+pub use data::{Augment, Bands, Bins, Data, Division, Origin, Source, TimeUnit};
 pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable};
 pub use network::{Network, Neuron, Setting, Surrogate};
 pub use train::{DelayStart, Delays, RatePenalty, Rounding, Select, Train};

@@ -13,4 +13,5 @@ mod library;
 mod models;
 mod reproduce;
 mod sparse;
+mod spikes;
 mod windows;

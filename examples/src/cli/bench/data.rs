@@ -68,7 +68,7 @@ pub(in crate::cli) fn data(args: &Args) -> Result<()> {
     let mut read = || -> Result<f64> {
         let bytes = bytes.clone();
         let start = Instant::now();
-        let recordings = shd::from_bytes(bytes, "made", None)?;
+        let recordings = shd::from_bytes(bytes, "made", &shd::Options::default())?;
         let data = Dataset::from_recordings(&recordings, &BinOptions::default())?;
         let seconds = start.elapsed().as_secs_f64();
         entries = data.samples.iter().map(|sample| sample.entries.len()).sum();

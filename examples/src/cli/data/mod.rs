@@ -6,6 +6,7 @@ mod fetch;
 mod show;
 mod stats;
 
+use crate::config::{Origin, TimeUnit};
 use crate::error::{Result, fail};
 use crate::task;
 use polychron_datasets::{BinOptions, Dataset, digits, shd};
@@ -28,18 +29,24 @@ pub(in crate::cli) enum Command {
 /// A data set.
 #[derive(clap::Args)]
 struct Source {
-    /// digits, order, or a file in the layout of SHD (.h5, .h5.gz) or of the digits (.bin.gz)
+    /// digits, order, or a file in the layout of SHD or of the digits, compressed by gzip or not
     #[arg(value_name = "SOURCE")]
     path: PathBuf,
-    /// Length of a step in ms (.h5)
+    /// Length of a step in ms (SHD)
     #[arg(long, default_value_t = 10)]
     dt_ms: u32,
-    /// Number of neighbouring channels to sum into one (.h5)
+    /// Number of neighbouring channels to sum into one (SHD)
     #[arg(long, default_value_t = 5)]
     group: usize,
-    /// Number of channels in the file (.h5) [default: as the file says, or 700]
+    /// Number of channels in the file (SHD) [default: as the file says, or 700]
     #[arg(long)]
     channels: Option<usize>,
+    /// Unit of the times in the file (SHD)
+    #[arg(long, value_enum, default_value_t = TimeUnit::S)]
+    time_unit: TimeUnit,
+    /// Time from which the times of an item count (SHD)
+    #[arg(long, value_enum, default_value_t = Origin::Zero)]
+    origin: Origin,
 }
 
 /// Runs `data`.
@@ -54,9 +61,10 @@ pub(in crate::cli) fn data(command: &Command) -> Result<()> {
 }
 
 impl Source {
-    /// Loads and checks the data set.
-    fn open(&self) -> Result<Dataset> {
+    /// Loads and checks the data set. Returns it with what is unusual about it.
+    fn open(&self) -> Result<(Dataset, Vec<String>)> {
         let path = self.path.as_path();
+        let mut notes = Vec::new();
         let data = if path == Path::new("digits") {
             digits::embedded()
         } else if path == Path::new("order") {
@@ -66,22 +74,21 @@ impl Source {
                 "{}: is a folder; name a file of spikes, such as one from data encode",
                 path.display()
             )
-        } else if !is_h5(path) {
+        } else if digits::is_file(path)? {
             digits::read(path)?
         } else {
-            let recordings = shd::read(path, self.channels)?;
+            let (channels, time_unit) = (self.channels, self.time_unit.into());
+            let layout = shd::Options { channels, time_unit, origin: self.origin.into() };
+            let recordings = shd::read(path, &layout)?;
+            notes.extend(recordings.notes());
             let (dt_ms, group) = (self.dt_ms, self.group);
             let options = BinOptions { dt_ms, group, ..BinOptions::default() };
             Dataset::from_recordings(&recordings, &options)?
         };
         data.check_samples()?;
-        Ok(data)
+        notes.extend(data.notes());
+        Ok((data, notes))
     }
-}
-
-fn is_h5(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.ends_with(".h5") || name.ends_with(".h5.gz")
 }
 
 #[cfg(test)]
@@ -91,10 +98,11 @@ mod tests {
 
     #[test]
     fn order_is_the_data_set_of_its_preset() {
+        let (time_unit, origin) = (TimeUnit::S, Origin::Zero);
         let path = "order".into();
-        let source = Source { path, dt_ms: 10, group: 5, channels: None };
+        let source = Source { path, dt_ms: 10, group: 5, channels: None, time_unit, origin };
         let config = presets::load(Some("order"), None, &[]).unwrap();
-        assert!(source.open().unwrap() == task::Task::load(&config, None).unwrap().data);
+        assert!(source.open().unwrap().0 == task::Task::load(&config, None).unwrap().data);
     }
 
     #[cfg(feature = "fetch")]

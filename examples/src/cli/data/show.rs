@@ -1,7 +1,7 @@
 //! `polychron data show`: a picture of one item.
 
 use super::Source;
-use crate::cli::print::say;
+use crate::cli::print::{note, say};
 use crate::error::{Result, fail};
 use crate::{files, plot};
 use polychron_datasets::Dataset;
@@ -34,7 +34,8 @@ pub(in crate::cli) fn show(args: &Args) -> Result<()> {
     if out.exists() && !args.force {
         fail!("{shown}: exists; --force overwrites it")
     }
-    let data = args.source.open()?;
+    let (data, notes) = args.source.open()?;
+    notes.iter().for_each(|text| note(text));
     let index = args.index;
     let Some(sample) = data.samples.get(index) else {
         fail!("{}: --index {index} is out of range of {} items", data.name, data.samples.len())
@@ -42,7 +43,7 @@ pub(in crate::cli) fn show(args: &Args) -> Result<()> {
     let title = title(&data, index);
     plot::draw_sample(&out, &data, &title, sample)?;
     let Dataset { channels, dt_ms, .. } = data;
-    let spikes: f64 = sample.entries.iter().map(|e| f64::from(e.count)).sum();
+    let spikes: u64 = sample.entries.iter().map(|e| u64::from(e.count)).sum();
     let (steps, speaker) = (sample.steps, sample.speaker);
     if args.json {
         let class = &data.class_names[usize::from(sample.label)];

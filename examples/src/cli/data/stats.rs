@@ -1,7 +1,7 @@
 //! `polychron data stats`: statistics of a data set.
 
 use super::Source;
-use crate::cli::print::say;
+use crate::cli::print::{note, say};
 use crate::error::Result;
 use crate::report::median;
 use polychron_datasets::{Dataset, SpikeTrain};
@@ -45,11 +45,15 @@ struct Summary {
     classes: Vec<(String, usize, f64)>,
     /// Number, number of samples and mean spikes per sample of every speaker.
     speakers: Vec<(u16, usize, f64)>,
+    /// What is unusual.
+    notes: Vec<String>,
 }
 
 /// Runs `data stats`.
 pub(in crate::cli) fn stats(args: &Args) -> Result<()> {
-    let summary = summary(&args.source.open()?);
+    let (data, notes) = args.source.open()?;
+    notes.iter().for_each(|text| note(text));
+    let summary = summary(&data, notes);
     if args.json {
         return say(&format!("{}\n", serde_json::to_string(&summary)?));
     }
@@ -74,7 +78,7 @@ impl Count {
     }
 }
 
-fn summary(data: &Dataset) -> Summary {
+fn summary(data: &Dataset, notes: Vec<String>) -> Summary {
     let samples = &data.samples;
     let (mut all, mut classes) = (Count::default(), vec![Count::default(); data.classes]);
     let mut speakers = BTreeMap::<u16, Count>::new();
@@ -102,6 +106,7 @@ fn summary(data: &Dataset) -> Summary {
         density_over_time: density_over_time(data, longest as usize),
         classes: classes.map(|(word, c)| (word.clone(), c.samples, c.mean())).collect(),
         speakers: speakers.into_iter().map(|(s, c)| (s, c.samples, c.mean())).collect(),
+        notes,
     }
 }
 
@@ -189,7 +194,7 @@ mod tests {
             ],
             dt_ms: 5,
         };
-        let summary = summary(&data);
+        let summary = summary(&data, Vec::new());
         assert_eq!(summary.durations_ms, [5.0, 100.0, 200.0]);
         assert_eq!(summary.classes, [("a".into(), 1, 1.0), ("b".into(), 2, 3.5)]);
         assert_eq!(summary.speakers, [(7, 2, 2.5), (9, 1, 3.0)]);

@@ -1,0 +1,69 @@
+//! What the bytes of a file are that is no whole HDF5 file.
+
+use hdf5_reader::Hdf5File;
+
+/// Beginnings of files that users take for HDF5, and what to do.
+const KINDS: [(&[u8], &str); 10] = [
+    (b"PK\x03\x04", "is a zip archive; unzip it"),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the file itself: git lfs pull"),
+    (b"BZh", "is compressed with bzip2; unpack it: bunzip2"),
+    (b"\xfd7zXZ\0", "is compressed with xz; unpack it: unxz"),
+    (b"\x28\xb5\x2f\xfd", "is compressed with zstd; unpack it: unzstd"),
+    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it"),
+    (b"\x93NUMPY", "is a NumPy array, not HDF5"),
+    (b"MATLAB 5.0", "is a MATLAB file of an older format; save it with -v7.3"),
+    (b"CDF", "is a NetCDF 3 file, not HDF5"),
+    (b"SPK1", "holds digits, not HDF5"),
+];
+
+/// Says why bytes without the signature of HDF5 are not read.
+pub(super) fn not_hdf5(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "is empty; download or write it again".into();
+    }
+    if let Some((_, problem)) = KINDS.iter().find(|(start, _)| bytes.starts_with(start)) {
+        return (*problem).into();
+    }
+    if bytes.get(257..262) == Some(b"ustar") {
+        return "is a tar archive; unpack it".into();
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    if text.starts_with(b"<") {
+        return "is not HDF5: a web page; download the file itself".into();
+    }
+    "is not HDF5: it does not begin with the signature of HDF5".into()
+}
+
+/// Fails if the file is shorter than its superblock says. `len` is its size in bytes.
+pub(super) fn check_whole(hdf5: &Hdf5File, len: usize) -> Result<(), String> {
+    let superblock = hdf5.superblock();
+    let end = superblock.base_address.saturating_add(superblock.eof_address);
+    // All bits are set where the end is not known.
+    let known = superblock.eof_address != u64::MAX;
+    if known && end > len as u64 {
+        return Err(format!("the file ends at byte {len} of {end}: download or copy it again"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_hdf5_is_named() {
+        for (bytes, problem) in [
+            (&b""[..], "is empty; download or write it again"),
+            (b"PK\x03\x04\x14", "is a zip archive; unzip it"),
+            (b"<!DOCTYPE html>", "is not HDF5: a web page; download the file itself"),
+            (b"\xef\xbb\xbf\n<html>", "is not HDF5: a web page; download the file itself"),
+            (b"BZh91AY", "is compressed with bzip2; unpack it: bunzip2"),
+            (b"0.1,5,2\n", "is not HDF5: it does not begin with the signature of HDF5"),
+        ] {
+            assert_eq!(not_hdf5(bytes), problem);
+        }
+        let mut tar = vec![0; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        assert_eq!(not_hdf5(&tar), "is a tar archive; unpack it");
+    }
+}

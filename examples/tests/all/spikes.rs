@@ -1,0 +1,112 @@
+//! Spikes from elsewhere through the command line: their notes, suffixes and settings.
+
+use crate::cli::Folder;
+use crate::common::text;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new("../datasets/tests/fixtures").canonicalize().unwrap().join(name)
+}
+
+/// A folder that holds a test file under another name.
+fn folder(name: &str, file: &str, to: &str) -> Folder {
+    let folder = Folder::new(&format!("spikes-{name}"));
+    fs::copy(fixture(file), folder.0.join(to)).unwrap();
+    folder
+}
+
+/// Statistics of a file, and its notes.
+fn stats(folder: &Folder, args: &[&str]) -> (serde_json::Value, String) {
+    let output = folder.run(&[&["data", "stats", "--json"], args].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    (serde_json::from_slice(&output.stdout).unwrap(), text(&output.stderr))
+}
+
+/// What training says before its first epoch.
+fn notes(folder: &Folder, set: &[&str]) -> String {
+    let set = set.iter().flat_map(|set| ["--set", set]);
+    let train = ["train", "--preset", "recordings", "--data", ".", "--plan"];
+    let small = ["network.hidden=[4]", "network.max_delay=4", "data.valid=0", "data.test=0"];
+    let small = small.iter().flat_map(|set| ["--set", set]);
+    let output = folder.run(&train.into_iter().chain(small).chain(set).collect::<Vec<_>>());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+#[test]
+fn another_unit_of_time_is_noted_and_can_be_set() {
+    let folder = folder("unit", "milliseconds.h5.gz", "recordings.h5.gz");
+    let (_, wrong) = stats(&folder, &["recordings.h5.gz"]);
+    let note = "recordings.h5.gz: the longest recording lasts 1250 s with 3 spikes; times count \
+                as seconds: are these milliseconds? data.time_unit or --time-unit sets their unit";
+    assert!(wrong.contains(note), "{wrong}");
+    let (right, none) = stats(&folder, &["recordings.h5.gz", "--time-unit", "ms"]);
+    assert_eq!((&right["steps"][2], none.as_str()), (&126.0.into(), ""));
+    assert!(notes(&folder, &[]).contains(note));
+    assert_eq!(notes(&folder, &["data.time_unit=ms"]), "");
+}
+
+#[test]
+fn items_without_spikes_and_classes_without_items_are_noted() {
+    let silent = folder("silent", "silent.h5.gz", "recordings.h5.gz");
+    let (stats, note) = stats(&silent, &["recordings.h5.gz"]);
+    assert_eq!((&stats["samples"], &stats["steps"][0]), (&4.into(), &1.0.into()));
+    assert!(note.contains("recordings.h5.gz: 1 of 4 items has no spikes"), "{note}");
+    assert_eq!(stats["notes"].as_array().unwrap().len(), 1);
+    let train = ["train", "--preset", "recordings", "--data", ".", "--epochs", "2", "--out", "r"];
+    let small = ["network.hidden=[4]", "network.max_delay=4", "data.valid=0", "data.test=0"];
+    let small = small.iter().flat_map(|set| ["--set", set]);
+    let output = silent.run(&train.into_iter().chain(small).collect::<Vec<_>>());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report = fs::read_to_string(silent.0.join("r/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert!(report["curves"][1]["loss"].as_f64().unwrap().is_finite(), "{report}");
+    let out = silent.run(&["data", "show", "recordings.h5.gz", "--index", "3", "--json"]);
+    assert!(text(&out.stdout).contains("\"spikes\":0"), "{}", text(&out.stderr));
+
+    let from_one = folder("from-one", "from_one.h5.gz", "recordings.h5.gz");
+    assert!(notes(&from_one, &[]).contains("class 0 has no item; do labels begin at 1?"));
+}
+
+#[test]
+fn a_clock_that_runs_on_begins_at_the_first_spike() {
+    let folder = folder("clock", "clock.h5.gz", "recordings.h5.gz");
+    assert_eq!(notes(&folder, &["data.origin=first-spike"]), "");
+    let (stats, _) = stats(&folder, &["recordings.h5.gz", "--origin", "first-spike"]);
+    assert_eq!(stats["steps"][2], 126.0);
+    let line = folder.fail(&["train", "--preset", "recordings", "--set", "data.time_unit=min"]);
+    assert!(line.contains("`s`, `ms`, `us`"), "{line}");
+}
+
+#[test]
+fn files_are_known_by_their_contents() {
+    let hdf5 = folder("suffix", "small.h5", "recordings.hdf5");
+    assert_eq!(stats(&hdf5, &["recordings.hdf5"]).0["samples"], 4);
+    assert_eq!(notes(&hdf5, &[]), "");
+    fs::copy(hdf5.0.join("recordings.hdf5"), hdf5.0.join("spikes")).unwrap();
+    assert_eq!(stats(&hdf5, &["spikes"]).0["samples"], 4);
+
+    let zip = Folder::new("spikes-zip");
+    fs::write(zip.0.join("recordings.h5.zip"), b"PK\x03\x04\x14\0\0\0").unwrap();
+    let problem = "recordings.h5.zip: is a zip archive; unzip it";
+    let line = zip.fail(&["train", "--preset", "recordings", "--data", "."]);
+    assert!(line.contains(problem), "{line}");
+    let line = zip.fail(&["data", "stats", "recordings.h5.zip"]);
+    assert!(line.contains(problem), "{line}");
+    let line = zip.fail(&["data", "stats", "none.h5"]);
+    assert!(line.starts_with("error: none.h5: "), "{line}");
+}
+
+#[test]
+fn channels_and_groups_that_do_not_fit_name_their_settings() {
+    let folder = folder("channels", "pixels.h5.gz", "recordings.h5.gz");
+    let file = "recordings.h5.gz";
+    let line = folder.fail(&["data", "stats", file]);
+    assert!(line.ends_with("set their number with data.channels or --channels"), "{line}");
+    let line = folder.fail(&["data", "stats", file, "--channels", "2312"]);
+    assert!(line.ends_with("group = 5 does not divide 2312 channels; use 4 or 8"), "{line}");
+    let (stats, _) = stats(&folder, &[file, "--channels", "2312", "--group", "8"]);
+    assert_eq!(stats["channels"], 289);
+    assert_eq!(notes(&folder, &["data.channels=2312", "data.group=8"]), "");
+}
