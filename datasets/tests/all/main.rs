@@ -13,7 +13,9 @@ mod gsc;
 #[path = "../server/mod.rs"]
 mod server;
 mod shd;
+mod sound;
 mod split;
 mod synthetic;
 #[cfg(feature = "fetch")]
 mod unpack;
+mod wav;
