@@ -14,7 +14,7 @@ const WINDOW: WindowFunction = WindowFunction::BlackmanHarris;
 ///
 /// The scalar interpolator gives the same numbers on every processor; that of the resamplers of
 /// `rubato` depends on the vector instructions. If the table has a filter for every phase between
-/// two samples, as for all common rates, the filters are exact; else they are interpolated linearly.
+/// two samples, as for most rates, the filters are exact; else they are interpolated linearly.
 pub(super) fn resample(samples: Vec<f32>, rate: u32, rest: f32) -> Vec<f32> {
     let (old, new) = (u64::from(rate), u64::from(RATE));
     let common = gcd(old, new);
@@ -27,10 +27,9 @@ pub(super) fn resample(samples: Vec<f32>, rate: u32, rest: f32) -> Vec<f32> {
 
     let half = taps as usize / 2;
     let count = (samples.len() as u64 * new).div_ceil(old);
-    let mut sound = samples;
-    let end = sound.len() + half + 2;
-    sound.resize(end, rest);
-    sound.splice(..0, std::iter::repeat_n(rest, half));
+    let mut sound = vec![rest; samples.len() + 2 * half + 2];
+    sound[half..][..samples.len()].copy_from_slice(&samples);
+    drop(samples);
     // The value at the time `at / phases`, in samples.
     let value = |at: u64| {
         let (sample, phase) = ((at / phases) as usize, (at % phases) as usize);

@@ -18,7 +18,7 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Mixer, Error> {
     }
     let (mut format, mut long_size) = (None, None);
     let mut at = 12;
-    while let Some(header) = bytes.get(at..at + 8) {
+    while let Some(header) = bytes.get(at..).and_then(|rest| rest.get(..8)) {
         let size = number(&header[4..]);
         let body = &bytes[at + 8..];
         let chunk = &body[..body.len().min(usize::try_from(size).unwrap_or(usize::MAX))];
