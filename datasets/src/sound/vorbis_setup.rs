@@ -121,7 +121,15 @@ fn floor(bits: &mut Bits) -> Checked<()> {
             bits.read(2)?;
             let range = bits.read(4)?;
             let points: u32 = classes.iter().map(|&class| dimensions[class as usize]).sum();
-            bits.skip(u64::from(points * range))
+            let mut seen = vec![0];
+            for _ in 0..points {
+                let point = bits.read(range)?;
+                if seen.contains(&point) {
+                    return Err("has a floor with a point that is repeated");
+                }
+                seen.push(point);
+            }
+            Ok(())
         }
         _ => Err("has a floor of an unknown type"),
     }

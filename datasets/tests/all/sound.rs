@@ -236,6 +236,24 @@ fn damaged_flac_and_vorbis_are_refused() {
 }
 
 #[test]
+fn headers_of_vorbis_on_which_the_decoder_would_fail_are_refused() {
+    // A changed byte of the setup header, and the checksum of its page.
+    let cases = [
+        ((201, 0), [62, 144, 82, 127], "has an empty codebook"),
+        ((202, 255), [108, 109, 12, 237], "has codebooks that are too large"),
+        ((206, 255), [85, 120, 95, 162], "has a code of more than 32 bits"),
+        ((3538, 64), [87, 213, 155, 245], "has a floor with a point that is repeated"),
+    ];
+    for ((at, byte), checksum, expected) in cases {
+        let mut bytes = fs::read(fixture("tone.ogg")).unwrap();
+        bytes[at] = byte;
+        bytes[80..84].copy_from_slice(&checksum);
+        let error = error(bytes);
+        assert!(error.ends_with(expected), "{error}");
+    }
+}
+
+#[test]
 fn any_bytes_are_a_sound_or_an_error() {
     let mut files = vec![wav().bytes(), Wav { channels: 3, ..wav() }.bytes()];
     files.extend(["tone.flac", "tone.ogg"].map(|name| fs::read(fixture(name)).unwrap()));
