@@ -1,8 +1,15 @@
-//! Folders of wav files. Each folder is a class.
+//! Folders of sound files. Each folder is a class.
 
 use std::path::Path;
 
 use crate::Error;
+
+/// Extensions of sound files. Those that cannot be read are listed too, so that none is left out
+/// without a reason.
+const SOUND: [&str; 23] = [
+    "wav", "wave", "flac", "ogg", "oga", "3gp", "aac", "aif", "aifc", "aiff", "amr", "au", "caf",
+    "m4a", "mp3", "mp4", "mpga", "opus", "sph", "w64", "webm", "wma", "wv",
+];
 
 /// A recording.
 pub(crate) struct Item {
@@ -12,48 +19,60 @@ pub(crate) struct Item {
     pub(crate) class: u16,
 }
 
-/// Lists the folders that hold wav files, sorted by name, and these files, sorted by folder and
-/// name. Skips folders whose names begin with `_` or `.`, empty folders, and files whose names
-/// begin with `.`.
+/// The recordings in the folders of a folder.
+pub(crate) struct Listing {
+    /// Names of the folders, sorted. They are the classes.
+    pub(crate) classes: Vec<String>,
+    /// The files whose names are those of sound, sorted by folder and name.
+    pub(crate) items: Vec<Item>,
+    /// Why folders or files were left out.
+    pub(crate) skipped: Vec<Error>,
+}
+
+/// Lists the folders that hold sound files. Folders whose names begin with `_` or `.`, empty
+/// folders, and other files are ignored.
 ///
 /// # Errors
-/// A folder cannot be read or holds files but no wav file, a name is not UTF-8, or there are more
-/// than 65,536 classes.
-pub(crate) fn list(path: &Path) -> Result<(Vec<String>, Vec<Item>), Error> {
-    let (mut classes, mut items) = (Vec::new(), Vec::new());
-    for class in names(path)? {
+/// A folder cannot be read, or there are more than 65,536 classes.
+pub(crate) fn list(path: &Path) -> Result<Listing, Error> {
+    let (mut classes, mut items, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    for class in names(path, &mut skipped)? {
         let folder = path.join(&class);
         if class.starts_with(['_', '.']) || !folder.is_dir() {
             continue;
         }
-        let mut wavs = names(&folder)?;
-        wavs.retain(|name| !name.starts_with('.'));
-        if wavs.is_empty() {
+        let mut files = names(&folder, &mut skipped)?;
+        files.retain(|name| !name.starts_with('.'));
+        if files.is_empty() {
             continue;
         }
-        wavs.retain(|name| is_wav(name));
-        if wavs.is_empty() {
-            return Err(error(&folder, "holds no wav file; every folder is a class"));
+        files.retain(|name| is_sound(name));
+        if files.is_empty() {
+            skipped.push(error(&folder, "holds no sound file; every folder is a class"));
+            continue;
         }
         let n = u16::try_from(classes.len())
             .map_err(|_| error(path, "holds more than 65536 classes"))?;
-        items.extend(wavs.iter().map(|name| Item { name: format!("{class}/{name}"), class: n }));
+        items.extend(files.iter().map(|name| Item { name: format!("{class}/{name}"), class: n }));
         classes.push(class);
     }
-    Ok((classes, items))
+    Ok(Listing { classes, items, skipped })
 }
 
-fn is_wav(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"))
+fn is_sound(name: &str) -> bool {
+    let extension = Path::new(name).extension();
+    extension.is_some_and(|extension| SOUND.iter().any(|s| extension.eq_ignore_ascii_case(s)))
 }
 
 /// The names in a folder, sorted.
-fn names(path: &Path) -> Result<Vec<String>, Error> {
+fn names(path: &Path, skipped: &mut Vec<Error>) -> Result<Vec<String>, Error> {
     let io = |error| Error::Io { file: path.display().to_string(), error };
     let mut names = Vec::new();
     for entry in path.read_dir().map_err(io)? {
-        let name = entry.map_err(io)?.file_name().into_string();
-        names.push(name.map_err(|n| error(path, format!("the name {n:?} is not UTF-8")))?);
+        match entry.map_err(io)?.file_name().into_string() {
+            Ok(name) => names.push(name),
+            Err(name) => skipped.push(error(path, format!("the name {name:?} is not UTF-8"))),
+        }
     }
     names.sort_unstable();
     Ok(names)

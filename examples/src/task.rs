@@ -448,8 +448,17 @@ fn read_gsc(
         Bands::Full => gsc::Bands::Full,
         Bands::Paper => gsc::Bands::Paper,
     };
-    let gsc::Commands { data, train, valid, test, cache_error } =
+    let gsc::Commands { data, train, valid, test, missing, converted, cache_error } =
         gsc::read(folder, bands, threads)?;
+    if missing > 0 {
+        warnings.push(format!("{}: {missing} recordings of the lists are not there", data.name));
+    }
+    if converted > 0 {
+        warnings.push(format!(
+            "{}: {converted} recordings were resampled to 16 kHz or mixed to one channel",
+            data.name
+        ));
+    }
     if let Some(error) = cache_error {
         warnings.push(format!("the spectra could not be cached: {error}"));
     }

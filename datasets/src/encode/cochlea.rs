@@ -4,7 +4,7 @@ use polychron_core::rng::Rng;
 use pulp::{Arch, Simd, WithSimd};
 use rustfft::num_complex::Complex;
 
-use super::Spikes;
+use super::{QUIET_DB, Spikes, power};
 use crate::sound::RATE;
 
 /// Channels that are computed together.
@@ -49,7 +49,8 @@ const DEVIATION: f32 = 147.8;
 /// with 40 fibres, and a bushy cell that spikes when fibres coincide. The filters are equally
 /// spaced on the ERB-rate scale from 80 Hz to 7.6 kHz.
 ///
-/// * Input: scaled to a level of 69 dB, with a pre-emphasis of 0.9.
+/// * Input: scaled to a level of 69 dB, with a pre-emphasis of 0.9. A recording below -50 dB of full
+///   scale is scaled as one of -50 dB.
 /// * Filters: Slaney, *An Efficient Implementation of the Patterson-Holdsworth Auditory Filter
 ///   Bank* (1993); bandwidth 1.019 ERB; four complex poles.
 /// * Synapse: Meddis, Hewitt, Shackleton, *Implementation details of a computation model of the
@@ -255,11 +256,10 @@ fn pole(channel: usize, channels: usize) -> Pole {
     Pole { radius: (-2.0 * PI * bandwidth * DT).exp(), angle: 2.0 * PI * hz * DT }
 }
 
-/// Scales a recording to the level, applies the pre-emphasis and pads it to whole milliseconds.
+/// Scales a recording to the level (unless it is quiet), applies the pre-emphasis and pads it to whole milliseconds.
 fn prepare(samples: &[f32]) -> Vec<f32> {
-    let power: f64 = samples.iter().map(|&x| f64::from(x).powi(2)).sum();
-    let rms = (power / samples.len().max(1) as f64).sqrt();
-    let gain = if rms > 0.0 { 10f64.powf((LEVEL_DB - UNIT_DB) / 20.0) / rms } else { 0.0 };
+    let level = (10.0 * power(samples).log10()).max(QUIET_DB);
+    let gain = 10f64.powf((LEVEL_DB - UNIT_DB - level) / 20.0);
     let mut before = 0.0;
     let mut sound: Vec<f32> = samples
         .iter()

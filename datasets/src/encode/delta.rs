@@ -15,6 +15,9 @@ const LOWEST_HZ: f64 = 50.0;
 const STEP_DB: f64 = 9.0;
 /// Depth of the floor below the peak.
 const DEPTH_DB: f64 = 55.0;
+/// Least peak, so that the noise of a recording of silence stays below the floor: the power of a
+/// sine in the middle of a band, 40 dB below full scale.
+const QUIET: f64 = 1e-4 * (WINDOW * WINDOW) as f64 / 16.0;
 
 /// Channels for rising bands, then channels for falling bands.
 pub(super) const CHANNELS: usize = 2 * BANDS;
@@ -37,10 +40,7 @@ pub(super) fn spikes(samples: &[f32]) -> Spikes {
         fft.process_with_scratch(&mut frame, &mut scratch);
         powers.extend(bands.iter().map(|band| band.power(&frame)));
     }
-    let loudest = powers.iter().copied().fold(0.0, f64::max);
-    if loudest == 0.0 {
-        return Spikes::default();
-    }
+    let loudest = powers.iter().copied().fold(QUIET, f64::max);
     let mut levels = [0.0; BANDS];
     let mut spikes = Vec::new();
     for (ms, powers) in powers.chunks_exact(BANDS).enumerate() {

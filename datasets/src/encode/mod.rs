@@ -1,4 +1,4 @@
-//! Encoders of sound as spikes, for folders of your own wav files. Each folder is a class.
+//! Encoders of sound as spikes, for folders of your own recordings. Each folder is a class.
 
 mod cochlea;
 mod delta;
@@ -7,14 +7,19 @@ use std::path::Path;
 
 use polychron_core::rng::Rng;
 
-use crate::folders::{self, error};
-use crate::{Error, Recording, Recordings, TimeFormat, parallel, shd, sound};
+use crate::folders::{self, Listing, error};
+use crate::sound::{self, Sound};
+use crate::{Error, Recording, Recordings, TimeFormat, parallel, shd};
 pub use cochlea::Cochlea;
 
 /// The generator's stream for the noise of the fibres: "fibres" in ASCII.
 const STREAM: u64 = 0x6669_6272_6573;
 /// An hour.
 const MAX_SAMPLES: usize = 3600 * sound::RATE as usize;
+/// Offset that is reported, as a fraction of full scale.
+const MAX_OFFSET: f64 = 0.01;
+/// Level in dB of full scale below which recordings are not amplified further.
+const QUIET_DB: f64 = -50.0;
 
 /// Encoder of sound as spikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +29,8 @@ pub enum Encoder {
     /// Delta modulation with 48 channels. Channel `b` spikes where the envelope of band `b` of 24
     /// mel bands has risen by 9 dB since its last spike, channel `24 + b` where it has fallen by 9
     /// dB; each channel spikes at most once per millisecond. The envelope is the power in 32 ms of
-    /// sound, with a floor 55 dB below the loudest in the recording. It starts at the floor.
+    /// sound, with a floor 55 dB below the loudest in the recording, or below a sine at -40 dB of
+    /// full scale if that is louder. It starts at the floor.
     Delta,
 }
 
@@ -46,58 +52,162 @@ impl Spikes {
     }
 }
 
-/// Encodes the wav files in the subfolders of a folder. The files have one channel at 16 kHz.
+/// What [`folder`] did with the recordings, as numbers of recordings.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Recordings of another sample rate, which were resampled.
+    pub resampled: usize,
+    /// Recordings of several channels, whose mean was encoded.
+    pub mixed: usize,
+    /// Recordings with clipped samples.
+    pub clipped: usize,
+    /// Recordings with an offset above 1 % of full scale. Every offset is removed.
+    pub offset: usize,
+    /// Recordings below -50 dB of full scale that are not silent.
+    pub quiet: usize,
+    /// Recordings in which only the last bits change. They are encoded as zeros.
+    pub silent: usize,
+    /// Recordings without spikes.
+    pub without_spikes: usize,
+    /// Lowest and highest level of the recordings that are not silent, in dB of full scale (root
+    /// mean square).
+    pub levels: Option<[f64; 2]>,
+    /// Why folders or files were left out: folders first, both sorted by name.
+    pub skipped: Vec<Error>,
+}
+
+/// An encoded recording, and what the report counts.
+struct Encoded {
+    recording: Recording,
+    sound: Sound,
+    /// Offset, and level in dB.
+    offset: f64,
+    level: f64,
+}
+
+/// Encodes the sound files in the subfolders of a folder. See [`sound::read`] for the formats.
 ///
-/// The classes are the subfolders, sorted by name. Empty ones and those whose names begin with `_`
-/// or `.` are skipped. All recordings have speaker 0. `seed` and the position of a recording in the
-/// sorted list determine its noise. The work runs on `threads` threads; the result does not depend
-/// on their number.
+/// The classes are the subfolders, sorted by name. Empty ones, those whose names begin with `_` or
+/// `.`, and files whose names are not those of sound are ignored. Sound files that cannot be used,
+/// and classes without any other, are left out and [reported](Report::skipped). All recordings have
+/// speaker 0. `seed` and the position of a file in the sorted list determine its noise. The work
+/// runs on `threads` threads; the result does not depend on their number.
 ///
 /// # Errors
-/// A folder or a file cannot be read; a file is not a complete wav file, has another sample rate or
-/// more than one channel, is longer than an hour, is silent or gives no spikes; a subfolder holds
-/// files but no wav file; there are no recordings.
+/// A folder cannot be read, there are no sound files, or none of them can be used.
 pub fn folder(
     path: impl AsRef<Path>,
     encoder: Encoder,
     seed: u64,
     threads: usize,
-) -> Result<Recordings, Error> {
+) -> Result<(Recordings, Report), Error> {
     let path = path.as_ref();
-    let (keys, items) = folders::list(path)?;
+    let Listing { classes, items, skipped } = folders::list(path)?;
     if items.is_empty() {
-        return Err(error(path, "holds no folders of wav files; every folder is a class"));
+        return Err(error(path, "holds no folders of sound files; every folder is a class"));
     }
     let cochlea = Cochlea::new(shd::CHANNELS as u16);
     let rng = Rng::new(seed, STREAM);
-    let encode = |i, item: &folders::Item| {
-        let file = path.join(&item.name);
-        let samples = sound::read(&file)?;
-        if samples.len() > MAX_SAMPLES {
-            return Err(error(&file, "is longer than an hour; divide the recording"));
-        }
-        if samples.iter().all(|&sample| sample == 0.0) {
-            return Err(error(&file, "is silent"));
-        }
-        let Spikes { times, units } = match encoder {
-            Encoder::Cochlea => cochlea.spikes(&samples, rng.fork(i as u64)),
-            Encoder::Delta => delta::spikes(&samples),
+    let encoded = parallel::try_map(&items, threads, |i, item| {
+        let rng = rng.fork(i as u64);
+        let encode = |samples: &[f32]| match encoder {
+            Encoder::Cochlea => cochlea.spikes(samples, rng),
+            Encoder::Delta => delta::spikes(samples),
         };
-        if times.is_empty() {
-            return Err(error(&file, "gives no spikes"));
-        }
-        Ok(Recording { times, units, label: item.class, speaker: 0 })
-    };
-    let recordings = Recordings {
+        Ok::<_, Error>(encode_file(&path.join(&item.name), item.class, encode))
+    })?;
+    let mut report = Report { skipped, ..Report::default() };
+    let mut recordings = Recordings {
         source: path.display().to_string(),
         channels: match encoder {
             Encoder::Cochlea => cochlea.channels(),
             Encoder::Delta => delta::CHANNELS,
         },
-        keys,
+        keys: classes,
         time_format: TimeFormat::F32,
-        items: parallel::try_map(&items, threads, encode)?,
+        items: Vec::new(),
     };
-    recordings.validate()?;
-    Ok(recordings)
+    for encoded in encoded {
+        match encoded {
+            Ok(encoded) => {
+                report.count(&encoded);
+                recordings.items.push(encoded.recording);
+            }
+            Err(error) => report.skipped.push(error),
+        }
+    }
+    if recordings.items.is_empty() {
+        let first = report.skipped.first().map(ToString::to_string).unwrap_or_default();
+        let files = items.len();
+        return Err(error(path, format!("none of {files} sound files can be used: {first}")));
+    }
+    remove_empty_classes(path, &mut recordings, &mut report);
+    Ok((recordings, report))
+}
+
+fn encode_file(
+    file: &Path,
+    label: u16,
+    encode: impl Fn(&[f32]) -> Spikes,
+) -> Result<Encoded, Error> {
+    let mut sound = sound::read(file)?;
+    if sound.samples.len() > MAX_SAMPLES {
+        return Err(error(file, "is longer than an hour; divide the recording"));
+    }
+    let offset = sound.offset();
+    let silent = sound.silent;
+    let centred = |sample: f32| if silent { 0.0 } else { (f64::from(sample) - offset) as f32 };
+    sound.samples.iter_mut().for_each(|sample| *sample = centred(*sample));
+    let level = 10.0 * power(&sound.samples).log10();
+    let Spikes { times, units } = encode(&sound.samples);
+    // The samples of all files would not fit into memory.
+    sound.samples = Vec::new();
+    Ok(Encoded { recording: Recording { times, units, label, speaker: 0 }, sound, offset, level })
+}
+
+/// Mean square.
+fn power(samples: &[f32]) -> f64 {
+    samples.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / samples.len().max(1) as f64
+}
+
+/// Removes the classes whose recordings were all left out.
+fn remove_empty_classes(path: &Path, recordings: &mut Recordings, report: &mut Report) {
+    let Recordings { keys, items, .. } = recordings;
+    let mut labels = vec![None; keys.len()];
+    items.iter().for_each(|item| labels[usize::from(item.label)] = Some(0));
+    let mut names = Vec::new();
+    for (label, name) in labels.iter_mut().zip(std::mem::take(keys)) {
+        match label {
+            Some(label) => {
+                *label = names.len() as u16;
+                names.push(name);
+            }
+            None => report.skipped.push(error(&path.join(name), "no recording can be used")),
+        }
+    }
+    *keys = names;
+    for item in items {
+        item.label = labels[usize::from(item.label)].unwrap_or_default();
+    }
+}
+
+impl Report {
+    fn count(&mut self, encoded: &Encoded) {
+        let Encoded { recording, sound, offset, level } = encoded;
+        for (count, counts) in [
+            (&mut self.resampled, sound.rate != sound::RATE),
+            (&mut self.mixed, sound.channels > 1),
+            (&mut self.clipped, sound.clipped > 0),
+            (&mut self.offset, offset.abs() > MAX_OFFSET),
+            (&mut self.quiet, !sound.silent && *level < QUIET_DB),
+            (&mut self.silent, sound.silent),
+            (&mut self.without_spikes, recording.times.is_empty()),
+        ] {
+            *count += usize::from(counts);
+        }
+        if !sound.silent {
+            let [low, high] = self.levels.unwrap_or([*level; 2]);
+            self.levels = Some([low.min(*level), high.max(*level)]);
+        }
+    }
 }

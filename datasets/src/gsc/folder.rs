@@ -1,8 +1,8 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use crate::folders::{self, Item, error};
+use crate::folders::{self, Item, Listing, error};
 use crate::{Error, bytes};
 
 /// Name of the folder in the published archive.
@@ -17,6 +17,8 @@ pub(super) struct Folder {
     pub(super) words: Vec<String>,
     /// Recordings to train on, to validate on and to test on, each sorted by word and name.
     pub(super) parts: [Vec<Item>; 3],
+    /// Number of recordings that the lists name and the folder does not hold.
+    pub(super) missing: usize,
 }
 
 impl Folder {
@@ -24,14 +26,17 @@ impl Folder {
     pub(super) fn list(folder: &Path) -> Result<Self, Error> {
         let archive = folder.join(ARCHIVE);
         let path = if archive.is_dir() { archive } else { folder.into() };
-        let (words, items) = folders::list(&path)?;
+        let Listing { classes: words, items, skipped } = folders::list(&path)?;
+        if let Some(error) = skipped.into_iter().next() {
+            return Err(error);
+        }
         if items.is_empty() {
             let problem =
                 format!("holds no recordings; pass {ARCHIVE} or the folder that contains it");
             return Err(error(&path, problem));
         }
-        let parts = divide(&path, items)?;
-        Ok(Self { path, words, parts })
+        let (parts, missing) = divide(&path, items)?;
+        Ok(Self { path, words, parts, missing })
     }
 
     /// All recordings, one part after another.
@@ -53,27 +58,29 @@ impl Folder {
     }
 }
 
-fn divide(path: &Path, items: Vec<Item>) -> Result<[Vec<Item>; 3], Error> {
+/// Divides the recordings by the lists, and counts those that are missing.
+fn divide(path: &Path, items: Vec<Item>) -> Result<([Vec<Item>; 3], usize), Error> {
+    let mut missing = HashSet::new();
     let mut part_of: HashMap<&str, usize> = items.iter().map(|i| (i.name.as_str(), 0)).collect();
     for (n, list) in LISTS.iter().enumerate() {
         let list = path.join(list);
         let text = String::from_utf8(bytes::read(&list)?).map_err(|e| error(&list, e))?;
         let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty());
         for (at, line) in lines {
-            let field = format!("line {}", at + 1);
-            let problem = match part_of.get_mut(line) {
-                Some(part @ 0) => {
-                    *part = n + 1;
-                    continue;
+            match part_of.get_mut(line) {
+                Some(part @ 0) => *part = n + 1,
+                Some(_) => {
+                    let (list, field) = (list.display().to_string(), format!("line {}", at + 1));
+                    return Err(Error::value(&list, field, line, "is listed twice"));
                 }
-                Some(_) => "is listed twice",
-                None => "is not a recording in this folder",
-            };
-            return Err(Error::value(&list.display().to_string(), field, line, problem));
+                None => {
+                    missing.insert(line.to_string());
+                }
+            }
         }
     }
     let part_of: Vec<usize> = items.iter().map(|item| part_of[item.name.as_str()]).collect();
     let mut parts = [const { Vec::new() }; 3];
     part_of.into_iter().zip(items).for_each(|(part, item)| parts[part].push(item));
-    Ok(parts)
+    Ok((parts, missing.len()))
 }

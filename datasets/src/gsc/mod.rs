@@ -9,6 +9,7 @@ mod folder;
 mod front_end;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::folders::Item;
 use crate::{Dataset, Error, Levels, SpikeTrain, parallel, sound};
@@ -31,6 +32,11 @@ pub struct Commands {
     pub valid: usize,
     /// Number of samples in `testing_list.txt`.
     pub test: usize,
+    /// Number of recordings that the lists name and the folder does not hold.
+    pub missing: usize,
+    /// Number of recordings that were resampled or mixed to one channel; 0 if the spectra were
+    /// stored before.
+    pub converted: usize,
     /// The error if the spectra could not be stored for the next time.
     pub cache_error: Option<Error>,
 }
@@ -48,10 +54,11 @@ pub struct Commands {
 /// damaged, or if the names, sizes or modification times of the recordings, their split or the
 /// front-end have changed.
 ///
+/// Recordings that the lists name and the folder does not hold are counted.
+///
 /// # Errors
-/// There are no recordings or no lists; a list names a recording twice or one that does not exist;
-/// a recording cannot be read, is not a complete wav file, has a sample rate other than 16 kHz or
-/// more than one channel; a word folder holds files but no wav file.
+/// There are no recordings or no lists; a list names a recording twice; a recording cannot be read
+/// (see [`sound::read`]); a word folder holds files but no sound file.
 pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Commands, Error> {
     let folder = Folder::list(folder.as_ref())?;
     let [train, valid, test] = [0, 1, 2].map(|part: usize| folder.parts[part].len());
@@ -62,14 +69,17 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
     };
     let path = folder.path.join(name);
     let key = key(&folder, bands)?;
-    let mut cache_error = None;
+    let (mut cache_error, converted) = (None, AtomicUsize::new(0));
     let levels = match cache::load(&path, &key, items.len(), STEPS * CHANNELS) {
         Some(levels) => levels,
         None => {
             let front_end = FrontEnd::new(bands);
             let levels = parallel::try_map(&items, threads, |_, item| {
-                let samples = sound::read(folder.path.join(&item.name))?;
-                Ok(quantized(&front_end.decibels(&samples)))
+                let sound = sound::read(folder.path.join(&item.name))?;
+                if sound.rate != sound::RATE || sound.channels != 1 {
+                    converted.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(quantized(&front_end.decibels(&sound.samples)))
             })?;
             cache_error = cache::store(&path, &key, &levels)
                 .err()
@@ -91,7 +101,8 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
         dt_ms: 10,
         class_names: folder.words,
     };
-    Ok(Commands { data, train, valid, test, cache_error })
+    let (missing, converted) = (folder.missing, converted.into_inner());
+    Ok(Commands { data, train, valid, test, missing, converted, cache_error })
 }
 
 /// What the levels depend on. The first number is the version of the front-end's arithmetic.

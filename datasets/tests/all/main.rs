@@ -13,8 +13,10 @@ mod gsc;
 #[path = "../server/mod.rs"]
 mod server;
 mod shd;
+mod sound;
 mod spikes;
 mod split;
 mod synthetic;
 #[cfg(feature = "fetch")]
 mod unpack;
+mod wav;

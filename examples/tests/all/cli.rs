@@ -383,10 +383,13 @@ fn google_speech_commands_are_trained_from_the_unpacked_archive() {
         }
     }
     let lists = [("validation_list.txt", 4), ("testing_list.txt", 5)];
-    for (list, n) in lists {
-        let lines = format!("backward/a_nohash_{n}.wav\nhappy/a_nohash_{n}.wav\n");
-        fs::write(archive.join(list), lines).unwrap();
-    }
+    let write_lists = |words: &[&str]| {
+        for (list, n) in lists {
+            let lines: String = words.iter().map(|w| format!("{w}/a_nohash_{n}.wav\n")).collect();
+            fs::write(archive.join(list), lines).unwrap();
+        }
+    };
+    write_lists(&["backward", "happy", "stop"]);
     let small = ["--set", "network.hidden=[16]", "--set", "network.max_delay=6"];
     let train = ["train", "--preset", "gsc", "--data", "data", "--epochs", "3", "--json"];
     let batch = ["--set", "data.batch=4", "--set", "network.dropout=0.0"];
@@ -397,12 +400,16 @@ fn google_speech_commands_are_trained_from_the_unpacked_archive() {
         let output = folder.run(&run);
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert_eq!(folder.list(out), FILES);
+        let notes = text(&output.stderr);
+        let missing = "speech_commands_v0.02: 2 recordings of the lists are not there";
+        assert!(notes.contains(missing), "{notes}");
         let report = last_line(&output);
         let items = ["train_items", "valid_items", "test_items"].map(|part| &report[part]);
         assert_eq!(items, [8, 2, 2], "{report}");
     }
     assert_eq!(folder.bytes("a/model.safetensors"), folder.bytes("c/model.safetensors"));
     assert_ne!(folder.bytes("a/model.safetensors"), folder.bytes("b/model.safetensors"));
+    write_lists(&["backward", "happy"]);
     let line = folder.fail(&["export", "a", "--data", "data", "-o", "a.pcn"]);
     assert!(line.contains("real values"), "{line}");
 }
@@ -440,11 +447,30 @@ fn encoded_recordings_can_be_trained_on() {
     let line = folder.fail(&["data", "encode", "wavs", "--out", "delta.h5"]);
     assert!(line.contains("delta.h5: exists"), "{line}");
     fs::write(folder.0.join("wavs/happy/9.wav"), "no sound").unwrap();
-    let line = folder.fail(&["data", "encode", "wavs", "--out", "new.h5"]);
-    assert!(line.contains("happy/9.wav"), "{line}");
+    let strict = ["data", "encode", "wavs", "--out", "new.h5", "--strict"];
+    let line = folder.fail(&strict);
+    assert!(line.contains("happy/9.wav: is no wav, FLAC or Ogg Vorbis file"), "{line}");
+    assert!(line.ends_with("1 is left out without --strict"), "{line}");
     let line = folder.fail(&["data", "encode", "wavs", "--out", "no/where/new.h5"]);
     assert!(line.contains("new.h5: the folder no/where does not exist"), "{line}");
     assert_eq!(folder.list("."), before);
+
+    let tone = wavs.join("../sound/tone.flac");
+    fs::copy(tone, folder.0.join("wavs/happy/tone.FLAC")).unwrap();
+    let encode = ["data", "encode", "wavs", "--encoder", "delta", "--out"];
+    let output = folder.run(&[&encode[..], &["some.h5"]].concat());
+    assert!(output.status.success());
+    let said = text(&output.stdout);
+    assert!(said.starts_with("some.h5: 17 recordings, 2 classes, 48 channels"), "{said}");
+    let counts = "  1 resampled to 16 kHz; 1 mixed to one channel; 1 left out\n";
+    assert!(said.contains(counts), "{said}");
+    let line = text(&output.stderr);
+    assert!(line.contains("left out: wavs/happy/9.wav: is no wav"), "{line}");
+    assert_eq!(line.lines().count(), 1);
+    let report = last_line(&folder.run(&[&encode[..], &["more.h5", "--json"]].concat()));
+    let numbers = ["resampled", "mixed", "silent", "without_spikes"].map(|field| &report[field]);
+    assert_eq!(numbers, [1, 1, 0, 0], "{report}");
+    assert_eq!(report["skipped"].as_array().map(Vec::len), Some(1), "{report}");
 
     fs::rename(folder.0.join("cochlea.h5"), folder.0.join("recordings.h5")).unwrap();
     let train = ["train", "--preset", "recordings", "--data", ".", "--epochs", "1"];
