@@ -271,7 +271,7 @@ mod tests {
                 "train.optimizer=adams",
                 "train.optimizer = \"adams\" is not one of [\"adam\", \"sgd\"]",
             ),
-            ("train.epoch=3", "train: unknown field `epoch`, expected one of `clip_norm`, "),
+            ("train.epoch=3", "train: unknown field `epoch`, expected one of `class_weights`, "),
             ("train.epoch=3", "`epochs`, "),
             ("train.epoch=3", "`momentum`"),
         ] {

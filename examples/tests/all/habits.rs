@@ -151,3 +151,51 @@ fn a_rare_class_is_seen_in_the_figures_and_can_count_as_much_as_the_others() {
     let expected = "train.class_weights = true needs network.objective = \"cross_entropy\"";
     assert!(line.contains(expected), "{line}");
 }
+
+/// A wav file of 16 kHz and 16 bit.
+fn wav(samples: &[i16]) -> Vec<u8> {
+    let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let size = |bytes: usize| (bytes as u32).to_le_bytes();
+    let format = [1, 0, 1, 0, 128, 62, 0, 0, 0, 125, 0, 0, 2, 0, 16, 0];
+    let parts: [&[u8]; 8] = [
+        b"RIFF",
+        &size(36 + data.len()),
+        b"WAVEfmt ",
+        &size(16),
+        &format,
+        b"data",
+        &size(data.len()),
+        &data,
+    ];
+    parts.concat()
+}
+
+#[test]
+fn silence_is_a_class_that_is_encoded_and_trained() {
+    let folder = Folder::new("habits-silence");
+    for (class, loud) in [("silence", 0.0), ("tone", 9000.0)] {
+        fs::create_dir_all(folder.0.join("wavs").join(class)).unwrap();
+        for n in 0..5u16 {
+            let pitch = 0.05 + f32::from(n) * 0.02;
+            let sample = |t: u16| ((f32::from(t) * pitch).sin() * loud) as i16 + (t % 2) as i16;
+            let samples: Vec<i16> = (0..8000).map(sample).collect();
+            fs::write(folder.0.join(format!("wavs/{class}/{n}.wav")), wav(&samples)).unwrap();
+        }
+    }
+    fs::create_dir(folder.0.join("data")).unwrap();
+    let encode = ["data", "encode", "wavs", "--encoder", "delta", "--out", "data/recordings.h5"];
+    let output = folder.run(&encode);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("10 recordings, 2 classes") && said.contains("5 without spikes"),
+        "{said}"
+    );
+    let set = ["data.group=1", "data.batch=4", "network.hidden=[8]", "network.max_delay=4"];
+    let set: Vec<_> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let train =
+        ["train", "--preset", "recordings", "--data", "data", "--epochs", "2", "--out", "r"];
+    let output = folder.run(&[&train[..], &set].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("5 of 10 items have no spikes"));
+}
