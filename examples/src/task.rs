@@ -80,6 +80,7 @@ impl Task {
         let (data, parts) = read(options, folder, config.threads(), &mut warnings)?;
         data.validate()?;
         warnings.extend(data.notes());
+        warnings.extend(delay_note(config));
         let dt_ms = data.dt_ms;
         require(
             options.dt_ms == dt_ms,
@@ -283,6 +284,24 @@ impl Task {
         seen.dedup();
         (self.data.speakers().len() > 1).then_some(seen)
     }
+}
+
+/// A note if the step is not that of the preset, while the longest delay has as many steps.
+fn delay_note(config: &Config) -> Option<String> {
+    let preset = Config::preset(&config.preset).ok()?;
+    let (steps, field) = config.network.longest_delay();
+    let (own, usual) = (config.data.dt_ms as usize, preset.data.dt_ms as usize);
+    if own == usual || steps == 0 || preset.network.longest_delay() != (steps, field.clone()) {
+        return None;
+    }
+    Some(format!(
+        "{field} = {steps}: with data.dt_ms = {own}, delays reach {} ms; with the {usual} ms of preset \
+         {} they reach {} ms, which are {} steps of {own} ms",
+        steps * own,
+        config.preset,
+        steps * usual,
+        (steps * usual).div_ceil(own)
+    ))
 }
 
 /// Weights with which all classes count the same: the mean number of items of a class, divided by

@@ -199,3 +199,21 @@ fn silence_is_a_class_that_is_encoded_and_trained() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("5 of 10 items have no spikes"));
 }
+
+#[test]
+fn delays_that_another_step_shortens_are_noted() {
+    let folder = Folder::new("habits-step");
+    fs::write(folder.0.join("recordings.h5"), shd::to_bytes(&imbalanced([30, 30])).unwrap())
+        .unwrap();
+    let train = |set: &str| {
+        let plan = ["train", "--preset", "recordings", "--data", ".", "--plan"];
+        let set = ["--set", "data.group=1", "--set", "network.max_delay=24", "--set", set];
+        let output = folder.run(&[&plan[..], &set].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let note = "network.max_delay = 24: with data.dt_ms = 1, delays reach 24 ms; with the 10 ms of \
+                preset recordings they reach 240 ms, which are 240 steps of 1 ms";
+    assert!(train("data.dt_ms=1").contains(note));
+    assert!(!train("data.dt_ms=10").contains("network.max_delay"));
+}
