@@ -5,8 +5,10 @@ mod finish;
 mod folder;
 
 pub(crate) use checks::{check_choice, rehearse};
+#[cfg(feature = "cli")]
+pub(crate) use folder::tidy;
 pub(crate) use folder::{
-    CHECKPOINT, CONFIG, MODEL, REPORT, check_same, lock_folder, stored_config, tidy,
+    CHECKPOINT, CONFIG, MODEL, REPORT, check_same, lock_folder, stored_config,
 };
 
 use crate::backend::{self, Classifier, Learner};
