@@ -3,8 +3,9 @@ use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 use super::{MAX_CHANNELS, MAX_KEYS};
 use crate::{Error, Recording, Recordings};
 
-/// Encodes recordings as a file of this layout, with times as float32. [`from_bytes`] reads it
-/// again. The memory needed is a few times the size of the file.
+/// Encodes recordings as a file of this layout, with times as float32.
+/// [`from_bytes`](super::from_bytes) reads it again. The memory needed is a few times the size of
+/// the file.
 ///
 /// # Errors
 /// The recordings fail [`Recordings::validate`], have more than 65,536 channels or classes, or a
