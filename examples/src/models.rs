@@ -196,7 +196,8 @@ pub(crate) fn neuron<B: TrainingBackend>(
             let path = place(field);
             let table = path.rsplit_once('.').map_or("network.neuron", |(table, _)| table);
             fail!(
-                "{table}: unknown field `{field}`, expected `kind`, `per_neuron` or one of {known:?}"
+                "{table}: unknown field `{field}`, expected `kind`, `per_neuron` or one of \
+                 {known:?}"
             )
         }
     }

@@ -72,8 +72,8 @@ impl Task {
         if let Some(folder) = folder.filter(|_| !options.reads_files()) {
             let (source, shown) = (report::name(&options.source)?, folder.display());
             fail!(
-                "--data {shown}: data.source = {source:?} reads no files; leave --data out, or train \
-                 on the folder, for example with --preset recordings"
+                "--data {shown}: data.source = {source:?} reads no files; leave --data out, or \
+                 train on the folder, for example with --preset recordings"
             )
         }
         let mut warnings = Vec::new();
@@ -295,8 +295,8 @@ fn delay_note(config: &Config) -> Option<String> {
         return None;
     }
     Some(format!(
-        "{field} = {steps}: with data.dt_ms = {own}, delays reach {} ms; with the {usual} ms of preset \
-         {} they reach {} ms, which are {} steps of {own} ms",
+        "{field} = {steps}: with data.dt_ms = {own}, delays reach {} ms; with the {usual} ms of \
+         preset {} they reach {} ms, which are {} steps of {own} ms",
         steps * own,
         config.preset,
         steps * usual,

@@ -167,9 +167,8 @@ impl<B: Backend> Model<B> {
     }
 
     /// As [`evaluate`](Self::evaluate). Calls `look` with the index and the output of every layer:
-    /// the spikes of the hidden layers, then the projection of the readout. A batch that is cut into
-    /// windows gives one call for each window and layer, in the order of the windows; after the end
-    /// of a layer its spikes are 0.
+    /// the spikes of the hidden layers, then the projection of the readout. If the batch is cut into
+    /// windows, `look` sees one window after the other; after the end of a layer its spikes are 0.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).

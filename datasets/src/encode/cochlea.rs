@@ -49,8 +49,8 @@ const DEVIATION: f32 = 147.8;
 /// with 40 fibres, and a bushy cell that spikes when fibres coincide. The filters are equally
 /// spaced on the ERB-rate scale from 80 Hz to 7.6 kHz.
 ///
-/// * Input: scaled to a level of 69 dB, with a pre-emphasis of 0.9. A recording below -50 dB of full
-///   scale is scaled as one of -50 dB.
+/// * Input: scaled to a level of 69 dB, with a pre-emphasis of 0.9. A recording below -50 dB of
+///   full scale is scaled as one of -50 dB.
 /// * Filters: Slaney, *An Efficient Implementation of the Patterson-Holdsworth Auditory Filter
 ///   Bank* (1993); bandwidth 1.019 ERB; four complex poles.
 /// * Synapse: Meddis, Hewitt, Shackleton, *Implementation details of a computation model of the
@@ -256,7 +256,8 @@ fn pole(channel: usize, channels: usize) -> Pole {
     Pole { radius: (-2.0 * PI * bandwidth * DT).exp(), angle: 2.0 * PI * hz * DT }
 }
 
-/// Scales a recording to the level (unless it is quiet), applies the pre-emphasis and pads it to whole milliseconds.
+/// Scales a recording to the level (unless it is quiet), applies the pre-emphasis and pads it to
+/// whole milliseconds.
 fn prepare(samples: &[f32]) -> Vec<f32> {
     let level = (10.0 * power(samples).log10()).max(QUIET_DB);
     let gain = 10f64.powf((LEVEL_DB - UNIT_DB - level) / 20.0);

@@ -550,8 +550,8 @@ fn errors_name_missing_and_damaged_data() {
     early.items[1].times[2] = 1100.0;
     fs::write(folder.0.join("test.h5"), shd::to_bytes(&early).unwrap()).unwrap();
     let line = train(["data.steps=0", "data.dt_ms=1"]);
-    let named = "test.h5: samples[1].steps = 1100001 is above 1048576; set data.steps to truncate it, \
-         or data.time_unit if times are not in seconds";
+    let named = "test.h5: samples[1].steps = 1100001 is above 1048576; set data.steps to truncate \
+         it, or data.time_unit if times are not in seconds";
     assert!(line.contains(named), "{line}");
     let one_class = fixtures.join("one_class.h5.gz");
     let stats = last_line(&folder.run(&["data", "stats", one_class.to_str().unwrap(), "--json"]));
