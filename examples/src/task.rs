@@ -2,6 +2,7 @@
 
 mod read;
 
+#[cfg(feature = "cli")]
 pub(crate) use read::order;
 
 use crate::backend::Classifier;
