@@ -237,7 +237,7 @@ impl<B: Backend> Model<B> {
     ) -> Result<(Vec<B::Real>, B::Real), B::Error> {
         self.check(batch)?;
         if let Some(windows) = self.windows(batch) {
-            return self.evaluate_in_windows(batch, delays, &windows, look);
+            return self.evaluate_in_windows(batch, delays, windows, look);
         }
         let Self { backend, layers, running } = self;
         let Layers { network, graph, layout, .. } = layers;

@@ -245,7 +245,7 @@ impl<B: Backend> Trainer<B> {
         };
         let mut scores = vec![B::Real::zero(); targets.len()];
         let loss = match self.model.windows(batch) {
-            Some(windows) => self.accumulate_windows(batch, targets, &windows, &mut scores)?,
+            Some(windows) => self.accumulate_windows(batch, targets, windows, &mut scores)?,
             None => self.accumulate_whole(batch, targets, &mut scores)?,
         };
         let rows = scores.chunks_exact(classes).zip(targets.chunks_exact(classes));

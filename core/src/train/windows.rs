@@ -4,6 +4,7 @@ use super::tensor::Group;
 use super::trainer::Trainer;
 use super::workspace::{LayerSpace, Norms, Signal, Span, Workspace};
 use crate::backend::{Backend, Event};
+use crate::delay::Rounding;
 use crate::loss::CrossEntropy;
 use crate::norm::ValidSteps;
 use crate::num::Real;
@@ -92,58 +93,100 @@ impl<B: Backend> Model<B> {
         &self,
         batch: &Batch<'_, B::Real>,
         delays: Delays,
-        windows: &Windows,
-        mut look: impl FnMut(usize, &B, &B::Sequence) -> Result<(), B::Error>,
+        windows: Windows,
+        look: impl FnMut(usize, &B, &B::Sequence) -> Result<(), B::Error>,
     ) -> Result<(Vec<B::Real>, B::Real), B::Error> {
         let Self { backend, layers, running } = self;
         let rounding = (delays == Delays::Rounded).then_some(layers.network.rounding);
-        let shape = Shape { steps: windows.steps, ..batch.shape };
-        let mut pass = Workspace::new(backend, layers, shape, true, false)?;
-        let mut readout = layers.integration(batch);
-        for window in 0..windows.count {
-            let span = windows.span(batch, window);
-            windows.upload(backend, batch, window, &mut pass.input)?;
-            pass.forward(backend, layers, rounding, &span, &mut Norms::Running(running))?;
-            for (l, layer) in pass.layers.iter().enumerate() {
-                look(l, backend, layer.output())?;
-            }
-            let (y, shape) = pass.projection(backend)?;
-            layers.in_window(&span, |valid| readout.advance(valid, (&y, shape)))?;
-            pass.advance(backend)?;
-        }
-        let scores = readout.scores();
-        let loss = batch.targets.map(|targets| layers.loss(&scores, targets).0);
+        let mut passes = Passes::new(backend, layers, rounding, batch, windows, false)?;
+        let scores = passes.integrate(&mut Norms::Running(running), look)?.scores();
+        let loss = batch.targets.map(|targets| passes.loss(&scores, targets).0);
         Ok((scores, loss.unwrap_or(B::Real::zero())))
     }
 }
 
-impl<B: Backend> Layers<B> {
+/// Passes over the windows of a batch.
+struct Passes<'a, B: Backend> {
+    backend: &'a B,
+    layers: &'a Layers<B>,
+    rounding: Option<Rounding>,
+    batch: &'a Batch<'a, B::Real>,
+    windows: Windows,
+    space: Workspace<B>,
+}
+
+/// The projection of the readout in a window.
+struct Projected<'a, R> {
+    span: Span<'a>,
+    y: Vec<R>,
+    shape: Shape,
+}
+
+impl<'a, B: Backend> Passes<'a, B> {
+    fn new(
+        backend: &'a B,
+        layers: &'a Layers<B>,
+        rounding: Option<Rounding>,
+        batch: &'a Batch<'a, B::Real>,
+        windows: Windows,
+        with_gradients: bool,
+    ) -> Result<Self, B::Error> {
+        let shape = Shape { steps: windows.steps, ..batch.shape };
+        let space = Workspace::new(backend, layers, shape, true, with_gradients)?;
+        Ok(Self { backend, layers, rounding, batch, windows, space })
+    }
+
     /// The readout before the first window.
-    fn integration(&self, batch: &Batch<'_, B::Real>) -> Integration<B::Real> {
-        let (li, loss) = (&self.network.output.integrator, self.network.loss);
-        Integration::new(li, loss, batch.shape.batch, self.graph.classes())
+    fn integration(&self) -> Integration<B::Real> {
+        let (network, classes) = (&self.layers.network, self.layers.graph.classes());
+        let li = &network.output.integrator;
+        Integration::new(li, network.loss, self.batch.shape.batch, classes)
+    }
+
+    /// The readout after the last window. `look` sees the output of every layer in every window.
+    fn integrate(
+        &mut self,
+        norms: &mut Norms<'_, B::Buffer>,
+        mut look: impl FnMut(usize, &B, &B::Sequence) -> Result<(), B::Error>,
+    ) -> Result<Integration<B::Real>, B::Error> {
+        let mut readout = self.integration();
+        for window in 0..self.windows.count {
+            let Projected { span, y, shape } = self.compute(window, norms)?;
+            for (l, layer) in self.space.layers.iter().enumerate() {
+                look(l, self.backend, layer.output())?;
+            }
+            self.with_valid(&span, |valid| readout.advance(valid, (&y, shape)))?;
+            self.space.advance(self.backend)?;
+        }
+        Ok(readout)
+    }
+
+    /// Computes the layers in the next window.
+    fn compute(
+        &mut self,
+        window: usize,
+        norms: &mut Norms<'_, B::Buffer>,
+    ) -> Result<Projected<'a, B::Real>, B::Error> {
+        let Self { backend, layers, rounding, batch, windows, space } = self;
+        let span = windows.span(batch, window);
+        windows.upload(*backend, batch, window, &mut space.input)?;
+        space.forward(backend, layers, *rounding, &span, norms)?;
+        let last = &space.layers[space.layers.len() - 1];
+        let shape = backend.shape(&last.y);
+        let mut y = vec![B::Real::zero(); shape.len()];
+        backend.download_sequence(&last.y, &mut y)?;
+        Ok(Projected { span, y, shape })
     }
 
     /// Calls `f` with the valid steps of the readout in a window.
-    fn in_window<T>(&self, span: &Span<'_>, f: impl FnOnce(ValidSteps<'_>) -> T) -> T {
-        span.with_valid(self.graph.nodes.last().map_or(0, |node| node.padding), f)
+    fn with_valid<T>(&self, span: &Span<'_>, f: impl FnOnce(ValidSteps<'_>) -> T) -> T {
+        span.with_valid(self.layers.graph.nodes.last().map_or(0, |node| node.padding), f)
     }
 
-    /// The mean loss of a batch, and its gradient by the scores.
+    /// The mean loss of the batch, and its gradient by the scores.
     fn loss(&self, scores: &[B::Real], targets: &[B::Real]) -> (B::Real, Vec<B::Real>) {
-        let objective = self.network.objective.unwrap_or(&CrossEntropy);
-        mean_loss(objective, self.graph.classes(), scores, targets)
-    }
-}
-
-impl<B: Backend> Workspace<B> {
-    /// The projection of the readout.
-    fn projection(&self, backend: &B) -> Result<(Vec<B::Real>, Shape), B::Error> {
-        let Some(LayerSpace { y, .. }) = self.layers.last() else { unreachable!() };
-        let shape = backend.shape(y);
-        let mut host = vec![B::Real::zero(); shape.len()];
-        backend.download_sequence(y, &mut host)?;
-        Ok((host, shape))
+        let objective = self.layers.network.objective.unwrap_or(&CrossEntropy);
+        mean_loss(objective, self.layers.graph.classes(), scores, targets)
     }
 }
 
@@ -156,58 +199,47 @@ impl<B: Backend> Trainer<B> {
         &mut self,
         batch: &Batch<'_, B::Real>,
         targets: &[B::Real],
-        windows: &Windows,
+        windows: Windows,
         scores: &mut [B::Real],
     ) -> Result<B::Real, B::Error> {
         let (rounding, rng) = (self.rounding(), self.dropout());
         self.kept = None;
         let Model { backend, layers, running } = &mut self.model;
         let (backend, layers) = (&*backend, &*layers);
-        let shape = Shape { steps: windows.steps, ..batch.shape };
-        let mut pass = Workspace::new(backend, layers, shape, true, true)?;
-        pass.draw_masks(backend, layers, rng, shape.batch)?;
+        let mut passes = Passes::new(backend, layers, rounding, batch, windows, true)?;
+        passes.space.draw_masks(backend, layers, rng, batch.shape.batch)?;
         let mut not_kept = backend.buffer(layers.layout.lens[Group::Statistics as usize])?;
-        let mut whole = layers.integration(batch);
-        for window in 0..windows.count {
-            let span = windows.span(batch, window);
-            windows.upload(backend, batch, window, &mut pass.input)?;
-            pass.forward(backend, layers, rounding, &span, &mut Norms::Batch(&mut not_kept))?;
-            let (y, shape) = pass.projection(backend)?;
-            layers.in_window(&span, |valid| whole.advance(valid, (&y, shape)))?;
-            pass.advance(backend)?;
-        }
+        let whole = passes.integrate(&mut Norms::Batch(&mut not_kept), |_, _, _| Ok(()))?;
         scores.copy_from_slice(&whole.scores());
-        let (mut loss, d_scores) = layers.loss(scores, targets);
+        let (mut loss, d_scores) = passes.loss(scores, targets);
         if !loss.is_finite() {
             return Ok(loss);
         }
-        pass.restart(backend)?;
+        passes.space.restart(backend)?;
         let mut term = Blocks::host(&layers.layout).upload(backend)?;
-        let mut readout = layers.integration(batch);
-        let mut d_y = Vec::new();
+        let mut readout = passes.integration();
         for window in 0..windows.count {
-            let span = windows.span(batch, window);
-            windows.upload(backend, batch, window, &mut pass.input)?;
-            pass.forward(backend, layers, rounding, &span, &mut Norms::Batch(running))?;
-            let (y, shape) = pass.projection(backend)?;
-            d_y.resize(shape.len(), B::Real::zero());
-            layers.in_window(&span, |valid| {
+            let Projected { span, y, shape } =
+                passes.compute(window, &mut Norms::Batch(running))?;
+            let mut d_y = vec![B::Real::zero(); shape.len()];
+            passes.with_valid(&span, |valid| {
                 readout.backward(&whole, valid, (&y, shape), &d_scores, &mut d_y)?;
                 readout.advance(valid, (&y, shape))
             })?;
-            if let Some(LayerSpace { d: Some(d), .. }) = pass.layers.last_mut() {
+            let space = &mut passes.space;
+            if let Some(LayerSpace { d: Some(d), .. }) = space.layers.last_mut() {
                 backend.upload_sequence(&d_y, d)?;
             }
             let into = if window == 0 { &mut self.gradients } else { &mut term };
             let penalty = self.recipe.rate_penalty.as_ref();
-            loss += pass.backward(backend, layers, rounding, &span, penalty, into)?;
+            loss += space.backward(backend, layers, rounding, &span, penalty, into)?;
             if window > 0 {
                 let sums = self.gradients.0.iter_mut().zip(&term.0).zip(layers.layout.lens);
                 for ((sum, term), len) in sums {
                     backend.add_buffer(term, sum, len)?;
                 }
             }
-            pass.advance(backend)?;
+            space.advance(backend)?;
         }
         Ok(loss)
     }
