@@ -158,13 +158,6 @@ fn named<R: Number>(shape: Shape) -> String {
     format!("a sequence of {steps} steps x {batch} samples x {width} neurons of {}", R::NAME)
 }
 
-/// Checks the shape of a block.
-pub(crate) fn same(what: &'static str, expected: Shape, found: Shape) -> Result<(), ShapeError> {
-    expect(what, expected.steps, found.steps)?;
-    expect(what, expected.batch, found.batch)?;
-    expect(what, expected.width, found.width)
-}
-
 impl<R: Number> Backend for Cuda<R> {
     type Real = R;
     type Buffer = Buffer<R>;
@@ -288,7 +281,7 @@ impl<R: Number> Backend for Cuda<R> {
         saved: &mut Buffer<R>,
         z: &mut Sequence<R>,
     ) -> Result<(), Error> {
-        same("norm's output", y.shape, z.shape)?;
+        y.shape.expect("norm's output", z.shape)?;
         expect("norm's parameters", 2 * y.shape.width, params.range.len())?;
         params.buffer.part(&params.range)?;
         norm::statistics(self, norm, mode, valid, y, saved)?;
@@ -315,8 +308,8 @@ impl<R: Number> Backend for Cuda<R> {
         d_y: &mut Sequence<R>,
         d_params: ViewMut<'_, Buffer<R>>,
     ) -> Result<(), Error> {
-        same("norm's gradient", y.shape, d_z.shape)?;
-        same("norm's gradient", y.shape, d_y.shape)?;
+        y.shape.expect("norm's gradient", d_z.shape)?;
+        y.shape.expect("norm's gradient", d_y.shape)?;
         norm::backward(self, params, saved, valid, y, Some(d_z), d_y, d_params)
     }
 
@@ -351,7 +344,7 @@ impl<R: Number> Backend for Cuda<R> {
         spikes: &mut Sequence<R>,
         end: Option<&mut Buffer<R>>,
     ) -> Result<(), Error> {
-        same("layer's output", y.shape, spikes.shape)?;
+        y.shape.expect("layer's output", spikes.shape)?;
         let norm = match &layer.norm {
             Some((norm, params)) => {
                 norm::statistics(self, norm, mode, layer.neurons.valid, y, statistics)?;

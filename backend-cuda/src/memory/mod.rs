@@ -1,5 +1,5 @@
 use crate::arguments::{Dropout, Elementwise, Events, Finite, Scale, Squares, SumRows};
-use crate::backend::{Cuda, Sequence, same, size};
+use crate::backend::{Cuda, Sequence, size};
 use crate::device::{Buffer, In, Launch, Number, Out, kernels};
 use crate::error::Error;
 use polychron_core::backend::Event;
@@ -41,7 +41,7 @@ pub(crate) fn add<R: Number>(
     x: &Sequence<R>,
     sum: &mut Sequence<R>,
 ) -> Result<(), Error> {
-    same("sum of sequences", x.shape, sum.shape)?;
+    x.shape.expect("sum of sequences", sum.shape)?;
     add_buffer(cuda, &x.values, &mut sum.values, x.values.len())
 }
 
@@ -64,8 +64,8 @@ pub(crate) fn join<R: Number>(
     joined: &mut Sequence<R>,
 ) -> Result<(), Error> {
     let steps = first.shape.steps.saturating_add(second.shape.steps);
-    same("joined sequence", Shape { steps, ..first.shape }, joined.shape)?;
-    same("joined sequence", Shape { steps, ..second.shape }, joined.shape)?;
+    Shape { steps, ..first.shape }.expect("joined sequence", joined.shape)?;
+    Shape { steps, ..second.shape }.expect("joined sequence", joined.shape)?;
     let edge = first.values.len();
     let to = &mut joined.values;
     copy(cuda, &first.values, 0..edge, to, 0..edge)?;
@@ -78,7 +78,7 @@ pub(crate) fn copy_last<R: Number>(
     last: &mut Sequence<R>,
 ) -> Result<(), Error> {
     let steps = x.shape.steps.min(last.shape.steps);
-    same("last steps", Shape { steps, ..x.shape }, last.shape)?;
+    Shape { steps, ..x.shape }.expect("last steps", last.shape)?;
     let (all, some) = (x.values.len(), last.values.len());
     copy(cuda, &x.values, all - some..all, &mut last.values, 0..some)
 }

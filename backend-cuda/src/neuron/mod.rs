@@ -1,5 +1,5 @@
 use crate::arguments::{self, NeuronModel};
-use crate::backend::{Cuda, Sequence, lengths, padding, same, size};
+use crate::backend::{Cuda, Sequence, lengths, padding, size};
 use crate::device::kernels::{NeuronKernels, Pass, names, neuron_kernels};
 use crate::device::{Buffer, In, Launch, Number, Out};
 use crate::error::Error;
@@ -211,7 +211,7 @@ impl<'a, R: Number> Checked<'a, R> {
             Firing::Frozen(held) => (3, Some(held)),
         };
         if let Some(held) = held {
-            same("recorded spikes", shape, held.shape)?;
+            shape.expect("recorded spikes", held.shape)?;
         }
         let (norm, saved) = match norm {
             Some((params, saved)) => {
@@ -291,7 +291,7 @@ pub(crate) fn forward<R: Number>(
     end: Option<&mut Buffer<R>>,
 ) -> Result<(), Error> {
     let checked = Checked::new(cuda, stage, &norm, x.shape)?;
-    same("neurons' output", x.shape, spikes.shape)?;
+    x.shape.expect("neurons' output", spikes.shape)?;
     if let Some(end) = &end {
         let states = Shape { steps: stage.neuron.state_count(), ..x.shape };
         expect("neurons' last states", states.len(), end.len())?;
@@ -315,8 +315,8 @@ pub(crate) fn backward<R: Number>(
     d_params: ViewMut<'_, Buffer<R>>,
 ) -> Result<(), Error> {
     let checked = Checked::new(cuda, stage, &norm, x.shape)?;
-    same("neurons' gradient", x.shape, d_spikes.shape)?;
-    same("neurons' gradient", x.shape, d_x.shape)?;
+    x.shape.expect("neurons' gradient", d_spikes.shape)?;
+    x.shape.expect("neurons' gradient", d_x.shape)?;
     let raw = stage.params.range.len();
     expect("neurons' parameters", raw, d_params.range.len())?;
     let into = d_params.buffer.part_mut(&d_params.range)?;

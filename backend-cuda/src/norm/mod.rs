@@ -1,5 +1,5 @@
 use crate::arguments::{NormApply, NormBackward, NormFinish, NormStatistics, RatePenalty};
-use crate::backend::{Cuda, Sequence, lengths, padding, same, size};
+use crate::backend::{Cuda, Sequence, lengths, padding, size};
 use crate::device::{Buffer, Launch, Number, kernels};
 use crate::error::Error;
 use polychron_core::backend::{NormMode, View, ViewMut};
@@ -113,7 +113,7 @@ pub(crate) fn penalize_rates<R: Number>(
     d: &mut Sequence<R>,
 ) -> Result<R, Error> {
     let shape = spikes.shape;
-    same("penalty's gradient", shape, d.shape)?;
+    shape.expect("penalty's gradient", d.shape)?;
     let samples = cuda.lengths(valid, shape)?;
     let slices = slices(shape);
     let launch = launch::<R>(shape, slices);
@@ -151,7 +151,7 @@ pub(crate) fn apply<R: Number>(
     z: &mut Sequence<R>,
 ) -> Result<(), Error> {
     let shape = y.shape;
-    same("norm's output", shape, z.shape)?;
+    shape.expect("norm's output", z.shape)?;
     expect("norm's parameters", 2 * shape.width, params.range.len())?;
     expect("norm's statistics", 2 * shape.width, saved.len())?;
     let arguments = NormApply {
