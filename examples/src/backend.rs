@@ -14,7 +14,7 @@ use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
     Batch, Delays as ModelDelays, Edge, Graph, Group, Model, Network, Spikes, State, StepReport,
-    Tensor, Trace, TrainError, Trainer,
+    Tensor, TensorSpec, Trace, TrainError, Trainer,
 };
 use polychron_cpu::{Cpu, Plan};
 use std::path::Path;
@@ -55,6 +55,9 @@ pub trait Classifier {
         look: &mut dyn FnMut(usize, Spikes<f32>),
     ) -> Result<Vec<f32>>;
 
+    /// Returns what these tensors are, as [`Model::specs`].
+    fn specs(&self) -> &[TensorSpec<f32>];
+
     /// Returns the parameters and the running statistics by name, as [`Model::tensors`].
     ///
     /// # Errors
@@ -82,6 +85,9 @@ impl<B: TrainingBackend> Classifier for Model<B> {
         look: &mut dyn FnMut(usize, Spikes<f32>),
     ) -> Result<Vec<f32>> {
         Ok(Self::watch(self, batch, delays, look).map_err(Error::wrap)?.0)
+    }
+    fn specs(&self) -> &[TensorSpec<f32>] {
+        Self::specs(self)
     }
     fn tensors(&self) -> Result<Vec<Tensor<f32>>> {
         Self::tensors(self).map_err(Error::wrap)

@@ -10,7 +10,7 @@ use crate::presets;
 use crate::run::{CHECKPOINT, CONFIG, MODEL};
 use crate::task::Task;
 use polychron_core::neuron::Li;
-use polychron_core::train::{self, Batch, Graph, Spikes, State, Tensor, Trace};
+use polychron_core::train::{self, Batch, Graph, Spikes, State, Tensor, TensorSpec, Trace};
 use std::path::{Path, PathBuf};
 
 /// A trained model with the configuration that made it. It is not [`Send`], because a GPU backend
@@ -151,6 +151,9 @@ impl Classifier for Model {
         look: &mut dyn FnMut(usize, Spikes<f32>),
     ) -> Result<Vec<f32>> {
         self.classifier.watch(batch, delays, look)
+    }
+    fn specs(&self) -> &[TensorSpec<f32>] {
+        self.classifier.specs()
     }
     fn tensors(&self) -> Result<Vec<Tensor<f32>>> {
         self.classifier.tensors()

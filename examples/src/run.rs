@@ -3,6 +3,7 @@
 mod checks;
 mod finish;
 mod folder;
+mod inherit;
 
 pub(crate) use checks::{check_choice, rehearse};
 #[cfg(feature = "cli")]
@@ -24,8 +25,9 @@ use crate::report::{self, Epoch, Figures, Report};
 use crate::sparse::SparseMask;
 use crate::task::Task;
 use crate::{files, prefetch};
-use checks::{check, divergence, inherit};
+use checks::{check, divergence};
 use folder::{BEST, FILES, INITIAL, create_folder};
+use inherit::inherit;
 use polychron_core::train::{Delays, State, Tensor};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -107,8 +109,9 @@ impl Run {
     ) -> Result<(Self, Vec<String>)> {
         let interface = task.interface();
         let learner = || backend::learner(config, interface);
-        let mut start = learner()?.state()?;
-        let new = inherit(model, &mut start, &network::graph(config, interface)?)?;
+        let first = learner()?;
+        let mut start = first.state()?;
+        let new = inherit(model, first.model().specs(), &mut start)?;
         let run = Self::create_with(&learner, config, task, folder.as_ref(), Some(&start))?;
         Ok((run, new))
     }

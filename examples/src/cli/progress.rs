@@ -125,10 +125,8 @@ fn begin_line(start: &Start<'_>) -> String {
     let (data, split) = (&start.task.data, &start.task.split);
     let [train, valid, test] = [&split.train, &split.valid, &split.test].map(Vec::len);
     format!(
-        "epoch {}/{}: {} has {train} training, {valid} validation and {test} test items of {} \
-         classes; {} steps an epoch",
-        start.step / (start.steps / start.epochs.max(1)).max(1) + 1,
-        start.epochs,
+        "{}: {train} training, {valid} validation and {test} test items of {} classes; {} steps \
+         an epoch",
         data.name,
         data.classes,
         start.steps / start.epochs.max(1)

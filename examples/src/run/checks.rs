@@ -3,12 +3,11 @@
 use crate::backend::Learner;
 use crate::config::{Backend, Config, Protocol, Select};
 use crate::error::{Error, ErrorKind, Result, fail};
-use crate::model::Model;
 use crate::prefetch;
 use crate::run::CHECKPOINT;
 use crate::task::Task;
 use polychron_core::shape::Shape;
-use polychron_core::train::{Delays, Graph, State, Tensor};
+use polychron_core::train::Delays;
 use std::path::Path;
 
 /// Fails if the configuration is invalid or the data were loaded for another one.
@@ -85,32 +84,4 @@ pub(super) fn divergence(config: &Config, folder: &Path, epoch: u64, batch: usiz
         checkpoint.display()
     ))
     .with_kind(ErrorKind::Diverged)
-}
-
-/// Gives a first state the values of a trained model. Returns the names of the tensors for which
-/// the model has none of the same shape.
-pub(super) fn inherit(model: &Model, state: &mut State<f32>, graph: &Graph) -> Result<Vec<String>> {
-    let own = |name: &str| !name.starts_with("adam.") && !name.ends_with(".sigma");
-    let longest = |name: &str| {
-        let connections = graph.nodes.iter().enumerate().flat_map(|(l, node)| {
-            node.edges.iter().enumerate().map(move |(c, edge)| (l, c, edge.synapses.taps))
-        });
-        let mut delays = connections.map(|(l, c, taps)| (graph.connection_name(l, c), taps));
-        delays.find(|(layer, _)| *name == format!("{layer}.delay")).map(|(_, taps)| taps - 1)
-    };
-    let (mut new, mut taken) = (Vec::new(), 0);
-    for tensor in state.tensors.iter_mut().filter(|tensor| own(&tensor.name)) {
-        let same = |other: &&Tensor<f32>| other.name == tensor.name && other.shape == tensor.shape;
-        let Some(found) = model.state().tensors.iter().find(same) else {
-            new.push(tensor.name.clone());
-            continue;
-        };
-        let most = longest(&tensor.name).map_or(f32::INFINITY, |longest| longest as f32);
-        tensor.values = found.values.iter().map(|value| value.min(most)).collect();
-        taken += 1;
-    }
-    if taken == 0 {
-        fail!("{}: no tensor has the name and shape of one of the network", model.path().display())
-    }
-    Ok(new)
 }

@@ -57,7 +57,8 @@ impl Folder {
         let output = self.run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output.stderr));
         let errors = text(&output.stderr);
-        let lines: Vec<_> = errors.lines().filter(|l| !l.starts_with("epoch ")).collect();
+        let progress = |l: &&str| l.starts_with("epoch ") || l.ends_with(" steps an epoch");
+        let lines: Vec<_> = errors.lines().filter(|l| !progress(l)).collect();
         assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{errors}");
         lines[0].into()
     }
