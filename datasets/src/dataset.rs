@@ -1,5 +1,5 @@
 use crate::binning::{BinOptions, CountOverflow};
-use crate::{Error, Recordings};
+use crate::{About, Error, Recordings};
 
 /// The spikes of one channel in one step. An entry takes eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Dataset {
     pub samples: Vec<SpikeTrain>,
     /// Length of a step in milliseconds.
     pub dt_ms: u32,
+    /// What else is known about the samples.
+    pub about: About,
 }
 
 impl Dataset {
@@ -89,11 +91,12 @@ impl Dataset {
             class_names: recordings.keys.clone(),
             samples,
             dt_ms: options.dt_ms,
+            about: recordings.about.clone(),
         })
     }
 
     /// Appends the samples of another data set of the same task, for example a test file to its
-    /// training file.
+    /// training file. Speakers with the same name become the same speaker.
     ///
     /// # Errors
     /// The channels, the class names or the step lengths differ.
@@ -111,7 +114,14 @@ impl Dataset {
         if self.dt_ms != other.dt_ms {
             return differs("dt_ms", &self.dt_ms, &other.dt_ms);
         }
-        self.samples.extend(other.samples);
+        let highest = |samples: &[SpikeTrain]| samples.iter().map(|s| s.speaker).max().unwrap_or(0);
+        let (own, theirs) = (highest(&self.samples), highest(&other.samples));
+        let (items, others) = (self.samples.len(), other.samples.len());
+        let speakers = self.about.append(items, own, other.about, others, theirs);
+        self.samples.extend(other.samples.into_iter().map(|sample| {
+            let speaker = speakers.as_ref().and_then(|new| new.get(usize::from(sample.speaker)));
+            SpikeTrain { speaker: speaker.copied().unwrap_or(sample.speaker), ..sample }
+        }));
         Ok(())
     }
 
@@ -175,7 +185,8 @@ impl Dataset {
     /// # Errors
     /// There are no samples; a sample has no steps; a dense sample has another size; a
     /// label, a step or a channel is out of range; entries are out of order or have a count of 0; a
-    /// real value is not finite; a class has no name or a name with a control character.
+    /// real value is not finite; a class has no name or a name with a control character; a list of
+    /// [`Dataset::about`] has another length.
     pub fn check_samples(&self) -> Result<(), Error> {
         if self.class_names.len() != self.classes {
             let problem = format!("names do not match {} classes", self.classes);
@@ -188,6 +199,8 @@ impl Dataset {
         if self.samples.is_empty() {
             return Err(self.value("samples".into(), "[]", "is empty; a data set needs samples"));
         }
+        let highest = self.samples.iter().map(|sample| sample.speaker).max().unwrap_or(0);
+        self.about.check(&self.name, self.samples.len(), highest)?;
         self.samples.iter().enumerate().try_for_each(|(n, sample)| self.check(n, sample))
     }
 

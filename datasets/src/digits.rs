@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::{Dataset, Entry, Error, SpikeTrain, bytes};
+use crate::{About, Dataset, Entry, Error, SpikeTrain, bytes};
 
 const DT_MS: u32 = 10;
 const SIGNATURE: &[u8] = b"SPK1";
@@ -100,6 +100,7 @@ pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Dataset, Error> {
         class_names: (0..classes).map(|c| c.to_string()).collect(),
         samples,
         dt_ms: DT_MS,
+        about: About::default(),
     })
 }
 

@@ -35,6 +35,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod about;
 mod augment;
 mod batch;
 pub mod binning;
@@ -55,6 +56,7 @@ pub mod sound;
 mod split;
 pub mod synthetic;
 
+pub use about::{About, Part};
 pub use augment::{Augment, MixedLabel, Pool};
 pub use batch::{Event, SampleBatch, Values, batches};
 pub use binning::{BinOptions, Binning};

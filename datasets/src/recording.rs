@@ -1,6 +1,6 @@
 use std::cmp::Ordering;
 
-use crate::{Error, parallel};
+use crate::{About, Error, parallel};
 
 /// Longest recording in seconds. A later time is a damaged value or has another unit.
 const MAX_SECONDS: f32 = 3600.0;
@@ -68,6 +68,8 @@ pub struct Recordings {
     pub time_format: TimeFormat,
     /// The utterances, in the order of the file.
     pub items: Vec<Recording>,
+    /// What else the file says about them.
+    pub about: About,
 }
 
 impl Recordings {
@@ -76,7 +78,8 @@ impl Recordings {
     /// # Errors
     /// There are no utterances; an utterance has numbers of times and units that differ; a time is
     /// not finite, negative, above an hour or before the previous one; a unit or a label is out of
-    /// range; a class name holds a control character.
+    /// range; a class name holds a control character; a list of [`Recordings::about`] has another
+    /// length.
     pub fn validate(&self) -> Result<(), Error> {
         self.map(|_| ()).map(drop)
     }
@@ -184,6 +187,8 @@ impl Recordings {
             let problem = "holds a control character";
             return Err(self.value(format!("extra/keys[{i}]"), &self.keys[i], problem));
         }
+        let highest = self.items.iter().map(|item| item.speaker).max().unwrap_or(0);
+        self.about.check(&self.source, self.items.len(), highest)?;
         parallel::try_map(&self.items, parallel::threads(self.items.len()), f)
     }
 

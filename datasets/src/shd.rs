@@ -12,6 +12,9 @@
 //! | `extra/speaker` | n whole numbers or names, optional | speakers |
 //! | `extra/keys` | one string per class, optional | names of the classes |
 //! | `extra/channels` | one whole number, optional | number of channels; 700 by default |
+//! | `extra/name` | n strings, optional | names of the utterances, such as those of sound files |
+//! | `extra/part` | n strings, optional | `train`, `valid` or `test`, see [`Part::of`](crate::Part::of) |
+//! | `extra/encoder` | one string, optional | how sound became spikes |
 //!
 //! A number is an integer, a float of 16, 32 or 64 bits, or a boolean. A whole number has no
 //! fraction, whatever its type. Times are in seconds unless [`Options::time_unit`] says otherwise;
@@ -25,6 +28,7 @@
 //! that would take many times the memory of the file, and the filters of a data set. The fuzz
 //! target `read_h5`, which stops at any panic, holds the reader to that with overflow checks on.
 
+mod about;
 mod bounds;
 mod container;
 mod content;
@@ -118,7 +122,7 @@ fn parse(file: &File<'_>, channels: usize, options: &Options) -> Result<Recordin
     let (times, units) = (file.times(n, options)?, file.units(n)?);
     let spikes = |n, _: &u16| Ok((times.row(n)?, units.row(n)?));
     let spikes = parallel::try_map(&labels, parallel::threads(n), spikes)?;
-    let speakers = if file.has("extra/speaker")? { file.speakers(n)? } else { vec![0; n] };
+    let (speakers, about) = file.about(n)?;
     let numbers =
         || (0..labels.iter().max().map_or(0, |&l| l as usize + 1)).map(|c| c.to_string()).collect();
     let keys = known.or(names).unwrap_or_else(numbers);
@@ -127,5 +131,5 @@ fn parse(file: &File<'_>, channels: usize, options: &Options) -> Result<Recordin
         .map(|((times, units), (label, speaker))| Recording { times, units, label, speaker })
         .collect();
     let (source, time_format) = (file.source.into(), times.format());
-    Ok(Recordings { source, channels, keys, time_format, items })
+    Ok(Recordings { source, channels, keys, time_format, items, about })
 }

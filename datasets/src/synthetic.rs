@@ -2,7 +2,7 @@
 
 use polychron_core::rng::Rng;
 
-use crate::{Dataset, Entry, SpikeTrain};
+use crate::{About, Dataset, Entry, SpikeTrain};
 
 /// The generator's stream of synthetic tasks: "tasks" in ASCII.
 const STREAM: u64 = 0x74_6173_6b73;
@@ -94,5 +94,6 @@ fn train(spikes: &[bool], channels: usize, label: usize) -> SpikeTrain {
 
 fn dataset(name: &str, channels: usize, classes: usize, samples: Vec<SpikeTrain>) -> Dataset {
     let class_names = (0..classes).map(|c| c.to_string()).collect();
-    Dataset { name: name.into(), channels, classes, class_names, samples, dt_ms: DT_MS }
+    let (name, about) = (name.into(), About::default());
+    Dataset { name, channels, classes, class_names, samples, dt_ms: DT_MS, about }
 }

@@ -14,7 +14,7 @@ use crate::network::Interface;
 use crate::report;
 use polychron_core::loss::decide;
 use polychron_core::train;
-use polychron_datasets::{Augment, Dataset, MixedLabel, Pool, SampleBatch, Split, batches};
+use polychron_datasets::{About, Augment, Dataset, MixedLabel, Pool, SampleBatch, Split, batches};
 use read::{divide, read};
 use std::path::Path;
 
@@ -174,7 +174,8 @@ impl Task {
         let changed = self.augment.samples(data, &self.pool, indices, self.seed, epoch);
         let (samples, mixed): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
         let (name, class_names) = (data.name.clone(), data.class_names.clone());
-        let changed = Dataset { name, class_names, samples, ..*data };
+        let about = About::default();
+        let changed = Dataset { name, class_names, samples, about, ..*data };
         let mut batch = self.assemble(&changed, &(0..indices.len()).collect::<Vec<_>>())?;
         for (target, mixed) in batch.targets.chunks_exact_mut(data.classes).zip(mixed) {
             if let Some(MixedLabel { label, share }) = mixed {

@@ -9,7 +9,7 @@ use polychron_core::rng::Rng;
 
 use crate::folders::{self, Listing, error};
 use crate::sound::{self, Sound};
-use crate::{Error, Recording, Recordings, TimeFormat, parallel, shd};
+use crate::{About, Error, Recording, Recordings, TimeFormat, parallel, shd};
 pub use cochlea::Cochlea;
 
 /// The generator's stream for the noise of the fibres: "fibres" in ASCII.
@@ -125,6 +125,7 @@ pub fn folder(
         },
         keys: classes,
         time_format: TimeFormat::F32,
+        about: About::default(),
         items: Vec::new(),
     };
     for encoded in encoded {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::folders::Item;
-use crate::{Dataset, Error, Levels, SpikeTrain, parallel, sound};
+use crate::{About, Dataset, Error, Levels, SpikeTrain, parallel, sound};
 use folder::Folder;
 pub use front_end::{Bands, FrontEnd};
 
@@ -93,12 +93,14 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
         label: item.class,
         ..SpikeTrain::default()
     });
+    let names = items.iter().map(|item| item.name.clone()).collect();
     let data = Dataset {
         name: folder.path.display().to_string(),
         channels: CHANNELS,
         classes: folder.words.len(),
         samples: samples.collect(),
         dt_ms: 10,
+        about: About { names, ..About::default() },
         class_names: folder.words,
     };
     let (missing, converted) = (folder.missing, converted.into_inner());

@@ -170,27 +170,40 @@ impl File<'_> {
         Ok((codes.into_iter().map(|code| classes[usize::from(code)]).collect(), None))
     }
 
-    /// The speakers of `n` utterances. Names, and numbers beyond 16 bits, are counted from 0 in
-    /// their order.
-    pub(super) fn speakers(&self, n: usize) -> Result<Vec<u16>, Error> {
+    /// The speakers of `n` utterances, and their names if they have some. Names, and numbers beyond
+    /// 16 bits, are counted from 0 in their order.
+    pub(super) fn speakers(&self, n: usize) -> Result<(Vec<u16>, Vec<String>), Error> {
         let path = "extra/speaker";
         let set = self.dataset(path)?;
         if is_text(set.dtype()) {
-            let (codes, _) = self.names(set, path)?;
+            let (codes, names) = self.names(set, path)?;
             self.check_len(path, codes.len(), n)?;
-            return Ok(codes);
+            return Ok((codes, names));
         }
         self.check_len(path, self.one_dimensional(&set, path)? as usize, n)?;
         let numbers = self.numbers(&set, path, |i, x| {
             x.map_err(|x| Error::value(self.source, place(path, i), x, "is not a whole number"))
         })?;
         if let Ok(small) = numbers.iter().map(|&x| u16::try_from(x)).collect() {
-            return Ok(small);
+            return Ok((small, Vec::new()));
         }
         let mut numbering = Numbering::default();
         let codes = numbers.iter().map(|x| numbering.code(x));
         let codes = codes.collect::<Option<Vec<_>>>().ok_or_else(|| self.too_many(path))?;
-        Ok(numbering.finish(codes).0)
+        let (codes, numbers) = numbering.finish(codes);
+        Ok((codes, numbers.into_iter().map(|x: i128| x.to_string()).collect()))
+    }
+
+    /// The rows of a data set of text; none if it is absent.
+    pub(super) fn texts(&self, path: &'static str) -> Result<Vec<String>, Error> {
+        let mut texts = Vec::new();
+        if self.has(path)? {
+            self.each_text(self.dataset(path)?, path, |_, text| {
+                texts.push(text.to_owned());
+                Ok(())
+            })?;
+        }
+        Ok(texts)
     }
 
     /// Names of the classes.
@@ -201,12 +214,7 @@ impl File<'_> {
         if n > MAX_KEYS as u64 {
             return Err(self.format(format!("{path} has {n} rows, more than {MAX_KEYS}")));
         }
-        let mut keys = Vec::new();
-        self.each_text(set, path, |_, text| {
-            keys.push(text.to_owned());
-            Ok(())
-        })?;
-        Ok(keys)
+        self.texts(path)
     }
 
     /// The names in a data set, numbered in alphabetical order, and the number of every row.

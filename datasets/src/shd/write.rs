@@ -1,7 +1,7 @@
 use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 
 use super::{MAX_CHANNELS, MAX_KEYS};
-use crate::{Error, Recording, Recordings};
+use crate::{About, Error, Recording, Recordings};
 
 /// Encodes recordings as a file of this layout, with times as float32.
 /// [`from_bytes`](super::from_bytes) reads it again. The memory needed is a few times the size of
@@ -31,21 +31,47 @@ pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
         let all_times = items.iter().map(bytes_of_times).collect();
         let all_units = items.iter().map(bytes_of_units).collect();
         let labels: Vec<u16> = items.iter().map(|r| r.label).collect();
-        let speakers: Vec<u16> = items.iter().map(|r| r.speaker).collect();
-        let (keys, channels) = (&recordings.keys, recordings.channels as u32);
-        Hdf5Builder::new()
+        let channels = recordings.channels as u32;
+        let builder = Hdf5Builder::new()
             .dataset(DatasetBuilder::vlen_sequence_data("spikes/times", times, n, all_times)?)
             .dataset(DatasetBuilder::vlen_sequence_data("spikes/units", units, n, all_units)?)
             .dataset(DatasetBuilder::typed_data("labels", n, &labels)?)
-            .dataset(DatasetBuilder::typed_data("extra/speaker", n, &speakers)?)
+            .dataset(speakers(recordings)?)
             .dataset(DatasetBuilder::typed_data("extra/channels", [1], &[channels])?)
-            .dataset(DatasetBuilder::fixed_string_data(
-                "extra/keys",
-                [keys.len() as u64],
-                keys.as_slice(),
-            )?)
+            .dataset(text("extra/keys", &recordings.keys)?);
+        let About { names, parts, encoder, .. } = &recordings.about;
+        let parts: Vec<_> = parts.iter().map(|part| part.name()).collect();
+        let mut optional = Vec::new();
+        if !names.is_empty() {
+            optional.push(text("extra/name", names)?);
+        }
+        if !parts.is_empty() {
+            optional.push(text("extra/part", &parts)?);
+        }
+        if !encoder.is_empty() {
+            optional.push(text("extra/encoder", std::slice::from_ref(encoder))?);
+        }
+        optional
+            .into_iter()
+            .fold(builder, Hdf5Builder::dataset)
             .into_plan()?
             .encode(WriteOptions::default())
     };
     encoded().map_err(|e: hdf5_writer::Error| Error::format(&recordings.source, e))
+}
+
+fn text(path: &str, rows: &[impl AsRef<str>]) -> Result<DatasetBuilder, hdf5_writer::Error> {
+    DatasetBuilder::fixed_string_data(path, [rows.len() as u64], rows)
+}
+
+/// The speakers by name, if they have names, else by number.
+fn speakers(recordings: &Recordings) -> Result<DatasetBuilder, hdf5_writer::Error> {
+    let (path, items) = ("extra/speaker", &recordings.items);
+    let names = &recordings.about.speakers;
+    if names.is_empty() {
+        let numbers: Vec<u16> = items.iter().map(|r| r.speaker).collect();
+        return DatasetBuilder::typed_data(path, [items.len() as u64], &numbers);
+    }
+    let names: Vec<_> = items.iter().filter_map(|r| names.get(usize::from(r.speaker))).collect();
+    text(path, &names)
 }

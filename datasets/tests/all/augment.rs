@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use polychron_datasets::{Augment, Dataset, Entry, MixedLabel, Pool, SpikeTrain, digits};
+use polychron_datasets::{About, Augment, Dataset, Entry, MixedLabel, Pool, SpikeTrain, digits};
 
 type Changed = Vec<(SpikeTrain, Option<MixedLabel>)>;
 
@@ -67,6 +67,7 @@ fn small(steps: [usize; 3]) -> Dataset {
         class_names: vec!["a".into(), "b".into()],
         samples: steps.into_iter().enumerate().map(item).collect(),
         dt_ms: 10,
+        about: About::default(),
     }
 }
 

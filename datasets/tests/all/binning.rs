@@ -7,13 +7,14 @@ use half::f16;
 use polychron_core::rng::Rng;
 use polychron_datasets::binning::steps_of;
 use polychron_datasets::{
-    BinOptions, Binning, Dataset, Entry, Recording, Recordings, TimeFormat, shd,
+    About, BinOptions, Binning, Dataset, Entry, Recording, Recordings, TimeFormat, shd,
 };
 use safetensors::SafeTensors;
 
 fn recordings(times: Vec<f32>, units: Vec<u16>, time_format: TimeFormat) -> Recordings {
     let items = vec![Recording { times, units, label: 0, speaker: 0 }];
-    Recordings { source: "x".into(), channels: 700, keys: vec!["a".into()], time_format, items }
+    let (source, keys) = ("x".into(), vec!["a".into()]);
+    Recordings { source, channels: 700, keys, time_format, items, about: About::default() }
 }
 
 fn half_seconds(ms: u32) -> f32 {
@@ -250,4 +251,27 @@ fn of_many_utterances_the_first_bad_one_is_named() {
     let error = Dataset::from_recordings(&read, &BinOptions::default()).unwrap_err().to_string();
     assert!(error.contains("spikes/times[90][1]"), "{error}");
     assert_eq!(read.validate().unwrap_err().to_string(), error);
+}
+
+#[test]
+fn speakers_of_two_files_are_the_same_if_their_names_are() {
+    let file = |speakers: [&str; 2]| {
+        let mut read = recordings(vec![0.1], vec![3], TimeFormat::F32);
+        read.items = vec![read.items[0].clone(); 2];
+        read.items[1].speaker = 1;
+        read.about.speakers = speakers.map(String::from).to_vec();
+        Dataset::from_recordings(&read, &BinOptions::default()).unwrap()
+    };
+    let mut data = file(["ann", "ben"]);
+    data.append(file(["ben", "cy"])).unwrap();
+    assert_eq!(data.about.speakers, ["ann", "ben", "cy"]);
+    assert_eq!(data.samples.iter().map(|s| s.speaker).collect::<Vec<_>>(), [0, 1, 1, 2]);
+    data.append(file(["1", "0"])).unwrap();
+    let mut numbers = file(["0", "1"]);
+    numbers.about.speakers.clear();
+    data.append(numbers).unwrap();
+    assert_eq!(data.about.speakers, ["ann", "ben", "cy", "1", "0"]);
+    let last: Vec<_> = data.samples[4..].iter().map(|s| s.speaker).collect();
+    assert_eq!(last, [3, 4, 4, 3]);
+    data.check_samples().unwrap();
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use polychron_core::rng::Rng;
 use polychron_datasets::encode::{self, Cochlea, Encoder, Report};
-use polychron_datasets::{Recordings, TimeFormat, shd};
+use polychron_datasets::{About, Recordings, TimeFormat, shd};
 
 use crate::wav::Wav;
 
@@ -174,6 +174,7 @@ fn the_file_holds_what_was_encoded() {
         channels: 1,
         keys: vec![],
         time_format: TimeFormat::F32,
+        about: About::default(),
         items: vec![],
     };
     assert!(shd::to_bytes(&none).is_err());

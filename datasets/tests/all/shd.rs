@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
 use hdf5_writer::{DatasetBuilder, FilterDescription, Hdf5Builder, WriteOptions};
-use polychron_datasets::{BinOptions, Dataset, Recording, Recordings, TimeFormat, shd};
+use polychron_datasets::{
+    About, BinOptions, Dataset, Part, Recording, Recordings, TimeFormat, shd,
+};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -271,10 +273,23 @@ fn many_utterances_are_read_as_they_were_written() {
         channels: 700,
         keys: ["a", "b", "c"].map(String::from).to_vec(),
         time_format: TimeFormat::F32,
+        about: About::default(),
         items: (0..700).map(item).collect(),
     };
     let bytes = shd::to_bytes(&written).unwrap();
-    assert!(shd::from_bytes(bytes, "many", &shd::Options::default()).unwrap() == written);
+    let read = |bytes| shd::from_bytes(bytes, "many", &shd::Options::default());
+    assert!(read(bytes).unwrap() == written);
+    written.about = About {
+        names: (0..700).map(|n| format!("a/{n}.wav")).collect(),
+        parts: [Part::Train, Part::Valid, Part::Test, Part::Train].repeat(175),
+        speakers: (0..100).map(|n| format!("speaker {n:02}")).collect(),
+        encoder: "delta".into(),
+    };
+    assert!(read(shd::to_bytes(&written).unwrap()).unwrap() == written);
+    written.about.names.pop();
+    let error = shd::to_bytes(&written).unwrap_err().to_string();
+    assert_eq!(error, "many: names = 699 entries do not match 700 items");
+    written.about = About::default();
 
     written.keys[1] = "\x1b[2J".into();
     let error = shd::to_bytes(&written).unwrap_err().to_string();

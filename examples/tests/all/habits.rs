@@ -3,7 +3,7 @@
 use crate::cli::{Folder, last_line};
 use crate::common::{polychron, text};
 use polychron::Model;
-use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
+use polychron_datasets::{About, Recording, Recordings, TimeFormat, shd};
 use std::fs;
 
 fn tensor(folder: &Folder, run: &str, name: &str) -> Vec<f32> {
@@ -102,6 +102,7 @@ fn imbalanced(count: [u16; 2]) -> Recordings {
         channels: 8,
         keys: vec!["background".into(), "keyword".into()],
         time_format: TimeFormat::F32,
+        about: About::default(),
         items: (0..many).map(|n| item(0, n)).chain((0..few).map(|n| item(1, n))).collect(),
     }
 }

@@ -2,7 +2,7 @@
 //! files.
 
 use crate::common::{empty_folder, polychron, text};
-use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
+use polychron_datasets::{About, Recording, Recordings, TimeFormat, shd};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -326,7 +326,8 @@ fn speakers() -> Vec<u8> {
     }
     let keys = ["no", "yes"].map(String::from).to_vec();
     let (source, time_format) = ("speakers.h5".into(), TimeFormat::F32);
-    shd::to_bytes(&Recordings { source, channels: 700, keys, time_format, items }).unwrap()
+    let about = About::default();
+    shd::to_bytes(&Recordings { source, channels: 700, keys, time_format, items, about }).unwrap()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::cli::Folder;
 use crate::common::text;
-use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
+use polychron_datasets::{About, Recording, Recordings, TimeFormat, shd};
 use std::fs;
 use std::process::Command;
 
@@ -25,6 +25,7 @@ fn recordings(count: u16) -> Recordings {
         channels: 3,
         keys: vec!["up".into(), "down".into()],
         time_format: TimeFormat::F32,
+        about: About::default(),
         items: (0..count).map(item).collect(),
     }
 }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::report::median;
 use polychron_core::rng::Rng;
 use polychron_datasets::encode::Cochlea;
-use polychron_datasets::{BinOptions, Dataset, Recording, Recordings, TimeFormat, shd};
+use polychron_datasets::{About, BinOptions, Dataset, Recording, Recordings, TimeFormat, shd};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -125,6 +125,7 @@ fn recordings(items: usize, spikes: usize) -> Recordings {
         channels: shd::CHANNELS,
         keys: (0..CLASSES).map(|class| class.to_string()).collect(),
         time_format: TimeFormat::F32,
+        about: About::default(),
         items: (0..items as u64).map(item).collect(),
     }
 }

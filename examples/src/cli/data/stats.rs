@@ -170,7 +170,7 @@ fn write_counts(text: &mut String, heading: &str, rows: &[(String, usize, f64)])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use polychron_datasets::Entry;
+    use polychron_datasets::{About, Entry};
 
     #[test]
     fn statistics_of_three_samples() {
@@ -193,6 +193,7 @@ mod tests {
                 sample(1, vec![entry(0, 1)], 0, 7),
             ],
             dt_ms: 5,
+            about: About::default(),
         };
         let summary = summary(&data, Vec::new());
         assert_eq!(summary.durations_ms, [5.0, 100.0, 200.0]);

@@ -1,0 +1,32 @@
+//! What a file says about utterances beside their spikes.
+
+use super::container::File;
+use crate::{About, Error, Part};
+
+impl File<'_> {
+    /// The speakers of `n` utterances, 0 if the file does not name them, and what else is known.
+    pub(super) fn about(&self, n: usize) -> Result<(Vec<u16>, About), Error> {
+        let known = self.has("extra/speaker")?;
+        let (numbers, speakers) = if known { self.speakers(n)? } else { (vec![0; n], Vec::new()) };
+        let names = self.rows_of_text("extra/name", n)?;
+        let path = "extra/part";
+        let part = |(i, name): (usize, &String)| {
+            Part::of(name).ok_or_else(|| {
+                let problem = "is not train, valid or test";
+                Error::value(self.source, format!("{path}[{i}]"), name, problem)
+            })
+        };
+        let parts = self.rows_of_text(path, n)?;
+        let parts = parts.iter().enumerate().map(part).collect::<Result<_, _>>()?;
+        let encoder = self.texts("extra/encoder")?.into_iter().next().unwrap_or_default();
+        Ok((numbers, About { names, parts, speakers, encoder }))
+    }
+
+    fn rows_of_text(&self, path: &'static str, n: usize) -> Result<Vec<String>, Error> {
+        let texts = self.texts(path)?;
+        if self.has(path)? {
+            self.check_len(path, texts.len(), n)?;
+        }
+        Ok(texts)
+    }
+}
