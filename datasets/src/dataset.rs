@@ -134,6 +134,19 @@ impl Dataset {
         speakers
     }
 
+    /// The name of a speaker, or the number if there is none.
+    #[must_use]
+    pub fn speaker_name(&self, speaker: u16) -> String {
+        let name = self.about.speakers.get(usize::from(speaker));
+        name.cloned().unwrap_or_else(|| speaker.to_string())
+    }
+
+    /// The name of a sample, or its index if there is none.
+    #[must_use]
+    pub fn item_name(&self, index: usize) -> String {
+        self.about.names.get(index).cloned().unwrap_or_else(|| index.to_string())
+    }
+
     /// Says in a sentence each what is unusual: samples without spikes and classes without samples.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {

@@ -21,6 +21,9 @@ pub struct DataCard {
     pub dt_ms: u32,
     /// Names of the classes.
     pub classes: Vec<String>,
+    /// How sound became spikes, as the data files state it; empty if they do not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub encoder: String,
 }
 
 /// What a channel receives in a step.
@@ -70,7 +73,8 @@ impl DataCard {
             }
         };
         let (channels, dt_ms) = (data.channels, data.dt_ms);
-        Self { source, input, channels, dt_ms, classes: data.class_names.clone() }
+        let (classes, encoder) = (data.class_names.clone(), data.about.encoder.clone());
+        Self { source, input, channels, dt_ms, classes, encoder }
     }
 
     /// Returns the properties that determine the shape of a network.

@@ -5,7 +5,6 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::report::{count_spikes, median, neuron_steps};
 use crate::task::{Part, Predictions, Task};
-use polychron_core::loss::decide;
 use polychron_core::train::Delays;
 use polychron_cpu::Stream;
 use polychron_datasets::Dataset;
@@ -31,8 +30,8 @@ pub struct Evaluation {
     pub seen_accuracy: Option<f64>,
     /// Accuracy for all other speakers.
     pub unseen_accuracy: Option<f64>,
-    /// Accuracy of every speaker, if the data names several.
-    pub speakers: BTreeMap<u16, Option<f64>>,
+    /// Accuracy of every speaker, if the data have several.
+    pub speakers: Vec<SpeakerFigures>,
     /// Mean spikes per neuron and step of every hidden layer.
     pub rates: Vec<f64>,
     /// Median time per item, if items are evaluated one by one.
@@ -46,8 +45,24 @@ pub struct Evaluation {
     pub most_frequent_accuracy: Option<f64>,
     /// The classes that have items or are predicted.
     pub classes: Vec<ClassFigures>,
+    /// Number of items of each of these classes (rows) that the model takes for each (columns).
+    pub confusion: Vec<Vec<usize>>,
     /// The most frequent confusions, in descending order.
     pub confusions: Vec<Confusion>,
+    /// The prediction of every item.
+    #[serde(skip)]
+    pub predictions: Predictions,
+}
+
+/// How well a model understands a speaker.
+#[derive(Clone, Debug, Serialize)]
+pub struct SpeakerFigures {
+    /// Name of the speaker, or the number if there is no name.
+    pub speaker: String,
+    /// Number of items.
+    pub items: usize,
+    /// Share of them classified correctly.
+    pub accuracy: Option<f64>,
 }
 
 /// How well a model knows a class.
@@ -109,6 +124,30 @@ impl Model {
         Ok(evaluation)
     }
 
+    /// Counts the predictions that change when every item is alone in its batch, and the accuracy
+    /// then; `None` if there are none. Items are padded to the longest one of their batch, and
+    /// `data.mask = false` counts the padded steps.
+    pub(crate) fn decided_by_padding(
+        &self,
+        task: &Task,
+        predictions: &Predictions,
+    ) -> Result<Option<(usize, Option<f64>)>> {
+        let options = &self.config.data;
+        let steps = |i: &usize| task.data.samples[*i].steps;
+        let lengths = predictions.items.iter().map(steps);
+        if options.mask || options.steps > 0 || lengths.clone().min() == lengths.max() {
+            return Ok(None);
+        }
+        let mut alone = Predictions::of(&predictions.items);
+        for &item in &predictions.items {
+            let (scores, _) = self.scores(&task.batch(&[item])?.view(), Delays::Rounded)?;
+            alone.extend(&scores, task.data.classes);
+        }
+        let pairs = alone.classes.iter().zip(&predictions.classes);
+        let changed = pairs.filter(|(alone, batched)| alone != batched).count();
+        Ok((changed > 0).then(|| (changed, alone.accuracy(&task.data, |_| true))))
+    }
+
     /// Predicts the classes of items. `items` are indices into the samples of the task.
     ///
     /// # Errors
@@ -138,7 +177,7 @@ struct Outcome {
 
 fn evaluate_batches(task: &Task, model: &dyn Classifier, items: &[usize]) -> Result<Outcome> {
     let mut counts = vec![(0.0, 0.0); model.graph().hidden().len()];
-    let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
+    let mut predictions = Predictions::of(items);
     for indices in task.chunks(items) {
         let batch = task.batch(indices)?;
         let (scores, found) = count_spikes(model, &batch.view())?;
@@ -153,7 +192,7 @@ fn evaluate_batches(task: &Task, model: &dyn Classifier, items: &[usize]) -> Res
 fn evaluate_items(task: &Task, model: &CpuModel, items: &[usize]) -> Result<Outcome> {
     let mut stream = Stream::new(model)?;
     let mut counts = vec![(0.0, 0.0); model.graph().hidden().len()];
-    let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
+    let mut predictions = Predictions::of(items);
     let mut times = Vec::new();
     for &item in items {
         let batch = task.batch(&[item])?;
@@ -161,7 +200,7 @@ fn evaluate_items(task: &Task, model: &CpuModel, items: &[usize]) -> Result<Outc
         let steps = batch.lengths.map_or(batch.shape.steps, |lengths| lengths[0]);
         let start = Instant::now();
         stream.feed(&dense[..steps * batch.shape.width])?;
-        predictions.classes.push(decide(stream.finish()));
+        predictions.extend(stream.finish(), task.data.classes);
         times.push(start.elapsed().as_secs_f64() * 1e3);
         let places = neuron_steps(model.graph(), steps);
         for ((count, &spikes), places) in counts.iter_mut().zip(stream.spikes()).zip(places) {
@@ -177,13 +216,16 @@ fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
     let speaker = |i: usize| data.samples[i].speaker;
     let [seen_accuracy, unseen_accuracy] = task.accuracy_by_speaker(predictions);
     let (classes, most) = (class_figures(data, predictions), predictions.most_frequent(data));
-    let mut speakers = BTreeMap::new();
-    if task.seen_speakers().is_some() {
-        for &i in &predictions.items {
-            let one = |j| speaker(j) == speaker(i);
-            speakers.entry(speaker(i)).or_insert_with(|| predictions.accuracy(data, one));
-        }
+    let mut speakers = BTreeMap::<u16, usize>::new();
+    predictions.items.iter().for_each(|&i| *speakers.entry(speaker(i)).or_default() += 1);
+    if data.speakers().len() < 2 {
+        speakers.clear();
     }
+    let figures = |(number, items)| SpeakerFigures {
+        speaker: data.speaker_name(number),
+        items,
+        accuracy: predictions.accuracy(data, |i| speaker(i) == number),
+    };
     Evaluation {
         split,
         items: predictions.items.len(),
@@ -191,14 +233,16 @@ fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
         accuracy_as_trained: None,
         seen_accuracy,
         unseen_accuracy,
-        speakers,
+        speakers: speakers.into_iter().map(figures).collect(),
         rates: counts.iter().map(|(spikes, places)| spikes / f64::max(*places, 1.0)).collect(),
         ms_per_item: *ms_per_item,
         balanced_accuracy: balanced(&classes),
         most_frequent_class: most.map(|(class, _)| data.class_names[class].clone()),
         most_frequent_accuracy: most.map(|(_, share)| share),
+        confusion: confusion_matrix(data, predictions, &classes),
         classes,
         confusions: confusions(data, predictions),
+        predictions: predictions.clone(),
     }
 }
 
@@ -226,6 +270,23 @@ fn class_figures(data: &Dataset, predictions: &Predictions) -> Vec<ClassFigures>
         precision: share(hits, predicted),
     });
     figures.filter(|class| class.items + class.predicted > 0).collect()
+}
+
+fn confusion_matrix(
+    data: &Dataset,
+    predictions: &Predictions,
+    classes: &[ClassFigures],
+) -> Vec<Vec<usize>> {
+    let place = |name: &String| classes.iter().position(|class| class.class == *name);
+    let place: Vec<_> = data.class_names.iter().map(place).collect();
+    let mut matrix = vec![vec![0; classes.len()]; classes.len()];
+    for (&i, &class) in predictions.items.iter().zip(&predictions.classes) {
+        let label = usize::from(data.samples[i].label);
+        if let (Some(row), Some(column)) = (place[label], place[class]) {
+            matrix[row][column] += 1;
+        }
+    }
+    matrix
 }
 
 /// The most frequent confusions, in descending order.

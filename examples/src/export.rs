@@ -264,7 +264,7 @@ fn predict_by_engine<W: Arithmetic>(
 ) -> Result<Predictions> {
     let mut state = HeapState::new(model);
     let mut engine = Engine::new(model, &mut state)?;
-    let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
+    let mut predictions = Predictions::of(items);
     for &item in items {
         engine.reset();
         for values in model_file::ticks(task, item)? {

@@ -50,6 +50,7 @@ mod error;
 pub mod eval;
 pub mod export;
 mod files;
+mod fresh;
 pub mod inspect;
 mod model;
 pub mod model_file;

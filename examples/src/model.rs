@@ -9,6 +9,7 @@ use crate::network::{self, Interface};
 use crate::presets;
 use crate::run::{CHECKPOINT, CONFIG, MODEL};
 use crate::task::Task;
+use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
 use polychron_core::train::{self, Batch, Graph, Spikes, State, Tensor, TensorSpec, Trace};
 use std::path::{Path, PathBuf};
@@ -110,6 +111,16 @@ impl Model {
     #[must_use]
     pub fn card(&self) -> Option<&DataCard> {
         self.card.as_ref()
+    }
+
+    /// Returns how the readout's membrane becomes scores.
+    ///
+    /// # Errors
+    /// If the configuration does not name a loss.
+    pub fn loss(&self) -> Result<Loss> {
+        let name = &self.config.network.loss;
+        let unknown = || Error::new(format!("network.loss = {name:?} is not the name of a loss"));
+        Loss::from_name(name).ok_or_else(unknown)
     }
 
     /// The delays that the model had in training.

@@ -1,5 +1,9 @@
 //! Pictures of a run in SVG.
 
+mod confusion;
+
+pub use confusion::draw_confusion;
+
 use crate::backend::Classifier;
 use crate::error::{Error, Result};
 use crate::files;
@@ -27,10 +31,19 @@ fn write_picture(
     panels: usize,
     draw: impl Fn(usize, &Area<'_>, &mut String) -> Result<()>,
 ) -> Result<()> {
+    write_panels(path, panels, PANEL * panels as u32, draw)
+}
+
+/// Writes a picture of panels of the same height; `height` is that of the whole picture.
+fn write_panels(
+    path: &Path,
+    panels: usize,
+    height: u32,
+    draw: impl Fn(usize, &Area<'_>, &mut String) -> Result<()>,
+) -> Result<()> {
     let (mut text, mut on_top) = (String::new(), String::new());
     {
-        let root =
-            SVGBackend::with_string(&mut text, (WIDTH, PANEL * panels as u32)).into_drawing_area();
+        let root = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
         root.fill(&WHITE)?;
         for (n, area) in root.split_evenly((panels, 1)).iter().enumerate() {
             draw(n, area, &mut on_top)?;

@@ -12,9 +12,10 @@ use crate::data_card::DataCard;
 use crate::error::{Result, fail};
 use crate::network::Interface;
 use crate::report;
-use polychron_core::loss::decide;
+use polychron_core::loss::{Loss, decide, softmax};
 use polychron_core::train;
 use polychron_datasets::{About, Augment, Dataset, MixedLabel, Pool, SampleBatch, Split, batches};
+pub(crate) use read::{bin_options, layout};
 use read::{divide, read};
 use std::path::Path;
 
@@ -54,6 +55,9 @@ pub struct Predictions {
     pub items: Vec<usize>,
     /// Predicted class of every item.
     pub classes: Vec<usize>,
+    /// Scores of every item, `[items, classes]`; the highest one is predicted. Their scale depends
+    /// on `network.loss`. Empty for a model file, which is asked for its decisions only.
+    pub scores: Vec<f32>,
 }
 
 impl Task {
@@ -101,6 +105,16 @@ impl Task {
         let weights = config.train.class_weights.then(|| class_weights(&data, &split.train));
         let (options, seed) = (options.clone(), config.seed);
         Ok(Self { data, split, warnings, options, augment, pool, seed, weights })
+    }
+
+    /// Takes data that were not there when a configuration's model was trained. All items are to
+    /// test on.
+    pub(crate) fn fresh(config: &Config, data: Dataset) -> Result<Self> {
+        data.check_samples()?;
+        let split = Split { test: (0..data.samples.len()).collect(), ..Split::default() };
+        let (pool, augment) = (Pool::new(&data, &[]), Augment::default());
+        let (options, seed) = (config.data.clone(), config.seed);
+        Ok(Self { data, split, warnings: Vec::new(), options, augment, pool, seed, weights: None })
     }
 
     /// Fails if the data were loaded for another seed or with other options.
@@ -240,7 +254,7 @@ impl Task {
         delays: train::Delays,
         items: &[usize],
     ) -> Result<Predictions> {
-        let mut predictions = Predictions { items: items.to_vec(), classes: Vec::new() };
+        let mut predictions = Predictions::of(items);
         for indices in self.chunks(items) {
             let (scores, _) = model.scores(&self.batch(indices)?.view(), delays)?;
             predictions.extend(&scores, self.data.classes);
@@ -273,13 +287,14 @@ impl Task {
         })
     }
 
-    /// Speakers of the training and validation items; `None` unless the data have several speakers.
+    /// Speakers of the training and validation items; `None` without such items, or unless the data
+    /// have several speakers.
     pub(crate) fn seen_speakers(&self) -> Option<Vec<u16>> {
         let seen = self.split.train.iter().chain(&self.split.valid);
         let mut seen: Vec<u16> = seen.map(|&i| self.data.samples[i].speaker).collect();
         seen.sort_unstable();
         seen.dedup();
-        (self.data.speakers().len() > 1).then_some(seen)
+        (self.data.speakers().len() > 1 && !seen.is_empty()).then_some(seen)
     }
 }
 
@@ -312,6 +327,11 @@ fn class_weights(data: &Dataset, items: &[usize]) -> Vec<f32> {
 }
 
 impl Predictions {
+    /// No predictions yet for items.
+    pub(crate) fn of(items: &[usize]) -> Self {
+        Self { items: items.to_vec(), ..Self::default() }
+    }
+
     /// Returns the class that most of the items have, and its share; `None` without items.
     #[must_use]
     pub fn most_frequent(&self, data: &Dataset) -> Option<(usize, f64)> {
@@ -332,9 +352,29 @@ impl Predictions {
         (all > 0).then(|| hits as f64 / all as f64)
     }
 
+    /// The scores of the item at a position as shares, which sum to 1: their parts of the sum for
+    /// `softmax_sum`, whose scores are sums of shares over the steps, else their softmax. Empty if
+    /// there are no scores.
+    #[must_use]
+    pub fn shares(&self, position: usize, loss: Loss) -> Vec<f32> {
+        let classes = self.scores.len() / self.items.len().max(1);
+        let Some(scores) = self.scores.chunks_exact(classes.max(1)).nth(position) else {
+            return Vec::new();
+        };
+        let mut shares = scores.to_vec();
+        if loss == Loss::SoftmaxSum {
+            let sum: f32 = scores.iter().sum();
+            shares.iter_mut().for_each(|share| *share /= sum);
+        } else {
+            softmax(&mut shares);
+        }
+        shares
+    }
+
     /// Adds the predictions of a batch, given its scores `[B, classes]`.
     pub(crate) fn extend(&mut self, scores: &[f32], classes: usize) {
         self.classes.extend(scores.chunks_exact(classes).map(decide));
+        self.scores.extend(scores);
     }
 }
 

@@ -54,6 +54,28 @@ pub(crate) fn order() -> Result<Dataset> {
     Ok(data)
 }
 
+/// How events become steps.
+pub(crate) fn bin_options(options: &Data) -> BinOptions {
+    BinOptions {
+        binning: match options.binning {
+            Bins::Fixed => Binning::Fixed,
+            Bins::Legacy2023 => Binning::Legacy2023,
+        },
+        dt_ms: options.dt_ms,
+        group: options.group,
+        max_steps: Some(options.steps).filter(|&steps| steps > 0),
+    }
+}
+
+/// What the files do not say about themselves.
+pub(crate) fn layout(options: &Data) -> shd::Options {
+    shd::Options {
+        channels: Some(options.channels).filter(|&channels| channels > 0),
+        time_unit: options.time_unit.into(),
+        origin: options.origin.into(),
+    }
+}
+
 fn read_h5(
     options: &Data,
     folder: Option<&Path>,
@@ -62,20 +84,7 @@ fn read_h5(
     if options.train_file.is_empty() {
         fail!("data.train_file = \"\" is empty; data.source = \"h5\" needs a training file")
     }
-    let binning = BinOptions {
-        binning: match options.binning {
-            Bins::Fixed => Binning::Fixed,
-            Bins::Legacy2023 => Binning::Legacy2023,
-        },
-        dt_ms: options.dt_ms,
-        group: options.group,
-        max_steps: Some(options.steps).filter(|&steps| steps > 0),
-    };
-    let layout = shd::Options {
-        channels: Some(options.channels).filter(|&channels| channels > 0),
-        time_unit: options.time_unit.into(),
-        origin: options.origin.into(),
-    };
+    let (binning, layout) = (bin_options(options), layout(options));
     let mut open = |name: &str| -> Result<Dataset> {
         let recordings = shd::read(find(folder, name)?, &layout)?;
         warnings.extend(recordings.notes());

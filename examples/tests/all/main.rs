@@ -1,5 +1,6 @@
 //! Tests of the command and the library, in one executable.
 
+mod answers;
 mod cli;
 mod common;
 mod described;

@@ -1,0 +1,96 @@
+//! Recordings that were not there when a network was trained.
+
+use crate::cli::{Folder, last_line};
+use crate::common::text;
+use polychron_datasets::{About, Recording, Recordings, TimeFormat, shd};
+use std::fs;
+
+/// Words whose spikes run upwards or downwards over 8 channels, by two speakers.
+fn words(keys: &[&str], count: u16) -> Recordings {
+    let item = |n: u16| {
+        let key = usize::from(n) % keys.len();
+        let times = (0..8u16).map(|k| 0.011 * f32::from(k) + 0.002 * f32::from(n % 5)).collect();
+        let up = keys[key] == "yes";
+        let units = (0..8).map(|k| if up { k } else { 7 - k }).collect();
+        Recording { times, units, label: key as u16, speaker: u16::from(n % 6 > 2) }
+    };
+    Recordings {
+        source: "made".into(),
+        channels: 8,
+        keys: keys.iter().map(|key| key.to_string()).collect(),
+        time_format: TimeFormat::F32,
+        items: (0..count).map(item).collect(),
+        about: About {
+            names: (0..count).map(|n| format!("take, {n}.wav")).collect(),
+            speakers: ["ann", "ben"].map(String::from).to_vec(),
+            ..About::default()
+        },
+    }
+}
+
+/// A folder with a run that tells the two words apart.
+fn trained(name: &str) -> Folder {
+    let folder = Folder::new(&format!("answers-{name}"));
+    let write = |file: &str, recordings: &Recordings| {
+        fs::write(folder.0.join(file), shd::to_bytes(recordings).unwrap()).unwrap();
+    };
+    write("train.h5", &words(&["no", "yes"], 40));
+    write("new.h5", &words(&["yes", "no"], 12));
+    write("one.h5", &words(&["yes"], 5));
+    write("other.h5", &words(&["no", "stop"], 4));
+    let mut unnamed = words(&["no", "yes"], 6);
+    unnamed.keys = ["0", "1"].map(String::from).to_vec();
+    write("numbers.h5", &unnamed);
+    write("wide.h5", &Recordings { channels: 9, ..words(&["no", "yes"], 4) });
+    let config = "[data]\nsource = \"h5\"\ntrain_file = \"train.h5\"\ngroup = 1\nbatch = 8\n\n\
+                  [network]\nhidden = [16]\nmax_delay = 6\n\n[train]\nepochs = 12\n";
+    fs::write(folder.0.join("net.toml"), config).unwrap();
+    let output = folder.run(&["train", "--config", "net.toml", "--data", ".", "--out", "run"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    folder
+}
+
+#[test]
+fn a_model_is_tested_on_files_that_came_later() {
+    let folder = trained("eval");
+    let json = |file: &str| last_line(&folder.run(&["eval", "run", "--file", file, "--json"]));
+    // The classes have another order, and are found by their names.
+    let new = json("new.h5");
+    assert_eq!((&new["accuracy"], &new["items"]), (&1.0.into(), &12.into()));
+    assert_eq!(new["classes"][0]["class"], "no");
+    assert_eq!(new["confusion"], serde_json::json!([[6, 0], [0, 6]]));
+    let speakers = new["speakers"].as_array().unwrap();
+    let named: Vec<_> = speakers.iter().map(|s| (&s["speaker"], &s["items"])).collect();
+    assert_eq!(named, [(&"ann".into(), &6.into()), (&"ben".into(), &6.into())]);
+    assert!(new["seen_accuracy"].is_null() && new["unseen_accuracy"].is_null());
+    for (file, items) in [("one.h5", 5), ("numbers.h5", 6)] {
+        let found = json(file);
+        assert_eq!((&found["accuracy"], &found["items"]), (&1.0.into(), &items.into()), "{file}");
+    }
+    let line = folder.fail(&["eval", "run", "--file", "other.h5"]);
+    assert!(line.contains("other.h5: class stop is not one of the model: no, yes"), "{line}");
+    let line = folder.fail(&["eval", "run", "--file", "wide.h5"]);
+    assert!(line.contains("extra/channels = 9 is not 8"), "{line}");
+}
+
+#[test]
+fn an_evaluation_leaves_tables_and_a_picture() {
+    let folder = trained("tables");
+    let output = folder.run(&["eval", "run", "--file", "new.h5", "--out", "tested"]);
+    let table = text(&output.stdout);
+    assert!(table.contains("class            no    yes  <- decision\n"), "{table}");
+    assert!(table.contains("no                6      0\n"), "{table}");
+    assert!(table.contains("  speaker ann   100.0 % of 6 items\n"), "{table}");
+    assert_eq!(folder.list("tested"), ["confusion.svg", "evaluation.json", "predictions.csv"]);
+    let rows = String::from_utf8(folder.bytes("tested/predictions.csv")).unwrap();
+    let mut lines = rows.lines();
+    assert_eq!(lines.next(), Some("item,name,speaker,class,predicted,share"));
+    let first = lines.next().unwrap();
+    assert!(first.starts_with("0,\"take, 0.wav\",ann,yes,yes,0.") && lines.count() == 11);
+    let share: f64 = first.rsplit(',').next().unwrap().parse().unwrap();
+    assert!(share > 0.5 && share <= 1.0, "{first}");
+    let picture = String::from_utf8(folder.bytes("tested/confusion.svg")).unwrap();
+    assert!(picture.contains("yes") && picture.ends_with("</svg>\n"), "{picture}");
+    let line = folder.fail(&["eval", "run", "--file", "new.h5", "--out", "tested"]);
+    assert!(line.contains("tested: exists"), "{line}");
+}
