@@ -2,37 +2,22 @@
 
 mod cochlea;
 mod delta;
+mod encoder;
 
 use std::path::Path;
 
-use polychron_core::rng::Rng;
-
 use crate::folders::{self, Listing, error};
 use crate::sound::{self, Sound};
-use crate::{About, Error, Recording, Recordings, TimeFormat, parallel, shd};
+use crate::{About, Error, Recording, Recordings, TimeFormat, parallel};
 pub use cochlea::Cochlea;
+pub use encoder::{Encoder, file};
 
-/// The generator's stream for the noise of the fibres: "fibres" in ASCII.
-const STREAM: u64 = 0x6669_6272_6573;
 /// An hour.
 const MAX_SAMPLES: usize = 3600 * sound::RATE as usize;
 /// Offset that is reported, as a fraction of full scale.
 const MAX_OFFSET: f64 = 0.01;
 /// Level in dB of full scale below which recordings are not amplified further.
 const QUIET_DB: f64 = -50.0;
-
-/// Encoder of sound as spikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoder {
-    /// [`Cochlea`] with 700 channels.
-    Cochlea,
-    /// Delta modulation with 48 channels. Channel `b` spikes where the envelope of band `b` of 24
-    /// mel bands has risen by 9 dB since its last spike, channel `24 + b` where it has fallen by 9
-    /// dB; each channel spikes at most once per millisecond. The envelope is the power in 32 ms of
-    /// sound, with a floor 55 dB below the loudest in the recording, or below a sine at -40 dB of
-    /// full scale if that is louder. It starts at the floor.
-    Delta,
-}
 
 /// Spikes of one recording, sorted by time and then by channel.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,7 +63,7 @@ pub struct Report {
 
 /// An encoded recording, and what the report counts.
 struct Encoded {
-    recording: Recording,
+    spikes: Spikes,
     sound: Sound,
     /// Offset, and level in dB.
     offset: f64,
@@ -90,15 +75,14 @@ struct Encoded {
 /// The classes are the subfolders, sorted by name. Empty ones, those whose names begin with `_` or
 /// `.`, and files whose names are not those of sound are ignored. Sound files that cannot be used,
 /// and classes without any other, are left out and [reported](Report::skipped). All recordings have
-/// speaker 0. `seed` and the position of a file in the sorted list determine its noise. The work
-/// runs on `threads` threads; the result does not depend on their number.
+/// speaker 0. The encoder's seed and the position of a file in the sorted list determine its noise.
+/// The work runs on `threads` threads; the result does not depend on their number.
 ///
 /// # Errors
 /// A folder cannot be read, there are no sound files, or none of them can be used.
 pub fn folder(
     path: impl AsRef<Path>,
     encoder: Encoder,
-    seed: u64,
     threads: usize,
 ) -> Result<(Recordings, Report), Error> {
     let path = path.as_ref();
@@ -106,33 +90,27 @@ pub fn folder(
     if items.is_empty() {
         return Err(error(path, "holds no folders of sound files; every folder is a class"));
     }
-    let cochlea = Cochlea::new(shd::CHANNELS as u16);
-    let rng = Rng::new(seed, STREAM);
-    let encoded = parallel::try_map(&items, threads, |i, item| {
-        let rng = rng.fork(i as u64);
-        let encode = |samples: &[f32]| match encoder {
-            Encoder::Cochlea => cochlea.spikes(samples, rng),
-            Encoder::Delta => delta::spikes(samples),
-        };
-        Ok::<_, Error>(encode_file(&path.join(&item.name), item.class, encode))
+    let encode = encoder.prepare();
+    let encoded = parallel::try_map(&items, threads, |n, item| {
+        let file = path.join(&item.name);
+        Ok::<_, Error>(encode_file(&file, |samples| encode(samples, n as u64)))
     })?;
     let mut report = Report { skipped, ..Report::default() };
     let mut recordings = Recordings {
         source: path.display().to_string(),
-        channels: match encoder {
-            Encoder::Cochlea => cochlea.channels(),
-            Encoder::Delta => delta::CHANNELS,
-        },
+        channels: encoder.channels(),
         keys: classes,
         time_format: TimeFormat::F32,
-        about: About::default(),
+        about: About { encoder: encoder.to_string(), ..About::default() },
         items: Vec::new(),
     };
-    for encoded in encoded {
+    for (item, encoded) in items.iter().zip(encoded) {
         match encoded {
             Ok(encoded) => {
                 report.count(&encoded);
-                recordings.items.push(encoded.recording);
+                let Spikes { times, units } = encoded.spikes;
+                recordings.items.push(Recording { times, units, label: item.class, speaker: 0 });
+                recordings.about.names.push(item.name.clone());
             }
             Err(error) => report.skipped.push(error),
         }
@@ -146,11 +124,7 @@ pub fn folder(
     Ok((recordings, report))
 }
 
-fn encode_file(
-    file: &Path,
-    label: u16,
-    encode: impl Fn(&[f32]) -> Spikes,
-) -> Result<Encoded, Error> {
+fn encode_file(file: &Path, encode: impl Fn(&[f32]) -> Spikes) -> Result<Encoded, Error> {
     let mut sound = sound::read(file)?;
     if sound.samples.len() > MAX_SAMPLES {
         return Err(error(file, "is longer than an hour; divide the recording"));
@@ -160,10 +134,10 @@ fn encode_file(
     let centred = |sample: f32| if silent { 0.0 } else { (f64::from(sample) - offset) as f32 };
     sound.samples.iter_mut().for_each(|sample| *sample = centred(*sample));
     let level = 10.0 * power(&sound.samples).log10();
-    let Spikes { times, units } = encode(&sound.samples);
+    let spikes = encode(&sound.samples);
     // The samples of all files would not fit into memory.
     sound.samples = Vec::new();
-    Ok(Encoded { recording: Recording { times, units, label, speaker: 0 }, sound, offset, level })
+    Ok(Encoded { spikes, sound, offset, level })
 }
 
 /// Mean square.
@@ -194,7 +168,7 @@ fn remove_empty_classes(path: &Path, recordings: &mut Recordings, report: &mut R
 
 impl Report {
     fn count(&mut self, encoded: &Encoded) {
-        let Encoded { recording, sound, offset, level } = encoded;
+        let Encoded { spikes, sound, offset, level } = encoded;
         for (count, counts) in [
             (&mut self.resampled, sound.rate != sound::RATE),
             (&mut self.mixed, sound.channels > 1),
@@ -202,7 +176,7 @@ impl Report {
             (&mut self.offset, offset.abs() > MAX_OFFSET),
             (&mut self.quiet, !sound.silent && *level < QUIET_DB),
             (&mut self.silent, sound.silent),
-            (&mut self.without_spikes, recording.times.is_empty()),
+            (&mut self.without_spikes, spikes.times.is_empty()),
         ] {
             *count += usize::from(counts);
         }

@@ -11,6 +11,10 @@ use polychron_datasets::{About, Recordings, TimeFormat, shd};
 
 use crate::wav::Wav;
 
+const NAMES: [&str; 4] =
+    ["a speech/happy.wav", "tones/1000.wav", "tones/300.wav", "tones/3000.wav"];
+const ENCODERS: [Encoder; 2] = [Encoder::Cochlea { seed: 0 }, Encoder::Delta];
+
 fn write(path: &Path, samples: &[f32]) {
     let spec = hound::WavSpec {
         channels: 1,
@@ -28,8 +32,8 @@ fn tone(hz: f32, seconds: f32) -> Vec<f32> {
 }
 
 /// The recordings of a folder whose files can all be used.
-fn encode(path: impl AsRef<Path>, encoder: Encoder, seed: u64, threads: usize) -> Recordings {
-    let (recordings, report) = encode::folder(path, encoder, seed, threads).unwrap();
+fn encode(path: impl AsRef<Path>, encoder: Encoder, threads: usize) -> Recordings {
+    let (recordings, report) = encode::folder(path, encoder, threads).unwrap();
     assert!(report.skipped.is_empty(), "{report:?}");
     recordings
 }
@@ -62,22 +66,22 @@ fn times_of(recordings: &Recordings, item: usize, unit: u16) -> Vec<f32> {
 #[test]
 fn classes_are_the_folders_and_the_number_of_threads_does_not_matter() {
     let root = folder("classes");
-    for encoder in [Encoder::Cochlea, Encoder::Delta] {
-        let one = encode(&root, encoder, 3, 1);
+    for encoder in ENCODERS {
+        let one = encode(&root, encoder, 1);
         assert_eq!(one.keys, ["a speech", "tones"]);
         assert_eq!(one.items.iter().map(|r| r.label).collect::<Vec<_>>(), [0, 1, 1, 1]);
         for threads in [2, 3, 8] {
-            assert!(encode(&root, encoder, 3, threads) == one);
+            assert!(encode(&root, encoder, threads) == one);
         }
-        let other = encode(&root, encoder, 4, 1);
-        assert_eq!(other.items == one.items, encoder == Encoder::Delta);
     }
+    let [one, other] = [0, 4].map(|seed| encode(&root, Encoder::Cochlea { seed }, 1));
+    assert!(other.items != one.items);
 }
 
 #[test]
 fn every_wav_file_counts_and_no_class_is_lost_in_silence() {
     let root = folder("case");
-    let plain = encode(&root, Encoder::Delta, 0, 1);
+    let plain = encode(&root, Encoder::Delta, 1);
     for (from, to) in [("tones/300.wav", "tones/300.WAV"), ("tones/1000.wav", "tones/1000.Wav")] {
         fs::rename(root.join(from), root.join(to)).unwrap();
     }
@@ -88,12 +92,12 @@ fn every_wav_file_counts_and_no_class_is_lost_in_silence() {
     }
     fs::write(root.join("hidden/.DS_Store"), "").unwrap();
     fs::write(root.join("_other/0.mp3"), "no class").unwrap();
-    assert!(encode(&root, Encoder::Delta, 0, 1) == plain);
+    assert!(encode(&root, Encoder::Delta, 1).items == plain.items);
 
     fs::create_dir(root.join("songs")).unwrap();
     fs::write(root.join("songs/list.txt"), "no sound").unwrap();
-    let (encoded, report) = encode::folder(&root, Encoder::Delta, 0, 1).unwrap();
-    assert!(encoded == plain);
+    let (encoded, report) = encode::folder(&root, Encoder::Delta, 1).unwrap();
+    assert!(encoded.items == plain.items);
     let reasons = lines(&report);
     assert!(reasons[0].ends_with("case/songs: holds no sound file; every folder is a class"));
     assert_eq!(reasons.len(), 1, "{reasons:?}");
@@ -114,7 +118,7 @@ fn a_tone_excites_the_channel_of_its_frequency() {
 
 #[test]
 fn a_bushy_cell_is_refractory_for_three_milliseconds() {
-    let speech = encode(folder("bushy"), Encoder::Cochlea, 0, 1);
+    let speech = encode(folder("bushy"), Encoder::Cochlea { seed: 0 }, 1);
     let item = &speech.items[0];
     assert!((300..13_000).contains(&item.times.len()), "{} spikes", item.times.len());
     let mut last = HashMap::new();
@@ -147,7 +151,7 @@ fn a_burst_rises_and_falls() {
     let mut burst = vec![0.0; 16_000];
     burst[4000..8000].copy_from_slice(&tone(1000.0, 0.25));
     write(&root.join("tones/burst.wav"), &burst);
-    let read = encode(&root, Encoder::Delta, 0, 1);
+    let read = encode(&root, Encoder::Delta, 1);
     assert_eq!(read.channels, 48);
     // 1000 Hz is 1000 mel; the bands are (2840 - 78) / 25 mel apart, starting at 78 mel.
     let band = ((1000.0 - 78.0) / (2840.0 - 78.0) * 25.0f64).round() as u16 - 1;
@@ -162,12 +166,23 @@ fn a_burst_rises_and_falls() {
 #[test]
 fn the_file_holds_what_was_encoded() {
     let root = folder("file");
-    for encoder in [Encoder::Cochlea, Encoder::Delta] {
-        let encoded = encode(&root, encoder, 0, 2);
+    for encoder in ENCODERS {
+        let encoded = encode(&root, encoder, 2);
         assert_eq!(encoded.time_format, TimeFormat::F32);
         let bytes = shd::to_bytes(&encoded).unwrap();
         let read = shd::from_bytes(bytes, &encoded.source, &shd::Options::default()).unwrap();
         assert!(read == encoded);
+        assert_eq!(encoded.about.names, NAMES);
+        assert_eq!(encoded.about.encoder.parse::<Encoder>().unwrap(), encoder);
+        let first = encode::file(root.join(NAMES[0]), encoder).unwrap();
+        assert_eq!(
+            (first.times, first.units),
+            (read.items[0].times.clone(), read.items[0].units.clone())
+        );
+    }
+    for text in ["", "cochlea", "cochlea seed -1", "delta seed 0"] {
+        let error = text.parse::<Encoder>().unwrap_err().to_string();
+        assert!(error.ends_with("is no encoder of this version"), "{error}");
     }
     let none = Recordings {
         source: "x".into(),
@@ -183,13 +198,13 @@ fn the_file_holds_what_was_encoded() {
 #[test]
 fn files_that_cannot_be_used_are_left_out_with_their_reason() {
     let root = folder("errors");
-    let plain = encode(&root, Encoder::Delta, 0, 1);
+    let plain = encode(&root, Encoder::Delta, 1);
     fs::write(root.join("tones/a.wav"), "RIFF").unwrap();
     fs::write(root.join("tones/b.mp3"), "ID3").unwrap();
     fs::create_dir_all(root.join("b songs")).unwrap();
     fs::write(root.join("b songs/c.m4a"), b"\0\0\0\x20ftypM4A ").unwrap();
     for threads in [1, 2] {
-        let (encoded, report) = encode::folder(&root, Encoder::Delta, 0, threads).unwrap();
+        let (encoded, report) = encode::folder(&root, Encoder::Delta, threads).unwrap();
         assert_eq!((&encoded.keys, &encoded.items), (&plain.keys, &plain.items));
         let expected = [
             "errors/b songs/c.m4a: is an MP4 file",
@@ -206,7 +221,7 @@ fn files_that_cannot_be_used_are_left_out_with_their_reason() {
     let none = root.join("none");
     fs::create_dir_all(none.join("tones")).unwrap();
     let error =
-        |path: &Path| encode::folder(path, Encoder::Delta, 0, 1).map(drop).unwrap_err().to_string();
+        |path: &Path| encode::folder(path, Encoder::Delta, 1).map(drop).unwrap_err().to_string();
     let empty = error(&none);
     assert!(empty.contains("none: holds no folders of sound files"), "{empty}");
     fs::write(none.join("tones/a.wav"), "RIFF").unwrap();
@@ -239,8 +254,8 @@ fn silence_is_a_class_with_fewer_spikes_than_speech() {
     for (n, file) in files.iter().enumerate() {
         fs::write(silence.join(format!("{n}.wav")), file.bytes()).unwrap();
     }
-    for encoder in [Encoder::Cochlea, Encoder::Delta] {
-        let (encoded, report) = encode::folder(&root, encoder, 0, 2).unwrap();
+    for encoder in ENCODERS {
+        let (encoded, report) = encode::folder(&root, encoder, 2).unwrap();
         assert_eq!(encoded.keys, ["a speech", "silence", "tones"]);
         let spikes: Vec<usize> = encoded.items.iter().map(|item| item.times.len()).collect();
         assert!(spikes[1..5].iter().all(|&n| 10 * n <= spikes[0]), "{spikes:?}");
@@ -276,8 +291,8 @@ fn recordings_of_any_rate_give_about_the_same_spikes() {
     for (n, file) in files.iter().enumerate() {
         fs::write(root.join(format!("vowel/{n}.wav")), file.bytes()).unwrap();
     }
-    for encoder in [Encoder::Cochlea, Encoder::Delta] {
-        let (encoded, report) = encode::folder(&root, encoder, 0, 1).unwrap();
+    for encoder in ENCODERS {
+        let (encoded, report) = encode::folder(&root, encoder, 1).unwrap();
         assert_eq!((report.resampled, report.mixed, report.skipped.len()), (3, 1, 0));
         let spikes: Vec<usize> = encoded.items.iter().map(|item| item.times.len()).collect();
         let first = spikes[0] as f64;

@@ -51,14 +51,14 @@ pub(in crate::cli) fn encode(args: &Args) -> Result<()> {
         fail!("{shown}: the folder {} does not exist", folder.display())
     }
     let encoder = match args.encoder {
-        Encoder::Cochlea => encode::Encoder::Cochlea,
+        Encoder::Cochlea => encode::Encoder::Cochlea { seed: args.seed },
         Encoder::Delta => encode::Encoder::Delta,
     };
     let threads = match args.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads.into(),
     };
-    let (recordings, report) = encode::folder(&args.folder, encoder, args.seed, threads)?;
+    let (recordings, report) = encode::folder(&args.folder, encoder, threads)?;
     if let (true, Some(first)) = (args.strict, report.skipped.first()) {
         fail!("{first}; {} left out without --strict", plural(report.skipped.len()))
     }
