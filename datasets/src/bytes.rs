@@ -10,10 +10,10 @@ use tempfile::NamedTempFile;
 
 use crate::Error;
 
-/// A gzip stream that expands more than this is taken for a decompression bomb. Recorded spikes
+/// A packed file that expands more than this is taken for a decompression bomb. Recorded spikes
 /// shrink by a factor of two to eight; the most that deflate reaches is 1032.
 const MAX_EXPANSION: usize = 64;
-/// A stream that expands to less than this is never taken for one.
+/// A file that expands to less than this is never taken for one.
 const SMALL: usize = 1 << 20;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const BLOCK: usize = 1 << 16;
@@ -35,12 +35,26 @@ pub(crate) fn start(path: &Path, len: usize) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
+/// The most bytes to which a packed file of `len` bytes may expand.
+pub(crate) fn room(len: usize) -> usize {
+    len.saturating_mul(MAX_EXPANSION).max(SMALL)
+}
+
+pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&GZIP)
+}
+
 /// Decompresses a gzip stream. Other bytes are returned as they are.
 pub(crate) fn unpack(bytes: Vec<u8>, file: &str) -> Result<Vec<u8>, Error> {
-    if !bytes.starts_with(&GZIP) {
+    if !is_gzip(&bytes) {
         return Ok(bytes);
     }
-    let limit = bytes.len().saturating_mul(MAX_EXPANSION).max(SMALL);
+    let limit = room(bytes.len());
+    unpack_within(bytes, limit, file)
+}
+
+/// Decompresses a gzip stream of at most `limit` bytes.
+pub(crate) fn unpack_within(bytes: Vec<u8>, limit: usize, file: &str) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
     MultiGzDecoder::new(bytes.as_slice()).take(limit as u64 + 1).read_to_end(&mut out).map_err(
         |error| match error.kind() {

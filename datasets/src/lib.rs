@@ -3,6 +3,7 @@
 //!
 //! | module | contents |
 //! |---|---|
+//! | [`spikes`] | files of spikes of every kind |
 //! | [`shd`] | files of the Spiking Heidelberg Digits and the Spiking Speech Commands |
 //! | [`gsc`] | Google Speech Commands as mel spectra |
 //! | [`encode`] | your own recordings, encoded as spikes |
@@ -53,6 +54,7 @@ mod parallel;
 mod recording;
 pub mod shd;
 pub mod sound;
+pub mod spikes;
 mod split;
 pub mod synthetic;
 

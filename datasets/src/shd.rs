@@ -63,7 +63,8 @@ pub struct Options {
     pub origin: Origin,
 }
 
-/// Reads a `.h5` or `.h5.gz` file on all cores.
+/// Reads a `.h5` or `.h5.gz` file on all cores. [`spikes::read`](crate::spikes::read) reads other
+/// kinds of files, too.
 ///
 /// # Errors
 /// The file cannot be read, has another layout, states a number of channels other than
@@ -80,11 +81,19 @@ pub fn read(path: impl AsRef<Path>, options: &Options) -> Result<Recordings, Err
 /// # Errors
 /// The same as for [`read`], except that no file is opened.
 pub fn from_bytes(bytes: Vec<u8>, source: &str, options: &Options) -> Result<Recordings, Error> {
+    from_plain(bytes::unpack(bytes, source)?, source, options)
+}
+
+/// Reads the bytes of a file that is not compressed.
+pub(crate) fn from_plain(
+    bytes: Vec<u8>,
+    source: &str,
+    options: &Options,
+) -> Result<Recordings, Error> {
     if let Some(channels) = options.channels.filter(|n| !(1..=MAX_CHANNELS).contains(n)) {
         let problem = format!("is not between 1 and {MAX_CHANNELS}; sum neighbours in larger data");
         return Err(Error::value(source, "channels", channels, problem));
     }
-    let bytes = bytes::unpack(bytes, source)?;
     let file = File::open(bytes, source)?;
     let (channels, stated) = match file.channels(options.channels)? {
         Some(channels) => (channels, true),

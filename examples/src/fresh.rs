@@ -4,7 +4,7 @@ use crate::config::Source;
 use crate::error::{Result, fail};
 use crate::model::Model;
 use crate::task::{self, Task};
-use polychron_datasets::{Dataset, Recordings, shd};
+use polychron_datasets::{Dataset, Recordings, spikes};
 use std::path::Path;
 
 impl Model {
@@ -23,8 +23,8 @@ impl Model {
         }
         let group = self.group();
         let channels = Some(self.interface().channels * group);
-        let layout = shd::Options { channels, ..task::layout(&self.config.data) };
-        self.task_of(&shd::read(path, &layout)?)
+        let layout = spikes::Options { channels, ..self.config.data.layout() };
+        self.task_of(&spikes::read(path, &layout)?)
     }
 
     /// Takes recordings of spikes, as [`Model::task_of_file`] does.

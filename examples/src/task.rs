@@ -15,7 +15,7 @@ use crate::report;
 use polychron_core::loss::{Loss, decide, softmax};
 use polychron_core::train;
 use polychron_datasets::{About, Augment, Dataset, MixedLabel, Pool, SampleBatch, Split, batches};
-pub(crate) use read::{bin_options, layout};
+pub(crate) use read::bin_options;
 use read::{divide, read};
 use std::path::Path;
 

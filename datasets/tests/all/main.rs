@@ -9,6 +9,7 @@ mod fetch;
 #[cfg(feature = "fetch")]
 mod folder;
 mod gsc;
+mod kinds;
 #[cfg(feature = "fetch")]
 #[path = "../server/mod.rs"]
 mod server;

@@ -1,4 +1,4 @@
-use polychron_datasets::shd;
+use polychron_datasets::{shd, spikes};
 use serde::{Deserialize, Serialize};
 
 /// The data, their split and the batches. `h5` and `gsc` mark fields that only this source reads.
@@ -183,6 +183,16 @@ pub struct Augment {
 }
 
 impl Data {
+    /// What the files of spikes do not say about themselves (`h5`).
+    #[must_use]
+    pub fn layout(&self) -> spikes::Options {
+        spikes::Options {
+            channels: Some(self.channels).filter(|&channels| channels > 0),
+            time_unit: self.time_unit.into(),
+            origin: self.origin.into(),
+        }
+    }
+
     /// Whether files of a data folder are read.
     #[must_use]
     pub fn reads_files(&self) -> bool {

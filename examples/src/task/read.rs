@@ -2,7 +2,7 @@
 
 use crate::config::{Bands, Bins, Config, Data, Division, Source};
 use crate::error::{Error, Result, fail};
-use polychron_datasets::{BinOptions, Binning, Dataset, Split, digits, gsc, shd, synthetic};
+use polychron_datasets::{BinOptions, Binning, Dataset, Split, digits, gsc, spikes, synthetic};
 use std::path::{Path, PathBuf};
 
 /// Number of training items of the order task; the test items follow them.
@@ -67,15 +67,6 @@ pub(crate) fn bin_options(options: &Data) -> BinOptions {
     }
 }
 
-/// What the files do not say about themselves.
-pub(crate) fn layout(options: &Data) -> shd::Options {
-    shd::Options {
-        channels: Some(options.channels).filter(|&channels| channels > 0),
-        time_unit: options.time_unit.into(),
-        origin: options.origin.into(),
-    }
-}
-
 fn read_h5(
     options: &Data,
     folder: Option<&Path>,
@@ -84,9 +75,9 @@ fn read_h5(
     if options.train_file.is_empty() {
         fail!("data.train_file = \"\" is empty; data.source = \"h5\" needs a training file")
     }
-    let (binning, layout) = (bin_options(options), layout(options));
+    let (binning, layout) = (bin_options(options), options.layout());
     let mut open = |name: &str| -> Result<Dataset> {
-        let recordings = shd::read(find(folder, name)?, &layout)?;
+        let recordings = spikes::read(find(folder, name)?, &layout)?;
         warnings.extend(recordings.notes());
         let data = Dataset::from_recordings(&recordings, &binning)?;
         data.check_samples()?;
@@ -147,27 +138,31 @@ fn read_gsc(
     Ok((data, Parts { train, valid, test }))
 }
 
-/// Finds a file in the data folder, compressed or not. A `.h5` file may have another suffix.
+/// Suffixes of files of spikes, and of what packs them.
+const KINDS: [&str; 2] = [".h5", ".hdf5"];
+const PACKED: [&str; 3] = ["", ".gz", ".zip"];
+
+/// Finds a file in the data folder. Files of spikes may be of another kind than their name says,
+/// and packed.
 fn find(folder: Option<&Path>, name: &str) -> Result<PathBuf> {
     let Some(folder) = folder else {
         fail!("{name}: pass the folder that holds it with --data DIR or POLYCHRON_DATA")
     };
     let path = folder.join(name);
-    let unpacked = name.strip_suffix(".gz").unwrap_or(name);
-    let stem = unpacked.strip_suffix(".h5").unwrap_or(unpacked);
-    let others = [".h5", ".h5.gz", ".hdf5", ".hdf5.gz", ".h5.zip", ".zip"]
-        .map(|suffix| folder.join(format!("{stem}{suffix}")));
-    let packed = folder.join(format!("{name}.gz"));
-    let others: &[PathBuf] = if stem == unpacked { &[] } else { &others };
-    [&path, &packed].into_iter().chain(others).find(|path| path.is_file()).cloned().ok_or_else(
-        || {
-            let shown = path.display();
-            Error::new(format!(
-                "{shown}: no such file; pass the folder that holds it with --data DIR or \
-                 POLYCHRON_DATA"
-            ))
-        },
-    )
+    let unpacked = PACKED[1..].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+    let stem = KINDS.iter().find_map(|suffix| unpacked.strip_suffix(suffix));
+    let others = stem.map_or(Vec::new(), |stem| {
+        let packed = |kind| PACKED.map(|packed| format!("{stem}{kind}{packed}"));
+        KINDS.into_iter().flat_map(packed).chain([format!("{stem}.zip")]).collect()
+    });
+    let names = [name.into(), format!("{name}.gz")].into_iter().chain(others);
+    names.map(|name| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
+        let shown = path.display();
+        Error::new(format!(
+            "{shown}: no such file; pass the folder that holds it with --data DIR or \
+             POLYCHRON_DATA"
+        ))
+    })
 }
 
 pub(super) fn divide(

@@ -9,7 +9,7 @@ mod stats;
 use crate::config::{Origin, TimeUnit};
 use crate::error::{Result, fail};
 use crate::task;
-use polychron_datasets::{BinOptions, Dataset, digits, shd};
+use polychron_datasets::{BinOptions, Dataset, digits, spikes};
 use std::path::{Path, PathBuf};
 
 /// Commands for data sets.
@@ -29,7 +29,7 @@ pub(in crate::cli) enum Command {
 /// A data set.
 #[derive(clap::Args)]
 struct Source {
-    /// digits, order, or a file in the layout of SHD or of the digits, compressed by gzip or not
+    /// digits, order, or a file of spikes: HDF5 in the layout of SHD, or digits; packed or not
     #[arg(value_name = "SOURCE")]
     path: PathBuf,
     /// Length of a step in ms (SHD)
@@ -78,8 +78,8 @@ impl Source {
             digits::read(path)?
         } else {
             let (channels, time_unit) = (self.channels, self.time_unit.into());
-            let layout = shd::Options { channels, time_unit, origin: self.origin.into() };
-            let recordings = shd::read(path, &layout)?;
+            let layout = spikes::Options { channels, time_unit, origin: self.origin.into() };
+            let recordings = spikes::read(path, &layout)?;
             notes.extend(recordings.notes());
             let (dt_ms, group) = (self.dt_ms, self.group);
             let options = BinOptions { dt_ms, group, ..BinOptions::default() };
