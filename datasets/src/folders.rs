@@ -59,7 +59,7 @@ pub(crate) fn list(path: &Path) -> Result<Listing, Error> {
     Ok(Listing { classes, items, skipped })
 }
 
-fn is_sound(name: &str) -> bool {
+pub(crate) fn is_sound(name: &str) -> bool {
     let extension = Path::new(name).extension();
     extension.is_some_and(|extension| SOUND.iter().any(|s| extension.eq_ignore_ascii_case(s)))
 }

@@ -61,6 +61,8 @@ pub struct Options {
     pub time_unit: TimeUnit,
     /// Time from which the times of an utterance count; 0 by default.
     pub origin: Origin,
+    /// Whether the file may have no labels. All utterances then have the one class `unknown`.
+    pub unlabelled: bool,
 }
 
 /// Reads a `.h5` or `.h5.gz` file on all cores. [`spikes::read`](crate::spikes::read) reads other
@@ -126,7 +128,11 @@ fn advise(mut error: Error, read: &Recordings, stated: bool) -> Error {
 
 fn parse(file: &File<'_>, channels: usize, options: &Options) -> Result<Recordings, Error> {
     let known = if file.has("extra/keys")? { Some(file.keys()?) } else { None };
-    let (labels, names) = file.classes(known.as_deref())?;
+    let (labels, names) = if options.unlabelled && !file.has("labels")? {
+        (vec![0; file.rows_of_spikes()?], Some(vec!["unknown".into()]))
+    } else {
+        file.classes(known.as_deref())?
+    };
     let n = labels.len();
     let (times, units) = (file.times(n, options)?, file.units(n)?);
     let spikes = |n, _: &u16| Ok((times.row(n)?, units.row(n)?));
@@ -134,7 +140,7 @@ fn parse(file: &File<'_>, channels: usize, options: &Options) -> Result<Recordin
     let (speakers, about) = file.about(n)?;
     let numbers =
         || (0..labels.iter().max().map_or(0, |&l| l as usize + 1)).map(|c| c.to_string()).collect();
-    let keys = known.or(names).unwrap_or_else(numbers);
+    let keys = names.or(known).unwrap_or_else(numbers);
     let items = spikes.into_iter().zip(labels.into_iter().zip(speakers));
     let items = items
         .map(|((times, units), (label, speaker))| Recording { times, units, label, speaker })

@@ -4,7 +4,8 @@ use crate::config::Source;
 use crate::error::{Result, fail};
 use crate::model::Model;
 use crate::task::{self, Task};
-use polychron_datasets::{Dataset, Recordings, spikes};
+use polychron_datasets::encode::{self, Encoder, Spikes};
+use polychron_datasets::{About, Dataset, Recording, Recordings, TimeFormat, gsc, sound, spikes};
 use std::path::Path;
 
 impl Model {
@@ -17,14 +18,73 @@ impl Model {
     /// If the model was trained on sound, the file cannot be read, its channels do not fit, or it
     /// has items of a class that the model does not know.
     pub fn task_of_file(&self, path: &Path) -> Result<Task> {
-        let (run, name) = (self.path().display(), path.display());
+        self.task_of(&spikes::read(path, &self.layout(path)?)?)
+    }
+
+    /// Reads recordings to decide on: a sound file, or a file of spikes that may have no labels.
+    /// Labels are ignored: all items have the first class. `encoder` turns sound into spikes;
+    /// `None` takes that of the training data.
+    ///
+    /// # Errors
+    /// As [`Model::task_of_file`]; or if the file is sound and it is unknown how sound became the
+    /// spikes of the training data.
+    pub fn task_to_predict(&self, path: &Path, encoder: Option<Encoder>) -> Result<Task> {
+        let name = path.display().to_string();
+        let mut data = if !sound::is_file(path)? {
+            let layout = spikes::Options { unlabelled: true, ..self.layout(path)? };
+            self.bin(&spikes::read(path, &layout)?)?
+        } else if self.config.data.source == Source::Gsc {
+            let samples = vec![gsc::file(path, self.config.data.bands())?];
+            let (channels, dt_ms) = (gsc::CHANNELS, self.config.data.dt_ms);
+            let about = About { names: vec![name.clone()], ..About::default() };
+            Dataset { name, channels, classes: 1, class_names: Vec::new(), samples, dt_ms, about }
+        } else {
+            let encoder = self.encoder(encoder)?;
+            let Spikes { times, units } = encode::file(path, encoder)?;
+            let about = About {
+                names: vec![name.clone()],
+                encoder: encoder.to_string(),
+                ..About::default()
+            };
+            let (channels, keys) = (encoder.channels(), vec!["unknown".into()]);
+            let items = vec![Recording { times, units, label: 0, speaker: 0 }];
+            let time_format = TimeFormat::F32;
+            let source = name;
+            self.bin(&Recordings { source, channels, keys, time_format, items, about })?
+        };
+        data.samples.iter_mut().for_each(|sample| sample.label = 0);
+        data.classes = self.interface().classes;
+        data.class_names = match self.card() {
+            Some(card) => card.classes.clone(),
+            None => (0..data.classes).map(|class| class.to_string()).collect(),
+        };
+        let task = Task::fresh(&self.config, data)?;
+        self.check(&task)?;
+        Ok(task)
+    }
+
+    /// The encoder of the training data, or another one.
+    fn encoder(&self, other: Option<Encoder>) -> Result<Encoder> {
+        let run = self.path().display();
+        match (other, self.card().map(|card| card.encoder.as_str()).unwrap_or_default()) {
+            (Some(encoder), _) => Ok(encoder),
+            (None, "") if self.config.data.source == Source::H5 => fail!(
+                "{run}: its data do not say how sound became spikes; --encoder says it, or name \
+                 files of spikes"
+            ),
+            (None, "") => fail!("{run}: its data were not made from sound by an encoder of ours"),
+            (None, text) => Ok(text.parse()?),
+        }
+    }
+
+    /// What a file of spikes needs to fit the model.
+    fn layout(&self, path: &Path) -> Result<spikes::Options> {
         if self.config.data.source == Source::Gsc {
+            let (run, name) = (self.path().display(), path.display());
             fail!("{name}: {run} was trained on mel bands of sound; name sound files")
         }
-        let group = self.group();
-        let channels = Some(self.interface().channels * group);
-        let layout = spikes::Options { channels, ..self.config.data.layout() };
-        self.task_of(&spikes::read(path, &layout)?)
+        let channels = Some(self.interface().channels * self.group());
+        Ok(spikes::Options { channels, ..self.config.data.layout() })
     }
 
     /// Takes recordings of spikes, as [`Model::task_of_file`] does.
@@ -32,6 +92,10 @@ impl Model {
     /// # Errors
     /// As [`Model::task_of_file`].
     pub fn task_of(&self, recordings: &Recordings) -> Result<Task> {
+        self.task_of_samples(self.bin(recordings)?)
+    }
+
+    fn bin(&self, recordings: &Recordings) -> Result<Dataset> {
         let (expected, group) = (self.interface().channels, self.group());
         if recordings.channels != expected * group {
             let (run, name, has) = (self.path().display(), &recordings.source, recordings.channels);
@@ -39,8 +103,7 @@ impl Model {
         }
         let mut options = task::bin_options(&self.config.data);
         options.group = group;
-        let data = Dataset::from_recordings(recordings, &options)?;
-        self.task_of_samples(data)
+        Ok(Dataset::from_recordings(recordings, &options)?)
     }
 
     /// Takes samples, which need the model's channels and steps. Classes as for

@@ -107,6 +107,15 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
     Ok(Commands { data, train, valid, test, missing, converted, cache_error })
 }
 
+/// Reads one sound file as a sample with label 0. See [`read()`] for its levels.
+///
+/// # Errors
+/// The file cannot be read (see [`sound::read`]).
+pub fn file(path: impl AsRef<Path>, bands: Bands) -> Result<SpikeTrain, Error> {
+    let decibels = FrontEnd::new(bands).decibels(&sound::read(path)?.samples);
+    Ok(SpikeTrain { steps: STEPS, dense: Some(quantized(&decibels)), ..SpikeTrain::default() })
+}
+
 /// What the levels depend on. The first number is the version of the front-end's arithmetic.
 fn key(folder: &Folder, bands: Bands) -> Result<String, Error> {
     let parts = folder.parts.each_ref().map(Vec::len);

@@ -65,6 +65,12 @@ impl<'a> File<'a> {
         Ok(Self { hdf5, source, limit })
     }
 
+    /// The number of utterances, if there are no labels.
+    pub(super) fn rows_of_spikes(&self) -> Result<usize, Error> {
+        let path = "spikes/times";
+        Ok(self.one_dimensional(&self.dataset(path)?, path)? as usize)
+    }
+
     pub(super) fn times(&self, n: usize, options: &Options) -> Result<Times<'_>, Error> {
         let (rows, number) = self.sequences("spikes/times", n, "sequences of numbers")?;
         Ok(Times { rows, number, options: *options })

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use crate::{Error, bytes};
+use crate::{Error, bytes, folders};
 
 /// Sample rate in Hz of every [`Sound`].
 pub const RATE: u32 = 16_000;
@@ -48,6 +48,20 @@ impl Sound {
     pub fn offset(&self) -> f64 {
         mean(&self.samples)
     }
+}
+
+/// Whether a file is sound, by its first bytes or by its name. Not every kind can be
+/// [read](read()).
+///
+/// # Errors
+/// The file cannot be opened.
+pub fn is_file(path: impl AsRef<Path>) -> Result<bool, Error> {
+    let path = path.as_ref();
+    let start = bytes::start(path, 4);
+    let start = start.map_err(|error| Error::Io { file: path.display().to_string(), error })?;
+    let known: [&[u8]; 5] = [b"RIFF", b"RF64", b"BW64", b"fLaC", b"OggS"];
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(known.contains(&start.as_slice()) || folders::is_sound(&name))
 }
 
 /// Reads a wav, FLAC or Ogg Vorbis file, whatever its name. The content of a wav file is integers

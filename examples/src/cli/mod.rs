@@ -6,6 +6,7 @@ mod eval;
 mod export;
 mod inspect;
 mod interrupt;
+mod predict;
 mod print;
 mod progress;
 mod reproduce;
@@ -27,8 +28,10 @@ enum Command {
     Train(train::Args),
     /// Train several seeds of a preset and write the table of their results
     Reproduce(reproduce::Args),
-    /// Evaluate a finished run's model
+    /// Test a run's model, also on recordings that were not there when it was trained
     Eval(eval::Args),
+    /// Let a run's model decide on recordings without labels
+    Predict(predict::Args),
     /// Write a run's model to a file for firmware, and show its accuracy and cost
     Export(export::Args),
     /// Show the layers, parameters and delays of a run's model, or the cost of a model file
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::train(&args),
         Command::Reproduce(args) => reproduce::reproduce(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::Predict(args) => predict::predict(&args),
         Command::Export(args) => export::export(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Data(command) => data::data(&command),

@@ -1,4 +1,4 @@
-use polychron_datasets::{shd, spikes};
+use polychron_datasets::{gsc, shd, spikes};
 use serde::{Deserialize, Serialize};
 
 /// The data, their split and the batches. `h5` and `gsc` mark fields that only this source reads.
@@ -190,6 +190,15 @@ impl Data {
             channels: Some(self.channels).filter(|&channels| channels > 0),
             time_unit: self.time_unit.into(),
             origin: self.origin.into(),
+            unlabelled: false,
+        }
+    }
+
+    /// The frequency range for the reader of `gsc`.
+    pub(crate) fn bands(&self) -> gsc::Bands {
+        match self.bands {
+            Bands::Full => gsc::Bands::Full,
+            Bands::Paper => gsc::Bands::Paper,
         }
     }
 

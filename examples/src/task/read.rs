@@ -1,6 +1,6 @@
 //! Reading of samples and their division into training, validation and test items.
 
-use crate::config::{Bands, Bins, Config, Data, Division, Source};
+use crate::config::{Bins, Config, Data, Division, Source};
 use crate::error::{Error, Result, fail};
 use polychron_datasets::{BinOptions, Binning, Dataset, Split, digits, gsc, spikes, synthetic};
 use std::path::{Path, PathBuf};
@@ -117,12 +117,8 @@ fn read_gsc(
              DIR or POLYCHRON_DATA"
         )
     };
-    let bands = match options.bands {
-        Bands::Full => gsc::Bands::Full,
-        Bands::Paper => gsc::Bands::Paper,
-    };
     let gsc::Commands { data, train, valid, test, missing, converted, cache_error } =
-        gsc::read(folder, bands, threads)?;
+        gsc::read(folder, options.bands(), threads)?;
     if missing > 0 {
         warnings.push(format!("{}: {missing} recordings of the lists are not there", data.name));
     }

@@ -2,6 +2,7 @@
 
 use crate::cli::{Folder, last_line};
 use crate::common::text;
+use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 use polychron_datasets::{About, Recording, Recordings, TimeFormat, shd};
 use std::fs;
 
@@ -28,6 +29,25 @@ fn words(keys: &[&str], count: u16) -> Recordings {
     }
 }
 
+/// A file with the spikes of recordings and nothing else.
+fn without_labels(recordings: &Recordings) -> Vec<u8> {
+    let order = hdf5_writer::ByteOrder::LittleEndian;
+    let times = hdf5_writer::Datatype::FloatingPoint { size: 4, byte_order: order };
+    let units = hdf5_writer::Datatype::FixedPoint { size: 2, signed: false, byte_order: order };
+    let items = &recordings.items;
+    let n = [items.len() as u64];
+    let all_times = items.iter().map(|r| r.times.iter().flat_map(|t| t.to_le_bytes()).collect());
+    let all_units = items.iter().map(|r| r.units.iter().flat_map(|u| u.to_le_bytes()).collect());
+    let set = DatasetBuilder::vlen_sequence_data;
+    Hdf5Builder::new()
+        .dataset(set("spikes/times", times, n, all_times.collect()).unwrap())
+        .dataset(set("spikes/units", units, n, all_units.collect()).unwrap())
+        .into_plan()
+        .unwrap()
+        .encode(WriteOptions::default())
+        .unwrap()
+}
+
 /// A folder with a run that tells the two words apart.
 fn trained(name: &str) -> Folder {
     let folder = Folder::new(&format!("answers-{name}"));
@@ -42,6 +62,7 @@ fn trained(name: &str) -> Folder {
     unnamed.keys = ["0", "1"].map(String::from).to_vec();
     write("numbers.h5", &unnamed);
     write("wide.h5", &Recordings { channels: 9, ..words(&["no", "yes"], 4) });
+    fs::write(folder.0.join("bare.h5"), without_labels(&words(&["no", "yes"], 3))).unwrap();
     let config = "[data]\nsource = \"h5\"\ntrain_file = \"train.h5\"\ngroup = 1\nbatch = 8\n\n\
                   [network]\nhidden = [16]\nmax_delay = 6\n\n[train]\nepochs = 12\n";
     fs::write(folder.0.join("net.toml"), config).unwrap();
@@ -93,4 +114,42 @@ fn an_evaluation_leaves_tables_and_a_picture() {
     assert!(picture.contains("yes") && picture.ends_with("</svg>\n"), "{picture}");
     let line = folder.fail(&["eval", "run", "--file", "new.h5", "--out", "tested"]);
     assert!(line.contains("tested: exists"), "{line}");
+}
+
+#[test]
+fn a_model_decides_on_files_without_labels() {
+    let folder = trained("predict");
+    let run = |more: &[&str]| {
+        let output = folder.run(&[&["predict", "run"], more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let lines = run(&["new.h5", "bare.h5", "numbers.h5"]);
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines.len(), 12 + 3 + 6);
+    assert!(lines[0].starts_with("take, 0.wav  yes  ") && lines[0].contains("(no "), "{lines:?}");
+    let csv = run(&["--format", "csv", "bare.h5"]);
+    let mut rows = csv.lines();
+    assert_eq!(rows.next(), Some("name,class,share,no,yes"));
+    let words: Vec<_> = rows.map(|row| row.split(',').nth(1).unwrap()).collect();
+    assert_eq!(words, ["no", "yes", "no"]);
+    let json: serde_json::Value =
+        serde_json::from_str(run(&["--format", "json", "one.h5"]).lines().last().unwrap()).unwrap();
+    assert_eq!((&json["name"], &json["class"]), (&"take, 4.wav".into(), &"yes".into()));
+    let shares = ["no", "yes"].map(|class| json["shares"][class].as_f64().unwrap());
+    assert!((shares[0] + shares[1] - 1.0).abs() < 1e-5 && shares[1] == json["share"]);
+
+    // The training data do not say how sound becomes their spikes.
+    fs::write(folder.0.join("take.wav"), [b"RIFF".as_slice(), &[0; 40]].concat()).unwrap();
+    let line = folder.fail(&["predict", "run", "take.wav"]);
+    assert!(line.contains("do not say how sound became spikes; --encoder"), "{line}");
+    let output = folder.run(&["predict", "run", "--encoder", "ears", "take.wav"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("ears: is no encoder of this version"));
+    // One file that cannot be used does not stop the others, unless asked.
+    let output = folder.run(&["predict", "run", "take.wav", "one.h5"]);
+    assert!(output.status.success() && text(&output.stdout).lines().count() == 5);
+    assert!(text(&output.stderr).contains("left out: "), "{}", text(&output.stderr));
+    let line = folder.fail(&["predict", "run", "--strict", "take.wav", "one.h5"]);
+    assert!(line.contains("--encoder"), "{line}");
 }

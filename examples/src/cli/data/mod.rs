@@ -78,7 +78,8 @@ impl Source {
             digits::read(path)?
         } else {
             let (channels, time_unit) = (self.channels, self.time_unit.into());
-            let layout = spikes::Options { channels, time_unit, origin: self.origin.into() };
+            let origin = self.origin.into();
+            let layout = spikes::Options { channels, time_unit, origin, unlabelled: false };
             let recordings = spikes::read(path, &layout)?;
             notes.extend(recordings.notes());
             let (dt_ms, group) = (self.dt_ms, self.group);
