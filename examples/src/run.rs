@@ -26,17 +26,18 @@ use crate::sparse::SparseMask;
 use crate::task::Task;
 use crate::{files, prefetch};
 use checks::{check, divergence};
-use folder::{BEST, FILES, INITIAL, create_folder};
+use folder::{BEST, CURVES, FILES, INITIAL, create_folder};
 use inherit::inherit;
 use polychron_core::train::{Delays, State, Tensor};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// A training run in a folder.
 ///
 /// The folder holds `config.toml` and `checkpoint.safetensors` from the beginning, `report.json`
-/// from the end of the first epoch, and `model.safetensors` and figures from the end of the run. It
+/// and `curves.jsonl` from the end of the first epoch, and `model.safetensors` and figures from the end of the run. It
 /// is locked while the `Run` exists.
 ///
 /// A `Run` is not [`Send`], because a GPU backend belongs to the thread that made it.
@@ -220,6 +221,7 @@ impl Run {
         run.restore(&checkpoint.state)?;
         files::remove_unfinished(folder, &FILES)?;
         run.save()?;
+        run.write_curves()?;
         Ok(run)
     }
 
@@ -338,7 +340,7 @@ impl Run {
     /// Trains the remaining epochs.
     fn train_epochs(&mut self, observer: &mut dyn Observer) -> Result<Flow> {
         let all = self.config.train.epochs as u64;
-        while self.learner.epoch() < all {
+        while !self.is_trained() {
             if observer.epoch_started(self.learner.epoch()) == Flow::Stop {
                 return Ok(Flow::Stop);
             }
@@ -349,6 +351,7 @@ impl Run {
             }
             Report::write(&self.path(REPORT), &self.curves, None)?;
             self.save()?;
+            self.append_curves()?;
             let end = EpochEnd {
                 folder: &self.folder,
                 epoch: &self.curves[self.curves.len() - 1],
@@ -356,7 +359,7 @@ impl Run {
                 model: self.learner.model(),
                 task: &self.task,
             };
-            if observer.epoch_ended(&end) == Flow::Stop && self.learner.epoch() < all {
+            if observer.epoch_ended(&end) == Flow::Stop && !self.is_trained() {
                 return Ok(Flow::Stop);
             }
         }
@@ -398,13 +401,13 @@ impl Run {
         }
         let PartialEpoch { loss, correct, seconds } = std::mem::take(sums);
         let tests = self.config.protocol == Protocol::Paper;
-        let valid = |run: &Self, delays| {
-            run.task.accuracy(run.learner.model(), delays, &run.task.split.valid)
-        };
-        let valid_accuracy = valid(self, Delays::Rounded)?;
+        let (task, model) = (&self.task, self.learner.model());
+        let valid = &task.split.valid;
+        let (predictions, valid_loss) = task.predict_with_loss(model, Delays::Rounded, valid)?;
+        let valid_accuracy = predictions.accuracy(&task.data, |_| true);
         let valid_as_trained = match network::trained_delays(&self.config, number + 1) {
             Delays::Rounded => valid_accuracy,
-            Delays::Spread => valid(self, Delays::Spread)?,
+            Delays::Spread => task.accuracy(model, Delays::Spread, valid)?,
         };
         self.learner.finish_epoch()?;
         let (task, model) = (&self.task, self.learner.model());
@@ -414,6 +417,7 @@ impl Run {
             loss: loss / items as f64,
             train_accuracy: correct as f64 / items as f64,
             valid_accuracy,
+            valid_loss,
             valid_as_trained,
             test_accuracy: if tests { test(&task.split.test)? } else { None },
             rates: self.measure_rates()?,
@@ -435,6 +439,22 @@ impl Run {
         self.write(&self.path(CHECKPOINT), self.learner.state()?)?;
         self.unsaved = false;
         Ok(())
+    }
+
+    /// Adds the last epoch to `curves.jsonl`. What a killed process leaves there is replaced when
+    /// the run is resumed.
+    fn append_curves(&self) -> Result<()> {
+        let path = self.path(CURVES);
+        let Some(last) = self.curves.last() else { return Ok(()) };
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let written = file.and_then(|mut file| file.write_all(last.line()?.as_bytes()));
+        written.map_err(at(path.display()))
+    }
+
+    /// Writes all finished epochs to `curves.jsonl`.
+    fn write_curves(&self) -> Result<()> {
+        let lines = self.curves.iter().map(Epoch::line).collect::<Result<String>>()?;
+        files::replace(&self.path(CURVES), lines.as_bytes())
     }
 
     fn write(&self, path: &Path, state: State<f32>) -> Result<()> {

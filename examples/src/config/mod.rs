@@ -259,6 +259,12 @@ impl Config {
             "valid",
             "needs validation items, but data.valid = 0",
         )?;
+        if let Some(patience) = train.patience {
+            let field = "train.patience";
+            require(patience > 0, field, patience, "is not at least 1")?;
+            let problem = "needs train.select = \"valid\" and protocol = \"clean\"";
+            require(chosen, field, patience, problem)?;
+        }
         conversion::check(self)
     }
 

@@ -90,6 +90,13 @@ pub struct Train {
     pub train_neurons: bool,
     /// Epoch whose model is tested under protocol `clean`; `last` by default.
     pub select: Select,
+    /// Number of epochs, at least 1, after which a run ends if the validation accuracy has not
+    /// risen in them. Epochs count from the first one that may be selected: the first with narrow
+    /// kernels. The schedules do not know of it, so a run that ends early leaves out what they have
+    /// left, often the epochs with whole delays (`rounded_epochs`). If it is absent, all epochs are
+    /// trained. Only with `select = "valid"` under the protocol `clean`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
 }
 
 /// Penalty for hidden neurons that spike too seldom or too often: the sum over all neurons of
@@ -181,6 +188,7 @@ impl Train {
             sigma_start: Some(0.0),
             sigma_epochs: Some(1),
             rounded_epochs: Some(1),
+            patience: Some(1),
             ..Self::default()
         };
         Table::try_from(every).unwrap_or_default().into_iter().map(|(field, _)| field)
@@ -232,6 +240,7 @@ impl Default for Train {
             class_weights: false,
             train_neurons: true,
             select: Select::Last,
+            patience: None,
         }
     }
 }

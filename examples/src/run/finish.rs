@@ -15,6 +15,13 @@ impl Run {
         self.config.protocol == Protocol::Paper || self.config.train.select == Select::Valid
     }
 
+    /// `true` after the last epoch, or once patience with the validation accuracy has ended.
+    pub(super) fn is_trained(&self) -> bool {
+        let since = self.curves.len().saturating_sub(self.selected_epoch() + 1);
+        self.curves.len() >= self.config.train.epochs
+            || self.config.train.patience.is_some_and(|patience| since >= patience)
+    }
+
     /// Index of the first epoch that may be selected. While kernels are wide, rounding changes the
     /// network so much that its accuracy says nothing about the training.
     pub(super) fn first_choice(&self) -> usize {
@@ -128,6 +135,7 @@ impl Run {
             hidden: config.network.hidden.clone(),
             seed: config.seed,
             epochs: config.train.epochs,
+            stopped_after: Some(self.curves.len()).filter(|&done| done < config.train.epochs),
             chosen_epoch: chosen + 1,
             choice_from: by_validation.then_some(self.first_choice() + 1),
             train_accuracy: best.train_accuracy,

@@ -20,9 +20,10 @@ const SMALL: [&str; 10] = [
     "--set",
     "network.max_delay=6",
 ];
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "checkpoint.safetensors",
     "config.toml",
+    "curves.jsonl",
     "curves.svg",
     "delays.svg",
     "model.safetensors",

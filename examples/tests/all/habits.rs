@@ -217,3 +217,38 @@ fn delays_that_another_step_shortens_are_noted() {
     assert!(train("data.dt_ms=1").contains(note));
     assert!(!train("data.dt_ms=10").contains("network.max_delay"));
 }
+
+#[test]
+fn a_run_ends_when_its_validation_accuracy_no_longer_rises() {
+    let folder = Folder::new("habits-patience");
+    // Weights that hardly change: the accuracy soon stays as it is.
+    let set = ["train.epochs=20", "train.select=valid", "train.rate=1e-9", "train.delay_rate=1e-9"];
+    let set: Vec<_> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let patient = [&set[..], &["--set", "train.patience=3"]].concat();
+    let figures = last_line(&folder.train("whole", &[&patient[..], &["--json"]].concat()));
+    let [stopped, chosen, first] = ["stopped_after", "chosen_epoch", "choice_from"]
+        .map(|key| figures[key].as_u64().unwrap_or_else(|| panic!("{key}: {figures}")));
+    // A quarter of the epochs has wide kernels.
+    assert_eq!((first, figures["epochs"].as_u64()), (6, Some(20)));
+    assert!(chosen >= first && stopped == chosen + 3 && stopped < 20, "{figures}");
+
+    folder.train("cut", &[&patient[..], &["--stop-after", "4"]].concat());
+    for stop in [chosen.to_string(), (stopped - 1).to_string(), "20".into()] {
+        let args = ["train", "--resume", "--out", "cut", "--stop-after", &stop];
+        let output = folder.run(&args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    for file in ["model.safetensors", "checkpoint.safetensors", "config.toml"] {
+        let [whole, cut] = ["whole", "cut"].map(|run| folder.bytes(&format!("{run}/{file}")));
+        assert!(whole == cut, "{file}");
+    }
+    let output = folder.run(&["train", "--resume", "--out", "cut"]);
+    assert!(text(&output.stdout).contains(&format!("of 20, stopped early after {stopped}\n")));
+
+    let figures = last_line(&folder.train("impatient", &[&set[..], &["--json"]].concat()));
+    assert!(figures.get("stopped_after").is_none(), "{figures}");
+    folder.refuse(
+        &["--set", "train.patience=3"],
+        &["train.patience = 3 needs train.select = \"valid\""],
+    );
+}
