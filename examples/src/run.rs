@@ -37,8 +37,8 @@ use std::time::Instant;
 /// A training run in a folder.
 ///
 /// The folder holds `config.toml` and `checkpoint.safetensors` from the beginning, `report.json`
-/// and `curves.jsonl` from the end of the first epoch, and `model.safetensors` and figures from the end of the run. It
-/// is locked while the `Run` exists.
+/// and `curves.jsonl` from the end of the first epoch, and `model.safetensors` and figures from the
+/// end of the run. It is locked while the `Run` exists.
 ///
 /// A `Run` is not [`Send`], because a GPU backend belongs to the thread that made it.
 ///
@@ -445,9 +445,9 @@ impl Run {
     /// the run is resumed.
     fn append_curves(&self) -> Result<()> {
         let path = self.path(CURVES);
-        let Some(last) = self.curves.last() else { return Ok(()) };
+        let line = self.curves.last().map(Epoch::line).transpose()?.unwrap_or_default();
         let file = OpenOptions::new().create(true).append(true).open(&path);
-        let written = file.and_then(|mut file| file.write_all(last.line()?.as_bytes()));
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
         written.map_err(at(path.display()))
     }
 

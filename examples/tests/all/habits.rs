@@ -4,6 +4,7 @@ use crate::cli::{Folder, last_line};
 use crate::common::{polychron, text};
 use polychron::Model;
 use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
+use serde_json::Value;
 use std::fs;
 
 fn tensor(folder: &Folder, run: &str, name: &str) -> Vec<f32> {
@@ -251,4 +252,31 @@ fn a_run_ends_when_its_validation_accuracy_no_longer_rises() {
         &["--set", "train.patience=3"],
         &["train.patience = 3 needs train.select = \"valid\""],
     );
+}
+
+#[test]
+fn the_curves_are_a_line_of_json_for_every_epoch() {
+    let folder = Folder::new("habits-curves");
+    let lines = || -> Vec<Value> {
+        let lines = text(&folder.bytes("run/curves.jsonl"));
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let report = || -> Value { serde_json::from_slice(&folder.bytes("run/report.json")).unwrap() };
+    let errors = text(&folder.train("run", &["--epochs", "4", "--stop-after", "2"]).stderr);
+    assert_eq!((lines().len(), report()["curves"].as_array()), (2, Some(&lines())));
+    let loss = lines()[1]["valid_loss"].as_f64().unwrap();
+    assert!(errors.contains(&format!(" (valid {loss:.4}), train ")), "{errors}");
+
+    // What a killed process leaves, then a report of a version without the field.
+    let path = folder.0.join("run/curves.jsonl");
+    fs::write(&path, text(&folder.bytes("run/curves.jsonl")) + "{\"epoch\":3").unwrap();
+    let mut old = report();
+    for epoch in old["curves"].as_array_mut().unwrap() {
+        epoch.as_object_mut().unwrap().remove("valid_loss").unwrap();
+    }
+    fs::write(folder.0.join("run/report.json"), old.to_string()).unwrap();
+    let output = folder.run(&["train", "--resume", "--out", "run"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!((lines().len(), report()["curves"].as_array()), (4, Some(&lines())));
+    assert!(lines()[1]["valid_loss"].is_null() && lines()[2]["valid_loss"].is_number());
 }
