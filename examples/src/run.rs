@@ -9,7 +9,7 @@ pub(crate) use checks::{check_choice, rehearse};
 #[cfg(feature = "cli")]
 pub(crate) use folder::tidy;
 pub(crate) use folder::{
-    CHECKPOINT, CONFIG, MODEL, REPORT, check_same, lock_folder, stored_config,
+    BEST, CHECKPOINT, CONFIG, MODEL, REPORT, check_same, lock_folder, stored_config,
 };
 
 use crate::backend::{self, Classifier, Learner};
@@ -26,7 +26,7 @@ use crate::sparse::SparseMask;
 use crate::task::Task;
 use crate::{files, prefetch};
 use checks::{check, divergence};
-use folder::{BEST, CURVES, FILES, INITIAL, create_folder};
+use folder::{CURVES, FILES, INITIAL, create_folder};
 use inherit::inherit;
 use polychron_core::train::{Delays, State, Tensor};
 use std::fs::{File, OpenOptions};

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Options of `eval`.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Folder of a finished run
+    /// Folder of a run; if it is unfinished, its best epoch so far is used
     run: PathBuf,
     #[command(flatten)]
     data: DataFolder,

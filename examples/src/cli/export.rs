@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Options of `export`.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Folder of a finished run
+    /// Folder of a run; if it is unfinished, its best epoch so far is used
     run: PathBuf,
     /// Model file to write
     #[arg(short, long, value_name = "FILE")]

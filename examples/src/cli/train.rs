@@ -73,7 +73,7 @@ pub(super) struct Args {
     /// Continue an interrupted run in its folder
     #[arg(long)]
     resume: bool,
-    /// Begin from the weights of a finished run, also with other classes or another recipe
+    /// Begin from the weights of another run, also with other classes or another recipe
     #[arg(long, value_name = "RUN", conflicts_with_all = ["resume", "plan"])]
     from: Option<PathBuf>,
     /// Print the algorithm chosen for every layer and the costs compared, without training

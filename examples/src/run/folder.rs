@@ -17,7 +17,7 @@ pub(crate) const REPORT: &str = "report.json";
 /// One line of JSON for every finished epoch.
 pub(super) const CURVES: &str = "curves.jsonl";
 /// The state of the selected epoch; it is removed when the run finishes.
-pub(super) const BEST: &str = "best.safetensors";
+pub(crate) const BEST: &str = "best.safetensors";
 /// The state before the first step of a run that began from a trained model; it is removed when
 /// the run finishes.
 pub(super) const INITIAL: &str = "initial.safetensors";

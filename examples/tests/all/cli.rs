@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// A task and a network that are small enough for many runs.
-const SMALL: [&str; 10] = [
+pub(crate) const SMALL: [&str; 10] = [
     "--preset",
     "order",
     "--set",

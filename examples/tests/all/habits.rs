@@ -1,6 +1,6 @@
 //! What people do with the program: other folders, other names, more epochs, logs in files.
 
-use crate::cli::{Folder, last_line};
+use crate::cli::{Folder, SMALL, last_line};
 use crate::common::{polychron, text};
 use polychron::Model;
 use polychron_datasets::{Recording, Recordings, TimeFormat, shd};
@@ -279,4 +279,56 @@ fn the_curves_are_a_line_of_json_for_every_epoch() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!((lines().len(), report()["curves"].as_array()), (4, Some(&lines())));
     assert!(lines()[1]["valid_loss"].is_null() && lines()[2]["valid_loss"].is_number());
+}
+
+#[test]
+fn an_unfinished_run_has_the_model_of_its_best_epoch_so_far() {
+    let folder = Folder::new("habits-unfinished");
+    let errors = |args: &[&str]| {
+        let output = folder.run(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let train = |run: &str, more: &[&str]| {
+        folder.train(run, &[&["--epochs", "8", "--stop-after", "5"][..], more].concat())
+    };
+    train("run", &["--set", "train.select=valid"]);
+    let accuracy = |run: &str| -> Value {
+        last_line(&folder.run(&["eval", run, "--split", "valid", "--json"]))["accuracy"].clone()
+    };
+    let report: Value = serde_json::from_slice(&folder.bytes("run/report.json")).unwrap();
+    let of = |epoch: &Value| epoch["valid_accuracy"].as_f64().unwrap();
+    let curves = report["curves"].as_array().unwrap();
+    // The first two epochs have wide kernels.
+    let best = curves[2..].iter().map(of).fold(0.0, f64::max);
+    let chosen = curves[2..].iter().find(|epoch| of(epoch) == best).unwrap();
+    assert_eq!((accuracy("run"), curves.len()), (chosen["valid_accuracy"].clone(), 5));
+    let note = format!(
+        "run: unfinished, epoch 5 of 8; its best epoch so far, {}, is used\n",
+        chosen["epoch"]
+    );
+    for args in [
+        &["eval", "run"][..],
+        &["export", "run", "-o", "model.pcn"],
+        &["inspect", "run"],
+        &[&["train", "--from", "run", "--out", "next"][..], &SMALL].concat(),
+    ] {
+        let lines = errors(args);
+        assert!(lines.starts_with(&note) || lines.contains(&format!("\n{note}")), "{lines}");
+    }
+    let inspection = last_line(&folder.run(&["inspect", "run", "--json"]));
+    assert_eq!(inspection["epoch"], chosen["epoch"]);
+
+    train("last", &[]);
+    let step = last_line(&folder.run(&["inspect", "last", "--json"]))["step"].clone();
+    let note = format!("epoch 5 of 8; its checkpoint after step {step} is used\n");
+    assert!(errors(&["eval", "last"]).contains(&note));
+    let report: Value = serde_json::from_slice(&folder.bytes("last/report.json")).unwrap();
+    assert_eq!(accuracy("last"), report["curves"][4]["valid_accuracy"]);
+
+    train("wide", &["--set", "train.sigma_epochs=6"]);
+    assert!(errors(&["eval", "wide"]).contains("; its kernels are wide, so that rounded delays"));
+    folder.train("begun", &["--stop-after", "0"]);
+    let line = folder.fail(&["eval", "begun"]);
+    assert!(line.contains("begun: no step was trained; continue it with train --resume"), "{line}");
 }
