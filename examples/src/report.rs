@@ -38,6 +38,12 @@ pub struct Epoch {
 /// The final figures of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figures {
+    /// Folder of the run, as it was given.
+    #[serde(default)]
+    pub folder: String,
+    /// Fields of the configuration that are not those of the preset: `train.epochs = 5`.
+    #[serde(default)]
+    pub set: Vec<String>,
     /// `preset` of the configuration.
     pub preset: String,
     /// `protocol`.
@@ -68,6 +74,9 @@ pub struct Figures {
     pub train_accuracy: f64,
     /// Accuracy of the chosen epoch on the validation items.
     pub valid_accuracy: Option<f64>,
+    /// Mean loss of the chosen epoch on the validation items.
+    #[serde(default)]
+    pub valid_loss: Option<f64>,
     /// Accuracy of the chosen model on the test items, with rounded delays.
     pub test_accuracy: Option<f64>,
     /// Accuracy of always predicting the class that most of the test items have.

@@ -306,6 +306,12 @@ impl Config {
         Ok(pair.collect())
     }
 
+    /// The fields that differ from those of the preset, as `field = value`.
+    pub(crate) fn changes(&self) -> Result<Vec<String>> {
+        let differences = self.differences(&Self::preset(&self.preset).unwrap_or_default())?;
+        Ok(differences.into_iter().map(|(own, _)| own).collect())
+    }
+
     /// The same configuration with all fields that its neurons and its optimizer have.
     fn complete(&self) -> Result<Self> {
         let (network, train) = (self.network.complete()?, self.train.clone().complete());

@@ -127,6 +127,8 @@ impl Run {
         let [seen, unseen] = task.accuracy_by_speaker(&predictions);
         let paper = config.protocol == Protocol::Paper;
         Ok(Figures {
+            folder: self.folder.display().to_string(),
+            set: config.changes()?,
             preset: config.preset.clone(),
             protocol: config.protocol,
             select: config.train.select,
@@ -140,6 +142,7 @@ impl Run {
             choice_from: by_validation.then_some(self.first_choice() + 1),
             train_accuracy: best.train_accuracy,
             valid_accuracy: best.valid_accuracy,
+            valid_loss: best.valid_loss,
             test_accuracy,
             test_most_frequent: predictions.most_frequent(&task.data).map(|(_, share)| share),
             test_as_trained,

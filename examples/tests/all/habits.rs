@@ -332,3 +332,35 @@ fn an_unfinished_run_has_the_model_of_its_best_epoch_so_far() {
     let line = folder.fail(&["eval", "begun"]);
     assert!(line.contains("begun: no step was trained; continue it with train --resume"), "{line}");
 }
+
+#[test]
+fn figures_say_where_the_run_is_and_what_was_set() {
+    let folder = Folder::new("habits-figures");
+    let figures = last_line(&folder.train("out/run", &["--json", "--seed", "3"]));
+    assert_eq!(figures["folder"], "out/run");
+    let set = [
+        "data.valid = 0.6",
+        "network.hidden = [8]",
+        "network.max_delay = 6",
+        "seed = 3",
+        "train.epochs = 2",
+    ];
+    assert_eq!(figures["set"], serde_json::json!(set));
+    let read =
+        || -> Value { serde_json::from_slice(&folder.bytes("out/run/report.json")).unwrap() };
+    let mut report = read();
+    assert_eq!(report["figures"], figures);
+    let loss = &report["curves"][figures["chosen_epoch"].as_u64().unwrap() as usize - 1];
+    assert!(figures["valid_loss"].is_number() && figures["valid_loss"] == loss["valid_loss"]);
+
+    // The same from the run's configuration file; a report of a version without the fields is read.
+    let file = ["train", "--config", "out/run/config.toml", "--out", "again", "--json"];
+    let again = last_line(&folder.run(&file));
+    assert_eq!((&again["set"], &again["folder"]), (&figures["set"], &"again".into()));
+    for field in ["folder", "set", "valid_loss"] {
+        report["figures"].as_object_mut().unwrap().remove(field).unwrap();
+    }
+    fs::write(folder.0.join("out/run/report.json"), report.to_string()).unwrap();
+    let old = last_line(&folder.run(&["train", "--resume", "--out", "out/run", "--json"]));
+    assert_eq!(old["test_accuracy"], figures["test_accuracy"]);
+}
