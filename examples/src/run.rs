@@ -91,7 +91,7 @@ impl Run {
     /// If the folder exists or cannot be written, if `task` was loaded for another configuration,
     /// and if network and data do not fit each other or memory.
     pub fn create(config: &Config, task: Task, folder: impl AsRef<Path>) -> Result<Self> {
-        let interface = task.interface();
+        let (config, interface) = (&config.with_epochs(&task)?, task.interface());
         let learner = || backend::learner(config, interface);
         Self::create_with(&learner, config, task, folder.as_ref(), None)
     }
@@ -108,7 +108,7 @@ impl Run {
         task: Task,
         folder: impl AsRef<Path>,
     ) -> Result<(Self, Vec<String>)> {
-        let interface = task.interface();
+        let (config, interface) = (&config.with_epochs(&task)?, task.interface());
         let learner = || backend::learner(config, interface);
         let first = learner()?;
         let mut start = first.state()?;
@@ -169,7 +169,7 @@ impl Run {
     /// If the folder holds no unfinished run of this configuration, or another process has locked
     /// it.
     pub fn resume(config: &Config, task: Task, folder: impl AsRef<Path>) -> Result<Self> {
-        let interface = task.interface();
+        let (config, interface) = (&config.with_epochs(&task)?, task.interface());
         Self::resume_with(&|| backend::learner(config, interface), config, task, folder.as_ref())
     }
 
@@ -189,6 +189,13 @@ impl Run {
         let path = folder.join(CHECKPOINT);
         let checkpoint = Checkpoint::read(&path)?;
         check_same(&checkpoint.config, &path, config, "config.toml")?;
+        let (found, needed) = (checkpoint.config.train.epochs, config.train.epochs);
+        if found != needed {
+            fail!(
+                "{}: has {found} epochs, but train.steps makes {needed} of these data",
+                path.display()
+            )
+        }
         let graph = network::graph(config, task.interface())?;
         checkpoint.state.fits(&graph).map_err(at(path.display()))?;
         rehearse(learner, config, &task)?;

@@ -15,6 +15,9 @@ use crate::task::Task;
 use polychron_core::train::Batch;
 use std::path::{Path, PathBuf};
 
+/// A smaller number of epochs that follows from the steps is noted.
+const FEW_EPOCHS: usize = 10;
+
 /// The folder of data files.
 #[derive(Clone, clap::Args)]
 pub(super) struct DataFolder {
@@ -167,6 +170,15 @@ pub(super) fn train(args: &Args) -> Result<()> {
         }
     }
     let task = load(&config, &args.data)?;
+    let config = config.with_epochs(&task)?;
+    if let Some(steps) = config.train.steps
+        && config.train.epochs < FEW_EPOCHS
+    {
+        let epochs = config.train.epochs;
+        note(&format!(
+            "train.steps = {steps} makes {epochs} epochs of these data; --epochs 30 trains longer"
+        ));
+    }
     if args.plan {
         let batch = task.largest_batch(config.data.batch)?;
         let (Batch { shape, .. }, density) = (batch.view(), batch.batch.density());

@@ -11,8 +11,14 @@ use toml::Table;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Train {
-    /// Number of passes over the training items, from 1 to 2^20; 30 by default.
+    /// Number of passes over the training items, from 1 to 2^20; 30 by default. With `steps`, it
+    /// follows from the data, and a run stores what it found.
     pub epochs: usize,
+    /// Least number of training steps, at least 1: `epochs` becomes the smallest number that
+    /// reaches it, so that the length of the training does not depend on the number of items. If it
+    /// is absent, `epochs` counts. An assignment to `epochs` removes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
     /// Optimizer: `adam` (the default; with `decoupled`, AdamW) or `sgd`, gradient descent with
     /// momentum.
     pub optimizer: String,
@@ -188,6 +194,7 @@ impl Train {
             sigma_start: Some(0.0),
             sigma_epochs: Some(1),
             rounded_epochs: Some(1),
+            steps: Some(1),
             patience: Some(1),
             ..Self::default()
         };
@@ -215,6 +222,7 @@ impl Default for Train {
     fn default() -> Self {
         Self {
             epochs: 30,
+            steps: None,
             optimizer: Optimizer::default().name().into(),
             parameters: BTreeMap::new(),
             rate: 5e-3,

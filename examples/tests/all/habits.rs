@@ -364,3 +364,62 @@ fn figures_say_where_the_run_is_and_what_was_set() {
     let old = last_line(&folder.run(&["train", "--resume", "--out", "out/run", "--json"]));
     assert_eq!(old["test_accuracy"], figures["test_accuracy"]);
 }
+
+#[test]
+fn a_number_of_steps_determines_the_epochs() {
+    let folder = Folder::new("habits-steps");
+    fs::write(folder.0.join("recordings.h5"), shd::to_bytes(&imbalanced([15, 15])).unwrap())
+        .unwrap();
+    let set = ["data.group=1", "data.batch=8", "network.hidden=[8]", "network.max_delay=3"];
+    let set: Vec<_> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let train = |out: &str, more: &[&str]| {
+        let args = ["train", "--preset", "recordings", "--data", ".", "--json", "--out", out];
+        let output = folder.run(&[&args[..], &set, more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        output
+    };
+    // 22 training items are three batches.
+    let ten = ["--set", "train.steps=10"];
+    let output = train("whole", &ten);
+    let lines = text(&output.stderr);
+    assert!(lines.contains("train.steps = 10 makes 4 epochs of these data; --epochs"), "{lines}");
+    assert!(lines.contains("; 3 steps an epoch\n") && lines.contains("epoch 4/4: "), "{lines}");
+    let figures = last_line(&output);
+    assert_eq!((&figures["epochs"], &figures["train_items"]), (&4.into(), &22.into()));
+    let has = |field| figures["set"].as_array().unwrap().contains(&Value::from(field));
+    assert!(has("train.steps = 10") && !has("train.epochs = 4"), "{figures}");
+    let stored = text(&folder.bytes("whole/config.toml"));
+    assert!(stored.contains("epochs = 4\n") && stored.contains("steps = 10\n"), "{stored}");
+
+    // A resumed run takes its own settings, as stored or from the command line, and no others.
+    train("cut", &[&ten[..], &["--stop-after", "1"]].concat());
+    train("cut", &[&ten[..], &["--resume", "--stop-after", "2"]].concat());
+    let resume = ["train", "--resume", "--out", "cut", "--data", "."];
+    let line = folder.fail(&[&resume[..], &["--epochs", "5"]].concat());
+    assert!(line.contains("has train.epochs = 4, but the command line says train.epochs = 5"));
+    let line = folder.fail(&[&resume[..], &["--set", "train.steps=13"]].concat());
+    assert!(line.contains("has train.steps = 10, but the command line says train.steps = 13"));
+    assert!(folder.run(&resume).status.success());
+    for file in ["model.safetensors", "config.toml"] {
+        let [whole, cut] = ["whole", "cut"].map(|run| folder.bytes(&format!("{run}/{file}")));
+        assert!(whole == cut, "{file}");
+    }
+
+    // A number of epochs removes the steps of the preset.
+    let epochs = last_line(&train("epochs", &["--epochs", "2"]));
+    assert_eq!(epochs["epochs"], 2);
+    assert!(!text(&folder.bytes("epochs/config.toml")).contains("\nsteps = 10"));
+    let file = "preset = \"recordings\"\n[train]\nepochs = 7\n";
+    assert_eq!(polychron::Config::parse(file, "file").unwrap().train.steps, None);
+    let line = folder.fail(
+        &[
+            &["train", "--preset", "recordings", "--data", ".", "--out", "no"][..],
+            &set,
+            &ten,
+            &["--set", "train.warmup_epochs=4"],
+        ]
+        .concat(),
+    );
+    let expected = "train.steps = 10: train.warmup_epochs = 4 is not below train.epochs";
+    assert!(line.contains(expected) && !folder.0.join("no").exists(), "{line}");
+}
