@@ -43,7 +43,7 @@ pub(super) fn eval(args: &Args) -> Result<()> {
         model.evaluate(&task, args.split)?
     };
     let rounding = model.config.train.rounding;
-    note_rounding(rounding, evaluation.accuracy_as_trained, evaluation.accuracy);
+    note_rounding(rounding, rounding, evaluation.accuracy_as_trained, evaluation.accuracy);
     if args.json { say_json(&evaluation) } else { say(&table(&evaluation)) }
 }
 

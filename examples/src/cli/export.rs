@@ -93,7 +93,9 @@ pub(super) fn export(args: &Args) -> Result<()> {
         note(&format!("not evaluated: {failure}"));
     }
     let (file, summary) = (args.output.display().to_string(), &export.summary);
-    note_rounding(model.config.train.rounding, summary.float_accuracy, summary.rounded_accuracy);
+    let trained = model.config.train.rounding;
+    let used = args.rounding.unwrap_or(trained);
+    note_rounding(trained, used, summary.float_accuracy, summary.rounded_accuracy);
     if args.json { say_json(&Output { file, summary }) } else { say(&table(&file, summary)) }
 }
 

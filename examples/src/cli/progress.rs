@@ -154,7 +154,8 @@ fn epoch_line(end: &EpochEnd<'_>, valid_loss: Option<f64>) -> String {
 
 /// Prints the figures of a run: a table, or one JSON object.
 pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Result<()> {
-    note_rounding(figures.rounding, figures.test_as_trained, figures.test_accuracy);
+    let (rounding, whole) = (figures.rounding, figures.test_accuracy);
+    note_rounding(rounding, rounding, figures.test_as_trained, whole);
     if let (Some(found), Some(share)) = (figures.test_accuracy, figures.test_most_frequent)
         && found < share + 0.01
         && share > 0.5
