@@ -27,7 +27,7 @@ enum Command {
     Train(train::Args),
     /// Train several seeds of a preset and write the table of their results
     Reproduce(reproduce::Args),
-    /// Evaluate a finished run's model
+    /// Evaluate a run's model
     Eval(eval::Args),
     /// Write a run's model to a file for firmware, and show its accuracy and cost
     Export(export::Args),
