@@ -173,6 +173,7 @@ pub(super) fn train(args: &Args) -> Result<()> {
     let config = config.with_epochs(&task)?;
     if let Some(steps) = config.train.steps
         && config.train.epochs < FEW_EPOCHS
+        && !args.resume
     {
         let epochs = config.train.epochs;
         note(&format!(

@@ -405,6 +405,13 @@ fn a_number_of_steps_determines_the_epochs() {
         assert!(whole == cut, "{file}");
     }
 
+    // Other data would make another number of epochs.
+    train("other", &[&ten[..], &["--stop-after", "1"]].concat());
+    let more = shd::to_bytes(&imbalanced([30, 30])).unwrap();
+    fs::write(folder.0.join("recordings.h5"), more).unwrap();
+    let line = folder.fail(&["train", "--resume", "--out", "other", "--data", "."]);
+    assert!(line.contains("has 4 epochs, but train.steps makes 2 of these data"), "{line}");
+
     // A number of epochs removes the steps of the preset.
     let epochs = last_line(&train("epochs", &["--epochs", "2"]));
     assert_eq!(epochs["epochs"], 2);
