@@ -6,7 +6,6 @@ use crate::data_card::DataCard;
 use crate::error::{Result, fail};
 use crate::model::{self, Stored};
 use crate::network;
-use crate::run::{CHECKPOINT, MODEL};
 use crate::sparse::SparseMask;
 use polychron_core::train::{Edge, Group, State, Tensor, TensorSpec};
 use serde::Serialize;
@@ -98,16 +97,14 @@ pub struct Moments {
 }
 
 impl Inspection {
-    /// Inspects the model in a run's folder, or the checkpoint of an unfinished run. Also returns
-    /// warnings, as in [`Model::warnings`](crate::Model::warnings).
+    /// Inspects the model in a run's folder; of an unfinished run its best epoch so far, or its
+    /// checkpoint if no epoch is selected. Also returns warnings, as in [`Model::warnings`](crate::Model::warnings).
     ///
     /// # Errors
     /// If the folder has neither file, or the file is damaged.
     pub fn read(folder: &Path) -> Result<(Self, Vec<String>)> {
-        model::check_folder(folder)?;
-        let model = folder.join(MODEL);
-        let path = if model.exists() { model } else { folder.join(CHECKPOINT) };
-        let Stored { state, config, card: data, interface, warnings } = model::read(&path)?;
+        let (path, stored) = model::read_run(folder)?;
+        let Stored { state, config, card: data, interface, warnings } = stored;
         let restore = Restore { config: &config, interface, state: &state, path: &path };
         let model = restore.on(backend::cpu(&config)?)?;
         let tensors = Classifier::tensors(&model)?;

@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! [`Model`] loads and evaluates a finished run. An [`Observer`] follows a [`Run`] and may stop it.
+//! [`Model`] loads and evaluates a run. An [`Observer`] follows a [`Run`] and may stop it.
 //! [`models`] lets configurations name neurons, delay kernels and surrogates of your own. For
 //! networks that a configuration cannot describe, use the crate `polychron_core`: [`LabeledBatch`]
 //! converts data to batches for `polychron_core::train`.
@@ -30,7 +30,7 @@
 //! * [`Task`]: data and their split; [`LabeledBatch`]: batches with targets; [`DataCard`]: what a
 //!   model was trained on
 //! * [`Run`], [`Observer`]: training; [`reproduce`]: several seeds and the table of their results
-//! * [`Model`]: the model of a finished run; [`eval`], [`export`], [`inspect`], [`model_file`]
+//! * [`Model`]: the model of a run; [`eval`], [`export`], [`inspect`], [`model_file`]
 //! * [`Classifier`]: a model on any backend; [`network`]: conversion of a configuration to a
 //!   network
 //! * [`models`]: neurons, delay kernels and surrogates by name, also your own

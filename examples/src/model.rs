@@ -1,4 +1,4 @@
-//! The model of a finished run.
+//! The model of a run.
 
 use crate::backend::{self, Classifier, CpuModel, Restore};
 use crate::checkpoint::Checkpoint;
@@ -7,7 +7,7 @@ use crate::data_card::DataCard;
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::network::{self, Interface};
 use crate::presets;
-use crate::run::{CHECKPOINT, CONFIG, MODEL};
+use crate::run::{BEST, CHECKPOINT, CONFIG, MODEL};
 use crate::task::Task;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::Li;
@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 pub struct Model {
     /// The configuration of the run.
     pub config: Config,
-    /// Differences between `config.toml` and the configuration that made the model. The latter is
-    /// used.
+    /// Differences between `config.toml` and the configuration that made the model, of which the
+    /// latter is used, and which epoch of an unfinished run the model is.
     pub warnings: Vec<String>,
     state: State<f32>,
     card: Option<DataCard>,
@@ -40,27 +40,29 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads the model of a finished run on the backend of its configuration.
+    /// Loads the model of a run on the backend of its configuration: of an unfinished run its best
+    /// epoch so far, or its checkpoint if no epoch is selected.
     ///
     /// # Errors
-    /// If the run is unfinished, the file is damaged or the backend is not available.
+    /// If no step was trained, the file is damaged or the backend is not available.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         Self::load_on(folder, None)
     }
 
-    /// Loads the model of a finished run on another backend; `None` keeps that of its
+    /// Loads the model of a run on another backend; `None` keeps that of its
     /// configuration.
     ///
     /// # Errors
     /// As [`Model::load`].
     pub fn load_on(folder: impl AsRef<Path>, backend: Option<Backend>) -> Result<Self> {
         let folder = folder.as_ref();
-        check_folder(folder)?;
-        let path = folder.join(MODEL);
-        if folder.join(CHECKPOINT).exists() && !path.exists() {
-            fail!("{}: no such file; finish the run with `train --resume`", path.display())
+        let (path, stored) = read_run(folder)?;
+        let Stored { mut state, mut config, card, interface, warnings } = stored;
+        if state.step == 0 {
+            let shown = folder.display();
+            fail!("{shown}: no step was trained; continue it with train --resume --out {shown}")
         }
-        let Stored { state, mut config, card, interface, warnings } = read(&path)?;
+        state.tensors.retain(|tensor| !tensor.name.starts_with("adam."));
         config.backend = backend.unwrap_or(config.backend);
         let restore = Restore { config: &config, interface, state: &state, path: &path };
         let classifier = backend::run_on_backend(&config, restore)?;
@@ -191,6 +193,36 @@ pub(crate) struct Stored {
     pub(crate) card: Option<DataCard>,
     pub(crate) interface: Interface,
     pub(crate) warnings: Vec<String>,
+}
+
+/// Reads the model of a run, and returns the path of its file, too. An unfinished run has that of
+/// its best epoch so far, or its checkpoint if no epoch is selected; a warning says so.
+pub(crate) fn read_run(folder: &Path) -> Result<(PathBuf, Stored)> {
+    check_folder(folder)?;
+    let [model, best, last] = [MODEL, BEST, CHECKPOINT].map(|name| folder.join(name));
+    if model.exists() || !last.exists() {
+        let stored = read(&model)?;
+        return Ok((model, stored));
+    }
+    let done = Checkpoint::read(&last)?.state.epoch;
+    let selected = best.exists();
+    let path = if selected { best } else { last };
+    let mut stored = read(&path)?;
+    let (epoch, all) = (stored.state.epoch, stored.config.train.epochs);
+    let used = if selected {
+        format!("its best epoch so far, {epoch},")
+    } else {
+        format!("its checkpoint after step {}", stored.state.step)
+    };
+    let shown = folder.display();
+    // A process that was killed may have written the best epoch before the checkpoint.
+    let mut note =
+        format!("{shown}: unfinished, epoch {} of {all}; {used} is used", done.max(epoch));
+    if epoch <= network::wide_epochs(&stored.config) as u64 {
+        note += "; its kernels are wide, so that rounded delays cost accuracy";
+    }
+    stored.warnings.insert(0, note);
+    Ok((path, stored))
 }
 
 /// Reads a state, the configuration that made it and the description of its data, with a warning

@@ -218,7 +218,7 @@ pub(crate) fn wide_epochs(config: &Config) -> usize {
     let Recipe { sigma, epochs, rounded_epochs, .. } = recipe(config);
     let start = sigma.start.unwrap_or((config.network.longest_delay().0 / 2) as f64);
     let constant = config.train.delays != Delays::Learned || start <= sigma.end;
-    if constant { 0 } else { sigma.epochs.min(epochs - rounded_epochs) }
+    if constant { 0 } else { sigma.epochs.min(epochs.saturating_sub(rounded_epochs)) }
 }
 
 /// The delays that a model has in training after some epochs.

@@ -108,8 +108,19 @@ pub(crate) fn load(preset: Option<&str>, file: Option<&Path>, set: &[String]) ->
 fn complete(given: Table) -> Result<Table> {
     let name = given.get("preset").and_then(Value::as_str).unwrap_or(CUSTOM);
     let mut table = preset_table(name)?;
+    let train = given.get("train").and_then(Value::as_table);
+    if train.is_some_and(|train| train.contains_key("epochs")) {
+        remove_steps(&mut table);
+    }
     merge(&mut table, given);
     Ok(table)
+}
+
+/// Removes the number of steps, from which that of the epochs would follow.
+fn remove_steps(table: &mut Table) {
+    if let Some(train) = table.get_mut("train").and_then(Value::as_table_mut) {
+        train.remove("steps");
+    }
 }
 
 /// Reads the configuration in a run's folder, which is complete without a preset, and applies
@@ -214,6 +225,9 @@ fn assign(table: &mut Table, assignment: &str) -> Result<()> {
     }
     if let Some((list, _)) = path.split_once('[') {
         fail!("--set {assignment}: set the whole list: {list}=[{{ ... }}]")
+    }
+    if path.trim() == "train.epochs" {
+        remove_steps(table);
     }
     let mut at = table;
     for parent in parents.split('.').filter(|p| !p.is_empty()) {

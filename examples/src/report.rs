@@ -20,6 +20,9 @@ pub struct Epoch {
     pub train_accuracy: f64,
     /// Accuracy on the validation items, with rounded delays.
     pub valid_accuracy: Option<f64>,
+    /// Mean loss of the validation items, with rounded delays; all items count the same.
+    #[serde(default)]
+    pub valid_loss: Option<f64>,
     /// Accuracy on the validation items with the delays of training. It differs from
     /// `valid_accuracy` while kernels are wide.
     #[serde(default)]
@@ -35,6 +38,12 @@ pub struct Epoch {
 /// The final figures of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figures {
+    /// Folder of the run, as it was given.
+    #[serde(default)]
+    pub folder: String,
+    /// Fields of the configuration that are not those of the preset: `train.epochs = 5`.
+    #[serde(default)]
+    pub set: Vec<String>,
     /// `preset` of the configuration.
     pub preset: String,
     /// `protocol`.
@@ -52,6 +61,9 @@ pub struct Figures {
     pub seed: u64,
     /// `train.epochs`.
     pub epochs: usize,
+    /// Number of trained epochs of a run that was finished before its last epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_after: Option<usize>,
     /// The epoch whose model was kept and tested, from 1.
     pub chosen_epoch: usize,
     /// The first epoch that could be chosen on the validation items, from 1. Epochs with wide
@@ -62,6 +74,9 @@ pub struct Figures {
     pub train_accuracy: f64,
     /// Accuracy of the chosen epoch on the validation items.
     pub valid_accuracy: Option<f64>,
+    /// Mean loss of the chosen epoch on the validation items.
+    #[serde(default)]
+    pub valid_loss: Option<f64>,
     /// Accuracy of the chosen model on the test items, with rounded delays.
     pub test_accuracy: Option<f64>,
     /// Accuracy of always predicting the class that most of the test items have.
@@ -132,6 +147,13 @@ impl Report {
         let mut text = serde_json::to_vec_pretty(&report)?;
         text.push(b'\n');
         files::replace(path, &text)
+    }
+}
+
+impl Epoch {
+    /// The epoch as one line of `curves.jsonl`.
+    pub(crate) fn line(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)? + "\n")
     }
 }
 

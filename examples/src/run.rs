@@ -9,7 +9,7 @@ pub(crate) use checks::{check_choice, rehearse};
 #[cfg(feature = "cli")]
 pub(crate) use folder::tidy;
 pub(crate) use folder::{
-    CHECKPOINT, CONFIG, MODEL, REPORT, check_same, lock_folder, stored_config,
+    BEST, CHECKPOINT, CONFIG, MODEL, REPORT, check_same, lock_folder, stored_config,
 };
 
 use crate::backend::{self, Classifier, Learner};
@@ -26,18 +26,19 @@ use crate::sparse::SparseMask;
 use crate::task::Task;
 use crate::{files, prefetch};
 use checks::{check, divergence};
-use folder::{BEST, FILES, INITIAL, create_folder};
+use folder::{CURVES, FILES, INITIAL, create_folder};
 use inherit::inherit;
 use polychron_core::train::{Delays, State, Tensor};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// A training run in a folder.
 ///
 /// The folder holds `config.toml` and `checkpoint.safetensors` from the beginning, `report.json`
-/// from the end of the first epoch, and `model.safetensors` and figures from the end of the run. It
-/// is locked while the `Run` exists.
+/// and `curves.jsonl` from the end of the first epoch, and `model.safetensors` and figures from the
+/// end of the run. It is locked while the `Run` exists.
 ///
 /// A `Run` is not [`Send`], because a GPU backend belongs to the thread that made it.
 ///
@@ -90,7 +91,7 @@ impl Run {
     /// If the folder exists or cannot be written, if `task` was loaded for another configuration,
     /// and if network and data do not fit each other or memory.
     pub fn create(config: &Config, task: Task, folder: impl AsRef<Path>) -> Result<Self> {
-        let interface = task.interface();
+        let (config, interface) = (&config.with_epochs(&task)?, task.interface());
         let learner = || backend::learner(config, interface);
         Self::create_with(&learner, config, task, folder.as_ref(), None)
     }
@@ -107,7 +108,7 @@ impl Run {
         task: Task,
         folder: impl AsRef<Path>,
     ) -> Result<(Self, Vec<String>)> {
-        let interface = task.interface();
+        let (config, interface) = (&config.with_epochs(&task)?, task.interface());
         let learner = || backend::learner(config, interface);
         let first = learner()?;
         let mut start = first.state()?;
@@ -168,7 +169,7 @@ impl Run {
     /// If the folder holds no unfinished run of this configuration, or another process has locked
     /// it.
     pub fn resume(config: &Config, task: Task, folder: impl AsRef<Path>) -> Result<Self> {
-        let interface = task.interface();
+        let (config, interface) = (&config.with_epochs(&task)?, task.interface());
         Self::resume_with(&|| backend::learner(config, interface), config, task, folder.as_ref())
     }
 
@@ -188,6 +189,13 @@ impl Run {
         let path = folder.join(CHECKPOINT);
         let checkpoint = Checkpoint::read(&path)?;
         check_same(&checkpoint.config, &path, config, "config.toml")?;
+        let (found, needed) = (checkpoint.config.train.epochs, config.train.epochs);
+        if found != needed {
+            fail!(
+                "{}: has {found} epochs, but train.steps makes {needed} of these data",
+                path.display()
+            )
+        }
         let graph = network::graph(config, task.interface())?;
         checkpoint.state.fits(&graph).map_err(at(path.display()))?;
         rehearse(learner, config, &task)?;
@@ -220,6 +228,7 @@ impl Run {
         run.restore(&checkpoint.state)?;
         files::remove_unfinished(folder, &FILES)?;
         run.save()?;
+        run.write_curves()?;
         Ok(run)
     }
 
@@ -338,7 +347,7 @@ impl Run {
     /// Trains the remaining epochs.
     fn train_epochs(&mut self, observer: &mut dyn Observer) -> Result<Flow> {
         let all = self.config.train.epochs as u64;
-        while self.learner.epoch() < all {
+        while !self.is_trained() {
             if observer.epoch_started(self.learner.epoch()) == Flow::Stop {
                 return Ok(Flow::Stop);
             }
@@ -349,6 +358,7 @@ impl Run {
             }
             Report::write(&self.path(REPORT), &self.curves, None)?;
             self.save()?;
+            self.append_curves()?;
             let end = EpochEnd {
                 folder: &self.folder,
                 epoch: &self.curves[self.curves.len() - 1],
@@ -356,7 +366,7 @@ impl Run {
                 model: self.learner.model(),
                 task: &self.task,
             };
-            if observer.epoch_ended(&end) == Flow::Stop && self.learner.epoch() < all {
+            if observer.epoch_ended(&end) == Flow::Stop && !self.is_trained() {
                 return Ok(Flow::Stop);
             }
         }
@@ -398,13 +408,13 @@ impl Run {
         }
         let PartialEpoch { loss, correct, seconds } = std::mem::take(sums);
         let tests = self.config.protocol == Protocol::Paper;
-        let valid = |run: &Self, delays| {
-            run.task.accuracy(run.learner.model(), delays, &run.task.split.valid)
-        };
-        let valid_accuracy = valid(self, Delays::Rounded)?;
+        let (task, model) = (&self.task, self.learner.model());
+        let valid = &task.split.valid;
+        let (predictions, valid_loss) = task.predict_with_loss(model, Delays::Rounded, valid)?;
+        let valid_accuracy = predictions.accuracy(&task.data, |_| true);
         let valid_as_trained = match network::trained_delays(&self.config, number + 1) {
             Delays::Rounded => valid_accuracy,
-            Delays::Spread => valid(self, Delays::Spread)?,
+            Delays::Spread => task.accuracy(model, Delays::Spread, valid)?,
         };
         self.learner.finish_epoch()?;
         let (task, model) = (&self.task, self.learner.model());
@@ -414,6 +424,7 @@ impl Run {
             loss: loss / items as f64,
             train_accuracy: correct as f64 / items as f64,
             valid_accuracy,
+            valid_loss,
             valid_as_trained,
             test_accuracy: if tests { test(&task.split.test)? } else { None },
             rates: self.measure_rates()?,
@@ -435,6 +446,22 @@ impl Run {
         self.write(&self.path(CHECKPOINT), self.learner.state()?)?;
         self.unsaved = false;
         Ok(())
+    }
+
+    /// Adds the last epoch to `curves.jsonl`. What a killed process leaves there is replaced when
+    /// the run is resumed.
+    fn append_curves(&self) -> Result<()> {
+        let path = self.path(CURVES);
+        let line = self.curves.last().map(Epoch::line).transpose()?.unwrap_or_default();
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        written.map_err(at(path.display()))
+    }
+
+    /// Writes all finished epochs to `curves.jsonl`.
+    fn write_curves(&self) -> Result<()> {
+        let lines = self.curves.iter().map(Epoch::line).collect::<Result<String>>()?;
+        files::replace(&self.path(CURVES), lines.as_bytes())
     }
 
     fn write(&self, path: &Path, state: State<f32>) -> Result<()> {

@@ -254,12 +254,24 @@ impl Task {
         delays: train::Delays,
         items: &[usize],
     ) -> Result<Predictions> {
+        Ok(self.predict_with_loss(model, delays, items)?.0)
+    }
+
+    /// As [`Task::predict`], with the mean loss of the items; `None` without items.
+    pub(crate) fn predict_with_loss(
+        &self,
+        model: &dyn Classifier,
+        delays: train::Delays,
+        items: &[usize],
+    ) -> Result<(Predictions, Option<f64>)> {
         let mut predictions = Predictions::of(items);
+        let mut sum = 0.0;
         for indices in self.chunks(items) {
-            let (scores, _) = model.scores(&self.batch(indices)?.view(), delays)?;
+            let (scores, loss) = model.scores(&self.batch(indices)?.view(), delays)?;
             predictions.extend(&scores, self.data.classes);
+            sum += f64::from(loss) * indices.len() as f64;
         }
-        Ok(predictions)
+        Ok((predictions, (!items.is_empty()).then(|| sum / items.len() as f64)))
     }
 
     /// Returns the share of items that a model classifies correctly; `None` if there are no items.

@@ -18,7 +18,7 @@ const PRINTED: usize = 20;
 /// Options of `eval`.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Folder of a run
+    /// Folder of a run; if it is unfinished, its best epoch so far is used
     run: PathBuf,
     #[command(flatten)]
     data: DataFolder,
@@ -60,7 +60,7 @@ pub(super) fn eval(args: &Args) -> Result<()> {
         model.evaluate(&task, args.split)?
     };
     let rounding = model.config.train.rounding;
-    note_rounding(rounding, evaluation.accuracy_as_trained, evaluation.accuracy);
+    note_rounding(rounding, rounding, evaluation.accuracy_as_trained, evaluation.accuracy);
     if let Some((items, accuracy)) = model.decided_by_padding(&task, &evaluation.predictions)? {
         let (of, accuracy) = (evaluation.items, percent(accuracy));
         note(&format!(

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Options of `export`.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Folder of a finished run
+    /// Folder of a run; if it is unfinished, its best epoch so far is used
     run: PathBuf,
     /// Model file to write
     #[arg(short, long, value_name = "FILE")]
@@ -93,7 +93,9 @@ pub(super) fn export(args: &Args) -> Result<()> {
         note(&format!("not evaluated: {failure}"));
     }
     let (file, summary) = (args.output.display().to_string(), &export.summary);
-    note_rounding(model.config.train.rounding, summary.float_accuracy, summary.rounded_accuracy);
+    let trained = model.config.train.rounding;
+    let used = args.rounding.unwrap_or(trained);
+    note_rounding(trained, used, summary.float_accuracy, summary.rounded_accuracy);
     if args.json { say_json(&Output { file, summary }) } else { say(&table(&file, summary)) }
 }
 

@@ -19,15 +19,24 @@ pub(super) fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", Error::new(line));
 }
 
-/// Notes that rounding the delays costs more than 2 points of accuracy.
-pub(super) fn note_rounding(trained: Rounding, as_trained: Option<f64>, rounded: Option<f64>) {
+/// Notes that rounding the delays costs more than 2 points of accuracy. `used` is the rounding, and
+/// `trained` that of the training.
+pub(super) fn note_rounding(
+    trained: Rounding,
+    used: Rounding,
+    as_trained: Option<f64>,
+    rounded: Option<f64>,
+) {
     let cost = 100.0 * (as_trained.unwrap_or(0.0) - rounded.unwrap_or(0.0));
     if cost > 2.0 {
         let advice = match trained {
             Rounding::After => {
                 "`export --rounding split` or train.rounding = \"split\" avoids that"
             }
-            _ => "train with train.rounding = \"nearest\", or keep the rounding of the training",
+            _ if trained != used => {
+                "train with train.rounding = \"nearest\", or keep the rounding of the training"
+            }
+            _ => "this epoch comes before those with whole delays (train.rounded_epochs)",
         };
         note(&format!("rounding the delays costs {cost:.1} points; {advice}"));
     }

@@ -84,12 +84,11 @@ impl Observer for Progress {
     }
 
     fn epoch_ended(&mut self, end: &EpochEnd<'_>) -> Flow {
-        let line = epoch_line(end);
         if self.bar.is_hidden() {
-            note(&line);
+            note(&epoch_line(end, end.epoch.valid_loss));
             self.line = Instant::now();
         }
-        self.bar.set_message(line);
+        self.bar.set_message(epoch_line(end, None));
         Flow::Continue
     }
 
@@ -133,14 +132,14 @@ fn begin_line(start: &Start<'_>) -> String {
     )
 }
 
-fn epoch_line(end: &EpochEnd<'_>) -> String {
+/// A line about an epoch. Next to a progress bar, there is no room for the validation loss.
+fn epoch_line(end: &EpochEnd<'_>, valid_loss: Option<f64>) -> String {
     let (epoch, epochs) = (end.epoch, end.epochs);
-    let mut line = format!(
-        "epoch {}/{epochs}: loss {:.4}, train {}",
-        epoch.epoch,
-        epoch.loss,
-        percent(Some(epoch.train_accuracy))
-    );
+    let mut line = format!("epoch {}/{epochs}: loss {:.4}", epoch.epoch, epoch.loss);
+    if let Some(loss) = valid_loss {
+        line += &format!(" (valid {loss:.4})");
+    }
+    line += &format!(", train {}", percent(Some(epoch.train_accuracy)));
     if epoch.valid_accuracy.is_some() {
         line += &format!(", valid {}", percent(epoch.valid_accuracy));
     }
@@ -155,7 +154,8 @@ fn epoch_line(end: &EpochEnd<'_>) -> String {
 
 /// Prints the figures of a run: a table, or one JSON object.
 pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Result<()> {
-    note_rounding(figures.rounding, figures.test_as_trained, figures.test_accuracy);
+    let (rounding, whole) = (figures.rounding, figures.test_accuracy);
+    note_rounding(rounding, rounding, figures.test_as_trained, whole);
     if let (Some(found), Some(share)) = (figures.test_accuracy, figures.test_most_frequent)
         && found < share + 0.01
         && share > 0.5
@@ -176,11 +176,13 @@ pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Res
     }
     let mut text =
         format!("{}, seed {}, delays {}\n", figures.preset, figures.seed, name(&figures.delays)?);
-    let _ = writeln!(
+    let _ = write!(
         text,
         "  protocol        {protocol}, epoch {} of {}",
         figures.chosen_epoch, figures.epochs
     );
+    let stopped = figures.stopped_after.map(|done| format!(", stopped early after {done}"));
+    text += &(stopped.unwrap_or_default() + "\n");
     let rows = [
         ("test", figures.test_accuracy, figures.test_items),
         ("validation", figures.valid_accuracy, figures.valid_items),

@@ -15,6 +15,9 @@ use crate::task::Task;
 use polychron_core::train::Batch;
 use std::path::{Path, PathBuf};
 
+/// A smaller number of epochs that follows from the steps is noted.
+const FEW_EPOCHS: usize = 10;
+
 /// The folder of data files.
 #[derive(Clone, clap::Args)]
 pub(super) struct DataFolder {
@@ -73,7 +76,7 @@ pub(super) struct Args {
     /// Continue an interrupted run in its folder
     #[arg(long)]
     resume: bool,
-    /// Begin from the weights of a finished run, also with other classes or another recipe
+    /// Begin from the weights of another run, also with other classes or another recipe
     #[arg(long, value_name = "RUN", conflicts_with_all = ["resume", "plan"])]
     from: Option<PathBuf>,
     /// Print the algorithm chosen for every layer and the costs compared, without training
@@ -167,6 +170,16 @@ pub(super) fn train(args: &Args) -> Result<()> {
         }
     }
     let task = load(&config, &args.data)?;
+    let config = config.with_epochs(&task)?;
+    if let Some(steps) = config.train.steps
+        && config.train.epochs < FEW_EPOCHS
+        && !args.resume
+    {
+        let epochs = config.train.epochs;
+        note(&format!(
+            "train.steps = {steps} makes {epochs} epochs of these data; --epochs 30 trains longer"
+        ));
+    }
     if args.plan {
         let batch = task.largest_batch(config.data.batch)?;
         let (Batch { shape, .. }, density) = (batch.view(), batch.batch.density());

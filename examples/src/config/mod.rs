@@ -10,7 +10,8 @@ pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable};
 pub use network::{Network, Neuron, Setting, Surrogate};
 pub use train::{DelayStart, Delays, RatePenalty, Rounding, Select, Train};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, at};
+use crate::task::Task;
 use crate::{network as conversion, presets};
 use polychron_core::delay::AnyKernel;
 use polychron_core::loss::Loss;
@@ -136,7 +137,8 @@ impl Config {
     }
 
     /// Sets a field by its path: `train.epochs=3`. A value that is not TOML is taken as a string. A
-    /// new `network.surrogate.kind` removes the parameters of the old one.
+    /// new `network.surrogate.kind` removes the parameters of the old one, and `train.epochs` removes
+    /// `train.steps`.
     ///
     /// ```
     /// let mut config = polychron::Config::preset("order")?;
@@ -209,8 +211,12 @@ impl Config {
         require(holds, "train.class_weights", train.class_weights, problem)?;
         let holds = train.window_steps != Some(0);
         require(holds, "train.window_steps", 0, "is not at least 1")?;
+        let holds = train.steps != Some(0);
+        require(holds, "train.steps", 0, "is not at least 1")?;
+        // With `steps`, the number of epochs is not known before the data.
+        let epochs = if train.steps.is_some() { 1 << 20 } else { train.epochs };
         let warmup = train.warmup_epochs;
-        let holds = warmup < train.epochs;
+        let holds = warmup < epochs;
         require(holds, "train.warmup_epochs", warmup, "is not below train.epochs")?;
         if let Some(clip) = train.clip_norm {
             let holds = network.fan_in == 0;
@@ -235,7 +241,7 @@ impl Config {
         }
         if let Some(rounded) = train.rounded_epochs {
             let field = "train.rounded_epochs";
-            let holds = (1..=train.epochs).contains(&rounded);
+            let holds = (1..=epochs).contains(&rounded);
             require(holds, field, rounded, "is not between 1 and train.epochs")?;
             let holds = train.rounding != Rounding::After;
             require(holds, field, rounded, "needs train.rounding = \"split\" or \"nearest\"")?;
@@ -259,7 +265,27 @@ impl Config {
             "valid",
             "needs validation items, but data.valid = 0",
         )?;
+        if let Some(patience) = train.patience {
+            let field = "train.patience";
+            require(patience > 0, field, patience, "is not at least 1")?;
+            let problem = "needs train.select = \"valid\" and protocol = \"clean\"";
+            require(chosen, field, patience, problem)?;
+        }
         conversion::check(self)
+    }
+
+    /// The same configuration with the number of epochs that takes `train.steps` steps on the data.
+    ///
+    /// # Errors
+    /// If there are fewer than two training items, or if a field does not fit the number of epochs.
+    pub(crate) fn with_epochs(&self, task: &Task) -> Result<Self> {
+        let Some(steps) = self.train.steps else { return Ok(self.clone()) };
+        let mut config = self.clone();
+        config.train.epochs = steps.div_ceil(task.epoch(0)?.len());
+        config.train.steps = None;
+        config.check().map_err(at(format!("train.steps = {steps}")))?;
+        config.train.steps = Some(steps);
+        Ok(config)
     }
 
     /// Returns the number of threads, with 0 replaced by the number of cores.
@@ -280,14 +306,19 @@ impl Config {
     }
 
     /// The first field that differs, as `field = value` of `self` and of `other`. The number of
-    /// threads is not compared, because results do not depend on it.
+    /// threads is not compared, because results do not depend on it, nor is a number of epochs that
+    /// follows from the steps.
     pub(crate) fn difference(&self, other: &Self) -> Result<Option<(String, String)>> {
         Ok(self.differences(other)?.into_iter().next())
     }
 
     /// All fields that differ, in the form of [`difference`](Self::difference).
     pub(crate) fn differences(&self, other: &Self) -> Result<Vec<(String, String)>> {
-        let (here, there) = (self.fields()?, other.fields()?);
+        let (mut here, mut there) = (self.fields()?, other.fields()?);
+        if self.train.steps.is_some() && other.train.steps.is_some() {
+            here.remove("train.epochs");
+            there.remove("train.epochs");
+        }
         let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
         let differing = keys.into_iter().filter(|&key| here.get(key) != there.get(key));
         let pair = differing.map(|key| {
@@ -298,6 +329,14 @@ impl Config {
             (shown(&here), shown(&there))
         });
         Ok(pair.collect())
+    }
+
+    /// The fields that differ from those of the preset, as `field = value`.
+    pub(crate) fn changes(&self) -> Result<Vec<String>> {
+        let differences = self.differences(&Self::preset(&self.preset).unwrap_or_default())?;
+        let follows =
+            |own: &String| self.train.steps.is_some() && own.starts_with("train.epochs = ");
+        Ok(differences.into_iter().map(|(own, _)| own).filter(|own| !follows(own)).collect())
     }
 
     /// The same configuration with all fields that its neurons and its optimizer have.

@@ -11,8 +11,14 @@ use toml::Table;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Train {
-    /// Number of passes over the training items, from 1 to 2^20; 30 by default.
+    /// Number of passes over the training items, from 1 to 2^20; 30 by default. With `steps`, it
+    /// follows from the data, and a run stores what it found.
     pub epochs: usize,
+    /// Least number of training steps, at least 1: `epochs` becomes the smallest number that
+    /// reaches it, so that the length of the training does not depend on the number of items. If it
+    /// is absent, `epochs` counts. An assignment to `epochs` removes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
     /// Optimizer: `adam` (the default; with `decoupled`, AdamW) or `sgd`, gradient descent with
     /// momentum.
     pub optimizer: String,
@@ -90,6 +96,13 @@ pub struct Train {
     pub train_neurons: bool,
     /// Epoch whose model is tested under protocol `clean`; `last` by default.
     pub select: Select,
+    /// Number of epochs, at least 1, after which a run ends if the validation accuracy has not
+    /// risen in them. Epochs count from the first one that may be selected: the first with narrow
+    /// kernels. The schedules do not know of it, so a run that ends early leaves out what they have
+    /// left, often the epochs with whole delays (`rounded_epochs`). If it is absent, all epochs are
+    /// trained. Only with `select = "valid"` under the protocol `clean`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
 }
 
 /// Penalty for hidden neurons that spike too seldom or too often: the sum over all neurons of
@@ -181,6 +194,8 @@ impl Train {
             sigma_start: Some(0.0),
             sigma_epochs: Some(1),
             rounded_epochs: Some(1),
+            steps: Some(1),
+            patience: Some(1),
             ..Self::default()
         };
         Table::try_from(every).unwrap_or_default().into_iter().map(|(field, _)| field)
@@ -207,6 +222,7 @@ impl Default for Train {
     fn default() -> Self {
         Self {
             epochs: 30,
+            steps: None,
             optimizer: Optimizer::default().name().into(),
             parameters: BTreeMap::new(),
             rate: 5e-3,
@@ -232,6 +248,7 @@ impl Default for Train {
             class_weights: false,
             train_neurons: true,
             select: Select::Last,
+            patience: None,
         }
     }
 }

@@ -15,6 +15,13 @@ impl Run {
         self.config.protocol == Protocol::Paper || self.config.train.select == Select::Valid
     }
 
+    /// `true` after the last epoch, or once patience with the validation accuracy has ended.
+    pub(super) fn is_trained(&self) -> bool {
+        let since = self.curves.len().saturating_sub(self.selected_epoch() + 1);
+        self.curves.len() >= self.config.train.epochs
+            || self.config.train.patience.is_some_and(|patience| since >= patience)
+    }
+
     /// Index of the first epoch that may be selected. While kernels are wide, rounding changes the
     /// network so much that its accuracy says nothing about the training.
     pub(super) fn first_choice(&self) -> usize {
@@ -120,6 +127,8 @@ impl Run {
         let [seen, unseen] = task.accuracy_by_speaker(&predictions);
         let paper = config.protocol == Protocol::Paper;
         Ok(Figures {
+            folder: self.folder.display().to_string(),
+            set: config.changes()?,
             preset: config.preset.clone(),
             protocol: config.protocol,
             select: config.train.select,
@@ -128,10 +137,12 @@ impl Run {
             hidden: config.network.hidden.clone(),
             seed: config.seed,
             epochs: config.train.epochs,
+            stopped_after: Some(self.curves.len()).filter(|&done| done < config.train.epochs),
             chosen_epoch: chosen + 1,
             choice_from: by_validation.then_some(self.first_choice() + 1),
             train_accuracy: best.train_accuracy,
             valid_accuracy: best.valid_accuracy,
+            valid_loss: best.valid_loss,
             test_accuracy,
             test_most_frequent: predictions.most_frequent(&task.data).map(|(_, share)| share),
             test_as_trained,

@@ -14,14 +14,26 @@ pub(crate) const CONFIG: &str = "config.toml";
 pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
 pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const REPORT: &str = "report.json";
+/// One line of JSON for every finished epoch.
+pub(super) const CURVES: &str = "curves.jsonl";
 /// The state of the selected epoch; it is removed when the run finishes.
-pub(super) const BEST: &str = "best.safetensors";
+pub(crate) const BEST: &str = "best.safetensors";
 /// The state before the first step of a run that began from a trained model; it is removed when
 /// the run finishes.
 pub(super) const INITIAL: &str = "initial.safetensors";
 /// All files of a run.
-pub(super) const FILES: [&str; 9] =
-    [CONFIG, CHECKPOINT, MODEL, REPORT, BEST, INITIAL, "curves.svg", "delays.svg", "raster.svg"];
+pub(super) const FILES: [&str; 10] = [
+    CONFIG,
+    CHECKPOINT,
+    MODEL,
+    REPORT,
+    CURVES,
+    BEST,
+    INITIAL,
+    "curves.svg",
+    "delays.svg",
+    "raster.svg",
+];
 
 /// Creates and locks a run's folder. It appears with configuration and checkpoint, or not at all.
 /// `keeps_initial` keeps the first state too.

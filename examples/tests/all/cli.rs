@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// A task and a network that are small enough for many runs.
-const SMALL: [&str; 10] = [
+pub(crate) const SMALL: [&str; 10] = [
     "--preset",
     "order",
     "--set",
@@ -20,9 +20,10 @@ const SMALL: [&str; 10] = [
     "--set",
     "network.max_delay=6",
 ];
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "checkpoint.safetensors",
     "config.toml",
+    "curves.jsonl",
     "curves.svg",
     "delays.svg",
     "model.safetensors",
@@ -937,12 +938,13 @@ fn the_cost_of_rounding_is_shown_and_split_delays_have_none() {
         let summary = last_line(&output);
         let of = |name: &str| summary[name].as_f64().unwrap();
         assert_eq!(of("engine_accuracy"), of("rounded_accuracy"));
-        (summary["rounding"].as_str().unwrap().to_string(), of("rounded_accuracy"))
+        let noted = text(&output.stderr).contains("rounding the delays costs");
+        (summary["rounding"].as_str().unwrap().to_string(), of("rounded_accuracy"), noted)
     };
-    assert_eq!(export("split", &[]), ("split".into(), split));
-    let (rounding, accuracy) = export("split", &["--rounding", "nearest"]);
-    assert!(rounding == "nearest" && accuracy < split - 0.1, "{accuracy}");
-    assert_eq!(export("after", &[]), ("nearest".into(), after));
+    assert_eq!(export("split", &[]), ("split".into(), split, false));
+    let (rounding, accuracy, noted) = export("split", &["--rounding", "nearest"]);
+    assert!(rounding == "nearest" && accuracy < split - 0.1 && noted, "{accuracy}");
+    assert_eq!(export("after", &[]), ("nearest".into(), after, true));
     folder.train("random", &["--set", "train.delays=random"]);
     let line = folder.fail(&["export", "random", "-o", "random.pcn", "--rounding", "split"]);
     assert!(line.contains("are whole already"), "{line}");

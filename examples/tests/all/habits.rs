@@ -1,9 +1,10 @@
 //! What people do with the program: other folders, other names, more epochs, logs in files.
 
-use crate::cli::{Folder, last_line};
+use crate::cli::{Folder, SMALL, last_line};
 use crate::common::{polychron, text};
 use polychron::Model;
 use polychron_datasets::{About, Recording, Recordings, TimeFormat, shd};
+use serde_json::Value;
 use std::fs;
 
 fn tensor(folder: &Folder, run: &str, name: &str) -> Vec<f32> {
@@ -217,4 +218,216 @@ fn delays_that_another_step_shortens_are_noted() {
                 preset recordings they reach 240 ms, which are 240 steps of 1 ms";
     assert!(train("data.dt_ms=1").contains(note));
     assert!(!train("data.dt_ms=10").contains("network.max_delay"));
+}
+
+#[test]
+fn a_run_ends_when_its_validation_accuracy_no_longer_rises() {
+    let folder = Folder::new("habits-patience");
+    // Weights that hardly change: the accuracy soon stays as it is.
+    let set = ["train.epochs=20", "train.select=valid", "train.rate=1e-9", "train.delay_rate=1e-9"];
+    let set: Vec<_> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let patient = [&set[..], &["--set", "train.patience=3"]].concat();
+    let figures = last_line(&folder.train("whole", &[&patient[..], &["--json"]].concat()));
+    let [stopped, chosen, first] = ["stopped_after", "chosen_epoch", "choice_from"]
+        .map(|key| figures[key].as_u64().unwrap_or_else(|| panic!("{key}: {figures}")));
+    // A quarter of the epochs has wide kernels.
+    assert_eq!((first, figures["epochs"].as_u64()), (6, Some(20)));
+    assert!(chosen >= first && stopped == chosen + 3 && stopped < 20, "{figures}");
+
+    folder.train("cut", &[&patient[..], &["--stop-after", "4"]].concat());
+    for stop in [chosen.to_string(), (stopped - 1).to_string(), "20".into()] {
+        let args = ["train", "--resume", "--out", "cut", "--stop-after", &stop];
+        let output = folder.run(&args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    for file in ["model.safetensors", "checkpoint.safetensors", "config.toml"] {
+        let [whole, cut] = ["whole", "cut"].map(|run| folder.bytes(&format!("{run}/{file}")));
+        assert!(whole == cut, "{file}");
+    }
+    let output = folder.run(&["train", "--resume", "--out", "cut"]);
+    assert!(text(&output.stdout).contains(&format!("of 20, stopped early after {stopped}\n")));
+
+    let figures = last_line(&folder.train("impatient", &[&set[..], &["--json"]].concat()));
+    assert!(figures.get("stopped_after").is_none(), "{figures}");
+    folder.refuse(
+        &["--set", "train.patience=3"],
+        &["train.patience = 3 needs train.select = \"valid\""],
+    );
+}
+
+#[test]
+fn the_curves_are_a_line_of_json_for_every_epoch() {
+    let folder = Folder::new("habits-curves");
+    let lines = || -> Vec<Value> {
+        let lines = text(&folder.bytes("run/curves.jsonl"));
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let report = || -> Value { serde_json::from_slice(&folder.bytes("run/report.json")).unwrap() };
+    let errors = text(&folder.train("run", &["--epochs", "4", "--stop-after", "2"]).stderr);
+    assert_eq!((lines().len(), report()["curves"].as_array()), (2, Some(&lines())));
+    let loss = lines()[1]["valid_loss"].as_f64().unwrap();
+    assert!(errors.contains(&format!(" (valid {loss:.4}), train ")), "{errors}");
+
+    // What a killed process leaves, then a report of a version without the field.
+    let path = folder.0.join("run/curves.jsonl");
+    fs::write(&path, text(&folder.bytes("run/curves.jsonl")) + "{\"epoch\":3").unwrap();
+    let mut old = report();
+    for epoch in old["curves"].as_array_mut().unwrap() {
+        epoch.as_object_mut().unwrap().remove("valid_loss").unwrap();
+    }
+    fs::write(folder.0.join("run/report.json"), old.to_string()).unwrap();
+    let output = folder.run(&["train", "--resume", "--out", "run"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!((lines().len(), report()["curves"].as_array()), (4, Some(&lines())));
+    assert!(lines()[1]["valid_loss"].is_null() && lines()[2]["valid_loss"].is_number());
+}
+
+#[test]
+fn an_unfinished_run_has_the_model_of_its_best_epoch_so_far() {
+    let folder = Folder::new("habits-unfinished");
+    let errors = |args: &[&str]| {
+        let output = folder.run(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let train = |run: &str, more: &[&str]| {
+        folder.train(run, &[&["--epochs", "8", "--stop-after", "5"][..], more].concat())
+    };
+    train("run", &["--set", "train.select=valid"]);
+    let accuracy = |run: &str| -> Value {
+        last_line(&folder.run(&["eval", run, "--split", "valid", "--json"]))["accuracy"].clone()
+    };
+    let report: Value = serde_json::from_slice(&folder.bytes("run/report.json")).unwrap();
+    let of = |epoch: &Value| epoch["valid_accuracy"].as_f64().unwrap();
+    let curves = report["curves"].as_array().unwrap();
+    // The first two epochs have wide kernels.
+    let best = curves[2..].iter().map(of).fold(0.0, f64::max);
+    let chosen = curves[2..].iter().find(|epoch| of(epoch) == best).unwrap();
+    assert_eq!((accuracy("run"), curves.len()), (chosen["valid_accuracy"].clone(), 5));
+    let note = format!(
+        "run: unfinished, epoch 5 of 8; its best epoch so far, {}, is used\n",
+        chosen["epoch"]
+    );
+    for args in [
+        &["eval", "run"][..],
+        &["export", "run", "-o", "model.pcn"],
+        &["inspect", "run"],
+        &[&["train", "--from", "run", "--out", "next"][..], &SMALL].concat(),
+    ] {
+        let lines = errors(args);
+        assert!(lines.starts_with(&note) || lines.contains(&format!("\n{note}")), "{lines}");
+    }
+    let inspection = last_line(&folder.run(&["inspect", "run", "--json"]));
+    assert_eq!(inspection["epoch"], chosen["epoch"]);
+
+    train("last", &[]);
+    let step = last_line(&folder.run(&["inspect", "last", "--json"]))["step"].clone();
+    let note = format!("epoch 5 of 8; its checkpoint after step {step} is used\n");
+    assert!(errors(&["eval", "last"]).contains(&note));
+    let report: Value = serde_json::from_slice(&folder.bytes("last/report.json")).unwrap();
+    assert_eq!(accuracy("last"), report["curves"][4]["valid_accuracy"]);
+
+    train("wide", &["--set", "train.sigma_epochs=6"]);
+    assert!(errors(&["eval", "wide"]).contains("; its kernels are wide, so that rounded delays"));
+    folder.train("begun", &["--stop-after", "0"]);
+    let line = folder.fail(&["eval", "begun"]);
+    assert!(line.contains("begun: no step was trained; continue it with train --resume"), "{line}");
+}
+
+#[test]
+fn figures_say_where_the_run_is_and_what_was_set() {
+    let folder = Folder::new("habits-figures");
+    let figures = last_line(&folder.train("out/run", &["--json", "--seed", "3"]));
+    assert_eq!(figures["folder"], "out/run");
+    let set = [
+        "data.valid = 0.6",
+        "network.hidden = [8]",
+        "network.max_delay = 6",
+        "seed = 3",
+        "train.epochs = 2",
+    ];
+    assert_eq!(figures["set"], serde_json::json!(set));
+    let read =
+        || -> Value { serde_json::from_slice(&folder.bytes("out/run/report.json")).unwrap() };
+    let mut report = read();
+    assert_eq!(report["figures"], figures);
+    let loss = &report["curves"][figures["chosen_epoch"].as_u64().unwrap() as usize - 1];
+    assert!(figures["valid_loss"].is_number() && figures["valid_loss"] == loss["valid_loss"]);
+
+    // The same from the run's configuration file; a report of a version without the fields is read.
+    let file = ["train", "--config", "out/run/config.toml", "--out", "again", "--json"];
+    let again = last_line(&folder.run(&file));
+    assert_eq!((&again["set"], &again["folder"]), (&figures["set"], &"again".into()));
+    for field in ["folder", "set", "valid_loss"] {
+        report["figures"].as_object_mut().unwrap().remove(field).unwrap();
+    }
+    fs::write(folder.0.join("out/run/report.json"), report.to_string()).unwrap();
+    let old = last_line(&folder.run(&["train", "--resume", "--out", "out/run", "--json"]));
+    assert_eq!(old["test_accuracy"], figures["test_accuracy"]);
+}
+
+#[test]
+fn a_number_of_steps_determines_the_epochs() {
+    let folder = Folder::new("habits-steps");
+    fs::write(folder.0.join("recordings.h5"), shd::to_bytes(&imbalanced([15, 15])).unwrap())
+        .unwrap();
+    let set = ["data.group=1", "data.batch=8", "network.hidden=[8]", "network.max_delay=3"];
+    let set: Vec<_> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let train = |out: &str, more: &[&str]| {
+        let args = ["train", "--preset", "recordings", "--data", ".", "--json", "--out", out];
+        let output = folder.run(&[&args[..], &set, more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        output
+    };
+    // 22 training items are three batches.
+    let ten = ["--set", "train.steps=10"];
+    let output = train("whole", &ten);
+    let lines = text(&output.stderr);
+    assert!(lines.contains("train.steps = 10 makes 4 epochs of these data; --epochs"), "{lines}");
+    assert!(lines.contains("; 3 steps an epoch\n") && lines.contains("epoch 4/4: "), "{lines}");
+    let figures = last_line(&output);
+    assert_eq!((&figures["epochs"], &figures["train_items"]), (&4.into(), &22.into()));
+    let has = |field| figures["set"].as_array().unwrap().contains(&Value::from(field));
+    assert!(has("train.steps = 10") && !has("train.epochs = 4"), "{figures}");
+    let stored = text(&folder.bytes("whole/config.toml"));
+    assert!(stored.contains("epochs = 4\n") && stored.contains("steps = 10\n"), "{stored}");
+
+    // A resumed run takes its own settings, as stored or from the command line, and no others.
+    train("cut", &[&ten[..], &["--stop-after", "1"]].concat());
+    train("cut", &[&ten[..], &["--resume", "--stop-after", "2"]].concat());
+    let resume = ["train", "--resume", "--out", "cut", "--data", "."];
+    let line = folder.fail(&[&resume[..], &["--epochs", "5"]].concat());
+    assert!(line.contains("has train.epochs = 4, but the command line says train.epochs = 5"));
+    let line = folder.fail(&[&resume[..], &["--set", "train.steps=13"]].concat());
+    assert!(line.contains("has train.steps = 10, but the command line says train.steps = 13"));
+    assert!(folder.run(&resume).status.success());
+    for file in ["model.safetensors", "config.toml"] {
+        let [whole, cut] = ["whole", "cut"].map(|run| folder.bytes(&format!("{run}/{file}")));
+        assert!(whole == cut, "{file}");
+    }
+
+    // Other data would make another number of epochs.
+    train("other", &[&ten[..], &["--stop-after", "1"]].concat());
+    let more = shd::to_bytes(&imbalanced([30, 30])).unwrap();
+    fs::write(folder.0.join("recordings.h5"), more).unwrap();
+    let line = folder.fail(&["train", "--resume", "--out", "other", "--data", "."]);
+    assert!(line.contains("has 4 epochs, but train.steps makes 2 of these data"), "{line}");
+
+    // A number of epochs removes the steps of the preset.
+    let epochs = last_line(&train("epochs", &["--epochs", "2"]));
+    assert_eq!(epochs["epochs"], 2);
+    assert!(!text(&folder.bytes("epochs/config.toml")).contains("\nsteps = 10"));
+    let file = "preset = \"recordings\"\n[train]\nepochs = 7\n";
+    assert_eq!(polychron::Config::parse(file, "file").unwrap().train.steps, None);
+    let line = folder.fail(
+        &[
+            &["train", "--preset", "recordings", "--data", ".", "--out", "no"][..],
+            &set,
+            &ten,
+            &["--set", "train.warmup_epochs=4"],
+        ]
+        .concat(),
+    );
+    let expected = "train.steps = 10: train.warmup_epochs = 4 is not below train.epochs";
+    assert!(line.contains(expected) && !folder.0.join("no").exists(), "{line}");
 }

@@ -77,14 +77,18 @@ impl Folder {
         (files.map(|file| fs::read(self.0.join("run").join(file)).unwrap()), all)
     }
 
-    /// The loss and the accuracies of every epoch.
-    fn curves(&self) -> Vec<[Value; 3]> {
-        let report = fs::read(self.0.join("run/report.json")).unwrap();
-        let report: Value = serde_json::from_slice(&report).unwrap();
+    /// The losses and the accuracies of every epoch.
+    fn curves(&self) -> Vec<[Value; 4]> {
+        let read = |name| fs::read_to_string(self.0.join("run").join(name)).unwrap();
+        let report: Value = serde_json::from_str(&read("report.json")).unwrap();
+        let lines = read("curves.jsonl");
+        let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap());
+        let lines = lines.collect::<Vec<Value>>();
+        assert_eq!(report["curves"].as_array(), Some(&lines));
         let of = |epoch: &Value| {
-            ["loss", "train_accuracy", "valid_accuracy"].map(|key| epoch[key].clone())
+            ["loss", "train_accuracy", "valid_accuracy", "valid_loss"].map(|key| epoch[key].clone())
         };
-        report["curves"].as_array().unwrap().iter().map(of).collect()
+        lines.iter().map(of).collect()
     }
 
     fn unfinished(&self) -> bool {
