@@ -1,6 +1,7 @@
 //! The command line. Only this module prints.
 
 mod bench;
+mod compare;
 mod data;
 mod eval;
 mod export;
@@ -27,6 +28,8 @@ enum Command {
     Train(train::Args),
     /// Train several seeds of a preset and write the table of their results
     Reproduce(reproduce::Args),
+    /// Show several runs side by side: accuracies, and the settings in which they differ
+    Compare(compare::Args),
     /// Evaluate a finished run's model
     Eval(eval::Args),
     /// Write a run's model to a file for firmware, and show its accuracy and cost
@@ -46,6 +49,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::train(&args),
         Command::Reproduce(args) => reproduce::reproduce(&args),
+        Command::Compare(args) => compare::compare(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Export(args) => export::export(&args),
         Command::Inspect(args) => inspect::inspect(&args),

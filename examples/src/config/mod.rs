@@ -291,7 +291,7 @@ impl Config {
         let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
         let differing = keys.into_iter().filter(|&key| here.get(key) != there.get(key));
         let pair = differing.map(|key| {
-            let shown = |fields: &BTreeMap<String, String>| match fields.get(key) {
+            let shown = |fields: &BTreeMap<String, Value>| match fields.get(key) {
                 Some(value) => format!("{key} = {value}"),
                 None => format!("no {key}"),
             };
@@ -308,7 +308,7 @@ impl Config {
 
     /// All fields except the threads, by path, with all fields of its neurons and its optimizer. A
     /// kernel or loss with several names has its first.
-    fn fields(&self) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn fields(&self) -> Result<BTreeMap<String, Value>> {
         let mut config = self.clone();
         if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {
             config.network.kernel = kernel.name().into();
@@ -323,12 +323,12 @@ impl Config {
     }
 }
 
-fn flatten(path: &str, table: &Table, fields: &mut BTreeMap<String, String>) {
+fn flatten(path: &str, table: &Table, fields: &mut BTreeMap<String, Value>) {
     for (key, value) in table {
         match value {
             Value::Table(inner) => flatten(&format!("{path}{key}."), inner, fields),
             value => {
-                fields.insert(format!("{path}{key}"), value.to_string());
+                fields.insert(format!("{path}{key}"), value.clone());
             }
         }
     }

@@ -155,6 +155,33 @@ impl Reproduction {
     }
 }
 
+/// The folders of the runs in a folder of a reproduction, in the order of their names with numbers
+/// by value; `None` if the folder is none.
+pub(crate) fn members(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
+    if !folder.join(CONFIG).exists() {
+        return Ok(None);
+    }
+    let mut members = Vec::new();
+    for entry in fs::read_dir(folder).map_err(at(folder.display()))? {
+        let path = entry.map_err(at(folder.display()))?.path();
+        let unfinished =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        members.extend((!unfinished && path.join(run::CONFIG).exists()).then_some(path));
+    }
+    members.sort_by_cached_key(|path| by_number(&path.to_string_lossy()));
+    Ok(Some(members))
+}
+
+/// A key that sorts names with numbers by value: every run of digits with its length in front.
+fn by_number(name: &str) -> String {
+    let mut key = String::new();
+    for part in name.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let digits = part.trim_end_matches(|c: char| !c.is_ascii_digit());
+        key += &format!("{:03}{part}", digits.len());
+    }
+    key
+}
+
 /// The report of a run with this configuration; `None` if it is unfinished.
 fn finished(config: &Config, folder: &Path) -> Result<Option<Report>> {
     let path = folder.join(REPORT);

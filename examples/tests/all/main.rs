@@ -2,6 +2,7 @@
 
 mod cli;
 mod common;
+mod compare;
 mod described;
 #[cfg(feature = "fetch")]
 mod fetch;

@@ -110,6 +110,14 @@ fn the_table_has_mean_deviation_and_interval_over_the_seeds() {
     ]);
     assert_eq!(trained["set"], set);
     assert_eq!(folder.json("all/table.json"), trained);
+    let output = polychron(&folder.0, &["compare", "all", "--json"]).output().unwrap();
+    let compared: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(compared["differing"], json!(["seed"]));
+    for (seed, run) in compared["runs"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(run["run"], format!("all/seed{seed}"));
+        assert_eq!(run["test_accuracy"], trained["seeds"][seed]["test_accuracy"]);
+    }
+    assert_eq!(compared["runs"].as_array().unwrap().len(), 3);
 
     for (seed, accuracy, seconds) in [(0, 0.93, 10.0), (1, 0.95, 20.0), (2, 0.97, 12.5)] {
         let path = format!("all/seed{seed}/report.json");
