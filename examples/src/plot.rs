@@ -147,7 +147,7 @@ pub fn draw_runs(path: &Path, runs: &[(String, &[Epoch])]) -> Result<()> {
     let all: Vec<_> = runs.iter().enumerate().map(line).collect();
     let height = PANEL.max(80 + 18 * runs.len());
     write_picture(path, [1, height], |_, area, _| {
-        draw_lines(area, "Accuracy", ["epoch", "accuracy, %"], 100.0, &all, LowerRight)
+        draw_lines(area, "Validation", ["epoch", "accuracy, %"], 100.0, &all, LowerRight)
     })
 }
 

@@ -149,7 +149,7 @@ impl Config {
     /// Names the field that does not exist or whose value is invalid. The configuration is then
     /// unchanged.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
-        *self = presets::set(self, assignment)?;
+        *self = presets::set(self, &[assignment])?;
         Ok(())
     }
 
