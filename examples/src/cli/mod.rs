@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod config;
 mod data;
 mod eval;
 mod export;
@@ -30,6 +31,8 @@ enum Command {
     Reproduce(reproduce::Args),
     /// Show several runs side by side: accuracies, and the settings in which they differ
     Compare(compare::Args),
+    /// Show all fields of a configuration with their meanings, as a file for `train --config`
+    Config(config::Args),
     /// Evaluate a finished run's model
     Eval(eval::Args),
     /// Write a run's model to a file for firmware, and show its accuracy and cost
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::train(&args),
         Command::Reproduce(args) => reproduce::reproduce(&args),
         Command::Compare(args) => compare::compare(&args),
+        Command::Config(args) => config::config(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Export(args) => export::export(&args),
         Command::Inspect(args) => inspect::inspect(&args),

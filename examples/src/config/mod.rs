@@ -24,6 +24,7 @@ use toml::{Table, Value};
 /// The configuration of a run. The run's folder holds it as `config.toml`; `train --config` with
 /// that file repeats the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Preset that supplies the fields that a configuration file omits. `custom`, the default,
@@ -53,7 +54,7 @@ pub struct Config {
 
 /// Processor that trains and evaluates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
     /// The CPU's cores.
@@ -67,6 +68,7 @@ pub enum Backend {
 
 /// Algorithm of the delayed projections on the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
     /// The cheapest algorithm for every layer and direction.
@@ -83,7 +85,7 @@ pub enum Algorithm {
 
 /// When the test items are evaluated and which epoch counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// The test items are evaluated after every epoch, and the best epoch counts.
