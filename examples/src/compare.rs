@@ -67,7 +67,7 @@ pub struct Entry {
 
 impl Comparison {
     /// Compares the runs in these folders, finished or not. A folder of
-    /// [`reproduce`](crate::reproduce) stands for all its runs.
+    /// [`reproduce`] stands for all its runs.
     ///
     /// # Errors
     /// If a folder is not that of a run, or a file in it is damaged.
