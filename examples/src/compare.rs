@@ -97,12 +97,19 @@ impl Comparison {
     }
 
     /// Draws the validation accuracy of all runs over the epochs, or the training accuracy of runs
-    /// without validation items.
+    /// without validation items. Runs in one folder are named without it.
     ///
     /// # Errors
     /// If no run has a finished epoch or the file cannot be written.
     pub fn draw(&self, path: &Path) -> Result<()> {
-        let curves = self.runs.iter().map(|run| (run.run.display().to_string(), &run.curves[..]));
+        let mut parents = self.runs.iter().map(|run| run.run.parent());
+        let first = parents.next();
+        let folder = first.flatten().filter(|_| parents.all(|parent| Some(parent) == first));
+        let name = |run: &Entry| match folder.and_then(|folder| run.run.strip_prefix(folder).ok()) {
+            Some(name) => name.display().to_string(),
+            None => run.run.display().to_string(),
+        };
+        let curves = self.runs.iter().map(|run| (name(run), &run.curves[..]));
         plot::draw_runs(path, &curves.collect::<Vec<_>>())
     }
 }

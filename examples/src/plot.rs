@@ -145,7 +145,7 @@ pub fn draw_runs(path: &Path, runs: &[(String, &[Epoch])]) -> Result<()> {
         (&names[n], RGBColor(r, g, b), curves.iter().filter_map(point).collect())
     };
     let all: Vec<_> = runs.iter().enumerate().map(line).collect();
-    let height = PANEL.max(80 + 18 * runs.len());
+    let height = PANEL + 18 * runs.len();
     write_picture(path, [1, height], |_, area, _| {
         draw_lines(area, "Validation", ["epoch", "accuracy, %"], 100.0, &all, LowerRight)
     })

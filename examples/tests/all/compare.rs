@@ -53,6 +53,12 @@ fn compare_shows_runs_and_the_fields_in_which_they_differ() {
     for legend in ["first\n", "second\n", "cut (training)\n"] {
         assert!(picture.contains(legend), "{legend}: {picture}");
     }
+    let absolute = ["first", "cut"].map(|run| folder.0.join(run).display().to_string());
+    let output = folder.run(&["compare", &absolute[0], &absolute[1], "--out", "two.svg"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let picture = text(&folder.bytes("two.svg"));
+    assert!(picture.contains("\nfirst\n") && picture.contains("\ncut (training)\n"), "{picture}");
+
     let output = folder.run(&["compare", "first", "cut"]);
     let table = text(&output.stdout);
     let lines: Vec<Vec<&str>> =
