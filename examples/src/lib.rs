@@ -29,7 +29,8 @@
 //! * [`config`]: the configuration; [`Config::preset`], [`Config::read`], [`Config::set`]
 //! * [`Task`]: data and their split; [`LabeledBatch`]: batches with targets; [`DataCard`]: what a
 //!   model was trained on
-//! * [`Run`], [`Observer`]: training; [`reproduce`]: several seeds and the table of their results
+//! * [`Run`], [`Observer`]: training; [`reproduce`]: several seeds and the table of their results;
+//!   [`compare`]: several runs side by side
 //! * [`Model`]: the model of a run; [`eval`], [`export`], [`inspect`], [`model_file`]
 //! * [`Classifier`]: a model on any backend; [`network`]: conversion of a configuration to a
 //!   network
@@ -42,6 +43,7 @@ mod batch;
 mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod compare;
 pub mod config;
 mod data_card;
 #[cfg(all(test, feature = "emulator"))]

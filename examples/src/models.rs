@@ -248,6 +248,30 @@ pub(crate) fn neuron_parameters(kind: &str) -> Option<&'static [Parameter]> {
     found.map(|(_, parameters)| parameters)
 }
 
+/// The parameters of all kinds of neurons, each name once.
+#[cfg(feature = "cli")]
+pub(crate) fn all_neuron_parameters() -> Vec<&'static Parameter> {
+    let mut all: Vec<&Parameter> = Vec::new();
+    for parameter in neuron_kinds().into_iter().flat_map(|(_, parameters)| parameters) {
+        if all.iter().all(|known| known.name != parameter.name) {
+            all.push(parameter);
+        }
+    }
+    all
+}
+
+/// A line for each surrogate of `polychron_core`: its name, its parameters and their defaults.
+#[cfg(feature = "cli")]
+pub(crate) fn surrogates() -> impl Iterator<Item = String> {
+    AnySurrogate::<f32>::NAMES.iter().map(|name| {
+        let parameters = AnySurrogate::<f32>::from_name(name, &[]).map(|s| s.parameters());
+        let given = parameters.into_iter().flatten().flatten();
+        let given: Vec<_> = given.map(|(name, value)| format!("`{name}` = {value}")).collect();
+        let none = if given.is_empty() { "no parameters" } else { "" };
+        format!("`{name}`: {none}{}", given.join(", "))
+    })
+}
+
 /// Makes the delay kernel of a configuration.
 pub(crate) fn kernel<B: TrainingBackend>(
     backend: Backend,

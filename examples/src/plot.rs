@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::report::Epoch;
 use crate::task::Task;
+use SeriesLabelPosition::{LowerRight, UpperRight};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use polychron_core::loss::softmax;
@@ -20,30 +21,21 @@ const BLUE: RGBColor = RGBColor(31, 119, 180);
 const ORANGE: RGBColor = RGBColor(255, 127, 14);
 const GREY: RGBColor = RGBColor(190, 190, 190);
 const WIDTH: u32 = 800;
-const PANEL: u32 = 260;
+const PANEL: usize = 260;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Writes a picture of `panels` panels, one below the other. `draw` draws a panel and appends SVG
-/// elements that lie on top of it.
+/// Writes a picture of `panels` panels of this height, one below the other. `draw` draws a panel
+/// and appends SVG elements that lie on top of it.
 fn write_picture(
     path: &Path,
-    panels: usize,
-    draw: impl Fn(usize, &Area<'_>, &mut String) -> Result<()>,
-) -> Result<()> {
-    write_panels(path, panels, PANEL * panels as u32, draw)
-}
-
-/// Writes a picture of panels of the same height; `height` is that of the whole picture.
-fn write_panels(
-    path: &Path,
-    panels: usize,
-    height: u32,
+    [panels, height]: [usize; 2],
     draw: impl Fn(usize, &Area<'_>, &mut String) -> Result<()>,
 ) -> Result<()> {
     let (mut text, mut on_top) = (String::new(), String::new());
     {
-        let root = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
+        let root = SVGBackend::with_string(&mut text, (WIDTH, (height * panels) as u32))
+            .into_drawing_area();
         root.fill(&WHITE)?;
         for (n, area) in root.split_evenly((panels, 1)).iter().enumerate() {
             draw(n, area, &mut on_top)?;
@@ -55,14 +47,15 @@ fn write_panels(
 }
 
 /// A line of a chart: name, colour, points.
-type Line = (&'static str, RGBColor, Vec<(f64, f64)>);
+type Line<'a> = (&'a str, RGBColor, Vec<(f64, f64)>);
 
 fn draw_lines(
     area: &Area<'_>,
     title: &str,
     [x, y]: [&str; 2],
     top: f64,
-    all: &[Line],
+    all: &[Line<'_>],
+    legend: SeriesLabelPosition,
 ) -> Result<()> {
     let ends = all.iter().flat_map(|(_, _, points)| points.iter().map(|p| p.0));
     let (first, last) = ends.fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(x), b.max(x)));
@@ -92,11 +85,7 @@ fn draw_lines(
             drawn.label(*name).legend(mark);
         }
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .draw()?;
+    chart.configure_series_labels().position(legend).background_style(WHITE.mix(0.8)).draw()?;
     Ok(())
 }
 
@@ -115,11 +104,18 @@ pub fn draw_curves(path: &Path, curves: &[Epoch]) -> Result<()> {
         (name, colour, curves.iter().filter_map(point).collect())
     };
     let percent = |share: Option<f64>| share.map(|share| 100.0 * share);
-    write_picture(path, 2, |panel, area, _| {
+    write_picture(path, [2, PANEL], |panel, area, _| {
         if panel == 0 {
             let top = curves.iter().fold(0.0, |top: f64, e| top.max(e.loss));
             let loss = line("training", BLUE, &|e| Some(e.loss));
-            return draw_lines(area, "Loss", ["epoch", "cross entropy, nats"], 1.05 * top, &[loss]);
+            return draw_lines(
+                area,
+                "Loss",
+                ["epoch", "cross entropy, nats"],
+                1.05 * top,
+                &[loss],
+                UpperRight,
+            );
         }
         let all = [
             line("training, running", BLUE, &|e| percent(Some(e.train_accuracy))),
@@ -127,7 +123,35 @@ pub fn draw_curves(path: &Path, curves: &[Epoch]) -> Result<()> {
             line("validation, delays rounded", ORANGE, &|e| percent(e.valid_accuracy)),
             line("test", BLACK, &|e| percent(e.test_accuracy)),
         ];
-        draw_lines(area, "Accuracy", ["epoch", "accuracy, %"], 100.0, &all)
+        draw_lines(area, "Accuracy", ["epoch", "accuracy, %"], 100.0, &all, UpperRight)
+    })
+}
+
+/// Draws the validation accuracy of several runs over the epochs, or the training accuracy of runs
+/// without validation items. A run is its name and its curves.
+///
+/// # Errors
+/// If no run has a finished epoch or the file cannot be written.
+pub fn draw_runs(path: &Path, runs: &[(String, &[Epoch])]) -> Result<()> {
+    if runs.iter().all(|(_, curves)| curves.is_empty()) {
+        return Err(Error::new("no run has a finished epoch to draw"));
+    }
+    let validates = |curves: &[Epoch]| curves.iter().any(|epoch| epoch.valid_accuracy.is_some());
+    let name = |(name, curves): &(String, &[Epoch])| {
+        if validates(curves) { name.clone() } else { format!("{name} (training)") }
+    };
+    let names: Vec<_> = runs.iter().map(name).collect();
+    let line = |(n, (_, curves)): (usize, &(String, &[Epoch]))| -> Line<'_> {
+        let training = !validates(curves);
+        let value = |e: &Epoch| training.then_some(e.train_accuracy).or(e.valid_accuracy);
+        let point = |e: &Epoch| value(e).map(|y| (e.epoch as f64, 100.0 * y));
+        let (r, g, b) = Palette99::pick(n).to_backend_color().rgb;
+        (&names[n], RGBColor(r, g, b), curves.iter().filter_map(point).collect())
+    };
+    let all: Vec<_> = runs.iter().enumerate().map(line).collect();
+    let height = PANEL + 18 * runs.len();
+    write_picture(path, [1, height], |_, area, _| {
+        draw_lines(area, "Validation", ["epoch", "accuracy, %"], 100.0, &all, LowerRight)
     })
 }
 
@@ -151,7 +175,7 @@ pub fn draw_delays(
     let longest =
         before.iter().chain(&after).flat_map(|t| &t.values).fold(0.0f32, |a, &b| a.max(b));
     let bins = longest.round() as usize + 1;
-    write_picture(path, after.len(), |n, area, _| {
+    write_picture(path, [after.len(), PANEL], |n, area, _| {
         let shares = [&before[n], &after[n]].map(|tensor| {
             let mut shares = vec![0.0; bins];
             for d in &tensor.values {
@@ -169,7 +193,7 @@ pub fn draw_delays(
         };
         let all = [("before", ORANGE, stairs(&shares[0])), ("after", BLUE, stairs(&shares[1]))];
         let title = format!("Delays of {}", after[n].name.trim_end_matches(".delay"));
-        draw_lines(area, &title, ["delay, ms", "synapses, %"], 1.1 * top, &all)
+        draw_lines(area, &title, ["delay, ms", "synapses, %"], 1.1 * top, &all, UpperRight)
     })
 }
 
@@ -197,7 +221,7 @@ pub fn draw_raster(path: &Path, task: &Task, model: &dyn Classifier) -> Result<(
     let steps = readout.shape.steps;
     let dt_ms = f64::from(task.data.dt_ms);
     let label = usize::from(task.data.samples[item].label);
-    write_picture(path, layers.len() + 1, |n, area, on_top| {
+    write_picture(path, [layers.len() + 1, PANEL], |n, area, on_top| {
         let Some(layer) = layers.get(n) else {
             return draw_softmax(area, task, model, &readout, label);
         };
@@ -228,7 +252,7 @@ pub fn draw_sample(path: &Path, data: &Dataset, title: &str, sample: &SpikeTrain
     places.sort_unstable();
     let (size, dt_ms) = ([sample.steps, data.channels], f64::from(data.dt_ms));
     let dashes = dashes(places.into_iter());
-    write_picture(path, 1, |_, area, on_top| {
+    write_picture(path, [1, PANEL], |_, area, on_top| {
         draw_spikes(area, title, "channel", size, dt_ms, &dashes, on_top)
     })
 }
@@ -323,7 +347,7 @@ fn draw_softmax(
     let own = points.swap_remove(label);
     let mut all: Vec<Line> = points.into_iter().map(|points| ("", GREY, points)).collect();
     all.push(("the item's class", BLUE, own));
-    draw_lines(area, "Readout", ["time, ms", "share of the softmax"], 1.0, &all)
+    draw_lines(area, "Readout", ["time, ms", "share of the softmax"], 1.0, &all, UpperRight)
 }
 
 #[cfg(test)]
@@ -336,7 +360,7 @@ mod tests {
         let mut text = String::new();
         let root = SVGBackend::with_string(&mut text, (200, 200)).into_drawing_area();
         let loss: Line = ("training", BLUE, vec![(1.0, f64::MAX), (2.0, 1.0)]);
-        draw_lines(&root, "Loss", ["epoch", "nats"], 1.05 * f64::MAX, &[loss]).unwrap();
+        draw_lines(&root, "Loss", ["epoch", "nats"], 1.05 * f64::MAX, &[loss], UpperRight).unwrap();
         drop(root);
         assert!(text.contains("polyline"));
     }

@@ -77,16 +77,18 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PRESETS.iter().map(|(name, _)| *name)
 }
 
-/// Returns the configuration with one field changed.
-pub(crate) fn set(config: &Config, assignment: &str) -> Result<Config> {
+/// Returns the configuration with some fields changed.
+pub(crate) fn set(config: &Config, assignments: &[impl AsRef<str>]) -> Result<Config> {
     let mut table = Table::try_from(config)?;
-    let key = assignment.split('=').next().unwrap_or_default().trim();
-    if key == "network.surrogate.kind"
-        && let Some(network) = table.get_mut("network").and_then(Value::as_table_mut)
-    {
-        network.remove("surrogate");
+    for assignment in assignments.iter().map(AsRef::as_ref) {
+        let key = assignment.split('=').next().unwrap_or_default().trim();
+        if key == "network.surrogate.kind"
+            && let Some(network) = table.get_mut("network").and_then(Value::as_table_mut)
+        {
+            network.remove("surrogate");
+        }
+        assign(&mut table, assignment)?;
     }
-    assign(&mut table, assignment)?;
     to_config(table)
 }
 

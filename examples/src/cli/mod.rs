@@ -1,6 +1,8 @@
 //! The command line. Only this module prints.
 
 mod bench;
+mod compare;
+mod config;
 mod data;
 mod eval;
 mod export;
@@ -28,6 +30,10 @@ enum Command {
     Train(train::Args),
     /// Train several seeds of a preset and write the table of their results
     Reproduce(reproduce::Args),
+    /// Show several runs side by side: accuracies, and the settings in which they differ
+    Compare(compare::Args),
+    /// Show all fields of a configuration with their meanings, as a file for `train --config`
+    Config(config::Args),
     /// Test a run's model, also on recordings that were not there when it was trained
     Eval(eval::Args),
     /// Let a run's model decide on recordings without labels
@@ -49,6 +55,8 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::train(&args),
         Command::Reproduce(args) => reproduce::reproduce(&args),
+        Command::Compare(args) => compare::compare(&args),
+        Command::Config(args) => config::config(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Export(args) => export::export(&args),

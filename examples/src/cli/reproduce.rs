@@ -52,6 +52,10 @@ pub(super) struct Args {
     /// Set a field of the configuration; VALUE is TOML
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
+    /// Compare values of a field: each --sweep of the field adds one; several fields make all
+    /// combinations
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    sweep: Vec<String>,
 }
 
 /// How the reported epoch is chosen.
@@ -71,13 +75,14 @@ pub(super) fn reproduce(args: &Args) -> Result<()> {
     let (config, root) = (args.config()?, args.root()?);
     let speakers = args.speakers(&config)?;
     let data = args.data.of(&config);
-    let all = Reproduction { config, root, seeds: args.seeds, speakers, data };
-    let Some(table) = all.run(&mut Progress::new(None, true))? else {
+    let (seeds, sweep) = (args.seeds, args.sweep.clone());
+    let all = Reproduction { config, sweep, root, seeds, speakers, data };
+    let Some(results) = all.run(&mut Progress::new(None, true))? else {
         let shown = all.root.display();
         interrupt::report_stop(&format!("{shown}: interrupted; continue with the same command"));
         return Ok(());
     };
-    say(&if args.json { table.json()? } else { table.markdown() })
+    say(&if args.json { results.json()? } else { results.markdown()? })
 }
 
 impl Args {

@@ -85,7 +85,7 @@ pub(super) struct Args {
     /// Print the final figures as one line of JSON
     #[arg(long)]
     json: bool,
-    /// Set a field of the configuration; VALUE is TOML
+    /// Set a field of the configuration; VALUE is TOML; `polychron config` shows all fields
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
     /// Stop the run after this many epochs, as if it were interrupted

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 /// The data, their split and the batches. `h5` and `gsc` mark fields that only this source reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     /// Source of the samples; `digits` by default.
@@ -58,6 +59,7 @@ pub struct Data {
 
 /// Source of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// The 3000 spoken digits that are part of the program.
@@ -74,7 +76,7 @@ pub enum Source {
 
 /// Unit of the times in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum TimeUnit {
     /// Seconds.
@@ -87,7 +89,7 @@ pub enum TimeUnit {
 
 /// Time from which the times of an item count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// 0.
@@ -117,6 +119,7 @@ impl From<Origin> for shd::Origin {
 
 /// Frequency range of the mel bands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Bands {
     /// Up to half the sampling rate, so that no band is empty.
@@ -127,6 +130,7 @@ pub enum Bands {
 
 /// Rule that assigns events to steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Bins {
     /// A grid that starts at time 0.
     #[serde(rename = "fixed")]
@@ -138,6 +142,7 @@ pub enum Bins {
 
 /// How the items are split into training, validation and test items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Division {
     /// By the shares `valid` and `test`. A validation or test file replaces its share.
@@ -150,6 +155,7 @@ pub enum Division {
 
 /// Random changes of the training items. All fields are 0 by default, which changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
     /// Largest shift along the channels, in channels and in both directions.

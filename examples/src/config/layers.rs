@@ -6,6 +6,7 @@ use toml::{Table, Value};
 
 /// Settings of a single hidden layer. Fields that are absent have the setting of the network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct LayerTable {
     /// The inputs; the previous layer by default.
@@ -28,6 +29,10 @@ pub struct LayerTable {
     pub norm: Option<bool>,
     /// Fields of `network.neuron` that this layer changes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "cli",
+        schemars(with = "Option<std::collections::BTreeMap<String, f64>>")
+    )]
     pub neuron: Option<Table>,
     /// The surrogate derivative of a spike.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,6 +41,7 @@ pub struct LayerTable {
 
 /// Settings of the readout. Fields that are absent have the setting of the network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadoutTable {
     /// The inputs; the last hidden layer by default.
@@ -60,6 +66,7 @@ impl ReadoutTable {
 
 /// An input of a layer. Fields that are absent have the setting of the layer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Input {
     /// Where the input comes from; `"previous"` by default.
@@ -78,6 +85,7 @@ pub struct Input {
 
 /// Where an input comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "from is not \"previous\", \"input\" or the index of a layer")]
 pub enum From {
     /// The hidden layer with this index, counted from 0.

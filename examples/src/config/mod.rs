@@ -25,6 +25,7 @@ use toml::{Table, Value};
 /// The configuration of a run. The run's folder holds it as `config.toml`; `train --config` with
 /// that file repeats the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Preset that supplies the fields that a configuration file omits. `custom`, the default,
@@ -54,7 +55,7 @@ pub struct Config {
 
 /// Processor that trains and evaluates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
     /// The CPU's cores.
@@ -68,6 +69,7 @@ pub enum Backend {
 
 /// Algorithm of the delayed projections on the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
     /// The cheapest algorithm for every layer and direction.
@@ -84,7 +86,7 @@ pub enum Algorithm {
 
 /// When the test items are evaluated and which epoch counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// The test items are evaluated after every epoch, and the best epoch counts.
@@ -151,7 +153,7 @@ impl Config {
     /// Names the field that does not exist or whose value is invalid. The configuration is then
     /// unchanged.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
-        *self = presets::set(self, assignment)?;
+        *self = presets::set(self, &[assignment])?;
         Ok(())
     }
 
@@ -322,7 +324,7 @@ impl Config {
         let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
         let differing = keys.into_iter().filter(|&key| here.get(key) != there.get(key));
         let pair = differing.map(|key| {
-            let shown = |fields: &BTreeMap<String, String>| match fields.get(key) {
+            let shown = |fields: &BTreeMap<String, Value>| match fields.get(key) {
                 Some(value) => format!("{key} = {value}"),
                 None => format!("no {key}"),
             };
@@ -347,7 +349,7 @@ impl Config {
 
     /// All fields except the threads, by path, with all fields of its neurons and its optimizer. A
     /// kernel or loss with several names has its first.
-    fn fields(&self) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn fields(&self) -> Result<BTreeMap<String, Value>> {
         let mut config = self.clone();
         if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {
             config.network.kernel = kernel.name().into();
@@ -362,12 +364,12 @@ impl Config {
     }
 }
 
-fn flatten(path: &str, table: &Table, fields: &mut BTreeMap<String, String>) {
+fn flatten(path: &str, table: &Table, fields: &mut BTreeMap<String, Value>) {
     for (key, value) in table {
         match value {
             Value::Table(inner) => flatten(&format!("{path}{key}."), inner, fields),
             value => {
-                fields.insert(format!("{path}{key}"), value.to_string());
+                fields.insert(format!("{path}{key}"), value.clone());
             }
         }
     }

@@ -9,6 +9,7 @@ use toml::Table;
 ///
 /// Networks are equal if all their fields are, with defaults in place of missing parameters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
     /// Number of neurons in each hidden layer, from 1 to 16384, for at most 64 layers; `[128, 128]`
@@ -56,8 +57,28 @@ pub struct Network {
 
 /// The neurons of the hidden layers.
 ///
-/// Fields that a kind does not have, but another kind has, are ignored.
+/// Fields that a kind does not have, but another kind has, are ignored. Missing parameters have the
+/// neuron's defaults:
+///
+/// * `tau_ms`: time constant of the membrane in ms, at least one step for `lif`, longer than one
+///   step for `plif`, `cuba-lif` and `adlif`; 10.05 by default;
+/// * `threshold`: membrane at which a neuron spikes, above the resting potential; 1 by default;
+/// * `reset`: effect of a spike on the membrane. `hard`, the default, sets it to `v_reset`; `soft`
+///   subtracts the threshold;
+/// * `v_reset`: membrane after a hard reset and at rest; 0 by default;
+/// * `detach`: whether the gradient does not pass through the reset; `true` by default;
+/// * `decay_input`: whether the input is multiplied by step / tau (not for `adlif` and `if`);
+///   `false` by default;
+/// * `tau_syn_ms`: time constant of the synaptic current in ms, longer than one step (`cuba-lif`);
+///   20 by default;
+/// * `tau_w_ms`: time constant of the adaptation in ms, longer than one step (`adlif`); 100 by
+///   default;
+/// * `a`, `b`: increase of the adaptation per unit of the membrane and per spike (`adlif`); 0.1 and
+///   0.5 by default;
+/// * `a_min`, `a_max`, `b_min`, `b_max`: smallest and largest values of `a` and `b`, also where
+///   they learn (`adlif`); `-inf` and `inf`, no bounds, by default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Neuron {
     /// Neuron model: `lif` (the default), `plif`, `if`, `cuba-lif`, `adlif`, or one that the
     /// program has registered with
@@ -68,25 +89,7 @@ pub struct Neuron {
     /// by default.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub per_neuron: bool,
-    /// Parameters of the neuron. Missing ones have the neuron's defaults:
-    ///
-    /// * `tau_ms`: time constant of the membrane in ms, at least one step for `lif`, longer than
-    ///   one step for `plif`, `cuba-lif` and `adlif`; 10.05 by default;
-    /// * `threshold`: membrane at which a neuron spikes, above the resting potential; 1 by default;
-    /// * `reset`: effect of a spike on the membrane. `hard`, the default, sets it to `v_reset`;
-    ///   `soft` subtracts the threshold;
-    /// * `v_reset`: membrane after a hard reset and at rest; 0 by default;
-    /// * `detach`: whether the gradient does not pass through the reset; `true` by default;
-    /// * `decay_input`: whether the input is multiplied by step / tau (not for `adlif` and `if`);
-    ///   `false` by default;
-    /// * `tau_syn_ms`: time constant of the synaptic current in ms, longer than one step
-    ///   (`cuba-lif`); 20 by default;
-    /// * `tau_w_ms`: time constant of the adaptation in ms, longer than one step (`adlif`); 100 by
-    ///   default;
-    /// * `a`, `b`: increase of the adaptation per unit of the membrane and per spike (`adlif`); 0.1
-    ///   and 0.5 by default;
-    /// * `a_min`, `a_max`, `b_min`, `b_max`: smallest and largest values of `a` and `b`, also where
-    ///   they learn (`adlif`); `-inf` and `inf`, no bounds, by default.
+    /// Parameters of the neuron.
     #[serde(flatten)]
     pub parameters: BTreeMap<String, Setting>,
 }
@@ -137,6 +140,7 @@ pub(super) fn complete(
 
 /// The value of a parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected a number, a boolean or a string")]
 pub enum Setting {
     /// A boolean.
@@ -159,6 +163,7 @@ impl From<Value<'_>> for Setting {
 
 /// The surrogate derivative of a spike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Surrogate {
     /// Name of the surrogate; `atan` by default.
     #[serde(default = "atan")]

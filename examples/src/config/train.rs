@@ -7,8 +7,12 @@ use toml::Table;
 
 /// The training recipe.
 ///
-/// Recipes are equal if all their fields are, with defaults in place of missing parameters.
+/// Recipes are equal if all their fields are, with defaults in place of missing parameters. Those
+/// of another optimizer are ignored:
+///
+/// * `momentum`: share of the previous step that `sgd` repeats, in [0, 1); 0.9 by default.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Train {
     /// Number of passes over the training items, from 1 to 2^20; 30 by default. With `steps`, it
@@ -22,10 +26,7 @@ pub struct Train {
     /// Optimizer: `adam` (the default; with `decoupled`, AdamW) or `sgd`, gradient descent with
     /// momentum.
     pub optimizer: String,
-    /// Parameters of the optimizer. Missing ones have the optimizer's defaults, those of another
-    /// optimizer are ignored:
-    ///
-    /// * `momentum`: share of the previous step that `sgd` repeats, in [0, 1); 0.9 by default.
+    /// Parameters of the optimizer.
     #[serde(flatten)]
     pub parameters: BTreeMap<String, Setting>,
     /// Base learning rate of weights, batch norms and neurons, above 0; 0.005 by default. It is the
@@ -108,6 +109,7 @@ pub struct Train {
 /// Penalty for hidden neurons that spike too seldom or too often: the sum over all neurons of
 /// `weight` times the square of the distance from the range `low` to `high`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RatePenalty {
     /// Weight in the loss, at least 0.
@@ -121,6 +123,7 @@ pub struct RatePenalty {
 
 /// Whether the delays are learned, fixed or absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Delays {
     /// The delays are trained.
@@ -133,7 +136,7 @@ pub enum Delays {
 
 /// How learned delays become whole steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Rounding {
     /// After training, to the nearest step, as in the paper.
@@ -148,6 +151,7 @@ pub enum Rounding {
 
 /// Distribution of the initial delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DelayStart {
     /// Uniform between 0 and the longest delay.
@@ -160,6 +164,7 @@ pub enum DelayStart {
 
 /// Epoch whose model is tested under protocol `clean`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Select {
     /// The last epoch.

@@ -1,11 +1,11 @@
-use super::{BLUE, write_panels};
+use super::{BLUE, write_picture};
 use crate::error::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 
 /// Height of the picture.
-const HEIGHT: u32 = 760;
+const HEIGHT: usize = 760;
 /// More classes than these have no numbers in their cells.
 const NUMBERED: usize = 40;
 /// Most characters of a class name.
@@ -18,7 +18,7 @@ const NAME: usize = 14;
 /// If the file cannot be written.
 pub fn draw_confusion(path: &Path, names: &[String], matrix: &[Vec<usize>]) -> Result<()> {
     let classes = names.len().max(1) as i32;
-    write_panels(path, 1, HEIGHT, |_, area, _| {
+    write_picture(path, [1, HEIGHT], |_, area, _| {
         let size = (420 / classes.max(14)) as u32;
         let text = ("sans-serif", size.max(6)).into_font();
         let anchored = |h, v| text.clone().into_text_style(area).pos(Pos::new(h, v));

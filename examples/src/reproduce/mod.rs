@@ -1,5 +1,6 @@
-//! Training of several seeds of one configuration, and the table of their results.
+//! Training of several seeds of one configuration or of a sweep, and the table of their results.
 
+mod sweep;
 mod table;
 
 use crate::checkpoint::Checkpoint;
@@ -12,15 +13,20 @@ use crate::task::Task;
 use crate::{files, presets};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use table::Row;
-pub use table::Table;
+use sweep::Setting;
+pub use table::Results;
+use table::{Row, Table};
 
 const CONFIG: &str = "reproduce.toml";
 
-/// Runs of several seeds of one configuration in one folder.
+/// Runs of several seeds of one configuration, or of a sweep, in one folder.
 pub struct Reproduction {
     /// The configuration with seed 0.
     pub config: Config,
+    /// Assignments as of [`Config::set`] whose values are compared: each further one for a field
+    /// adds a value, and several fields make all combinations. Without any, the configuration
+    /// itself is trained.
+    pub sweep: Vec<String>,
     /// Folder of the runs and their table.
     pub root: PathBuf,
     /// Number of seeds; trains seeds 0 to `seeds` - 1.
@@ -36,30 +42,41 @@ impl Reproduction {
     /// observer stopped a run. Another call continues.
     ///
     /// # Errors
-    /// If the folder has other contents, another process uses it, or a run fails.
-    pub fn run(&self, observer: &mut dyn Observer) -> Result<Option<Table>> {
+    /// If a setting is invalid, the folder has other contents, another process uses it, or a run
+    /// fails.
+    pub fn run(&self, observer: &mut dyn Observer) -> Result<Option<Results>> {
         let Some(&first) = self.speakers.first() else {
             fail!("speakers = []: needs at least one entry")
         };
-        if !self.root.exists() {
-            self.load(&self.member(0, first).0)?;
+        let settings = sweep::settings(&self.config, &self.sweep)?;
+        let speakers = self.speakers.iter().any(Option::is_some);
+        if speakers && settings[0].values.contains_key("data.speaker") {
+            fail!("--sweep data.speaker: --speakers names the speakers to leave out")
+        }
+        for setting in &settings {
+            let (config, folder) = self.member(setting, 0, first);
+            if !self.root.exists() || !self.sweep.is_empty() && !folder.exists() {
+                self.load(&config)?;
+            }
         }
         let _lock = self.claim()?;
         for seed in 0..self.seeds {
-            for &speaker in &self.speakers {
-                if self.train(seed, speaker, observer)? == Flow::Stop {
-                    return Ok(None);
+            for setting in &settings {
+                for &speaker in &self.speakers {
+                    if self.train(setting, seed, speaker, observer)? == Flow::Stop {
+                        return Ok(None);
+                    }
                 }
             }
-            self.table()?.write(&self.root)?;
+            self.results(&settings)?.write(&self.root)?;
         }
-        self.table().map(Some)
+        self.results(&settings).map(Some)
     }
 
     /// The configuration and folder of a run.
-    fn member(&self, seed: u64, speaker: Option<u16>) -> (Config, PathBuf) {
-        let mut config = Config { seed, ..self.config.clone() };
-        let mut folder = format!("seed{seed}");
+    fn member(&self, setting: &Setting, seed: u64, speaker: Option<u16>) -> (Config, PathBuf) {
+        let mut config = Config { seed, ..setting.config.clone() };
+        let mut folder = format!("{}seed{seed}", setting.prefix);
         if let Some(speaker) = speaker {
             config.data.speaker = speaker;
             folder += &format!("-speaker{speaker}");
@@ -107,8 +124,14 @@ impl Reproduction {
     }
 
     /// Trains a run, or the rest of it.
-    fn train(&self, seed: u64, speaker: Option<u16>, observer: &mut dyn Observer) -> Result<Flow> {
-        let (config, folder) = self.member(seed, speaker);
+    fn train(
+        &self,
+        setting: &Setting,
+        seed: u64,
+        speaker: Option<u16>,
+        observer: &mut dyn Observer,
+    ) -> Result<Flow> {
+        let (config, folder) = self.member(setting, seed, speaker);
         if finished(&config, &folder)?.is_some() {
             return Ok(Flow::Continue);
         }
@@ -136,16 +159,23 @@ impl Reproduction {
         })
     }
 
-    /// Returns the table of the finished seeds.
-    fn table(&self) -> Result<Table> {
+    /// Returns the tables of all settings.
+    fn results(&self, settings: &[Setting]) -> Result<Results> {
+        settings.iter().map(|setting| self.table(setting)).collect::<Result<_>>().map(Results)
+    }
+
+    /// Returns the table of the finished seeds of a setting.
+    fn table(&self, setting: &Setting) -> Result<Table> {
         let plain = presets::load(Some(&self.config.preset), None, &[])?;
-        let differences = self.config.differences(&plain)?;
-        let set = differences.into_iter().map(|(own, _)| own).collect();
-        let mut table = Table::new(&self.config.preset, set, self.seeds);
+        let swept =
+            |own: &str| own.split(" = ").next().is_some_and(|k| setting.values.contains_key(k));
+        let own = self.config.differences(&plain)?.into_iter().map(|(own, _)| own);
+        let set = own.filter(|own| !swept(own)).collect();
+        let mut table = Table::new(&self.config.preset, set, setting.values.clone(), self.seeds);
         for seed in 0.. {
             let mut rows = Vec::new();
             for &speaker in &self.speakers {
-                let (config, folder) = self.member(seed, speaker);
+                let (config, folder) = self.member(setting, seed, speaker);
                 let Some(report) = finished(&config, &folder)? else { return table.summarize() };
                 rows.push(Row::new(speaker, report, &folder)?);
             }
@@ -153,6 +183,33 @@ impl Reproduction {
         }
         table.summarize()
     }
+}
+
+/// The folders of the runs in a folder of a reproduction, in the order of their names with numbers
+/// by value; `None` if the folder is none.
+pub(crate) fn members(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
+    if !folder.join(CONFIG).exists() {
+        return Ok(None);
+    }
+    let mut members = Vec::new();
+    for entry in fs::read_dir(folder).map_err(at(folder.display()))? {
+        let path = entry.map_err(at(folder.display()))?.path();
+        let unfinished =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        members.extend((!unfinished && path.join(run::CONFIG).exists()).then_some(path));
+    }
+    members.sort_by_cached_key(|path| by_number(&path.to_string_lossy()));
+    Ok(Some(members))
+}
+
+/// A key that sorts names with numbers by value: every run of digits with its length in front.
+fn by_number(name: &str) -> String {
+    let mut key = String::new();
+    for part in name.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let digits = part.trim_end_matches(|c: char| !c.is_ascii_digit());
+        key += &format!("{:03}{part}", digits.len());
+    }
+    key
 }
 
 /// The report of a run with this configuration; `None` if it is unfinished.
@@ -181,7 +238,7 @@ mod tests {
             let claim = || {
                 let (root, speakers) = (folder.path().join("all"), vec![None]);
                 let config = Config::preset("order").unwrap();
-                Reproduction { config, root, seeds: 1, speakers, data: None }.claim()
+                Reproduction { config, sweep: vec![], root, seeds: 1, speakers, data: None }.claim()
             };
             let held = std::thread::scope(|scope| {
                 let all: Vec<_> = (0..4).map(|_| scope.spawn(claim)).collect();

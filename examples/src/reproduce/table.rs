@@ -1,22 +1,31 @@
-//! The table of several seeds, with mean, deviation and confidence interval.
+//! The tables of several seeds, with mean, deviation and confidence interval.
 
 use crate::error::{Result, fail};
 use crate::files;
 use crate::report::{Figures, Report};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use toml::Value;
 
 const CONFIDENCE: f64 = 0.95;
 /// Number of seeds from which an interval is given. For two, Student's t has a factor of 12.7.
 const MIN_SEEDS: usize = 3;
 
-/// The results of a reproduction, as in `table.json`.
+/// The results of a reproduction: a table for each setting, at least one.
+#[derive(Debug)]
+pub struct Results(pub(super) Vec<Table>);
+
+/// The results of one setting.
 #[derive(Debug, Serialize)]
-pub struct Table {
+pub(super) struct Table {
     preset: String,
-    /// Fields that differ from the preset.
+    /// The values of the swept fields.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    setting: BTreeMap<String, Value>,
+    /// Other fields that differ from the preset.
     set: Vec<String>,
     /// The protocol in words.
     protocol: String,
@@ -99,12 +108,94 @@ impl Summary {
         let interval = Some([mean - half, mean + half].map(|end| end.clamp(0.0, 1.0)));
         Ok(Self { mean, deviation: Some(deviation), interval })
     }
+
+    /// Mean and deviation in percent.
+    fn text(&self) -> String {
+        let spread = self.deviation.map(percent);
+        percent(self.mean) + &spread.map_or(String::new(), |deviation| format!(" ± {deviation}"))
+    }
+}
+
+impl Results {
+    /// Writes `table.json` and `table.md`.
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        files::replace(&folder.join("table.json"), self.json()?.as_bytes())?;
+        files::replace(&folder.join("table.md"), self.markdown()?.as_bytes())
+    }
+
+    /// The results as one line of JSON: a table, or an object with the tables of a sweep as
+    /// `settings`.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn json(&self) -> Result<String> {
+        #[derive(Serialize)]
+        struct Sweep<'a> {
+            settings: &'a [Table],
+        }
+        Ok(match &self.0[..] {
+            [only] if only.setting.is_empty() => serde_json::to_string(only)?,
+            settings => serde_json::to_string(&Sweep { settings })?,
+        } + "\n")
+    }
+
+    /// The results in Markdown: the table of one setting, or that of a sweep with a row for each
+    /// setting.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn markdown(&self) -> Result<String> {
+        let Some(first) = self.0.first() else { return Ok(String::new()) };
+        if first.setting.is_empty() {
+            return Ok(first.markdown());
+        }
+        let keys: Vec<_> = first.setting.keys().map(String::as_str).collect();
+        let (preset, asked, keys) = (&first.preset, first.asked, keys.join(" | "));
+        let mut text = format!("# {preset}, sweep of {}\n\n", keys.replace(" | ", ", "));
+        let _ =
+            writeln!(text, "| {keys} | test, % | validation, % | seeds | parameters | time, s |");
+        let _ = writeln!(text, "|{}", "---|".repeat(first.setting.len() + 5));
+        for table in &self.0 {
+            let Table { setting, seeds, parameters, seconds, .. } = table;
+            let values: Vec<_> = setting.values().map(ToString::to_string).collect();
+            let values = values.join(" | ");
+            if seeds.is_empty() {
+                let _ = writeln!(text, "| {values} | - | - | 0 of {asked} | - | - |");
+                continue;
+            }
+            let valid = table.valid()?.map_or("-".into(), |valid| valid.text());
+            let (test, done) = (table.summary.text(), seeds.len() as u64);
+            let of = if done < asked { format!(" of {asked}") } else { String::new() };
+            let _ = writeln!(
+                text,
+                "| {values} | {test} | {valid} | {done}{of} | {parameters} | {seconds:.1} |"
+            );
+        }
+        let spread = "* ±: standard deviation, of the seeds for test, of all runs for validation";
+        let of = |list: &dyn Fn(&Table) -> Vec<String>| {
+            let mut all: Vec<_> = self.0.iter().flat_map(list).filter(|s| !s.is_empty()).collect();
+            all.sort();
+            all.dedup();
+            all.join(", ")
+        };
+        let protocols = of(&|table| vec![table.protocol.clone()]);
+        let versions = of(&|table| table.versions.clone());
+        let _ = writeln!(text, "\n{spread}\n* protocol: {protocols}\n{}", first.settings());
+        let _ = writeln!(text, "* program: polychron {versions}");
+        Ok(text)
+    }
 }
 
 impl Table {
-    pub(super) fn new(preset: &str, set: Vec<String>, asked: u64) -> Self {
+    pub(super) fn new(
+        preset: &str,
+        set: Vec<String>,
+        setting: BTreeMap<String, Value>,
+        asked: u64,
+    ) -> Self {
         Self {
             preset: preset.into(),
+            setting,
             set,
             protocol: String::new(),
             versions: Vec::new(),
@@ -148,23 +239,8 @@ impl Table {
         Ok(self)
     }
 
-    /// Writes `table.json` and `table.md`.
-    pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        files::replace(&folder.join("table.json"), self.json()?.as_bytes())?;
-        files::replace(&folder.join("table.md"), self.markdown().as_bytes())
-    }
-
-    /// The table as one line of JSON.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn json(&self) -> Result<String> {
-        Ok(serde_json::to_string(self)? + "\n")
-    }
-
     /// The table in Markdown.
-    #[must_use]
-    pub fn markdown(&self) -> String {
+    fn markdown(&self) -> String {
         let mut text = String::new();
         let (finished, asked) = (self.seeds.len() as u64, self.asked);
         let of = if finished < asked { format!(" of {asked}") } else { String::new() };
@@ -194,14 +270,29 @@ impl Table {
                 let _ = writeln!(text, "| **{seed}** | {test} | | | {items} | {seconds:.1} |");
             }
         }
-        let _ = writeln!(text, "| **mean** | {} | | | | {:.1} |\n", self.mean(), self.seconds);
+        let _ = writeln!(
+            text,
+            "| **mean** | **{}** | | | | {:.1} |\n",
+            self.summary.text(),
+            self.seconds
+        );
         text + &self.notes()
     }
 
-    fn mean(&self) -> String {
-        let spread = self.summary.deviation.map(percent);
-        let spread = spread.map_or(String::new(), |deviation| format!(" ± {deviation}"));
-        format!("**{}{spread}**", percent(self.summary.mean))
+    /// Mean and deviation over all runs of the accuracy on the validation items, if they have one.
+    fn valid(&self) -> Result<Option<Summary>> {
+        let runs = self.seeds.iter().flat_map(|seed| &seed.runs);
+        let all: Vec<_> = runs.filter_map(|run| run.figures.valid_accuracy).collect();
+        (!all.is_empty()).then(|| Summary::new(&all)).transpose()
+    }
+
+    fn settings(&self) -> String {
+        let set = if self.set.is_empty() {
+            "unchanged".into()
+        } else {
+            format!("with {}", self.set.join(", "))
+        };
+        format!("* settings: preset {}, {set}", self.preset)
     }
 
     fn notes(&self) -> String {
@@ -217,12 +308,7 @@ impl Table {
             let _ = writeln!(text, "* ±: standard deviation of the seeds; {interval}");
         }
         let _ = writeln!(text, "* protocol: {}", self.protocol);
-        let set = if self.set.is_empty() {
-            "unchanged".into()
-        } else {
-            format!("with {}", self.set.join(", "))
-        };
-        let _ = writeln!(text, "* settings: preset {}, {set}", self.preset);
+        let _ = writeln!(text, "{}", self.settings());
         let _ = writeln!(text, "* parameters: {}", self.parameters);
         let _ = writeln!(text, "* program: polychron {}", self.versions.join(", "));
         text
@@ -262,7 +348,7 @@ mod tests {
 
     #[test]
     fn intervals_need_three_seeds_and_stay_between_0_and_100_percent() {
-        let mut table = Table::new("order", Vec::new(), 2);
+        let mut table = Table::new("order", Vec::new(), BTreeMap::new(), 2);
         table.summary = Summary::new(&[0.5, 0.9]).unwrap();
         assert!(table.summary.deviation.is_some() && table.summary.interval.is_none());
         let notes = table.notes();

@@ -3,6 +3,7 @@
 mod answers;
 mod cli;
 mod common;
+mod compare;
 mod described;
 #[cfg(feature = "fetch")]
 mod fetch;

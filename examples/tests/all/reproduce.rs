@@ -110,6 +110,14 @@ fn the_table_has_mean_deviation_and_interval_over_the_seeds() {
     ]);
     assert_eq!(trained["set"], set);
     assert_eq!(folder.json("all/table.json"), trained);
+    let output = polychron(&folder.0, &["compare", "all", "--json"]).output().unwrap();
+    let compared: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(compared["differing"], json!(["seed"]));
+    for (seed, run) in compared["runs"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(run["run"], format!("all/seed{seed}"));
+        assert_eq!(run["test_accuracy"], trained["seeds"][seed]["test_accuracy"]);
+    }
+    assert_eq!(compared["runs"].as_array().unwrap().len(), 3);
 
     for (seed, accuracy, seconds) in [(0, 0.93, 10.0), (1, 0.95, 20.0), (2, 0.97, 12.5)] {
         let path = format!("all/seed{seed}/report.json");
@@ -369,4 +377,89 @@ fn every_speaker_is_left_out_once_per_seed() {
     let line = folder.fail(&[&source[..], &small, &["--speakers", "7", "--out", "none"]].concat());
     assert!(line.contains("speaker = 7"), "{line}");
     assert!(!folder.0.join("none").exists());
+}
+
+#[test]
+fn a_sweep_has_a_row_for_each_setting_and_continues() {
+    let folder = Folder::new("sweep");
+    let one = ["--out", "one", "--seeds", "2", "--set", "train.rate=0.02"];
+    let plain = folder.table(&one);
+    let sweep = [
+        "--seeds",
+        "2",
+        "--out",
+        "all",
+        "--sweep",
+        "train.rate=2e-2",
+        "--sweep",
+        "network.hidden=[8]",
+        "--sweep",
+        "train.rate=0.01",
+        "--sweep",
+        "network.hidden=[4, 4]",
+    ];
+    let mut child = folder.command(&sweep).stderr(Stdio::null()).spawn().unwrap();
+    let cut = folder.0.join("all/rate-0.01_hidden-8_seed0/report.json");
+    while !cut.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let first = folder.all("all/rate-2e-2_hidden-8_seed0");
+    let all = folder.table(&sweep);
+    assert_eq!(folder.all("all/rate-2e-2_hidden-8_seed0"), first);
+    assert_eq!(folder.json("all/table.json"), all);
+
+    let settings = all["settings"].as_array().unwrap();
+    let values: Vec<_> = settings.iter().map(|table| table["setting"].clone()).collect();
+    let value = |rate: f64, hidden: &[u8]| json!({"network.hidden": hidden, "train.rate": rate});
+    assert_eq!(
+        values,
+        [value(0.02, &[8]), value(0.02, &[4, 4]), value(0.01, &[8]), value(0.01, &[4, 4])]
+    );
+    for key in ["mean", "deviation", "parameters", "protocol"] {
+        assert_eq!(settings[0][key], plain[key], "{key}");
+    }
+    assert_eq!(
+        settings[0]["set"],
+        json!(["data.valid = 0.6", "network.max_delay = 6", "train.epochs = 2"])
+    );
+    for seed in 0..2 {
+        let swept = folder.bytes(&format!("all/rate-2e-2_hidden-8_seed{seed}/model.safetensors"));
+        assert!(swept == folder.bytes(&format!("one/seed{seed}/model.safetensors")));
+    }
+    let shown = text(&folder.bytes("all/table.md"));
+    let percent = |value: &Value| format!("{:.2}", 100.0 * value.as_f64().unwrap());
+    let [mean, deviation] = ["mean", "deviation"].map(|key| percent(&settings[3][key]));
+    for part in [
+        "# order, sweep of network.hidden, train.rate\n\n| network.hidden | train.rate | test, % |",
+        &format!("\n| [4, 4] | 0.01 | {mean} ± {deviation} | "),
+        "* protocol: clean: the last epoch\n* settings: preset order, with data.valid = 0.6, ",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let output = polychron(&folder.0, &["compare", "all", "--json"]).output().unwrap();
+    let compared: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(compared["differing"], json!(["network.hidden", "seed", "train.rate"]));
+    assert_eq!(compared["runs"].as_array().unwrap().len(), 8);
+}
+
+#[test]
+fn a_wrong_sweep_trains_nothing() {
+    let folder = Folder::new("sweep-errors");
+    for (sweep, named) in [
+        (
+            ["train.rate=0.01", "train.rate=0"],
+            "--sweep train.rate=0: train.rate = 0.0 is not positive",
+        ),
+        (["train.rate=0.01", "train.rte=0"], "unknown field `rte`"),
+        (["network.max_delay=3", "network.max_delay=600"], "network.max_delay = 600"),
+        (["data.speaker=1", "data.speaker=1"], "the same setting as --sweep data.speaker=1"),
+    ] {
+        let args = ["--out", "new", "--sweep", sweep[0], "--sweep", sweep[1]];
+        let output = folder.run(&args);
+        let lines = text(&output.stderr);
+        assert!(lines.lines().count() == 1 && lines.contains(named), "{lines}");
+        assert!(output.status.code() == Some(1) && !folder.0.join("new").exists(), "{lines}");
+    }
 }
