@@ -3,7 +3,7 @@
 use crate::cli::print::{note, say, say_json};
 use crate::error::{Result, fail};
 use crate::files;
-use polychron_datasets::encode::{self, Report};
+use polychron_datasets::encode::{self, Naming, Report};
 use polychron_datasets::shd;
 use std::path::PathBuf;
 
@@ -58,7 +58,7 @@ pub(in crate::cli) fn encode(args: &Args) -> Result<()> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads.into(),
     };
-    let (recordings, report) = encode::folder(&args.folder, encoder, threads)?;
+    let (recordings, report) = encode::folder(&args.folder, &Naming::default(), encoder, threads)?;
     if let (true, Some(first)) = (args.strict, report.skipped.first()) {
         fail!("{first}; {} left out without --strict", plural(report.skipped.len()))
     }
