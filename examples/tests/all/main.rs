@@ -5,6 +5,7 @@ mod common;
 mod described;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod folders;
 mod graph;
 mod habits;
 #[cfg(unix)]
