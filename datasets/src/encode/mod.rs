@@ -100,7 +100,8 @@ struct Encoded {
 /// # Errors
 /// A folder or a list cannot be read; there are no sound files, or none of them can be used; some
 /// folders are parts and others are not; a list has no column of files, gives a file two classes,
-/// speakers or parts, or names two files at once.
+/// speakers or parts, or names two files at once; a class or a speaker has a control character in
+/// its name; there are more than 65,536 of either.
 pub fn folder(
     path: impl AsRef<Path>,
     naming: &Naming,
@@ -137,10 +138,11 @@ pub fn folder(
     }
     let (speakers, numbers) = speakers(&used);
     report.notes.extend(notes_on_speakers(path, &used));
-    for (what, names) in [("classes", keys.len()), ("speakers", speakers.len())] {
-        if names > MAX_NAMES {
-            return Err(error(path, format!("holds more than {MAX_NAMES} {what}")));
-        }
+    if keys.len().max(speakers.len()) > MAX_NAMES {
+        return Err(error(path, format!("holds more than {MAX_NAMES} classes or speakers")));
+    }
+    if let Some(name) = keys.iter().chain(&speakers).find(|name| name.contains(char::is_control)) {
+        return Err(error(path, format!("the name {name:?} holds a control character")));
     }
     let label: BTreeMap<&String, usize> = keys.iter().zip(0..).collect();
     let items = used.iter().zip(spikes).zip(numbers).map(|((item, spikes), speaker)| {

@@ -179,6 +179,12 @@ fn parts(
     if others.is_empty() {
         return Ok(!parts.is_empty());
     }
+    if let ([(name, true)], true) = (&others[..], parts.is_empty()) {
+        let path = path.display();
+        notes.push(format!(
+            "{path}: {name} is the only class; if it holds the classes, encode {path}/{name}"
+        ));
+    }
     if parts.is_empty() {
         if all_named {
             let folders = names(&others);

@@ -167,6 +167,16 @@ fn a_folder_in_a_class_is_a_speaker() {
     one(&report.notes, note);
 }
 
+#[test]
+fn a_folder_around_the_classes_is_noted() {
+    let folder = Folder::new("around", &["kws/yes/0.wav", "kws/no/0.wav"]);
+    let (rows, report) = folder.rows(&Naming::default());
+    assert_eq!(rows, ["kws/no/0.wav kws no -", "kws/yes/0.wav kws yes -"]);
+    one(&report.notes, "around: kws is the only class; if it holds the classes, encode ");
+    let folder = Folder::new("one class", &["yes/0.wav"]);
+    assert!(folder.rows(&Naming::default()).1.notes.is_empty());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_to_a_folder_above_is_not_followed() {
@@ -342,6 +352,7 @@ fn lists_that_cannot_be_used_are_named() {
             "line 4 = 1.wav is listed before with another class",
         ),
         ("file,class\n,yes\n", "line 2 names no file"),
+        ("file,speaker\n1.wav,\"a\nb\"\n", "the name \"a\\nb\" holds a control character"),
         ("file,class\nyes/7.wav,yes\n", "wrong: 1 of 1 recordings, such as yes/7.wav"),
         ("file,class\n1.wav,\n", "none of 3 sound files can be used: "),
     ] {
