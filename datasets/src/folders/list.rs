@@ -231,11 +231,13 @@ impl<'a> Index<'a> {
         let names: Vec<_> = path.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
         let Some((last, above)) = names.split_last() else { return Vec::new() };
         let is_named = |file: &File| {
-            let own = file.names[..file.names.len() - 1].iter().map(String::as_str);
-            let own: Vec<_> = own.collect();
-            let root: Vec<_> = self.root.iter().map(String::as_str).collect();
-            let elsewhere = is_absolute && !own.is_empty() && above.ends_with(&own);
-            [root, own].concat().ends_with(above) || elsewhere
+            let own = &file.names[..file.names.len() - 1];
+            let mut whole = self.root.iter().chain(own).rev();
+            let mut above = above.iter().rev().copied();
+            let elsewhere = is_absolute
+                && !own.is_empty()
+                && own.iter().rev().eq(above.clone().take(own.len()));
+            above.all(|name| whole.next().is_some_and(|own| own == name)) || elsewhere
         };
         let rank = |file: &File| match () {
             () if file.names == names => 2,
