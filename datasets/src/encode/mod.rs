@@ -1,14 +1,17 @@
-//! Encoders of sound as spikes, for folders of your own recordings. Each folder is a class.
+//! Encoders of sound as spikes, for folders of your own recordings. Each folder is a class,
+//! unless names or lists say otherwise.
 
 mod cochlea;
 mod delta;
 mod encoder;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::folders::{self, Listing, error};
+use crate::folders::{self, Item, Listing, error};
+pub use crate::folders::{Columns, Naming, Pattern};
 use crate::sound::{self, Sound};
-use crate::{About, Error, Recording, Recordings, TimeFormat, parallel};
+use crate::{About, Error, Part, Recording, Recordings, TimeFormat, parallel};
 pub use cochlea::Cochlea;
 pub use encoder::{Encoder, file};
 
@@ -18,6 +21,10 @@ const MAX_SAMPLES: usize = 3600 * sound::RATE as usize;
 const MAX_OFFSET: f64 = 0.01;
 /// Level in dB of full scale below which recordings are not amplified further.
 const QUIET_DB: f64 = -50.0;
+/// Most classes and speakers.
+const MAX_NAMES: usize = 1 << 16;
+/// Name of the speaker of recordings without one, where others have one.
+const UNKNOWN: &str = "unknown";
 
 /// Spikes of one recording, sorted by time and then by channel.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +66,12 @@ pub struct Report {
     pub levels: Option<[f64; 2]>,
     /// Why folders or files were left out: folders first, both sorted by name.
     pub skipped: Vec<Error>,
+    /// Recordings that lists name and the folder does not hold.
+    pub missing: usize,
+    /// Sound files that no list names. They are left out.
+    pub unlisted: usize,
+    /// What is unusual about the folder, in a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// An encoded recording, and what the report counts.
@@ -70,58 +83,134 @@ struct Encoded {
     level: f64,
 }
 
-/// Encodes the sound files in the subfolders of a folder. See [`sound::read`] for the formats.
+/// Encodes the sound files in a folder. See [`sound::read`] for the formats.
 ///
-/// The classes are the subfolders, sorted by name. Empty ones, those whose names begin with `_` or
-/// `.`, and files whose names are not those of sound are ignored. Sound files that cannot be used,
-/// and classes without any other, are left out and [reported](Report::skipped). All recordings have
-/// speaker 0. The encoder's seed and the position of a file in the sorted list determine its noise.
-/// The work runs on `threads` threads; the result does not depend on their number.
+/// Without a [`Naming`], each folder in it is a class, and a folder in a class is a speaker:
+/// `class/speaker/file.wav`. If all folders are named after parts ([`Part::of`]) and hold folders
+/// of sound, they are parts: `part/class/file.wav`. Names are compared in one Unicode form (NFC).
+/// Empty folders, those whose names begin with `_` or `.`, and files whose names are not those of
+/// sound are ignored. Sound files that cannot be used, and classes without any other, are left out
+/// and [reported](Report::skipped).
+///
+/// Classes and speakers are numbered in the order of their names. All recordings have speaker 0 if
+/// none is known; if some are, the others have a speaker named `unknown`. The encoder's seed and
+/// the position of a file in the list sorted by folder and name determine its noise. The work runs
+/// on `threads` threads; the result does not depend on their number.
 ///
 /// # Errors
-/// A folder cannot be read, there are no sound files, or none of them can be used.
+/// A folder or a list cannot be read; there are no sound files, or none of them can be used; some
+/// folders are parts and others are not; a list has no column of files, gives a file two classes,
+/// speakers or parts, or names two files at once; a class or a speaker has a control character in
+/// its name; there are more than 65,536 of either.
 pub fn folder(
     path: impl AsRef<Path>,
+    naming: &Naming,
     encoder: Encoder,
     threads: usize,
 ) -> Result<(Recordings, Report), Error> {
     let path = path.as_ref();
-    let Listing { classes, items, skipped } = folders::list(path)?;
-    if items.is_empty() {
-        return Err(error(path, "holds no folders of sound files; every folder is a class"));
-    }
+    let Listing { items, skipped, notes, missing, unlisted } = folders::list(path, naming)?;
     let encode = encoder.prepare();
     let encoded = parallel::try_map(&items, threads, |n, item| {
-        let file = path.join(&item.name);
+        let file = path.join(&item.file.path);
         Ok::<_, Error>(encode_file(&file, |samples| encode(samples, n as u64)))
     })?;
-    let mut report = Report { skipped, ..Report::default() };
-    let mut recordings = Recordings {
-        source: path.display().to_string(),
-        channels: encoder.channels(),
-        keys: classes,
-        time_format: TimeFormat::F32,
-        about: About { encoder: encoder.to_string(), ..About::default() },
-        items: Vec::new(),
-    };
-    for (item, encoded) in items.iter().zip(encoded) {
+    let mut report = Report { skipped, notes, missing, unlisted, ..Report::default() };
+    let (all, count) = (classes(&items), items.len());
+    let (mut used, mut spikes) = (Vec::new(), Vec::new());
+    for (item, encoded) in items.into_iter().zip(encoded) {
         match encoded {
             Ok(encoded) => {
                 report.count(&encoded);
-                let Spikes { times, units } = encoded.spikes;
-                recordings.items.push(Recording { times, units, label: item.class, speaker: 0 });
-                recordings.about.names.push(item.name.clone());
+                spikes.push(encoded.spikes);
+                used.push(item);
             }
             Err(error) => report.skipped.push(error),
         }
     }
-    if recordings.items.is_empty() {
-        let first = report.skipped.first().map(ToString::to_string).unwrap_or_default();
-        let files = items.len();
-        return Err(error(path, format!("none of {files} sound files can be used: {first}")));
+    if used.is_empty() {
+        return Err(folders::none(path, count, &report.skipped));
     }
-    remove_empty_classes(path, &mut recordings, &mut report);
+    let keys = classes(&used);
+    for class in all.difference(&keys) {
+        let reason = format!("no recording of the class {class} can be used");
+        report.skipped.push(error(path, reason));
+    }
+    let (speakers, numbers) = speakers(&used);
+    report.notes.extend(notes_on_speakers(path, &used));
+    if keys.len().max(speakers.len()) > MAX_NAMES {
+        return Err(error(path, format!("holds more than {MAX_NAMES} classes or speakers")));
+    }
+    if let Some(name) = keys.iter().chain(&speakers).find(|name| name.contains(char::is_control)) {
+        return Err(error(path, format!("the name {name:?} holds a control character")));
+    }
+    let label: BTreeMap<&String, usize> = keys.iter().zip(0..).collect();
+    let items = used.iter().zip(spikes).zip(numbers).map(|((item, spikes), speaker)| {
+        let Spikes { times, units } = spikes;
+        Recording { times, units, label: label[&item.class] as u16, speaker }
+    });
+    let recordings = Recordings {
+        source: path.display().to_string(),
+        channels: encoder.channels(),
+        time_format: TimeFormat::F32,
+        items: items.collect(),
+        about: About {
+            names: used.iter().map(|item| item.file.name()).collect(),
+            parts: used.iter().filter_map(|item| item.part).collect(),
+            speakers,
+            encoder: encoder.to_string(),
+        },
+        keys: keys.into_iter().collect(),
+    };
     Ok((recordings, report))
+}
+
+/// The names of the classes.
+fn classes(items: &[Item]) -> BTreeSet<String> {
+    items.iter().map(|item| item.class.clone()).collect()
+}
+
+/// The names of the speakers, none if none is known, and the speaker of each item.
+fn speakers(items: &[Item]) -> (Vec<String>, Vec<u16>) {
+    let name = |item: &Item| item.speaker.clone().unwrap_or_else(|| UNKNOWN.into());
+    if items.iter().all(|item| item.speaker.is_none()) {
+        return (Vec::new(), vec![0; items.len()]);
+    }
+    let names: BTreeSet<String> = items.iter().map(name).collect();
+    let number: BTreeMap<&String, usize> = names.iter().zip(0..).collect();
+    let numbers = items.iter().map(|item| number[&name(item)] as u16).collect();
+    (names.into_iter().collect(), numbers)
+}
+
+/// Says which recordings have no speaker although others have, and which speakers are in several
+/// parts.
+fn notes_on_speakers(path: &Path, items: &[Item]) -> Vec<String> {
+    let path = path.display();
+    let mut parts: BTreeMap<&String, BTreeSet<Part>> = BTreeMap::new();
+    for item in items {
+        if let Some(speaker) = &item.speaker {
+            parts.entry(speaker).or_default().extend(item.part);
+        }
+    }
+    let unknown = items.iter().filter(|item| item.speaker.is_none()).count();
+    let (all, speakers) = (items.len(), parts.len());
+    let several: Vec<_> = parts.iter().filter(|(_, parts)| parts.len() > 1).collect();
+    let mut notes = Vec::new();
+    if unknown > 0 && speakers > 0 {
+        notes.push(format!(
+            "{path}: without a speaker: {unknown} of {all} recordings; they count as one, {UNKNOWN}"
+        ));
+    }
+    if let Some((speaker, parts)) = several.first() {
+        let count = several.len();
+        let parts: Vec<_> = parts.iter().map(|part| part.name()).collect();
+        let parts = parts.join(", ");
+        notes.push(format!(
+            "{path}: in more than one part: {count} of {speakers} speakers, such as {speaker} in \
+             {parts}"
+        ));
+    }
+    notes
 }
 
 fn encode_file(file: &Path, encode: impl Fn(&[f32]) -> Spikes) -> Result<Encoded, Error> {
@@ -143,27 +232,6 @@ fn encode_file(file: &Path, encode: impl Fn(&[f32]) -> Spikes) -> Result<Encoded
 /// Mean square.
 fn power(samples: &[f32]) -> f64 {
     samples.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / samples.len().max(1) as f64
-}
-
-/// Removes the classes whose recordings were all left out.
-fn remove_empty_classes(path: &Path, recordings: &mut Recordings, report: &mut Report) {
-    let Recordings { keys, items, .. } = recordings;
-    let mut labels = vec![None; keys.len()];
-    items.iter().for_each(|item| labels[usize::from(item.label)] = Some(0));
-    let mut names = Vec::new();
-    for (label, name) in labels.iter_mut().zip(std::mem::take(keys)) {
-        match label {
-            Some(label) => {
-                *label = names.len() as u16;
-                names.push(name);
-            }
-            None => report.skipped.push(error(&path.join(name), "no recording can be used")),
-        }
-    }
-    *keys = names;
-    for item in items {
-        item.label = labels[usize::from(item.label)].unwrap_or_default();
-    }
 }
 
 impl Report {

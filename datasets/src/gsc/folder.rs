@@ -2,12 +2,22 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use crate::folders::{self, Item, Listing, error};
+use crate::folders::{Tree, error, nfc, walk};
 use crate::{Error, bytes};
 
 /// Name of the folder in the published archive.
 const ARCHIVE: &str = "speech_commands_v0.02";
 const LISTS: [&str; 2] = ["validation_list.txt", "testing_list.txt"];
+
+/// A recording.
+pub(super) struct Item {
+    /// Path below the folder, as the file system has it.
+    pub(super) path: String,
+    /// The same path in the form in which names are compared.
+    pub(super) name: String,
+    /// Word.
+    pub(super) class: u16,
+}
 
 /// The contents of a folder of word folders.
 pub(super) struct Folder {
@@ -26,9 +36,24 @@ impl Folder {
     pub(super) fn list(folder: &Path) -> Result<Self, Error> {
         let archive = folder.join(ARCHIVE);
         let path = if archive.is_dir() { archive } else { folder.into() };
-        let Listing { classes: words, items, skipped } = folders::list(&path)?;
+        let Tree { files, without_sound, skipped } = walk(&path)?;
         if let Some(error) = skipped.into_iter().next() {
             return Err(error);
+        }
+        if let Some(folder) = without_sound.iter().find(|folder| folder.names.len() == 1) {
+            return Err(error(
+                &path.join(&folder.path),
+                "holds no sound file; every folder is a class",
+            ));
+        }
+        let (mut words, mut items) = (Vec::<String>::new(), Vec::new());
+        for file in files.into_iter().filter(|file| file.names.len() == 2) {
+            if words.last() != Some(&file.names[0]) {
+                words.push(file.names[0].clone());
+            }
+            let class = u16::try_from(words.len() - 1)
+                .map_err(|_| error(&path, "holds more than 65536 classes"))?;
+            items.push(Item { name: file.name(), path: file.path, class });
         }
         if items.is_empty() {
             let problem =
@@ -47,12 +72,12 @@ impl Folder {
     /// Names, sizes and modification times (ns since 1970) of all recordings, as text.
     pub(super) fn manifest(&self) -> Result<String, Error> {
         let line = |item: &Item| {
-            let path = self.path.join(&item.name);
+            let path = self.path.join(&item.path);
             let io = |error| Error::Io { file: path.display().to_string(), error };
             let about = path.metadata().map_err(io)?;
             let changed = about.modified().map_err(io)?.duration_since(UNIX_EPOCH);
             let changed = changed.map_or(0, |time| time.as_nanos());
-            Ok(format!("{} {} {changed}\n", item.name, about.len()))
+            Ok(format!("{} {} {changed}\n", item.path, about.len()))
         };
         self.items().map(line).collect()
     }
@@ -65,6 +90,7 @@ fn divide(path: &Path, items: Vec<Item>) -> Result<([Vec<Item>; 3], usize), Erro
     for (n, list) in LISTS.iter().enumerate() {
         let list = path.join(list);
         let text = String::from_utf8(bytes::read(&list)?).map_err(|e| error(&list, e))?;
+        let text = nfc(&text.trim_start_matches('\u{feff}').replace('\\', "/"));
         let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty());
         for (at, line) in lines {
             match part_of.get_mut(line) {

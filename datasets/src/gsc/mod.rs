@@ -11,9 +11,8 @@ mod front_end;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::folders::Item;
 use crate::{About, Dataset, Error, Levels, SpikeTrain, parallel, sound};
-use folder::Folder;
+use folder::{Folder, Item};
 pub use front_end::{Bands, FrontEnd};
 
 /// Number of mel bands.
@@ -75,7 +74,7 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
         None => {
             let front_end = FrontEnd::new(bands);
             let levels = parallel::try_map(&items, threads, |_, item| {
-                let sound = sound::read(folder.path.join(&item.name))?;
+                let sound = sound::read(folder.path.join(&item.path))?;
                 if sound.rate != sound::RATE || sound.channels != 1 {
                     converted.fetch_add(1, Ordering::Relaxed);
                 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use polychron_core::rng::Rng;
-use polychron_datasets::encode::{self, Cochlea, Encoder, Report};
+use polychron_datasets::encode::{self, Cochlea, Encoder, Naming, Report};
 use polychron_datasets::{About, Recordings, TimeFormat, shd};
 
 use crate::wav::Wav;
@@ -33,7 +33,7 @@ fn tone(hz: f32, seconds: f32) -> Vec<f32> {
 
 /// The recordings of a folder whose files can all be used.
 fn encode(path: impl AsRef<Path>, encoder: Encoder, threads: usize) -> Recordings {
-    let (recordings, report) = encode::folder(path, encoder, threads).unwrap();
+    let (recordings, report) = encode::folder(path, &Naming::default(), encoder, threads).unwrap();
     assert!(report.skipped.is_empty(), "{report:?}");
     recordings
 }
@@ -96,7 +96,7 @@ fn every_wav_file_counts_and_no_class_is_lost_in_silence() {
 
     fs::create_dir(root.join("songs")).unwrap();
     fs::write(root.join("songs/list.txt"), "no sound").unwrap();
-    let (encoded, report) = encode::folder(&root, Encoder::Delta, 1).unwrap();
+    let (encoded, report) = encode::folder(&root, &Naming::default(), Encoder::Delta, 1).unwrap();
     assert!(encoded.items == plain.items);
     let reasons = lines(&report);
     assert!(reasons[0].ends_with("case/songs: holds no sound file; every folder is a class"));
@@ -204,13 +204,14 @@ fn files_that_cannot_be_used_are_left_out_with_their_reason() {
     fs::create_dir_all(root.join("b songs")).unwrap();
     fs::write(root.join("b songs/c.m4a"), b"\0\0\0\x20ftypM4A ").unwrap();
     for threads in [1, 2] {
-        let (encoded, report) = encode::folder(&root, Encoder::Delta, threads).unwrap();
+        let (encoded, report) =
+            encode::folder(&root, &Naming::default(), Encoder::Delta, threads).unwrap();
         assert_eq!((&encoded.keys, &encoded.items), (&plain.keys, &plain.items));
         let expected = [
             "errors/b songs/c.m4a: is an MP4 file",
             "errors/tones/a.wav: is a RIFF file without sound",
             "errors/tones/b.mp3: is an MP3 file",
-            "errors/b songs: no recording can be used",
+            "errors: no recording of the class b songs can be used",
         ];
         let reasons = lines(&report);
         assert_eq!(reasons.len(), expected.len(), "{reasons:?}");
@@ -220,8 +221,12 @@ fn files_that_cannot_be_used_are_left_out_with_their_reason() {
     }
     let none = root.join("none");
     fs::create_dir_all(none.join("tones")).unwrap();
-    let error =
-        |path: &Path| encode::folder(path, Encoder::Delta, 1).map(drop).unwrap_err().to_string();
+    let error = |path: &Path| {
+        encode::folder(path, &Naming::default(), Encoder::Delta, 1)
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+    };
     let empty = error(&none);
     assert!(empty.contains("none: holds no folders of sound files"), "{empty}");
     fs::write(none.join("tones/a.wav"), "RIFF").unwrap();
@@ -255,7 +260,7 @@ fn silence_is_a_class_with_fewer_spikes_than_speech() {
         fs::write(silence.join(format!("{n}.wav")), file.bytes()).unwrap();
     }
     for encoder in ENCODERS {
-        let (encoded, report) = encode::folder(&root, encoder, 2).unwrap();
+        let (encoded, report) = encode::folder(&root, &Naming::default(), encoder, 2).unwrap();
         assert_eq!(encoded.keys, ["a speech", "silence", "tones"]);
         let spikes: Vec<usize> = encoded.items.iter().map(|item| item.times.len()).collect();
         assert!(spikes[1..5].iter().all(|&n| 10 * n <= spikes[0]), "{spikes:?}");
@@ -292,7 +297,7 @@ fn recordings_of_any_rate_give_about_the_same_spikes() {
         fs::write(root.join(format!("vowel/{n}.wav")), file.bytes()).unwrap();
     }
     for encoder in ENCODERS {
-        let (encoded, report) = encode::folder(&root, encoder, 1).unwrap();
+        let (encoded, report) = encode::folder(&root, &Naming::default(), encoder, 1).unwrap();
         assert_eq!((report.resampled, report.mixed, report.skipped.len()), (3, 1, 0));
         let spikes: Vec<usize> = encoded.items.iter().map(|item| item.times.len()).collect();
         let first = spikes[0] as f64;

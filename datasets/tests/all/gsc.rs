@@ -326,6 +326,19 @@ fn recordings_of_the_lists_that_are_gone_are_counted() {
 }
 
 #[test]
+fn lists_of_another_system_name_the_same_recordings() {
+    let commands = Commands::new("systems");
+    // macOS writes the last letter as two characters.
+    fs::rename(commands.0.join("happy"), commands.0.join("cafe\u{301}")).unwrap();
+    let list = "\u{feff}caf\u{e9}\\b_nohash_0.wav\r\n";
+    commands.put("validation_list.txt", list.as_bytes());
+    let read = commands.read(Bands::Full).unwrap();
+    assert_eq!((read.train, read.valid, read.test, read.missing), (3, 1, 1, 0));
+    assert_eq!(read.data.class_names, ["backward", "caf\u{e9}"]);
+    assert_eq!(read.data.about.names[3], "caf\u{e9}/b_nohash_0.wav");
+}
+
+#[test]
 fn recordings_of_another_rate_are_converted_and_counted() {
     let commands = Commands::new("converted");
     let plain = commands.read(Bands::Full).unwrap();

@@ -8,6 +8,7 @@ mod encode;
 mod fetch;
 #[cfg(feature = "fetch")]
 mod folder;
+mod folders;
 mod gsc;
 mod kinds;
 #[cfg(feature = "fetch")]
