@@ -4,7 +4,7 @@ use crate::config::Source;
 use crate::error::{Result, fail};
 use crate::model::Model;
 use crate::task::{self, Task};
-use polychron_datasets::encode::{self, Encoder, Spikes};
+use polychron_datasets::encode::{self, Encoder, Naming, Spikes};
 use polychron_datasets::{About, Dataset, Recording, Recordings, TimeFormat, gsc, sound, spikes};
 use std::path::Path;
 
@@ -19,6 +19,28 @@ impl Model {
     /// has items of a class that the model does not know.
     pub fn task_of_file(&self, path: &Path) -> Result<Task> {
         self.task_of(&spikes::read(path, &self.layout(path)?)?)
+    }
+
+    /// Reads the sound files of a folder whose folders are classes, as `data encode` and
+    /// [`encode::folder`] do. `encoder` turns sound into spikes; `None` takes that of the training
+    /// data. The warnings say what was left out.
+    ///
+    /// # Errors
+    /// As [`Model::task_of_file`] and [`Model::task_to_predict`]; or if no file can be used.
+    pub fn task_of_sound(&self, folder: &Path, encoder: Option<Encoder>) -> Result<Task> {
+        let threads = self.config.threads();
+        let (data, skipped, notes) = if self.config.data.source == Source::Gsc {
+            let (data, skipped) = gsc::folder(folder, self.config.data.bands(), threads)?;
+            (data, skipped, Vec::new())
+        } else {
+            let (encoder, naming) = (self.encoder(encoder)?, Naming::default());
+            let (recordings, report) = encode::folder(folder, &naming, encoder, threads)?;
+            (self.bin(&recordings)?, report.skipped, report.notes)
+        };
+        let mut task = self.task_of_samples(data)?;
+        task.warnings = notes;
+        task.warnings.extend(skipped.iter().map(|error| format!("left out: {error}")));
+        Ok(task)
     }
 
     /// Reads recordings to decide on: a sound file, or a file of spikes that may have no labels.

@@ -8,9 +8,11 @@ mod cache;
 mod folder;
 mod front_end;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::folders::{self, Listing, Naming};
 use crate::{About, Dataset, Error, Levels, SpikeTrain, parallel, sound};
 use folder::{Folder, Item};
 pub use front_end::{Bands, FrontEnd};
@@ -113,6 +115,43 @@ pub fn read(folder: impl AsRef<Path>, bands: Bands, threads: usize) -> Result<Co
 pub fn file(path: impl AsRef<Path>, bands: Bands) -> Result<SpikeTrain, Error> {
     let decibels = FrontEnd::new(bands).decibels(&sound::read(path)?.samples);
     Ok(SpikeTrain { steps: STEPS, dense: Some(quantized(&decibels)), ..SpikeTrain::default() })
+}
+
+/// Reads the sound files of a folder without lists, on `threads` threads. Folders are classes, as
+/// for [`encode::folder`](crate::encode::folder). Returns why files were left out, too.
+///
+/// # Errors
+/// A folder cannot be read, or no file can be used.
+pub fn folder(
+    path: impl AsRef<Path>,
+    bands: Bands,
+    threads: usize,
+) -> Result<(Dataset, Vec<Error>), Error> {
+    let path = path.as_ref();
+    let Listing { items, mut skipped, .. } = folders::list(path, &Naming::default())?;
+    let classes: BTreeSet<String> = items.iter().map(|item| item.class.clone()).collect();
+    let class_names: Vec<String> = classes.into_iter().collect();
+    let read = |_, item: &folders::Item| Ok::<_, Error>(file(path.join(&item.file.path), bands));
+    let (mut samples, mut names) = (Vec::new(), Vec::new());
+    for (item, sample) in items.iter().zip(parallel::try_map(&items, threads, read)?) {
+        let class = class_names.binary_search(&item.class).unwrap_or_default();
+        let label = u16::try_from(class)
+            .map_err(|_| folders::error(path, "has more than 65536 classes"))?;
+        match sample {
+            Ok(sample) => samples.push(SpikeTrain { label, ..sample }),
+            Err(error) => {
+                skipped.push(error);
+                continue;
+            }
+        }
+        names.push(item.file.name());
+    }
+    if samples.is_empty() {
+        return Err(folders::none(path, items.len(), &skipped));
+    }
+    let (name, about) = (path.display().to_string(), About { names, ..About::default() });
+    let (channels, classes, dt_ms) = (CHANNELS, class_names.len(), 10);
+    Ok((Dataset { name, channels, classes, class_names, samples, dt_ms, about }, skipped))
 }
 
 /// What the levels depend on. The first number is the version of the front-end's arithmetic.

@@ -8,7 +8,7 @@ mod wav;
 
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, bytes, folders};
 
@@ -62,6 +62,16 @@ pub fn is_file(path: impl AsRef<Path>) -> Result<bool, Error> {
     let known: [&[u8]; 5] = [b"RIFF", b"RF64", b"BW64", b"fLaC", b"OggS"];
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(known.contains(&start.as_slice()) || folders::is_sound(&name))
+}
+
+/// The sound files below a folder, sorted by folder and name. Names that begin with `.`, and
+/// folders whose names begin with `_`, are ignored.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, Error> {
+    let folder = folder.as_ref();
+    Ok(folders::walk(folder)?.files.iter().map(|file| folder.join(&file.path)).collect())
 }
 
 /// Reads a wav, FLAC or Ogg Vorbis file, whatever its name. The content of a wav file is integers

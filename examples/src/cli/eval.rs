@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::task::{Part, Task};
 use crate::{files, plot};
 use polychron_core::loss::Loss;
+use polychron_datasets::encode::Encoder;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,12 @@ pub(super) struct Args {
     /// Evaluate all items of a file of spikes that was not there when the model was trained
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     file: Option<PathBuf>,
+    /// Evaluate the sound files in the folders of a folder, which are classes
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "file", "split"])]
+    wav: Option<PathBuf>,
+    /// Encoder of sound, such as "delta" or "cochlea seed 0" [default: that of the training data]
+    #[arg(long, requires = "wav")]
+    encoder: Option<Encoder>,
     /// Evaluate the items one by one on one CPU thread, as in a live system
     #[arg(long, conflicts_with = "backend")]
     stream: bool,
@@ -50,10 +57,14 @@ pub(super) fn eval(args: &Args) -> Result<()> {
     let backend = if args.stream { Some(Backend::Cpu) } else { args.backend };
     let model = Model::load_on(&args.run, backend)?;
     model.warnings.iter().for_each(|warning| note(warning));
-    let task = match &args.file {
-        Some(file) => model.task_of_file(file)?,
-        None => load(&model.config, &args.data)?,
+    let task = match (&args.file, &args.wav) {
+        (Some(file), _) => model.task_of_file(file)?,
+        (_, Some(folder)) => model.task_of_sound(folder, args.encoder)?,
+        _ => load(&model.config, &args.data)?,
     };
+    if args.wav.is_some() {
+        task.warnings.iter().for_each(|warning| note(warning));
+    }
     let evaluation = if args.stream {
         model.evaluate_one_by_one(&task, args.split)?
     } else {

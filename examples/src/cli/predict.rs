@@ -2,7 +2,7 @@
 
 use super::print::{note, say};
 use crate::config::Backend;
-use crate::error::{Error, Result, at, fail};
+use crate::error::{Error, Result, fail};
 use crate::model::Model;
 use crate::task::{Predictions, Task};
 use polychron_core::loss::Loss;
@@ -49,7 +49,13 @@ pub(super) fn predict(args: &Args) -> Result<()> {
     model.warnings.iter().for_each(|warning| note(warning));
     let loss = model.loss()?;
     let (mut files, mut decided) = (Vec::new(), 0);
-    args.files.iter().try_for_each(|path| expand(path, &mut files))?;
+    for path in &args.files {
+        if path.is_dir() {
+            files.extend(sound::files(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
     let strict = args.strict || files.len() == 1;
     for file in &files {
         let task = match model.task_to_predict(file, args.encoder) {
@@ -67,25 +73,6 @@ pub(super) fn predict(args: &Args) -> Result<()> {
     if decided == 0 {
         let (first, files) = (args.files[0].display(), files.len());
         fail!("{first}: none of {files} files can be used; folders are searched for sound files")
-    }
-    Ok(())
-}
-
-/// Adds a file, or the sound files in a folder and the folders in it, sorted by path.
-fn expand(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    if !path.is_dir() {
-        files.push(path.into());
-        return Ok(());
-    }
-    let mut inside = Vec::new();
-    for entry in path.read_dir().map_err(at(path.display()))? {
-        inside.push(entry.map_err(at(path.display()))?.path());
-    }
-    inside.sort();
-    for path in inside {
-        if path.is_dir() || sound::is_file(&path)? {
-            expand(&path, files)?;
-        }
     }
     Ok(())
 }

@@ -153,3 +153,30 @@ fn a_model_decides_on_files_without_labels() {
     let line = folder.fail(&["predict", "run", "--strict", "take.wav", "one.h5"]);
     assert!(line.contains("--encoder"), "{line}");
 }
+
+#[test]
+fn sound_is_heard_as_the_training_data_were() {
+    let folder = Folder::new("answers-sound");
+    for (word, n) in ["backward", "happy"].iter().flat_map(|word| (0..8).map(move |n| (word, n))) {
+        let path = folder.0.join(format!("wavs/{word}/ann/{n}.wav"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(format!("tests/fixtures/commands/{word}.wav"), path).unwrap();
+    }
+    let run = |args: &[&str]| {
+        let output = folder.run(args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        output
+    };
+    run(&["data", "encode", "wavs", "--encoder", "delta", "--out", "recordings.h5"]);
+    let train = ["train", "--preset", "recordings", "--data", ".", "--epochs", "8", "--out", "run"];
+    run(&[&train[..], &["--set", "network.hidden=[32]", "--set", "data.batch=4"]].concat());
+    let heard = last_line(&run(&["eval", "run", "--wav", "wavs", "--json"]));
+    assert_eq!((&heard["items"], &heard["accuracy"]), (&16.into(), &1.0.into()), "{heard}");
+    // The same recordings as spikes and as sound.
+    let read = last_line(&run(&["eval", "run", "--file", "recordings.h5", "--json"]));
+    assert_eq!(read, heard);
+    let decided = text(&run(&["predict", "run", "wavs/happy"]).stdout);
+    assert!(decided.lines().count() == 8 && decided.starts_with("wavs/happy/ann/0.wav  happy  "));
+    let line = folder.fail(&["eval", "run", "--wav", "wavs/happy"]);
+    assert!(line.contains("wavs/happy: class ann is not one of the model"), "{line}");
+}

@@ -376,7 +376,8 @@ fn runs_that_cannot_be_trained_write_nothing() {
 fn google_speech_commands_are_trained_from_the_unpacked_archive() {
     let folder = Folder::new("commands");
     let wavs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/commands");
-    let archive = folder.0.join("data/speech_commands_v0.02");
+    const ARCHIVE: &str = "data/speech_commands_v0.02";
+    let archive = folder.0.join(ARCHIVE);
     for word in ["backward", "happy"] {
         fs::create_dir_all(archive.join(word)).unwrap();
         for n in 0..6 {
@@ -414,6 +415,20 @@ fn google_speech_commands_are_trained_from_the_unpacked_archive() {
     write_lists(&["backward", "happy"]);
     let line = folder.fail(&["export", "a", "--data", "data", "-o", "a.pcn"]);
     assert!(line.contains("real values"), "{line}");
+    let heard = last_line(&folder.run(&["eval", "a", "--wav", ARCHIVE, "--json"]));
+    assert!(heard["items"] == 12 && heard["classes"][0]["class"] == "backward", "{heard}");
+    let rows = text(&folder.run(&["predict", "a", ARCHIVE]).stdout);
+    let word = |row: &str| row.split("  ").nth(1).map(String::from);
+    let decided = rows.lines().filter(|row| word(row).as_deref() == Some("happy")).count();
+    assert_eq!((rows.lines().count(), decided as u64), (12, predicted(&heard, "happy")));
+    let line = folder.fail(&["predict", "a", "a/config.toml"]);
+    assert!(line.contains("was trained on mel bands of sound; name sound files"), "{line}");
+}
+
+/// The number of items that an evaluation takes for a class.
+fn predicted(evaluation: &serde_json::Value, class: &str) -> u64 {
+    let mut classes = evaluation["classes"].as_array().unwrap().iter();
+    classes.find(|c| c["class"] == class).map_or(0, |c| c["predicted"].as_u64().unwrap())
 }
 
 #[test]
