@@ -23,7 +23,7 @@ pub struct Data {
     /// Time from which the times of an item count (`h5`); `zero` by default.
     pub origin: Origin,
     /// Number of neighbouring channels that are summed into one (`h5`). It divides the number of
-    /// channels; 5 by default.
+    /// channels; 1 by default, which leaves every channel as it is.
     pub group: usize,
     /// Length of a step in ms, at least 1; 10 by default. It must be the step of the data, except
     /// for `h5`.
@@ -200,7 +200,7 @@ impl Default for Data {
             channels: 0,
             time_unit: TimeUnit::S,
             origin: Origin::Zero,
-            group: 5,
+            group: 1,
             dt_ms: 10,
             binning: Bins::Fixed,
             bands: Bands::Full,

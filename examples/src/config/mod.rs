@@ -306,8 +306,8 @@ impl Config {
         Ok(Self { network, train, ..self.clone() })
     }
 
-    /// All fields except the threads, by path, with all fields of its neurons and its optimizer. A
-    /// kernel or loss with several names has its first.
+    /// All fields except the threads and a group that is not read, by path, with all fields of its
+    /// neurons and its optimizer. A kernel or loss with several names has its first.
     fn fields(&self) -> Result<BTreeMap<String, String>> {
         let mut config = self.clone();
         if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {
@@ -318,6 +318,9 @@ impl Config {
         }
         let mut fields = BTreeMap::new();
         flatten("", &Table::try_from(config.complete()?)?, &mut fields);
+        if self.data.source != Source::H5 {
+            fields.remove("data.group");
+        }
         fields.remove("threads");
         Ok(fields)
     }

@@ -299,3 +299,20 @@ fn an_unknown_key_is_named() {
     let error = load(None, None, &["network.neuron.tau=3".into()]).unwrap_err().to_string();
     assert!(error.contains("unknown field `tau`") && error.contains("network.neuron"), "{error}");
 }
+
+#[test]
+fn presets_of_published_figures_sum_five_channels_and_own_files_none() {
+    for name in names() {
+        let data = load(Some(name), None, &[]).unwrap().data;
+        let group = if data.source == Source::H5 && name != "recordings" { 5 } else { 1 };
+        assert_eq!(data.group, group, "{name}");
+    }
+    // A run of another source, which stores a group that was never read, is the same run.
+    let old = load(Some("digits"), None, &["data.group=5".into()]).unwrap();
+    let new = load(Some("digits"), None, &[]).unwrap();
+    assert_eq!(old.difference(&new).unwrap(), None);
+    let [one, five] = [1, 5]
+        .map(|group| load(Some("recordings"), None, &[format!("data.group={group}")]).unwrap());
+    let shown = ("data.group = 1".to_string(), "data.group = 5".to_string());
+    assert_eq!(one.difference(&five).unwrap(), Some(shown));
+}

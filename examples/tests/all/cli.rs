@@ -440,7 +440,7 @@ fn encoded_recordings_can_be_trained_on() {
         let stats = last_line(&folder.run(&stats));
         assert_eq!((&stats["samples"], &stats["channels"]), (&16.into(), &(channels / 4).into()));
     }
-    let line = folder.fail(&["data", "stats", "delta.h5"]);
+    let line = folder.fail(&["data", "stats", "delta.h5", "--group", "5"]);
     assert!(line.contains("delta.h5: group = 5 does not divide 48 channels; use 4 or 6"), "{line}");
     let line = folder.fail(&["data", "stats", "delta.h5", "--channels", "700"]);
     assert!(line.contains("extra/channels = 48 is not 700"), "{line}");

@@ -104,9 +104,11 @@ fn channels_and_groups_that_do_not_fit_name_their_settings() {
     let file = "recordings.h5.gz";
     let line = folder.fail(&["data", "stats", file]);
     assert!(line.ends_with("set their number with data.channels or --channels"), "{line}");
-    let line = folder.fail(&["data", "stats", file, "--channels", "2312"]);
+    let line = folder.fail(&["data", "stats", file, "--channels", "2312", "--group", "5"]);
     assert!(line.ends_with("group = 5 does not divide 2312 channels; use 4 or 8"), "{line}");
     let (stats, _) = stats(&folder, &[file, "--channels", "2312", "--group", "8"]);
     assert_eq!(stats["channels"], 289);
+    let (stats, _) = self::stats(&folder, &[file, "--channels", "2312"]);
+    assert_eq!(stats["channels"], 2312);
     assert_eq!(notes(&folder, &["data.channels=2312", "data.group=8"]), "");
 }
