@@ -91,12 +91,16 @@ impl Task {
         let longest = data.samples.iter().map(|s| s.steps).max().unwrap_or(0);
         let steps = if options.steps > 0 { options.steps } else { longest };
         if config.train.delays != Delays::Zero {
+            let (max_delay, field) = config.longest_delay();
+            let (length, value) = match field.ends_with("_ms") {
+                true => (format!("{steps} steps of {dt_ms} ms"), max_delay * dt_ms as usize),
+                false => (format!("{steps} steps"), max_delay),
+            };
             let problem = format!(
-                "is not below the {steps} steps of {}; a delay must be shorter than the sequence",
+                "is not below the {length} of {}; a delay must be shorter than the sequence",
                 data.name
             );
-            let (max_delay, field) = config.network.longest_delay();
-            require(max_delay < steps, &field, max_delay, &problem)?;
+            require(max_delay < steps, &field, value, &problem)?;
         }
         let weights = config.train.class_weights.then(|| class_weights(&data, &split.train));
         let (options, seed) = (options.clone(), config.seed);
@@ -286,9 +290,10 @@ impl Task {
 /// A note if the step is not that of the preset, while the longest delay has as many steps.
 fn delay_note(config: &Config) -> Option<String> {
     let preset = Config::preset(&config.preset).ok()?;
-    let (steps, field) = config.network.longest_delay();
+    let (steps, field) = config.longest_delay();
     let (own, usual) = (config.data.dt_ms as usize, preset.data.dt_ms as usize);
-    if own == usual || steps == 0 || preset.network.longest_delay() != (steps, field.clone()) {
+    let same = preset.longest_delay().0 == steps && !field.ends_with("_ms");
+    if own == usual || steps == 0 || !same {
         return None;
     }
     Some(format!(

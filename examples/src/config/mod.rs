@@ -187,7 +187,7 @@ impl Config {
             &network.hidden,
             "contains 0; a layer needs at least one neuron",
         )?;
-        network.check_layers()?;
+        network.check_layers(data.dt_ms)?;
         require(train.epochs > 0, "train.epochs", train.epochs, "is not at least 1")?;
         for (field, value) in [("train.rate", train.rate), ("train.delay_rate", train.delay_rate)] {
             require(to_single(field, value)? > 0.0, field, value, "is not positive")?;
@@ -269,6 +269,11 @@ impl Config {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         }
+    }
+
+    /// The longest delay of all layers in steps, and the path of its field.
+    pub(crate) fn longest_delay(&self) -> (usize, String) {
+        self.network.longest_delay(self.data.dt_ms)
     }
 
     /// Returns the configuration as TOML, with all fields that its neurons and its optimizer have.

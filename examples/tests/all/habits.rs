@@ -206,15 +206,20 @@ fn delays_that_another_step_shortens_are_noted() {
     let folder = Folder::new("habits-step");
     fs::write(folder.0.join("recordings.h5"), shd::to_bytes(&imbalanced([30, 30])).unwrap())
         .unwrap();
-    let train = |set: &str| {
+    let train = |set: &[&str]| {
         let plan = ["train", "--preset", "recordings", "--data", ".", "--plan"];
-        let set = ["--set", "data.group=1", "--set", "network.max_delay=24", "--set", set];
+        let set = set.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>();
         let output = folder.run(&[&plan[..], &set].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stderr)
+        (text(&output.stdout), text(&output.stderr))
     };
     let note = "network.max_delay = 24: with data.dt_ms = 1, delays reach 24 ms; with the 10 ms of \
                 preset recordings they reach 240 ms, which are 240 steps of 1 ms";
-    assert!(train("data.dt_ms=1").contains(note));
-    assert!(!train("data.dt_ms=10").contains("network.max_delay"));
+    assert!(train(&["network.max_delay=24", "data.dt_ms=1"]).1.contains(note));
+    assert!(!train(&["network.max_delay=24"]).1.contains("network.max_delay"));
+    for (set, taps) in [(&[][..], 25), (&["data.dt_ms=1"], 241)] {
+        let (plan, notes) = train(set);
+        assert!(plan.contains(&format!("{taps} taps up to 240 ms")), "{plan}");
+        assert!(!notes.contains("network.max_delay"), "{notes}");
+    }
 }
