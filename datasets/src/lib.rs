@@ -49,6 +49,7 @@ pub mod fetch;
 mod folders;
 pub mod gsc;
 mod mel;
+mod notes;
 mod parallel;
 mod recording;
 pub mod shd;

@@ -15,7 +15,7 @@ use crate::report;
 use polychron_core::loss::decide;
 use polychron_core::train;
 use polychron_datasets::{About, Augment, Dataset, MixedLabel, Pool, SampleBatch, Split, batches};
-use read::{divide, read};
+use read::{divide, note_on_speakers, read};
 use std::path::Path;
 
 /// The samples of a configuration and their split.
@@ -75,7 +75,6 @@ impl Task {
         let mut warnings = Vec::new();
         let (data, parts) = read(options, folder, config.threads(), &mut warnings)?;
         data.validate()?;
-        warnings.extend(data.notes());
         warnings.extend(delay_note(config));
         let dt_ms = data.dt_ms;
         require(
@@ -85,6 +84,9 @@ impl Task {
             &format!("is not {dt_ms}, the step of {}", data.name),
         )?;
         let split = divide(config, folder, &data, &parts)?;
+        warnings.extend(split.notes(&data));
+        warnings.extend(note_on_speakers(options, &data, &split));
+        warnings.extend(padding_note(config, &data));
         let augment = augmentation(&options.augment);
         augment.check(&data)?;
         let pool = Pool::new(&data, &split.train);
@@ -306,6 +308,22 @@ fn delay_note(config: &Config) -> Option<String> {
     ))
 }
 
+/// A note if padding counts as silence, while items differ in length and the preset leaves it out.
+fn padding_note(config: &Config, data: &Dataset) -> Option<String> {
+    if config.data.mask || Config::preset(&config.preset).is_ok_and(|preset| !preset.data.mask) {
+        return None;
+    }
+    let most = if config.data.steps > 0 { config.data.steps } else { usize::MAX };
+    let lengths = || data.samples.iter().map(|sample| sample.steps.min(most));
+    let (shortest, longest) = (lengths().min()?, lengths().max()?);
+    (shortest < longest).then(|| {
+        format!(
+            "data.mask = false: items of {shortest} to {longest} steps are padded with silence, \
+             which decides with them; with data.mask = true it does not"
+        )
+    })
+}
+
 /// Weights with which all classes count the same: the mean number of items of a class, divided by
 /// that of the class.
 fn class_weights(data: &Dataset, items: &[usize]) -> Vec<f32> {
@@ -387,6 +405,29 @@ mod tests {
         // Half of the items are mixed. One in ten of these meets its own class; its target stays.
         let share = mixed as f64 / task.split.train.len() as f64;
         assert!((0.40..0.50).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn nothing_is_unusual_about_the_own_data_of_the_program() {
+        for preset in ["digits", "digits-reference", "order", "order-reference"] {
+            let task = Task::load(&presets::load(Some(preset), None, &[]).unwrap(), None).unwrap();
+            assert_eq!(task.warnings, [""; 0], "{preset}");
+            if preset == "digits" {
+                let published = Split::fractions(3000, 0.1 * 0.8, 0.2, 0).unwrap();
+                assert_eq!(task.split, published);
+            }
+        }
+    }
+
+    #[test]
+    fn padding_that_decides_is_noted() {
+        let task = load(&["data.mask=false", "data.steps=0"]);
+        let note = "data.mask = false: items of ";
+        assert!(task.warnings.len() == 1 && task.warnings[0].starts_with(note));
+        assert_eq!(
+            load(&["data.mask=false", "data.steps=9", "network.max_delay=4"]).warnings,
+            [""; 0]
+        );
     }
 
     #[test]

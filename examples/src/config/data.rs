@@ -37,10 +37,10 @@ pub struct Data {
     pub steps: usize,
     /// Whether padded steps are excluded from batch norm, loss and spike counts; `true` by default.
     pub mask: bool,
-    /// How the items are split into training, validation and test items; `fraction` by default.
+    /// How the items are split into training, validation and test items; `auto` by default.
     pub split: Division,
-    /// Name of a JSON file in the data folder that lists the split. `fraction` uses it, too, if it
-    /// is not empty.
+    /// Name of a JSON file in the data folder that lists the split. If it is not empty, every other
+    /// rule but `leave-speaker-out` uses it, too.
     pub split_file: String,
     /// Number of the speaker whose items are the test items (`leave-speaker-out`); 0 by default.
     pub speaker: u16,
@@ -140,8 +140,17 @@ pub enum Bins {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Division {
-    /// By the shares `valid` and `test`. A validation or test file replaces its share.
+    /// As `speakers` where the speakers are known and enough, else as `stratified`. A note says
+    /// which.
+    Auto,
+    /// By the shares `valid` and `test`, drawn from all items alike. A validation or test file
+    /// replaces its share, and so do the parts that a file states for its items.
     Fraction,
+    /// As `fraction`, but every class has its share of each part, and so has every speaker of a
+    /// class. Every class has a training item.
+    Stratified,
+    /// As `fraction`, but of whole speakers, so that no speaker is in two parts.
+    Speakers,
     /// As listed in `split_file`.
     File,
     /// By speaker, over the items of all files: those of `speaker` are the test items.
@@ -206,7 +215,7 @@ impl Default for Data {
             bands: Bands::Full,
             steps: 0,
             mask: true,
-            split: Division::Fraction,
+            split: Division::Auto,
             split_file: String::new(),
             speaker: 0,
             valid: 0.1,
