@@ -174,6 +174,8 @@ fn without_training_item(data: &Dataset, split: &Split) -> Option<String> {
     let names: Vec<&str> = missing.map(|(_, name)| name.as_str()).collect();
     let shown = names[..names.len().min(NAMES)].join(", ");
     match names.len() {
+        // Nothing can be trained then, which is an error of its own.
+        _ if split.train.len() < 2 => None,
         0 => None,
         1 => Some(format!("class {shown} has no item to train on")),
         n if n <= NAMES => Some(format!("classes {shown} have no item to train on")),

@@ -258,9 +258,17 @@ pub(super) fn note_on_speakers(options: &Data, data: &Dataset, split: &Split) ->
             "{name}: every part has speakers of its own, of {speakers} in all; data.split = \
              \"stratified\" draws from all speakers"
         ),
-        _ => format!(
-            "{name}: {shared} of {speakers} speakers are in two parts; accuracies for new speakers \
-             may be lower; data.split = \"speakers\" keeps each in one part"
-        ),
+        _ => {
+            let files = [&options.valid_file, &options.test_file];
+            let given = !data.about.parts.is_empty() || files.iter().any(|file| !file.is_empty());
+            let advice = match given {
+                true => "",
+                false => "; data.split = \"speakers\" keeps each in one part",
+            };
+            format!(
+                "{name}: {shared} of {speakers} speakers are in two parts; accuracies for new \
+                 speakers may be lower{advice}"
+            )
+        }
     })
 }
