@@ -147,39 +147,6 @@ impl Dataset {
         self.about.names.get(index).cloned().unwrap_or_else(|| index.to_string())
     }
 
-    /// Says in a sentence each what is unusual: samples without spikes and classes without samples.
-    #[must_use]
-    pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        let (name, samples) = (&self.name, self.samples.len());
-        let silent = |sample: &&SpikeTrain| sample.dense.is_none() && sample.entries.is_empty();
-        let silent = self.samples.iter().filter(silent).count();
-        if silent > 0 {
-            let have = if silent == 1 { "has" } else { "have" };
-            notes.push(format!("{name}: {silent} of {samples} items {have} no spikes"));
-        }
-        let mut counts = vec![0usize; self.classes];
-        for sample in &self.samples {
-            if let Some(count) = counts.get_mut(usize::from(sample.label)) {
-                *count += 1;
-            }
-        }
-        let mut empty = counts.iter().zip(&self.class_names).filter(|(count, _)| **count == 0);
-        if let Some((_, first)) = empty.next() {
-            let shown = match empty.clone().count() {
-                0 => format!("class {first} has no item"),
-                more => format!("{} classes have no item, the first is {first}", more + 1),
-            };
-            let advice = match (counts[0], counts.last()) {
-                (0, _) if first == "0" => "; do labels begin at 1? They count from 0",
-                (_, Some(1..)) if self.classes == 256 => "; does the label 255 mean none?",
-                _ => "",
-            };
-            notes.push(format!("{name}: {shown}{advice}"));
-        }
-        notes
-    }
-
     /// Checks what training requires: valid samples of at least two classes.
     ///
     /// # Errors

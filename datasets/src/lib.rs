@@ -50,6 +50,7 @@ pub mod fetch;
 mod folders;
 pub mod gsc;
 mod mel;
+mod notes;
 mod parallel;
 mod recording;
 pub mod shd;

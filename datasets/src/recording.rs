@@ -101,7 +101,7 @@ impl Recordings {
     }
 
     /// Says in a sentence each what is unusual: times that look like another unit or another
-    /// origin, and channels without spikes in the upper half.
+    /// origin, and channels without spikes if the upper half or more than half have none.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let notes = [self.note_on_times(), self.note_on_channels()];
@@ -144,15 +144,26 @@ impl Recordings {
     }
 
     fn note_on_channels(&self) -> Option<String> {
-        let largest = self.items.iter().filter_map(|item| item.units.iter().max()).max()?;
-        let (first, channels) = (usize::from(*largest) + 1, self.channels);
-        (first < channels / 2).then(|| {
-            format!(
-                "no spike is in channels {first} to {}; data.channels or --channels sets their \
-                 number",
-                channels - 1
-            )
-        })
+        let mut used = vec![false; self.channels];
+        let mut spikes = 0;
+        for item in &self.items {
+            spikes += item.units.len();
+            for &unit in &item.units {
+                if let Some(used) = used.get_mut(usize::from(unit)) {
+                    *used = true;
+                }
+            }
+        }
+        let (first, channels) = (used.iter().rposition(|used| *used)? + 1, self.channels);
+        let silent = used.iter().filter(|used| !**used).count();
+        let place = if first < channels / 2 {
+            format!("no spike is in channels {first} to {}", channels - 1)
+        } else if spikes >= channels && 2 * silent > channels {
+            format!("{silent} of {channels} channels have no spike")
+        } else {
+            return None;
+        };
+        Some(format!("{place}; data.channels or --channels sets their number"))
     }
 
     /// Checks every utterance and applies `f` to it, on all cores.

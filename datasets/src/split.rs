@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use polychron_core::rng::Rng;
@@ -6,6 +8,8 @@ use crate::{Dataset, Error, bytes};
 
 /// The generator's stream of splits: "split" in ASCII.
 const STREAM: u64 = 0x73_706c_6974;
+/// Number of draws of whole speakers, of which the best is taken.
+const DRAWS: u64 = 64;
 
 /// Three disjoint lists of sample indices of a data set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,15 +31,137 @@ impl Split {
     pub fn fractions(items: usize, valid: f64, test: f64, seed: u64) -> Result<Self, Error> {
         let mut order: Vec<usize> = (0..items).collect();
         Rng::new(seed, STREAM).shuffle(&mut order);
-        let test = part(items, "test", test)?;
-        let valid = part(items, "valid", valid)?;
-        if test + valid >= items {
-            let problem = format!("of {items} samples leaves none to train on");
-            return Err(Error::value("split", "valid + test", test + valid, problem));
-        }
+        let [test, valid] = sizes(items, valid, test)?;
         let train = order.split_off(valid + test);
         let valid = order.split_off(test);
         Ok(Self { train, valid, test: order })
+    }
+
+    /// Draws fractions of some samples as [`Split::fractions`] does, but evenly: every class has
+    /// its share of each part, and every speaker has one of what is drawn from a class. Shares are
+    /// rounded by largest remainders. Every class keeps a sample to train on; the parts are smaller
+    /// if that leaves too few.
+    ///
+    /// # Errors
+    /// The same as for [`Split::fractions`].
+    pub fn stratified(
+        data: &Dataset,
+        samples: &[usize],
+        valid: f64,
+        test: f64,
+        seed: u64,
+    ) -> Result<Self, Error> {
+        let [test, valid] = sizes(samples.len(), valid, test)?;
+        let mut order = samples.to_vec();
+        Rng::new(seed, STREAM).shuffle(&mut order);
+        // Classes, their speakers and the samples of these, in the order in which they were drawn.
+        let (mut classes, mut class_at) = (Vec::<Vec<Vec<usize>>>::new(), HashMap::new());
+        let mut speaker_at = HashMap::new();
+        for i in order {
+            let (label, speaker) = (data.samples[i].label, data.samples[i].speaker);
+            let class = *class_at.entry(label).or_insert(classes.len());
+            if class == classes.len() {
+                classes.push(Vec::new());
+            }
+            let speakers = &mut classes[class];
+            let speaker = *speaker_at.entry((label, speaker)).or_insert(speakers.len());
+            if speaker == speakers.len() {
+                speakers.push(Vec::new());
+            }
+            speakers[speaker].push(i);
+        }
+        let mut draw = |wanted: usize| {
+            let len = |class: &Vec<Vec<usize>>| class.iter().map(Vec::len).sum();
+            let of_classes = shares(&classes.iter().map(len).collect::<Vec<_>>(), wanted, 1);
+            let mut drawn = Vec::new();
+            for (class, wanted) in classes.iter_mut().zip(of_classes) {
+                let sizes: Vec<_> = class.iter().map(Vec::len).collect();
+                for (speaker, share) in class.iter_mut().zip(shares(&sizes, wanted, 0)) {
+                    drawn.extend(speaker.drain(speaker.len() - share..));
+                }
+            }
+            drawn.sort_unstable();
+            drawn
+        };
+        let (test, valid) = (draw(test), draw(valid));
+        let mut train: Vec<_> = classes.into_iter().flatten().flatten().collect();
+        train.sort_unstable();
+        Ok(Self { train, valid, test })
+    }
+
+    /// Draws whole speakers of some samples to validate and to test on, so that no speaker is in
+    /// two parts. Of 64 draws, it takes the one whose test samples lack the fewest classes and,
+    /// among these, whose parts are the closest to the fractions. Every class keeps a sample to
+    /// train on.
+    ///
+    /// # Errors
+    /// A fraction is not in `[0, 1)`, no sample is left to train on, or there are too few speakers
+    /// for all parts.
+    pub fn speakers(
+        data: &Dataset,
+        samples: &[usize],
+        valid: f64,
+        test: f64,
+        seed: u64,
+    ) -> Result<Self, Error> {
+        let wanted = sizes(samples.len(), valid, test)?;
+        let mut speakers = BTreeMap::<u16, Vec<usize>>::new();
+        let mut classes = BTreeMap::<u16, usize>::new();
+        for &i in samples {
+            speakers.entry(data.samples[i].speaker).or_default().push(i);
+            *classes.entry(data.samples[i].label).or_default() += 1;
+        }
+        let speakers: Vec<Vec<usize>> = speakers.into_values().collect();
+        let histogram = |items: &Vec<usize>| {
+            let mut counts = BTreeMap::<u16, usize>::new();
+            items.iter().for_each(|&i| *counts.entry(data.samples[i].label).or_default() += 1);
+            counts
+        };
+        let histograms: Vec<_> = speakers.iter().map(histogram).collect();
+        let mut best = None;
+        for draw in 0..DRAWS {
+            let mut order: Vec<usize> = (0..speakers.len()).collect();
+            Rng::new(seed, STREAM).fork(draw).shuffle(&mut order);
+            let (mut left, mut parts) = (classes.clone(), [Vec::new(), Vec::new()]);
+            for (part, &wanted) in parts.iter_mut().zip(&wanted) {
+                let mut size = 0usize;
+                order.retain(|&speaker| {
+                    let (own, after) = (&histograms[speaker], size + speakers[speaker].len());
+                    let closer = size == 0 || after.abs_diff(wanted) < size.abs_diff(wanted);
+                    let keeps = own.iter().all(|(class, n)| left[class] > *n);
+                    if wanted == 0 || !closer || !keeps {
+                        return true;
+                    }
+                    own.iter().for_each(|(class, n)| *left.entry(*class).or_default() -= n);
+                    part.push(speaker);
+                    size = after;
+                    false
+                });
+            }
+            let size = |part: &[usize]| part.iter().map(|&s| speakers[s].len()).sum::<usize>();
+            let sizes = [size(&parts[0]), size(&parts[1])];
+            if order.is_empty() || (0..2).any(|p| wanted[p] > 0 && sizes[p] == 0) {
+                continue;
+            }
+            let tested = |class| parts[0].iter().any(|&s| histograms[s].contains_key(class));
+            let lacking = classes.keys().filter(|class| !tested(class)).count();
+            let distance = wanted[0].abs_diff(sizes[0]) + wanted[1].abs_diff(sizes[1]);
+            let found = (lacking, distance, draw, parts, order);
+            if best.as_ref().is_none_or(|best| found < *best) {
+                best = Some(found);
+            }
+        }
+        let Some((.., [test, valid], train)) = best else {
+            let problem = "cannot be divided so that every part has a speaker and every class a \
+                           sample to train on";
+            return Err(Error::value(&data.name, "speakers", speakers.len(), problem));
+        };
+        let items = |part: Vec<usize>| {
+            let mut items: Vec<_> = part.into_iter().flat_map(|s| speakers[s].clone()).collect();
+            items.sort_unstable();
+            items
+        };
+        Ok(Self { train: items(train), valid: items(valid), test: items(test) })
     }
 
     /// Keeps one speaker for testing. A fraction `valid` of the other samples is drawn to validate
@@ -146,6 +272,40 @@ impl Split {
         }
         Ok(used)
     }
+}
+
+/// The number of samples to test and to validate on.
+fn sizes(items: usize, valid: f64, test: f64) -> Result<[usize; 2], Error> {
+    let test = part(items, "test", test)?;
+    let valid = part(items, "valid", valid)?;
+    if test + valid >= items {
+        let problem = format!("of {items} samples leaves none to train on");
+        return Err(Error::value("split", "valid + test", test + valid, problem));
+    }
+    Ok([test, valid])
+}
+
+/// Shares in proportion to `sizes` that sum to `wanted`, by largest remainders. Each is at least
+/// `keep` below its size, and the sum is smaller if that leaves too little.
+fn shares(sizes: &[usize], wanted: usize, keep: usize) -> Vec<usize> {
+    let all = sizes.iter().sum::<usize>().max(1) as u128;
+    let exact = |n: usize| sizes[n] as u128 * wanted as u128;
+    let most = |n: usize| sizes[n].saturating_sub(keep);
+    let mut order: Vec<usize> = (0..sizes.len()).collect();
+    let mut shares: Vec<_> =
+        order.iter().map(|&n| most(n).min((exact(n) / all) as usize)).collect();
+    let mut left = wanted.saturating_sub(shares.iter().sum());
+    order.sort_by_key(|&n| Reverse(exact(n) % all));
+    while left > 0 && !order.is_empty() {
+        order.retain(|&n| {
+            let more = shares[n] < most(n);
+            if more && left > 0 {
+                (shares[n], left) = (shares[n] + 1, left - 1);
+            }
+            more
+        });
+    }
+    shares
 }
 
 fn part(items: usize, name: &str, fraction: f64) -> Result<usize, Error> {

@@ -289,9 +289,10 @@ pub(crate) fn plan(
         let Synapses { inputs, outputs, taps, .. } = edge.synapses;
         let from = if chain { String::new() } else { format!(" from {}", source_name(&edge)) };
         let sigma = sigma(config, &edge.synapses);
+        let ms = (taps - 1) as f64 * interface.dt_ms;
         format!(
-            "layer {}{from}: {inputs}-{outputs}, {taps} taps, sigma {sigma}, density {density}: \
-             {plan}\n",
+            "layer {}{from}: {inputs}-{outputs}, {taps} taps up to {ms} ms, sigma {sigma}, \
+             density {density}: {plan}\n",
             l + 1
         )
     };

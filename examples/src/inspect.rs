@@ -42,6 +42,8 @@ pub struct Layer {
     pub kernel: String,
     /// Longest delay in steps.
     pub max_delay: usize,
+    /// Longest delay in ms.
+    pub max_delay_ms: f64,
     /// The neurons of a hidden layer.
     pub neurons: Option<Neurons>,
     /// Outputs, inputs, kernel elements per synapse.
@@ -138,6 +140,7 @@ struct Settings {
     from: String,
     kernel: String,
     max_delay: usize,
+    dt_ms: u32,
     neurons: Option<Neurons>,
 }
 
@@ -155,6 +158,7 @@ fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings
         from: network::source_name(edge),
         kernel: kernel.unwrap_or_else(|| "discrete".into()),
         max_delay: edge.synapses.taps - 1,
+        dt_ms: config.data.dt_ms,
         neurons: (c == 0 && l < config.network.hidden.len()).then_some(neurons),
     })
 }
@@ -163,7 +167,7 @@ fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings
 fn layer(
     tensors: &[(&TensorSpec<f32>, &Tensor<f32>)],
     name: String,
-    Settings { from, kernel, max_delay, neurons }: Settings,
+    Settings { from, kernel, max_delay, dt_ms, neurons }: Settings,
     parameters: usize,
 ) -> Result<Layer> {
     let find = |group: Group| tensors.iter().filter(move |(spec, _)| spec.group == group);
@@ -195,6 +199,7 @@ fn layer(
         from,
         kernel,
         max_delay,
+        max_delay_ms: max_delay as f64 * f64::from(dt_ms),
         neurons,
     })
 }

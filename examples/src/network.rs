@@ -121,7 +121,9 @@ fn connections<B: TrainingBackend>(
     l: usize,
     outputs: usize,
 ) -> Result<Vec<Connection<B>>> {
-    let connection = |(c, Input { from, max_delay, kernel, count }): (usize, Input)| {
+    let connection = |(c, input): (usize, Input)| {
+        let max_delay = config.network.max_delay(l, c, &input, config.data.dt_ms)?;
+        let Input { from, kernel, count, .. } = input;
         let place = |field: &str| config.network.place(l, c, field);
         let (from, inputs) = match &from {
             From::Layer(from) if *from < l => (Source::Layer(*from), widths[from + 1]),
@@ -152,7 +154,7 @@ fn connections<B: TrainingBackend>(
             Delays::Random | Delays::Zero => B::kernel(AnyKernel::Discrete),
         };
         let zero = config.train.delays == Delays::Zero;
-        let max_delay = max_delay.filter(|_| !zero).unwrap_or(0);
+        let max_delay = if zero { 0 } else { max_delay };
         let synapses = Synapses::new(inputs, outputs, max_delay + 1);
         let synapses = Synapses { kernel_count: count.unwrap_or(1), ..synapses };
         Ok(Connection { from, synapses, kernel })
@@ -216,7 +218,7 @@ pub fn recipe(config: &Config) -> Recipe {
 /// The number of first epochs with wide kernels: rounding changes their networks.
 pub(crate) fn wide_epochs(config: &Config) -> usize {
     let Recipe { sigma, epochs, rounded_epochs, .. } = recipe(config);
-    let start = sigma.start.unwrap_or((config.network.longest_delay().0 / 2) as f64);
+    let start = sigma.start.unwrap_or((config.longest_delay().0 / 2) as f64);
     let constant = config.train.delays != Delays::Learned || start <= sigma.end;
     if constant { 0 } else { sigma.epochs.min(epochs.saturating_sub(rounded_epochs)) }
 }

@@ -200,6 +200,7 @@ fn preset_table(name: &str) -> Result<Table> {
 
 /// Writes the values of `changes` over those of `table`.
 fn merge(table: &mut Table, changes: Table) {
+    changes.keys().for_each(|key| remove_alternative(table, key));
     for (key, value) in changes {
         match (table.get_mut(&key), value) {
             (Some(Value::Table(inner)), Value::Table(changes)) => merge(inner, changes),
@@ -208,6 +209,15 @@ fn merge(table: &mut Table, changes: Table) {
             }
         }
     }
+}
+
+/// Removes the other one of two fields that exclude each other.
+fn remove_alternative(table: &mut Table, key: &str) {
+    match key {
+        "max_delay" => table.remove("max_delay_ms"),
+        "max_delay_ms" => table.remove("max_delay"),
+        _ => None,
+    };
 }
 
 fn assign(table: &mut Table, assignment: &str) -> Result<()> {
@@ -240,6 +250,7 @@ fn assign(table: &mut Table, assignment: &str) -> Result<()> {
             _ => fail!("--set {assignment}: {parent} is not a table"),
         };
     }
+    remove_alternative(at, key);
     at.insert(key.into(), value.unwrap_or_else(|| Value::from(text.trim())));
     Ok(())
 }

@@ -16,7 +16,7 @@ use polychron_core::loss::{Loss, decide, softmax};
 use polychron_core::train;
 use polychron_datasets::{About, Augment, Dataset, MixedLabel, Pool, SampleBatch, Split, batches};
 pub(crate) use read::bin_options;
-use read::{divide, read};
+use read::{divide, note_on_speakers, read};
 use std::path::Path;
 
 /// The samples of a configuration and their split.
@@ -79,7 +79,6 @@ impl Task {
         let mut warnings = Vec::new();
         let (data, parts) = read(options, folder, config.threads(), &mut warnings)?;
         data.validate()?;
-        warnings.extend(data.notes());
         warnings.extend(delay_note(config));
         let dt_ms = data.dt_ms;
         require(
@@ -89,18 +88,25 @@ impl Task {
             &format!("is not {dt_ms}, the step of {}", data.name),
         )?;
         let split = divide(config, folder, &data, &parts)?;
+        warnings.extend(split.notes(&data));
+        warnings.extend(note_on_speakers(options, &data, &split));
+        warnings.extend(padding_note(config, &data));
         let augment = augmentation(&options.augment);
         augment.check(&data)?;
         let pool = Pool::new(&data, &split.train);
         let longest = data.samples.iter().map(|s| s.steps).max().unwrap_or(0);
         let steps = if options.steps > 0 { options.steps } else { longest };
         if config.train.delays != Delays::Zero {
+            let (max_delay, field) = config.longest_delay();
+            let (length, value) = match field.ends_with("_ms") {
+                true => (format!("{steps} steps of {dt_ms} ms"), max_delay * dt_ms as usize),
+                false => (format!("{steps} steps"), max_delay),
+            };
             let problem = format!(
-                "is not below the {steps} steps of {}; a delay must be shorter than the sequence",
+                "is not below the {length} of {}; a delay must be shorter than the sequence",
                 data.name
             );
-            let (max_delay, field) = config.network.longest_delay();
-            require(max_delay < steps, &field, max_delay, &problem)?;
+            require(max_delay < steps, &field, value, &problem)?;
         }
         let weights = config.train.class_weights.then(|| class_weights(&data, &split.train));
         let (options, seed) = (options.clone(), config.seed);
@@ -313,9 +319,10 @@ impl Task {
 /// A note if the step is not that of the preset, while the longest delay has as many steps.
 fn delay_note(config: &Config) -> Option<String> {
     let preset = Config::preset(&config.preset).ok()?;
-    let (steps, field) = config.network.longest_delay();
+    let (steps, field) = config.longest_delay();
     let (own, usual) = (config.data.dt_ms as usize, preset.data.dt_ms as usize);
-    if own == usual || steps == 0 || preset.network.longest_delay() != (steps, field.clone()) {
+    let same = preset.longest_delay().0 == steps && !field.ends_with("_ms");
+    if own == usual || steps == 0 || !same {
         return None;
     }
     Some(format!(
@@ -326,6 +333,22 @@ fn delay_note(config: &Config) -> Option<String> {
         steps * usual,
         (steps * usual).div_ceil(own)
     ))
+}
+
+/// A note if padding counts as silence, while items differ in length and the preset leaves it out.
+fn padding_note(config: &Config, data: &Dataset) -> Option<String> {
+    if config.data.mask || Config::preset(&config.preset).is_ok_and(|preset| !preset.data.mask) {
+        return None;
+    }
+    let most = if config.data.steps > 0 { config.data.steps } else { usize::MAX };
+    let lengths = || data.samples.iter().map(|sample| sample.steps.min(most));
+    let (shortest, longest) = (lengths().min()?, lengths().max()?);
+    (shortest < longest).then(|| {
+        format!(
+            "data.mask = false: items of {shortest} to {longest} steps are padded with silence, \
+             which decides with them; with data.mask = true it does not"
+        )
+    })
 }
 
 /// Weights with which all classes count the same: the mean number of items of a class, divided by
@@ -434,6 +457,29 @@ mod tests {
         // Half of the items are mixed. One in ten of these meets its own class; its target stays.
         let share = mixed as f64 / task.split.train.len() as f64;
         assert!((0.40..0.50).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn nothing_is_unusual_about_the_own_data_of_the_program() {
+        for preset in ["digits", "digits-reference", "order", "order-reference"] {
+            let task = Task::load(&presets::load(Some(preset), None, &[]).unwrap(), None).unwrap();
+            assert_eq!(task.warnings, [""; 0], "{preset}");
+            if preset == "digits" {
+                let published = Split::fractions(3000, 0.1 * 0.8, 0.2, 0).unwrap();
+                assert_eq!(task.split, published);
+            }
+        }
+    }
+
+    #[test]
+    fn padding_that_decides_is_noted() {
+        let task = load(&["data.mask=false", "data.steps=0"]);
+        let note = "data.mask = false: items of ";
+        assert!(task.warnings.len() == 1 && task.warnings[0].starts_with(note));
+        assert_eq!(
+            load(&["data.mask=false", "data.steps=9", "network.max_delay=4"]).warnings,
+            [""; 0]
+        );
     }
 
     #[test]

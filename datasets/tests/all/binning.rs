@@ -11,6 +11,10 @@ use polychron_datasets::{
 };
 use safetensors::SafeTensors;
 
+/// The bins of most published networks: 140 channels.
+const GROUPED: BinOptions =
+    BinOptions { binning: Binning::Fixed, dt_ms: 10, group: 5, max_steps: None };
+
 fn recordings(times: Vec<f32>, units: Vec<u16>, time_format: TimeFormat) -> Recordings {
     let items = vec![Recording { times, units, label: 0, speaker: 0 }];
     let (source, keys) = ("x".into(), vec!["a".into()]);
@@ -43,7 +47,7 @@ fn legacy_frames_are_those_of_the_paper() {
 
         let frames = golden.tensor(&format!("{case}.frames")).unwrap();
         let read = recordings(times, halves(data("units")), TimeFormat::F16);
-        let options = BinOptions { binning: Binning::Legacy2023, ..Default::default() };
+        let options = BinOptions { binning: Binning::Legacy2023, ..GROUPED };
         let data = Dataset::from_recordings(&read, &options).unwrap();
         assert_eq!(frames.shape(), [data.samples[0].steps, data.channels]);
         let mut dense = vec![0f32; data.samples[0].steps * data.channels];
@@ -84,8 +88,12 @@ fn events_of_a_step_and_a_group_are_counted() {
     let units = vec![699, 0, 4, 5, 0];
     let read = recordings([1, 1, 2, 9, 25].map(half_seconds).to_vec(), units, TimeFormat::F16);
     let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
+    let entry = |e: &Entry| (e.step, e.channel, e.count);
+    let single: Vec<_> = data.samples[0].entries.iter().map(entry).collect();
+    assert_eq!(single, [(0, 0, 1), (0, 4, 1), (0, 5, 1), (0, 699, 1), (2, 0, 1)][..]);
+    let data = Dataset::from_recordings(&read, &GROUPED).unwrap();
     let sample = &data.samples[0];
-    let entries: Vec<_> = sample.entries.iter().map(|e| (e.step, e.channel, e.count)).collect();
+    let entries: Vec<_> = sample.entries.iter().map(entry).collect();
     assert_eq!(entries, [(0, 0, 2), (0, 1, 1), (0, 139, 1), (2, 0, 1)]);
     assert_eq!((data.channels, data.dt_ms, sample.steps), (140, 10, 3));
 }
@@ -102,7 +110,7 @@ fn an_entry_takes_eight_bytes_and_a_count_beyond_it_is_named() {
     assert_eq!(bin(65_535, None).unwrap().samples[0].entries[1].count, 65_535);
     let error = bin(65_536, None).unwrap_err().to_string();
     assert!(
-        error.ends_with("utterance 0 has more than 65535 spikes in step 2 of channel 1"),
+        error.ends_with("utterance 0 has more than 65535 spikes in step 2 of channel 7"),
         "{error}"
     );
     bin(65_536, Some(2)).unwrap();
@@ -157,7 +165,7 @@ fn bins_of_recorded_speech_are_those_of_numpy() {
             continue;
         }
         let read = shd::read(path, &shd::Options::default()).unwrap();
-        let options = BinOptions { max_steps: Some(cap), ..Default::default() };
+        let options = BinOptions { max_steps: Some(cap), ..GROUPED };
         let data = Dataset::from_recordings(&read, &options).unwrap();
         data.validate().unwrap();
         assert_eq!((data.samples.len(), data.classes, data.channels), (utterances, classes, 140));
@@ -231,7 +239,7 @@ fn many() -> Recordings {
 #[test]
 fn bins_of_many_utterances_are_the_counts_of_each() {
     let read = many();
-    let data = Dataset::from_recordings(&read, &BinOptions::default()).unwrap();
+    let data = Dataset::from_recordings(&read, &GROUPED).unwrap();
     assert_eq!(data.samples.len(), read.items.len());
     for (sample, item) in data.samples.iter().zip(&read.items) {
         let mut counts = BTreeMap::new();

@@ -180,7 +180,8 @@ fn spikes_are_sorted_by_time_and_keep_their_order_within_one() {
 fn rows_without_a_spike_are_items() {
     let silent = read("silent");
     assert_eq!((silent.items.len(), silent.items[3].times.len()), (4, 0));
-    let data = Dataset::from_recordings(&silent, &BinOptions::default()).unwrap();
+    let long = BinOptions { dt_ms: 50, ..BinOptions::default() };
+    let data = Dataset::from_recordings(&silent, &long).unwrap();
     data.validate().unwrap();
     assert_eq!((data.samples[3].steps, data.samples[3].entries.len()), (1, 0));
     assert_eq!(data.notes(), ["x.h5: 1 of 4 items has no spikes"]);
@@ -255,7 +256,7 @@ fn a_file_is_what_its_bytes_are() {
 #[test]
 fn labels_and_units_from_one_are_noted() {
     let notes = |read: &Recordings| {
-        let options = BinOptions { group: 1, ..BinOptions::default() };
+        let options = BinOptions { dt_ms: 50, ..BinOptions::default() };
         Dataset::from_recordings(read, &options).unwrap().notes()
     };
     let from_one = "x.h5: class 0 has no item; do labels begin at 1? They count from 0";

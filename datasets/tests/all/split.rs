@@ -237,3 +237,138 @@ fn only_data_of_one_task_is_appended() {
     slow.dt_ms = 5;
     assert_eq!(text(data.append(slow)), "burst order: dt_ms = 5 is not 10, as in burst order");
 }
+
+/// Samples of these classes and speakers, each with spikes of its own.
+fn samples(of: &[(u16, u16)]) -> Dataset {
+    let mut data = data(&vec![0; of.len()]);
+    data.classes = of.iter().map(|(label, _)| usize::from(*label) + 1).max().unwrap();
+    data.class_names = (0..data.classes).map(|class| format!("c{class}")).collect();
+    for (n, (sample, &(label, speaker))) in data.samples.iter_mut().zip(of).enumerate() {
+        (sample.label, sample.speaker) = (label, speaker);
+        sample.entries = (0..sample.steps as u32)
+            .map(|step| Entry { step, channel: 0, count: n as u16 + 1 })
+            .collect();
+    }
+    data
+}
+
+fn count(data: &Dataset, items: &[usize], of: impl Fn(&SpikeTrain) -> bool) -> usize {
+    items.iter().filter(|&&i| of(&data.samples[i])).count()
+}
+
+#[test]
+fn every_class_and_speaker_has_its_share_of_a_stratified_part() {
+    // Class 0 has 60 samples of 6 speakers, class 1 has 20 of 4, class 2 has 4 and class 3 has 1.
+    let all = |label, n: u16, speakers: u16| (0..n).map(move |i| (label, i % speakers));
+    let of: Vec<_> =
+        all(0, 60, 6).chain(all(1, 20, 4)).chain(all(2, 4, 2)).chain(all(3, 1, 1)).collect();
+    let data = samples(&of);
+    let items: Vec<usize> = (0..of.len()).collect();
+    let mut seen = Vec::new();
+    for seed in 0..20 {
+        let split = Split::stratified(&data, &items, 0.1, 0.2, seed).unwrap();
+        covers(&split, 85);
+        assert_eq!((split.valid.len(), split.test.len()), (9, 17));
+        for (part, share) in [(&split.test, 0.2), (&split.valid, 0.1)] {
+            for label in 0..4 {
+                let all = count(&data, &items, |s| s.label == label) as f64;
+                let own = count(&data, part, |s| s.label == label) as f64;
+                assert!((own - share * all).abs() <= 1.0, "class {label}: {own} of {all}");
+                assert!(count(&data, &split.train, |s| s.label == label) > 0);
+            }
+        }
+        for speaker in 0..6 {
+            let own = count(&data, &split.test, |s| (s.label, s.speaker) == (0, speaker));
+            assert_eq!(own, 2);
+        }
+        assert_eq!(split, Split::stratified(&data, &items, 0.1, 0.2, seed).unwrap());
+        seen.push(split);
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 20);
+    // Only the samples that are given are drawn from.
+    let some = Split::stratified(&data, &items[10..50], 0.1, 0.25, 0).unwrap();
+    assert_eq!((some.train.len(), some.valid.len(), some.test.len()), (26, 4, 10));
+    assert!([some.train, some.valid, some.test].iter().flatten().all(|i| (10..50).contains(i)));
+}
+
+#[test]
+fn a_class_of_one_sample_keeps_it_to_train_on() {
+    let data = samples(&[(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (4, 0)]);
+    for seed in 0..20 {
+        let split = Split::stratified(&data, &[0, 1, 2, 3, 4, 5], 0.3, 0.3, seed).unwrap();
+        assert_eq!((split.train.len(), split.valid.len(), split.test.len()), (5, 0, 1));
+        assert_eq!(data.samples[split.test[0]].label, 4);
+        assert_eq!(split.notes(&data), [""; 0]);
+    }
+}
+
+#[test]
+fn whole_speakers_are_drawn_and_every_class_stays_in_training() {
+    let of: Vec<_> = (0..120u16).map(|n| (n % 4, n % 12)).chain([(4, 5), (4, 5)]).collect();
+    let data = samples(&of);
+    let items: Vec<usize> = (0..of.len()).collect();
+    for seed in 0..20 {
+        let split = Split::speakers(&data, &items, 0.1, 0.2, seed).unwrap();
+        covers(&split, of.len());
+        let speakers = |items: &[usize]| -> Vec<u16> {
+            let mut all: Vec<_> = items.iter().map(|&i| data.samples[i].speaker).collect();
+            all.sort_unstable();
+            all.dedup();
+            all
+        };
+        let [train, valid, test] = [&split.train, &split.valid, &split.test].map(|p| speakers(p));
+        assert_eq!(train.len() + valid.len() + test.len(), 12);
+        // The only speaker of class 4 is one to train on.
+        assert!(train.contains(&5));
+        assert!((10..=12).contains(&split.valid.len()), "{}", split.valid.len());
+        assert!((20..=30).contains(&split.test.len()), "{}", split.test.len());
+        assert_eq!(split, Split::speakers(&data, &items, 0.1, 0.2, seed).unwrap());
+    }
+    let two = samples(&[(0, 0), (0, 1), (1, 0), (1, 1)]);
+    assert_eq!(
+        text(Split::speakers(&two, &[0, 1, 2, 3], 0.25, 0.25, 0)),
+        "lagged pairs: speakers = 2 cannot be divided so that every part has a speaker and every \
+         class a sample to train on"
+    );
+    assert!(Split::speakers(&two, &[0, 1, 2, 3], 0.0, 0.25, 0).is_ok());
+}
+
+#[test]
+fn what_is_unusual_about_samples_and_parts_is_said_once() {
+    let mut data = samples(&[(0, 0), (0, 0), (0, 0), (0, 0), (0, 0), (1, 0)]);
+    let split = |train: &[usize], test: &[usize]| Split {
+        train: train.to_vec(),
+        valid: Vec::new(),
+        test: test.to_vec(),
+    };
+    let largest = "lagged pairs: class c0 has 83.3 % of the items; train.class_weights = true lets \
+                   every class count the same";
+    assert_eq!(data.notes(), [largest]);
+    assert_eq!(
+        split(&[0, 1, 2], &[3, 4, 5]).notes(&data),
+        [largest, "lagged pairs: class c1 has no item to train on"]
+    );
+    data.samples[4].entries = data.samples[1].entries.clone();
+    let equal = "lagged pairs: item 4 has the same spikes as item 1";
+    assert_eq!(data.notes(), [largest, equal]);
+    assert_eq!(split(&[0, 1, 4, 5], &[2, 3]).notes(&data), [largest, equal]);
+    let across = format!("{equal}; 1 of 1 in another part, so figures are too good");
+    assert_eq!(split(&[0, 1, 5], &[2, 3, 4]).notes(&data), [largest, &across]);
+    data.samples[5].entries = data.samples[1].entries.clone();
+    assert_eq!(
+        data.notes()[1],
+        "lagged pairs: 2 items have the same spikes as an earlier one, for example items 1 and 4"
+    );
+    // Half of the steps of six samples have a spike, then one in 25.
+    let mut data = samples(&[(0, 0), (1, 0)]);
+    for sample in &mut data.samples {
+        sample.steps = 100;
+        sample.entries.retain(|e| e.step < 5);
+    }
+    assert_eq!(data.notes(), [""; 0]);
+    data.samples[0].entries.truncate(4);
+    let sparse = "lagged pairs: 95.5 % of all steps of 10 ms have no spike; data.dt_ms or --dt-ms \
+                  sets longer ones";
+    assert_eq!(data.notes(), [sparse]);
+}

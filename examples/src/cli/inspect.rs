@@ -56,8 +56,10 @@ fn table(inspection: &Inspection) -> String {
             "\n{name}  {} (outputs x inputs x kernel elements), {parameters} parameters",
             shape.join(" x ")
         );
-        let (from, kernel, max_delay) = (&layer.from, &layer.kernel, layer.max_delay);
-        let _ = writeln!(text, "  from {from}, kernel {kernel}, delays up to {max_delay} steps");
+        let (from, kernel) = (&layer.from, &layer.kernel);
+        let (steps, ms) = (layer.max_delay, layer.max_delay_ms);
+        let _ =
+            writeln!(text, "  from {from}, kernel {kernel}, delays up to {steps} steps, {ms} ms");
         if let Some(Neurons { model, surrogate, norm, dropout }) = &layer.neurons {
             let kind = report::name(&model.kind).unwrap_or_default();
             let norm = if *norm { "norm" } else { "no norm" };

@@ -24,7 +24,7 @@ pub struct Data {
     /// Time from which the times of an item count (`h5`); `zero` by default.
     pub origin: Origin,
     /// Number of neighbouring channels that are summed into one (`h5`). It divides the number of
-    /// channels; 5 by default.
+    /// channels; 1 by default, which leaves every channel as it is.
     pub group: usize,
     /// Length of a step in ms, at least 1; 10 by default. It must be the step of the data, except
     /// for `h5`.
@@ -38,10 +38,10 @@ pub struct Data {
     pub steps: usize,
     /// Whether padded steps are excluded from batch norm, loss and spike counts; `true` by default.
     pub mask: bool,
-    /// How the items are split into training, validation and test items; `fraction` by default.
+    /// How the items are split into training, validation and test items; `auto` by default.
     pub split: Division,
-    /// Name of a JSON file in the data folder that lists the split. `fraction` uses it, too, if it
-    /// is not empty.
+    /// Name of a JSON file in the data folder that lists the split. If it is not empty, every other
+    /// rule but `leave-speaker-out` uses it, too.
     pub split_file: String,
     /// Number of the speaker whose items are the test items (`leave-speaker-out`); 0 by default.
     pub speaker: u16,
@@ -145,8 +145,17 @@ pub enum Bins {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Division {
-    /// By the shares `valid` and `test`. A validation or test file replaces its share.
+    /// As `speakers` where the speakers are known and enough, else as `stratified`. A note says
+    /// which.
+    Auto,
+    /// By the shares `valid` and `test`, drawn from all items alike. A validation or test file
+    /// replaces its share, and so do the parts that a file states for its items.
     Fraction,
+    /// As `fraction`, but every class has its share of each part, and so has every speaker of a
+    /// class. Every class has a training item.
+    Stratified,
+    /// As `fraction`, but of whole speakers, so that no speaker is in two parts.
+    Speakers,
     /// As listed in `split_file`.
     File,
     /// By speaker, over the items of all files: those of `speaker` are the test items.
@@ -225,13 +234,13 @@ impl Default for Data {
             channels: 0,
             time_unit: TimeUnit::S,
             origin: Origin::Zero,
-            group: 5,
+            group: 1,
             dt_ms: 10,
             binning: Bins::Fixed,
             bands: Bands::Full,
             steps: 0,
             mask: true,
-            split: Division::Fraction,
+            split: Division::Auto,
             split_file: String::new(),
             speaker: 0,
             valid: 0.1,

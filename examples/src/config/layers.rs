@@ -1,8 +1,11 @@
 use super::network::{Network, Neuron, Surrogate};
 use super::require;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, fail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+/// Longest delay in steps if a configuration gives none.
+const MAX_DELAY: usize = 24;
 
 /// Settings of a single hidden layer. Fields that are absent have the setting of the network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +18,9 @@ pub struct LayerTable {
     /// Longest delay in steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay: Option<usize>,
+    /// Longest delay in ms instead of `max_delay`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay_ms: Option<f64>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -50,6 +56,9 @@ pub struct ReadoutTable {
     /// Longest delay in steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay: Option<usize>,
+    /// Longest delay in ms instead of `max_delay`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay_ms: Option<f64>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -75,12 +84,22 @@ pub struct Input {
     /// Longest delay in steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay: Option<usize>,
+    /// Longest delay in ms instead of `max_delay`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay_ms: Option<f64>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
     /// Number of kernel elements per synapse.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
+}
+
+impl Input {
+    /// The field that gives the longest delay.
+    fn delay_field(&self) -> &'static str {
+        if self.max_delay_ms.is_some() { "max_delay_ms" } else { "max_delay" }
+    }
 }
 
 /// Where an input comes from.
@@ -109,7 +128,8 @@ impl From {
 /// The settings of one layer: those of its table, else those of the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerSettings {
-    /// The inputs, with every field present.
+    /// The inputs, with every field present except that only one of `max_delay` and `max_delay_ms`
+    /// is.
     pub inputs: Vec<Input>,
     /// [`Network::dropout`]
     pub dropout: f64,
@@ -127,18 +147,29 @@ impl Network {
     /// # Errors
     /// Names a field of `network.layers` whose value is invalid.
     pub fn layer(&self, l: usize) -> Result<LayerSettings> {
-        let ReadoutTable { inputs, max_delay, kernel, count } = self.readout.clone();
-        let readout = LayerTable { inputs, max_delay, kernel, count, ..LayerTable::default() };
+        let ReadoutTable { inputs, max_delay, max_delay_ms, kernel, count } = self.readout.clone();
+        let rest = LayerTable::default();
+        let readout = LayerTable { inputs, max_delay, max_delay_ms, kernel, count, ..rest };
         let own = match self.layers.get(l) {
             _ if l >= self.hidden.len() => readout,
             table => table.cloned().unwrap_or_default(),
         };
         let inputs = if own.inputs.is_empty() { vec![Input::default()] } else { own.inputs };
-        let whole = |input: Input| Input {
-            from: input.from,
-            max_delay: input.max_delay.or(own.max_delay).or(Some(self.max_delay)),
-            kernel: input.kernel.or_else(|| own.kernel.clone()).or(Some(self.kernel.clone())),
-            count: input.count.or(own.count).or(Some(self.count)),
+        let whole = |input: Input| {
+            let longest = [
+                (input.max_delay, input.max_delay_ms),
+                (own.max_delay, own.max_delay_ms),
+                (self.max_delay, self.max_delay_ms),
+            ];
+            let longest = longest.into_iter().find(|given| *given != (None, None));
+            let (max_delay, max_delay_ms) = longest.unwrap_or((Some(MAX_DELAY), None));
+            Input {
+                from: input.from,
+                max_delay,
+                max_delay_ms,
+                kernel: input.kernel.or_else(|| own.kernel.clone()).or(Some(self.kernel.clone())),
+                count: input.count.or(own.count).or(Some(self.count)),
+            }
         };
         let neuron = match &own.neuron {
             Some(changes) => {
@@ -158,7 +189,34 @@ impl Network {
         })
     }
 
-    /// The same network with all fields of its neurons, in every layer that changes one.
+    /// The longest delay of an input in steps. `input` is connection `c` of layer `l`, as
+    /// [`Network::layer`] returns it.
+    ///
+    /// # Errors
+    /// It is given in steps and in ms, or is not a whole number of steps.
+    pub(crate) fn max_delay(&self, l: usize, c: usize, input: &Input, dt_ms: u32) -> Result<usize> {
+        let Some(ms) = input.max_delay_ms else {
+            return Ok(input.max_delay.unwrap_or(MAX_DELAY));
+        };
+        let field = || self.place(l, c, "max_delay_ms");
+        if input.max_delay.is_some() {
+            let steps = self.place(l, c, "max_delay");
+            fail!("{steps} and {} exclude each other; remove one", field())
+        }
+        if !(ms.is_finite() && ms >= 0.0) {
+            fail!("{} = {ms} is not a length of time", field())
+        }
+        let steps = ms / f64::from(dt_ms);
+        if steps.fract() != 0.0 {
+            let [below, above] = [steps.floor(), steps.ceil()].map(|n| n * f64::from(dt_ms));
+            let problem = format!("is not a multiple of data.dt_ms = {dt_ms}");
+            fail!("{} = {ms} {problem}; use {below} or {above}", field())
+        }
+        Ok(steps as usize)
+    }
+
+    /// The same network with all fields of its neurons, in every layer that changes one, and a
+    /// longest delay.
     pub(crate) fn complete(&self) -> Result<Self> {
         let mut network = self.clone();
         for (l, own) in network.layers.iter_mut().enumerate() {
@@ -167,11 +225,14 @@ impl Network {
             }
         }
         network.neuron = network.neuron.complete();
+        if (network.max_delay, network.max_delay_ms) == (None, None) {
+            network.max_delay = Some(MAX_DELAY);
+        }
         Ok(network)
     }
 
-    /// Checks the sizes of all layers.
-    pub(super) fn check_layers(&self) -> Result<()> {
+    /// Checks the sizes of all layers. `dt_ms` is the length of a step.
+    pub(super) fn check_layers(&self, dt_ms: u32) -> Result<()> {
         let (tables, layers) = (self.layers.len(), self.hidden.len());
         let problem = format!("is above {layers}, the number of layers of network.hidden");
         require(tables <= layers, "tables of network.layers", tables, &problem)?;
@@ -179,13 +240,18 @@ impl Network {
             let LayerSettings { inputs, dropout, .. } = self.layer(l)?;
             let holds = (0.0..1.0).contains(&dropout);
             require(holds, &self.place(l, 0, "dropout"), dropout, "is not in [0, 1)")?;
-            for (c, Input { max_delay, count, .. }) in inputs.into_iter().enumerate() {
-                let (max_delay, count) = (max_delay.unwrap_or(0), count.unwrap_or(0));
-                let (field, value, problem) = match (max_delay, count) {
+            for (c, input) in inputs.iter().enumerate() {
+                let max_delay = self.max_delay(l, c, input, dt_ms)?;
+                let unit = if input.max_delay_ms.is_some() { dt_ms as usize } else { 1 };
+                let (field, value, problem) = match (max_delay, input.count.unwrap_or(0)) {
                     (0..=16384, 1..=256) => continue,
-                    (0..=16384, 0) => ("count", count, "is not at least 1"),
-                    (0..=16384, _) => ("count", count, "is above 256"),
-                    _ => ("max_delay", max_delay, "is above 16384"),
+                    (0..=16384, 0) => ("count", 0, "is not at least 1"),
+                    (0..=16384, count) => ("count", count, "is above 256"),
+                    _ => (
+                        input.delay_field(),
+                        max_delay.saturating_mul(unit),
+                        "is above 16384 steps",
+                    ),
                 };
                 require(false, &self.place(l, c, field), value, problem)?;
             }
@@ -212,15 +278,16 @@ impl Network {
         }
     }
 
-    /// The longest delay of all layers in steps, and the path of its field.
-    pub(crate) fn longest_delay(&self) -> (usize, String) {
+    /// The longest delay of all layers in steps of `dt_ms`, and the path of its field.
+    pub(crate) fn longest_delay(&self, dt_ms: u32) -> (usize, String) {
         let mut longest = None;
         for (l, layer) in (0..=self.hidden.len()).filter_map(|l| Some((l, self.layer(l).ok()?))) {
             for (c, input) in layer.inputs.iter().enumerate() {
-                longest = longest.max(input.max_delay.map(|delay| (delay, l, c)));
+                let delay = self.max_delay(l, c, input, dt_ms).ok();
+                longest = longest.max(delay.map(|delay| (delay, l, c, input.delay_field())));
             }
         }
-        let (delay, l, c) = longest.unwrap_or((self.max_delay, 0, 0));
-        (delay, self.place(l, c, "max_delay"))
+        let (delay, l, c, field) = longest.unwrap_or((0, 0, 0, "max_delay"));
+        (delay, self.place(l, c, field))
     }
 }

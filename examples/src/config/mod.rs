@@ -191,7 +191,7 @@ impl Config {
             &network.hidden,
             "contains 0; a layer needs at least one neuron",
         )?;
-        network.check_layers()?;
+        network.check_layers(data.dt_ms)?;
         require(train.epochs > 0, "train.epochs", train.epochs, "is not at least 1")?;
         for (field, value) in [("train.rate", train.rate), ("train.delay_rate", train.delay_rate)] {
             require(to_single(field, value)? > 0.0, field, value, "is not positive")?;
@@ -299,6 +299,11 @@ impl Config {
         }
     }
 
+    /// The longest delay of all layers in steps, and the path of its field.
+    pub(crate) fn longest_delay(&self) -> (usize, String) {
+        self.network.longest_delay(self.data.dt_ms)
+    }
+
     /// Returns the configuration as TOML, with all fields that its neurons and its optimizer have.
     ///
     /// # Errors
@@ -347,8 +352,8 @@ impl Config {
         Ok(Self { network, train, ..self.clone() })
     }
 
-    /// All fields except the threads, by path, with all fields of its neurons and its optimizer. A
-    /// kernel or loss with several names has its first.
+    /// All fields except the threads and a group that is not read, by path, with all fields of its
+    /// neurons and its optimizer. A kernel or loss with several names has its first.
     pub(crate) fn fields(&self) -> Result<BTreeMap<String, Value>> {
         let mut config = self.clone();
         if let Some(kernel) = AnyKernel::from_name(&config.network.kernel) {
@@ -359,6 +364,9 @@ impl Config {
         }
         let mut fields = BTreeMap::new();
         flatten("", &Table::try_from(config.complete()?)?, &mut fields);
+        if self.data.source != Source::H5 {
+            fields.remove("data.group");
+        }
         fields.remove("threads");
         Ok(fields)
     }

@@ -17,7 +17,11 @@ pub struct Network {
     pub hidden: Vec<usize>,
     /// Longest delay in steps, at most 16384 and below the number of steps of a sample; 24 by
     /// default. A kernel has `max_delay + 1` taps.
-    pub max_delay: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<usize>,
+    /// Longest delay in ms instead of `max_delay`; a multiple of `data.dt_ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay_ms: Option<f64>,
     /// Kernel in training with learned delays: `gauss` (the default), `max`, `linear`, or one that
     /// the program has registered with
     /// [`models::register_kernel`](crate::models::register_kernel).
@@ -184,7 +188,8 @@ impl Default for Network {
     fn default() -> Self {
         Self {
             hidden: vec![128, 128],
-            max_delay: 24,
+            max_delay: None,
+            max_delay_ms: None,
             kernel: "gauss".into(),
             count: 1,
             fan_in: 0,

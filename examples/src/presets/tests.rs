@@ -112,7 +112,8 @@ const PAPER: [Column; 3] = [
 fn recipe(column: &Column) -> (Network, Train) {
     let network = Network {
         hidden: column.sizes[1..column.sizes.len() - 1].to_vec(),
-        max_delay: column.taps - 1,
+        max_delay: Some(column.taps - 1),
+        max_delay_ms: None,
         kernel: "gauss".into(),
         count: column.kernel_count,
         fan_in: 0,
@@ -298,4 +299,71 @@ fn assignments_accept_numbers_lists_and_bare_words() {
 fn an_unknown_key_is_named() {
     let error = load(None, None, &["network.neuron.tau=3".into()]).unwrap_err().to_string();
     assert!(error.contains("unknown field `tau`") && error.contains("network.neuron"), "{error}");
+}
+
+#[test]
+fn presets_of_published_figures_sum_five_channels_and_own_files_none() {
+    for name in names() {
+        let data = load(Some(name), None, &[]).unwrap().data;
+        let group = if data.source == Source::H5 && name != "recordings" { 5 } else { 1 };
+        assert_eq!(data.group, group, "{name}");
+    }
+    // A run of another source, which stores a group that was never read, is the same run.
+    let old = load(Some("digits"), None, &["data.group=5".into()]).unwrap();
+    let new = load(Some("digits"), None, &[]).unwrap();
+    assert_eq!(old.difference(&new).unwrap(), None);
+    let [one, five] = [1, 5]
+        .map(|group| load(Some("recordings"), None, &[format!("data.group={group}")]).unwrap());
+    let shown = ("data.group = 1".to_string(), "data.group = 5".to_string());
+    assert_eq!(one.difference(&five).unwrap(), Some(shown));
+}
+
+#[test]
+fn delays_in_ms_follow_the_step() {
+    let with = |set: &[&str]| {
+        let set: Vec<_> = set.iter().map(|set| set.to_string()).collect();
+        load(Some("recordings"), None, &set)
+    };
+    let longest = |set: &[&str]| with(set).unwrap().longest_delay();
+    assert_eq!(longest(&[]), (24, "network.max_delay_ms".into()));
+    assert_eq!(longest(&["data.dt_ms=1"]).0, 240);
+    // Steps replace ms, and ms replace steps.
+    assert_eq!(
+        longest(&["network.max_delay=24", "data.dt_ms=1"]),
+        (24, "network.max_delay".into())
+    );
+    assert_eq!(longest(&["network.max_delay=24", "network.max_delay_ms=50"]).0, 5);
+    let mut changed = with(&["network.max_delay_ms=300"]).unwrap();
+    changed.set("data.dt_ms=5").unwrap();
+    assert_eq!(changed.longest_delay().0, 60);
+    assert!(Config::parse(&changed.to_toml().unwrap(), "x").unwrap() == changed);
+    // Every input may have its own.
+    let inputs =
+        "network.readout={ max_delay_ms = 30, inputs = [{ max_delay = 50 }, { from = 0 }] }";
+    let config = with(&[inputs]).unwrap();
+    assert_eq!(config.longest_delay(), (50, "network.readout.inputs[0].max_delay".into()));
+    let interface = Interface { channels: 3, classes: 2, dt_ms: 10.0 };
+    let graph = network::graph(&config, interface).unwrap();
+    let taps: Vec<_> = graph.edges().map(|edge| edge.synapses.taps).collect();
+    assert_eq!(taps, [25, 25, 51, 4]);
+
+    for (set, message) in [
+        (
+            ["data.dt_ms=7"],
+            "network.max_delay_ms = 240 is not a multiple of data.dt_ms = 7; use 238 or 245",
+        ),
+        (["network.max_delay_ms=-10"], "network.max_delay_ms = -10 is not a length of time"),
+        (["network.max_delay_ms=163850"], "network.max_delay_ms = 163850 is above 16384 steps"),
+        (
+            ["network.readout={ max_delay = 3, max_delay_ms = 30 }"],
+            "network.readout.max_delay and network.readout.max_delay_ms exclude each other; remove \
+             one",
+        ),
+    ] {
+        assert_eq!(with(&set).unwrap_err().to_string(), message);
+    }
+    let both = "preset = \"recordings\"\n[network]\nmax_delay = 3\nmax_delay_ms = 30\n";
+    let error = Config::parse(both, "both").unwrap_err().to_string();
+    let place = "both: network.max_delay and network.max_delay_ms exclude each other";
+    assert!(error.starts_with(place), "{error}");
 }

@@ -3,7 +3,7 @@ use super::*;
 fn small() -> (Config, Task, tempfile::TempDir) {
     let mut config = Config::preset("order").unwrap();
     (config.train.epochs, config.network.hidden) = (2, vec![4]);
-    (config.network.max_delay, config.data.valid) = (4, 0.9);
+    (config.network.max_delay, config.data.valid) = (Some(4), 0.9);
     let task = Task::load(&config, None).unwrap();
     (config, task, tempfile::tempdir().unwrap())
 }

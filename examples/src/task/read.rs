@@ -2,7 +2,10 @@
 
 use crate::config::{Bins, Config, Data, Division, Source};
 use crate::error::{Error, Result, fail};
-use polychron_datasets::{BinOptions, Binning, Dataset, Split, digits, gsc, spikes, synthetic};
+use polychron_datasets::{
+    BinOptions, Binning, Dataset, Part, Split, digits, gsc, spikes, synthetic,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Number of training items of the order task; the test items follow them.
@@ -97,7 +100,9 @@ fn read_h5(
         [(&options.valid_file, &mut parts.valid), (&options.test_file, &mut parts.test)]
     {
         if !name.is_empty() {
-            let more = open(name)?;
+            let mut more = open(name)?;
+            // The file is a part, whatever it states; the parts of the training file stay known.
+            more.about.parts = vec![Part::Train; more.samples.len()];
             *count = more.samples.len();
             data.append(more)?;
         }
@@ -185,11 +190,87 @@ pub(super) fn divide(
     if options.split == Division::File {
         fail!("data.split_file = \"\" is empty; data.split = \"file\" needs a file")
     }
-    let test = if parts.test > 0 { 0.0 } else { options.test };
-    let valid = if parts.valid > 0 { 0.0 } else { options.valid * (1.0 - test) };
-    let mut split = Split::fractions(parts.train, valid, test, seed)?;
-    let own = parts.train + parts.valid;
-    split.valid.extend(parts.train..own);
-    split.test.extend(own..items);
+    let part = |i: usize| match i {
+        _ if i >= parts.train + parts.valid => Part::Test,
+        _ if i >= parts.train => Part::Valid,
+        _ => data.about.parts.get(i).copied().unwrap_or(Part::Train),
+    };
+    let given = |wanted: Part| (0..items).filter(move |&i| part(i) == wanted);
+    let train: Vec<usize> = given(Part::Train).collect();
+    let test = if given(Part::Test).count() > 0 { 0.0 } else { options.test };
+    let valid = if given(Part::Valid).count() > 0 { 0.0 } else { options.valid * (1.0 - test) };
+    let mut split = match options.split {
+        Division::Speakers => Split::speakers(data, &train, valid, test, seed)?,
+        Division::Stratified => Split::stratified(data, &train, valid, test, seed)?,
+        Division::Auto => match whole_speakers(data, &train, valid, test, seed) {
+            Some(split) => split,
+            None => Split::stratified(data, &train, valid, test, seed)?,
+        },
+        _ => {
+            let drawn = Split::fractions(train.len(), valid, test, seed)?;
+            let pick = |part: Vec<usize>| part.into_iter().map(|i| train[i]).collect();
+            let Split { train, valid, test } = drawn;
+            Split { train: pick(train), valid: pick(valid), test: pick(test) }
+        }
+    };
+    split.valid.extend(given(Part::Valid));
+    split.test.extend(given(Part::Test));
     Ok(split)
+}
+
+/// A division by whole speakers if there are enough: both parts have half to twice their share, and
+/// every class has a test item.
+fn whole_speakers(
+    data: &Dataset,
+    items: &[usize],
+    valid: f64,
+    test: f64,
+    seed: u64,
+) -> Option<Split> {
+    let split = Split::speakers(data, items, valid, test, seed).ok()?;
+    let near = |share: f64, found: usize| {
+        let wanted = (share * items.len() as f64).round() as usize;
+        (wanted..=4 * wanted).contains(&(2 * found))
+    };
+    let classes = |items: &[usize]| {
+        items.iter().map(|&i| data.samples[i].label).collect::<BTreeSet<_>>().len()
+    };
+    let tested = split.test.is_empty() || classes(&split.test) == classes(items);
+    (near(valid, split.valid.len()) && near(test, split.test.len()) && tested).then_some(split)
+}
+
+/// Says whether speakers are in one part, unless the configuration names the rule.
+pub(super) fn note_on_speakers(options: &Data, data: &Dataset, split: &Split) -> Option<String> {
+    let Split { train, valid, test } = split;
+    let speakers = data.speakers().len();
+    let drawn = !valid.is_empty() || !test.is_empty();
+    if options.split != Division::Auto || !options.split_file.is_empty() || !drawn || speakers < 2 {
+        return None;
+    }
+    let mut parts = BTreeMap::<u16, BTreeSet<usize>>::new();
+    for (part, items) in [train, valid, test].into_iter().enumerate() {
+        for &i in items {
+            parts.entry(data.samples[i].speaker).or_default().insert(part);
+        }
+    }
+    let shared = parts.values().filter(|parts| parts.len() > 1).count();
+    let name = &data.name;
+    Some(match shared {
+        0 => format!(
+            "{name}: every part has speakers of its own, of {speakers} in all; data.split = \
+             \"stratified\" draws from all speakers"
+        ),
+        _ => {
+            let files = [&options.valid_file, &options.test_file];
+            let given = !data.about.parts.is_empty() || files.iter().any(|file| !file.is_empty());
+            let advice = match given {
+                true => "",
+                false => "; data.split = \"speakers\" keeps each in one part",
+            };
+            format!(
+                "{name}: {shared} of {speakers} speakers are in two parts; accuracies for new \
+                 speakers may be lower{advice}"
+            )
+        }
+    })
 }

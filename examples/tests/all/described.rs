@@ -82,8 +82,10 @@ fn the_input_is_described() {
     let mut args = vec!["export", "grouped", "-o", "model.pcn"];
     assert!(folder.run(&args).status.success());
     args.extend(["--force", "--data", "data", "--recording", "spikes.bin"]);
-    let line = folder.fail(&args);
-    assert!(line.contains("has counts; recordings need spikes"), "{line}");
+    let output = folder.run(&args);
+    assert!(!output.status.success());
+    let line = text(&output.stderr);
+    assert!(line.ends_with("has counts; recordings need spikes\n"), "{line}");
 }
 
 #[test]

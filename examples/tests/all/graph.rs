@@ -68,7 +68,7 @@ fn a_graph_trains_resumes_and_is_inspected() {
     for part in [
         "8 channels, 10 classes\ninput    spikes, steps of 10 ms\n",
         "classes  0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n",
-        "  from input, kernel linear, delays up to 30 steps\n",
+        "  from input, kernel linear, delays up to 30 steps, 300 ms\n",
         "  neurons lif, surrogate atan, norm, dropout 0.1\n",
         "  neurons adlif, surrogate atan, no norm, dropout 0\n",
     ] {
@@ -82,11 +82,11 @@ fn a_plan_says_where_every_connection_comes_from() {
     let plan = text(&folder.run(&["train", "--config", "net.toml", "--plan"]).stdout);
     let lines: Vec<_> = plan.lines().filter(|line| !line.starts_with(' ')).collect();
     let expected = [
-        "layer 1 from input: 8-24, 13 taps, sigma 6, ",
-        "layer 2 from hidden.0: 24-16, 13 taps, sigma 6, ",
-        "layer 2 from input: 8-16, 31 taps, sigma 15, ",
-        "layer 3 from hidden.1: 16-10, 1 taps, sigma 0, ",
-        "layer 3 from hidden.0: 24-10, 13 taps, sigma 6, ",
+        "layer 1 from input: 8-24, 13 taps up to 120 ms, sigma 6, ",
+        "layer 2 from hidden.0: 24-16, 13 taps up to 120 ms, sigma 6, ",
+        "layer 2 from input: 8-16, 31 taps up to 300 ms, sigma 15, ",
+        "layer 3 from hidden.1: 16-10, 1 taps up to 0 ms, sigma 0, ",
+        "layer 3 from hidden.0: 24-10, 13 taps up to 120 ms, sigma 6, ",
     ];
     assert_eq!(lines.len(), expected.len(), "{plan}");
     for (line, start) in lines.iter().zip(expected) {

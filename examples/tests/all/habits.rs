@@ -3,8 +3,9 @@
 use crate::cli::{Folder, SMALL, last_line};
 use crate::common::{polychron, text};
 use polychron::Model;
-use polychron_datasets::{About, Recording, Recordings, TimeFormat, shd};
+use polychron_datasets::{About, Part, Recording, Recordings, Split, TimeFormat, shd};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 
 fn tensor(folder: &Folder, run: &str, name: &str) -> Vec<f32> {
@@ -207,17 +208,86 @@ fn delays_that_another_step_shortens_are_noted() {
     let folder = Folder::new("habits-step");
     fs::write(folder.0.join("recordings.h5"), shd::to_bytes(&imbalanced([30, 30])).unwrap())
         .unwrap();
-    let train = |set: &str| {
+    let train = |set: &[&str]| {
         let plan = ["train", "--preset", "recordings", "--data", ".", "--plan"];
-        let set = ["--set", "data.group=1", "--set", "network.max_delay=24", "--set", set];
+        let set = set.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>();
         let output = folder.run(&[&plan[..], &set].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stderr)
+        (text(&output.stdout), text(&output.stderr))
     };
     let note = "network.max_delay = 24: with data.dt_ms = 1, delays reach 24 ms; with the 10 ms of \
                 preset recordings they reach 240 ms, which are 240 steps of 1 ms";
-    assert!(train("data.dt_ms=1").contains(note));
-    assert!(!train("data.dt_ms=10").contains("network.max_delay"));
+    assert!(train(&["network.max_delay=24", "data.dt_ms=1"]).1.contains(note));
+    assert!(!train(&["network.max_delay=24"]).1.contains("network.max_delay"));
+    for (set, taps) in [(&[][..], 25), (&["data.dt_ms=1"], 241)] {
+        let (plan, notes) = train(set);
+        assert!(plan.contains(&format!("{taps} taps up to 240 ms")), "{plan}");
+        assert!(!notes.contains("network.max_delay"), "{notes}");
+    }
+}
+
+/// A file of `speakers` speakers, each of whom says both words four times.
+fn spoken(folder: &Folder, speakers: u16, parts: &[Part]) {
+    let items = (0..8 * speakers).map(|n| Recording {
+        times: (0..40u16).map(|k| f32::from(k) * 0.01 + 0.001 * f32::from(n % 9)).collect(),
+        units: (0..40).map(|k| (k * (n % 7 + 1) + n) % 20).collect(),
+        label: n % 2,
+        speaker: n / 8,
+    });
+    let about = About { parts: parts.to_vec(), ..About::default() };
+    let recordings = Recordings {
+        channels: 20,
+        keys: vec!["yes".into(), "no".into()],
+        items: items.collect(),
+        about,
+        ..imbalanced([1, 1])
+    };
+    fs::write(folder.0.join("recordings.h5"), shd::to_bytes(&recordings).unwrap()).unwrap();
+}
+
+#[test]
+fn speakers_stay_in_one_part_where_there_are_enough() {
+    let folder = Folder::new("habits-speakers");
+    let load = |set: &[&str]| {
+        let mut config = polychron::Config::preset("recordings").unwrap();
+        set.iter().for_each(|set| config.set(set).unwrap());
+        polychron::Task::load(&config, Some(&folder.0)).unwrap()
+    };
+    let speakers = |task: &polychron::Task, items: &[usize]| -> BTreeSet<u16> {
+        items.iter().map(|&i| task.data.samples[i].speaker).collect()
+    };
+    spoken(&folder, 12, &[]);
+    let task = load(&[]);
+    let Split { train, valid, test } = &task.split;
+    let sizes = [train, valid, test].map(|part| speakers(&task, part).len());
+    assert_eq!((sizes, task.split.train.len()), ([9, 1, 2], 72));
+    assert!(
+        task.warnings.iter().any(|note| note.contains("has speakers of its own, of 12 in all"))
+    );
+    // The network has an input for each of the 20 channels.
+    assert_eq!(task.interface().channels, 20);
+    let task = load(&["data.split=stratified"]);
+    assert_eq!((speakers(&task, &task.split.train).len(), task.split.test.len()), (12, 19));
+    assert!(!task.warnings.iter().any(|note| note.contains("speakers")), "{:?}", task.warnings);
+
+    spoken(&folder, 3, &[]);
+    let task = load(&[]);
+    assert_eq!((task.split.test.len(), task.split.valid.len()), (5, 2));
+    let note = "3 of 3 speakers are in two parts; accuracies for new speakers may be lower; \
+                data.split = \"speakers\" keeps each in one part";
+    assert!(task.warnings.iter().any(|own| own.ends_with(note)), "{:?}", task.warnings);
+    let task = load(&["data.split=speakers"]);
+    assert_eq!([task.split.train.len(), task.split.test.len()], [8; 2]);
+    assert!(!task.warnings.iter().any(|note| note.contains("two parts")), "{:?}", task.warnings);
+
+    // Parts that the file states are kept; what it does not state is drawn from training items.
+    let parts: Vec<_> = (0..96).map(|n| if n < 16 { Part::Test } else { Part::Train }).collect();
+    spoken(&folder, 12, &parts);
+    let task = load(&[]);
+    assert_eq!(task.split.test, (0..16).collect::<Vec<_>>());
+    assert_eq!((task.split.valid.len(), task.split.train.len()), (8, 72));
+    let task = load(&["data.split=fraction"]);
+    assert_eq!(task.split.test, (0..16).collect::<Vec<_>>());
 }
 
 #[test]

@@ -36,7 +36,8 @@ fn folder(name: &str) -> Folder {
         fs::write(folder.0.join(file), shd::to_bytes(&recordings(count)).unwrap()).unwrap();
     }
     let config = "[data]\nsource = \"h5\"\ntrain_file = \"train.h5\"\ntest_file = \"test.h5\"\n\
-                  channels = 3\ngroup = 1\ndt_ms = 1\nbatch = 8\nvalid = 0.0\n\n[network]\n\
+                  channels = 3\ngroup = 1\ndt_ms = 1\nbatch = 8\nvalid = 0.0\n\
+                  split = \"fraction\"\n\n[network]\n\
                   hidden = [16]\nmax_delay = 12\ndropout = 0.1\nloss = \"mean\"\n\n\
                   [train]\nepochs = 4\nrate = 0.05\nwindow_steps = 2000\n";
     fs::write(folder.0.join("net.toml"), config).unwrap();

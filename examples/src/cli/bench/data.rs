@@ -64,12 +64,13 @@ pub(in crate::cli) fn data(args: &Args) -> Result<()> {
         require(value > 0, field, value, "is not at least 1")?;
     }
     let bytes = shd::to_bytes(&recordings(args.recordings, args.spikes))?;
+    let options = BinOptions { group: 5, ..BinOptions::default() };
     let mut entries = 0;
     let mut read = || -> Result<f64> {
         let bytes = bytes.clone();
         let start = Instant::now();
         let recordings = shd::from_bytes(bytes, "made", &shd::Options::default())?;
-        let data = Dataset::from_recordings(&recordings, &BinOptions::default())?;
+        let data = Dataset::from_recordings(&recordings, &options)?;
         let seconds = start.elapsed().as_secs_f64();
         entries = data.samples.iter().map(|sample| sample.entries.len()).sum();
         Ok(seconds)

@@ -132,7 +132,7 @@ pub(in crate::cli) fn infer(args: &Args) -> Result<()> {
         dt_ms: setting.dt_ms,
         steps: shape.steps,
         batch: shape.batch,
-        taps: config.network.max_delay + 1,
+        taps: config.longest_delay().0 + 1,
         density: setting.density,
         threads: config.threads(),
         repeats: args.repeats,

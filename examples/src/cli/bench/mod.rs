@@ -75,10 +75,10 @@ impl Setting {
         require((0.0..=1.0).contains(&density), "--density", density, "is not in [0, 1]")?;
         let mut config = self.net.config(dt_ms)?;
         let (max_delay, batch) = match dt_ms {
-            10 => (config.network.max_delay, config.data.batch),
+            10 => (config.longest_delay().0, config.data.batch),
             _ => (64, 16),
         };
-        config.network.max_delay = self.max_delay.unwrap_or(max_delay);
+        config.network.max_delay = Some(self.max_delay.unwrap_or(max_delay));
         config.data.batch = self.batch.unwrap_or(batch);
         config.data.steps = steps;
         config.threads = self.threads;

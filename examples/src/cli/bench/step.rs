@@ -146,7 +146,7 @@ impl Job for Step<'_> {
         };
         let peak_rss_mib = peak_rss_mib();
         let watch = trainer.model().backend();
-        let taps = config.network.max_delay + 1;
+        let taps = config.longest_delay().0 + 1;
         let densities: Vec<_> = [density].into_iter().chain(firing_rates.clone()).collect();
         let work = backend::work(config, interface, shape, &densities)?;
         let cpu_rate = || Ok::<_, Error>(1e-9 * backend::cpu(config)?.gemm_rate());

@@ -36,7 +36,7 @@ struct Source {
     #[arg(long, default_value_t = 10)]
     dt_ms: u32,
     /// Number of neighbouring channels to sum into one (SHD)
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 1)]
     group: usize,
     /// Number of channels in the file (SHD) [default: as the file says, or 700]
     #[arg(long)]
@@ -101,7 +101,7 @@ mod tests {
     fn order_is_the_data_set_of_its_preset() {
         let (time_unit, origin) = (TimeUnit::S, Origin::Zero);
         let path = "order".into();
-        let source = Source { path, dt_ms: 10, group: 5, channels: None, time_unit, origin };
+        let source = Source { path, dt_ms: 10, group: 1, channels: None, time_unit, origin };
         let config = presets::load(Some("order"), None, &[]).unwrap();
         assert!(source.open().unwrap().0 == task::Task::load(&config, None).unwrap().data);
     }
