@@ -268,7 +268,7 @@ fn labels_and_units_from_one_are_noted() {
     assert_eq!(
         error("units_from_one"),
         "x.h5: spikes/units[0][2] = 700 is not below 700 channels; units begin at 1? They count \
-         from 0"
+         from 0: data convert --first-unit 1"
     );
 }
 

@@ -190,6 +190,7 @@ impl Data {
             channels: Some(self.channels).filter(|&channels| channels > 0),
             time_unit: self.time_unit.into(),
             origin: self.origin.into(),
+            ..spikes::Options::default()
         }
     }
 
