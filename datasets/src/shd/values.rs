@@ -174,8 +174,8 @@ impl File<'_> {
         Ok((codes.into_iter().map(|code| classes[usize::from(code)]).collect(), None))
     }
 
-    /// The speakers of `n` utterances, and their names if they have some. Names, and numbers beyond
-    /// 16 bits, are counted from 0 in their order.
+    /// The speakers of `n` utterances, and their names if they have some. Names are counted from
+    /// 0 in their order; numbers beyond 16 bits are names.
     pub(super) fn speakers(&self, n: usize) -> Result<(Vec<u16>, Vec<String>), Error> {
         let path = "extra/speaker";
         let set = self.dataset(path)?;
@@ -192,10 +192,9 @@ impl File<'_> {
             return Ok((small, Vec::new()));
         }
         let mut numbering = Numbering::default();
-        let codes = numbers.iter().map(|x| numbering.code(x));
+        let codes = numbers.iter().map(|x| numbering.code(x.to_string().as_str()));
         let codes = codes.collect::<Option<Vec<_>>>().ok_or_else(|| self.too_many(path))?;
-        let (codes, numbers) = numbering.finish(codes);
-        Ok((codes, numbers.into_iter().map(|x: i128| x.to_string()).collect()))
+        Ok(numbering.finish(codes))
     }
 
     /// The rows of a data set of text; none if it is absent.

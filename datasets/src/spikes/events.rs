@@ -233,13 +233,8 @@ impl Table {
             };
             let (numbers, names) = match (small, speakers) {
                 (Some(small), _) => (small, Vec::new()),
-                (None, Column::Numbers(numbers)) => {
-                    let (codes, numbers) =
-                        numbered(&numbers).ok_or_else(|| too_many("speakers"))?;
-                    (codes, numbers.iter().map(i128::to_string).collect())
-                }
-                (None, Column::Texts(texts)) => {
-                    numbered(&texts).ok_or_else(|| too_many("speakers"))?
+                (None, speakers) => {
+                    numbered(&speakers.into_texts()).ok_or_else(|| too_many("speakers"))?
                 }
             };
             read.items.iter_mut().zip(numbers).for_each(|(item, n)| item.speaker = n);
@@ -259,8 +254,9 @@ impl Table {
 }
 
 /// Values numbered in their order; `None` if there are more than 65,536.
-fn numbered<K: Ord + Clone>(values: &[K]) -> Option<(Vec<u16>, Vec<K>)> {
+fn numbered(values: &[String]) -> Option<(Vec<u16>, Vec<String>)> {
     let mut numbering = Numbering::default();
-    let codes = values.iter().map(|value| numbering.code(value)).collect::<Option<Vec<_>>>()?;
+    let codes =
+        values.iter().map(|value| numbering.code(value.as_str())).collect::<Option<Vec<_>>>()?;
     Some(numbering.finish(codes))
 }

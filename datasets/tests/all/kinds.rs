@@ -262,3 +262,63 @@ fn rows_that_cannot_be_read_are_named_with_what_to_do() {
     assert_eq!(error(b"\xff\xfet\0"), "x: is text in UTF-16; save it as UTF-8");
     assert_eq!(error(b"\0\x01\x02"), "x: is no file of spikes that is read: HDF5, .npz or CSV");
 }
+
+/// A number of a row of them.
+fn next(state: &mut u64) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as usize
+}
+
+#[test]
+fn damaged_files_are_refused_or_valid_and_can_be_converted() {
+    let names = ["small.npz", "records.npz", "raster.npz", "half.npz"];
+    let files = names.map(fixture).into_iter().chain([CSV.as_bytes().to_vec()]);
+    let options = Options { step_ms: Some(10.0), ..Options::default() };
+    let (mut state, mut valid) = (1, 0);
+    for file in files {
+        for _ in 0..1500 {
+            let mut damaged = arrays_of(&file);
+            for _ in 0..1 + next(&mut state) % 3 {
+                let n = next(&mut state) % damaged.len();
+                let (_, bytes) = &mut damaged[n];
+                let at = next(&mut state) % bytes.len();
+                let values = [0, 255, b',', b'9', b'f', next(&mut state) as u8];
+                bytes[at] = values[next(&mut state) % values.len()];
+            }
+            let again: Vec<_> = damaged.iter().map(|(name, b)| (&**name, &b[..])).collect();
+            let bytes = match &again[..] {
+                [("", text)] => text.to_vec(),
+                arrays => zip(arrays, CompressionMethod::Stored),
+            };
+            match spikes::from_bytes(bytes, "x", &options) {
+                Ok(read) => {
+                    read.validate().unwrap();
+                    valid += 1;
+                    let Ok(written) = shd::to_bytes(&read) else { continue };
+                    let again = spikes::from_bytes(written, "x", &Options::default()).unwrap();
+                    let format = polychron_datasets::TimeFormat::F32;
+                    let read = Recordings { time_format: format, ..read };
+                    assert_eq!((&again.about, &again.keys), (&read.about, &read.keys));
+                    assert!(again == read);
+                }
+                Err(e) => assert!(!e.to_string().contains(char::is_control), "{e}"),
+            }
+        }
+    }
+    assert!((500..7000).contains(&valid), "{valid}");
+}
+
+/// The arrays of an archive by name; another file is one without a name.
+fn arrays_of(file: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(file)) else {
+        return vec![(String::new(), file.to_vec())];
+    };
+    let count = archive.len();
+    let entry = |n| {
+        let mut entry = archive.by_index(n).unwrap();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+        (entry.name().unwrap().into_owned(), bytes)
+    };
+    (0..count).map(entry).collect()
+}

@@ -87,7 +87,7 @@ fn names_are_numbered_in_their_order() {
     for name in ["speaker_text", "speaker_bytes"] {
         assert_eq!(speakers(&read(name)), [2, 0, 0, 1], "{name}");
     }
-    assert_eq!(speakers(&read("speaker_numbers")), [2, 0, 0, 1]);
+    assert_eq!(speakers(&read("speaker_numbers")), [1, 0, 0, 2]);
 }
 
 #[test]
