@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 use crate::{About, Error, parallel};
 
 /// Longest recording in seconds. A later time is a damaged value or has another unit.
-const MAX_SECONDS: f32 = 3600.0;
+pub(crate) const MAX_SECONDS: f32 = 3600.0;
 /// A longer recording, a shorter one, and one whose first spike comes later, are unusual.
 const LONG_SECONDS: f32 = 60.0;
 const SHORT_SECONDS: f32 = 0.01;
@@ -34,6 +34,20 @@ impl Recording {
         spikes.sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal));
         Some(spikes.into_iter().unzip())
     }
+}
+
+/// What is wrong with a time in seconds.
+pub(crate) fn time_problem(t: f32) -> Option<String> {
+    if (0.0..=MAX_SECONDS).contains(&t) {
+        return None;
+    }
+    Some(if !t.is_finite() {
+        "s is not finite".into()
+    } else if t < 0.0 {
+        "s is negative".into()
+    } else {
+        format!("s is above {MAX_SECONDS} s; times are in seconds")
+    })
 }
 
 /// Number format of the times in a file. It determines how times were rounded.
@@ -210,16 +224,9 @@ impl Recordings {
             let problem = format!("spikes do not match the {spikes} of spikes/times[{n}]");
             return Err(self.value(format!("spikes/units[{n}]"), item.units.len(), problem));
         }
-        if let Some(i) = item.times.iter().position(|t| !(0.0..=MAX_SECONDS).contains(t)) {
-            let t = item.times[i];
-            let problem = if !t.is_finite() {
-                "s is not finite".into()
-            } else if t < 0.0 {
-                "s is negative".into()
-            } else {
-                format!("s is above {MAX_SECONDS} s; times are in seconds")
-            };
-            return Err(self.value(format!("spikes/times[{n}][{i}]"), t, problem));
+        let mut problems = item.times.iter().map(|&t| time_problem(t)).enumerate();
+        if let Some((i, problem)) = problems.find_map(|(i, problem)| Some((i, problem?))) {
+            return Err(self.value(format!("spikes/times[{n}][{i}]"), item.times[i], problem));
         }
         if let Some(i) = item.units.iter().position(|&u| usize::from(u) >= self.channels) {
             let problem = format!("is not below {} channels", self.channels);

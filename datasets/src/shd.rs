@@ -31,10 +31,10 @@
 mod about;
 mod bounds;
 mod container;
-mod content;
+pub(crate) mod content;
 mod filters;
 mod times;
-mod values;
+pub(crate) mod values;
 mod write;
 
 use std::path::Path;
@@ -53,7 +53,7 @@ const MAX_CHANNELS: usize = 1 << 16;
 const MAX_KEYS: usize = 1 << 16;
 
 /// What a file does not say about itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Options {
     /// Number of channels. Without it, the file states the number, or it is [`CHANNELS`].
     pub channels: Option<usize>,
@@ -61,8 +61,25 @@ pub struct Options {
     pub time_unit: TimeUnit,
     /// Time from which the times of an utterance count; 0 by default.
     pub origin: Origin,
-    /// Whether the file may have no labels. All utterances then have the one class `unknown`.
+    /// Number of the first channel: 0, the default, or 1.
+    pub first_unit: u16,
+    /// Number of the first class: 0, the default, or 1. Labels that are names have none.
+    pub first_label: u16,
+    /// Length in ms of the steps of a raster that does not state it.
+    pub step_ms: Option<f64>,
+    /// Whether the file may have no labels. All items then have the one class `unknown`.
     pub unlabelled: bool,
+}
+
+impl Options {
+    /// Fails unless the number of channels is possible.
+    pub(crate) fn check(&self, source: &str) -> Result<(), Error> {
+        let Some(channels) = self.channels.filter(|n| !(1..=MAX_CHANNELS).contains(n)) else {
+            return Ok(());
+        };
+        let problem = format!("is not between 1 and {MAX_CHANNELS}; sum neighbours in larger data");
+        Err(Error::value(source, "channels", channels, problem))
+    }
 }
 
 /// Reads a `.h5` or `.h5.gz` file on all cores. [`spikes::read`](crate::spikes::read) reads other
@@ -92,10 +109,7 @@ pub(crate) fn from_plain(
     source: &str,
     options: &Options,
 ) -> Result<Recordings, Error> {
-    if let Some(channels) = options.channels.filter(|n| !(1..=MAX_CHANNELS).contains(n)) {
-        let problem = format!("is not between 1 and {MAX_CHANNELS}; sum neighbours in larger data");
-        return Err(Error::value(source, "channels", channels, problem));
-    }
+    options.check(source)?;
     let file = File::open(bytes, source)?;
     let (channels, stated) = match file.channels(options.channels)? {
         Some(channels) => (channels, true),
@@ -109,21 +123,38 @@ pub(crate) fn from_plain(
 /// Adds to an error what the user can do about it. `stated` says whether the number of channels is
 /// known.
 fn advise(mut error: Error, read: &Recordings, stated: bool) -> Error {
-    let Error::Value { field, problem, .. } = &mut error else { return error };
-    let channels = read.channels;
-    if field.starts_with("spikes/units") && problem.starts_with("is not below") {
-        let mut units = read.items.iter().flat_map(|item| &item.units);
+    let Error::Value { problem, .. } = &mut error else { return error };
+    let units = read.items.iter().flat_map(|item| &item.units);
+    problem.push_str(advice(problem, units, read.channels, stated));
+    error
+}
+
+/// What the user can do about what is wrong with a time or a unit. `stated` says whether the
+/// number of channels is known.
+pub(crate) fn advice<'a>(
+    problem: &str,
+    mut units: impl Iterator<Item = &'a u16>,
+    channels: usize,
+    stated: bool,
+) -> &'static str {
+    if problem.starts_with("is not below") && problem.ends_with("channels") {
         if units.all(|&unit| (1..=channels).contains(&usize::from(unit))) {
-            problem.push_str("; units begin at 1? They count from 0");
+            return "; units begin at 1? They count from 0: data convert --first-unit 1";
         } else if !stated {
-            problem.push_str("; set their number with data.channels or --channels");
+            return "; set their number with data.channels or --channels";
         }
     } else if problem.starts_with("s is above") {
-        problem.push_str(" unless data.time_unit or --time-unit says ms or us");
+        return " unless data.time_unit or --time-unit says ms or us";
     } else if problem.starts_with("s is negative") {
-        problem.push_str("; data.origin or --origin first-spike counts from the earliest spike");
+        return "; data.origin or --origin first-spike counts from the earliest spike";
     }
-    error
+    ""
+}
+
+/// The names of classes that have only numbers.
+pub(crate) fn numbers(labels: &[u16], first: u16) -> Vec<String> {
+    let classes = labels.iter().max().map_or(0, |&label| u32::from(label) + 1);
+    (0..classes).map(|class| (class + u32::from(first)).to_string()).collect()
 }
 
 fn parse(file: &File<'_>, channels: usize, options: &Options) -> Result<Recordings, Error> {
@@ -131,16 +162,14 @@ fn parse(file: &File<'_>, channels: usize, options: &Options) -> Result<Recordin
     let (labels, names) = if options.unlabelled && !file.has("labels")? {
         (vec![0; file.rows_of_spikes()?], Some(vec!["unknown".into()]))
     } else {
-        file.classes(known.as_deref())?
+        file.classes(known.as_deref(), options.first_label)?
     };
     let n = labels.len();
-    let (times, units) = (file.times(n, options)?, file.units(n)?);
+    let (times, units) = (file.times(n, options)?, file.units(n, options.first_unit)?);
     let spikes = |n, _: &u16| Ok((times.row(n)?, units.row(n)?));
     let spikes = parallel::try_map(&labels, parallel::threads(n), spikes)?;
     let (speakers, about) = file.about(n)?;
-    let numbers =
-        || (0..labels.iter().max().map_or(0, |&l| l as usize + 1)).map(|c| c.to_string()).collect();
-    let keys = names.or(known).unwrap_or_else(numbers);
+    let keys = names.or(known).unwrap_or_else(|| numbers(&labels, options.first_label));
     let items = spikes.into_iter().zip(labels.into_iter().zip(speakers));
     let items = items
         .map(|((times, units), (label, speaker))| Recording { times, units, label, speaker })

@@ -42,7 +42,52 @@ fn main() -> Result<()> {
     full.write_all(&vec![255; 65 * 64_528 / 8])?;
     save("read_digits", "full", &[&full.finish()?])?;
     save("read_lists", "sources", &[&std::fs::read("../datasets/data/sources.toml")?])?;
+    spikes()?;
     save("read_lists", "split", &[br#"{"val": [3, 7], "test": [60, 61]}"#])
+}
+
+/// Files of spikes: the arrays and the text of a few, and those of the tests as they are.
+fn spikes() -> Result<()> {
+    let array = |descr: &str, shape: &str, data: &[u8]| {
+        let header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n");
+        let len = (header.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &len[..], header.as_bytes(), data].concat()
+    };
+    let named =
+        |name: u8, file: Vec<u8>| [&[name][..], &(file.len() as u16).to_le_bytes(), &file].concat();
+    let times: Vec<u8> = [0.5f32, 0.25, 1.0].iter().flat_map(|t| t.to_le_bytes()).collect();
+    let labels = named(3, array("'|b1'", "(2,)", &[0, 1]));
+    let more = [
+        named(4, array("'<U1'", "(2,)", &[65, 0, 0, 0, 66, 0, 0, 0])),
+        named(6, array("'|S5'", "(2,)", b"traintest\0")),
+        named(7, array("'|S1'", "(2,)", b"ab")),
+        named(8, array("'>i2'", "()", &[0, 9])),
+    ];
+    let events = [
+        named(0, array("'<f4'", "(3,)", &times)),
+        named(1, array("'|u1'", "(3,)", &[0, 5, 2])),
+        named(2, array("'<i2'", "(3, 1)", &[1, 0, 0, 0, 1, 0])),
+    ];
+    let arrays = [&events.concat()[..], &labels, &more.concat()].concat();
+    let record =
+        array("[('t', '|u1'), ('x', '|u1'), ('item', '|u1')]", "(2,)", &[1, 2, 0, 0, 1, 1]);
+    let record = [labels.clone(), named(11, record)].concat();
+    let cells = array("'|u1'", "(2, 2, 2)", &[0, 1, 0, 0, 2, 0, 0, 1]);
+    let raster = [labels, named(10, cells)].concat();
+    for (name, arrays) in [("events", arrays), ("record", record), ("raster", raster)] {
+        save("read_npz", name, &[&[0x20], &arrays])?;
+        save("convert", name, &[&[0xa0], &arrays])?;
+    }
+    let text = b"time;unit;item;label;speaker;part;name\n0.5;5;b;one;F;train;x\n;;c;two;G;dev;\n";
+    save("read_csv", "table", &[&[0x80], text])?;
+    save("read_csv", "rows", &[&[0], b"0.5,5,1,0\n\n1e-1,7,0,1\r\n,,2,1\n"])?;
+    save("convert", "table", &[&[0], text])?;
+    for file in ["small.npz", "packed.npz", "records.npz", "raster_bool.npz"] {
+        let bytes = std::fs::read(format!("../datasets/tests/fixtures/{file}"))?;
+        save("read_npz", file, &[&[0xa0], &bytes])?;
+    }
+    let bytes = std::fs::read("../datasets/tests/fixtures/small.h5.zip")?;
+    save("convert", "small", &[&[0], &bytes])
 }
 
 /// A folder, some notes and the file that is asked for, in every form that `unpack` tells by its

@@ -5,3 +5,4 @@ pub mod kind;
 pub mod memory;
 pub mod network;
 pub mod reference;
+pub mod spikes;

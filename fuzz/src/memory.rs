@@ -6,9 +6,9 @@ use std::alloc::System;
 #[global_allocator]
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
-/// The largest size of a file after a gzip stream around it is unpacked, in bytes.
+/// The largest size of a file after a gzip stream or a zip archive around it is unpacked, in bytes.
 pub fn unpacked(file: &[u8]) -> usize {
-    let packed = file.starts_with(&[0x1f, 0x8b]);
+    let packed = file.starts_with(&[0x1f, 0x8b]) || file.starts_with(b"PK");
     if packed { (64 * file.len()).max(1 << 20) } else { file.len() }
 }
 

@@ -4,7 +4,6 @@ use std::sync::{Mutex, PoisonError};
 
 use hdf5_reader::error::{Error, Result};
 use hdf5_reader::storage::{BytesStorage, Storage, StorageBuffer};
-use hdf5_reader::superblock::HDF5_MAGIC;
 
 /// Largest total size in bytes of the nodes that list the members of groups, which take at least
 /// 11 bytes per member.
@@ -56,9 +55,7 @@ struct Seen {
 impl BoundedStorage {
     /// `max_header` is the largest size of a header in bytes.
     pub(super) fn new(bytes: Vec<u8>, max_header: usize) -> Self {
-        let places = std::iter::successors(Some(0), |&at: &usize| Some((2 * at).max(512)));
-        let mut places = places.take_while(|&at| at < bytes.len());
-        let base = places.find(|&at| bytes[at..].starts_with(&HDF5_MAGIC)).unwrap_or(0);
+        let base = super::content::signature(&bytes).unwrap_or(0);
         let sizes = match bytes.get(base + 8) {
             Some(0 | 1) => bytes.get(base + 13..base + 15),
             _ => bytes.get(base + 9..base + 11),
@@ -180,6 +177,8 @@ fn little_endian(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use hdf5_reader::superblock::HDF5_MAGIC;
+
     use super::*;
 
     const MAX_HEADER: usize = 64 << 10;

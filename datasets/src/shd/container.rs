@@ -76,9 +76,9 @@ impl<'a> File<'a> {
         Ok(Times { rows, number, options: *options })
     }
 
-    pub(super) fn units(&self, n: usize) -> Result<Units<'_>, Error> {
+    pub(super) fn units(&self, n: usize, first: u16) -> Result<Units<'_>, Error> {
         let (rows, number) = self.sequences("spikes/units", n, "sequences of whole numbers")?;
-        Ok(Units { rows, number })
+        Ok(Units { rows, number, first })
     }
 
     fn sequences(

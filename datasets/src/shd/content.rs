@@ -1,6 +1,7 @@
 //! What the bytes of a file are that is no whole HDF5 file.
 
 use hdf5_reader::Hdf5File;
+use hdf5_reader::superblock::HDF5_MAGIC;
 
 /// Beginnings of files that users take for HDF5, and what to do.
 const KINDS: [(&[u8], &str); 10] = [
@@ -10,28 +11,37 @@ const KINDS: [(&[u8], &str); 10] = [
     (b"\xfd7zXZ\0", "is compressed with xz; unpack it: unxz"),
     (b"\x28\xb5\x2f\xfd", "is compressed with zstd; unpack it: unzstd"),
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it"),
-    (b"\x93NUMPY", "is a NumPy array, not HDF5"),
+    (b"\x93NUMPY", "is a single NumPy array; save time, unit, item and label with np.savez"),
     (b"MATLAB 5.0", "is a MATLAB file of an older format; save it with -v7.3"),
     (b"CDF", "is a NetCDF 3 file, not HDF5"),
     (b"SPK1", "holds digits, not HDF5"),
 ];
 
-/// Says why bytes without the signature of HDF5 are not read.
-pub(super) fn not_hdf5(bytes: &[u8]) -> String {
+/// Where the signature of HDF5 is: at the start, or behind a user block.
+pub(crate) fn signature(bytes: &[u8]) -> Option<usize> {
+    let places = std::iter::successors(Some(0), |&at: &usize| Some((2 * at).max(512)));
+    let mut places = places.take_while(|&at| at < bytes.len());
+    places.find(|&at| bytes[at..].starts_with(&HDF5_MAGIC))
+}
+
+/// Names bytes that are neither spikes nor text, and says what to do.
+pub(crate) fn foreign(bytes: &[u8]) -> Option<&'static str> {
     if bytes.is_empty() {
-        return "is empty; download or write it again".into();
+        return Some("is empty; download or write it again");
     }
     if let Some((_, problem)) = KINDS.iter().find(|(start, _)| bytes.starts_with(start)) {
-        return (*problem).into();
+        return Some(problem);
     }
     if bytes.get(257..262) == Some(b"ustar") {
-        return "is a tar archive; unpack it".into();
+        return Some("is a tar archive; unpack it");
     }
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
-    if text.starts_with(b"<") {
-        return "is not HDF5: a web page; download the file itself".into();
-    }
-    "is not HDF5: it does not begin with the signature of HDF5".into()
+    text.starts_with(b"<").then_some("is not HDF5: a web page; download the file itself")
+}
+
+/// Says why bytes without the signature of HDF5 are not read.
+pub(super) fn not_hdf5(bytes: &[u8]) -> &'static str {
+    foreign(bytes).unwrap_or("is not HDF5: it does not begin with the signature of HDF5")
 }
 
 /// Fails if the file is shorter than its superblock says. `len` is its size in bytes.

@@ -31,7 +31,7 @@ pub enum Origin {
 
 impl TimeUnit {
     /// Units per second.
-    fn per_second(self) -> f64 {
+    pub(crate) fn per_second(self) -> f64 {
         match self {
             Self::Seconds => 1.0,
             Self::Milliseconds => 1e3,

@@ -10,7 +10,7 @@ use crate::Error;
 
 /// Kind of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Unsigned,
     Signed,
     Float,
@@ -18,11 +18,11 @@ pub(super) enum Kind {
 
 /// How the file stores a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Number {
-    pub(super) kind: Kind,
+pub(crate) struct Number {
+    pub(crate) kind: Kind,
     /// Size in bytes, at most 8.
-    pub(super) size: usize,
-    pub(super) big_endian: bool,
+    pub(crate) size: usize,
+    pub(crate) big_endian: bool,
 }
 
 impl Number {
@@ -56,7 +56,7 @@ impl Number {
         if self.kind == Kind::Signed && x >> (bits - 1) != 0 { x - (1 << bits) } else { x }
     }
 
-    pub(super) fn float(self, bytes: &[u8]) -> f64 {
+    pub(crate) fn float(self, bytes: &[u8]) -> f64 {
         let bits = self.integer(bytes);
         match (self.kind, self.size) {
             (Kind::Float, 2) => half::f16::from_bits(bits as u16).to_f64(),
@@ -67,7 +67,7 @@ impl Number {
     }
 
     /// A whole number; else the number as text.
-    pub(super) fn whole(self, bytes: &[u8]) -> Result<i128, String> {
+    pub(crate) fn whole(self, bytes: &[u8]) -> Result<i128, String> {
         if self.kind != Kind::Float {
             return Ok(self.integer(bytes));
         }
@@ -99,18 +99,20 @@ pub(super) fn type_name(datatype: &Datatype) -> String {
 pub(super) struct Units<'a> {
     pub(super) rows: Rows<'a>,
     pub(super) number: Number,
+    /// Number of the first channel.
+    pub(super) first: u16,
 }
 
 impl Units<'_> {
     pub(super) fn row(&self, n: usize) -> Result<Vec<u16>, Error> {
-        let Self { rows, number } = self;
+        let Self { rows, number, first } = self;
         let bytes = rows.bytes(n)?;
         let values = bytes.chunks_exact(number.size);
-        if (number.size, number.kind) == (2, Kind::Unsigned) {
+        if (number.size, number.kind, *first) == (2, Kind::Unsigned, 0) {
             return Ok(values.map(|v| two_bytes(v, number.big_endian)).collect());
         }
         let field = |i| format!("{}[{n}][{i}]", rows.path);
-        let unit = |(i, v)| rows.file.small(number.whole(v), || field(i));
+        let unit = |(i, v)| rows.file.small(number.whole(v), *first, || field(i));
         values.enumerate().map(unit).collect()
     }
 }
@@ -151,12 +153,14 @@ impl File<'_> {
     pub(super) fn classes(
         &self,
         keys: Option<&[String]>,
+        first: u16,
     ) -> Result<(Vec<u16>, Option<Vec<String>>), Error> {
         let path = "labels";
         let set = self.dataset(path)?;
         if !is_text(set.dtype()) {
             self.one_dimensional(&set, path)?;
-            return Ok((self.numbers(&set, path, |i, x| self.small(x, || place(path, i)))?, None));
+            let class = |i, x| self.small(x, first, || place(path, i));
+            return Ok((self.numbers(&set, path, class)?, None));
         }
         let (codes, names) = self.names(set, path)?;
         let Some(keys) = keys else { return Ok((codes, Some(names))) };
@@ -170,8 +174,8 @@ impl File<'_> {
         Ok((codes.into_iter().map(|code| classes[usize::from(code)]).collect(), None))
     }
 
-    /// The speakers of `n` utterances, and their names if they have some. Names, and numbers beyond
-    /// 16 bits, are counted from 0 in their order.
+    /// The speakers of `n` utterances, and their names if they have some. Names are counted from
+    /// 0 in their order; numbers beyond 16 bits are names.
     pub(super) fn speakers(&self, n: usize) -> Result<(Vec<u16>, Vec<String>), Error> {
         let path = "extra/speaker";
         let set = self.dataset(path)?;
@@ -188,10 +192,9 @@ impl File<'_> {
             return Ok((small, Vec::new()));
         }
         let mut numbering = Numbering::default();
-        let codes = numbers.iter().map(|x| numbering.code(x));
+        let codes = numbers.iter().map(|x| numbering.code(x.to_string().as_str()));
         let codes = codes.collect::<Option<Vec<_>>>().ok_or_else(|| self.too_many(path))?;
-        let (codes, numbers) = numbering.finish(codes);
-        Ok((codes, numbers.into_iter().map(|x: i128| x.to_string()).collect()))
+        Ok(numbering.finish(codes))
     }
 
     /// The rows of a data set of text; none if it is absent.
@@ -275,18 +278,29 @@ impl File<'_> {
         values.map(|(i, v)| to(i, number.whole(v))).collect()
     }
 
-    /// A number of 16 bits.
-    fn small(&self, x: Result<i128, String>, field: impl Fn() -> String) -> Result<u16, Error> {
-        match x {
-            Ok(x) => u16::try_from(x)
-                .map_err(|_| Error::value(self.source, field(), x, "is not between 0 and 65535")),
-            Err(x) => Err(Error::value(self.source, field(), x, "is not a whole number")),
-        }
+    fn small(
+        &self,
+        x: Result<i128, String>,
+        first: u16,
+        field: impl Fn() -> String,
+    ) -> Result<u16, Error> {
+        small(x, first)
+            .map_err(|(value, problem)| Error::value(self.source, field(), value, problem))
     }
 }
 
+/// A number of 16 bits, counted from `first`; else its text and what is wrong with it.
+pub(crate) fn small(x: Result<i128, String>, first: u16) -> Result<u16, (String, String)> {
+    let x = x.map_err(|x| (x, "is not a whole number".into()))?;
+    let first = i128::from(first);
+    u16::try_from(x.saturating_sub(first)).map_err(|_| {
+        let last = i128::from(u16::MAX) + first;
+        (x.to_string(), format!("is not between {first} and {last}"))
+    })
+}
+
 /// Values in the order of their first occurrence.
-struct Numbering<K> {
+pub(crate) struct Numbering<K> {
     codes: BTreeMap<K, u16>,
 }
 
@@ -298,7 +312,7 @@ impl<K> Default for Numbering<K> {
 
 impl<K: Ord> Numbering<K> {
     /// The code of a value; `None` if there are more than 65,536 values.
-    fn code<Q: Ord + ToOwned<Owned = K> + ?Sized>(&mut self, value: &Q) -> Option<u16>
+    pub(crate) fn code<Q: Ord + ToOwned<Owned = K> + ?Sized>(&mut self, value: &Q) -> Option<u16>
     where
         K: std::borrow::Borrow<Q>,
     {
@@ -311,7 +325,7 @@ impl<K: Ord> Numbering<K> {
     }
 
     /// Codes that follow the order of the values, and the values.
-    fn finish(self, codes: Vec<u16>) -> (Vec<u16>, Vec<K>) {
+    pub(crate) fn finish(self, codes: Vec<u16>) -> (Vec<u16>, Vec<K>) {
         let mut ranks = vec![0; self.codes.len()];
         for (rank, &code) in (0..).zip(self.codes.values()) {
             ranks[usize::from(code)] = rank;

@@ -50,19 +50,33 @@ impl<'a> Archive<'a> {
         self.contents(index, room)
     }
 
+    /// Whether all files are arrays of NumPy by their names.
+    pub(super) fn holds_arrays(&self) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|(_, name)| name.ends_with(".npy"))
+    }
+
+    pub(super) fn files(&self) -> &[(usize, String)] {
+        &self.files
+    }
+
+    pub(super) fn file(&mut self, index: usize) -> Result<impl Read, Error> {
+        self.zip.by_index(index).map_err(|error| damaged(self.source, error))
+    }
+
     fn contents(&mut self, index: usize, room: usize) -> Result<Vec<u8>, Error> {
-        let mut file = self.zip.by_index(index).map_err(|error| damaged(self.source, error))?;
+        let source = self.source;
+        let mut file = self.file(index)?;
         let mut out = Vec::new();
         let read = file.by_ref().take(room as u64 + 1).read_to_end(&mut out);
-        read.map_err(|error| damaged(self.source, error.into()))?;
+        read.map_err(|error| damaged(source, error.into()))?;
         if out.len() > room {
             let reason = format!("zip archive holds more than {room} bytes; unzip it");
-            return Err(Error::format(self.source, reason));
+            return Err(Error::format(source, reason));
         }
         Ok(out)
     }
 }
 
-fn damaged(source: &str, error: ZipError) -> Error {
+pub(super) fn damaged(source: &str, error: ZipError) -> Error {
     Error::format(source, format!("zip archive: {error}; unzip it, or download or copy it again"))
 }

@@ -87,7 +87,7 @@ fn names_are_numbered_in_their_order() {
     for name in ["speaker_text", "speaker_bytes"] {
         assert_eq!(speakers(&read(name)), [2, 0, 0, 1], "{name}");
     }
-    assert_eq!(speakers(&read("speaker_numbers")), [2, 0, 0, 1]);
+    assert_eq!(speakers(&read("speaker_numbers")), [1, 0, 0, 2]);
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn labels_and_units_from_one_are_noted() {
     assert_eq!(
         error("units_from_one"),
         "x.h5: spikes/units[0][2] = 700 is not below 700 channels; units begin at 1? They count \
-         from 0"
+         from 0: data convert --first-unit 1"
     );
 }
 

@@ -205,7 +205,7 @@ impl Data {
             channels: Some(self.channels).filter(|&channels| channels > 0),
             time_unit: self.time_unit.into(),
             origin: self.origin.into(),
-            unlabelled: false,
+            ..spikes::Options::default()
         }
     }
 

@@ -140,7 +140,7 @@ fn read_gsc(
 }
 
 /// Suffixes of files of spikes, and of what packs them.
-const KINDS: [&str; 2] = [".h5", ".hdf5"];
+const KINDS: [&str; 5] = [".h5", ".hdf5", ".npz", ".csv", ".tsv"];
 const PACKED: [&str; 3] = ["", ".gz", ".zip"];
 
 /// Finds a file in the data folder. Files of spikes may be of another kind than their name says,

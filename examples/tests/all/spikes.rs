@@ -115,3 +115,33 @@ fn channels_and_groups_that_do_not_fit_name_their_settings() {
     assert_eq!(stats["channels"], 2312);
     assert_eq!(notes(&folder, &["data.channels=2312", "data.group=8"]), "");
 }
+
+#[test]
+fn files_of_every_kind_are_converted_and_trained_on() {
+    let npz = folder("npz", "raster_bool.npz", "recordings.npz");
+    let line = npz.fail(&["data", "convert", "recordings.npz", "new.h5"]);
+    assert!(line.ends_with("pass --step-ms"), "{line}");
+    let out = npz.run(&["data", "convert", "recordings.npz", "new.h5", "--step-ms", "10"]);
+    assert_eq!(
+        text(&out.stdout),
+        "new.h5: 4 recordings, 3 classes, 6 channels, 1.0 spikes per recording\n  the last spike is \
+         at 0.19 s; 1 without spikes\n"
+    );
+    let (raster, _) = stats(&npz, &["recordings.npz", "--step-ms", "10", "--group", "1"]);
+    let (new, _) = stats(&npz, &["new.h5", "--group", "1"]);
+    assert_eq!((&new["steps"], &new["classes"]), (&raster["steps"], &raster["classes"]));
+    let line = npz.fail(&["data", "convert", "recordings.npz", "new.h5"]);
+    assert!(line.ends_with("new.h5: exists; name another file"), "{line}");
+    let line = npz.fail(&["data", "convert", "recordings.npz", "new.csv"]);
+    assert!(line.ends_with("the file is written as HDF5; name it new.h5"), "{line}");
+
+    let csv = Folder::new("spikes-csv");
+    let rows = (0..20).map(|n| format!("0.{n:02},{},take {n},{}\n", 1 + n % 5, n % 2));
+    let table = "time,unit,item,label\n".to_owned() + &rows.collect::<String>();
+    fs::write(csv.0.join("recordings.csv"), table).unwrap();
+    assert_eq!(notes(&csv, &["data.channels=10"]), "");
+    let from_one = ["data", "convert", "recordings.csv", "one.h5", "--first-unit", "1", "--json"];
+    let out = csv.run(&from_one);
+    let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&found["channels"], &found["items"]), (&5.into(), &20.into()));
+}

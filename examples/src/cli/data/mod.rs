@@ -1,5 +1,6 @@
 //! `polychron data`: statistics, pictures, downloads and encoding of data sets.
 
+mod convert;
 mod encode;
 #[cfg(feature = "fetch")]
 mod fetch;
@@ -19,6 +20,8 @@ pub(in crate::cli) enum Command {
     Stats(stats::Args),
     /// Draw the spikes of one item
     Show(show::Args),
+    /// Write a file of spikes of any kind in the layout of SHD
+    Convert(convert::Args),
     /// Convert your own recordings into spikes, in a file with the layout of SHD
     Encode(encode::Args),
     /// Download the published files of a data set; an interrupted download is resumed
@@ -29,7 +32,8 @@ pub(in crate::cli) enum Command {
 /// A data set.
 #[derive(clap::Args)]
 struct Source {
-    /// digits, order, or a file of spikes: HDF5 in the layout of SHD, or digits; packed or not
+    /// digits, order, or a file of spikes: HDF5 in the layout of SHD, .npz, CSV, or digits; packed
+    /// or not
     #[arg(value_name = "SOURCE")]
     path: PathBuf,
     /// Length of a step in ms (SHD)
@@ -38,15 +42,46 @@ struct Source {
     /// Number of neighbouring channels to sum into one (SHD)
     #[arg(long, default_value_t = 1)]
     group: usize,
-    /// Number of channels in the file (SHD) [default: as the file says, or 700]
+    #[command(flatten)]
+    layout: Layout,
+}
+
+/// What a file of spikes does not say about itself.
+#[derive(clap::Args)]
+struct Layout {
+    /// Number of channels in the file [default: as the file says; else 700 in HDF5, and the largest
+    /// unit plus 1 in other kinds]
     #[arg(long)]
     channels: Option<usize>,
-    /// Unit of the times in the file (SHD)
+    /// Unit of the times in the file
     #[arg(long, value_enum, default_value_t = TimeUnit::S)]
     time_unit: TimeUnit,
-    /// Time from which the times of an item count (SHD)
+    /// Time from which the times of an item count
     #[arg(long, value_enum, default_value_t = Origin::Zero)]
     origin: Origin,
+    /// Number of the first channel in the file
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first_unit: u16,
+    /// Number of the first class in the file
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first_label: u16,
+    /// Length in ms of the steps of a raster that does not state it (.npz)
+    #[arg(long)]
+    step_ms: Option<f64>,
+}
+
+impl Layout {
+    fn options(&self) -> spikes::Options {
+        spikes::Options {
+            channels: self.channels,
+            time_unit: self.time_unit.into(),
+            origin: self.origin.into(),
+            first_unit: self.first_unit,
+            first_label: self.first_label,
+            step_ms: self.step_ms,
+            unlabelled: false,
+        }
+    }
 }
 
 /// Runs `data`.
@@ -54,6 +89,7 @@ pub(in crate::cli) fn data(command: &Command) -> Result<()> {
     match command {
         Command::Stats(args) => stats::stats(args),
         Command::Show(args) => show::show(args),
+        Command::Convert(args) => convert::convert(args),
         Command::Encode(args) => encode::encode(args),
         #[cfg(feature = "fetch")]
         Command::Fetch(args) => fetch::fetch(args),
@@ -77,10 +113,7 @@ impl Source {
         } else if digits::is_file(path)? {
             digits::read(path)?
         } else {
-            let (channels, time_unit) = (self.channels, self.time_unit.into());
-            let origin = self.origin.into();
-            let layout = spikes::Options { channels, time_unit, origin, unlabelled: false };
-            let recordings = spikes::read(path, &layout)?;
+            let recordings = spikes::read(path, &self.layout.options())?;
             notes.extend(recordings.notes());
             let (dt_ms, group) = (self.dt_ms, self.group);
             let options = BinOptions { dt_ms, group, ..BinOptions::default() };
@@ -99,9 +132,15 @@ mod tests {
 
     #[test]
     fn order_is_the_data_set_of_its_preset() {
-        let (time_unit, origin) = (TimeUnit::S, Origin::Zero);
-        let path = "order".into();
-        let source = Source { path, dt_ms: 10, group: 1, channels: None, time_unit, origin };
+        let layout = Layout {
+            channels: None,
+            time_unit: TimeUnit::S,
+            origin: Origin::Zero,
+            first_unit: 0,
+            first_label: 0,
+            step_ms: None,
+        };
+        let source = Source { path: "order".into(), dt_ms: 10, group: 1, layout };
         let config = presets::load(Some("order"), None, &[]).unwrap();
         assert!(source.open().unwrap().0 == task::Task::load(&config, None).unwrap().data);
     }
