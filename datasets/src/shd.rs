@@ -47,6 +47,9 @@ pub use write::to_bytes;
 /// Number of channels of the published files, which do not state it.
 pub const CHANNELS: usize = 700;
 
+/// Name of the class of items without labels.
+pub(crate) const UNKNOWN: &str = "unknown";
+
 /// Units are 16 bits wide.
 const MAX_CHANNELS: usize = 1 << 16;
 /// Labels are 16 bits wide.
@@ -160,7 +163,7 @@ pub(crate) fn numbers(labels: &[u16], first: u16) -> Vec<String> {
 fn parse(file: &File<'_>, channels: usize, options: &Options) -> Result<Recordings, Error> {
     let known = if file.has("extra/keys")? { Some(file.keys()?) } else { None };
     let (labels, names) = if options.unlabelled && !file.has("labels")? {
-        (vec![0; file.rows_of_spikes()?], Some(vec!["unknown".into()]))
+        (vec![0; file.rows_of_spikes()?], Some(vec![UNKNOWN.into()]))
     } else {
         file.classes(known.as_deref(), options.first_label)?
     };

@@ -7,6 +7,7 @@ use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
 
 const TEMPORARY: &str = ".tmp";
+const LOCK: &str = ".lock";
 
 /// Fails unless the name of a file ends with the suffix of its format.
 pub(crate) fn check_suffix(path: &Path, suffix: &str, format: &str) -> Result<()> {
@@ -75,6 +76,18 @@ pub(crate) fn flush_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Locks an existing file until the handle is dropped, for processes that do so too. Others, and
+/// this one, may read it.
+pub(crate) fn lock_readable(path: &Path) -> Result<File> {
+    if !cfg!(windows) {
+        return lock(File::open(path), path);
+    }
+    // A lock keeps a file from being read there, so a file beside it is locked.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}{LOCK}"));
+    lock(File::options().create(true).truncate(false).write(true).open(&beside), &beside)
+}
+
 /// Locks a file until the handle is dropped; fails if another process holds the lock.
 pub(crate) fn lock(opened: io::Result<File>, path: &Path) -> Result<File> {
     let (file, shown) = (opened.map_err(at(path.display()))?, path.display());
@@ -114,7 +127,7 @@ pub(crate) fn remove_unfinished(folder: &Path, names: &[&str]) -> Result<()> {
 }
 
 /// Finds the alphabetically first entry of a folder that is neither one of `names` nor an
-/// unfinished file for one of them; `None` if there is none or the folder does not exist.
+/// unfinished file or a lock for one of them; `None` if there is none or the folder does not exist.
 pub(crate) fn find_foreign_entry(folder: &Path, names: &[&str]) -> Result<Option<String>> {
     let mut foreign = Vec::new();
     if !folder.exists() {
@@ -122,7 +135,10 @@ pub(crate) fn find_foreign_entry(folder: &Path, names: &[&str]) -> Result<Option
     }
     for entry in std::fs::read_dir(folder).map_err(at(folder.display()))? {
         let found = entry.map_err(at(folder.display()))?.file_name().to_string_lossy().into_owned();
-        let own = names.contains(&found.as_str()) || is_unfinished(&found, names);
+        let locks = |name: &&str| found == format!(".{name}{LOCK}");
+        let own = names.contains(&found.as_str())
+            || is_unfinished(&found, names)
+            || names.iter().any(locks);
         foreign.extend((!own).then_some(found));
     }
     Ok(foreign.into_iter().min())
@@ -198,11 +214,11 @@ mod tests {
     #[test]
     fn unfinished_files_are_recognized_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        for name in [".a.tmp", ".a.x1Y2z3.tmp", ".b.tmp", "a", ".a.b.c.tmp"] {
+        for name in [".a.tmp", ".a.x1Y2z3.tmp", ".b.tmp", ".b.lock", "a", ".a.b.c.tmp"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         remove_unfinished(folder.path(), &["a"]).unwrap();
-        assert_eq!(names(folder.path()), [".a.b.c.tmp", ".b.tmp", "a"]);
+        assert_eq!(names(folder.path()), [".a.b.c.tmp", ".b.lock", ".b.tmp", "a"]);
         let foreign = find_foreign_entry(folder.path(), &["a", "b"]).unwrap();
         assert_eq!(foreign.as_deref(), Some(".a.b.c.tmp"));
     }

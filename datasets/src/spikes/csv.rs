@@ -34,7 +34,7 @@ impl Columns {
     const ROLES: [Role; 7] =
         [Role::Time, Role::Unit, Role::Item, Role::Label, Role::Speaker, Role::Name, Role::Part];
 
-    fn of(header: &ByteRecord, source: &str) -> Result<Self, Error> {
+    fn of(header: &ByteRecord, source: &str, unlabelled: bool) -> Result<Self, Error> {
         let names: Vec<_> = header
             .iter()
             .map(|name| String::from_utf8_lossy(name).trim().trim_matches('"').to_owned())
@@ -54,7 +54,8 @@ impl Columns {
                 ));
             }
         }
-        let absent = Self::ROLES[..4].iter().zip(places).find(|(_, place)| place.is_none());
+        let needed = &Self::ROLES[..if unlabelled { 3 } else { 4 }];
+        let absent = needed.iter().zip(places).find(|(_, place)| place.is_none());
         if let Some((role, _)) = absent {
             let names = names.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
             return bad(format!("has no column {}; {EXPECTED}; it has {names}", role.name()));
@@ -119,7 +120,7 @@ impl Items {
             }
             return Ok(item);
         }
-        if says[0].is_none_or(str::is_empty) {
+        if says[0].is_some_and(str::is_empty) {
             return Err(empty(Role::Label, "is empty; it names the class of the item"));
         }
         let item = self.ids.len();
@@ -171,7 +172,7 @@ pub(super) fn read(bytes: &[u8], source: &str, options: &Options) -> Result<Reco
     let mut row = ByteRecord::new();
     let bad = |error: csv::Error| Error::format(source, error);
     reader.read_byte_record(&mut row).map_err(bad)?;
-    let columns = Columns::of(&row, source)?;
+    let columns = Columns::of(&row, source, options.unlabelled)?;
     let (mut times, mut units, mut items) = (Vec::new(), Vec::new(), Vec::new());
     let (mut lines, mut all) = (Vec::<u32>::new(), Items::default());
     while reader.read_byte_record(&mut row).map_err(bad)? {
@@ -214,7 +215,8 @@ pub(super) fn read(bytes: &[u8], source: &str, options: &Options) -> Result<Reco
     let some = |texts: Vec<String>| (!texts.is_empty()).then(|| Column::of(texts));
     let ids = (!counted).then_some(Column::Texts(ids));
     let names = (!names.is_empty()).then_some(Column::Texts(names)).or(ids);
-    let (labels, speakers, parts) = (Column::of(labels), some(speakers), some(parts));
+    let labels = some(labels).unwrap_or_else(|| Column::unknown(item_lines.len()));
+    let (speakers, parts) = (some(speakers), some(parts));
     let table = Table { times, units, items, labels, speakers, names, parts, keys: None };
     table.recordings(source, options, &place)
 }

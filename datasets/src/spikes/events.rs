@@ -141,6 +141,11 @@ pub(super) enum Column {
 }
 
 impl Column {
+    /// The classes of items without labels.
+    pub(super) fn unknown(items: usize) -> Self {
+        Self::Texts(vec![shd::UNKNOWN.into(); items])
+    }
+
     /// Numbers, if every text is one.
     pub(super) fn of(texts: Vec<String>) -> Self {
         match texts.iter().map(|text| whole(text).ok()).collect() {

@@ -226,9 +226,12 @@ impl Arrays<'_> {
         list.column(self.source).map(Some)
     }
 
-    /// The number of items.
-    pub(super) fn labels(&self) -> Result<usize, Error> {
-        self.need(Role::Label).map(|list| list.count)
+    /// The number of labels; `None` if there are none and none are needed.
+    pub(super) fn labels(&self, options: &Options) -> Result<Option<usize>, Error> {
+        if options.unlabelled && !self.lists.contains_key(&Role::Label) {
+            return Ok(None);
+        }
+        self.need(Role::Label).map(|list| Some(list.count))
     }
 
     pub(super) fn step_ms(&self, raster: &str, options: &Options) -> Result<f64, Error> {
@@ -269,10 +272,8 @@ impl Arrays<'_> {
     fn events(&mut self, options: &Options) -> Result<Recordings, Error> {
         let source = self.source;
         let options = self.channels(None, *options)?;
-        let (time, unit, label) =
-            (self.need(Role::Time)?, self.need(Role::Unit)?, self.need(Role::Label)?);
-        let items = self.lists.get(&Role::Item);
-        let item_count = label.count;
+        let (time, unit) = (self.need(Role::Time)?, self.need(Role::Unit)?);
+        let (labels, items) = (self.labels(&options)?, self.lists.get(&Role::Item));
         for list in [Some(unit), items].into_iter().flatten() {
             if list.count != time.count {
                 let (name, other) = (&list.name, &time.name);
@@ -307,45 +308,48 @@ impl Arrays<'_> {
                 };
                 values.enumerate().map(item).collect::<Result<Vec<_>, _>>()?
             }
-            None if item_count == 1 => vec![0; times.len()],
+            None if labels.is_none_or(|labels| labels == 1) => vec![0; times.len()],
             None => {
                 self.need(Role::Item)?;
                 Vec::new()
             }
         };
         let used = items.iter().max().map_or(0, |&item| item.saturating_add(1));
-        if item_count == times.len() && item_count > 8 && used <= item_count / 2 {
+        let per_spike = |&labels: &usize| labels == times.len() && labels > 8;
+        if let Some(labels) = labels.filter(per_spike).filter(|labels| used <= labels / 2) {
+            let name = &self.need(Role::Label)?.name;
             let reason = format!(
-                "{} has a value for each of {item_count} spikes; it needs one for each of {used} \
-                 items",
-                label.name
+                "{name} has a value for each of {labels} spikes; it needs one for each of {used} \
+                 items"
             );
             return Err(Error::format(source, reason));
         }
-        let mut read = self.table(times, units, items, &options)?;
+        let n = labels.unwrap_or(used.max(1));
+        let mut read = self.table(n, times, units, items, &options)?;
         if half && plain {
             read.time_format = TimeFormat::F16;
         }
         Ok(read)
     }
 
-    /// Recordings of events, with the columns of items.
+    /// Recordings of the events of `n` items, with the columns of items.
     pub(super) fn table(
         &self,
+        n: usize,
         times: Vec<f64>,
         units: Vec<u16>,
         items: Vec<usize>,
         options: &Options,
     ) -> Result<Recordings, Error> {
         let source = self.source;
-        let n = self.labels()?;
         // An item takes bytes of the file, and more of memory.
         if n > self.room / 4 + (1 << 20) {
             return Err(Error::format(source, format!("holds too many items: {n}")));
         }
         let labels = self.of_items(Role::Label, n)?;
-        let labels = labels.unwrap_or(Column::Numbers(Vec::new()));
-        let keys = match self.lists.get(&Role::Keys) {
+        let keys = self.lists.get(&Role::Keys).filter(|_| labels.is_some());
+        let labels = labels.unwrap_or_else(|| Column::unknown(n));
+        let keys = match keys {
             Some(keys) if keys.count > 1 << 16 => {
                 return Err(Error::format(source, "keys has more than 65536 values"));
             }

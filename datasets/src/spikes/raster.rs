@@ -32,8 +32,7 @@ impl Arrays<'_> {
         let [n, steps, channels] = header.shape[..] else {
             return Err(format(format_shape(&header.shape, "not [items, steps, channels]")));
         };
-        let labels = self.labels()?;
-        if labels != n {
+        if let Some(labels) = self.labels(options)?.filter(|&labels| labels != n) {
             let problem = format!(
                 "but there are {labels} labels; a raster is [items, steps, channels]: \
                  np.moveaxis changes the order"
@@ -86,6 +85,6 @@ impl Arrays<'_> {
             first_unit: 0,
             ..options
         };
-        self.table(times, units, items, &counted)
+        self.table(n, times, units, items, &counted)
     }
 }

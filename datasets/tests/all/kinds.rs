@@ -322,3 +322,29 @@ fn arrays_of(file: &[u8]) -> Vec<(String, Vec<u8>)> {
     };
     (0..count).map(entry).collect()
 }
+
+#[test]
+fn labels_may_be_absent_where_none_are_asked_for() {
+    let options = Options { unlabelled: true, step_ms: Some(10.0), ..Options::default() };
+    let unknown = |bytes: Vec<u8>, expected: &Recordings| {
+        let error = spikes::from_bytes(bytes.clone(), "x", &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("label"), "{error}");
+        let read = spikes::from_bytes(bytes, "x", &options).unwrap();
+        assert_eq!(read.keys, ["unknown"]);
+        assert_eq!(read.items.len(), expected.items.len());
+        for (read, item) in read.items.iter().zip(&expected.items) {
+            assert_eq!((&read.times, &read.units, read.label), (&item.times, &item.units, 0));
+        }
+    };
+    for name in ["small", "raster"] {
+        let mut arrays = arrays_of(&fixture(&format!("{name}.npz")));
+        arrays.retain(|(name, _)| !name.starts_with("label"));
+        let arrays: Vec<_> = arrays.iter().map(|(name, bytes)| (&**name, &bytes[..])).collect();
+        unknown(zip(&arrays, CompressionMethod::Stored), &npz(name));
+    }
+    let text = "time,unit,item\n0.5,3,a\n,,b\n";
+    unknown(text.into(), &read(b"time,unit,item,label\n0.5,3,a,1\n,,b,0\n"));
+    // Labels that are there are read.
+    let read = spikes::from_bytes(fixture("small.npz"), "x", &options).unwrap();
+    assert!(read == npz("small"));
+}

@@ -112,7 +112,7 @@ impl Reproduction {
                 created?;
             }
         }
-        let lock = files::lock(File::open(&path), &path)?;
+        let lock = files::lock_readable(&path)?;
         run::check_same(
             &presets::read_stored(&path, &[])?,
             &path,

@@ -72,8 +72,7 @@ pub(super) fn create_folder(
                 let _ = std::fs::remove_dir_all(&unfinished);
             })?;
         files::flush_folder(folder).map_err(at(&shown))?;
-        let path = folder.join(CONFIG);
-        files::lock(File::open(&path), &path)
+        files::lock_readable(&folder.join(CONFIG))
     }();
     // Some systems remove a file only after it is closed.
     if std::fs::remove_file(&outer).is_err() {
@@ -87,14 +86,13 @@ pub(super) fn create_folder(
 pub(crate) fn lock_folder(folder: &Path) -> Result<File> {
     check_folder(folder)?;
     let path = folder.join(CONFIG);
-    let opened = File::open(&path).map_err(at(path.display()))?;
     let outer = sibling(folder, ".lock");
     if let Ok(file) = File::open(&outer) {
         files::lock(Ok(file), &outer)?;
         // A killed process left this file.
         let _ = std::fs::remove_file(&outer);
     }
-    files::lock(Ok(opened), &path)
+    files::lock_readable(&path)
 }
 
 /// The path `.NAME` + `suffix` next to the folder `NAME`.

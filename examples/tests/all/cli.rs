@@ -579,7 +579,7 @@ fn errors_name_missing_and_damaged_data() {
     fs::create_dir(folder.0.join("not.h5")).unwrap();
     fs::rename(folder.0.join("note.bin.gz"), folder.0.join("not.h5/note.bin.gz")).unwrap();
     let line = folder.fail(&["data", "stats", "not.h5/note.bin.gz"]);
-    assert!(line.contains("not.h5/note.bin.gz: is not HDF5"), "{line}");
+    assert!(line.contains("not.h5/note.bin.gz: line 1 has no column time"), "{line}");
     let digits = last_line(&folder.run(&["data", "stats", "digits", "--json"]));
     assert_eq!(digits["samples"], 3000);
     let line = folder.fail(&["data", "stats", data]);

@@ -480,7 +480,8 @@ fn a_number_of_steps_determines_the_epochs() {
     train("other", &[&ten[..], &["--stop-after", "1"]].concat());
     let more = shd::to_bytes(&imbalanced([30, 30])).unwrap();
     fs::write(folder.0.join("recordings.h5"), more).unwrap();
-    let line = folder.fail(&["train", "--resume", "--out", "other", "--data", "."]);
+    let output = folder.run(&["train", "--resume", "--out", "other", "--data", "."]);
+    let line = text(&output.stderr);
     assert!(line.contains("has 4 epochs, but train.steps makes 2 of these data"), "{line}");
 
     // A number of epochs removes the steps of the preset.
