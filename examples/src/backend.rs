@@ -284,6 +284,8 @@ pub(crate) fn plan(
 ) -> Result<String> {
     let graph = graph(config, interface)?;
     let plans = plans(config, &network(config, interface)?, &graph, input, &[density])?;
+    // Three digits say enough.
+    let density = format!("{density:.2e}").parse().unwrap_or(density);
     let chain = graph.chain().is_some();
     let connection = |(l, edge, plan): (usize, Edge, Plan)| {
         let Synapses { inputs, outputs, taps, .. } = edge.synapses;

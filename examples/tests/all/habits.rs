@@ -79,6 +79,8 @@ fn a_suffix_is_the_format_of_a_file() {
         let line = folder.fail(&["export", "run", "-o", name]);
         assert!(line.contains(&format!("{name}: the file is written as a PCN")), "{line}");
     }
+    let line = folder.fail(&["data", "encode", ".", "--out", "spikes.csv"]);
+    assert!(line.contains("spikes.csv: the file is written as HDF5; name it spikes.h5"), "{line}");
     assert_eq!(folder.list("."), ["run"]);
 }
 
@@ -490,7 +492,7 @@ fn a_number_of_steps_determines_the_epochs() {
     assert!(!text(&folder.bytes("epochs/config.toml")).contains("\nsteps = 10"));
     let file = "preset = \"recordings\"\n[train]\nepochs = 7\n";
     assert_eq!(polychron::Config::parse(file, "file").unwrap().train.steps, None);
-    let line = folder.fail(
+    let output = folder.run(
         &[
             &["train", "--preset", "recordings", "--data", ".", "--out", "no"][..],
             &set,
@@ -499,6 +501,7 @@ fn a_number_of_steps_determines_the_epochs() {
         ]
         .concat(),
     );
+    let line = text(&output.stderr);
     let expected = "train.steps = 10: train.warmup_epochs = 4 is not below train.epochs";
     assert!(line.contains(expected) && !folder.0.join("no").exists(), "{line}");
 }

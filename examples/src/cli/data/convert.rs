@@ -25,10 +25,7 @@ pub(in crate::cli) struct Args {
 /// Runs `data convert`.
 pub(in crate::cli) fn convert(args: &Args) -> Result<()> {
     let shown = args.out.display();
-    files::check_suffix(&args.out, "h5", "HDF5")?;
-    if args.out.exists() {
-        fail!("{shown}: exists; name another file")
-    }
+    super::check_new(&args.out)?;
     let read = spikes::read(&args.file, &args.layout.options())?;
     let notes = read.notes();
     notes.iter().for_each(|text| note(text));

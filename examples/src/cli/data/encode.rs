@@ -58,13 +58,7 @@ enum Encoder {
 /// Runs `data encode`.
 pub(in crate::cli) fn encode(args: &Args) -> Result<()> {
     let shown = args.out.display();
-    if args.out.exists() {
-        fail!("{shown}: exists; name another file")
-    }
-    let folder = args.out.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        fail!("{shown}: the folder {} does not exist", folder.display())
-    }
+    super::check_new(&args.out)?;
     let encoder = match args.encoder {
         Encoder::Cochlea => encode::Encoder::Cochlea { seed: args.seed },
         Encoder::Delta => encode::Encoder::Delta,

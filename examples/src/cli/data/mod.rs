@@ -9,7 +9,7 @@ mod stats;
 
 use crate::config::{Origin, TimeUnit};
 use crate::error::{Result, fail};
-use crate::task;
+use crate::{files, task};
 use polychron_datasets::{BinOptions, Dataset, digits, spikes};
 use std::path::{Path, PathBuf};
 
@@ -82,6 +82,23 @@ impl Layout {
             unlabelled: false,
         }
     }
+}
+
+/// Fails unless a file in the layout of SHD can be written to a path.
+fn check_new(out: &Path) -> Result<()> {
+    let shown = out.display();
+    let suffix = out.extension().unwrap_or_default();
+    if !["hdf5", "hdf"].iter().any(|known| suffix.eq_ignore_ascii_case(known)) {
+        files::check_suffix(out, "h5", "HDF5")?;
+    }
+    if out.exists() {
+        fail!("{shown}: exists; name another file")
+    }
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        fail!("{shown}: the folder {} does not exist", folder.display())
+    }
+    Ok(())
 }
 
 /// Runs `data`.
