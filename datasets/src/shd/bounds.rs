@@ -8,6 +8,11 @@ use hdf5_reader::storage::{BytesStorage, Storage, StorageBuffer};
 /// Largest total size in bytes of the nodes that list the members of groups, which take at least
 /// 11 bytes per member.
 const MAX_NODES: usize = 1 << 20;
+/// Largest total size in bytes of the nodes that list attributes in the newest layout.
+const MAX_ATTRIBUTES: usize = 16 << 10;
+/// Size in bytes of an entry of such a node, and how often a heap is visited for it.
+const ATTRIBUTE: usize = 17;
+const VISITS: usize = 3;
 /// Largest total size in bytes of the names of members.
 const MAX_NAMES: usize = 1 << 20;
 /// Size in bytes of the header of the names, if addresses and lengths have eight bytes.
@@ -44,6 +49,7 @@ struct Seen {
     signature_at: Option<u64>,
     headers: usize,
     nodes: usize,
+    attributes: usize,
     /// Where the names of the group are that is being read.
     names_at: u64,
     names: usize,
@@ -120,7 +126,7 @@ impl Storage for BoundedStorage {
                 seen.visits += 1;
                 let block = read.get(120..128).map_or(0, little_endian);
                 let filtered = read.get(7..9).is_some_and(|bytes| bytes != [0; 2]);
-                if seen.visits > MAX_VISITS {
+                if seen.visits > MAX_VISITS + VISITS * (seen.attributes / ATTRIBUTE) {
                     return refuse("too many heaps of names");
                 }
                 if len > 4 && (block > MAX_BLOCK || filtered || !self.wide) {
@@ -135,8 +141,14 @@ impl Storage for BoundedStorage {
                         return refuse("too many members of groups");
                     }
                 }
+                8 | 9 => {
+                    seen.attributes += len;
+                    if seen.attributes > MAX_ATTRIBUTES {
+                        return refuse("more than some 500 attributes");
+                    }
+                }
                 10 | 11 => {}
-                _ => return refuse("a data set with too many attributes"),
+                _ => return refuse("an index of an unknown kind"),
             },
             Some(b"GCOL") => {
                 let end = offset + len as u64;
