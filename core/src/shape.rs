@@ -65,7 +65,7 @@ impl Shape {
 ///
 /// Every pair of neurons has `kernel_count` kernel elements, each with a weight and a delay of 0 to
 /// `taps - 1` steps. Weights, delays and, if it is not shared, sigma are blocks
-/// `[outputs, inputs, kernel_count]`.
+/// `[outputs, inputs, kernel_count]`; [`Place`](crate::delay::Place) says which delays are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Synapses {
     /// Presynaptic neurons.
@@ -199,12 +199,12 @@ pub fn expect(what: &'static str, expected: usize, found: usize) -> Result<(), S
 }
 
 /// The product, or `usize::MAX` if it overflows. A product with a factor 0 is 0.
-const fn product([a, b, c]: [usize; 3]) -> usize {
+pub(crate) const fn product([a, b, c]: [usize; 3]) -> usize {
     if a == 0 || b == 0 || c == 0 { 0 } else { a.saturating_mul(b).saturating_mul(c) }
 }
 
 /// Rejects a saturated size.
-const fn try_size(what: &'static str, size: usize) -> Result<usize, ShapeError> {
+pub(crate) const fn try_size(what: &'static str, size: usize) -> Result<usize, ShapeError> {
     if size == usize::MAX {
         return Err(ShapeError { what, expected: usize::MAX, found: size });
     }

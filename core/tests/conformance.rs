@@ -14,7 +14,7 @@ polychron_core::conformance!(f64, try Some(Reference::new()));
 type Law = fn(&Wrong) -> Verdict;
 
 /// Each fault with a law that it violates and a part of the message.
-const CONTROLS: [(Fault, Law, &str); 51] = [
+const CONTROLS: [(Fault, Law, &str); 55] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
     (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
@@ -57,6 +57,10 @@ const CONTROLS: [(Fault, Law, &str); 51] = [
     (Fault::JoinsBackwards, laws::sequences_are_joined_and_cut, "join: other values"),
     (Fault::CopiesFirst, laws::sequences_are_joined_and_cut, "copy_last: other values"),
     (Fault::AddsNoBuffer, laws::norms_and_factors, "add_buffer: other values"),
+    (Fault::DelaysSorted, laws::delays_are_expanded, "expand: other values (axonal, 3 to 4"),
+    (Fault::DelaysSorted, laws::network_step, "network"),
+    (Fault::LastSynapse, laws::gradients_of_delays_are_reduced, "delays, adjoint"),
+    (Fault::LastSynapse, laws::network_step, "network backward, d_delays"),
     (Fault::AlwaysAtRest, laws::neuron_forward, "started"),
     (Fault::AlwaysAtRest, laws::layer_forward, "started"),
     (Fault::BackwardFromRest, laws::neuron_backward, "started"),

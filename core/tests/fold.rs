@@ -1,7 +1,7 @@
 //! A folded network gives the same scores in an engine as in its backend.
 #![cfg(feature = "alloc")]
 
-use polychron_core::delay::{AnyKernel, Rounding};
+use polychron_core::delay::{AnyKernel, Place, Rounding};
 use polychron_core::format::{Input, ModelFile, Scheme};
 use polychron_core::infer::{Arithmetic, Engine, HeapState};
 use polychron_core::init::DelayInit;
@@ -50,9 +50,13 @@ fn trained<N: NeuronModel<Real = f32>>(seed: u64, neuron: N, loss: Loss) -> Trai
         Layer { norm: norm.then(BatchNorm::default), ..layer.with_dropout(0.3) }
     });
     let readout = Li { decay_input: true, ..Li::new(2.0) };
-    let output = Readout::new(synapses(4, 1), kernel, readout);
-    let network =
-        Network { hidden: hidden.into(), output, loss, objective: None, rounding, window: None };
+    let mut hidden: Vec<_> = hidden.into();
+    let mut output = Readout::new(synapses(4, 1), kernel, readout);
+    let inputs = hidden.iter_mut().map(|layer| &mut layer.inputs[0]);
+    for (l, connection) in inputs.chain([&mut output.inputs[0]]).enumerate() {
+        connection.place = Place::ALL[rng.below(40 + l as u64, 4) as usize].1;
+    }
+    let network = Network { hidden, output, loss, objective: None, rounding, window: None };
     let mut model = Trained::new(Reference::new(), network, DelayInit::Uniform, seed).unwrap();
     let mut tensors = model.tensors().unwrap();
     for (n, tensor) in tensors.iter_mut().enumerate() {

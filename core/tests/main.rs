@@ -16,6 +16,7 @@ mod gradients;
 mod graph;
 mod model_file;
 mod numbers;
+mod place;
 mod surrogate;
 mod trainer;
 mod windows;

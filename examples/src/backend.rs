@@ -8,7 +8,7 @@ use crate::error::ErrorKind;
 use crate::error::{Error, Result, at};
 use crate::network::{Interface, graph, network, recipe, source_name};
 use polychron_core::backend::{self, HasKernel, HasNeuron, HasSurrogate};
-use polychron_core::delay::{AnyKernel, round_delay};
+use polychron_core::delay::{AnyKernel, Place, round_delay};
 use polychron_core::neuron::{AnyNeuron, Li};
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
@@ -220,7 +220,7 @@ fn plans(
     for (l, (node, inputs)) in graph.nodes.iter().zip(network.inputs()).enumerate() {
         let density = densities.next().unwrap_or(last);
         for (edge, connection) in node.edges.iter().zip(inputs) {
-            let Edge { from, synapses } = edge;
+            let Edge { from, synapses, .. } = edge;
             let mut shape = from.map_or(input, |from| graph.output(from, input));
             if let Some(window) = network.window.filter(|window| window.get() < shape.steps) {
                 shape.steps = window.get() + synapses.taps - 1;
@@ -261,7 +261,7 @@ pub(crate) fn work(
 /// The work of every connection's projection on a GPU: forward, by kernel and by input.
 #[cfg(feature = "cuda")]
 fn device_work(graph: &Graph, input: Shape) -> Vec<[(f64, f64); 3]> {
-    let connection = |Edge { from, synapses }: &Edge| {
+    let connection = |Edge { from, synapses, .. }: &Edge| {
         let shape = from.map_or(input, |from| graph.output(from, input));
         let work = polychron_cuda::work::<f32>(synapses, shape, None);
         work.map(|work| (work.multiply_adds, work.bytes))
@@ -290,10 +290,14 @@ pub(crate) fn plan(
     let connection = |(l, edge, plan): (usize, Edge, Plan)| {
         let Synapses { inputs, outputs, taps, .. } = edge.synapses;
         let from = if chain { String::new() } else { format!(" from {}", source_name(&edge)) };
+        let place = match edge.place {
+            Place::Synaptic => String::new(),
+            place => format!(" {},", place.name()),
+        };
         let sigma = sigma(config, &edge.synapses);
         let ms = (taps - 1) as f64 * interface.dt_ms;
         format!(
-            "layer {}{from}: {inputs}-{outputs}, {taps} taps up to {ms} ms, sigma {sigma}, \
+            "layer {}{from}: {inputs}-{outputs}, {taps} taps up to {ms} ms,{place} sigma {sigma}, \
              density {density}: {plan}\n",
             l + 1
         )

@@ -40,6 +40,8 @@ pub struct Layer {
     pub from: String,
     /// Kernel in training.
     pub kernel: String,
+    /// Where the delays sit: `synaptic`, `axonal`, `dendritic`, `shared`, or `none` without delays.
+    pub delay_place: String,
     /// Longest delay in steps.
     pub max_delay: usize,
     /// Longest delay in ms.
@@ -118,7 +120,7 @@ impl Inspection {
                 let own = model.specs().iter().zip(&tensors);
                 let own = own.filter(|(spec, _)| (spec.layer, spec.connection) == (l, c));
                 let own: Vec<_> = own.collect();
-                let trained = own.iter().filter(|(spec, _)| learns(spec.group));
+                let trained = own.iter().filter(|(spec, _)| learns(spec.group) && !spec.is_fixed());
                 let parameters = trained.map(|(_, tensor)| tensor.values.len()).sum();
                 let name = graph.connection_name(l, c);
                 layers.push(layer(&own, name, settings(&config, l, c, edge)?, parameters)?);
@@ -139,6 +141,7 @@ impl Inspection {
 struct Settings {
     from: String,
     kernel: String,
+    delay_place: String,
     max_delay: usize,
     dt_ms: u32,
     neurons: Option<Neurons>,
@@ -157,6 +160,7 @@ fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings
     Ok(Settings {
         from: network::source_name(edge),
         kernel: kernel.unwrap_or_else(|| "discrete".into()),
+        delay_place: network::place_name(edge).into(),
         max_delay: edge.synapses.taps - 1,
         dt_ms: config.data.dt_ms,
         neurons: (c == 0 && l < config.network.hidden.len()).then_some(neurons),
@@ -167,7 +171,7 @@ fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings
 fn layer(
     tensors: &[(&TensorSpec<f32>, &Tensor<f32>)],
     name: String,
-    Settings { from, kernel, max_delay, dt_ms, neurons }: Settings,
+    Settings { from, kernel, delay_place, max_delay, dt_ms, neurons }: Settings,
     parameters: usize,
 ) -> Result<Layer> {
     let find = |group: Group| tensors.iter().filter(move |(spec, _)| spec.group == group);
@@ -198,6 +202,7 @@ fn layer(
         name,
         from,
         kernel,
+        delay_place,
         max_delay,
         max_delay_ms: max_delay as f64 * f64::from(dt_ms),
         neurons,

@@ -112,6 +112,11 @@ pub(crate) fn source_name(edge: &Edge) -> String {
     edge.from.map_or("input".into(), |from| format!("hidden.{from}"))
 }
 
+/// The name of the place of a connection's delays in configurations.
+pub(crate) fn place_name(edge: &Edge) -> &'static str {
+    if edge.synapses.taps > 1 { edge.place.name() } else { "none" }
+}
+
 /// The connections of layer `l`. `widths` holds the number of channels, then those of the neurons
 /// of the hidden layers.
 fn connections<B: TrainingBackend>(
@@ -123,7 +128,7 @@ fn connections<B: TrainingBackend>(
 ) -> Result<Vec<Connection<B>>> {
     let connection = |(c, input): (usize, Input)| {
         let max_delay = config.network.max_delay(l, c, &input, config.data.dt_ms)?;
-        let Input { from, kernel, count, .. } = input;
+        let Input { from, delay_place, kernel, count, .. } = input;
         let place = |field: &str| config.network.place(l, c, field);
         let (from, inputs) = match &from {
             From::Layer(from) if *from < l => (Source::Layer(*from), widths[from + 1]),
@@ -157,7 +162,9 @@ fn connections<B: TrainingBackend>(
         let max_delay = if zero { 0 } else { max_delay };
         let synapses = Synapses::new(inputs, outputs, max_delay + 1);
         let synapses = Synapses { kernel_count: count.unwrap_or(1), ..synapses };
-        Ok(Connection { from, synapses, kernel })
+        // Without delays there is nothing to share.
+        let place = delay_place.filter(|_| max_delay > 0).unwrap_or_default().place();
+        Ok(Connection { from, synapses, place, kernel })
     };
     inputs.into_iter().enumerate().map(connection).collect()
 }

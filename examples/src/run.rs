@@ -112,7 +112,8 @@ impl Run {
         let learner = || backend::learner(config, interface);
         let first = learner()?;
         let mut start = first.state()?;
-        let new = inherit(model, first.model().specs(), &mut start)?;
+        let own = (first.model().graph(), first.model().specs());
+        let new = inherit(model, own, &mut start)?;
         let run = Self::create_with(&learner, config, task, folder.as_ref(), Some(&start))?;
         Ok((run, new))
     }

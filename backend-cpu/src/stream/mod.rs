@@ -109,7 +109,11 @@ impl<R: Lanes> Stream<R> {
         let synapses = graph.chain().ok_or(Error::NotAChain)?;
         let tensors = model.tensors().map_err(Error::of_backend)?;
         let of = |l| Parameters { tensors: &tensors, prefix: format!("{}.", graph.name(l)) };
-        let projection = |l: usize| Projection::new(&synapses[l], network.rounding, &of(l), block);
+        let projection = |l: usize| -> Result<_, Error> {
+            let weights = of(l).get("weight", synapses[l].weights())?;
+            let delays = model.delays(l, 0).map_err(Error::of_backend)?;
+            Ok(Projection::new(&synapses[l], network.rounding, (weights, &delays), block))
+        };
         let mut hidden = Vec::new();
         for (l, from) in network.hidden.iter().enumerate() {
             let (parameters, node) = (of(l), &graph.nodes[l]);

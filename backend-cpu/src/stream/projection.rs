@@ -1,8 +1,8 @@
+use super::LANES;
 use super::events::Events;
-use super::{LANES, Parameters};
 use crate::lanes::{Lanes, vectorize};
 use polychron_core::delay::Rounding;
-use polychron_core::shape::{ShapeError, Synapses};
+use polychron_core::shape::Synapses;
 use pulp::{Simd, WithSimd};
 
 /// The longest block in vectors of steps: AVX2 has registers for as many sums and two operands.
@@ -54,15 +54,15 @@ impl<R: Lanes> Projection<R> {
     pub(super) fn new(
         synapses: &Synapses,
         rounding: Rounding,
-        parameters: &Parameters<'_, R>,
+        (weights, delays): (&[R], &[R]),
         block: usize,
-    ) -> Result<Self, ShapeError> {
+    ) -> Self {
         let Synapses { inputs, outputs, taps, .. } = *synapses;
         let each = if rounding == Rounding::Split { 2 } else { 1 };
         let count = synapses.kernel_count * each;
-        let elements = parameters.get("weight", synapses.weights())?.iter();
-        let elements = elements.zip(parameters.get("delay", synapses.weights())?);
-        let (delays, weights): (Vec<u32>, Vec<R>) = elements
+        let (delays, weights): (Vec<u32>, Vec<R>) = weights
+            .iter()
+            .zip(delays)
             .flat_map(|(&weight, &delay)| {
                 let taps = rounding.taps(delay, taps).into_iter().take(each);
                 taps.map(move |(tap, share)| (tap as u32, weight * share))
@@ -85,7 +85,7 @@ impl<R: Lanes> Projection<R> {
             (0..outputs).flat_map(|o| (of(o)..of(o) + count).map(move |e| element(o, e))).collect()
         };
         let (past, fan_out) = (taps - 1, outputs * count);
-        Ok(Self {
+        Self {
             synapses: *synapses,
             count,
             groups: (0..inputs * count).step_by(INPUTS).map(group).collect(),
@@ -94,7 +94,7 @@ impl<R: Lanes> Projection<R> {
             stride: past + block,
             sums: vec![R::zero(); OUTPUTS * block],
             rows: vec![[R::zero(); LANES]; block],
-        })
+        }
     }
 
     pub(super) fn inputs(&self) -> usize {

@@ -5,7 +5,7 @@ use polychron_core::backend::{
     SynapseParams, View, ViewMut,
 };
 use polychron_core::conformance::Conforming;
-use polychron_core::delay::{AnyKernel, Rounding};
+use polychron_core::delay::{AnyKernel, Place, Rounding};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, decide};
 use polychron_core::neuron::{AnyNeuron, Li, Lif};
@@ -56,9 +56,13 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
         inputs = outputs;
     }
     let synapses = synapses(hidden.len(), inputs, 2 + draw(1, 20));
-    let output = Readout::new(synapses, AnyKernel::Gauss, Li::new(R::of(2.0)));
+    let mut output = Readout::new(synapses, AnyKernel::Gauss, Li::new(R::of(2.0)));
     let rounding = Rounding::ALL[draw(10, 2)].1;
     let loss = Loss::ALL[draw(2, 4)].1;
+    let inputs = hidden.iter_mut().map(|layer: &mut Layer<_>| &mut layer.inputs[0]);
+    for (l, connection) in inputs.chain([&mut output.inputs[0]]).enumerate() {
+        connection.place = Place::ALL[draw(80 + l as u64, 4)].1;
+    }
     let network = Network { hidden, output, loss, objective: None, rounding, window: None };
     let mut model = Model::new(backend, network, DelayInit::Uniform, seed).ok().unwrap();
     let mut tensors = model.tensors().ok().unwrap();

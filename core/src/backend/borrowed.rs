@@ -2,6 +2,7 @@ use super::{
     Activation, ActivationGradients, Backend, Event, HasKernel, HasNeuron, HasSurrogate,
     NeuronStage, NormMode, SynapseGradients, SynapseParams, View, ViewMut,
 };
+use crate::delay::Place;
 use crate::loss::{Loss, RatePenalty};
 use crate::neuron::Li;
 use crate::norm::{BatchNorm, ValidSteps};
@@ -51,6 +52,14 @@ impl<B: Backend> Backend for &B {
         ) -> Result<(), B>;
         copy_last(x: &B::Sequence, last: &mut B::Sequence) -> Result<(), B>;
         add_buffer(x: &B::Buffer, sum: &mut B::Buffer, len: usize) -> Result<(), B>;
+        expand(
+            synapses: &Synapses, place: Place, packed: View<'_, B::Buffer>, len: usize,
+            full: &mut B::Buffer
+        ) -> Result<(), B>;
+        reduce(
+            synapses: &Synapses, place: Place, full: &B::Buffer, packed: ViewMut<'_, B::Buffer>,
+            len: usize
+        ) -> Result<(), B>;
         project(
             synapses: &Synapses, kernel: &B::Kernel, params: SynapseParams<'_, B::Buffer>,
             x: &B::Sequence, y: &mut B::Sequence

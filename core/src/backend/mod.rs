@@ -16,6 +16,7 @@ pub use arguments::{
     ViewMut,
 };
 
+use crate::delay::Place;
 use crate::loss::{Loss, RatePenalty};
 use crate::neuron::{ErasedNeuron, Li};
 use crate::norm::{BatchNorm, ValidSteps};
@@ -23,7 +24,7 @@ use crate::num::Real;
 use crate::optim::Step;
 use crate::reference;
 use crate::rng::Rng;
-use crate::shape::{Shape, ShapeError, Synapses};
+use crate::shape::{Shape, ShapeError, Synapses, try_size};
 use alloc::vec;
 use core::error::Error;
 use core::fmt::Debug;
@@ -152,6 +153,43 @@ pub trait Backend: Sized {
         let mut host = vec![Self::Real::zero(); all.len()];
         self.download_sequence(x, &mut host)?;
         self.upload_sequence(&host[all.len() - some.len()..], last)
+    }
+
+    /// Writes the delay of every synapse, `full` `[out, in, count]`, from those of a connection:
+    /// [`Place::expand`]. `packed` is a part of a buffer of `len` values.
+    fn expand(
+        &self,
+        synapses: &Synapses,
+        place: Place,
+        packed: View<'_, Self::Buffer>,
+        len: usize,
+        full: &mut Self::Buffer,
+    ) -> Result<(), Self::Error> {
+        let all = try_size("delays of the synapses", synapses.weights())?;
+        let mut host = [len, all].map(|len| vec![Self::Real::zero(); len]);
+        let [values, all] = &mut host;
+        self.download(packed.buffer, values)?;
+        place.expand(synapses, View::new(&*values, packed.range).slice()?, all)?;
+        self.upload(all, full)
+    }
+
+    /// The gradient by the delays of a connection for the gradient `full` `[out, in, count]` by
+    /// those of its synapses: [`Place::reduce`]. `packed` is a part of a buffer of `len` values.
+    fn reduce(
+        &self,
+        synapses: &Synapses,
+        place: Place,
+        full: &Self::Buffer,
+        packed: ViewMut<'_, Self::Buffer>,
+        len: usize,
+    ) -> Result<(), Self::Error> {
+        let all = try_size("delays of the synapses", synapses.weights())?;
+        let mut host = [all, len].map(|len| vec![Self::Real::zero(); len]);
+        let [all, values] = &mut host;
+        self.download(full, all)?;
+        self.download(packed.buffer, values)?;
+        place.reduce(synapses, all, ViewMut::new(values, packed.range).slice()?)?;
+        self.upload(values, packed.buffer)
     }
 
     /// `y[t, b, o] = sum over i, j of kernel_j[o, i] x[t - j, b, i]`, with the kernel of

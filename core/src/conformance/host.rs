@@ -126,6 +126,11 @@ impl<B> Part<B> {
         View::new(&self.buffer, self.range.clone())
     }
 
+    /// The number of values of the whole buffer.
+    pub(super) fn len(&self) -> usize {
+        self.range.end + AFTER
+    }
+
     pub(super) fn view_mut(&mut self) -> ViewMut<'_, B> {
         ViewMut::new(&mut self.buffer, self.range.clone())
     }

@@ -3,7 +3,7 @@ use super::stage::{self, MARGIN};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict};
 use crate::backend::{Backend, Event, HasKernel, HasNeuron, HasSurrogate};
-use crate::delay::{AnyKernel, Rounding};
+use crate::delay::{AnyKernel, Place, Rounding};
 use crate::gradcheck::largest;
 use crate::loss::{BinaryCrossEntropy, Loss, RatePenalty};
 use crate::neuron::{AnyNeuron, Li};
@@ -26,7 +26,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The first step on each of two batches, by one [`Trainer`]: loss, hits, the gradient of every
 /// tensor, and the running statistics. The network has two different layers; the second also reads
-/// the input, and the readout also reads the first.
+/// the input, and the readout also reads the first. Delays sit at every place.
 ///
 /// # Errors
 /// [`Failure`] if the backend violates the law.
@@ -51,6 +51,8 @@ struct Plan {
     penalty: bool,
     /// The steps of a window.
     window: Option<NonZeroUsize>,
+    /// Of the four connections.
+    places: [Place; 4],
 }
 
 const PLAN: Plan = Plan {
@@ -61,13 +63,21 @@ const PLAN: Plan = Plan {
     events: true,
     penalty: false,
     window: None,
+    places: [Place::Synaptic; 4],
 };
 
-const PLANS: [Plan; 4] = [
+const PLANS: [Plan; 6] = [
     PLAN,
     Plan { loss: Loss::Mean, lengths: true, events: false, penalty: true, ..PLAN },
     Plan { objective: true, rounding: Some(Rounding::Split), lengths: true, ..PLAN },
     Plan { lengths: true, penalty: true, window: NonZeroUsize::new(7), ..PLAN },
+    Plan { places: [Place::Axonal, Place::Shared, Place::Dendritic, Place::Axonal], ..PLAN },
+    Plan {
+        rounding: Some(Rounding::Split),
+        window: NonZeroUsize::new(8),
+        places: [Place::Dendritic, Place::Synaptic, Place::Axonal, Place::Shared],
+        ..PLAN
+    },
 ];
 
 const INPUT: Shape = Shape::new(11, 3, 5);
@@ -96,6 +106,9 @@ impl Plan {
         let skip = Connection::new(Synapses::new(one, classes, 3), AnyKernel::Gauss);
         output.inputs.push(skip.from(Source::Layer(0)));
         let mut network = Network::chain([one_layer, two_layer], output);
+        let inputs = network.hidden.iter_mut().flat_map(|layer| &mut layer.inputs);
+        let connections = inputs.chain(&mut network.output.inputs).zip(self.places);
+        connections.for_each(|(connection, place)| connection.place = place);
         network.loss = self.loss;
         network.window = self.window;
         network.rounding = self.rounding.unwrap_or_default();

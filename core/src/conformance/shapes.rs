@@ -399,7 +399,7 @@ pub fn readout_rejects_wrong_sizes<R: Real, B: Conforming<Real = R>>(backend: &B
     Ok(Report::default())
 }
 
-fn rejected<T, E>(what: &str, result: Result<T, E>) -> Result<(), Failure> {
+pub(super) fn rejected<T, E>(what: &str, result: Result<T, E>) -> Result<(), Failure> {
     match result {
         Ok(_) => Err(Failure(format!("{what}: accepted a wrong size"))),
         Err(_) => Ok(()),
@@ -407,9 +407,9 @@ fn rejected<T, E>(what: &str, result: Result<T, E>) -> Result<(), Failure> {
 }
 
 /// Added to a length, it requests a view that exceeds its buffer.
-const BEYOND: usize = 1 << 20;
+pub(super) const BEYOND: usize = 1 << 20;
 
-fn zero_part<R: Real, B: Conforming<Real = R>>(
+pub(super) fn zero_part<R: Real, B: Conforming<Real = R>>(
     host: &Host<'_, R, B>,
     len: usize,
 ) -> Result<Part<B::Buffer>, Failure> {

@@ -9,6 +9,8 @@ pub enum Stage {
     Projection,
     /// The gradients of the delayed projection.
     ProjectionBackward,
+    /// The sums of the gradients by the delays of synapses.
+    Delays,
     /// Normalised values and statistics.
     Norm,
     /// The gradients of the normalisation.
@@ -39,6 +41,7 @@ impl Stage {
         match self {
             Self::Projection => ("projection", 5e-6, 1e-12),
             Self::ProjectionBackward => ("projection backward", 2e-5, 1e-11),
+            Self::Delays => ("delays", 5e-6, 1e-12),
             Self::Norm => ("norm", 5e-6, 1e-12),
             Self::NormBackward => ("norm backward", 2e-5, 1e-11),
             Self::Neuron => ("neuron", 1e-5, 1e-12),

@@ -21,9 +21,11 @@
 //! *beyond bilinear interpolation* (2023); Hammouamri et al. (ICLR 2024).
 
 mod kernels;
+mod place;
 mod rounding;
 
 pub use kernels::*;
+pub use place::Place;
 pub use rounding::Rounding;
 
 use crate::num::Real;

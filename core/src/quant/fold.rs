@@ -73,7 +73,8 @@ impl<E: core::error::Error> core::error::Error for FoldError<E> {
     }
 }
 
-/// Rounds the delays of a network and folds its norms into weights and biases.
+/// Rounds the delays of a network and folds its norms into weights and biases. Every synapse has a
+/// delay in the file, at whatever [`Place`](crate::delay::Place) the network keeps it.
 ///
 /// # Errors
 /// [`FoldError::Graph`] if the network is not a chain; [`FoldError::Neuron`] if a layer's neurons
@@ -93,7 +94,9 @@ pub fn fold<B: Backend<Real = f32>>(
     };
     let synapses = graph.chain().ok_or(FoldError::Graph)?;
     let rounding = network.rounding;
-    let connection = |l| [find(l, Group::Weights)(), find(l, Group::Delays)()];
+    let delays = (0..=network.hidden.len()).map(|l| model.delays(l, 0));
+    let delays = delays.collect::<Result<Vec<_>, _>>().map_err(FoldError::Backend)?;
+    let connection = |l: usize| [find(l, Group::Weights)(), &delays[l]];
     let mut layers = Vec::new();
     for (l, hidden) in network.hidden.iter().enumerate() {
         let outputs = synapses[l].outputs;

@@ -1,3 +1,4 @@
+use crate::delay::Place;
 use crate::shape::{Shape, Synapses};
 use alloc::format;
 use alloc::string::String;
@@ -29,6 +30,8 @@ pub struct Edge {
     /// The sizes. The padding is that between the lengths of source and layer: all connections of a
     /// layer end with the longest.
     pub synapses: Synapses,
+    /// Where the delays sit.
+    pub place: Place,
 }
 
 impl Graph {

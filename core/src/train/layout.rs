@@ -37,10 +37,11 @@ pub(super) struct LayerRanges {
     pub(super) neuron: Range<usize>,
 }
 
-/// The ranges of a connection. Weights and delays share one.
+/// The ranges of a connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EdgeRanges {
-    pub(super) synapses: Range<usize>,
+    pub(super) weights: Range<usize>,
+    pub(super) delays: Range<usize>,
     pub(super) sigma: Range<usize>,
 }
 
@@ -57,7 +58,7 @@ impl<R: Real> Layout<R> {
         let ones = || Init::Constant(vec![R::one()]);
         for (layer, node) in graph.nodes.iter().enumerate() {
             let mut ranges = LayerRanges::default();
-            for (connection, &Edge { synapses, .. }) in node.edges.iter().enumerate() {
+            for (connection, &Edge { synapses, place, .. }) in node.edges.iter().enumerate() {
                 let at = (layer, connection, graph.connection_name(layer, connection));
                 let rng = |stream| {
                     let rng = Rng::new(seed, stream).fork(layer as u64);
@@ -68,9 +69,10 @@ impl<R: Real> Layout<R> {
                 let random = Init::Weights(synapses, rng(WEIGHTS));
                 let weights = layout.push(&at, "weight", &shape, Group::Weights, &[None], random);
                 let random = Init::Delays(synapses, delays, rng(DELAYS));
-                layout.push(&at, "delay", &shape, Group::Delays, &[within], random);
+                let shape = place.shape(&synapses);
+                let delays = layout.push(&at, "delay", &shape, Group::Delays, &[within], random);
                 let sigma = layout.push(&at, "sigma", &[1], Group::Sigma, &[None], zeros());
-                ranges.edges.push(EdgeRanges { synapses: weights, sigma });
+                ranges.edges.push(EdgeRanges { weights, delays, sigma });
             }
             if let Some(Layer { neuron, per_neuron, norm, .. }) = network.hidden.get(layer) {
                 let at = (layer, 0, graph.name(layer));
@@ -196,18 +198,23 @@ impl<T> Blocks<T> {
         Ok(host)
     }
 
-    /// Where the gradients of connection `c` of layer `l` go.
-    pub(super) fn connection<R>(
-        &mut self,
+    /// Where the gradients of connection `c` of layer `l` go, those of the delays to `full` if there
+    /// is such a block.
+    pub(super) fn connection<'a, R>(
+        &'a mut self,
         layout: &Layout<R>,
         l: usize,
         c: usize,
-    ) -> SynapseGradients<'_, T> {
+        full: Option<&'a mut T>,
+    ) -> SynapseGradients<'a, T> {
         let [weights, delays, sigma, ..] = &mut self.0;
         let ranges = &layout.layers[l].edges[c];
         SynapseGradients {
-            weights: ViewMut::new(weights, ranges.synapses.clone()),
-            delays: ViewMut::new(delays, ranges.synapses.clone()),
+            weights: ViewMut::new(weights, ranges.weights.clone()),
+            delays: match full {
+                Some(full) => ViewMut::new(full, 0..ranges.weights.len()),
+                None => ViewMut::new(delays, ranges.delays.clone()),
+            },
             sigma: ViewMut::new(sigma, ranges.sigma.clone()),
         }
     }

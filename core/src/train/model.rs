@@ -1,5 +1,5 @@
 use super::error::TrainError;
-use super::graph::Graph;
+use super::graph::{Edge, Graph, Node};
 use super::layout::{Blocks, Layout};
 use super::network::Network;
 use super::state::{State, StateError, Tensor};
@@ -7,7 +7,7 @@ use super::tensor::{Group, TensorSpec};
 use crate::backend::{
     Activation, Backend, Event, Firing, NeuronStage, NormMode, SynapseParams, View,
 };
-use crate::delay::Rounding;
+use crate::delay::{Place, Rounding};
 use crate::init::DelayInit;
 use crate::loss::Objective;
 use crate::norm::ValidSteps;
@@ -93,6 +93,9 @@ pub(super) struct Layers<B: Backend> {
     pub(super) graph: Graph,
     pub(super) layout: Layout<B::Real>,
     pub(super) values: Blocks<B::Buffer>,
+    /// The delays of all synapses `[out, in, count]` of each connection of each layer whose delays
+    /// are not synaptic.
+    expanded: Vec<Vec<Option<B::Buffer>>>,
 }
 
 impl<B: Backend> Model<B> {
@@ -124,7 +127,11 @@ impl<B: Backend> Model<B> {
         let values = host.upload(&backend)?;
         let mut device = backend.buffer(running.len())?;
         backend.upload(&running, &mut device)?;
-        Ok(Self { backend, layers: Layers { network, graph, layout, values }, running: device })
+        let expanded =
+            graph.nodes.iter().map(|node| full_delays(&backend, node)).collect::<Result<_, _>>()?;
+        let mut layers = Layers { network, graph, layout, values, expanded };
+        layers.expand(&backend)?;
+        Ok(Self { backend, layers, running: device })
     }
 
     /// The network.
@@ -325,7 +332,7 @@ impl<B: Backend> Model<B> {
     }
 
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
-    /// `.delay`, `.sigma`, `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`,
+    /// `.delay` in the shape of its [`Place`], `.sigma`, `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`,
     /// `.running_var`; `output.weight`, `.delay`, `.sigma`; further connections of a layer as
     /// `hidden.0.inputs.1.weight`. Tensors without values are left out.
     ///
@@ -336,6 +343,24 @@ impl<B: Backend> Model<B> {
         self.backend.download(&self.running, &mut running)?;
         let host = self.layers.values.download(&self.backend, &self.layers.layout)?;
         Ok(self.named(&host, Some(&running)))
+    }
+
+    /// The delays of all synapses `[out, in, count]` of a connection, at whatever [`Place`] it keeps
+    /// them.
+    ///
+    /// # Errors
+    /// The error of the backend.
+    pub fn delays(&self, layer: usize, connection: usize) -> Result<Vec<B::Real>, B::Error> {
+        let Layers { layout, values, expanded, .. } = &self.layers;
+        let (n, ranges) = (Group::Delays as usize, &layout.layers[layer].edges[connection]);
+        if let Some(full) = &expanded[layer][connection] {
+            let mut delays = vec![B::Real::zero(); ranges.weights.len()];
+            self.backend.download(full, &mut delays)?;
+            return Ok(delays);
+        }
+        let mut delays = layout.zeros(Group::Delays);
+        self.backend.download(&values.0[n], &mut delays)?;
+        Ok(delays[ranges.delays.clone()].to_vec())
     }
 
     /// The tensors of blocks in the layout of the parameters, such as gradients.
@@ -361,6 +386,7 @@ impl<B: Backend> Model<B> {
     pub fn restore(&mut self, state: &State<B::Real>) -> Result<(), TrainError<B::Error>> {
         let (host, running) = self.read(state).map_err(TrainError::State)?;
         host.copy(&self.backend, &mut self.layers.values)?;
+        self.layers.expand(&self.backend)?;
         self.backend.upload(&running, &mut self.running)?;
         Ok(())
     }
@@ -398,7 +424,33 @@ pub(super) fn mean_loss<R: Real>(
     (loss * share, gradient)
 }
 
+/// A block `[out, in, count]` for each connection of a layer whose delays are not synaptic.
+pub(super) fn full_delays<B: Backend>(
+    backend: &B,
+    node: &Node,
+) -> Result<Vec<Option<B::Buffer>>, B::Error> {
+    let block = |edge: &Edge| {
+        let wanted = edge.place != Place::Synaptic;
+        wanted.then(|| backend.buffer(edge.synapses.weights())).transpose()
+    };
+    node.edges.iter().map(block).collect()
+}
+
 impl<B: Backend> Layers<B> {
+    /// Renews the delays of all synapses, after the delays of their connections have changed.
+    pub(super) fn expand(&mut self, backend: &B) -> Result<(), B::Error> {
+        let (n, Layout { layers, lens, .. }) = (Group::Delays as usize, &self.layout);
+        let nodes = self.graph.nodes.iter().zip(layers).zip(&mut self.expanded);
+        for ((node, ranges), expanded) in nodes {
+            for ((edge, ranges), full) in node.edges.iter().zip(&ranges.edges).zip(expanded) {
+                let Some(full) = full else { continue };
+                let packed = View::new(&self.values.0[n], ranges.delays.clone());
+                backend.expand(&edge.synapses, edge.place, packed, lens[n], full)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The valid steps of the output of a layer.
     pub(super) fn valid<'a>(&self, l: usize, lengths: Option<&'a [usize]>) -> ValidSteps<'a> {
         ValidSteps { lengths, padding: self.graph.nodes[l].padding }
@@ -429,8 +481,11 @@ impl<B: Backend> Layers<B> {
         let [weights, delays, sigma, ..] = &self.values.0;
         let ranges = &self.layout.layers[l].edges[c];
         let params = SynapseParams {
-            weights: View::new(weights, ranges.synapses.clone()),
-            delays: View::new(delays, ranges.synapses.clone()),
+            weights: View::new(weights, ranges.weights.clone()),
+            delays: match &self.expanded[l][c] {
+                Some(full) => View::new(full, 0..ranges.weights.len()),
+                None => View::new(delays, ranges.delays.clone()),
+            },
             sigma: View::new(sigma, ranges.sigma.clone()),
             rounding,
         };

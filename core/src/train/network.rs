@@ -1,6 +1,6 @@
 use super::graph::{Edge, Graph, Node};
 use crate::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
-use crate::delay::Rounding;
+use crate::delay::{Place, Rounding};
 use crate::loss::{Loss, Objective};
 use crate::neuron::{ErasedNeuron, Li};
 use crate::norm::BatchNorm;
@@ -31,24 +31,33 @@ pub struct Connection<B: Backend> {
     pub from: Source,
     /// The sizes of the synapses.
     pub synapses: Synapses,
+    /// Where the delays sit; synaptic unless said.
+    pub place: Place,
     /// The delay kernel used in training.
     pub kernel: B::Kernel,
 }
 
 impl<B: Backend> Connection<B> {
-    /// A connection from the previous layer.
+    /// A connection from the previous layer with a delay for each synapse.
     #[must_use]
     pub fn new<K>(synapses: Synapses, kernel: K) -> Self
     where
         B: HasKernel<K>,
     {
-        Self { from: Source::Previous, synapses, kernel: B::kernel(kernel) }
+        let (from, place) = (Source::Previous, Place::Synaptic);
+        Self { from, synapses, place, kernel: B::kernel(kernel) }
     }
 
     /// The same connection from another source.
     #[must_use]
     pub fn from(self, from: Source) -> Self {
         Self { from, ..self }
+    }
+
+    /// The same connection with its delays at another place.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        Self { place, ..self }
     }
 }
 
@@ -328,7 +337,7 @@ impl<B: Backend> Network<B> {
                     let (expected, found) = (width, synapses.outputs);
                     return Err(NetworkError::Outputs { layer, expected, found });
                 }
-                edges.push(Edge { from, synapses });
+                edges.push(Edge { from, synapses, place: connection.place });
             }
             let before = |edge: &Edge| edge.from.map_or(0, |from| nodes[from].padding);
             let ends = edges.iter().map(|e| before(e).saturating_add(e.synapses.padding));
@@ -419,7 +428,7 @@ macro_rules! plain {
 
 // Derived implementations would require them of the backend.
 plain! {
-    Connection { from, synapses, kernel }
+    Connection { from, synapses, place, kernel }
     Layer { inputs, norm, neuron, per_neuron, surrogate, dropout }
     Readout { inputs, integrator }
     Network { hidden, output, loss, objective, rounding, window }

@@ -12,7 +12,7 @@ use core::ops::Range;
 pub enum Group {
     /// Weights `[out, in, count]`.
     Weights,
-    /// Delays in steps, in the layout of the weights.
+    /// Delays in steps, in the shape of their [`Place`](crate::delay::Place).
     Delays,
     /// One raw sigma per connection; a schedule sets it.
     Sigma,
@@ -86,6 +86,13 @@ impl<R: Real> TensorSpec<R> {
             Init::Weights(synapses, rng) => init::weights(synapses, *rng, out),
             Init::Delays(synapses, delays, rng) => init::delays(synapses, *delays, *rng, out),
         }
+    }
+
+    /// Whether the bounds leave every value a single number, as those of the delays of a connection
+    /// of one tap.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        self.bounds.iter().all(|bounds| bounds.is_some_and(|(least, most)| least == most))
     }
 
     /// The number of values of each of `count` equal parts.

@@ -95,12 +95,13 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// The number of trained parameters: weights, norms and, if they learn, delays and neuron
-    /// parameters.
+    /// parameters. The delays of a connection of one tap are always 0 and not counted.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        let learns = |&(group, _): &(Group, _)| self.recipe.learning(group, 0).is_some();
-        let lens = Group::LEARNED.into_iter().filter(learns).map(|(group, _)| group as usize);
-        lens.map(|n| self.model.layers.layout.lens[n]).sum()
+        let learns = |spec: &&TensorSpec<_>| {
+            self.recipe.learning(spec.group, 0).is_some() && !spec.is_fixed()
+        };
+        self.model.specs().iter().filter(learns).map(|spec| spec.range.len()).sum()
     }
 
     /// Runs one optimizer step on a batch.
@@ -347,6 +348,9 @@ impl<B: Backend> Trainer<B> {
             let (gradient, params) = (&self.gradients.0[n], &mut values.0[n]);
             let (first, second, len) = (&mut first.0[n], &mut second.0[n], layout.lens[n]);
             backend.optimize(&step, range, gradient, params, first, second, len)?;
+        }
+        if self.learning(Group::Delays).is_some() {
+            self.model.layers.expand(&self.model.backend)?;
         }
         Ok(())
     }

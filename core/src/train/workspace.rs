@@ -1,6 +1,7 @@
 use super::graph::{Edge, Node};
 use super::layout::Blocks;
-use super::model::Layers;
+use super::model::{Layers, full_delays};
+use super::tensor::Group;
 use crate::backend::{Backend, NormMode, SynapseGradients, View, ViewMut};
 use crate::delay::Rounding;
 use crate::loss::RatePenalty;
@@ -89,6 +90,9 @@ pub(super) struct LayerSpace<B: Backend> {
     pub(super) d: Option<B::Sequence>,
     /// A term of the gradient, if several connections read the spikes.
     d_part: Option<B::Sequence>,
+    /// The gradients by the delays of all synapses, for each connection whose delays are not
+    /// synaptic.
+    d_delays: Vec<Option<B::Buffer>>,
     states: Option<States<B>>,
 }
 
@@ -179,7 +183,8 @@ impl<B: Backend> Workspace<B> {
             in_windows.then(|| longest.unwrap_or(0))
         };
         let mut spaces = Vec::new();
-        for (l, Node { edges, width, .. }) in graph.nodes.iter().enumerate() {
+        for (l, node) in graph.nodes.iter().enumerate() {
+            let Node { edges, width, .. } = node;
             let whole = graph.output(l, shape);
             let output = if in_windows { Shape { steps: shape.steps, ..whole } } else { whole };
             let sequence = |wanted: bool| wanted.then(|| backend.sequence(output)).transpose();
@@ -203,6 +208,7 @@ impl<B: Backend> Workspace<B> {
                 spikes,
                 d: sequence(with_gradients)?,
                 d_part: sequence(with_gradients && readers > 1)?,
+                d_delays: if with_gradients { full_delays(backend, node)? } else { Vec::new() },
                 states,
             });
         }
@@ -264,7 +270,7 @@ impl<B: Backend> Workspace<B> {
             let at = &mut from[0];
             for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
                 let x = source(edge, &self.input, before).read();
-                let pass = Projection { backend, layers, place: (l, c), rounding, span };
+                let pass = Projection { backend, layers, connection: (l, c), rounding, span };
                 match at.part.as_mut().filter(|_| c > 0) {
                     Some(part) => {
                         pass.forward(x, part)?;
@@ -335,21 +341,27 @@ impl<B: Backend> Workspace<B> {
                 backend.activate_backward(&layer, &at.y, &at.statistics, d, into)
             })?;
             for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
-                let into = gradients.connection(layout, l, c);
-                let pass = Projection { backend, layers, place: (l, c), rounding, span };
-                let Some(from) = edge.from else {
-                    pass.backward(self.input.read(), d, into, None)?;
-                    continue;
-                };
-                let LayerSpace { spikes, d: d_x, d_part, .. } = &mut before[from];
-                let (Some(spikes), Some(d_x)) = (spikes, d_x) else { continue };
-                let further = core::mem::replace(&mut reached[from], true);
-                match d_part.as_mut().filter(|_| further) {
-                    Some(term) => {
-                        pass.backward(spikes.read(), d, into, Some(term))?;
-                        backend.add(term, d_x)?;
+                let pass = Projection { backend, layers, connection: (l, c), rounding, span };
+                let into = gradients.connection(layout, l, c, at.d_delays[c].as_mut());
+                match edge.from.map(|from| (&mut reached[from], &mut before[from])) {
+                    None => pass.backward(self.input.read(), d, into, None)?,
+                    Some((reached, LayerSpace { spikes, d: d_x, d_part, .. })) => {
+                        let (Some(spikes), Some(d_x)) = (spikes, d_x) else { continue };
+                        let further = core::mem::replace(reached, true);
+                        match d_part.as_mut().filter(|_| further) {
+                            Some(term) => {
+                                pass.backward(spikes.read(), d, into, Some(term))?;
+                                backend.add(term, d_x)?;
+                            }
+                            None => pass.backward(spikes.read(), d, into, Some(d_x))?,
+                        }
                     }
-                    None => pass.backward(spikes.read(), d, into, Some(d_x))?,
+                }
+                if let Some(full) = &at.d_delays[c] {
+                    let n = Group::Delays as usize;
+                    let to = layout.layers[l].edges[c].delays.clone();
+                    let (to, len) = (ViewMut::new(&mut gradients.0[n], to), layout.lens[n]);
+                    backend.reduce(&edge.synapses, edge.place, full, to, len)?;
                 }
             }
         }
@@ -357,11 +369,11 @@ impl<B: Backend> Workspace<B> {
     }
 }
 
-/// Connection `c` of layer `l`, with `place = (l, c)`, in a pass.
+/// Connection `c` of layer `l`, with `connection = (l, c)`, in a pass.
 struct Projection<'a, B: Backend> {
     backend: &'a B,
     layers: &'a Layers<B>,
-    place: (usize, usize),
+    connection: (usize, usize),
     rounding: Option<Rounding>,
     span: &'a Span<'a>,
 }
@@ -369,7 +381,7 @@ struct Projection<'a, B: Backend> {
 impl<B: Backend> Projection<'_, B> {
     /// In a window, `x` has more steps than `y`: those before the window come first.
     fn forward(&self, x: &B::Sequence, y: &mut B::Sequence) -> Result<(), B::Error> {
-        let (backend, (l, c)) = (self.backend, self.place);
+        let (backend, (l, c)) = (self.backend, self.connection);
         let (synapses, kernel, params) = self.layers.connection(l, c, self.rounding);
         if self.span.window.is_none() {
             return backend.project(synapses, kernel, params, x, y);
@@ -387,7 +399,7 @@ impl<B: Backend> Projection<'_, B> {
         into: SynapseGradients<'_, B::Buffer>,
         d_x: Option<&mut B::Sequence>,
     ) -> Result<(), B::Error> {
-        let (backend, (l, c)) = (self.backend, self.place);
+        let (backend, (l, c)) = (self.backend, self.connection);
         let (synapses, kernel, params) = self.layers.connection(l, c, self.rounding);
         if self.span.window.is_none() {
             return backend.project_backward(synapses, kernel, params, x, d_y, into, d_x);

@@ -2,6 +2,7 @@ use polychron_core::backend::{
     Backend, Event, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode, SynapseGradients,
     SynapseParams, View, ViewMut,
 };
+use polychron_core::delay::Place;
 use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -79,6 +80,10 @@ pub(crate) enum Fault {
     CopiesFirst,
     /// Buffers are not added.
     AddsNoBuffer,
+    /// The delays of an axonal connection are sorted over its synapses.
+    DelaysSorted,
+    /// Every delay has the gradient of its last synapse.
+    LastSynapse,
     /// Neurons start at rest.
     AlwaysAtRest,
     /// Neurons start at rest in the backward pass.
@@ -240,6 +245,41 @@ impl Backend for Wrong {
 
     fn add_buffer(&self, x: &Vec<f64>, sum: &mut Vec<f64>, len: usize) -> Result<()> {
         if self.is(Fault::AddsNoBuffer) { Ok(()) } else { REFERENCE.add_buffer(x, sum, len) }
+    }
+
+    fn expand(
+        &self,
+        synapses: &Synapses,
+        place: Place,
+        packed: View<'_, Vec<f64>>,
+        len: usize,
+        full: &mut Vec<f64>,
+    ) -> Result<()> {
+        REFERENCE.expand(synapses, place, packed, len, full)?;
+        if self.is(Fault::DelaysSorted) && place == Place::Axonal {
+            full.sort_by(f64::total_cmp);
+        }
+        Ok(())
+    }
+
+    fn reduce(
+        &self,
+        synapses: &Synapses,
+        place: Place,
+        full: &Vec<f64>,
+        packed: ViewMut<'_, Vec<f64>>,
+        len: usize,
+    ) -> Result<()> {
+        let (buffer, start) = (packed.buffer, packed.range.start);
+        REFERENCE.reduce(synapses, place, full, ViewMut::new(buffer, packed.range), len)?;
+        if self.is(Fault::LastSynapse) {
+            for (n, &d) in full.iter().enumerate() {
+                let (o, e) = (n / synapses.kernel_count, n % synapses.kernel_count);
+                let (o, i) = (o / synapses.inputs, o % synapses.inputs);
+                buffer[start + place.index(synapses, o, i, e)] = d;
+            }
+        }
+        Ok(())
     }
 
     fn readout_backward(

@@ -1,6 +1,6 @@
 //! Random models, shapes and blocks.
 
-use polychron_core::delay::{AnyKernel, DelayKernel};
+use polychron_core::delay::{AnyKernel, DelayKernel, Place};
 use polychron_core::gradcheck::STEP;
 use polychron_core::neuron::{AnyNeuron, Reset};
 use polychron_core::parameter::Value::{Flag, Number, Word};
@@ -51,6 +51,10 @@ impl Draw {
     pub(crate) fn mask(&mut self, shape: Shape) -> Option<Vec<f64>> {
         let mask = (0..shape.batch * shape.width).map(|_| self.pick(&[0.0, 1.25, 1.25])).collect();
         self.coin().then_some(mask)
+    }
+
+    pub(crate) fn place(&mut self) -> Place {
+        self.pick(&Place::ALL).1
     }
 
     pub(crate) fn synapses(&mut self, inputs: usize, outputs: usize) -> Synapses {

@@ -22,7 +22,8 @@ fn layers(mode: &str) -> f64 {
                 for neuron in all.filter(|neuron| spikes(neuron) && allowed(neuron, mode)) {
                     let input = Shape::new(steps, batch, inputs);
                     let mut b = Builder::new(input);
-                    let link = Link { from: 0, synapses: draw.synapses(inputs, outputs), kernel };
+                    let (synapses, place) = (draw.synapses(inputs, outputs), draw.place());
+                    let link = Link { from: 0, synapses, kernel, place };
                     b.hidden(&mut draw, &[link], neuron, surrogate, false);
                     let upstream = draw.block(b.source(1).0.len(), -1.0, 1.0);
                     let net = b.finish(&mut draw, End::Sum(upstream));
@@ -102,7 +103,7 @@ fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], plan: Plan) -> Net
 
 fn link(draw: &mut Draw, b: &Builder, from: usize, width: usize) -> Link {
     let synapses = draw.synapses(b.source(from).0.width, width);
-    Link { from, synapses, kernel: draw.pick(&KERNELS) }
+    Link { from, synapses, kernel: draw.pick(&KERNELS), place: draw.place() }
 }
 
 /// Random networks, with parameters per layer and per neuron.

@@ -58,8 +58,14 @@ fn table(inspection: &Inspection) -> String {
         );
         let (from, kernel) = (&layer.from, &layer.kernel);
         let (steps, ms) = (layer.max_delay, layer.max_delay_ms);
-        let _ =
-            writeln!(text, "  from {from}, kernel {kernel}, delays up to {steps} steps, {ms} ms");
+        let place = &layer.delay_place;
+        let _ = match steps {
+            0 => writeln!(text, "  from {from}, no delays"),
+            _ => writeln!(
+                text,
+                "  from {from}, kernel {kernel}, {place} delays up to {steps} steps, {ms} ms"
+            ),
+        };
         if let Some(Neurons { model, surrogate, norm, dropout }) = &layer.neurons {
             let kind = report::name(&model.kind).unwrap_or_default();
             let norm = if *norm { "norm" } else { "no norm" };

@@ -1,4 +1,4 @@
-use super::network::{Network, Neuron, Surrogate};
+use super::network::{DelayPlace, Network, Neuron, Surrogate};
 use super::require;
 use crate::error::{Error, Result, fail};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub struct LayerTable {
     /// Longest delay in ms instead of `max_delay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay_ms: Option<f64>,
+    /// Where the delays sit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_place: Option<DelayPlace>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -59,6 +62,9 @@ pub struct ReadoutTable {
     /// Longest delay in ms instead of `max_delay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay_ms: Option<f64>,
+    /// Where the delays sit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_place: Option<DelayPlace>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -87,6 +93,9 @@ pub struct Input {
     /// Longest delay in ms instead of `max_delay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay_ms: Option<f64>,
+    /// Where the delays sit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_place: Option<DelayPlace>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -147,9 +156,11 @@ impl Network {
     /// # Errors
     /// Names a field of `network.layers` whose value is invalid.
     pub fn layer(&self, l: usize) -> Result<LayerSettings> {
-        let ReadoutTable { inputs, max_delay, max_delay_ms, kernel, count } = self.readout.clone();
+        let ReadoutTable { inputs, max_delay, max_delay_ms, delay_place, kernel, count } =
+            self.readout.clone();
         let rest = LayerTable::default();
-        let readout = LayerTable { inputs, max_delay, max_delay_ms, kernel, count, ..rest };
+        let readout =
+            LayerTable { inputs, max_delay, max_delay_ms, delay_place, kernel, count, ..rest };
         let own = match self.layers.get(l) {
             _ if l >= self.hidden.len() => readout,
             table => table.cloned().unwrap_or_default(),
@@ -167,6 +178,7 @@ impl Network {
                 from: input.from,
                 max_delay,
                 max_delay_ms,
+                delay_place: input.delay_place.or(own.delay_place).or(Some(self.delay_place)),
                 kernel: input.kernel.or_else(|| own.kernel.clone()).or(Some(self.kernel.clone())),
                 count: input.count.or(own.count).or(Some(self.count)),
             }
@@ -189,12 +201,15 @@ impl Network {
         })
     }
 
-    /// The longest delay of an input in steps. `input` is connection `c` of layer `l`, as
+    /// The longest delay of an input in steps, 0 if it is not delayed. `input` is connection `c` of layer `l`, as
     /// [`Network::layer`] returns it.
     ///
     /// # Errors
     /// It is given in steps and in ms, or is not a whole number of steps.
     pub(crate) fn max_delay(&self, l: usize, c: usize, input: &Input, dt_ms: u32) -> Result<usize> {
+        if input.delay_place == Some(DelayPlace::None) {
+            return Ok(0);
+        }
         let Some(ms) = input.max_delay_ms else {
             return Ok(input.max_delay.unwrap_or(MAX_DELAY));
         };

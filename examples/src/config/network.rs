@@ -1,5 +1,6 @@
 use super::layers::{LayerTable, ReadoutTable};
 use crate::models;
+use polychron_core::delay::Place;
 use polychron_core::parameter::{Parameter, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +23,9 @@ pub struct Network {
     /// Longest delay in ms instead of `max_delay`; a multiple of `data.dt_ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay_ms: Option<f64>,
+    /// Where the delays sit, which says what has a delay of its own; `synaptic` by default.
+    #[serde(skip_serializing_if = "DelayPlace::is_synaptic")]
+    pub delay_place: DelayPlace,
     /// Kernel in training with learned delays: `gauss` (the default), `max`, `linear`, or one that
     /// the program has registered with
     /// [`models::register_kernel`](crate::models::register_kernel).
@@ -57,6 +61,40 @@ pub struct Network {
     /// Settings of the readout.
     #[serde(skip_serializing_if = "ReadoutTable::is_empty")]
     pub readout: ReadoutTable,
+}
+
+/// Where the delays of a connection sit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum DelayPlace {
+    /// Every synapse has a delay, and every kernel element of a synapse.
+    #[default]
+    Synaptic,
+    /// Every input has a delay: its spikes reach all outputs at once.
+    Axonal,
+    /// Every output has a delay, which is that of all its inputs.
+    Dendritic,
+    /// The connection has one delay.
+    Shared,
+    /// Nothing is delayed; `max_delay` does not apply.
+    None,
+}
+
+impl DelayPlace {
+    fn is_synaptic(&self) -> bool {
+        *self == Self::Synaptic
+    }
+
+    /// The place in the network, which has no place without delays.
+    pub(crate) fn place(self) -> Place {
+        match self {
+            Self::Synaptic | Self::None => Place::Synaptic,
+            Self::Axonal => Place::Axonal,
+            Self::Dendritic => Place::Dendritic,
+            Self::Shared => Place::Shared,
+        }
+    }
 }
 
 /// The neurons of the hidden layers.
@@ -190,6 +228,7 @@ impl Default for Network {
             hidden: vec![128, 128],
             max_delay: None,
             max_delay_ms: None,
+            delay_place: DelayPlace::Synaptic,
             kernel: "gauss".into(),
             count: 1,
             fan_in: 0,

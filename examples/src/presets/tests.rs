@@ -114,6 +114,7 @@ fn recipe(column: &Column) -> (Network, Train) {
         hidden: column.sizes[1..column.sizes.len() - 1].to_vec(),
         max_delay: Some(column.taps - 1),
         max_delay_ms: None,
+        delay_place: DelayPlace::Synaptic,
         kernel: "gauss".into(),
         count: column.kernel_count,
         fan_in: 0,

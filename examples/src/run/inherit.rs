@@ -2,19 +2,26 @@
 
 use crate::error::{Result, fail};
 use crate::model::Model;
-use polychron_core::train::{Group, State, Tensor, TensorSpec};
+use crate::network::{self, place_name};
+use polychron_core::train::{Graph, Group, State, Tensor, TensorSpec};
+use std::collections::BTreeMap;
 
 /// Gives a first state the values of a trained model, within the bounds of the network. Returns the
-/// names of the tensors for which the model has none of the same name and shape.
+/// names of the tensors for which the model has none of the same name, shape and place of delays.
 pub(super) fn inherit(
     model: &Model,
-    specs: &[TensorSpec<f32>],
+    (graph, specs): (&Graph, &[TensorSpec<f32>]),
     state: &mut State<f32>,
 ) -> Result<Vec<String>> {
+    let trained = delay_places(&network::graph(&model.config, model.interface())?);
+    let places = delay_places(graph);
     let mut new = Vec::new();
     let own: Vec<_> = specs.iter().filter(|spec| spec.group != Group::Sigma).collect();
     for spec in &own {
-        let fits = |t: &&Tensor<f32>| t.name == spec.name && t.shape == spec.shape;
+        let fits = |t: &&Tensor<f32>| {
+            let same_place = trained.get(&t.name) == places.get(&t.name);
+            t.name == spec.name && t.shape == spec.shape && same_place
+        };
         let found = model.state().tensors.iter().find(fits);
         let start = state.tensors.iter_mut().find(|tensor| tensor.name == spec.name);
         let (Some(found), Some(start)) = (found, start) else {
@@ -31,4 +38,15 @@ pub(super) fn inherit(
         fail!("{}: no tensor has the name and shape of one of the network", model.path().display())
     }
     Ok(new)
+}
+
+/// The places of delays by the names of their tensors.
+fn delay_places(graph: &Graph) -> BTreeMap<String, &'static str> {
+    let mut places = BTreeMap::new();
+    for (l, node) in graph.nodes.iter().enumerate() {
+        for (c, edge) in node.edges.iter().enumerate() {
+            places.insert(format!("{}.delay", graph.connection_name(l, c)), place_name(edge));
+        }
+    }
+    places
 }

@@ -68,7 +68,7 @@ fn a_graph_trains_resumes_and_is_inspected() {
     for part in [
         "8 channels, 10 classes\ninput    spikes, steps of 10 ms\n",
         "classes  0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n",
-        "  from input, kernel linear, delays up to 30 steps, 300 ms\n",
+        "  from input, kernel linear, synaptic delays up to 30 steps, 300 ms\n",
         "  neurons lif, surrogate atan, norm, dropout 0.1\n",
         "  neurons adlif, surrogate atan, no norm, dropout 0\n",
     ] {

@@ -14,6 +14,7 @@ mod habits;
 mod interrupted;
 mod library;
 mod models;
+mod places;
 mod reproduce;
 mod sparse;
 mod spikes;

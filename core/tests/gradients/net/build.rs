@@ -4,7 +4,7 @@ use super::layer::{HiddenLayer, Inputs, Projection};
 use super::{End, Fault, Net, Part};
 use crate::gradients::check::Watched;
 use crate::gradients::draw::Draw;
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, Place};
 use polychron_core::neuron::{AnyNeuron, ErasedNeuron};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::{Shape, Synapses};
@@ -26,6 +26,7 @@ pub(crate) struct Link {
     /// The padding is the least one: the connections of a layer end together.
     pub(crate) synapses: Synapses,
     pub(crate) kernel: AnyKernel,
+    pub(crate) place: Place,
 }
 
 impl Builder {
@@ -51,18 +52,21 @@ impl Builder {
         let padding = ends.max().unwrap();
         let mut shape = self.input;
         let mut projections = Vec::new();
-        for &Link { from, synapses, kernel } in links {
+        for &Link { from, synapses, kernel, place } in links {
             let (source, before) = self.source(from);
             let synapses = Synapses { padding: padding - before, ..synapses };
             shape = synapses.output(source);
             let n = synapses.weights();
-            let shared = draw.coin();
-            let (delays, sigma) = draw.delays_and_sigma(kernel, synapses.taps, n, shared);
+            // Delays that synapses share have the sigma of all, so that all avoid the same kinks.
+            let shared = draw.coin() || place != Place::Synaptic;
+            let delays = place.len(&synapses);
+            let (delays, sigma) = draw.delays_and_sigma(kernel, synapses.taps, delays, shared);
             let bound = 3.0 / ((synapses.inputs * links.len()) as f64).sqrt();
             projections.push(Projection {
                 from,
                 synapses,
                 kernel,
+                place,
                 weights: self.push("weights", draw.block(n, -bound, bound)),
                 delays: self.push("delays", delays),
                 sigma: self.push("sigma", sigma),

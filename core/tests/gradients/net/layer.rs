@@ -5,7 +5,7 @@ use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Firing, HasKernel, HasNeuron, NeuronStage, NormMode,
     SynapseGradients, SynapseParams, View, ViewMut,
 };
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, Place};
 use polychron_core::neuron::{AnyNeuron, Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::reference::{Block, NeuronArgs, Reference, neuron_backward, neuron_forward};
@@ -22,16 +22,25 @@ pub(super) struct Projection {
     pub(super) from: usize,
     pub(super) synapses: Synapses,
     pub(super) kernel: AnyKernel,
+    pub(super) place: Place,
     pub(super) weights: Range<usize>,
     pub(super) delays: Range<usize>,
     pub(super) sigma: Range<usize>,
 }
 
 impl Projection {
-    fn params<'a>(&self, at: &'a Vec<f64>) -> SynapseParams<'a, Vec<f64>> {
+    /// The delays of all synapses.
+    fn delays(&self, at: &Vec<f64>) -> Vec<f64> {
+        let mut full = vec![f64::NAN; self.synapses.weights()];
+        let packed = View::new(at, self.delays.clone());
+        REFERENCE.expand(&self.synapses, self.place, packed, at.len(), &mut full).unwrap();
+        full
+    }
+
+    fn params<'a>(&self, at: &'a Vec<f64>, delays: &'a Vec<f64>) -> SynapseParams<'a, Vec<f64>> {
         SynapseParams {
             weights: View::new(at, self.weights.clone()),
-            delays: View::new(at, self.delays.clone()),
+            delays: View::new(delays, 0..delays.len()),
             sigma: View::new(at, self.sigma.clone()),
             rounding: None,
         }
@@ -45,18 +54,22 @@ impl Projection {
         d_y: &Block<f64>,
     ) -> (Block<f64>, [Vec<f64>; 3]) {
         let [mut weights, mut delays, mut sigma] =
-            [&self.weights, &self.delays, &self.sigma].map(|range| vec![f64::NAN; range.len()]);
+            [&self.weights, &self.weights, &self.sigma].map(|range| vec![f64::NAN; range.len()]);
         let into = SynapseGradients {
             weights: all(&mut weights),
             delays: all(&mut delays),
             sigma: all(&mut sigma),
         };
         let mut d_x = zeros(x.shape);
-        let (params, kernel) = (self.params(at), Reference::kernel(self.kernel));
+        let full = self.delays(at);
+        let (params, kernel) = (self.params(at, &full), Reference::kernel(self.kernel));
         REFERENCE
             .project_backward(&self.synapses, &kernel, params, x, d_y, into, Some(&mut d_x))
             .unwrap();
-        (d_x, [weights, delays, sigma])
+        let mut packed = vec![f64::NAN; self.delays.len()];
+        let (to, len) = (all(&mut packed), self.delays.len());
+        REFERENCE.reduce(&self.synapses, self.place, &delays, to, len).unwrap();
+        (d_x, [weights, packed, sigma])
     }
 }
 
@@ -73,7 +86,8 @@ impl Inputs {
         let mut sum = zeros(self.shape);
         for p in &self.projections {
             let (kernel, mut y) = (Reference::kernel(p.kernel), zeros(self.shape));
-            let params = p.params(at);
+            let delays = p.delays(at);
+            let params = p.params(at, &delays);
             REFERENCE.project(&p.synapses, &kernel, params, &blocks[p.from], &mut y).unwrap();
             add(&mut sum.values, &y.values);
         }

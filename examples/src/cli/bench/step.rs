@@ -197,7 +197,7 @@ fn config(args: &Args) -> Result<Config> {
 fn dense_operations(graph: &Graph, input: Shape) -> f64 {
     let layers = graph.nodes.iter().enumerate().flat_map(|(l, node)| {
         let output = graph.output(l, input);
-        node.edges.iter().map(move |Edge { from, synapses }| {
+        node.edges.iter().map(move |Edge { from, synapses, .. }| {
             let passes = if from.is_some() { 3.0 } else { 2.0 };
             2.0 * passes * output.len() as f64 * (synapses.inputs * synapses.taps) as f64
         })
