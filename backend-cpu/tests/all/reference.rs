@@ -4,7 +4,7 @@ use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Firing, HasKernel, HasNeuron, HasSurrogate,
     NeuronStage, NormMode, SynapseGradients, SynapseParams, View, ViewMut,
 };
-use polychron_core::delay::{AnyKernel, Gauss, Linear};
+use polychron_core::delay::{AnyKernel, Gauss, Linear, Place};
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, NeuronModel};
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -305,8 +305,8 @@ fn empty_blocks_match_the_reference() {
 }
 
 /// The losses and tensors of a few steps. The second layer and the readout also read the input and
-/// the first layer.
-fn train<B>(backend: B, per_neuron: bool) -> Results<f64>
+/// the first layer, with delays at `place`.
+fn train<B>(backend: B, per_neuron: bool, place: Place) -> Results<f64>
 where
     B: Backend<Real = f64> + HasKernel<Gauss> + HasKernel<Linear>,
     B: HasNeuron<Lif<f64>> + HasNeuron<CubaLif<f64>> + HasSurrogate<Atan<f64>>,
@@ -315,11 +315,12 @@ where
     let first = Layer::new(Synapses::new(6, 9, 7), Gauss, Lif::new(1.5), surrogate);
     let neuron = CubaLif::new(Lif::new(2.0), 3.0);
     let second = Layer::new(Synapses::new(9, 8, 5), Linear, neuron, surrogate)
-        .with_input(Connection::new(Synapses::new(6, 8, 9), Gauss).from(Source::Input));
+        .with_input(Connection::new(Synapses::new(6, 8, 9), Gauss).from(Source::Input).at(place));
     let second = Layer { per_neuron, ..second.with_norm(norm) };
     let hidden = [first.with_norm(norm).with_dropout(0.2), second];
     let mut output = Readout::new(Synapses::new(8, 3, 7), Gauss, Li::new(2.0));
-    output.inputs.push(Connection::new(Synapses::new(9, 3, 3), Linear).from(Source::Layer(0)));
+    let skip = Connection::new(Synapses::new(9, 3, 3), Linear).from(Source::Layer(0));
+    output.inputs.push(skip.at(place));
     let network = Network::chain(hidden, output);
     let recipe = Recipe { train_neurons: true, ..Recipe::paper(4) };
     let mut trainer = Trainer::new(backend, network, recipe, 0).ok().unwrap();
@@ -343,11 +344,13 @@ where
 
 #[test]
 fn networks_with_skip_connections_train_as_with_the_reference() {
-    for per_neuron in [false, true] {
-        let expected = train(Reference::new(), per_neuron);
+    for (per_neuron, place) in [(false, Place::Synaptic), (true, Place::Axonal)] {
+        let expected = train(Reference::new(), per_neuron, place);
         assert!(expected[0].1[7] < expected[0].1[0], "{:?}", expected[0]);
         for cpu in algorithms() {
-            for ((name, found), (_, expected)) in train(cpu, per_neuron).iter().zip(&expected) {
+            for ((name, found), (_, expected)) in
+                train(cpu, per_neuron, place).iter().zip(&expected)
+            {
                 let error = distance(found, expected);
                 assert!(error <= 1e-9, "{name}: error {error}");
             }
@@ -355,7 +358,8 @@ fn networks_with_skip_connections_train_as_with_the_reference() {
         for (_, algorithm) in Algorithm::ALL {
             let bits = |threads| {
                 let cpu = Cpu::new(threads).unwrap().with_algorithm(Some(algorithm));
-                let values = train(cpu, per_neuron).into_iter().flat_map(|(_, values)| values);
+                let values =
+                    train(cpu, per_neuron, place).into_iter().flat_map(|(_, values)| values);
                 values.map(f64::to_bits).collect::<Vec<_>>()
             };
             assert_eq!(bits(1), bits(3), "{algorithm:?}");
