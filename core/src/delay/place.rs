@@ -91,7 +91,8 @@ impl Place {
         }
     }
 
-    /// Writes the delay of every element of every synapse: `full[o, i, j] = packed[index(o, i, j)]`.
+    /// Writes the delay of every element of every synapse:
+    /// `full[o, i, j] = packed[index(o, i, j)]`.
     ///
     /// # Errors
     /// [`ShapeError`] if the size of a block does not match.
