@@ -10,7 +10,7 @@ use crate::{Dataset, SpikeTrain, Split, parallel};
 const NAMES: usize = 5;
 
 impl Dataset {
-    /// Says in a sentence each what is unusual: samples without spikes, steps without spikes in
+    /// Says in a sentence each what is unusual: samples without spikes, a raster of other steps, steps without spikes in
     /// more than 95 of 100 places, classes without samples, a class with more than 80 % of the
     /// samples, and samples that equal an earlier one.
     #[must_use]
@@ -58,6 +58,7 @@ fn notes(data: &Dataset, split: Option<&Split>) -> Vec<String> {
     };
     let notes = [
         silent(data),
+        other_step(data),
         empty_steps(data, &looks),
         without_item(data),
         largest_class(data),
@@ -73,6 +74,16 @@ fn silent(data: &Dataset) -> Option<String> {
     let have = if silent == 1 { "has" } else { "have" };
     let samples = data.samples.len();
     (silent > 0).then(|| format!("{silent} of {samples} items {have} no spikes"))
+}
+
+fn other_step(data: &Dataset) -> Option<String> {
+    let (raster, dt_ms) = (data.about.step_ms?, data.dt_ms);
+    ((raster - f64::from(dt_ms)).abs() > 1e-6).then(|| {
+        format!(
+            "the raster has steps of {raster} ms, but samples have steps of {dt_ms} ms; data.dt_ms \
+             or --dt-ms sets their length"
+        )
+    })
 }
 
 fn empty_steps(data: &Dataset, looks: &[Look]) -> Option<String> {

@@ -174,6 +174,12 @@ impl Recordings {
             format!("no spike is in channels {first} to {}", channels - 1)
         } else if spikes >= channels && 2 * silent > channels {
             format!("{silent} of {channels} channels have no spike")
+        } else if silent == 1 && !used[0] && channels > 2 && spikes >= 10 * channels {
+            return Some(
+                "only channel 0 has no spike; do units begin at 1? They count from 0: data convert \
+                 --first-unit 1"
+                    .into(),
+            );
         } else {
             return None;
         };

@@ -61,6 +61,9 @@ pub struct Entry {
     curves: Vec<Epoch>,
     #[serde(skip)]
     test_items: Option<usize>,
+    /// Folder of the data files.
+    #[serde(skip)]
+    data: Option<String>,
     #[serde(skip)]
     classes: Option<Vec<String>>,
 }
@@ -144,7 +147,8 @@ impl Entry {
             parameters,
             seconds: curves.iter().map(|epoch| epoch.seconds).sum(),
             settings: config.fields()?,
-            test_items: figures.map(|figures| figures.test_items),
+            test_items: figures.as_ref().map(|figures| figures.test_items),
+            data: figures.and_then(|figures| figures.data),
             classes: card.map(|card| card.classes),
             curves,
             run,
@@ -161,6 +165,10 @@ fn note(runs: &[Entry], differing: &[String]) -> Option<String> {
         named.push("the classes");
     }
     let items: Vec<_> = runs.iter().filter_map(|run| run.test_items).collect();
+    let folders: Vec<_> = runs.iter().filter_map(|run| run.data.as_ref()).collect();
+    if folders.windows(2).any(|pair| pair[0] != pair[1]) {
+        named.push("the folder of the data");
+    }
     if named.is_empty() && items.windows(2).any(|pair| pair[0] != pair[1]) {
         named.push("the number of test items");
     }

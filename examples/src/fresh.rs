@@ -1,7 +1,7 @@
 //! Recordings that were not there when a model was trained.
 
 use crate::config::Source;
-use crate::error::{Result, fail};
+use crate::error::{Error, Result, fail};
 use crate::model::Model;
 use crate::task::{self, Task};
 use polychron_datasets::encode::{self, Encoder, Naming, Spikes};
@@ -18,7 +18,7 @@ impl Model {
     /// If the model was trained on sound, the file cannot be read, its channels do not fit, or it
     /// has items of a class that the model does not know.
     pub fn task_of_file(&self, path: &Path) -> Result<Task> {
-        self.task_of(&spikes::read(path, &self.layout(path)?)?)
+        self.task_of(&self.read_spikes(path, false)?)
     }
 
     /// Reads the sound files of a folder whose folders are classes, as `data encode` and
@@ -53,8 +53,7 @@ impl Model {
     pub fn task_to_predict(&self, path: &Path, encoder: Option<Encoder>) -> Result<Task> {
         let name = path.display().to_string();
         let mut data = if !sound::is_file(path)? {
-            let layout = spikes::Options { unlabelled: true, ..self.layout(path)? };
-            self.bin(&spikes::read(path, &layout)?)?
+            self.bin(&self.read_spikes(path, true)?)?
         } else if self.config.data.source == Source::Gsc {
             let samples = vec![gsc::file(path, self.config.data.bands())?];
             let (channels, dt_ms) = (gsc::CHANNELS, self.config.data.dt_ms);
@@ -99,14 +98,19 @@ impl Model {
         }
     }
 
-    /// What a file of spikes needs to fit the model.
-    fn layout(&self, path: &Path) -> Result<spikes::Options> {
+    fn read_spikes(&self, path: &Path, unlabelled: bool) -> Result<Recordings> {
+        let run = self.path().display();
         if self.config.data.source == Source::Gsc {
-            let (run, name) = (self.path().display(), path.display());
+            let name = path.display();
             fail!("{name}: {run} was trained on mel bands of sound; name sound files")
         }
         let channels = Some(self.interface().channels * self.group());
-        Ok(spikes::Options { channels, ..self.config.data.layout() })
+        let layout = spikes::Options { channels, unlabelled, ..self.config.data.layout() };
+        let encoder = self.card().map(|card| card.encoder.as_str()).filter(|text| !text.is_empty());
+        spikes::read(path, &layout).map_err(|error| match encoder {
+            Some(encoder) => Error::from(error).hint(format!("{run} takes spikes of {encoder}")),
+            None => error.into(),
+        })
     }
 
     /// Takes recordings of spikes, as [`Model::task_of_file`] does.

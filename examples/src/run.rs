@@ -97,8 +97,8 @@ impl Run {
     }
 
     /// As [`Run::create`], but the parameters start as those of a trained model: every tensor that
-    /// has the name and the shape of one of the network. Delays are cut to the longest one. Returns
-    /// the names of the tensors that start anew, for example because the classes are others.
+    /// has the name and the shape of one of the network. Delays are cut to the longest one. If the
+    /// steps have another length, delays keep theirs in ms and neurons start anew. Returns the names of the tensors that start anew, for example because the classes are others.
     ///
     /// # Errors
     /// As [`Run::create`]; if no tensor of the model fits the network.
@@ -112,7 +112,7 @@ impl Run {
         let learner = || backend::learner(config, interface);
         let first = learner()?;
         let mut start = first.state()?;
-        let new = inherit(model, first.model().specs(), &mut start)?;
+        let new = inherit(model, first.model().specs(), interface.dt_ms, &mut start)?;
         let run = Self::create_with(&learner, config, task, folder.as_ref(), Some(&start))?;
         Ok((run, new))
     }

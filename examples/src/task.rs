@@ -17,7 +17,7 @@ use polychron_core::train;
 use polychron_datasets::{About, Augment, Dataset, MixedLabel, Pool, SampleBatch, Split, batches};
 pub(crate) use read::bin_options;
 use read::{divide, note_on_speakers, read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The samples of a configuration and their split.
 pub struct Task {
@@ -27,6 +27,8 @@ pub struct Task {
     pub split: Split,
     /// Problems that did not prevent loading, for example a cache that could not be written.
     pub warnings: Vec<String>,
+    /// Folder of the data files, if some were read.
+    pub(crate) folder: Option<PathBuf>,
     options: Data,
     augment: Augment,
     pool: Pool,
@@ -110,7 +112,8 @@ impl Task {
         }
         let weights = config.train.class_weights.then(|| class_weights(&data, &split.train));
         let (options, seed) = (options.clone(), config.seed);
-        Ok(Self { data, split, warnings, options, augment, pool, seed, weights })
+        let folder = folder.map(Path::to_path_buf);
+        Ok(Self { data, split, warnings, folder, options, augment, pool, seed, weights })
     }
 
     /// Takes data that were not there when a configuration's model was trained. All items are to
@@ -120,7 +123,17 @@ impl Task {
         let split = Split { test: (0..data.samples.len()).collect(), ..Split::default() };
         let (pool, augment) = (Pool::new(&data, &[]), Augment::default());
         let (options, seed) = (config.data.clone(), config.seed);
-        Ok(Self { data, split, warnings: Vec::new(), options, augment, pool, seed, weights: None })
+        Ok(Self {
+            data,
+            split,
+            warnings: Vec::new(),
+            folder: None,
+            options,
+            augment,
+            pool,
+            seed,
+            weights: None,
+        })
     }
 
     /// Fails if the data were loaded for another seed or with other options.

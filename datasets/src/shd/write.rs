@@ -39,7 +39,7 @@ pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
             .dataset(speakers(recordings)?)
             .dataset(DatasetBuilder::typed_data("extra/channels", [1], &[channels])?)
             .dataset(text("extra/keys", &recordings.keys)?);
-        let About { names, parts, encoder, .. } = &recordings.about;
+        let About { names, parts, encoder, step_ms, .. } = &recordings.about;
         let parts: Vec<_> = parts.iter().map(|part| part.name()).collect();
         let mut optional = Vec::new();
         if !names.is_empty() {
@@ -50,6 +50,9 @@ pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
         }
         if !encoder.is_empty() {
             optional.push(text("extra/encoder", std::slice::from_ref(encoder))?);
+        }
+        if let Some(step) = step_ms {
+            optional.push(DatasetBuilder::typed_data("extra/step_ms", [1], &[*step])?);
         }
         optional
             .into_iter()

@@ -284,6 +284,7 @@ fn many_utterances_are_read_as_they_were_written() {
         parts: [Part::Train, Part::Valid, Part::Test, Part::Train].repeat(175),
         speakers: (0..100).map(|n| format!("speaker {n:02}")).collect(),
         encoder: "delta".into(),
+        step_ms: Some(2.5),
     };
     assert!(read(shd::to_bytes(&written).unwrap()).unwrap() == written);
     written.about.names.pop();

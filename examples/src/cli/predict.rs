@@ -35,7 +35,8 @@ pub(super) struct Args {
 /// Form of the decisions.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Form {
-    /// Name, class and share of the two best classes
+    /// Name, class and share of the two best classes: with the default loss, the mean over the
+    /// steps of the readout's softmax
     Text,
     /// Name, class, share, and the share of every class
     Csv,

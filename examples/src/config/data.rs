@@ -67,7 +67,7 @@ pub enum Source {
     /// The synthetic order task: ten classes that differ only in the order of eight spikes. With a
     /// split file, the samples are read from `order.bin.gz` in the same folder.
     Order,
-    /// HDF5 files in the layout of SHD.
+    /// Files of spikes: HDF5 in the layout of SHD, `.npz` or CSV.
     H5,
     /// Google Speech Commands v0.02. The data folder holds the folder `speech_commands_v0.02`, or
     /// is that folder.

@@ -128,6 +128,7 @@ impl Run {
         let paper = config.protocol == Protocol::Paper;
         Ok(Figures {
             folder: self.folder.display().to_string(),
+            data: task.folder.as_ref().map(|folder| folder.display().to_string()),
             set: config.changes()?,
             preset: config.preset.clone(),
             protocol: config.protocol,

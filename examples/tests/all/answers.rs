@@ -174,9 +174,29 @@ fn sound_is_heard_as_the_training_data_were() {
     assert_eq!((&heard["items"], &heard["accuracy"]), (&16.into(), &1.0.into()), "{heard}");
     // The same recordings as spikes and as sound.
     let read = last_line(&run(&["eval", "run", "--file", "recordings.h5", "--json"]));
-    assert_eq!(read, heard);
+    assert_eq!((&read["classes"], &read["rates"]), (&heard["classes"], &heard["rates"]));
+    assert_eq!((&read["file"], &heard["file"]), (&"recordings.h5".into(), &"wavs".into()));
     let decided = text(&run(&["predict", "run", "wavs/happy"]).stdout);
     assert!(decided.lines().count() == 8 && decided.starts_with("wavs/happy/ann/0.wav  happy  "));
     let line = folder.fail(&["eval", "run", "--wav", "wavs/happy"]);
     assert!(line.contains("wavs/happy: class ann is not one of the model"), "{line}");
+}
+
+#[test]
+fn delays_keep_their_length_when_another_run_has_other_steps() {
+    let folder = trained("step");
+    let delays = |run: &str| {
+        let model = polychron::Model::load(folder.0.join(run)).unwrap();
+        let tensors = &model.state().tensors;
+        let found = tensors.iter().find(|tensor| tensor.name == "hidden.0.delay").unwrap();
+        found.values.clone()
+    };
+    let still = ["train.epochs=1", "train.rate=1e-12", "train.delay_rate=1e-12"];
+    let still = [&still[..], &["train.rounding=after", "network.max_delay=12", "data.dt_ms=5"]];
+    let set: Vec<_> = still.concat().into_iter().flat_map(|set| ["--set", set]).collect();
+    let from = ["train", "--from", "run", "--config", "run/config.toml", "--data", ".", "--out"];
+    let output = folder.run(&[&from[..], &["fine"], &set].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let [coarse, fine] = ["run", "fine"].map(delays);
+    assert!(coarse.iter().zip(&fine).all(|(coarse, fine)| (2.0 * coarse - fine).abs() < 1e-4));
 }

@@ -35,7 +35,11 @@ fn a_run_begins_from_trained_weights() {
     let folder = Folder::new("habits-from");
     folder.train("first", &[]);
     let line = folder.fail(&["train", "--resume", "--out", "first", "--epochs", "4"]);
-    assert!(line.contains("train.epochs = 2") && line.contains("--from first --out NEW"), "{line}");
+    assert!(
+        line.contains("train.epochs = 2")
+            && line.contains("--from first --config first/config.toml --out NEW"),
+        "{line}"
+    );
 
     // Another width: the first layer keeps its weights, the readout starts anew.
     let other = ["--from", "first", "--set", "network.hidden=[8,6]", "--set", "train.epochs=3"];
