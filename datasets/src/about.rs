@@ -84,7 +84,9 @@ impl About {
         if self.encoder != other.encoder {
             self.encoder.clear();
         }
-        self.step_ms = self.step_ms.or(other.step_ms);
+        if self.step_ms != other.step_ms {
+            self.step_ms = None;
+        }
         if self.speakers.is_empty() && other.speakers.is_empty() {
             return None;
         }

@@ -10,9 +10,9 @@ use crate::{Dataset, SpikeTrain, Split, parallel};
 const NAMES: usize = 5;
 
 impl Dataset {
-    /// Says in a sentence each what is unusual: samples without spikes, a raster of other steps, steps without spikes in
-    /// more than 95 of 100 places, classes without samples, a class with more than 80 % of the
-    /// samples, and samples that equal an earlier one.
+    /// Says in a sentence each what is unusual: samples without spikes, steps without spikes in
+    /// more than 95 of 100 places, a raster of other steps, classes without samples, a class with
+    /// more than 80 % of the samples, and samples that equal an earlier one.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         notes(self, None)

@@ -1,4 +1,5 @@
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use crate::{About, Error, parallel};
 
@@ -217,6 +218,11 @@ impl Recordings {
         if let Some(i) = self.keys.iter().position(|key| key.contains(char::is_control)) {
             let problem = "holds a control character";
             return Err(self.value(format!("extra/keys[{i}]"), &self.keys[i], problem));
+        }
+        let mut known = HashSet::new();
+        if let Some(n) = self.keys.iter().position(|key| !known.insert(key)) {
+            let problem = "is the name of two classes";
+            return Err(self.value(format!("extra/keys[{n}]"), &self.keys[n], problem));
         }
         let highest = self.items.iter().map(|item| item.speaker).max().unwrap_or(0);
         self.about.check(&self.source, self.items.len(), highest)?;

@@ -13,7 +13,7 @@
 //! | `extra/keys` | one string per class, optional | names of the classes |
 //! | `extra/channels` | one whole number, optional | number of channels; 700 by default |
 //! | `extra/name` | n strings, optional | names of the utterances, such as those of sound files |
-//! | `extra/part` | n strings, optional | `train`, `valid` or `test`, see [`Part::of`](crate::Part::of) |
+//! | `extra/part` | n strings, optional | a name for [`Part::of`](crate::Part::of) |
 //! | `extra/step_ms` | one number, optional | length in ms of the steps of a raster that it was |
 //! | `extra/encoder` | one string, optional | how sound became spikes |
 //!

@@ -4,7 +4,7 @@ use crate::config::{Bands, Bins, Data, Source};
 use crate::error::{Result, fail};
 use crate::network::Interface;
 use polychron_core::format::Input;
-use polychron_datasets::Dataset;
+use polychron_datasets::{Dataset, Split};
 use serde::{Deserialize, Serialize};
 
 /// The data that a model was trained on, as far as its users need to know them. The files of a run
@@ -24,6 +24,34 @@ pub struct DataCard {
     /// How sound became spikes, as the data files state it; empty if they do not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub encoder: String,
+    /// A hash of the items and their division into parts; empty if unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub division: String,
+    /// A hash of the test items; empty if unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub test_items: String,
+}
+
+/// A hash (FNV-1a) of lists of items: their indices, classes, speakers, lengths and numbers of
+/// spikes.
+fn hash(data: &Dataset, lists: &[&Vec<usize>]) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |value: usize| {
+        for byte in (value as u64).to_le_bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    for list in lists {
+        add(list.len());
+        for &index in *list {
+            let sample = &data.samples[index];
+            let (label, speaker) = (sample.label.into(), sample.speaker.into());
+            for value in [index, label, speaker, sample.steps, sample.entries.len()] {
+                add(value);
+            }
+        }
+    }
+    format!("{hash:016x}")
 }
 
 /// What a channel receives in a step.
@@ -43,7 +71,7 @@ pub enum InputKind {
 
 impl DataCard {
     /// Describes data that were loaded with some options.
-    pub(crate) fn new(data: &Dataset, options: &Data) -> Self {
+    pub(crate) fn new(data: &Dataset, options: &Data, split: &Split) -> Self {
         let source = match options.source {
             Source::Digits => "digits: rises and falls of 24 bands by 9 dB".into(),
             Source::Order => "order: the synthetic order task".into(),
@@ -74,7 +102,10 @@ impl DataCard {
         };
         let (channels, dt_ms) = (data.channels, data.dt_ms);
         let (classes, encoder) = (data.class_names.clone(), data.about.encoder.clone());
-        Self { source, input, channels, dt_ms, classes, encoder }
+        let Split { train, valid, test } = split;
+        let division = hash(data, &[train, valid, test]);
+        let test_items = hash(data, &[test]);
+        Self { source, input, channels, dt_ms, classes, encoder, division, test_items }
     }
 
     /// Returns the properties that determine the shape of a network.

@@ -7,6 +7,7 @@ mod inherit;
 
 pub(crate) use checks::{check_choice, rehearse};
 #[cfg(feature = "cli")]
+pub(crate) use finish::selected_epoch;
 pub(crate) use folder::tidy;
 pub(crate) use folder::{
     BEST, CHECKPOINT, CONFIG, MODEL, REPORT, check_same, lock_folder, stored_config,
@@ -194,6 +195,15 @@ impl Run {
             fail!(
                 "{}: has {found} epochs, but train.steps makes {needed} of these data",
                 path.display()
+            )
+        }
+        let own = task.card().division;
+        let known = checkpoint.data.as_ref().map_or(&own, |card| &card.division);
+        if !known.is_empty() && *known != own {
+            let (path, data) = (path.display(), &task.data.name);
+            fail!(
+                "{path}: began with other items, or another division, than {data} has now; --from \
+                 begins a new run from its weights"
             )
         }
         let graph = network::graph(config, task.interface())?;

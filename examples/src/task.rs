@@ -91,7 +91,7 @@ impl Task {
         )?;
         let split = divide(config, folder, &data, &parts)?;
         warnings.extend(split.notes(&data));
-        warnings.extend(note_on_speakers(options, &data, &split));
+        warnings.extend(note_on_speakers(options, &data, &split, config.seed));
         warnings.extend(padding_note(config, &data));
         let augment = augmentation(&options.augment);
         augment.check(&data)?;
@@ -100,15 +100,17 @@ impl Task {
         let steps = if options.steps > 0 { options.steps } else { longest };
         if config.train.delays != Delays::Zero {
             let (max_delay, field) = config.longest_delay();
-            let (length, value) = match field.ends_with("_ms") {
-                true => (format!("{steps} steps of {dt_ms} ms"), max_delay * dt_ms as usize),
-                false => (format!("{steps} steps"), max_delay),
+            let (unit, length) = match field.ends_with("_ms") {
+                true => (dt_ms as usize, format!("{} ms, ", steps * dt_ms as usize)),
+                false => (1, String::new()),
             };
             let problem = format!(
-                "is not below the {length} of {}; a delay must be shorter than the sequence",
-                data.name
+                "is not below {length}the {steps} steps of {}; a delay must be shorter than the \
+                 sequence: set {field} to {} or less",
+                data.name,
+                steps.saturating_sub(1) * unit
             );
-            require(max_delay < steps, &field, value, &problem)?;
+            require(max_delay < steps, &field, max_delay * unit, &problem)?;
         }
         let weights = config.train.class_weights.then(|| class_weights(&data, &split.train));
         let (options, seed) = (options.clone(), config.seed);
@@ -157,7 +159,7 @@ impl Task {
     /// Describes the data for the files of a run.
     #[must_use]
     pub fn card(&self) -> DataCard {
-        DataCard::new(&self.data, &self.options)
+        DataCard::new(&self.data, &self.options, &self.split)
     }
 
     /// Returns the items of a part as indices into the samples.

@@ -9,11 +9,12 @@ impl File<'_> {
     pub(super) fn about(&self, n: usize) -> Result<(Vec<u16>, About), Error> {
         let known = self.has("extra/speaker")?;
         let (numbers, speakers) = if known { self.speakers(n)? } else { (vec![0; n], Vec::new()) };
-        let names = self.rows_of_text("extra/name", n)?;
+        // Other programs may mean something else by it.
+        let names = self.rows_of_text("extra/name", n).unwrap_or_default();
         let path = "extra/part";
         let part = |(i, name): (usize, &String)| {
             Part::of(name).ok_or_else(|| {
-                let problem = "is not train, valid or test";
+                let problem = "is not train, valid or test; rename it, or remove extra/part";
                 Error::value(self.source, format!("{path}[{i}]"), name, problem)
             })
         };

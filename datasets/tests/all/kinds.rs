@@ -138,7 +138,7 @@ fn rasters_are_events_at_the_start_of_their_steps() {
     assert_eq!(
         npz_error("raster_bool"),
         "x: x is a raster of steps without their length; add dt_ms=1.0 (in ms) to np.savez, or \
-         pass --step-ms"
+         use data convert --step-ms"
     );
     assert_eq!(
         npz_error("raster_order"),

@@ -34,7 +34,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "file", "split"])]
     wav: Option<PathBuf>,
     /// Encoder of sound, such as "delta" or "cochlea seed 0" [default: that of the training data]
-    #[arg(long, requires = "wav")]
+    #[arg(long, requires = "wav", conflicts_with = "file")]
     encoder: Option<Encoder>,
     /// Evaluate the items one by one on one CPU thread, as in a live system
     #[arg(long, conflicts_with = "backend")]
@@ -63,7 +63,7 @@ pub(super) fn eval(args: &Args) -> Result<()> {
         (_, Some(folder)) => model.task_of_sound(folder, args.encoder)?,
         _ => load(&model.config, &args.data)?,
     };
-    if args.wav.is_some() {
+    if args.wav.is_some() || args.file.is_some() {
         task.warnings.iter().for_each(|warning| note(warning));
     }
     let evaluation = if args.stream {

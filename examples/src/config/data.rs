@@ -17,7 +17,7 @@ pub struct Data {
     /// items is used.
     pub test_file: String,
     /// Number of channels in the files (`h5`). 0, the default, takes the number that a file states,
-    /// or 700 if it states none.
+    /// else 700 in HDF5, and the largest unit plus 1 in other files.
     pub channels: usize,
     /// Unit of the times in the files (`h5`); `s` by default.
     pub time_unit: TimeUnit,

@@ -120,7 +120,7 @@ fn channels_and_groups_that_do_not_fit_name_their_settings() {
 fn files_of_every_kind_are_converted_and_trained_on() {
     let npz = folder("npz", "raster_bool.npz", "recordings.npz");
     let line = npz.fail(&["data", "convert", "recordings.npz", "new.h5"]);
-    assert!(line.ends_with("pass --step-ms"), "{line}");
+    assert!(line.ends_with("use data convert --step-ms"), "{line}");
     let out = npz.run(&["data", "convert", "recordings.npz", "new.h5", "--step-ms", "10"]);
     assert_eq!(
         text(&out.stdout),
