@@ -15,6 +15,9 @@ const NAMES_HEAD: usize = 32;
 /// Size in bytes of the head of a node of names and of each of its members.
 const NODE_HEAD: usize = 8;
 const MEMBER: usize = 40;
+/// Largest total size in bytes of the nodes that list attributes, which take at least 17 bytes per
+/// attribute of up to [`MAX_BLOCK`] bytes.
+const MAX_ATTRIBUTES: usize = 8 << 10;
 /// Largest number of headers that are parsed. Those of the layout and of groups and types that it
 /// refers to are fewer than 20.
 const MAX_HEADERS: usize = 24;
@@ -44,6 +47,7 @@ struct Seen {
     signature_at: Option<u64>,
     headers: usize,
     nodes: usize,
+    attributes: usize,
     /// Where the names of the group are that is being read.
     names_at: u64,
     names: usize,
@@ -133,6 +137,12 @@ impl Storage for BoundedStorage {
                     seen.nodes += len;
                     if seen.nodes > MAX_NODES {
                         return refuse("too many members of groups");
+                    }
+                }
+                8 => {
+                    seen.attributes += len;
+                    if seen.attributes > MAX_ATTRIBUTES {
+                        return refuse("a data set with too many attributes");
                     }
                 }
                 10 | 11 => {}
@@ -235,12 +245,15 @@ mod tests {
             (256, &packed),
             (512, &large),
             (1024, &tree(5)),
+            (1536, &tree(1)),
             (2048, &tree(8)),
             (3072, &tree(11)),
             (4096, b"SMTB"),
         ]);
         assert!(file.read_range(256, 256).is_err() && file.read_range(512, 256).is_err());
-        assert!(file.read_range(2048, 512).is_err() && file.read_range(4096, 64).is_err());
+        assert!(file.read_range(1536, 512).is_err() && file.read_range(4096, 64).is_err());
+        assert!(file.read_range(2048, MAX_ATTRIBUTES).is_ok());
+        assert!(file.read_range(2048, 512).is_err());
         assert!(file.read_range(1024, 512).is_ok() && file.read_range(3072, 512).is_ok());
         assert!(file.read_range(1024, MAX_NODES - 512).is_ok());
         assert!(file.read_range(1024, 512).is_err() && file.read_range(3072, 512).is_ok());

@@ -81,7 +81,12 @@ pub(super) fn type_name(datatype: &Datatype) -> String {
     let name = match datatype {
         Datatype::FixedPoint { size, signed: true, .. } => return format!("int{}", 8 * size),
         Datatype::FixedPoint { size, .. } => return format!("uint{}", 8 * u32::from(*size)),
-        Datatype::FloatingPoint { size, .. } => return format!("float{}", 8 * u32::from(*size)),
+        Datatype::FloatingPoint { size: size @ ..=8, .. } => {
+            return format!("float{}", 8 * u32::from(*size));
+        }
+        Datatype::FloatingPoint { size, .. } => {
+            return format!("float{} (save them as float64)", 8 * u32::from(*size));
+        }
         Datatype::VarLen { kind: VarLenKind::String, .. } | Datatype::String { .. } => "text",
         Datatype::VarLen { base, .. } => return format!("sequences of {}", type_name(base)),
         Datatype::Array { base, dims } => {
