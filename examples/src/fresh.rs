@@ -18,7 +18,10 @@ impl Model {
     /// If the model was trained on sound, the file cannot be read, its channels do not fit, or it
     /// has items of a class that the model does not know.
     pub fn task_of_file(&self, path: &Path) -> Result<Task> {
-        self.task_of(&spikes::read(path, &self.layout(path)?)?)
+        let recordings = spikes::read(path, &self.layout(path)?)?;
+        let mut task = self.task_of(&recordings)?;
+        task.warnings = recordings.notes();
+        Ok(task)
     }
 
     /// Reads the sound files of a folder whose folders are classes, as `data encode` and
@@ -52,9 +55,12 @@ impl Model {
     /// spikes of the training data.
     pub fn task_to_predict(&self, path: &Path, encoder: Option<Encoder>) -> Result<Task> {
         let name = path.display().to_string();
+        let mut warnings = Vec::new();
         let mut data = if !sound::is_file(path)? {
             let layout = spikes::Options { unlabelled: true, ..self.layout(path)? };
-            self.bin(&spikes::read(path, &layout)?)?
+            let recordings = spikes::read(path, &layout)?;
+            warnings = recordings.notes();
+            self.bin(&recordings)?
         } else if self.config.data.source == Source::Gsc {
             let samples = vec![gsc::file(path, self.config.data.bands())?];
             let (channels, dt_ms) = (gsc::CHANNELS, self.config.data.dt_ms);
@@ -80,7 +86,8 @@ impl Model {
             Some(card) => card.classes.clone(),
             None => (0..data.classes).map(|class| class.to_string()).collect(),
         };
-        let task = Task::fresh(&self.config, data)?;
+        let mut task = Task::fresh(&self.config, data)?;
+        task.warnings = warnings;
         self.check(&task)?;
         Ok(task)
     }

@@ -196,6 +196,16 @@ impl Run {
                 path.display()
             )
         }
+        let card = task.card();
+        if checkpoint.data.as_ref().is_some_and(|data| data.has_changed(&card)) {
+            fail!(
+                "{}: has changed since {} was trained on it; resume with the former data, or begin \
+                 a new run from these weights: --from {} --out NEW",
+                task.data.name,
+                path.display(),
+                folder.display()
+            )
+        }
         let graph = network::graph(config, task.interface())?;
         checkpoint.state.fits(&graph).map_err(at(path.display()))?;
         rehearse(learner, config, &task)?;
@@ -212,7 +222,7 @@ impl Run {
         }
         let mut run = Self {
             config: config.clone(),
-            card: task.card(),
+            card,
             task,
             learner,
             mask,

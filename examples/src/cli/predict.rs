@@ -66,6 +66,7 @@ pub(super) fn predict(args: &Args) -> Result<()> {
                 continue;
             }
         };
+        task.warnings.iter().for_each(|warning| note(warning));
         let predictions = model.predict(&task, &task.split.test)?;
         say(&text(args.format, file, &task, &predictions, loss, decided == 0)?)?;
         decided += predictions.items.len();
