@@ -315,6 +315,14 @@ fn a_number_of_channels_that_does_not_fit_says_what_to_set() {
         "x.h5: channels = 179920 is not between 1 and 65536; sum neighbours in larger data"
     );
     assert_eq!(
+        self::error("many_pixels"),
+        "x.h5: spikes/units[0][2] = 179919 is not between 0 and 65535; sum neighbours in larger data"
+    );
+    assert_eq!(
+        self::error("label_negative"),
+        "x.h5: labels[1] = -1 is not between 0 and 65535; leave out items without a class"
+    );
+    assert_eq!(
         error_with("pixels", &channels(1000)),
         "x.h5: spikes/units[0][2] = 1234 is not below 1000 channels"
     );
