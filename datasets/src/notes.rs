@@ -12,7 +12,8 @@ const NAMES: usize = 5;
 impl Dataset {
     /// Says in a sentence each what is unusual: samples without spikes, steps without spikes in
     /// more than 95 of 100 places, classes without samples, a class with more than 80 % of the
-    /// samples, class names that differ in case or blanks only, and samples that equal an earlier one.
+    /// samples, class names that differ in case or blanks only, and samples that equal an earlier
+    /// one.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         notes(self, None)

@@ -117,7 +117,8 @@ impl Recordings {
     }
 
     /// Says in a sentence each what is unusual: times that look like another unit or another
-    /// origin or are all the same, and channels without spikes if the upper half or more than half have none.
+    /// origin or are all the same, and channels without spikes if the upper half or more than half
+    /// have none.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let notes = [self.note_on_times(), self.note_on_channels()];

@@ -147,10 +147,8 @@ fn a_clock_that_runs_on_counts_from_the_first_spike() {
     let single = read_with("clock_single", &origin).unwrap();
     assert_eq!(
         single.notes(),
-        [
-            "x.h5: 3 of 4 recordings have all their spikes at one time; times of a clock that runs on \
-          need float64, not float32"
-        ]
+        ["x.h5: 3 of 4 recordings have all their spikes at one time; times of a clock that \
+             runs on need float64, not float32"]
     );
     let negative = read_with("negative", &origin).unwrap();
     assert_eq!(negative.items[1].times, [0.0, 1.0, 1.75]);
@@ -316,7 +314,8 @@ fn a_number_of_channels_that_does_not_fit_says_what_to_set() {
     );
     assert_eq!(
         self::error("many_pixels"),
-        "x.h5: spikes/units[0][2] = 179919 is not between 0 and 65535; sum neighbours in larger data"
+        "x.h5: spikes/units[0][2] = 179919 is not between 0 and 65535; sum neighbours in larger \
+         data"
     );
     assert_eq!(
         self::error("label_negative"),
