@@ -148,7 +148,8 @@ pub(crate) fn advice<'a>(
             return "; set their number with data.channels or --channels";
         }
     } else if problem.starts_with("s is above") {
-        return " unless data.time_unit or --time-unit says ms or us";
+        return " unless data.time_unit or --time-unit says ms or us; for a clock that runs on, \
+                data.origin or --origin first-spike";
     } else if problem.starts_with("s is negative") {
         return "; data.origin or --origin first-spike counts from the earliest spike";
     }

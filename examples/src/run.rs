@@ -197,13 +197,14 @@ impl Run {
                 path.display()
             )
         }
-        let own = task.card().division;
-        let known = checkpoint.data.as_ref().map_or(&own, |card| &card.division);
-        if !known.is_empty() && *known != own {
-            let (path, data) = (path.display(), &task.data.name);
+        let card = task.card();
+        if checkpoint.data.as_ref().is_some_and(|data| data.has_changed(&card)) {
             fail!(
-                "{path}: began with other items, or another division, than {data} has now; --from \
-                 begins a new run from its weights"
+                "{}: has changed since {} was trained on it; resume with the former data, or begin \
+                 a new run from these weights: --from {} --out NEW",
+                task.data.name,
+                path.display(),
+                folder.display()
             )
         }
         let graph = network::graph(config, task.interface())?;
@@ -222,7 +223,7 @@ impl Run {
         }
         let mut run = Self {
             config: config.clone(),
-            card: task.card(),
+            card,
             task,
             learner,
             mask,

@@ -159,7 +159,7 @@ impl Task {
     /// Describes the data for the files of a run.
     #[must_use]
     pub fn card(&self) -> DataCard {
-        DataCard::new(&self.data, &self.options, &self.split)
+        DataCard::new(&self.data, &self.split, &self.options)
     }
 
     /// Returns the items of a part as indices into the samples.

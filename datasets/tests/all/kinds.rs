@@ -119,7 +119,7 @@ fn fields_of_records_are_arrays() {
     assert_eq!(
         error.to_string(),
         "x: events.t[1] = 30000 s is above 3600 s; times are in seconds unless data.time_unit or \
-         --time-unit says ms or us"
+         --time-unit says ms or us; for a clock that runs on, data.origin or --origin first-spike"
     );
 }
 

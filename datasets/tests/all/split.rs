@@ -372,3 +372,16 @@ fn what_is_unusual_about_samples_and_parts_is_said_once() {
                   sets longer ones";
     assert_eq!(data.notes(), [sparse]);
 }
+
+#[test]
+fn names_of_classes_that_look_alike_are_noted() {
+    let mut data = samples(&[(0, 0), (1, 0)]);
+    for (names, note) in [
+        (["Yes", "yes "], "classes \"Yes\" and \"yes \" differ only in case or blanks"),
+        (["a", "a"], "two classes have the name a"),
+        (["a", ""], "\"\" is the name of a class; does it mean none?"),
+    ] {
+        data.class_names = names.map(Into::into).to_vec();
+        assert_eq!(data.notes(), [format!("lagged pairs: {note}")]);
+    }
+}

@@ -61,7 +61,11 @@ pub(super) fn eval(args: &Args) -> Result<()> {
     let task = match (&args.file, &args.wav) {
         (Some(file), _) => model.task_of_file(file)?,
         (_, Some(folder)) => model.task_of_sound(folder, args.encoder)?,
-        _ => load(&model.config, &args.data)?,
+        _ => {
+            let task = load(&model.config, &args.data)?;
+            model.changed(&task).iter().for_each(|warning| note(warning));
+            task
+        }
     };
     if args.wav.is_some() || args.file.is_some() {
         task.warnings.iter().for_each(|warning| note(warning));

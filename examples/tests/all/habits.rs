@@ -85,6 +85,8 @@ fn a_suffix_is_the_format_of_a_file() {
     }
     let line = folder.fail(&["data", "encode", ".", "--out", "spikes.csv"]);
     assert!(line.contains("spikes.csv: the file is written as HDF5; name it spikes.h5"), "{line}");
+    let line = folder.fail(&["data", "encode", ".", "--out", "spikes.h5.gz"]);
+    assert!(line.trim_end().ends_with("written as HDF5; name it spikes.h5"), "{line}");
     assert_eq!(folder.list("."), ["run"]);
 }
 

@@ -145,3 +145,11 @@ fn files_of_every_kind_are_converted_and_trained_on() {
     let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&found["channels"], &found["items"]), (&5.into(), &20.into()));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_device_is_not_read_as_a_file() {
+    let folder = Folder::new("spikes-device");
+    let line = folder.fail(&["data", "stats", "/dev/zero"]);
+    assert!(line.contains("/dev/zero: is a pipe or a device; write its bytes to a file"), "{line}");
+}
