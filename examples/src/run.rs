@@ -6,8 +6,8 @@ mod folder;
 mod inherit;
 
 pub(crate) use checks::{check_choice, rehearse};
-#[cfg(feature = "cli")]
 pub(crate) use finish::selected_epoch;
+#[cfg(feature = "cli")]
 pub(crate) use folder::tidy;
 pub(crate) use folder::{
     BEST, CHECKPOINT, CONFIG, MODEL, REPORT, check_same, lock_folder, stored_config,
