@@ -37,7 +37,7 @@ impl Part {
 }
 
 /// What is known about items beside their spikes. A list is empty if nothing is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
     /// Name of each item, such as the path of its sound file.
     pub names: Vec<String>,
@@ -47,6 +47,8 @@ pub struct About {
     pub speakers: Vec<String>,
     /// How sound became spikes, for example `delta`; empty if unknown.
     pub encoder: String,
+    /// Length in ms of the steps of a raster, which became times.
+    pub step_ms: Option<f64>,
 }
 
 impl About {
@@ -81,6 +83,9 @@ impl About {
         extend(&mut self.parts, items, other.parts, others);
         if self.encoder != other.encoder {
             self.encoder.clear();
+        }
+        if self.step_ms != other.step_ms {
+            self.step_ms = None;
         }
         if self.speakers.is_empty() && other.speakers.is_empty() {
             return None;

@@ -25,6 +25,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 /// Reads the first `len` bytes of a file, or of what a gzip stream in it holds. There are fewer
 /// where the file or the stream ends early.
 pub(crate) fn start(path: &Path, len: usize) -> io::Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other("is a pipe or a device; write its bytes to a file first"));
+    }
     let mut file = BufReader::new(File::open(path)?);
     let mut out = Vec::new();
     if file.fill_buf()?.starts_with(&GZIP) {

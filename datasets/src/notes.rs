@@ -11,8 +11,9 @@ const NAMES: usize = 5;
 
 impl Dataset {
     /// Says in a sentence each what is unusual: samples without spikes, steps without spikes in
-    /// more than 95 of 100 places, classes without samples, a class with more than 80 % of the
-    /// samples, and samples that equal an earlier one.
+    /// more than 95 of 100 places, a raster of other steps, classes without samples, a class with
+    /// more than 80 % of the samples, class names that differ in case or blanks only, and samples
+    /// that equal an earlier one.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         notes(self, None)
@@ -58,9 +59,11 @@ fn notes(data: &Dataset, split: Option<&Split>) -> Vec<String> {
     };
     let notes = [
         silent(data),
+        other_step(data),
         empty_steps(data, &looks),
         without_item(data),
         largest_class(data),
+        alike(data),
         repeated(data, &looks, split),
         split.and_then(|split| without_training_item(data, split)),
     ];
@@ -73,6 +76,16 @@ fn silent(data: &Dataset) -> Option<String> {
     let have = if silent == 1 { "has" } else { "have" };
     let samples = data.samples.len();
     (silent > 0).then(|| format!("{silent} of {samples} items {have} no spikes"))
+}
+
+fn other_step(data: &Dataset) -> Option<String> {
+    let (raster, dt_ms) = (data.about.step_ms?, data.dt_ms);
+    ((raster - f64::from(dt_ms)).abs() > 1e-6).then(|| {
+        format!(
+            "the raster has steps of {raster} ms, but samples have steps of {dt_ms} ms; data.dt_ms \
+             or --dt-ms sets their length"
+        )
+    })
 }
 
 fn empty_steps(data: &Dataset, looks: &[Look]) -> Option<String> {
@@ -124,6 +137,21 @@ fn largest_class(data: &Dataset) -> Option<String> {
             "class {name} has {percent:.1} % of the items; train.class_weights = true lets every \
              class count the same"
         )
+    })
+}
+
+/// Names of classes that users would not tell apart.
+fn alike(data: &Dataset) -> Option<String> {
+    let mut seen = HashMap::new();
+    data.class_names.iter().find_map(|name| {
+        let plain = name.trim().to_lowercase();
+        if plain.is_empty() {
+            return Some(format!("{name:?} is the name of a class; does it mean none?"));
+        }
+        seen.insert(plain, name).map(|other| match other == name {
+            true => format!("two classes have the name {name}"),
+            false => format!("classes {other:?} and {name:?} differ only in case or blanks"),
+        })
     })
 }
 

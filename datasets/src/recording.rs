@@ -1,9 +1,12 @@
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use crate::{About, Error, parallel};
 
 /// Longest recording in seconds. A later time is a damaged value or has another unit.
 pub(crate) const MAX_SECONDS: f32 = 3600.0;
+/// Fewest spikes of an utterance that are unlikely to have one time.
+const MANY_SPIKES: usize = 3;
 /// A longer recording, a shorter one, and one whose first spike comes later, are unusual.
 const LONG_SECONDS: f32 = 60.0;
 const SHORT_SECONDS: f32 = 0.01;
@@ -115,7 +118,8 @@ impl Recordings {
     }
 
     /// Says in a sentence each what is unusual: times that look like another unit or another
-    /// origin, and channels without spikes if the upper half or more than half have none.
+    /// origin or are all the same, and channels without spikes if the upper half or more than half
+    /// have none.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let notes = [self.note_on_times(), self.note_on_channels()];
@@ -127,6 +131,17 @@ impl Recordings {
         let (longest, end) = ends().max_by(|a, b| a.1.total_cmp(&b.1))?;
         let spikes = longest.times.len();
         let unit = "data.time_unit or --time-unit sets their unit";
+        let at_once = |(item, end): &(&Recording, f32)| {
+            item.times.len() >= MANY_SPIKES && item.times[0] == *end
+        };
+        let at_once = ends().filter(at_once).count();
+        if 2 * at_once > self.items.len() {
+            let items = self.items.len();
+            return Some(format!(
+                "{at_once} of {items} recordings have all their spikes at one time; times of a \
+                 clock that runs on need float64, not float32"
+            ));
+        }
         let whole = || ends().all(|(item, _)| item.times.iter().all(|t| t.fract() == 0.0));
         if end > LONG_SECONDS {
             return Some(format!(
@@ -174,6 +189,12 @@ impl Recordings {
             format!("no spike is in channels {first} to {}", channels - 1)
         } else if spikes >= channels && 2 * silent > channels {
             format!("{silent} of {channels} channels have no spike")
+        } else if silent == 1 && !used[0] && channels > 2 && spikes >= 10 * channels {
+            return Some(
+                "only channel 0 has no spike; do units begin at 1? They count from 0: data convert \
+                 --first-unit 1"
+                    .into(),
+            );
         } else {
             return None;
         };
@@ -211,6 +232,11 @@ impl Recordings {
         if let Some(i) = self.keys.iter().position(|key| key.contains(char::is_control)) {
             let problem = "holds a control character";
             return Err(self.value(format!("extra/keys[{i}]"), &self.keys[i], problem));
+        }
+        let mut known = HashSet::new();
+        if let Some(n) = self.keys.iter().position(|key| !known.insert(key)) {
+            let problem = "is the name of two classes";
+            return Err(self.value(format!("extra/keys[{n}]"), &self.keys[n], problem));
         }
         let highest = self.items.iter().map(|item| item.speaker).max().unwrap_or(0);
         self.about.check(&self.source, self.items.len(), highest)?;

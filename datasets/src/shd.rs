@@ -13,7 +13,8 @@
 //! | `extra/keys` | one string per class, optional | names of the classes |
 //! | `extra/channels` | one whole number, optional | number of channels; 700 by default |
 //! | `extra/name` | n strings, optional | names of the utterances, such as those of sound files |
-//! | `extra/part` | n strings, optional | `train`, `valid` or `test`, see [`Part::of`](crate::Part::of) |
+//! | `extra/part` | n strings, optional | a name for [`Part::of`](crate::Part::of) |
+//! | `extra/step_ms` | one number, optional | length in ms of the steps of a raster that it was |
 //! | `extra/encoder` | one string, optional | how sound became spikes |
 //!
 //! A number is an integer, a float of 16, 32 or 64 bits, or a boolean. A whole number has no
@@ -147,7 +148,8 @@ pub(crate) fn advice<'a>(
             return "; set their number with data.channels or --channels";
         }
     } else if problem.starts_with("s is above") {
-        return " unless data.time_unit or --time-unit says ms or us";
+        return " unless data.time_unit or --time-unit says ms or us; for a clock that runs on, \
+                data.origin or --origin first-spike";
     } else if problem.starts_with("s is negative") {
         return "; data.origin or --origin first-spike counts from the earliest spike";
     }

@@ -39,7 +39,8 @@ pub struct Comparison {
 pub struct Entry {
     /// Folder of the run.
     pub run: PathBuf,
-    /// Whether the run has its final figures. Those of an unfinished run are of its last epoch.
+    /// Whether the run has its final figures. Those of an unfinished run are of the epoch that
+    /// would be selected now.
     pub finished: bool,
     /// Number of finished epochs.
     pub epochs_done: usize,
@@ -61,6 +62,9 @@ pub struct Entry {
     curves: Vec<Epoch>,
     #[serde(skip)]
     test_items: Option<usize>,
+    /// The hash of the test items.
+    #[serde(skip)]
+    tested: Option<String>,
     #[serde(skip)]
     classes: Option<Vec<String>>,
 }
@@ -123,7 +127,8 @@ impl Entry {
         let (figures, curves) = report.map_or((None, Vec::new()), |r| (r.figures, r.curves));
         let state = [MODEL, CHECKPOINT].map(|name| run.join(name)).into_iter().find(|p| p.exists());
         let card = state.map(|path| Checkpoint::read(&path)).transpose()?.and_then(|s| s.data);
-        let last = curves.last();
+        let chosen = run::selected_epoch(&config, &curves);
+        let best = curves.get(chosen);
         let parameters = match &figures {
             Some(figures) => figures.parameters,
             None => Inspection::read(&run)?.0.parameters,
@@ -132,19 +137,23 @@ impl Entry {
             finished: figures.is_some(),
             epochs_done: curves.len(),
             epochs: config.train.epochs,
-            chosen_epoch: figures.as_ref().map(|figures| figures.chosen_epoch),
+            chosen_epoch: match &figures {
+                Some(figures) => Some(figures.chosen_epoch),
+                None => best.map(|epoch| epoch.epoch),
+            },
             test_accuracy: match &figures {
                 Some(figures) => figures.test_accuracy,
-                None => last.and_then(|epoch| epoch.test_accuracy),
+                None => best.and_then(|epoch| epoch.test_accuracy),
             },
             valid_accuracy: match &figures {
                 Some(figures) => figures.valid_accuracy,
-                None => last.and_then(|epoch| epoch.valid_accuracy),
+                None => best.and_then(|epoch| epoch.valid_accuracy),
             },
             parameters,
             seconds: curves.iter().map(|epoch| epoch.seconds).sum(),
             settings: config.fields()?,
             test_items: figures.map(|figures| figures.test_items),
+            tested: card.as_ref().map(|card| card.test_items.clone()).filter(|h| !h.is_empty()),
             classes: card.map(|card| card.classes),
             curves,
             run,
@@ -161,6 +170,14 @@ fn note(runs: &[Entry], differing: &[String]) -> Option<String> {
         named.push("the classes");
     }
     let items: Vec<_> = runs.iter().filter_map(|run| run.test_items).collect();
+    let tested: Vec<_> = runs.iter().filter_map(|run| run.tested.as_ref()).collect();
+    let same = tested.windows(2).all(|pair| pair[0] == pair[1]);
+    if tested.len() == runs.len() {
+        named.retain(|name| *name == "the classes");
+        if !same {
+            named.push("the test items");
+        }
+    }
     if named.is_empty() && items.windows(2).any(|pair| pair[0] != pair[1]) {
         named.push("the number of test items");
     }

@@ -14,7 +14,9 @@ pub(crate) fn check_suffix(path: &Path, suffix: &str, format: &str) -> Result<()
     if path.extension().is_some_and(|found| found.eq_ignore_ascii_case(suffix)) {
         return Ok(());
     }
-    let (shown, other) = (path.display(), path.with_extension(suffix));
+    let (shown, stem) = (path.display(), path.with_extension(""));
+    let packed = stem.extension().is_some_and(|found| found.eq_ignore_ascii_case(suffix));
+    let other = if packed { stem } else { path.with_extension(suffix) };
     fail!("{shown}: the file is written as {format}; name it {}", other.display())
 }
 

@@ -1,12 +1,15 @@
 //! Recordings that were not there when a model was trained.
 
 use crate::config::Source;
-use crate::error::{Result, fail};
+use crate::error::{Error, Result, fail};
 use crate::model::Model;
 use crate::task::{self, Task};
 use polychron_datasets::encode::{self, Encoder, Naming, Spikes};
-use polychron_datasets::{About, Dataset, Recording, Recordings, TimeFormat, gsc, sound, spikes};
+use polychron_datasets::{
+    About, Dataset, Part, Recording, Recordings, TimeFormat, gsc, sound, spikes,
+};
 use std::path::Path;
+use unicode_normalization::UnicodeNormalization as _;
 
 impl Model {
     /// Reads a file of spikes, with the settings of the model's training data.
@@ -18,7 +21,10 @@ impl Model {
     /// If the model was trained on sound, the file cannot be read, its channels do not fit, or it
     /// has items of a class that the model does not know.
     pub fn task_of_file(&self, path: &Path) -> Result<Task> {
-        self.task_of(&spikes::read(path, &self.layout(path)?)?)
+        let recordings = self.read_spikes(path, false)?;
+        let mut task = self.task_of(&recordings)?;
+        task.warnings.splice(0..0, recordings.notes());
+        Ok(task)
     }
 
     /// Reads the sound files of a folder whose folders are classes, as `data encode` and
@@ -38,7 +44,7 @@ impl Model {
             (self.bin(&recordings)?, report.skipped, report.notes)
         };
         let mut task = self.task_of_samples(data)?;
-        task.warnings = notes;
+        task.warnings.splice(0..0, notes);
         task.warnings.extend(skipped.iter().map(|error| format!("left out: {error}")));
         Ok(task)
     }
@@ -52,9 +58,11 @@ impl Model {
     /// spikes of the training data.
     pub fn task_to_predict(&self, path: &Path, encoder: Option<Encoder>) -> Result<Task> {
         let name = path.display().to_string();
+        let mut notes = Vec::new();
         let mut data = if !sound::is_file(path)? {
-            let layout = spikes::Options { unlabelled: true, ..self.layout(path)? };
-            self.bin(&spikes::read(path, &layout)?)?
+            let recordings = self.read_spikes(path, true)?;
+            notes = recordings.notes();
+            self.bin(&recordings)?
         } else if self.config.data.source == Source::Gsc {
             let samples = vec![gsc::file(path, self.config.data.bands())?];
             let (channels, dt_ms) = (gsc::CHANNELS, self.config.data.dt_ms);
@@ -80,8 +88,9 @@ impl Model {
             Some(card) => card.classes.clone(),
             None => (0..data.classes).map(|class| class.to_string()).collect(),
         };
-        let task = Task::fresh(&self.config, data)?;
+        let mut task = Task::fresh(&self.config, data)?;
         self.check(&task)?;
+        task.warnings = notes;
         Ok(task)
     }
 
@@ -99,14 +108,19 @@ impl Model {
         }
     }
 
-    /// What a file of spikes needs to fit the model.
-    fn layout(&self, path: &Path) -> Result<spikes::Options> {
+    fn read_spikes(&self, path: &Path, unlabelled: bool) -> Result<Recordings> {
+        let run = self.path().display();
         if self.config.data.source == Source::Gsc {
-            let (run, name) = (self.path().display(), path.display());
+            let name = path.display();
             fail!("{name}: {run} was trained on mel bands of sound; name sound files")
         }
         let channels = Some(self.interface().channels * self.group());
-        Ok(spikes::Options { channels, ..self.config.data.layout() })
+        let layout = spikes::Options { channels, unlabelled, ..self.config.data.layout() };
+        let encoder = self.card().map(|card| card.encoder.as_str()).filter(|text| !text.is_empty());
+        spikes::read(path, &layout).map_err(|error| match encoder {
+            Some(encoder) => Error::from(error).hint(format!("{run} takes spikes of {encoder}")),
+            None => error.into(),
+        })
     }
 
     /// Takes recordings of spikes, as [`Model::task_of_file`] does.
@@ -135,11 +149,18 @@ impl Model {
     /// As [`Model::task_of_file`].
     pub fn task_of_samples(&self, mut data: Dataset) -> Result<Task> {
         data.check_samples()?;
+        let mut notes = Vec::new();
         if let Some(card) = self.card() {
-            rename_classes(&mut data, &card.classes)?;
+            notes.extend(rename_classes(&mut data, &card.classes)?);
         }
-        let task = Task::fresh(&self.config, data)?;
+        let trained = data.about.parts.iter().filter(|part| **part != Part::Test).count();
+        if trained > 0 {
+            let (name, items) = (&data.name, data.samples.len());
+            notes.push(format!("{name}: {trained} of {items} items are not marked as test items"));
+        }
+        let mut task = Task::fresh(&self.config, data)?;
         self.check(&task)?;
+        task.warnings = notes;
         Ok(task)
     }
 
@@ -150,31 +171,32 @@ impl Model {
 }
 
 /// Gives the samples the classes of a model. Classes of the same name are the same. Numbers, which
-/// classes without names have, count the model's classes.
-fn rename_classes(data: &mut Dataset, classes: &[String]) -> Result<()> {
+/// classes without names have, count the model's classes; a note says so.
+fn rename_classes(data: &mut Dataset, classes: &[String]) -> Result<Option<String>> {
     let own = &data.class_names;
     if own == classes {
-        return Ok(());
+        return Ok(None);
     }
-    let number = |name: &String| name.parse().ok().filter(|&n: &usize| n < classes.len());
-    let unnamed = own.iter().enumerate().all(|(n, name)| *name == n.to_string())
+    let unnamed = own.iter().all(|name| name.parse::<usize>().is_ok())
         && !own.iter().any(|name| classes.contains(name));
     let class = |name: &String| match unnamed {
-        true => number(name),
-        false => classes.iter().position(|known| known == name),
+        true => name.parse().ok().filter(|&n: &usize| n < classes.len()),
+        false => classes.iter().position(|known| known.nfc().eq(name.nfc())),
     };
     let known: Vec<_> = own.iter().map(class).collect();
+    let list = classes.join(", ");
+    let note = format!("{}: labels are numbers; they count the classes {list} from 0", data.name);
     for sample in &mut data.samples {
         let label = usize::from(sample.label);
         match known[label] {
             Some(class) => sample.label = class as u16,
             None => {
                 let (name, class) = (&data.name, &own[label]);
-                fail!("{name}: class {class} is not one of the model: {}", classes.join(", "))
+                fail!("{name}: class {class} is not one of the model: {list}")
             }
         }
     }
     data.class_names = classes.to_vec();
     data.classes = classes.len();
-    Ok(())
+    Ok(unnamed.then_some(note))
 }

@@ -102,7 +102,8 @@ pub struct Moments {
 
 impl Inspection {
     /// Inspects the model in a run's folder; of an unfinished run its best epoch so far, or its
-    /// checkpoint if no epoch is selected. Also returns warnings, as in [`Model::warnings`](crate::Model::warnings).
+    /// checkpoint if no epoch is selected. Also returns warnings, as in
+    /// [`Model::warnings`](crate::Model::warnings).
     ///
     /// # Errors
     /// If the folder has neither file, or the file is damaged.

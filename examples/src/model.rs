@@ -75,9 +75,21 @@ impl Model {
     /// # Errors
     /// As [`Task::load`].
     pub fn task(&self, folder: Option<&Path>) -> Result<Task> {
-        let task = Task::load(&self.config, folder)?;
+        let mut task = Task::load(&self.config, folder)?;
         self.check(&task)?;
+        task.warnings.extend(self.changed(&task));
         Ok(task)
+    }
+
+    /// Says if the data are not those of the training.
+    pub(crate) fn changed(&self, task: &Task) -> Option<String> {
+        let (name, path) = (&task.data.name, self.path.display());
+        self.card.as_ref()?.has_changed(&task.card()).then(|| {
+            format!(
+                "{name}: has changed since {path} was trained on it; its test items may have been \
+                 training items, and classes may have other names"
+            )
+        })
     }
 
     /// Fails unless the model fits the data.

@@ -2,7 +2,7 @@
 
 use crate::error::{Result, at};
 use crate::task::Task;
-use polychron_core::format::{Fault, FormatError, LayerInfo, ModelFile, Scheme, Weight};
+use polychron_core::format::{Fault, FormatError, Input, LayerInfo, ModelFile, Scheme, Weight};
 use serde::Serialize;
 use std::path::Path;
 
@@ -34,6 +34,9 @@ pub struct Description {
     pub channels: usize,
     /// Number of classes.
     pub classes: usize,
+    /// What a channel takes in a tick: `spikes`, or `values`: numbers of spikes, for which
+    /// firmware calls `step_values`.
+    pub input: &'static str,
     /// Length of a tick in microseconds.
     pub tick_us: u32,
     /// Number of silent ticks that the engine runs after an utterance, so that the last delayed
@@ -125,6 +128,10 @@ impl Description {
         let mut description = Self {
             channels: model.channels(),
             classes: model.classes(),
+            input: match model.input() {
+                Input::Spikes => "spikes",
+                Input::Values => "values",
+            },
             tick_us: model.tick_us(),
             padding: model.padding(),
             flash: model.flash(),

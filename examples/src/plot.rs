@@ -106,14 +106,16 @@ pub fn draw_curves(path: &Path, curves: &[Epoch]) -> Result<()> {
     let percent = |share: Option<f64>| share.map(|share| 100.0 * share);
     write_picture(path, [2, PANEL], |panel, area, _| {
         if panel == 0 {
-            let top = curves.iter().fold(0.0, |top: f64, e| top.max(e.loss));
+            let losses = curves.iter().flat_map(|e| [Some(e.loss), e.valid_loss]).flatten();
+            let top = losses.fold(0.0, f64::max);
             let loss = line("training", BLUE, &|e| Some(e.loss));
+            let valid = line("validation", ORANGE, &|e| e.valid_loss);
             return draw_lines(
                 area,
                 "Loss",
                 ["epoch", "cross entropy, nats"],
                 1.05 * top,
-                &[loss],
+                &[loss, valid],
                 UpperRight,
             );
         }

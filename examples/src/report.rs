@@ -41,6 +41,9 @@ pub struct Figures {
     /// Folder of the run, as it was given.
     #[serde(default)]
     pub folder: String,
+    /// Folder of the data files, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// Fields of the configuration that are not those of the preset: `train.epochs = 5`.
     #[serde(default)]
     pub set: Vec<String>,

@@ -6,6 +6,7 @@ mod folder;
 mod inherit;
 
 pub(crate) use checks::{check_choice, rehearse};
+pub(crate) use finish::selected_epoch;
 #[cfg(feature = "cli")]
 pub(crate) use folder::tidy;
 pub(crate) use folder::{
@@ -97,8 +98,8 @@ impl Run {
     }
 
     /// As [`Run::create`], but the parameters start as those of a trained model: every tensor that
-    /// has the name and the shape of one of the network. Delays are cut to the longest one. Returns
-    /// the names of the tensors that start anew, for example because the classes are others.
+    /// has the name and the shape of one of the network. Delays are cut to the longest one. If the
+    /// steps have another length, delays keep theirs in ms and neurons start anew. Returns the names of the tensors that start anew, for example because the classes are others.
     ///
     /// # Errors
     /// As [`Run::create`]; if no tensor of the model fits the network.
@@ -113,7 +114,7 @@ impl Run {
         let first = learner()?;
         let mut start = first.state()?;
         let own = (first.model().graph(), first.model().specs());
-        let new = inherit(model, own, &mut start)?;
+        let new = inherit(model, own, interface.dt_ms, &mut start)?;
         let run = Self::create_with(&learner, config, task, folder.as_ref(), Some(&start))?;
         Ok((run, new))
     }
@@ -197,6 +198,16 @@ impl Run {
                 path.display()
             )
         }
+        let card = task.card();
+        if checkpoint.data.as_ref().is_some_and(|data| data.has_changed(&card)) {
+            fail!(
+                "{}: has changed since {} was trained on it; resume with the former data, or begin \
+                 a new run from these weights: --from {} --out NEW",
+                task.data.name,
+                path.display(),
+                folder.display()
+            )
+        }
         let graph = network::graph(config, task.interface())?;
         checkpoint.state.fits(&graph).map_err(at(path.display()))?;
         rehearse(learner, config, &task)?;
@@ -213,7 +224,7 @@ impl Run {
         }
         let mut run = Self {
             config: config.clone(),
-            card: task.card(),
+            card,
             task,
             learner,
             mask,

@@ -17,7 +17,7 @@ use polychron_core::train;
 use polychron_datasets::{About, Augment, Dataset, MixedLabel, Pool, SampleBatch, Split, batches};
 pub(crate) use read::bin_options;
 use read::{divide, note_on_speakers, read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The samples of a configuration and their split.
 pub struct Task {
@@ -27,6 +27,8 @@ pub struct Task {
     pub split: Split,
     /// Problems that did not prevent loading, for example a cache that could not be written.
     pub warnings: Vec<String>,
+    /// Folder of the data files, if some were read.
+    pub(crate) folder: Option<PathBuf>,
     options: Data,
     augment: Augment,
     pool: Pool,
@@ -89,7 +91,7 @@ impl Task {
         )?;
         let split = divide(config, folder, &data, &parts)?;
         warnings.extend(split.notes(&data));
-        warnings.extend(note_on_speakers(options, &data, &split));
+        warnings.extend(note_on_speakers(options, &data, &split, config.seed));
         warnings.extend(padding_note(config, &data));
         let augment = augmentation(&options.augment);
         augment.check(&data)?;
@@ -98,19 +100,22 @@ impl Task {
         let steps = if options.steps > 0 { options.steps } else { longest };
         if config.train.delays != Delays::Zero {
             let (max_delay, field) = config.longest_delay();
-            let (length, value) = match field.ends_with("_ms") {
-                true => (format!("{steps} steps of {dt_ms} ms"), max_delay * dt_ms as usize),
-                false => (format!("{steps} steps"), max_delay),
+            let (unit, length) = match field.ends_with("_ms") {
+                true => (dt_ms as usize, format!("{} ms, ", steps * dt_ms as usize)),
+                false => (1, String::new()),
             };
             let problem = format!(
-                "is not below the {length} of {}; a delay must be shorter than the sequence",
-                data.name
+                "is not below {length}the {steps} steps of {}; a delay must be shorter than the \
+                 sequence: set {field} to {} or less",
+                data.name,
+                steps.saturating_sub(1) * unit
             );
-            require(max_delay < steps, &field, value, &problem)?;
+            require(max_delay < steps, &field, max_delay * unit, &problem)?;
         }
         let weights = config.train.class_weights.then(|| class_weights(&data, &split.train));
         let (options, seed) = (options.clone(), config.seed);
-        Ok(Self { data, split, warnings, options, augment, pool, seed, weights })
+        let folder = folder.map(Path::to_path_buf);
+        Ok(Self { data, split, warnings, folder, options, augment, pool, seed, weights })
     }
 
     /// Takes data that were not there when a configuration's model was trained. All items are to
@@ -120,7 +125,17 @@ impl Task {
         let split = Split { test: (0..data.samples.len()).collect(), ..Split::default() };
         let (pool, augment) = (Pool::new(&data, &[]), Augment::default());
         let (options, seed) = (config.data.clone(), config.seed);
-        Ok(Self { data, split, warnings: Vec::new(), options, augment, pool, seed, weights: None })
+        Ok(Self {
+            data,
+            split,
+            warnings: Vec::new(),
+            folder: None,
+            options,
+            augment,
+            pool,
+            seed,
+            weights: None,
+        })
     }
 
     /// Fails if the data were loaded for another seed or with other options.
@@ -144,7 +159,7 @@ impl Task {
     /// Describes the data for the files of a run.
     #[must_use]
     pub fn card(&self) -> DataCard {
-        DataCard::new(&self.data, &self.options)
+        DataCard::new(&self.data, &self.split, &self.options)
     }
 
     /// Returns the items of a part as indices into the samples.

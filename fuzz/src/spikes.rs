@@ -23,6 +23,7 @@ pub fn read(choice: u8, file: Vec<u8>, times: usize, mib: usize) -> Result<Recor
         first_unit: bit(3).into(),
         first_label: bit(4).into(),
         step_ms: bit(5).then_some(0.5),
+        unlabelled: bit(6),
     };
     let memory = times * unpacked(&file) + (mib << 20);
     let read = within(memory, || spikes::from_bytes(file, "fuzz", &options));

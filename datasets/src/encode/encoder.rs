@@ -68,7 +68,10 @@ impl FromStr for Encoder {
         match (text, seed) {
             ("delta", _) => Ok(Self::Delta),
             (_, Some(seed)) => Ok(Self::Cochlea { seed }),
-            _ => Err(Error::format(text, "is no encoder of this version")),
+            _ => Err(Error::format(
+                text,
+                "is no encoder of this version; use \"delta\" or \"cochlea seed 0\"",
+            )),
         }
     }
 }

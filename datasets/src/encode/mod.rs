@@ -159,6 +159,7 @@ pub fn folder(
             parts: used.iter().filter_map(|item| item.part).collect(),
             speakers,
             encoder: encoder.to_string(),
+            step_ms: None,
         },
         keys: keys.into_iter().collect(),
     };

@@ -169,7 +169,7 @@ fn parts(
     }
     let all_named = !nested.is_empty() && nested.keys().all(|name| Part::of(name).is_some());
     if by_name {
-        return Ok(all_named);
+        return Ok(all_named && files.iter().all(|file| file.names.len() > 1));
     }
     let is_part = |(name, nested): &(&&str, &bool)| **nested && Part::of(name).is_some();
     let (parts, others): (Vec<_>, Vec<_>) = nested.iter().partition(is_part);

@@ -89,7 +89,13 @@ impl Tree {
             if is_folder {
                 self.add(root, &file, above)?;
             } else if is_sound(&file.path) {
-                self.files.push(file);
+                // Opening a pipe would wait for ever.
+                let kind = entry.file_type().map_err(io)?;
+                if kind.is_file() || kind.is_symlink() {
+                    self.files.push(file);
+                } else {
+                    self.skipped.push(error(&root.join(&file.path), "is not a file"));
+                }
             }
         }
         above.pop();

@@ -247,17 +247,22 @@ mod tests {
             (256, &packed),
             (512, &large),
             (1024, &tree(5)),
+            (1536, &tree(7)),
             (2048, &tree(8)),
             (3072, &tree(11)),
             (4096, b"SMTB"),
         ]);
         assert!(file.read_range(256, 256).is_err() && file.read_range(512, 256).is_err());
-        assert!(file.read_range(2048, 512).is_err() && file.read_range(4096, 64).is_err());
+        assert!(file.read_range(1536, 512).is_err() && file.read_range(4096, 64).is_err());
+        assert!(file.read_range(2048, MAX_ATTRIBUTES).is_ok());
+        assert!(file.read_range(2048, 512).is_err());
         assert!(file.read_range(1024, 512).is_ok() && file.read_range(3072, 512).is_ok());
         assert!(file.read_range(1024, MAX_NODES - 512).is_ok());
         assert!(file.read_range(1024, 512).is_err() && file.read_range(3072, 512).is_ok());
         let read = (0..).take_while(|_| file.read_range(8192, 256).is_ok()).count();
-        assert_eq!(read, MAX_VISITS - 2);
+        // Two bad heads and those that attributes allow.
+        let attributes = VISITS * ((MAX_ATTRIBUTES + 512) / ATTRIBUTE);
+        assert_eq!(read, MAX_VISITS + attributes - 2);
     }
 
     #[test]

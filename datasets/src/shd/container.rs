@@ -55,13 +55,14 @@ impl<'a> File<'a> {
             .with_max_object_header_bytes(MAX_HEADER)
             .with_filter_registry(filters::registry(most));
         let start = bytes[..limit.min(512)].to_vec();
+        let base = content::signature(&bytes).map_or(0, |at| content::base_address(&bytes[at..]));
         let storage = Arc::new(BoundedStorage::new(bytes, MAX_HEADER));
         let hdf5 = Hdf5File::from_storage_with_options(storage, options);
         let hdf5 = hdf5.map_err(|e| match e {
             ReadError::InvalidMagic => Error::format(source, content::not_hdf5(&start)),
             e => Error::format(source, e),
         })?;
-        content::check_whole(&hdf5, limit).map_err(|reason| Error::format(source, reason))?;
+        content::check_whole(&hdf5, base, limit).map_err(|reason| Error::format(source, reason))?;
         Ok(Self { hdf5, source, limit })
     }
 

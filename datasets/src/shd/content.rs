@@ -44,10 +44,25 @@ pub(super) fn not_hdf5(bytes: &[u8]) -> &'static str {
     foreign(bytes).unwrap_or("is not HDF5: it does not begin with the signature of HDF5")
 }
 
-/// Fails if the file is shorter than its superblock says. `len` is its size in bytes.
-pub(super) fn check_whole(hdf5: &Hdf5File, len: usize) -> Result<(), String> {
+/// The address that a superblock gives its own file, which is that of the signature unless bytes
+/// were put before a whole file. `superblock` begins with the signature.
+pub(super) fn base_address(superblock: &[u8]) -> u64 {
+    let byte = |at: usize| superblock.get(at).copied().unwrap_or(0);
+    let (at, width) = match byte(8) {
+        0 => (24, byte(13)),
+        1 => (28, byte(13)),
+        _ => (12, byte(9)),
+    };
+    let bytes = superblock.get(at..at + usize::from(width.min(8))).unwrap_or_default();
+    bytes.iter().rev().fold(0, |x, &b| x << 8 | u64::from(b))
+}
+
+/// Fails if the file is shorter than its superblock says, which counts the end from `base`. `len`
+/// is its size in bytes.
+pub(super) fn check_whole(hdf5: &Hdf5File, base: u64, len: usize) -> Result<(), String> {
     let superblock = hdf5.superblock();
-    let end = superblock.base_address.saturating_add(superblock.eof_address);
+    let before = superblock.base_address.saturating_sub(base);
+    let end = superblock.eof_address.saturating_add(before);
     // All bits are set where the end is not known.
     let known = superblock.eof_address != u64::MAX;
     if known && end > len as u64 {

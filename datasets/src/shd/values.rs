@@ -81,7 +81,12 @@ pub(super) fn type_name(datatype: &Datatype) -> String {
     let name = match datatype {
         Datatype::FixedPoint { size, signed: true, .. } => return format!("int{}", 8 * size),
         Datatype::FixedPoint { size, .. } => return format!("uint{}", 8 * u32::from(*size)),
-        Datatype::FloatingPoint { size, .. } => return format!("float{}", 8 * u32::from(*size)),
+        Datatype::FloatingPoint { size: size @ ..=8, .. } => {
+            return format!("float{}", 8 * u32::from(*size));
+        }
+        Datatype::FloatingPoint { size, .. } => {
+            return format!("float{} (save them as float64)", 8 * u32::from(*size));
+        }
         Datatype::VarLen { kind: VarLenKind::String, .. } | Datatype::String { .. } => "text",
         Datatype::VarLen { base, .. } => return format!("sequences of {}", type_name(base)),
         Datatype::Array { base, dims } => {
@@ -135,7 +140,9 @@ impl File<'_> {
                 Err(x) => x,
             };
             let stated = value.parse().ok().filter(|n| (1..=most).contains(n));
-            let problem = format!("is not between 1 and {most}");
+            let large = value.parse().is_ok_and(|n: i128| n > most as i128);
+            let advice = if large { "; sum neighbours in larger data" } else { "" };
+            let problem = format!("is not between 1 and {most}{advice}");
             stated.ok_or_else(|| Error::value(self.source, path, value, problem))
         })?;
         match (stated.first().copied(), expected) {
@@ -284,8 +291,15 @@ impl File<'_> {
         first: u16,
         field: impl Fn() -> String,
     ) -> Result<u16, Error> {
-        small(x, first)
-            .map_err(|(value, problem)| Error::value(self.source, field(), value, problem))
+        small(x, first).map_err(|(value, problem)| {
+            let (field, negative) = (field(), value.starts_with('-'));
+            let advice = match field.split('[').next() {
+                Some("labels") if negative => "; leave out items without a class",
+                Some("spikes/units") if !negative => "; sum neighbours in larger data",
+                _ => "",
+            };
+            Error::value(self.source, field, value, problem + advice)
+        })
     }
 }
 

@@ -3,13 +3,16 @@ use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
 use super::{MAX_CHANNELS, MAX_KEYS};
 use crate::{About, Error, Recording, Recordings};
 
+/// Largest length of a name in bytes.
+const MAX_NAME: usize = 1024;
+
 /// Encodes recordings as a file of this layout, with times as float32.
 /// [`from_bytes`](super::from_bytes) reads it again. The memory needed is a few times the size of
 /// the file.
 ///
 /// # Errors
 /// The recordings fail [`Recordings::validate`], have more than 65,536 channels or classes, or a
-/// class name is longer than HDF5 allows.
+/// name is longer than 1,024 bytes.
 pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
     recordings.validate()?;
     for (field, value, most) in
@@ -18,6 +21,15 @@ pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
         if value > most {
             let problem = format!("is above {most}, the most that this layout can hold");
             return Err(Error::value(&recordings.source, field, value, problem));
+        }
+    }
+    let About { names, speakers, encoder, .. } = &recordings.about;
+    // Every row takes the length of the longest.
+    for (field, rows) in [("names", names), ("keys", &recordings.keys), ("speakers", speakers)] {
+        if let Some(n) = rows.iter().position(|row| row.len() > MAX_NAME) {
+            let (field, len) = (format!("{field}[{n}]"), rows[n].len());
+            let problem = format!("bytes long; names have at most {MAX_NAME}");
+            return Err(Error::value(&recordings.source, field, len, problem));
         }
     }
     let items = &recordings.items;
@@ -36,10 +48,10 @@ pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
             .dataset(DatasetBuilder::vlen_sequence_data("spikes/times", times, n, all_times)?)
             .dataset(DatasetBuilder::vlen_sequence_data("spikes/units", units, n, all_units)?)
             .dataset(DatasetBuilder::typed_data("labels", n, &labels)?)
-            .dataset(speakers(recordings)?)
+            .dataset(dataset_of_speakers(recordings)?)
             .dataset(DatasetBuilder::typed_data("extra/channels", [1], &[channels])?)
             .dataset(text("extra/keys", &recordings.keys)?);
-        let About { names, parts, encoder, .. } = &recordings.about;
+        let About { parts, step_ms, .. } = &recordings.about;
         let parts: Vec<_> = parts.iter().map(|part| part.name()).collect();
         let mut optional = Vec::new();
         if !names.is_empty() {
@@ -50,6 +62,9 @@ pub fn to_bytes(recordings: &Recordings) -> Result<Vec<u8>, Error> {
         }
         if !encoder.is_empty() {
             optional.push(text("extra/encoder", std::slice::from_ref(encoder))?);
+        }
+        if let Some(step) = step_ms {
+            optional.push(DatasetBuilder::typed_data("extra/step_ms", [1], &[*step])?);
         }
         optional
             .into_iter()
@@ -65,7 +80,7 @@ fn text(path: &str, rows: &[impl AsRef<str>]) -> Result<DatasetBuilder, hdf5_wri
 }
 
 /// The speakers by name, if they have names, else by number.
-fn speakers(recordings: &Recordings) -> Result<DatasetBuilder, hdf5_writer::Error> {
+fn dataset_of_speakers(recordings: &Recordings) -> Result<DatasetBuilder, hdf5_writer::Error> {
     let (path, items) = ("extra/speaker", &recordings.items);
     let names = &recordings.about.speakers;
     if names.is_empty() {

@@ -33,7 +33,15 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Mixer, Error> {
                 };
                 let unknown = size == u64::from(u32::MAX);
                 let size = long_size.filter(|_| unknown).unwrap_or(size);
-                return format.decode(samples(bytes, at + 8, size, name)?, name);
+                let samples = samples(bytes, at + 8, size, name)?;
+                let behind = next(bytes, at + 8, samples.len() as u64);
+                if bytes.get(behind..).is_some_and(|rest| rest.starts_with(b"data")) {
+                    return Err(Error::format(
+                        name,
+                        "has several data chunks; convert it to a file with one",
+                    ));
+                }
+                return format.decode(samples, name);
             }
             _ => {}
         }

@@ -239,7 +239,7 @@ impl Arrays<'_> {
         let Some(step) = stated.transpose()?.or(options.step_ms) else {
             let reason = format!(
                 "{raster} is a raster of steps without their length; add dt_ms=1.0 (in ms) to \
-                 np.savez, or pass --step-ms"
+                 np.savez, or use data convert --step-ms"
             );
             return Err(Error::format(self.source, reason));
         };
@@ -315,8 +315,8 @@ impl Arrays<'_> {
             }
         };
         let used = items.iter().max().map_or(0, |&item| item.saturating_add(1));
-        let per_spike = |&labels: &usize| labels == times.len() && labels > 8;
-        if let Some(labels) = labels.filter(per_spike).filter(|labels| used <= labels / 2) {
+        let per_spike = |&labels: &usize| labels == times.len() && used < labels;
+        if let Some(labels) = labels.filter(per_spike) {
             let name = &self.need(Role::Label)?.name;
             let reason = format!(
                 "{name} has a value for each of {labels} spikes; it needs one for each of {used} \

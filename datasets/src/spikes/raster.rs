@@ -85,6 +85,8 @@ impl Arrays<'_> {
             first_unit: 0,
             ..options
         };
-        self.table(n, times, units, items, &counted)
+        let mut read = self.table(n, times, units, items, &counted)?;
+        read.about.step_ms = Some(1000.0 * seconds);
+        Ok(read)
     }
 }

@@ -188,6 +188,16 @@ fn a_link_to_a_folder_above_is_not_followed() {
     assert_eq!(rows, ["link/0.wav link - -", "yes/0.wav yes - -"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_left_out() {
+    let folder = Folder::new("socket", &["yes/0.wav"]);
+    let _socket = std::os::unix::net::UnixListener::bind(folder.0.join("yes/1.wav")).unwrap();
+    let (rows, report) = folder.rows(&Naming::default());
+    assert_eq!(rows, ["yes/0.wav yes - -"]);
+    one(&lines(&report), "yes/1.wav: is not a file");
+}
+
 #[test]
 fn names_say_class_and_speaker() {
     let folder = Folder::new("names", &["7_jackson_32.wav", "0_george_1.WAV"]);

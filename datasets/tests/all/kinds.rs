@@ -119,7 +119,7 @@ fn fields_of_records_are_arrays() {
     assert_eq!(
         error.to_string(),
         "x: events.t[1] = 30000 s is above 3600 s; times are in seconds unless data.time_unit or \
-         --time-unit says ms or us"
+         --time-unit says ms or us; for a clock that runs on, data.origin or --origin first-spike"
     );
 }
 
@@ -138,7 +138,7 @@ fn rasters_are_events_at_the_start_of_their_steps() {
     assert_eq!(
         npz_error("raster_bool"),
         "x: x is a raster of steps without their length; add dt_ms=1.0 (in ms) to np.savez, or \
-         pass --step-ms"
+         use data convert --step-ms"
     );
     assert_eq!(
         npz_error("raster_order"),

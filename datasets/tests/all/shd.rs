@@ -138,7 +138,8 @@ fn a_bad_value_is_named_with_its_file_and_place() {
         (
             "late.h5.gz",
             "x.h5: spikes/times[1][2] = 10000 s is above 3600 s; times are in seconds unless \
-             data.time_unit or --time-unit says ms or us",
+             data.time_unit or --time-unit says ms or us; for a clock that runs on, data.origin \
+             or --origin first-spike",
         ),
         ("uneven.h5.gz", "x.h5: spikes/units[3] = 3 spikes do not match the 4 of spikes/times[3]"),
         ("no_utterance.h5.gz", "x.h5: labels = [] is empty; a file needs at least one utterance"),
@@ -284,6 +285,7 @@ fn many_utterances_are_read_as_they_were_written() {
         parts: [Part::Train, Part::Valid, Part::Test, Part::Train].repeat(175),
         speakers: (0..100).map(|n| format!("speaker {n:02}")).collect(),
         encoder: "delta".into(),
+        step_ms: Some(2.5),
     };
     assert!(read(shd::to_bytes(&written).unwrap()).unwrap() == written);
     written.about.names.pop();

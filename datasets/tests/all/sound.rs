@@ -50,6 +50,8 @@ fn chunks_around_the_data_are_skipped() {
     let mut tail = wav().bytes();
     tail.extend(chunk(b"LIST", &[1; 9]));
     assert_eq!(read(tail).samples, plain);
+    let twice = [wav().bytes(), chunk(b"data", &[0; 8])].concat();
+    assert!(error(twice).ends_with("has several data chunks; convert it to a file with one"));
 }
 
 #[test]

@@ -108,7 +108,8 @@ fn times_have_the_unit_that_is_asked_for() {
     assert_eq!(
         error("microseconds"),
         "x.h5: spikes/times[0][1] = 30000 s is above 3600 s; times are in seconds unless \
-         data.time_unit or --time-unit says ms or us"
+         data.time_unit or --time-unit says ms or us; for a clock that runs on, data.origin or \
+         --origin first-spike"
     );
 }
 
@@ -143,6 +144,12 @@ fn a_clock_that_runs_on_counts_from_the_first_spike() {
         assert!(item.times.iter().zip(&plain.times).map(apart).fold(0.0, f32::max) < 1e-6);
     }
     assert!(error("clock").contains("= 1700000000 s is above 3600 s"));
+    let single = read_with("clock_single", &origin).unwrap();
+    assert_eq!(
+        single.notes(),
+        ["x.h5: 3 of 4 recordings have all their spikes at one time; times of a clock that \
+             runs on need float64, not float32"]
+    );
     let negative = read_with("negative", &origin).unwrap();
     assert_eq!(negative.items[1].times, [0.0, 1.0, 1.75]);
     let mut late = base();
@@ -247,6 +254,12 @@ fn a_file_is_what_its_bytes_are() {
     let members = shd::from_bytes(members, "x.h5", &Options::default()).unwrap();
     assert!(members.items == read.items);
     assert!(error(&behind[..len]).contains(&format!("byte {len} of {}", len + 512)));
+    // A user block that the file knows, as MATLAB writes it.
+    for name in ["user_block", "user_block_latest"] {
+        assert!(self::read(name).items == read.items, "{name}");
+        let (cut, len) = (unpacked(name), unpacked(name).len());
+        assert!(error(&cut[..len - 1]).contains(&format!("byte {} of {len}", len - 1)));
+    }
     let packed = bytes("channels.h5.gz");
     assert!(error(&packed[..packed.len() / 2]).ends_with("download or copy it again"));
 }
@@ -298,6 +311,15 @@ fn a_number_of_channels_that_does_not_fit_says_what_to_set() {
     assert_eq!(
         error_with("many_pixels", &channels(179_920)),
         "x.h5: channels = 179920 is not between 1 and 65536; sum neighbours in larger data"
+    );
+    assert_eq!(
+        self::error("many_pixels"),
+        "x.h5: spikes/units[0][2] = 179919 is not between 0 and 65535; sum neighbours in larger \
+         data"
+    );
+    assert_eq!(
+        self::error("label_negative"),
+        "x.h5: labels[1] = -1 is not between 0 and 65535; leave out items without a class"
     );
     assert_eq!(
         error_with("pixels", &channels(1000)),

@@ -355,7 +355,7 @@ mod tests {
         let page = page(&Config::preset("order").unwrap()).unwrap();
         for part in [
             "\n# Base learning rate of the delays, above 0; 0.1 by default.\ndelay_rate = 0.1\n",
-            "\n# * `h5`: HDF5 files in the layout of SHD.\n",
+            "\n# * `h5`: Files of spikes: HDF5 in the layout of SHD, `.npz` or CSV.\n",
             "by default.\ntau_ms = 10.05\n",
             "by default.\n#a = 0.1\n#b = 0.5\n",
             "\n#[train.rate_penalty]\n",

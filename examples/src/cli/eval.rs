@@ -10,6 +10,7 @@ use crate::task::{Part, Task};
 use crate::{files, plot};
 use polychron_core::loss::Loss;
 use polychron_datasets::encode::Encoder;
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "file", "split"])]
     wav: Option<PathBuf>,
     /// Encoder of sound, such as "delta" or "cochlea seed 0" [default: that of the training data]
-    #[arg(long, requires = "wav")]
+    #[arg(long, requires = "wav", conflicts_with = "file")]
     encoder: Option<Encoder>,
     /// Evaluate the items one by one on one CPU thread, as in a live system
     #[arg(long, conflicts_with = "backend")]
@@ -60,9 +61,13 @@ pub(super) fn eval(args: &Args) -> Result<()> {
     let task = match (&args.file, &args.wav) {
         (Some(file), _) => model.task_of_file(file)?,
         (_, Some(folder)) => model.task_of_sound(folder, args.encoder)?,
-        _ => load(&model.config, &args.data)?,
+        _ => {
+            let task = load(&model.config, &args.data)?;
+            model.changed(&task).iter().for_each(|warning| note(warning));
+            task
+        }
     };
-    if args.wav.is_some() {
+    if args.wav.is_some() || args.file.is_some() {
         task.warnings.iter().for_each(|warning| note(warning));
     }
     let evaluation = if args.stream {
@@ -80,15 +85,38 @@ pub(super) fn eval(args: &Args) -> Result<()> {
         ));
     }
     if let Some(out) = &args.out {
-        write(out, &task, &evaluation, model.loss()?)?;
+        let json = serde_json::to_string_pretty(&args.about(&evaluation)?)? + "\n";
+        write(out, &json, &task, &evaluation, model.loss()?)?;
     }
-    if args.json { say_json(&evaluation) } else { say(&table(&evaluation)) }
+    if args.json { say_json(&args.about(&evaluation)?) } else { say(&table(&evaluation)) }
+}
+
+impl Args {
+    /// An evaluation with the run and the new recordings that it is of.
+    fn about(&self, evaluation: &Evaluation) -> Result<Value> {
+        let mut json = serde_json::to_value(evaluation)?;
+        let new = self.file.as_ref().or(self.wav.as_ref());
+        if let Some(object) = json.as_object_mut() {
+            let text = |path: &PathBuf| Value::from(path.display().to_string());
+            object.insert("run".into(), text(&self.run));
+            if let Some(new) = new {
+                object.insert("file".into(), text(new));
+                object.retain(|key, _| key != "split");
+            }
+        }
+        Ok(json)
+    }
 }
 
 /// Writes the files of an evaluation to a new folder.
-fn write(folder: &Path, task: &Task, evaluation: &Evaluation, loss: Loss) -> Result<()> {
+fn write(
+    folder: &Path,
+    json: &str,
+    task: &Task,
+    evaluation: &Evaluation,
+    loss: Loss,
+) -> Result<()> {
     std::fs::create_dir(folder).map_err(at(folder.display()))?;
-    let json = serde_json::to_string_pretty(evaluation)? + "\n";
     files::replace(&folder.join("evaluation.json"), json.as_bytes())?;
     let names: Vec<_> = evaluation.classes.iter().map(|class| class.class.clone()).collect();
     plot::draw_confusion(&folder.join("confusion.svg"), &names, &evaluation.confusion)?;

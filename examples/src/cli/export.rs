@@ -76,6 +76,8 @@ pub(super) fn export(args: &Args) -> Result<()> {
         Err(failure) if model.card().is_none() || args.data.is_given() => return Err(failure),
         Err(failure) => (None, Some(failure)),
     };
+    let changed = task.as_ref().and_then(|task| model.changed(task));
+    changed.iter().for_each(|warning| note(warning));
     let export = model.export(
         task.as_ref(),
         &ExportOptions {

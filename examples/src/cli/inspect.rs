@@ -105,12 +105,17 @@ fn table(inspection: &Inspection) -> String {
 
 /// The contents and costs of a model file as a table.
 pub(super) fn describe(description: &Description) -> String {
-    let Description { channels, classes, tick_us, padding, flash, ram, .. } = description;
+    let Description { channels, classes, input, tick_us, padding, flash, ram, .. } = description;
     let mut text = format!(
         "{channels} channels, {classes} classes, ticks of {} ms, \
          {padding} silent ticks at the end\n",
         f64::from(*tick_us) / 1000.0
     );
+    let input = match *input {
+        "spikes" => "spikes: the engine's step takes the channels that spike",
+        _ => "numbers of spikes: the engine's step_values takes a number for every channel",
+    };
+    let _ = writeln!(text, "input {input}");
     let _ = writeln!(text, "flash {flash} bytes, RAM {ram} bytes\n");
     let _ = writeln!(
         text,

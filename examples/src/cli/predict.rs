@@ -35,7 +35,8 @@ pub(super) struct Args {
 /// Form of the decisions.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Form {
-    /// Name, class and share of the two best classes
+    /// Name, class and share of the two best classes: with the default loss, the mean over the
+    /// steps of the readout's softmax
     Text,
     /// Name, class, share, and the share of every class
     Csv,
@@ -66,6 +67,7 @@ pub(super) fn predict(args: &Args) -> Result<()> {
                 continue;
             }
         };
+        task.warnings.iter().for_each(|warning| note(warning));
         let predictions = model.predict(&task, &task.split.test)?;
         say(&text(args.format, file, &task, &predictions, loss, decided == 0)?)?;
         decided += predictions.items.len();
@@ -99,9 +101,9 @@ fn text(
     {
         let shares = predictions.shares(position, loss);
         let name = match data.about.names.get(item) {
-            Some(name) => name.clone(),
-            None if single => file.display().to_string(),
-            None => format!("{}[{item}]", file.display()),
+            Some(name) if !name.is_empty() => name.clone(),
+            _ if single => file.display().to_string(),
+            _ => format!("{}[{item}]", file.display()),
         };
         let (word, share) = (&data.class_names[class], shares[class]);
         match form {

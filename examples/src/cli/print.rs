@@ -2,11 +2,15 @@
 
 use crate::config::Rounding;
 use crate::error::{Error, Result, at, printable};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
-/// Prints to standard output.
+/// Prints to standard output. Ends the program if nobody reads it any more.
 pub(super) fn say(text: &str) -> Result<()> {
-    std::io::stdout().write_all(printable(text).as_bytes()).map_err(at("standard output"))
+    let printed = std::io::stdout().write_all(printable(text).as_bytes());
+    if printed.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+        std::process::exit(0);
+    }
+    printed.map_err(at("standard output"))
 }
 
 /// Prints an object as one line of JSON.

@@ -18,6 +18,8 @@ pub(super) struct Progress {
     stop_after: Option<u64>,
     /// Whether the run is one of several.
     several: bool,
+    /// The option that names the data folder, if there is one.
+    data: String,
     /// When the last line was printed.
     line: Instant,
     /// Number of steps of the whole run, and of its epochs.
@@ -31,7 +33,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 impl Progress {
     pub(super) fn new(stop_after: Option<u64>, several: bool) -> Self {
         let (bar, line) = (ProgressBar::hidden(), Instant::now());
-        Self { bar, stop_after, several, line, steps: 0, epochs: 0 }
+        Self { bar, stop_after, several, data: String::new(), line, steps: 0, epochs: 0 }
     }
 }
 
@@ -57,6 +59,8 @@ impl Observer for Progress {
 
     fn run_started(&mut self, start: &Start<'_>) {
         interrupt::listen();
+        let folder = start.task.folder.as_ref();
+        self.data = folder.map_or(String::new(), |folder| format!(" --data {}", folder.display()));
         self.bar = bar(start.steps);
         self.bar.set_position(start.step);
         self.bar.reset_eta();
@@ -99,8 +103,9 @@ impl Observer for Progress {
             Outcome::Stopped { epoch, step } if interrupt::requested() => {
                 interrupt::report_stop(&format!(
                     "{shown}: interrupted in epoch {}, after step {step}; \
-                     continue with train --resume --out {shown}",
-                    epoch + 1
+                     continue with train --resume --out {shown}{}",
+                    epoch + 1,
+                    self.data
                 ));
             }
             Outcome::Finished(figures) if self.several => {
@@ -195,11 +200,12 @@ pub(super) fn print_figures(figures: &Figures, folder: &Path, json: bool) -> Res
         }
         text.push('\n');
     }
-    for (name, accuracy) in
-        [("seen", figures.test_seen_accuracy), ("unseen", figures.test_unseen_accuracy)]
-    {
+    for (name, accuracy) in [
+        ("seen speakers", figures.test_seen_accuracy),
+        ("new speakers", figures.test_unseen_accuracy),
+    ] {
         if accuracy.is_some() {
-            let _ = writeln!(text, "  test, {name:<9} {}", percent(accuracy));
+            let _ = writeln!(text, "  {name:<15} {} of the test items", percent(accuracy));
         }
     }
     let _ = writeln!(text, "  parameters      {}", figures.parameters);

@@ -127,13 +127,15 @@ impl Args {
             let expected = if own { run::stored_config(&folder, &set)? } else { named()? };
             let same = run::check_same(&found, &path, &expected, "the command line");
             same.map_err(|failure| {
-                if found.train.epochs == expected.train.epochs {
-                    return failure;
-                }
-                let shown = folder.display();
+                let (shown, config) = (folder.display(), path.display());
+                let ends = if found.train.epochs == expected.train.epochs {
+                    ""
+                } else {
+                    "the schedules of a run end with its epochs; "
+                };
                 failure.hint(format!(
-                    "the schedules of a run end with its epochs; --from {shown} --out NEW begins a \
-                     new run from its weights"
+                    "{ends}--from {shown} --config {config} --out NEW begins a new run from its \
+                     weights"
                 ))
             })?;
             expected

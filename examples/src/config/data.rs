@@ -17,7 +17,7 @@ pub struct Data {
     /// items is used.
     pub test_file: String,
     /// Number of channels in the files (`h5`). 0, the default, takes the number that a file states,
-    /// or 700 if it states none.
+    /// else 700 in HDF5, and the largest unit plus 1 in other files.
     pub channels: usize,
     /// Unit of the times in the files (`h5`); `s` by default.
     pub time_unit: TimeUnit,
@@ -67,7 +67,7 @@ pub enum Source {
     /// The synthetic order task: ten classes that differ only in the order of eight spikes. With a
     /// split file, the samples are read from `order.bin.gz` in the same folder.
     Order,
-    /// HDF5 files in the layout of SHD.
+    /// Files of spikes: HDF5 in the layout of SHD, `.npz` or CSV.
     H5,
     /// Google Speech Commands v0.02. The data folder holds the folder `speech_commands_v0.02`, or
     /// is that folder.

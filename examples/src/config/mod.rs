@@ -129,8 +129,8 @@ impl Config {
         presets::load(None, Some(path), &[])
     }
 
-    /// Parses a configuration in TOML, as [`Config::read`] does; `name` stands for the file in error
-    /// messages.
+    /// Parses a configuration in TOML, as [`Config::read`] does; `name` stands for the file in
+    /// error messages.
     ///
     /// # Errors
     /// Names the line or the field that is invalid.
@@ -138,9 +138,9 @@ impl Config {
         presets::parse(text, name)
     }
 
-    /// Sets a field by its path: `train.epochs=3`. A value that is not TOML is taken as a string. A
-    /// new `network.surrogate.kind` removes the parameters of the old one, and `train.epochs` removes
-    /// `train.steps`.
+    /// Sets a field by its path: `train.epochs=3`. A value that is not TOML is taken as a string.
+    /// A new `network.surrogate.kind` removes the parameters of the old one, and `train.epochs`
+    /// removes `train.steps`.
     ///
     /// ```
     /// let mut config = polychron::Config::preset("order")?;
@@ -343,7 +343,11 @@ impl Config {
         let differences = self.differences(&Self::preset(&self.preset).unwrap_or_default())?;
         let follows =
             |own: &String| self.train.steps.is_some() && own.starts_with("train.epochs = ");
-        Ok(differences.into_iter().map(|(own, _)| own).filter(|own| !follows(own)).collect())
+        Ok(differences
+            .into_iter()
+            .map(|(own, _)| own)
+            .filter(|own| !follows(own) && own.contains('='))
+            .collect())
     }
 
     /// The same configuration with all fields that its neurons and its optimizer have.

@@ -3,7 +3,7 @@
 use super::Run;
 use super::folder::{BEST, MODEL, REPORT, tidy};
 use crate::checkpoint::Checkpoint;
-use crate::config::{Protocol, Select};
+use crate::config::{Config, Protocol, Select};
 use crate::error::{Result, at, fail};
 use crate::report::{self, Epoch, Figures, Report};
 use crate::{network, plot};
@@ -12,7 +12,7 @@ use polychron_core::train::Delays;
 impl Run {
     /// `true` if an epoch before the last one may be selected.
     pub(super) fn selects_epoch(&self) -> bool {
-        self.config.protocol == Protocol::Paper || self.config.train.select == Select::Valid
+        selects_epoch(&self.config)
     }
 
     /// `true` after the last epoch, or once patience with the validation accuracy has ended.
@@ -22,34 +22,19 @@ impl Run {
             || self.config.train.patience.is_some_and(|patience| since >= patience)
     }
 
-    /// Index of the first epoch that may be selected. While kernels are wide, rounding changes the
-    /// network so much that its accuracy says nothing about the training.
+    /// Index of the first epoch that may be selected.
     pub(super) fn first_choice(&self) -> usize {
-        let wide = match self.config.protocol {
-            Protocol::Paper => 0,
-            Protocol::Clean => network::wide_epochs(&self.config),
-        };
-        wide.min(self.curves.len().saturating_sub(1))
+        first_choice(&self.config, &self.curves)
     }
 
     /// Index of the epoch selected so far; the first one among equals.
     pub(super) fn selected_epoch(&self) -> usize {
-        let mut best = self.first_choice();
-        let score = |e: &Epoch| self.score(e);
-        for (n, epoch) in self.curves.iter().enumerate().skip(best) {
-            if !self.selects_epoch() || score(epoch) > score(&self.curves[best]) {
-                best = n;
-            }
-        }
-        best
+        selected_epoch(&self.config, &self.curves)
     }
 
     /// The accuracy by which an epoch is selected.
     pub(super) fn score(&self, epoch: &Epoch) -> Option<f64> {
-        match self.config.protocol {
-            Protocol::Paper => epoch.test_accuracy,
-            Protocol::Clean => epoch.valid_accuracy,
-        }
+        score(&self.config, epoch)
     }
 
     /// Ends the run after the epochs so far: tests the selected model and writes model, figures and
@@ -128,6 +113,7 @@ impl Run {
         let paper = config.protocol == Protocol::Paper;
         Ok(Figures {
             folder: self.folder.display().to_string(),
+            data: task.folder.as_ref().map(|folder| folder.display().to_string()),
             set: config.changes()?,
             preset: config.preset.clone(),
             protocol: config.protocol,
@@ -158,5 +144,37 @@ impl Run {
             seconds_per_epoch: report::median(self.curves.iter().map(|e| e.seconds)),
             threads: config.threads(),
         })
+    }
+}
+
+fn selects_epoch(config: &Config) -> bool {
+    config.protocol == Protocol::Paper || config.train.select == Select::Valid
+}
+
+/// Index of the first epoch that may be selected. While kernels are wide, rounding changes the
+/// network so much that its accuracy says nothing about the training.
+fn first_choice(config: &Config, curves: &[Epoch]) -> usize {
+    let wide = match config.protocol {
+        Protocol::Paper => 0,
+        Protocol::Clean => network::wide_epochs(config),
+    };
+    wide.min(curves.len().saturating_sub(1))
+}
+
+/// Index of the epoch that is selected among those so far; the first one among equals.
+pub(crate) fn selected_epoch(config: &Config, curves: &[Epoch]) -> usize {
+    let mut best = first_choice(config, curves);
+    for (n, epoch) in curves.iter().enumerate().skip(best) {
+        if !selects_epoch(config) || score(config, epoch) > score(config, &curves[best]) {
+            best = n;
+        }
+    }
+    best
+}
+
+fn score(config: &Config, epoch: &Epoch) -> Option<f64> {
+    match config.protocol {
+        Protocol::Paper => epoch.test_accuracy,
+        Protocol::Clean => epoch.valid_accuracy,
     }
 }

@@ -6,21 +6,27 @@ use crate::network::{self, place_name};
 use polychron_core::train::{Graph, Group, State, Tensor, TensorSpec};
 use std::collections::BTreeMap;
 
-/// Gives a first state the values of a trained model, within the bounds of the network. Returns the
-/// names of the tensors for which the model has none of the same name, shape and place of delays.
+/// Gives a first state the values of a trained model, within the bounds of the network, whose steps
+/// last `dt_ms`. Returns the names of the tensors for which the model has none of the same name,
+/// shape and place of delays. If its steps have another length, delays keep theirs in ms, and the
+/// parameters of neurons start anew: they are per step.
 pub(super) fn inherit(
     model: &Model,
     (graph, specs): (&Graph, &[TensorSpec<f32>]),
+    dt_ms: f64,
     state: &mut State<f32>,
 ) -> Result<Vec<String>> {
+    let ratio = model.interface().dt_ms / dt_ms;
     let trained = delay_places(&network::graph(&model.config, model.interface())?);
     let places = delay_places(graph);
     let mut new = Vec::new();
     let own: Vec<_> = specs.iter().filter(|spec| spec.group != Group::Sigma).collect();
     for spec in &own {
+        let anew = ratio != 1.0 && spec.group == Group::Neurons;
+        let factor = if spec.group == Group::Delays { ratio as f32 } else { 1.0 };
         let fits = |t: &&Tensor<f32>| {
             let same_place = trained.get(&t.name) == places.get(&t.name);
-            t.name == spec.name && t.shape == spec.shape && same_place
+            !anew && t.name == spec.name && t.shape == spec.shape && same_place
         };
         let found = model.state().tensors.iter().find(fits);
         let start = state.tensors.iter_mut().find(|tensor| tensor.name == spec.name);
@@ -31,11 +37,17 @@ pub(super) fn inherit(
         let values = start.values.iter_mut().zip(&found.values).enumerate();
         for (n, (value, &trained)) in values {
             let (least, most) = spec.bounds_of(n).unwrap_or((f32::MIN, f32::MAX));
-            *value = trained.max(least).min(most);
+            *value = (factor * trained).max(least).min(most);
         }
     }
     if new.len() == own.len() {
-        fail!("{}: no tensor has the name and shape of one of the network", model.path().display())
+        let (path, run) = (model.path(), model.path().with_file_name("config.toml"));
+        fail!(
+            "{}: no tensor has the name and shape of one of the network; --config {} takes the \
+             network of this run",
+            path.display(),
+            run.display()
+        )
     }
     Ok(new)
 }

@@ -79,7 +79,8 @@ fn read_h5(
         fail!("data.train_file = \"\" is empty; data.source = \"h5\" needs a training file")
     }
     let (binning, layout) = (bin_options(options), options.layout());
-    let mut open = |name: &str| -> Result<Dataset> {
+    let mut open = |name: &str, channels: Option<usize>| -> Result<Dataset> {
+        let layout = spikes::Options { channels: layout.channels.or(channels), ..layout };
         let recordings = spikes::read(find(folder, name)?, &layout)?;
         warnings.extend(recordings.notes());
         let data = Dataset::from_recordings(&recordings, &binning)?;
@@ -94,13 +95,14 @@ fn read_h5(
         }
         Ok(data)
     };
-    let mut data = open(&options.train_file)?;
+    let mut data = open(&options.train_file, None)?;
     let mut parts = Parts { train: data.samples.len(), valid: 0, test: 0 };
     for (name, count) in
         [(&options.valid_file, &mut parts.valid), (&options.test_file, &mut parts.test)]
     {
         if !name.is_empty() {
-            let mut more = open(name)?;
+            let mut more = open(name, Some(data.channels * options.group))?;
+            use_classes(&mut more, &data.class_names);
             // The file is a part, whatever it states; the parts of the training file stay known.
             more.about.parts = vec![Part::Train; more.samples.len()];
             *count = more.samples.len();
@@ -108,6 +110,18 @@ fn read_h5(
         }
     }
     Ok((data, parts))
+}
+
+/// Numbers the classes of a file as another one does, if all of them have names there.
+fn use_classes(data: &mut Dataset, names: &[String]) {
+    let class = |name: &String| names.iter().position(|known| known == name);
+    let Some(classes) = data.class_names.iter().map(class).collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    for sample in &mut data.samples {
+        sample.label = classes[usize::from(sample.label)] as u16;
+    }
+    (data.class_names, data.classes) = (names.to_vec(), names.len());
 }
 
 fn read_gsc(
@@ -197,6 +211,9 @@ pub(super) fn divide(
     };
     let given = |wanted: Part| (0..items).filter(move |&i| part(i) == wanted);
     let train: Vec<usize> = given(Part::Train).collect();
+    if train.is_empty() {
+        fail!("{}: extra/part marks no item to train on; remove it, or mark some train", data.name)
+    }
     let test = if given(Part::Test).count() > 0 { 0.0 } else { options.test };
     let valid = if given(Part::Valid).count() > 0 { 0.0 } else { options.valid * (1.0 - test) };
     let mut split = match options.split {
@@ -240,7 +257,12 @@ fn whole_speakers(
 }
 
 /// Says whether speakers are in one part, unless the configuration names the rule.
-pub(super) fn note_on_speakers(options: &Data, data: &Dataset, split: &Split) -> Option<String> {
+pub(super) fn note_on_speakers(
+    options: &Data,
+    data: &Dataset,
+    split: &Split,
+    seed: u64,
+) -> Option<String> {
     let Split { train, valid, test } = split;
     let speakers = data.speakers().len();
     let drawn = !valid.is_empty() || !test.is_empty();
@@ -263,7 +285,10 @@ pub(super) fn note_on_speakers(options: &Data, data: &Dataset, split: &Split) ->
         _ => {
             let files = [&options.valid_file, &options.test_file];
             let given = !data.about.parts.is_empty() || files.iter().any(|file| !file.is_empty());
-            let advice = match given {
+            let all: Vec<usize> = [train, valid, test].into_iter().flatten().copied().collect();
+            let valid = options.valid * (1.0 - options.test);
+            let possible = Split::speakers(data, &all, valid, options.test, seed).is_ok();
+            let advice = match given || !possible {
                 true => "",
                 false => "; data.split = \"speakers\" keeps each in one part",
             };

@@ -88,6 +88,14 @@ fn a_model_is_tested_on_files_that_came_later() {
         let found = json(file);
         assert_eq!((&found["accuracy"], &found["items"]), (&1.0.into(), &items.into()), "{file}");
     }
+    // Milliseconds are not taken for seconds in silence.
+    let mut slow = words(&["no", "yes"], 4);
+    slow.items.iter_mut().for_each(|item| item.times.iter_mut().for_each(|t| *t *= 1000.0));
+    fs::write(folder.0.join("slow.h5"), shd::to_bytes(&slow).unwrap()).unwrap();
+    for args in [&["eval", "run", "--file", "slow.h5"][..], &["predict", "run", "slow.h5"]] {
+        let lines = text(&folder.run(args).stderr);
+        assert!(lines.contains("are these milliseconds?"), "{lines}");
+    }
     let line = folder.fail(&["eval", "run", "--file", "other.h5"]);
     assert!(line.contains("other.h5: class stop is not one of the model: no, yes"), "{line}");
     let line = folder.fail(&["eval", "run", "--file", "wide.h5"]);
@@ -174,9 +182,55 @@ fn sound_is_heard_as_the_training_data_were() {
     assert_eq!((&heard["items"], &heard["accuracy"]), (&16.into(), &1.0.into()), "{heard}");
     // The same recordings as spikes and as sound.
     let read = last_line(&run(&["eval", "run", "--file", "recordings.h5", "--json"]));
-    assert_eq!(read, heard);
+    assert_eq!((&read["classes"], &read["rates"]), (&heard["classes"], &heard["rates"]));
+    assert_eq!((&read["file"], &heard["file"]), (&"recordings.h5".into(), &"wavs".into()));
     let decided = text(&run(&["predict", "run", "wavs/happy"]).stdout);
     assert!(decided.lines().count() == 8 && decided.starts_with("wavs/happy/ann/0.wav  happy  "));
     let line = folder.fail(&["eval", "run", "--wav", "wavs/happy"]);
     assert!(line.contains("wavs/happy: class ann is not one of the model"), "{line}");
+}
+
+#[test]
+fn delays_keep_their_length_when_another_run_has_other_steps() {
+    let folder = trained("step");
+    let delays = |run: &str| {
+        let model = polychron::Model::load(folder.0.join(run)).unwrap();
+        let tensors = &model.state().tensors;
+        let found = tensors.iter().find(|tensor| tensor.name == "hidden.0.delay").unwrap();
+        found.values.clone()
+    };
+    let still = ["train.epochs=1", "train.rate=1e-12", "train.delay_rate=1e-12"];
+    let still = [&still[..], &["train.rounding=after", "network.max_delay=12", "data.dt_ms=5"]];
+    let set: Vec<_> = still.concat().into_iter().flat_map(|set| ["--set", set]).collect();
+    let from = ["train", "--from", "run", "--config", "run/config.toml", "--data", ".", "--out"];
+    let output = folder.run(&[&from[..], &["fine"], &set].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let [coarse, fine] = ["run", "fine"].map(delays);
+    assert!(coarse.iter().zip(&fine).all(|(coarse, fine)| (2.0 * coarse - fine).abs() < 1e-4));
+}
+
+#[test]
+fn data_that_have_changed_since_the_training_are_known() {
+    let folder = trained("changed");
+    let new =
+        ["train", "--config", "net.toml", "--data", ".", "--out", "half", "--stop-after", "2"];
+    assert!(folder.run(&new).status.success());
+    let eval = || text(&folder.run(&["eval", "run", "--data", "."]).stderr);
+    assert!(!eval().contains("has changed"));
+    let whole = folder.bytes("train.h5");
+    let mut renamed = words(&["no", "yes"], 40);
+    renamed.keys.swap(0, 1);
+    for recordings in [words(&["no", "yes"], 48), renamed] {
+        let bytes = shd::to_bytes(&recordings).unwrap();
+        fs::write(folder.0.join("train.h5"), bytes).unwrap();
+        let note = "train.h5: has changed since run/model.safetensors was trained on it";
+        assert!(eval().contains(note), "{}", eval());
+        let resumed = folder.run(&["train", "--resume", "--data", ".", "--out", "half"]);
+        let lines = text(&resumed.stderr);
+        let advice = "or begin a new run from these weights: --from half";
+        assert!(!resumed.status.success() && lines.contains(advice), "{lines}");
+    }
+    fs::write(folder.0.join("train.h5"), whole).unwrap();
+    let resumed = folder.run(&["train", "--resume", "--data", ".", "--out", "half"]);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
 }

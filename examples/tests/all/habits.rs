@@ -35,7 +35,11 @@ fn a_run_begins_from_trained_weights() {
     let folder = Folder::new("habits-from");
     folder.train("first", &[]);
     let line = folder.fail(&["train", "--resume", "--out", "first", "--epochs", "4"]);
-    assert!(line.contains("train.epochs = 2") && line.contains("--from first --out NEW"), "{line}");
+    assert!(
+        line.contains("train.epochs = 2")
+            && line.contains("--from first --config first/config.toml --out NEW"),
+        "{line}"
+    );
 
     // Another width: the first layer keeps its weights, the readout starts anew.
     let other = ["--from", "first", "--set", "network.hidden=[8,6]", "--set", "train.epochs=3"];
@@ -81,6 +85,8 @@ fn a_suffix_is_the_format_of_a_file() {
     }
     let line = folder.fail(&["data", "encode", ".", "--out", "spikes.csv"]);
     assert!(line.contains("spikes.csv: the file is written as HDF5; name it spikes.h5"), "{line}");
+    let line = folder.fail(&["data", "encode", ".", "--out", "spikes.h5.gz"]);
+    assert!(line.trim_end().ends_with("written as HDF5; name it spikes.h5"), "{line}");
     assert_eq!(folder.list("."), ["run"]);
 }
 

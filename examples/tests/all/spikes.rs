@@ -120,7 +120,7 @@ fn channels_and_groups_that_do_not_fit_name_their_settings() {
 fn files_of_every_kind_are_converted_and_trained_on() {
     let npz = folder("npz", "raster_bool.npz", "recordings.npz");
     let line = npz.fail(&["data", "convert", "recordings.npz", "new.h5"]);
-    assert!(line.ends_with("pass --step-ms"), "{line}");
+    assert!(line.ends_with("use data convert --step-ms"), "{line}");
     let out = npz.run(&["data", "convert", "recordings.npz", "new.h5", "--step-ms", "10"]);
     assert_eq!(
         text(&out.stdout),
@@ -144,4 +144,12 @@ fn files_of_every_kind_are_converted_and_trained_on() {
     let out = csv.run(&from_one);
     let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&found["channels"], &found["items"]), (&5.into(), &20.into()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_is_not_read_as_a_file() {
+    let folder = Folder::new("spikes-device");
+    let line = folder.fail(&["data", "stats", "/dev/zero"]);
+    assert!(line.contains("/dev/zero: is a pipe or a device; write its bytes to a file"), "{line}");
 }

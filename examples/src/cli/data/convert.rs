@@ -2,9 +2,8 @@
 
 use super::Layout;
 use crate::cli::print::{note, say, say_json};
-use crate::error::{Result, fail};
-use crate::files;
-use polychron_datasets::{Part, shd, spikes};
+use crate::error::Result;
+use polychron_datasets::{Part, spikes};
 use std::path::PathBuf;
 
 /// Options of `data convert`.
@@ -29,9 +28,7 @@ pub(in crate::cli) fn convert(args: &Args) -> Result<()> {
     let read = spikes::read(&args.file, &args.layout.options())?;
     let notes = read.notes();
     notes.iter().for_each(|text| note(text));
-    if !files::create(&args.out, &shd::to_bytes(&read)?)? {
-        fail!("{shown}: exists; name another file")
-    }
+    super::write_new(&args.out, &read)?;
     let (items, classes, channels) = (read.items.len(), read.keys.len(), read.channels);
     let spikes: usize = read.items.iter().map(|item| item.times.len()).sum();
     let silent = read.items.iter().filter(|item| item.times.is_empty()).count();

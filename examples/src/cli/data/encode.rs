@@ -2,9 +2,8 @@
 
 use crate::cli::print::{note, say, say_json};
 use crate::error::{Result, fail};
-use crate::files;
 use polychron_datasets::encode::{self, Columns, Naming, Pattern, Report};
-use polychron_datasets::{Part, Recording, Recordings, shd};
+use polychron_datasets::{Part, Recording, Recordings};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -82,9 +81,7 @@ pub(in crate::cli) fn encode(args: &Args) -> Result<()> {
     }
     report.notes.iter().for_each(|line| note(line));
     report.skipped.iter().for_each(|reason| note(&format!("left out: {reason}")));
-    if !files::create(&args.out, &shd::to_bytes(&recordings)?)? {
-        fail!("{shown}: exists; name another file")
-    }
+    super::write_new(&args.out, &recordings)?;
     let counts = Counts::of(&recordings);
     let items = recordings.items.len();
     let (classes, channels) = (recordings.keys.len(), recordings.channels);

@@ -8,9 +8,9 @@ mod show;
 mod stats;
 
 use crate::config::{Origin, TimeUnit};
-use crate::error::{Result, fail};
+use crate::error::{Result, at, fail};
 use crate::{files, task};
-use polychron_datasets::{BinOptions, Dataset, digits, spikes};
+use polychron_datasets::{BinOptions, Dataset, Recordings, digits, shd, spikes};
 use std::path::{Path, PathBuf};
 
 /// Commands for data sets.
@@ -36,10 +36,10 @@ struct Source {
     /// or not
     #[arg(value_name = "SOURCE")]
     path: PathBuf,
-    /// Length of a step in ms (SHD)
+    /// Length of a step in ms, for files of spikes
     #[arg(long, default_value_t = 10)]
     dt_ms: u32,
-    /// Number of neighbouring channels to sum into one (SHD)
+    /// Number of neighbouring channels to sum into one, for files of spikes
     #[arg(long, default_value_t = 1)]
     group: usize,
     #[command(flatten)]
@@ -94,9 +94,16 @@ fn check_new(out: &Path) -> Result<()> {
     if out.exists() {
         fail!("{shown}: exists; name another file")
     }
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        fail!("{shown}: the folder {} does not exist", folder.display())
+    Ok(())
+}
+
+/// Writes recordings to a new file, and makes its folder.
+fn write_new(out: &Path, recordings: &Recordings) -> Result<()> {
+    if let Some(folder) = out.parent() {
+        std::fs::create_dir_all(folder).map_err(at(folder.display()))?;
+    }
+    if !files::create(out, &shd::to_bytes(recordings)?)? {
+        fail!("{}: exists; name another file", out.display())
     }
     Ok(())
 }

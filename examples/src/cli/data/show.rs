@@ -61,11 +61,14 @@ pub(in crate::cli) fn show(args: &Args) -> Result<()> {
 /// The class, and the speaker if the data set has several.
 fn title(data: &Dataset, index: usize) -> String {
     let sample = &data.samples[index];
-    let word = &data.class_names[usize::from(sample.label)];
-    match data.speakers().len() {
-        0 | 1 => format!("Item {index}: {word}"),
-        _ => format!("Item {index}: {word}, speaker {}", sample.speaker),
+    let mut title = format!("Item {index}: {}", data.class_names[usize::from(sample.label)]);
+    if data.speakers().len() > 1 {
+        title += &format!(", speaker {}", data.speaker_name(sample.speaker));
     }
+    if let Some(name) = data.about.names.get(index) {
+        title += &format!(", {name}");
+    }
+    title
 }
 
 fn default_name(args: &Args) -> PathBuf {

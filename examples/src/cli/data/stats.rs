@@ -43,8 +43,8 @@ struct Summary {
     density_over_time: Vec<(f64, f64)>,
     /// Name, number of samples and mean spikes per sample of every class.
     classes: Vec<(String, usize, f64)>,
-    /// Number, number of samples and mean spikes per sample of every speaker.
-    speakers: Vec<(u16, usize, f64)>,
+    /// Name or number, number of samples and mean spikes per sample of every speaker.
+    speakers: Vec<(String, usize, f64)>,
     /// What is unusual.
     notes: Vec<String>,
 }
@@ -105,7 +105,10 @@ fn summary(data: &Dataset, notes: Vec<String>) -> Summary {
         density: entries as f64 / (steps as f64 * data.channels as f64),
         density_over_time: density_over_time(data, longest as usize),
         classes: classes.map(|(word, c)| (word.clone(), c.samples, c.mean())).collect(),
-        speakers: speakers.into_iter().map(|(s, c)| (s, c.samples, c.mean())).collect(),
+        speakers: speakers
+            .into_iter()
+            .map(|(s, c)| (data.speaker_name(s), c.samples, c.mean()))
+            .collect(),
         notes,
     }
 }
@@ -140,8 +143,7 @@ impl Summary {
         self.histogram(&mut text);
         let words = self.classes.iter().map(|(word, n, spikes)| (word.clone(), *n, *spikes));
         write_counts(&mut text, "class", &words.collect::<Vec<_>>());
-        let numbers = self.speakers.iter().map(|(s, n, spikes)| (s.to_string(), *n, *spikes));
-        write_counts(&mut text, "speaker", &numbers.collect::<Vec<_>>());
+        write_counts(&mut text, "speaker", &self.speakers);
         text
     }
 
@@ -198,7 +200,7 @@ mod tests {
         let summary = summary(&data, Vec::new());
         assert_eq!(summary.durations_ms, [5.0, 100.0, 200.0]);
         assert_eq!(summary.classes, [("a".into(), 1, 1.0), ("b".into(), 2, 3.5)]);
-        assert_eq!(summary.speakers, [(7, 2, 2.5), (9, 1, 3.0)]);
+        assert_eq!(summary.speakers, [("7".into(), 2, 2.5), ("9".into(), 1, 3.0)]);
         assert_eq!(summary.density, 5.0 / 122.0);
         let over_time = &summary.density_over_time;
         assert_eq!(over_time.len(), 20);
