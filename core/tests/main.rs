@@ -16,6 +16,7 @@ mod gradients;
 mod graph;
 mod model_file;
 mod numbers;
+mod stability;
 mod surrogate;
 mod trainer;
 mod windows;

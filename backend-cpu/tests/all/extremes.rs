@@ -115,6 +115,7 @@ impl Extreme {
             ("tau_ms", tau),
             ("tau_syn_ms", slow),
             ("tau_w_ms", slow),
+            ("bounds", Word("none")),
             ("a", Number(0.5)),
             ("b", Number(0.5)),
             ("reset", Word(if soft { "soft" } else { "hard" })),

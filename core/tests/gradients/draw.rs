@@ -171,6 +171,7 @@ pub(crate) fn neuron(
         ("tau_syn_ms", Number(tau + 0.5)),
         ("tau_w_ms", Number(tau + 2.0)),
         ("threshold", Number(if kind == "adlif" { 1.2 } else { 0.8 })),
+        ("bounds", Word("none")),
         ("a", Number(0.3)),
         ("b", Number(0.4)),
         ("reset", Word(word)),

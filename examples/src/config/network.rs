@@ -65,13 +65,13 @@ pub struct Network {
 /// neuron's defaults:
 ///
 /// * `tau_ms`: time constant of the membrane in ms, at least one step for `lif`, longer than one
-///   step for `plif`, `cuba-lif` and `adlif`; 10.05 by default;
+///   step for all others; 10.05 by default;
 /// * `threshold`: membrane at which a neuron spikes, above the resting potential; 1 by default;
 /// * `reset`: effect of a spike on the membrane. `hard`, the default, sets it to `v_reset`; `soft`
 ///   subtracts the threshold;
 /// * `v_reset`: membrane after a hard reset and at rest; 0 by default;
 /// * `detach`: whether the gradient does not pass through the reset; `true` by default;
-/// * `decay_input`: whether the input is multiplied by step / tau (not for `adlif` and `if`);
+/// * `decay_input`: whether the input is multiplied by step / tau (`lif`, `plif`, `cuba-lif`);
 ///   `false` by default;
 /// * `tau_syn_ms`: time constant of the synaptic current in ms, longer than one step (`cuba-lif`);
 ///   20 by default;
@@ -79,8 +79,14 @@ pub struct Network {
 ///   default;
 /// * `a`, `b`: increase of the adaptation per unit of the membrane and per spike (`adlif`); 0.1 and
 ///   0.5 by default;
-/// * `a_min`, `a_max`, `b_min`, `b_max`: smallest and largest values of `a` and `b`, also where
-///   they learn (`adlif`); `-inf` and `inf`, no bounds, by default.
+/// * `bounds`: within what these parameters learn, unless it is `none`. The default of `adlif` is
+///   `stable`: `a` is between 0 and 1, where the neuron is stable with all time constants. Its
+///   bounds `adlif` (Bittar and Garner, with `a` from 0 in place of -1) and `cadlif` (Deckers et
+///   al.) also keep `b` between 0 and 2, the time constant of the membrane between 5.52 and 25.5
+///   steps (`cadlif`: 1.5625 and 25), and that of the adaptation between 30.5 and 120.5 steps
+///   (25 and 100);
+/// * `a_min`, `a_max`, `b_min`, `b_max`: smallest and largest values of `a` and `b`, in place of
+///   those of `bounds`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Neuron {
