@@ -12,12 +12,14 @@
 //! Component 0 of a state is the membrane; after the reset it is the recorded membrane `v[t]`.
 
 mod adlif;
+mod alif;
 mod any;
 mod cuba;
 mod firing;
 mod lif;
 
 pub use adlif::AdLif;
+pub use alif::Alif;
 pub use any::{ErasedNeuron, Example, NamedNeuron, NeuronKind, NeuronModel, NeuronVisitor};
 pub use cuba::CubaLif;
 pub use firing::Firing;
@@ -28,7 +30,7 @@ use crate::parameter::{ParameterError, Problem, Settings, Value};
 use core::fmt::Debug;
 
 // Every neuron that configurations and tests know.
-any::neurons! { Lif Plif Li CubaLif AdLif }
+any::neurons! { Lif Plif Li CubaLif AdLif Alif }
 
 /// The effect of a spike on the membrane.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -71,12 +71,12 @@ pub struct Network {
 ///   subtracts the threshold;
 /// * `v_reset`: membrane after a hard reset and at rest; 0 by default;
 /// * `detach`: whether the gradient does not pass through the reset; `true` by default;
-/// * `decay_input`: whether the input is multiplied by step / tau (`lif`, `plif`, `cuba-lif`);
-///   `false` by default;
+/// * `decay_input`: whether the input is multiplied by step / tau (`lif`, `plif`, `cuba-lif`,
+///   `alif`); `false` by default;
 /// * `tau_syn_ms`: time constant of the synaptic current in ms, longer than one step (`cuba-lif`);
 ///   20 by default;
-/// * `tau_w_ms`: time constant of the adaptation in ms, longer than one step (`adlif`); 100 by
-///   default;
+/// * `tau_w_ms`: time constant of the adaptation in ms, longer than one step (`adlif`, `alif`); 100
+///   by default;
 /// * `a`, `b`: increase of the adaptation per unit of the membrane and per spike (`adlif`); 0.1 and
 ///   0.5 by default;
 /// * `bounds`: within what these parameters learn, unless it is `none`. The default of `adlif` is
@@ -86,12 +86,13 @@ pub struct Network {
 ///   steps (`cadlif`: 1.5625 and 25), and that of the adaptation between 30.5 and 120.5 steps
 ///   (25 and 100);
 /// * `a_min`, `a_max`, `b_min`, `b_max`: smallest and largest values of `a` and `b`, in place of
-///   those of `bounds`.
+///   those of `bounds`;
+/// * `beta`: increase of the threshold per spike, at least 0 (`alif`); 0.25 by default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Neuron {
-    /// Neuron model: `lif` (the default), `plif`, `if`, `cuba-lif`, `adlif`, or one that the
-    /// program has registered with
+    /// Neuron model: `lif` (the default), `plif`, `if`, `cuba-lif`, `adlif`, `alif`, or one that
+    /// the program has registered with
     /// [`models::register_neuron`](crate::models::register_neuron).
     #[serde(default = "lif")]
     pub kind: String,
