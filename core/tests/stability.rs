@@ -1,6 +1,8 @@
 //! Neurons within their bounds are stable.
 
-use polychron_core::neuron::{AdLif, AnyNeuron, ErasedNeuron, Neuron, NeuronModel, NeuronVisitor};
+use polychron_core::neuron::{
+    AdLif, AnyNeuron, ErasedNeuron, Neuron, NeuronModel, NeuronVisitor, SeAdLif,
+};
 use polychron_core::parameter::Value::{Number, Word};
 use polychron_core::rng::Rng;
 
@@ -60,18 +62,27 @@ fn adaptive_neurons_are_stable_exactly_within_the_law() {
     let adlif = AdLif::new(2.0, 2.0, 0.0, 0.0);
     let logit = |decay: f64| (1.0 / decay - 1.0).ln();
     stable_exactly_within(AdLif::stable_couplings, logit, &adlif);
+    let law = |alpha, beta| SeAdLif::stable_couplings(alpha, beta, 3.0);
+    stable_exactly_within(law, logit, &SeAdLif::new(adlif, 3.0));
 }
 
 #[test]
 fn default_bounds_lie_within_the_law() {
     let decay = |raw: f64| 1.0 / (1.0 + raw.exp());
-    for name in ["stable", "adlif", "cadlif"] {
+    let (adlif, symplectic) = ("adlif", "se-adlif");
+    for (kind, name) in
+        [(adlif, "stable"), (adlif, "adlif"), (adlif, "cadlif"), (symplectic, symplectic)]
+    {
         let given = [("bounds", Word(name)), ("tau_ms", Number(10.0)), ("tau_w_ms", Number(80.0))];
-        let neuron = AnyNeuron::<f64>::from_name("adlif", &given, 1.0).unwrap();
+        let neuron = AnyNeuron::<f64>::from_name(kind, &given, 1.0).unwrap();
         let bounds = |p| neuron.param_bounds(p).unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        let law = |alpha, beta| match kind {
+            "adlif" => AdLif::stable_couplings(alpha, beta),
+            _ => SeAdLif::stable_couplings(alpha, beta, 120.0),
+        };
         let [alpha, beta] = [0, 1].map(bounds);
-        let most = AdLif::stable_couplings(decay(alpha.1), decay(beta.1)).1;
-        let least = AdLif::stable_couplings(decay(alpha.0), decay(beta.0)).0;
+        let most = law(decay(alpha.1), decay(beta.1)).1;
+        let least = law(decay(alpha.0), decay(beta.0)).0;
         let a = bounds(2);
         assert!(least <= a.0 && a.0 < a.1 && a.1 <= most, "{name}: {a:?}, not {least} to {most}");
     }

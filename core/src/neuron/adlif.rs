@@ -182,7 +182,7 @@ pub(super) type Range = (f64, f64);
 const ALL: Range = (0.0, 1.0);
 const ANY: Range = (f64::NEG_INFINITY, f64::INFINITY);
 /// No bounds.
-const FREE: [Range; 4] = [ALL, ALL, ANY, ANY];
+pub(super) const FREE: [Range; 4] = [ALL, ALL, ANY, ANY];
 
 /// Bounds by name: those of the decays `alpha` and `beta`, and of the couplings `a` and `b`.
 fn bounds(name: &str) -> [Range; 4] {
@@ -207,6 +207,15 @@ impl<R: Real> AdLif<R> {
     /// with the slopes of the rates by these.
     pub(super) fn with_rates(&self, raw: [R; 4], [rate, rate_w]: [R; 2], slopes: [R; 2]) -> Self {
         Self { raw, rate, rate_w, slopes, ..*self }
+    }
+
+    pub(super) fn rates(&self) -> [R; 2] {
+        [self.rate, self.rate_w]
+    }
+
+    #[inline]
+    pub(super) fn slope_w(&self) -> R {
+        self.slopes[1]
     }
 
     /// The neuron of a configuration, with bounds of `alpha`, `beta`, `a` and `b`. Those of the

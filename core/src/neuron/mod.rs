@@ -17,6 +17,7 @@ mod any;
 mod cuba;
 mod firing;
 mod lif;
+mod se_adlif;
 
 pub use adlif::AdLif;
 pub use alif::Alif;
@@ -24,13 +25,14 @@ pub use any::{ErasedNeuron, Example, NamedNeuron, NeuronKind, NeuronModel, Neuro
 pub use cuba::CubaLif;
 pub use firing::Firing;
 pub use lif::{Li, Lif, Plif};
+pub use se_adlif::SeAdLif;
 
 use crate::num::Real;
 use crate::parameter::{ParameterError, Problem, Settings, Value};
 use core::fmt::Debug;
 
 // Every neuron that configurations and tests know.
-any::neurons! { Lif Plif Li CubaLif AdLif Alif }
+any::neurons! { Lif Plif Li CubaLif AdLif Alif SeAdLif }
 
 /// The effect of a spike on the membrane.
 #[derive(Clone, Copy, Debug, PartialEq)]

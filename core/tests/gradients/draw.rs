@@ -174,6 +174,7 @@ pub(crate) fn neuron(
         ("bounds", Word("none")),
         ("a", Number(0.3)),
         ("b", Number(0.4)),
+        ("q", Number(2.0)),
         ("reset", Word(word)),
         ("v_reset", Number(v_reset)),
         ("decay_input", Flag(decay_input)),

@@ -168,6 +168,7 @@ impl OneStep {
     fn neuron<R: Real>(&self) -> AnyNeuron<R> {
         let given = [
             ("threshold", Number(0.75)),
+            ("q", Number(2.0)),
             ("reset", Word(if self.hard.is_some() { "hard" } else { "soft" })),
             ("v_reset", Number(self.hard.unwrap_or(0.0).into())),
             ("decay_input", Flag(self.decay_input)),
