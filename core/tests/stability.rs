@@ -1,7 +1,7 @@
 //! Neurons within their bounds are stable.
 
 use polychron_core::neuron::{
-    AdLif, AnyNeuron, ErasedNeuron, Neuron, NeuronModel, NeuronVisitor, SeAdLif,
+    AdLif, AnyNeuron, ErasedNeuron, Neuron, NeuronModel, NeuronVisitor, SeAdLif, SiLif,
 };
 use polychron_core::parameter::Value::{Number, Word};
 use polychron_core::rng::Rng;
@@ -64,6 +64,7 @@ fn adaptive_neurons_are_stable_exactly_within_the_law() {
     stable_exactly_within(AdLif::stable_couplings, logit, &adlif);
     let law = |alpha, beta| SeAdLif::stable_couplings(alpha, beta, 3.0);
     stable_exactly_within(law, logit, &SeAdLif::new(adlif, 3.0));
+    stable_exactly_within(AdLif::stable_couplings, |decay| (-decay.ln()).ln(), &SiLif::new(adlif));
 }
 
 #[test]

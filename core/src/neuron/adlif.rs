@@ -179,7 +179,7 @@ fn logistic_slope<R: Real>(rate: R) -> R {
 /// Smallest and largest values.
 pub(super) type Range = (f64, f64);
 
-const ALL: Range = (0.0, 1.0);
+pub(super) const ALL: Range = (0.0, 1.0);
 const ANY: Range = (f64::NEG_INFINITY, f64::INFINITY);
 /// No bounds.
 pub(super) const FREE: [Range; 4] = [ALL, ALL, ANY, ANY];

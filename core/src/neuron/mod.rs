@@ -18,6 +18,7 @@ mod cuba;
 mod firing;
 mod lif;
 mod se_adlif;
+mod silif;
 
 pub use adlif::AdLif;
 pub use alif::Alif;
@@ -26,13 +27,14 @@ pub use cuba::CubaLif;
 pub use firing::Firing;
 pub use lif::{Li, Lif, Plif};
 pub use se_adlif::SeAdLif;
+pub use silif::SiLif;
 
 use crate::num::Real;
 use crate::parameter::{ParameterError, Problem, Settings, Value};
 use core::fmt::Debug;
 
 // Every neuron that configurations and tests know.
-any::neurons! { Lif Plif Li CubaLif AdLif Alif SeAdLif }
+any::neurons! { Lif Plif Li CubaLif AdLif Alif SeAdLif SiLif }
 
 /// The effect of a spike on the membrane.
 #[derive(Clone, Copy, Debug, PartialEq)]

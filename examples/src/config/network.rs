@@ -76,16 +76,16 @@ pub struct Network {
 /// * `tau_syn_ms`: time constant of the synaptic current in ms, longer than one step (`cuba-lif`);
 ///   20 by default;
 /// * `tau_w_ms`: time constant of the adaptation in ms, longer than one step (`adlif`, `alif`,
-///   `se-adlif`); 100, or 250 for `se-adlif`, by default;
+///   `se-adlif`, `silif`); 100, or 250 for `se-adlif`, by default;
 /// * `a`, `b`: increase of the adaptation per unit of the membrane and per spike (`adlif`,
-///   `se-adlif`); 0.1 and 0.5, or 0.5 and 1 for `se-adlif`, by default;
+///   `se-adlif`, `silif`); 0.1 and 0.5, or 0.5 and 1 for `se-adlif` and `silif`, by default;
 /// * `bounds`: within what these parameters learn, unless it is `none`. The default of `adlif` is
 ///   `stable`: `a` is between 0 and 1, where the neuron is stable with all time constants. Its
 ///   bounds `adlif` (Bittar and Garner, with `a` from 0 in place of -1) and `cadlif` (Deckers et
 ///   al.) also keep `b` between 0 and 2, the time constant of the membrane between 5.52 and 25.5
 ///   steps (`cadlif`: 1.5625 and 25), and that of the adaptation between 30.5 and 120.5 steps
-///   (25 and 100). The default of `se-adlif` has the same `a` and `b`, and time constants
-///   of 5.52 to 25.5 and 60.5 to 300.5 steps;
+///   (25 and 100). The default of `silif` has the same `a` and `b`; that of `se-adlif` too, and
+///   time constants of 5.52 to 25.5 and 60.5 to 300.5 steps;
 /// * `a_min`, `a_max`, `b_min`, `b_max`: smallest and largest values of `a` and `b`, in place of
 ///   those of `bounds`;
 /// * `q`: factor of `a` and `b` (`se-adlif`); 120 by default;
@@ -94,7 +94,7 @@ pub struct Network {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Neuron {
     /// Neuron model: `lif` (the default), `plif`, `if`, `cuba-lif`, `adlif`, `alif`, `se-adlif`,
-    /// or one that the program has registered with
+    /// `silif`, or one that the program has registered with
     /// [`models::register_neuron`](crate::models::register_neuron).
     #[serde(default = "lif")]
     pub kind: String,

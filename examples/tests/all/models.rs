@@ -172,6 +172,11 @@ fn adaptive_neurons_learn_within_their_bounds() {
     for (set, most, wrong) in [
         (["kind=adlif", "bounds=cadlif", "a=1"], 1.0, ("tau_ms=15", "is outside `bounds`")),
         (["kind=se-adlif", "a=1", "b=2"], 1.0, ("q=0", "is not above 0")),
+        (
+            ["kind=silif", "a=1", "b=2"],
+            1.0,
+            ("b=2.5", "is not between b_min and b_max, or is outside"),
+        ),
         (["kind=alif", "beta=0", "reset=soft"], f32::MAX, ("beta=-1", "is below 0")),
     ] {
         let set = set.map(|field| format!("network.neuron.{field}"));
