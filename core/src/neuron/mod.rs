@@ -14,6 +14,7 @@
 mod adlif;
 mod alif;
 mod any;
+mod csilif;
 mod cuba;
 mod firing;
 mod lif;
@@ -23,6 +24,7 @@ mod silif;
 pub use adlif::AdLif;
 pub use alif::Alif;
 pub use any::{ErasedNeuron, Example, NamedNeuron, NeuronKind, NeuronModel, NeuronVisitor};
+pub use csilif::CSiLif;
 pub use cuba::CubaLif;
 pub use firing::Firing;
 pub use lif::{Li, Lif, Plif};
@@ -34,7 +36,7 @@ use crate::parameter::{ParameterError, Problem, Settings, Value};
 use core::fmt::Debug;
 
 // Every neuron that configurations and tests know.
-any::neurons! { Lif Plif Li CubaLif AdLif Alif SeAdLif SiLif }
+any::neurons! { Lif Plif Li CubaLif AdLif Alif SeAdLif SiLif CSiLif }
 
 /// The effect of a spike on the membrane.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -89,12 +89,14 @@ pub struct Network {
 /// * `a_min`, `a_max`, `b_min`, `b_max`: smallest and largest values of `a` and `b`, in place of
 ///   those of `bounds`;
 /// * `q`: factor of `a` and `b` (`se-adlif`); 120 by default;
-/// * `beta`: increase of the threshold per spike, at least 0 (`alif`); 0.25 by default.
+/// * `beta`: increase of the threshold per spike, at least 0 (`alif`); 0.25 by default;
+/// * `period_ms`: period of the oscillation in ms, at least one step (`c-silif`); 100 by default;
+/// * `gain`: factor of the input (`c-silif`); 1 by default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Neuron {
     /// Neuron model: `lif` (the default), `plif`, `if`, `cuba-lif`, `adlif`, `alif`, `se-adlif`,
-    /// `silif`, or one that the program has registered with
+    /// `silif`, `c-silif`, or one that the program has registered with
     /// [`models::register_neuron`](crate::models::register_neuron).
     #[serde(default = "lif")]
     pub kind: String,
