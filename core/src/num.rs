@@ -45,6 +45,8 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// Cosine of an angle in radians.
     fn cos(self) -> Self;
+    /// Sine of an angle in radians.
+    fn sin(self) -> Self;
     /// Arc tangent in radians.
     fn atan(self) -> Self;
     /// The error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x.
@@ -65,7 +67,8 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ident, $bytes:literal, $exp:path, $ln:ident, $sqrt:ident, $cos:ident, $atan:ident, $erf:ident, $rint:ident, $pow:ident) => {
+    ($t:ident, $bytes:literal, $exp:path, $ln:ident, $sqrt:ident, $cos:ident, $sin:ident,
+     $atan:ident, $erf:ident, $rint:ident, $pow:ident) => {
         impl sealed::Sealed for $t {}
 
         impl Real for $t {
@@ -97,6 +100,10 @@ macro_rules! real {
                 libm::$cos(self)
             }
             #[inline]
+            fn sin(self) -> Self {
+                libm::$sin(self)
+            }
+            #[inline]
             fn atan(self) -> Self {
                 libm::$atan(self)
             }
@@ -124,8 +131,8 @@ macro_rules! real {
     };
 }
 
-real!(f32, 4, exp, logf, sqrtf, cosf, atanf, erff, rintf, powf);
-real!(f64, 8, libm::exp, log, sqrt, cos, atan, erf, rint, pow);
+real!(f32, 4, exp, logf, sqrtf, cosf, sinf, atanf, erff, rintf, powf);
+real!(f64, 8, libm::exp, log, sqrt, cos, sin, atan, erf, rint, pow);
 
 /// Computes e^x to 2 units in the last place, without branches; results below 2.4e-38 are 0.
 ///

@@ -37,8 +37,7 @@ pub(crate) struct Resonator<R> {
 impl<R: Real> Resonator<R> {
     /// `damping sin(w)` and `damping cos(w)`.
     fn rotation(&self) -> (R, R) {
-        let sin = (self.angle - R::of(std::f64::consts::FRAC_PI_2)).cos();
-        (self.damping * sin, self.damping * self.angle.cos())
+        (self.damping * self.angle.sin(), self.damping * self.angle.cos())
     }
 }
 

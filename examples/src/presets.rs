@@ -128,16 +128,30 @@ fn remove_steps(table: &mut Table) {
 /// Reads the configuration in a run's folder, which is complete without a preset, and applies
 /// assignments.
 pub(crate) fn read_stored(path: &Path, set: &[String]) -> Result<Config> {
-    assign_all(add_rounding(read(path)?), Some(path), set)
+    assign_all(add_fields(read(path)?), Some(path), set)
 }
 
-/// Adds the field that older configurations do not have. Their delays were rounded after training.
-fn add_rounding(mut table: Table) -> Table {
+/// Adds the fields that older configurations do not have. Their delays were rounded after training,
+/// and their adaptive neurons had no bounds.
+fn add_fields(mut table: Table) -> Table {
     let train = table.entry("train").or_insert_with(|| Value::Table(Table::new()));
     if let Value::Table(train) = train {
         train.entry("rounding").or_insert_with(|| Value::from("after"));
     }
+    if let Some(network) = table.get_mut("network").and_then(Value::as_table_mut) {
+        add_bounds(network);
+        let layers = network.get_mut("layers").and_then(Value::as_array_mut);
+        layers.into_iter().flatten().filter_map(Value::as_table_mut).for_each(add_bounds);
+    }
     table
+}
+
+/// Adds the bounds to the neurons of a network or a layer.
+fn add_bounds(of: &mut Table) {
+    let neuron = of.get_mut("neuron").and_then(Value::as_table_mut);
+    if let Some(neuron) = neuron.filter(|n| n.get("kind") == Some(&Value::from("adlif"))) {
+        neuron.entry("bounds").or_insert_with(|| Value::from("none"));
+    }
 }
 
 /// Parses a configuration in TOML; `place` names it in error messages. Fields that the text omits
@@ -148,7 +162,7 @@ pub(crate) fn parse(text: &str, place: &str) -> Result<Config> {
 
 /// Parses the configuration in a file of a run, which is complete without a preset.
 pub(crate) fn parse_stored(text: &str, place: &str) -> Result<Config> {
-    to_config(add_rounding(parse_table(text, place)?)).map_err(at(place))
+    to_config(add_fields(parse_table(text, place)?)).map_err(at(place))
 }
 
 fn read(path: &Path) -> Result<Table> {

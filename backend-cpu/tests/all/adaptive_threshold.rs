@@ -1,9 +1,8 @@
-//! A neuron of another crate, with an adaptive threshold, trains.
+//! A neuron with an adaptive threshold trains.
 
-use crate::common::alif::Alif;
 use polychron_core::backend::{HasKernel, HasNeuron, HasSurrogate};
 use polychron_core::delay::Gauss;
-use polychron_core::neuron::Li;
+use polychron_core::neuron::{Alif, Li, Lif, Reset};
 use polychron_core::norm::BatchNorm;
 use polychron_core::num::logistic;
 use polychron_core::reference::Reference;
@@ -21,7 +20,8 @@ where
     B: polychron_core::backend::Backend<Real = f64>,
 {
     // Neurons begin as LIF neurons, at the lower bound of beta.
-    let alif = Alif::new(0.6, [1.0, 2.0, 0.0], true);
+    let lif = Lif { threshold: 0.6, reset: Reset::Soft, ..Lif::new(1.0 + f64::exp(1.0)) };
+    let alif = Alif::new(lif, 1.0 + f64::exp(2.0), 0.0);
     let surrogate = Atan { alpha: 5.0 };
     let hidden = Layer::new(Synapses::new(3, 8, 9), Gauss, alif, surrogate)
         .with_norm(BatchNorm::default())
@@ -64,8 +64,8 @@ fn an_adaptive_threshold_learns_as_on_the_reference() {
     assert!(last.correct == 4 && last.loss < 0.5 * found.loss, "{found:?}, then {last:?}");
     let tensors = cpu.model().tensors().unwrap();
     let raw = &tensors.iter().find(|tensor| tensor.name == "hidden.0.neuron").unwrap().values;
-    let (decays, betas) = raw.split_at(16);
-    assert!(decays.iter().any(|&w| (logistic(w) - logistic(1.0)).abs() > 1e-3), "{decays:?}");
+    let (rates, betas) = raw.split_at(16);
+    assert!(rates.iter().any(|&w| (logistic(w) - logistic(-1.0)).abs() > 1e-3), "{rates:?}");
     assert!(betas.contains(&0.0) && betas.iter().all(|&beta| beta >= 0.0), "{betas:?}");
     assert!(betas.iter().any(|&beta| beta > 0.05), "{betas:?}");
 }

@@ -115,6 +115,8 @@ impl Extreme {
             ("tau_ms", tau),
             ("tau_syn_ms", slow),
             ("tau_w_ms", slow),
+            ("bounds", Word("none")),
+            ("q", Number(1.0)),
             ("a", Number(0.5)),
             ("b", Number(0.5)),
             ("reset", Word(if soft { "soft" } else { "hard" })),

@@ -199,6 +199,8 @@ fn neuron_of<R: Real>(seed: u64) -> AnyNeuron<R> {
         ("tau_ms", Number(3.0)),
         ("tau_syn_ms", Number(4.0)),
         ("tau_w_ms", Number(8.0)),
+        ("bounds", Word("none")),
+        ("q", Number(2.0)),
         ("a", Number(0.2)),
         ("b", Number(0.3)),
         ("reset", Word(if soft { "soft" } else { "hard" })),

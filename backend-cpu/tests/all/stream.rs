@@ -71,7 +71,9 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
         let rng = rng.fork(100 + n as u64);
         if part == "neuron" && tensor.shape.len() == 2 {
             for (e, value) in tensor.values.iter_mut().enumerate() {
-                *value += R::of(0.6 * rng.uniform::<f64>(e as u64) - 0.3);
+                let moved = *value + R::of(0.6 * rng.uniform::<f64>(e as u64) - 0.3);
+                let (least, most) = model.specs()[n].bounds_of(e).unwrap_or((moved, moved));
+                *value = moved.max(least).min(most);
             }
         }
         let (low, high) = match part {

@@ -165,8 +165,10 @@ impl Case {
                 Group::Delays => *values = draw.uniform(len, 0.0, last),
                 Group::Sigma => *values = draw.uniform(len, 0.25, 1.0),
                 Group::Norms | Group::Neurons => {
-                    let moved = values.iter().zip(spread).map(|(v, d)| R::of(v + d).as_f64());
-                    *values = moved.collect();
+                    for (n, (value, d)) in values.iter_mut().zip(spread).enumerate() {
+                        let (least, most) = spec.bounds_of(n).unwrap_or((f64::MIN, f64::MAX));
+                        *value = R::of((*value + d).clamp(least, most)).as_f64();
+                    }
                 }
                 Group::Statistics => {}
             }

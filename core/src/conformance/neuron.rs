@@ -4,6 +4,7 @@ use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict, Worst};
 use crate::gradcheck::largest;
 use crate::loss::RatePenalty;
+use crate::neuron::{AnyNeuron, ErasedNeuron};
 use crate::norm::ValidSteps;
 use crate::num::Real;
 use crate::shape::Shape;
@@ -237,8 +238,8 @@ fn neuron_cases<R: Real>() -> Result<Vec<Case>, Failure> {
         case.stage.padding = 3;
         cases.push(case);
     }
-    let own = |name: &str| ["plif", "cuba", "adlif"].iter().any(|model| name.starts_with(model));
-    for (neuron, _) in neurons::<R>().iter().enumerate().filter(|(_, (name, _))| own(name)) {
+    let learns = |model: &AnyNeuron<R>| model.param_count() > 0;
+    for (neuron, _) in neurons::<R>().iter().enumerate().filter(|(_, (_, model))| learns(model)) {
         for mode in MODES {
             cases.push(Case::per_neuron::<R>(cases.len() as u64, neuron, mode, SHAPE)?);
         }

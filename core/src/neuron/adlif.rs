@@ -16,8 +16,13 @@ use crate::parameter::{Domain, Parameter, ParameterError, Settings, Value, Value
 /// `rate = logistic(r)` and `rate_w = logistic(r_w)`. The membrane starts at the reset value and
 /// decays toward 0. A detached reset also detaches the spike in `b s[t]`.
 ///
+/// By default, `a` is at least 0 and at most 1: the neuron is then stable with all time constants;
+/// see [`stable_couplings`](Self::stable_couplings).
+///
 /// Source: Bittar and Garner, *A surrogate gradient spiking baseline for speech command
-/// recognition* (Frontiers in Neuroscience, 2022), eq. 6, with a soft reset.
+/// recognition* (Frontiers in Neuroscience, 2022), eq. 6, with a soft reset and with `a` between -1
+/// and 1. With other bounds, it is the cAdLIF of Deckers et al., *Co-learning synaptic delays,
+/// weights and adaptation in spiking neural networks* (Frontiers in Neuroscience, 2024).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdLif<R> {
     threshold: R,
@@ -26,7 +31,8 @@ pub struct AdLif<R> {
     raw: [R; 4],
     rate: R,
     rate_w: R,
-    couplings: Option<[(R, R); 2]>,
+    slopes: [R; 2],
+    bounds: ([R; 4], [R; 4]),
 }
 
 impl<R: Real> AdLif<R> {
@@ -36,14 +42,16 @@ impl<R: Real> AdLif<R> {
     #[must_use]
     pub fn new(tau: R, tau_w: R, a: R, b: R) -> Self {
         let raw = |tau: R| -(tau - R::one()).ln();
+        let (rate, rate_w, any) = (R::one() / tau, R::one() / tau_w, R::infinity());
         Self {
             threshold: R::one(),
             reset: Reset::Soft,
             detach: false,
             raw: [raw(tau), raw(tau_w), a, b],
-            rate: R::one() / tau,
-            rate_w: R::one() / tau_w,
-            couplings: None,
+            rate,
+            rate_w,
+            slopes: [rate, rate_w].map(logistic_slope),
+            bounds: ([-any, -any, R::zero(), -any], [any, any, R::one(), any]),
         }
     }
 
@@ -56,7 +64,32 @@ impl<R: Real> AdLif<R> {
     /// Sets the smallest and the largest values of the couplings `a` and `b`.
     #[must_use]
     pub fn with_coupling_bounds(self, a: (R, R), b: (R, R)) -> Self {
-        Self { couplings: Some([a, b]), ..self }
+        let ([r, r_w, ..], [r_max, r_w_max, ..]) = self.bounds;
+        Self { bounds: ([r, r_w, a.0, b.0], [r_max, r_w_max, a.1, b.1]), ..self }
+    }
+
+    /// Sets the smallest and the largest values, from 0 to 1, of the decays `alpha = 1 - rate` and
+    /// `beta = 1 - rate_w`.
+    #[must_use]
+    pub fn with_decay_bounds(self, alpha: (R, R), beta: (R, R)) -> Self {
+        let raw = |decay: R| ((R::one() - decay) / decay).ln();
+        let ([_, _, a, b], [_, _, a_max, b_max]) = self.bounds;
+        let least = [raw(alpha.1), raw(beta.1), a, b];
+        Self { bounds: (least, [raw(alpha.0), raw(beta.0), a_max, b_max]), ..self }
+    }
+
+    /// The values of `a` between which the neuron is stable: without input and spikes, its state
+    /// decays to 0. With the decays `alpha = 1 - rate` and `beta = 1 - rate_w`:
+    ///
+    /// ```text
+    /// -(1 - beta) < a < (1 + alpha) (1 + beta) / (1 - alpha)
+    /// ```
+    /// Source: Jury's criterion. A step without input and spikes has the determinant `alpha beta`
+    /// and the trace `alpha + beta - (1 - alpha) a`.
+    #[must_use]
+    pub fn stable_couplings(alpha: R, beta: R) -> (R, R) {
+        let one = R::one();
+        (beta - one, (one + alpha) * (one + beta) / (one - alpha))
     }
 
     /// Threshold, reset and whether the reset is detached; see [`with_reset`](Self::with_reset).
@@ -81,12 +114,11 @@ impl<R: Real> Neuron for AdLif<R> {
         self.raw
     }
     fn with_params(&self, raw: [R; 4]) -> Self {
-        Self { raw, rate: logistic(raw[0]), rate_w: logistic(raw[1]), ..*self }
+        let rates = [raw[0], raw[1]].map(logistic);
+        self.with_rates(raw, rates, rates.map(logistic_slope))
     }
     fn bounds(&self) -> Option<([R; 4], [R; 4])> {
-        let [a, b] = self.couplings?;
-        let any = R::infinity();
-        Some(([-any, -any, a.0, b.0], [any, any, a.1, b.1]))
+        Some(self.bounds)
     }
     fn rest(&self) -> [R; 2] {
         [self.reset.rest(), R::zero()]
@@ -103,11 +135,10 @@ impl<R: Real> Neuron for AdLif<R> {
         [d_h, d_w]: [R; 2],
     ) -> ChargeAdjoint<[R; 2], [R; 4], R> {
         let d_drive = d_h * self.rate;
-        let slope = self.rate * (R::one() - self.rate);
         let zero = R::zero();
         ChargeAdjoint {
             state: [d_h - d_drive, d_w - d_drive],
-            params: [d_h * (x - w - v) * slope, zero, zero, zero],
+            params: [d_h * (x - w - v) * self.slopes[0], zero, zero, zero],
             input: d_drive,
         }
     }
@@ -129,10 +160,9 @@ impl<R: Real> Neuron for AdLif<R> {
     ) -> ResetAdjoint<[R; 2], [R; 4], R> {
         let [_, _, a, b] = self.raw;
         let (d_h, d_s) = self.reset.adjoint(h, self.threshold, s, d_v);
-        let slope = self.rate_w * (R::one() - self.rate_w);
         ResetAdjoint {
             charged: [d_h + a * d_w, d_w - d_w * self.rate_w],
-            params: [R::zero(), -d_w * w * slope, d_w * h, d_w * s],
+            params: [R::zero(), -d_w * w * self.slopes[1], d_w * h, d_w * s],
             spike: if self.detach { R::zero() } else { d_s + b * d_w },
         }
     }
@@ -141,14 +171,91 @@ impl<R: Real> Neuron for AdLif<R> {
     }
 }
 
+/// The slope of the logistic function where its value is `rate`.
+fn logistic_slope<R: Real>(rate: R) -> R {
+    rate * (R::one() - rate)
+}
+
+/// Smallest and largest values.
+pub(super) type Range = (f64, f64);
+
+pub(super) const ALL: Range = (0.0, 1.0);
+const ANY: Range = (f64::NEG_INFINITY, f64::INFINITY);
+/// No bounds.
+pub(super) const FREE: [Range; 4] = [ALL, ALL, ANY, ANY];
+
+/// Bounds by name: those of the decays `alpha` and `beta`, and of the couplings `a` and `b`.
+fn bounds(name: &str) -> [Range; 4] {
+    match name {
+        "none" => FREE,
+        // exp(-1/5), exp(-1/25), exp(-1/30), exp(-1/120)
+        "adlif" => {
+            let alpha = (0.818_730_753_077_981_8, 0.960_789_439_152_323_2);
+            let beta = (0.967_216_100_482_005_9, 0.991_701_292_638_876);
+            [alpha, beta, ALL, (0.0, 2.0)]
+        }
+        "cadlif" => [(0.36, 0.96), (0.96, 0.99), ALL, (0.0, 2.0)],
+        _ => [ALL, ALL, ALL, ANY],
+    }
+}
+
 const SLOW: (&str, Value<'_>) = ("tau_w_ms", Number(8.0));
 const COUPLED: (&str, Value<'_>) = ("a", Number(0.25));
+
+impl<R: Real> AdLif<R> {
+    /// The same neuron with raw parameters, with rates that follow from the first two of them, and
+    /// with the slopes of the rates by these.
+    pub(super) fn with_rates(&self, raw: [R; 4], [rate, rate_w]: [R; 2], slopes: [R; 2]) -> Self {
+        Self { raw, rate, rate_w, slopes, ..*self }
+    }
+
+    pub(super) fn rates(&self) -> [R; 2] {
+        [self.rate, self.rate_w]
+    }
+
+    #[inline]
+    pub(super) fn slope_w(&self) -> R {
+        self.slopes[1]
+    }
+
+    /// The neuron of a configuration, with bounds of `alpha`, `beta`, `a` and `b`. Those of the
+    /// couplings that the configuration gives take their place.
+    pub(super) fn within<'a>(
+        settings: &Settings<'a>,
+        bounds: [Range; 4],
+    ) -> Result<Self, ParameterError<'a>> {
+        const DECAY: &str = "is outside `bounds`";
+        const A: &str = "is not between a_min and a_max, or is outside `bounds`";
+        const B: &str = "is not between b_min and b_max, or is outside `bounds`";
+        const CHECKS: [(&str, &str); 4] =
+            [("tau_ms", DECAY), ("tau_w_ms", DECAY), ("a", A), ("b", B)];
+        let number = |name| settings.number(name);
+        let [alpha, beta, a, b] = bounds.map(|(least, most)| (R::of(least), R::of(most)));
+        let given = |least, most, other: (R, R)| {
+            let [least, most]: [R; 2] = [number(least)?, number(most)?];
+            let or = |x: R, other| if x.is_finite() { x } else { other };
+            Ok((or(least, other.0), or(most, other.1)))
+        };
+        let (threshold, reset, detach) = any::membrane(settings)?;
+        let neuron = Self::new(number("tau_ms")?, number("tau_w_ms")?, number("a")?, number("b")?)
+            .with_reset(threshold, reset, detach)
+            .with_decay_bounds(alpha, beta)
+            .with_coupling_bounds(given("a_min", "a_max", a)?, given("b_min", "b_max", b)?);
+        let (least, most) = neuron.bounds;
+        for (n, (name, problem)) in CHECKS.into_iter().enumerate() {
+            let within = least[n] <= neuron.raw[n] && neuron.raw[n] <= most[n];
+            settings.require(within, name, problem)?;
+        }
+        Ok(neuron)
+    }
+}
 
 impl<R: Real> NamedNeuron for AdLif<R> {
     const NAMES: &'static [&'static str] = &["adlif"];
     const PARAMETERS: &'static [Parameter] = &[
         Parameter::new("tau_ms", Domain::LongTime(TAU_MS)),
         Parameter::new("tau_w_ms", Domain::LongTime(100.0)),
+        Parameter::new("bounds", Domain::Word(&["stable", "adlif", "cadlif", "none"])),
         Parameter::new("a", Domain::Number(0.1)),
         Parameter::new("a_min", Domain::Bound(f64::NEG_INFINITY)),
         Parameter::new("a_max", Domain::Bound(f64::INFINITY)),
@@ -171,15 +278,6 @@ impl<R: Real> NamedNeuron for AdLif<R> {
     ];
 
     fn from_settings<'a>(settings: &Settings<'a>) -> Result<Self, ParameterError<'a>> {
-        let (threshold, reset, detach) = any::membrane(settings)?;
-        let number = |name| settings.number(name);
-        let [a, b] = [number("a")?, number("b")?];
-        let bounds_a = (number("a_min")?, number("a_max")?);
-        let bounds_b = (number("b_min")?, number("b_max")?);
-        let within = |x: R, (least, most): (R, R)| least <= x && x <= most;
-        settings.require(within(a, bounds_a), "a", "is not between a_min and a_max")?;
-        settings.require(within(b, bounds_b), "b", "is not between b_min and b_max")?;
-        let neuron = Self::new(number("tau_ms")?, number("tau_w_ms")?, a, b);
-        Ok(neuron.with_reset(threshold, reset, detach).with_coupling_bounds(bounds_a, bounds_b))
+        Self::within(settings, bounds(settings.word("bounds")?))
     }
 }

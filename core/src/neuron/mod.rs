@@ -12,23 +12,31 @@
 //! Component 0 of a state is the membrane; after the reset it is the recorded membrane `v[t]`.
 
 mod adlif;
+mod alif;
 mod any;
+mod csilif;
 mod cuba;
 mod firing;
 mod lif;
+mod se_adlif;
+mod silif;
 
 pub use adlif::AdLif;
+pub use alif::Alif;
 pub use any::{ErasedNeuron, Example, NamedNeuron, NeuronKind, NeuronModel, NeuronVisitor};
+pub use csilif::CSiLif;
 pub use cuba::CubaLif;
 pub use firing::Firing;
 pub use lif::{Li, Lif, Plif};
+pub use se_adlif::SeAdLif;
+pub use silif::SiLif;
 
 use crate::num::Real;
 use crate::parameter::{ParameterError, Problem, Settings, Value};
 use core::fmt::Debug;
 
 // Every neuron that configurations and tests know.
-any::neurons! { Lif Plif Li CubaLif AdLif }
+any::neurons! { Lif Plif Li CubaLif AdLif Alif SeAdLif SiLif CSiLif }
 
 /// The effect of a spike on the membrane.
 #[derive(Clone, Copy, Debug, PartialEq)]

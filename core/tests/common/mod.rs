@@ -6,7 +6,6 @@
 // The backends' tests use a part of it.
 #![allow(dead_code)]
 
-pub(crate) mod alif;
 pub(crate) mod network;
 
 use polychron_core::num::Real;

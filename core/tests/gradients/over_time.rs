@@ -2,7 +2,6 @@
 
 use super::check::{Errors, Value, Watched, compare, dot, hold};
 use super::draw::{Draw, all_neurons, all_surrogates};
-use crate::common::alif::Alif;
 use polychron_core::backend::Firing;
 use polychron_core::gradcheck::relative_error;
 use polychron_core::neuron::{ErasedNeuron, Neuron, NeuronModel, NeuronVisitor};
@@ -271,14 +270,6 @@ pub(crate) fn trained() -> f64 {
 
 pub(crate) fn adjoint() -> f64 {
     over_time(ADJOINT, 4, &all_neurons())
-}
-
-#[test]
-fn an_adaptive_threshold_matches_differences() {
-    let neurons = [true, false].map(|detach| Alif::new(0.8, [0.4, 1.5, 0.6], detach));
-    for mode in [SMOOTH, HELD, FROZEN, STEP, ADJOINT] {
-        over_time(mode, 4, &neurons);
-    }
 }
 
 /// The gradient of a detached reset is the same in training and with recorded spikes.

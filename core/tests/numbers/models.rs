@@ -20,7 +20,7 @@ struct Function {
     inputs: Vec<[f32; 2]>,
 }
 
-const FUNCTIONS: [&str; 8] = ["exp", "ln", "sqrt", "cos", "atan", "erf", "powf", "logistic"];
+const FUNCTIONS: [&str; 9] = ["exp", "ln", "sqrt", "cos", "atan", "erf", "powf", "logistic", "sin"];
 
 impl Case for Function {
     fn run<R: Real>(&self) -> Vec<Part<R>> {
@@ -31,6 +31,7 @@ impl Case for Function {
                 "ln" => Real::ln(x),
                 "sqrt" => Real::sqrt(x),
                 "cos" => Real::cos(x),
+                "sin" => Real::sin(x),
                 "atan" => Real::atan(x),
                 "erf" => Real::erf(x),
                 "powf" => Real::powf(x, y),
@@ -60,7 +61,7 @@ fn functions() -> Vec<Row> {
                 "ln" | "sqrt" => [draw.magnitude(-37.0, 38.0), 0.0],
                 // The decays of the moments, raised to the number of the step.
                 "powf" => [draw.pick(&[0.85, 0.9, 0.95, 0.999]), draw.magnitude(0.0, 5.0).floor()],
-                "cos" => [draw.uniform(0.0, 6.3), 0.0],
+                "cos" | "sin" => [draw.uniform(0.0, 6.3), 0.0],
                 _ => [draw.uniform(-12.0, 12.0), 0.0],
             });
         }
@@ -168,6 +169,7 @@ impl OneStep {
     fn neuron<R: Real>(&self) -> AnyNeuron<R> {
         let given = [
             ("threshold", Number(0.75)),
+            ("q", Number(2.0)),
             ("reset", Word(if self.hard.is_some() { "hard" } else { "soft" })),
             ("v_reset", Number(self.hard.unwrap_or(0.0).into())),
             ("decay_input", Flag(self.decay_input)),

@@ -103,27 +103,38 @@ impl DelayPlace {
 /// neuron's defaults:
 ///
 /// * `tau_ms`: time constant of the membrane in ms, at least one step for `lif`, longer than one
-///   step for `plif`, `cuba-lif` and `adlif`; 10.05 by default;
+///   step for all others; 10.05, or 24 for `se-adlif`, by default;
 /// * `threshold`: membrane at which a neuron spikes, above the resting potential; 1 by default;
 /// * `reset`: effect of a spike on the membrane. `hard`, the default, sets it to `v_reset`; `soft`
 ///   subtracts the threshold;
 /// * `v_reset`: membrane after a hard reset and at rest; 0 by default;
 /// * `detach`: whether the gradient does not pass through the reset; `true` by default;
-/// * `decay_input`: whether the input is multiplied by step / tau (not for `adlif` and `if`);
-///   `false` by default;
+/// * `decay_input`: whether the input is multiplied by step / tau (`lif`, `plif`, `cuba-lif`,
+///   `alif`); `false` by default;
 /// * `tau_syn_ms`: time constant of the synaptic current in ms, longer than one step (`cuba-lif`);
 ///   20 by default;
-/// * `tau_w_ms`: time constant of the adaptation in ms, longer than one step (`adlif`); 100 by
-///   default;
-/// * `a`, `b`: increase of the adaptation per unit of the membrane and per spike (`adlif`); 0.1 and
-///   0.5 by default;
-/// * `a_min`, `a_max`, `b_min`, `b_max`: smallest and largest values of `a` and `b`, also where
-///   they learn (`adlif`); `-inf` and `inf`, no bounds, by default.
+/// * `tau_w_ms`: time constant of the adaptation in ms, longer than one step (`adlif`, `alif`,
+///   `se-adlif`, `silif`); 100, or 250 for `se-adlif`, by default;
+/// * `a`, `b`: increase of the adaptation per unit of the membrane and per spike (`adlif`,
+///   `se-adlif`, `silif`); 0.1 and 0.5, or 0.5 and 1 for `se-adlif` and `silif`, by default;
+/// * `bounds`: within what these parameters learn, unless it is `none`. The default of `adlif` is
+///   `stable`: `a` is between 0 and 1, where the neuron is stable with all time constants. Its
+///   bounds `adlif` (Bittar and Garner, with `a` from 0 in place of -1) and `cadlif` (Deckers et
+///   al.) also keep `b` between 0 and 2, the time constant of the membrane between 5.52 and 25.5
+///   steps (`cadlif`: 1.5625 and 25), and that of the adaptation between 30.5 and 120.5 steps
+///   (25 and 100). The default of `silif` has the same `a` and `b`; that of `se-adlif` too, and
+///   time constants of 5.52 to 25.5 and 60.5 to 300.5 steps;
+/// * `a_min`, `a_max`, `b_min`, `b_max`: smallest and largest values of `a` and `b`, in place of
+///   those of `bounds`;
+/// * `q`: factor of `a` and `b` (`se-adlif`); 120 by default;
+/// * `beta`: increase of the threshold per spike, at least 0 (`alif`); 0.25 by default;
+/// * `period_ms`: period of the oscillation in ms, at least one step (`c-silif`); 100 by default;
+/// * `gain`: factor of the input (`c-silif`); 1 by default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Neuron {
-    /// Neuron model: `lif` (the default), `plif`, `if`, `cuba-lif`, `adlif`, or one that the
-    /// program has registered with
+    /// Neuron model: `lif` (the default), `plif`, `if`, `cuba-lif`, `adlif`, `alif`, `se-adlif`,
+    /// `silif`, `c-silif`, or one that the program has registered with
     /// [`models::register_neuron`](crate::models::register_neuron).
     #[serde(default = "lif")]
     pub kind: String,

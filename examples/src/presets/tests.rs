@@ -23,6 +23,25 @@ fn stored_configurations_without_rounding_round_after_training() {
 }
 
 #[test]
+fn stored_adaptive_neurons_without_bounds_have_none() {
+    let bounds = |config: &Config, layer| {
+        let neuron = config.network.layer(layer).unwrap().neuron.complete();
+        format!("{:?}", neuron.parameters["bounds"])
+    };
+    let text = "[network]\nhidden = [8, 8]\n\
+                layers = [{}, { neuron = { kind = \"adlif\", tau_ms = 30, tau_w_ms = 300 } }]\n\
+                neuron = { kind = \"adlif\", tau_ms = 20, a = -0.1 }\n";
+    let old = parse_stored(text, "file").unwrap();
+    assert_eq!([0, 1].map(|layer| bounds(&old, layer)), [r#"Word("none")"#; 2]);
+    old.check().unwrap();
+    let new = parse(&text.replace("-0.1", "0.1"), "file").unwrap();
+    let stored = parse_stored(&new.to_toml().unwrap(), "file").unwrap();
+    assert_eq!([0, 1].map(|layer| bounds(&stored, layer)), [r#"Word("stable")"#; 2]);
+    let line = parse(text, "file").unwrap_err().to_string();
+    assert!(line.contains("network.neuron.a = -0.1 is not between a_min and a_max, or"), "{line}");
+}
+
+#[test]
 fn text_and_file_mean_the_same_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");

@@ -167,6 +167,43 @@ fn couplings_learn_within_their_bounds() {
 }
 
 #[test]
+fn adaptive_neurons_learn_within_their_bounds() {
+    let slow = ["network.neuron.tau_ms=80", "network.neuron.tau_w_ms=900"];
+    for (set, most, wrong) in [
+        (["kind=adlif", "bounds=cadlif", "a=1"], 1.0, ("tau_ms=15", "is outside `bounds`")),
+        (["kind=se-adlif", "a=1", "b=2"], 1.0, ("q=0", "is not above 0")),
+        (
+            ["kind=silif", "a=1", "b=2"],
+            1.0,
+            ("b=2.5", "is not between b_min and b_max, or is outside"),
+        ),
+        (["kind=alif", "beta=0", "reset=soft"], f32::MAX, ("beta=-1", "is below 0")),
+    ] {
+        let set = set.map(|field| format!("network.neuron.{field}"));
+        let set: Vec<_> = slow.into_iter().chain(set.iter().map(String::as_str)).collect();
+        let mut config = config(&set).unwrap();
+        config.network.neuron.per_neuron = true;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let mut run = Run::create(&config, Task::load(&config, None).unwrap(), &path).unwrap();
+        run.train(&mut ()).unwrap();
+        let state = Model::load(&path).unwrap().state().clone();
+        let learned = state.tensors.iter().find(|tensor| tensor.name == "hidden.0.neuron").unwrap();
+        let mut rows = learned.values.chunks(learned.shape[1]);
+        let moved = |row: &[f32]| row.iter().any(|raw| *raw != row[0]);
+        assert!(rows.by_ref().take(2).all(moved), "{learned:?}");
+        let within = |raw: &f32| (0.0..=most).contains(raw);
+        assert!(rows.next().unwrap().iter().all(within), "{learned:?}");
+        let text = config.to_toml().unwrap();
+        assert_eq!(Config::parse(&text, "file").unwrap().to_toml().unwrap(), text);
+        let (field, problem) = wrong;
+        let set = config.set(&format!("network.neuron.{field}"));
+        let line = set.and_then(|()| config.check()).unwrap_err().to_string();
+        assert!(line.contains(problem), "{line}");
+    }
+}
+
+#[test]
 fn neurons_that_never_spike_are_no_hidden_neurons() {
     let line = refused(&["network.neuron.kind=li"]);
     assert!(line.contains("network.neuron.kind = \"li\" never spikes"), "{line}");
