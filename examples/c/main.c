@@ -3,8 +3,8 @@
        main MODEL.pcn [SPIKES]
 
    Every line is a tick: the channels that spike, separated by spaces. An empty line is a silent
-   tick. Without a file, the ticks come from standard input. The class and its label are printed
-   whenever the leader changes, and at the end.
+   tick. Without a file, the ticks come from standard input. A word ends with 40 silent ticks, or
+   with the stream: then its class and label are printed, and the scores start anew.
 
    On a device the model is in flash and the spikes come from a sensor; the rest is the same. */
 #include "polychron.h"
@@ -17,7 +17,7 @@
 #define MEMORY (64 << 10)
 #endif
 
-enum { CHANNELS = 4096 };
+enum { CHANNELS = 4096, PAUSE = 40 };
 
 static uint8_t file[1 << 20];
 static _Alignas(8) uint8_t memory[MEMORY];
@@ -48,7 +48,7 @@ static int read_channels(size_t *count) {
 }
 
 static int run(FILE *spikes, polychron *network) {
-    size_t leader = SIZE_MAX;
+    int heard = 0, silent = 0;
     for (unsigned long tick = 0; fgets(line, sizeof line, spikes); tick++) {
         size_t count;
         int error;
@@ -60,15 +60,20 @@ static int run(FILE *spikes, polychron *network) {
             fprintf(stderr, "error: line %lu: error %d of polychron.h\n", tick + 1, error);
             return EXIT_FAILURE;
         }
-        if (polychron_decide(network) != leader) {
-            leader = polychron_decide(network);
+        silent = count ? 0 : silent + 1;
+        heard |= count > 0;
+        if (heard && silent == PAUSE) {
             printf("%8.2f s  ", (double)tick * polychron_tick_us(network) * 1e-6);
             print_class(network);
+            polychron_forget_scores(network);
+            heard = 0;
         }
     }
-    polychron_finish(network);
-    printf("at the end  ");
-    print_class(network);
+    if (heard) {
+        polychron_finish(network);
+        printf("at the end  ");
+        print_class(network);
+    }
     return EXIT_SUCCESS;
 }
 
