@@ -64,8 +64,8 @@ impl Shape {
 /// The dimensions of a delayed projection from `inputs` neurons to `outputs` neurons.
 ///
 /// Every pair of neurons has `kernel_count` kernel elements, each with a weight and a delay of 0 to
-/// `taps - 1` steps. Weights, delays and, if it is not shared, sigma are blocks
-/// `[outputs, inputs, kernel_count]`; [`Place`](crate::delay::Place) says which delays are the same.
+/// `taps - 1` steps. Weights, delays and, if it is not shared, sigma are blocks `[outputs, inputs,
+/// kernel_count]`; [`Place`](crate::delay::Place) says which delays are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Synapses {
     /// Presynaptic neurons.

@@ -98,8 +98,10 @@ impl Run {
     }
 
     /// As [`Run::create`], but the parameters start as those of a trained model: every tensor that
-    /// has the name and the shape of one of the network. Delays are cut to the longest one. If the
-    /// steps have another length, delays keep theirs in ms and neurons start anew. Returns the names of the tensors that start anew, for example because the classes are others.
+    /// has the name, the shape and the place of delays of one of the network. Delays are cut to the
+    /// longest one. If the steps have another length, delays keep theirs in ms and neurons start
+    /// anew. Returns the names of the tensors that start anew, for example because the classes are
+    /// others.
     ///
     /// # Errors
     /// As [`Run::create`]; if no tensor of the model fits the network.

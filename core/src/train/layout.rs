@@ -198,8 +198,8 @@ impl<T> Blocks<T> {
         Ok(host)
     }
 
-    /// Where the gradients of connection `c` of layer `l` go, those of the delays to `full` if there
-    /// is such a block.
+    /// Where the gradients of connection `c` of layer `l` go, those of the delays to `full` if
+    /// there is such a block.
     pub(super) fn connection<'a, R>(
         &'a mut self,
         layout: &Layout<R>,

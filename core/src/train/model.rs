@@ -174,8 +174,8 @@ impl<B: Backend> Model<B> {
     }
 
     /// As [`evaluate`](Self::evaluate). Calls `look` with the index and the output of every layer:
-    /// the spikes of the hidden layers, then the projection of the readout. If the batch is cut into
-    /// windows, `look` sees one window after the other; after the end of a layer its spikes are 0.
+    /// the spikes of the hidden layers, then the projection of the readout. If the batch is cut
+    /// into windows, `look` sees one after the other; after the end of a layer its spikes are 0.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
@@ -332,9 +332,9 @@ impl<B: Backend> Model<B> {
     }
 
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
-    /// `.delay` in the shape of its [`Place`], `.sigma`, `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`,
-    /// `.running_var`; `output.weight`, `.delay`, `.sigma`; further connections of a layer as
-    /// `hidden.0.inputs.1.weight`. Tensors without values are left out.
+    /// `.delay` in the shape of its [`Place`], `.sigma`, `.neuron` `[P]` or `[P, out]`, `.gamma`,
+    /// `.beta`, `.running_mean`, `.running_var`; `output.weight`, `.delay`, `.sigma`; further
+    /// connections of a layer as `hidden.0.inputs.1.weight`. Tensors without values are left out.
     ///
     /// # Errors
     /// The error of the backend.
@@ -345,8 +345,8 @@ impl<B: Backend> Model<B> {
         Ok(self.named(&host, Some(&running)))
     }
 
-    /// The delays of all synapses `[out, in, count]` of a connection, at whatever [`Place`] it keeps
-    /// them.
+    /// The delays of all synapses `[out, in, count]` of a connection, at whatever [`Place`] it
+    /// keeps them.
     ///
     /// # Errors
     /// The error of the backend.

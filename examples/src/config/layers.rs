@@ -201,8 +201,8 @@ impl Network {
         })
     }
 
-    /// The longest delay of an input in steps, 0 if it is not delayed. `input` is connection `c` of layer `l`, as
-    /// [`Network::layer`] returns it.
+    /// The longest delay of an input in steps, 0 if it is not delayed. `input` is connection `c` of
+    /// layer `l`, as [`Network::layer`] returns it.
     ///
     /// # Errors
     /// It is given in steps and in ms, or is not a whole number of steps.
