@@ -46,6 +46,21 @@ pub struct SpikeTrain {
     pub speaker: u16,
 }
 
+impl SpikeTrain {
+    /// A hash of the spikes, the same on every machine; of a dense sample, only of their absence.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.entries.iter().fold(self.entries.len() as u64, |hash, e| {
+            let entry = u64::from(e.step) << 32 | u64::from(e.channel) << 16 | u64::from(e.count);
+            mix(hash, entry)
+        })
+    }
+}
+
+fn mix(hash: u64, value: u64) -> u64 {
+    (hash.rotate_left(29) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// The samples of one task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
@@ -132,6 +147,26 @@ impl Dataset {
         speakers.sort_unstable();
         speakers.dedup();
         speakers
+    }
+
+    /// A hash of lists of samples, by which changed data are known: of their indices, spikes,
+    /// lengths, classes and speakers, and of the names of the classes. It is the same on every
+    /// machine. Indices that are out of range count as such.
+    #[must_use]
+    pub fn hash<'a>(&self, lists: impl IntoIterator<Item = &'a [usize]>) -> u32 {
+        let names = self.class_names.iter().flat_map(|name| name.bytes().chain([0]));
+        let mut hash = names.map(u64::from).fold(self.channels as u64, mix);
+        for list in lists {
+            hash = mix(hash, list.len() as u64);
+            for &index in list {
+                hash = mix(hash, index as u64);
+                if let Some(sample) = self.samples.get(index) {
+                    let of = u64::from(sample.label) << 16 | u64::from(sample.speaker);
+                    hash = [sample.steps as u64, of, sample.hash()].into_iter().fold(hash, mix);
+                }
+            }
+        }
+        (hash >> 32) as u32
     }
 
     /// The name of a speaker, or the number if there is none.

@@ -38,15 +38,8 @@ struct Look {
 
 impl Look {
     fn new(sample: &SpikeTrain) -> Self {
-        let mut look = Self { hash: sample.entries.len() as u64, steps_with_spikes: 0 };
-        let mut before = None;
-        for e in &sample.entries {
-            let entry = u64::from(e.step) << 32 | u64::from(e.channel) << 16 | u64::from(e.count);
-            look.hash = (look.hash.rotate_left(29) ^ entry).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            look.steps_with_spikes += usize::from(before != Some(e.step));
-            before = Some(e.step);
-        }
-        look
+        let steps_with_spikes = sample.entries.chunk_by(|a, b| a.step == b.step).count();
+        Self { hash: sample.hash(), steps_with_spikes }
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Entry {
     test_items: Option<usize>,
     /// The hash of the test items.
     #[serde(skip)]
-    tested: Option<String>,
+    tested: Option<u32>,
     #[serde(skip)]
     classes: Option<Vec<String>>,
 }
@@ -153,7 +153,7 @@ impl Entry {
             seconds: curves.iter().map(|epoch| epoch.seconds).sum(),
             settings: config.fields()?,
             test_items: figures.map(|figures| figures.test_items),
-            tested: card.as_ref().map(|card| card.test_items.clone()).filter(|h| !h.is_empty()),
+            tested: card.as_ref().and_then(|card| card.test_hash),
             classes: card.map(|card| card.classes),
             curves,
             run,
@@ -170,7 +170,7 @@ fn note(runs: &[Entry], differing: &[String]) -> Option<String> {
         named.push("the classes");
     }
     let items: Vec<_> = runs.iter().filter_map(|run| run.test_items).collect();
-    let tested: Vec<_> = runs.iter().filter_map(|run| run.tested.as_ref()).collect();
+    let tested: Vec<_> = runs.iter().filter_map(|run| run.tested).collect();
     let same = tested.windows(2).all(|pair| pair[0] == pair[1]);
     if tested.len() == runs.len() {
         named.retain(|name| *name == "the classes");

@@ -24,32 +24,13 @@ pub struct DataCard {
     /// How sound became spikes, as the data files state it; empty if they do not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub encoder: String,
-    /// A hash of the spikes and classes of all items and of the split, by which changed data are
-    /// known; `None` in files of earlier versions.
+    /// A hash of the items and their division, see [`Dataset::hash`]; `None` in files of earlier
+    /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<u32>,
-    /// A hash of the test items; empty if unknown.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub test_items: String,
-}
-
-/// A hash (FNV-1a) of items: their indices, classes, speakers, lengths and numbers of
-/// spikes.
-fn hash_of_items(data: &Dataset, items: &[usize]) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |value: usize| {
-        for byte in (value as u64).to_le_bytes() {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    for &index in items {
-        let sample = &data.samples[index];
-        let (label, speaker) = (sample.label.into(), sample.speaker.into());
-        for value in [index, label, speaker, sample.steps, sample.entries.len()] {
-            add(value);
-        }
-    }
-    format!("{hash:016x}")
+    /// A hash of the test items; `None` in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_hash: Option<u32>,
 }
 
 /// What a channel receives in a step.
@@ -100,9 +81,10 @@ impl DataCard {
         };
         let (channels, dt_ms) = (data.channels, data.dt_ms);
         let (classes, encoder) = (data.class_names.clone(), data.about.encoder.clone());
-        let hash = Some(hash(data, split));
-        let test_items = hash_of_items(data, &split.test);
-        Self { source, input, channels, dt_ms, classes, encoder, hash, test_items }
+        let Split { train, valid, test } = split;
+        let hash = Some(data.hash([&train[..], valid, test]));
+        let test_hash = Some(data.hash([&test[..]]));
+        Self { source, input, channels, dt_ms, classes, encoder, hash, test_hash }
     }
 
     /// Whether the items or the split of some data are known to be others.
@@ -133,24 +115,4 @@ impl DataCard {
             ),
         }
     }
-}
-
-/// A hash of what a run trains and tests on, which is the same on every machine. Of dense samples
-/// it has lengths and classes only.
-fn hash(data: &Dataset, split: &Split) -> u32 {
-    let add = |hash: u64, x: u64| (hash.rotate_left(29) ^ x).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let names = data.class_names.iter().flat_map(|name| name.bytes().chain([0]));
-    let mut all = names.map(u64::from).fold(data.channels as u64, add);
-    for part in [&split.train, &split.valid, &split.test] {
-        all = add(all, part.len() as u64);
-        for &i in part {
-            let sample = &data.samples[i];
-            all = add(all, (sample.steps as u64) << 16 | u64::from(sample.label));
-            for e in &sample.entries {
-                let step = u64::from(e.step) << 32;
-                all = add(all, step | u64::from(e.channel) << 16 | u64::from(e.count));
-            }
-        }
-    }
-    (all >> 32) as u32
 }
