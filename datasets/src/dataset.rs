@@ -1,4 +1,5 @@
 use crate::binning::{BinOptions, CountOverflow};
+use crate::folders::nfc;
 use crate::{About, Error, Recordings};
 
 /// The spikes of one channel in one step. An entry takes eight bytes.
@@ -137,6 +138,35 @@ impl Dataset {
             let speaker = speakers.as_ref().and_then(|new| new.get(usize::from(sample.speaker)));
             SpikeTrain { speaker: speaker.copied().unwrap_or(sample.speaker), ..sample }
         }));
+        Ok(())
+    }
+
+    /// Gives the samples the classes `names`: a class becomes the one of the same name, in whatever
+    /// Unicode form.
+    ///
+    /// # Errors
+    /// A sample has a class that is not among them. Nothing has changed then.
+    pub fn use_classes(&mut self, names: &[String]) -> Result<(), Error> {
+        let class = |own: &String| names.iter().position(|name| nfc(name) == nfc(own));
+        let classes: Vec<_> = self.class_names.iter().map(class).collect();
+        let class_of = |sample: &SpikeTrain| {
+            classes
+                .get(usize::from(sample.label))
+                .copied()
+                .flatten()
+                .and_then(|n| n.try_into().ok())
+        };
+        let labels: Option<Vec<u16>> = self.samples.iter().map(class_of).collect();
+        let Some(labels) = labels else {
+            let unknown = self.samples.iter().find(|sample| class_of(sample).is_none());
+            let label = unknown.map_or(0, |sample| sample.label);
+            let own = self.class_names.get(usize::from(label)).cloned();
+            let shown = names.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let problem = format!("is not one of the {} classes {shown}", names.len());
+            return Err(self.value("class".into(), own.unwrap_or(label.to_string()), problem));
+        };
+        self.samples.iter_mut().zip(labels).for_each(|(sample, label)| sample.label = label);
+        (self.class_names, self.classes) = (names.to_vec(), names.len());
         Ok(())
     }
 

@@ -9,7 +9,6 @@ use polychron_datasets::{
     About, Dataset, Part, Recording, Recordings, TimeFormat, gsc, sound, spikes,
 };
 use std::path::Path;
-use unicode_normalization::UnicodeNormalization as _;
 
 impl Model {
     /// Reads a file of spikes, with the settings of the model's training data.
@@ -170,33 +169,20 @@ impl Model {
     }
 }
 
-/// Gives the samples the classes of a model. Classes of the same name are the same. Numbers, which
-/// classes without names have, count the model's classes; a note says so.
+/// Gives the samples the classes of a model. Numbers, which classes without names have, count the
+/// model's classes; a note says so.
 fn rename_classes(data: &mut Dataset, classes: &[String]) -> Result<Option<String>> {
     let own = &data.class_names;
-    if own == classes {
-        return Ok(None);
-    }
-    let unnamed = own.iter().all(|name| name.parse::<usize>().is_ok())
-        && !own.iter().any(|name| classes.contains(name));
-    let class = |name: &String| match unnamed {
-        true => name.parse().ok().filter(|&n: &usize| n < classes.len()),
-        false => classes.iter().position(|known| known.nfc().eq(name.nfc())),
-    };
-    let known: Vec<_> = own.iter().map(class).collect();
-    let list = classes.join(", ");
-    let note = format!("{}: labels are numbers; they count the classes {list} from 0", data.name);
-    for sample in &mut data.samples {
-        let label = usize::from(sample.label);
-        match known[label] {
-            Some(class) => sample.label = class as u16,
-            None => {
-                let (name, class) = (&data.name, &own[label]);
-                fail!("{name}: class {class} is not one of the model: {list}")
-            }
-        }
-    }
-    data.class_names = classes.to_vec();
-    data.classes = classes.len();
-    Ok(unnamed.then_some(note))
+    let number = |name: &String| name.parse::<usize>().ok();
+    let numbers: Option<Vec<usize>> = own.iter().map(number).collect();
+    let unnamed = numbers.filter(|_| !own.iter().any(|name| classes.contains(name)));
+    let note = unnamed.map(|numbers| {
+        let name_of = |&n: &usize| classes.get(n).cloned();
+        data.class_names =
+            numbers.iter().map(|n| name_of(n).unwrap_or_else(|| n.to_string())).collect();
+        let list = classes.join(", ");
+        format!("{}: labels are numbers; they count the classes {list} from 0", data.name)
+    });
+    data.use_classes(classes)?;
+    Ok(note)
 }

@@ -102,7 +102,7 @@ fn read_h5(
     {
         if !name.is_empty() {
             let mut more = open(name, Some(data.channels * options.group))?;
-            use_classes(&mut more, &data.class_names);
+            more.use_classes(&data.class_names)?;
             // The file is a part, whatever it states; the parts of the training file stay known.
             more.about.parts = vec![Part::Train; more.samples.len()];
             *count = more.samples.len();
@@ -110,18 +110,6 @@ fn read_h5(
         }
     }
     Ok((data, parts))
-}
-
-/// Numbers the classes of a file as another one does, if all of them have names there.
-fn use_classes(data: &mut Dataset, names: &[String]) {
-    let class = |name: &String| names.iter().position(|known| known == name);
-    let Some(classes) = data.class_names.iter().map(class).collect::<Option<Vec<_>>>() else {
-        return;
-    };
-    for sample in &mut data.samples {
-        sample.label = classes[usize::from(sample.label)] as u16;
-    }
-    (data.class_names, data.classes) = (names.to_vec(), names.len());
 }
 
 fn read_gsc(

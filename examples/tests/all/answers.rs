@@ -97,7 +97,7 @@ fn a_model_is_tested_on_files_that_came_later() {
         assert!(lines.contains("are these milliseconds?"), "{lines}");
     }
     let line = folder.fail(&["eval", "run", "--file", "other.h5"]);
-    assert!(line.contains("other.h5: class stop is not one of the model: no, yes"), "{line}");
+    assert!(line.contains("other.h5: class = stop is not one of the 2 classes no, yes"), "{line}");
     let line = folder.fail(&["eval", "run", "--file", "wide.h5"]);
     assert!(line.contains("extra/channels = 9 is not 8"), "{line}");
 }
@@ -187,7 +187,10 @@ fn sound_is_heard_as_the_training_data_were() {
     let decided = text(&run(&["predict", "run", "wavs/happy"]).stdout);
     assert!(decided.lines().count() == 8 && decided.starts_with("wavs/happy/ann/0.wav  happy  "));
     let line = folder.fail(&["eval", "run", "--wav", "wavs/happy"]);
-    assert!(line.contains("wavs/happy: class ann is not one of the model"), "{line}");
+    assert!(
+        line.contains("wavs/happy: class = ann is not one of the 2 classes backward, happy"),
+        "{line}"
+    );
 }
 
 #[test]
