@@ -4,10 +4,10 @@ use crate::backend::{Classifier, CpuModel};
 use crate::error::Result;
 use crate::model::Model;
 use crate::report::{count_spikes, median, neuron_steps};
-use crate::task::{Part, Predictions, Task};
+use crate::task::{Predictions, Task};
 use polychron_core::train::Delays;
 use polychron_cpu::Stream;
-use polychron_datasets::Dataset;
+use polychron_datasets::{Dataset, Part};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -215,7 +215,8 @@ fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
     let data = &task.data;
     let speaker = |i: usize| data.samples[i].speaker;
     let [seen_accuracy, unseen_accuracy] = task.accuracy_by_speaker(predictions);
-    let (classes, most) = (class_figures(data, predictions), predictions.most_frequent(data));
+    let (pairs, most) = (Pairs::new(data, predictions), predictions.most_frequent(data));
+    let classes = pairs.figures(data);
     let mut speakers = BTreeMap::<u16, usize>::new();
     predictions.items.iter().for_each(|&i| *speakers.entry(speaker(i)).or_default() += 1);
     if data.speakers().len() < 2 {
@@ -239,9 +240,9 @@ fn evaluation(split: Part, task: &Task, outcome: &Outcome) -> Evaluation {
         balanced_accuracy: balanced(&classes),
         most_frequent_class: most.map(|(class, _)| data.class_names[class].clone()),
         most_frequent_accuracy: most.map(|(_, share)| share),
-        confusion: confusion_matrix(data, predictions, &classes),
+        confusion: pairs.matrix(),
         classes,
-        confusions: confusions(data, predictions),
+        confusions: pairs.confusions(data),
         predictions: predictions.clone(),
     }
 }
@@ -252,61 +253,56 @@ fn balanced(classes: &[ClassFigures]) -> Option<f64> {
     (!recalls.is_empty()).then(|| recalls.iter().sum::<f64>() / recalls.len() as f64)
 }
 
-fn class_figures(data: &Dataset, predictions: &Predictions) -> Vec<ClassFigures> {
-    let mut counts = vec![[0usize; 3]; data.classes];
-    for (&i, &class) in predictions.items.iter().zip(&predictions.classes) {
-        let label = usize::from(data.samples[i].label);
-        counts[label][0] += 1;
-        counts[class][1] += 1;
-        counts[label][2] += usize::from(label == class);
-    }
-    let share = |hits: usize, all: usize| (all > 0).then(|| hits as f64 / all as f64);
-    let named = counts.into_iter().zip(&data.class_names);
-    let figures = named.map(|([items, predicted, hits], class)| ClassFigures {
-        class: class.clone(),
-        items,
-        predicted,
-        recall: share(hits, items),
-        precision: share(hits, predicted),
-    });
-    figures.filter(|class| class.items + class.predicted > 0).collect()
+/// How often items of one class are taken for another, or for their own.
+struct Pairs {
+    /// By class and predicted class.
+    counts: BTreeMap<(usize, usize), usize>,
+    /// Number of items of every class that has some or is predicted, and number of predictions.
+    totals: BTreeMap<usize, [usize; 2]>,
 }
 
-fn confusion_matrix(
-    data: &Dataset,
-    predictions: &Predictions,
-    classes: &[ClassFigures],
-) -> Vec<Vec<usize>> {
-    let place = |name: &String| classes.iter().position(|class| class.class == *name);
-    let place: Vec<_> = data.class_names.iter().map(place).collect();
-    let mut matrix = vec![vec![0; classes.len()]; classes.len()];
-    for (&i, &class) in predictions.items.iter().zip(&predictions.classes) {
-        let label = usize::from(data.samples[i].label);
-        if let (Some(row), Some(column)) = (place[label], place[class]) {
-            matrix[row][column] += 1;
+impl Pairs {
+    fn new(data: &Dataset, predictions: &Predictions) -> Self {
+        let (mut counts, mut totals) = (BTreeMap::new(), BTreeMap::<_, [usize; 2]>::new());
+        for (&i, &class) in predictions.items.iter().zip(&predictions.classes) {
+            let label = usize::from(data.samples[i].label);
+            *counts.entry((label, class)).or_default() += 1;
+            totals.entry(label).or_default()[0] += 1;
+            totals.entry(class).or_default()[1] += 1;
         }
+        Self { counts, totals }
     }
-    matrix
-}
 
-/// The most frequent confusions, in descending order.
-fn confusions(data: &Dataset, predictions: &Predictions) -> Vec<Confusion> {
-    let mut pairs = BTreeMap::new();
-    let mut totals = BTreeMap::new();
-    for (&i, &class) in predictions.items.iter().zip(&predictions.classes) {
-        let label = usize::from(data.samples[i].label);
-        *totals.entry(label).or_insert(0) += 1;
-        if class != label {
-            *pairs.entry((label, class)).or_insert(0) += 1;
-        }
+    fn count(&self, label: usize, class: usize) -> usize {
+        self.counts.get(&(label, class)).copied().unwrap_or(0)
     }
-    let mut pairs: Vec<((usize, usize), usize)> = pairs.into_iter().collect();
-    pairs.sort_by_key(|&(_, items)| std::cmp::Reverse(items));
-    let confusion = |((label, class), items): ((usize, usize), usize)| Confusion {
-        class: data.class_names[label].clone(),
-        taken_for: data.class_names[class].clone(),
-        items,
-        of: totals[&label],
-    };
-    pairs.into_iter().take(CONFUSIONS).map(confusion).collect()
+
+    fn figures(&self, data: &Dataset) -> Vec<ClassFigures> {
+        let figures = |(&class, &[items, predicted]): (&usize, &[usize; 2])| {
+            let hits = self.count(class, class) as f64;
+            let share = |all: usize| (all > 0).then(|| hits / all as f64);
+            let (recall, precision) = (share(items), share(predicted));
+            let class = data.class_names[class].clone();
+            ClassFigures { class, items, predicted, recall, precision }
+        };
+        self.totals.iter().map(figures).collect()
+    }
+
+    fn matrix(&self) -> Vec<Vec<usize>> {
+        let classes = || self.totals.keys().copied();
+        classes().map(|label| classes().map(|class| self.count(label, class)).collect()).collect()
+    }
+
+    /// The most frequent confusions, in descending order.
+    fn confusions(&self, data: &Dataset) -> Vec<Confusion> {
+        let mut pairs: Vec<_> = self.counts.iter().filter(|((a, b), _)| a != b).collect();
+        pairs.sort_by_key(|&(_, items)| std::cmp::Reverse(items));
+        let confusion = |(&(label, class), &items): (&(usize, usize), &usize)| Confusion {
+            class: data.class_names[label].clone(),
+            taken_for: data.class_names[class].clone(),
+            items,
+            of: self.totals[&label][0],
+        };
+        pairs.into_iter().take(CONFUSIONS).map(confusion).collect()
+    }
 }

@@ -76,9 +76,10 @@ pub use data_card::{DataCard, InputKind};
 pub use error::{Error, ErrorKind, Result};
 pub use model::Model;
 pub use observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
+pub use polychron_datasets::Part;
 pub use presets::Variant;
 pub use run::Run;
-pub use task::{Part, Predictions, Task};
+pub use task::{Predictions, Task};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

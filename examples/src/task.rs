@@ -14,7 +14,9 @@ use crate::network::Interface;
 use crate::report;
 use polychron_core::loss::{Loss, decide, softmax};
 use polychron_core::train;
-use polychron_datasets::{About, Augment, Dataset, MixedLabel, Pool, SampleBatch, Split, batches};
+use polychron_datasets::{
+    About, Augment, Dataset, MixedLabel, Part, Pool, SampleBatch, Split, batches,
+};
 pub(crate) use read::bin_options;
 use read::{divide, note_on_speakers, read};
 use std::path::{Path, PathBuf};
@@ -35,19 +37,6 @@ pub struct Task {
     seed: u64,
     /// The weight of every class in the loss; `None` if all weigh the same.
     weights: Option<Vec<f32>>,
-}
-
-/// A part of the split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-#[serde(rename_all = "kebab-case")]
-pub enum Part {
-    /// The test items.
-    Test,
-    /// The validation items.
-    Valid,
-    /// The training items.
-    Train,
 }
 
 /// The classes that a model predicts for items.

@@ -6,9 +6,10 @@ use crate::config::Backend;
 use crate::error::{Error, Result, at, fail};
 use crate::eval::{ClassFigures, Confusion, Evaluation, SpeakerFigures};
 use crate::model::Model;
-use crate::task::{Part, Task};
+use crate::task::Task;
 use crate::{files, plot};
 use polychron_core::loss::Loss;
+use polychron_datasets::Part;
 use polychron_datasets::encode::Encoder;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -24,8 +25,8 @@ pub(super) struct Args {
     run: PathBuf,
     #[command(flatten)]
     data: DataFolder,
-    /// Items to evaluate
-    #[arg(long, value_enum, default_value = "test", conflicts_with = "file")]
+    /// Items to evaluate: test, valid or train
+    #[arg(long, value_name = "PART", value_parser = part, default_value = "test", conflicts_with = "file")]
     split: Part,
     /// Evaluate all items of a file of spikes that was not there when the model was trained
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
@@ -48,6 +49,10 @@ pub(super) struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+fn part(name: &str) -> Result<Part> {
+    Part::of(name).ok_or_else(|| Error::new("name test, valid or train"))
 }
 
 /// Runs `eval`.
