@@ -1,3 +1,5 @@
+use std::collections::{HashMap, HashSet};
+
 use crate::Error;
 
 /// A part of a data set.
@@ -68,44 +70,67 @@ impl About {
         Ok(())
     }
 
-    /// Appends what is known about the items of another data set. Here are `items` items, there are
-    /// `others`. Names and parts stay known only if they are for both. Returns the new number of
-    /// each speaker of the other data set; `None` if numbers stay, because none has a name.
+    /// Appends what is known about the items of another data set. `items` and `highest` are the
+    /// numbers of items and the highest numbers of a speaker, here and there. Names and parts stay
+    /// known only if they are for both. Returns the new number of each speaker of the other data
+    /// set; `None` if numbers stay, because none has a name.
+    ///
+    /// # Errors
+    /// There are more than 65,536 speakers together.
     pub(crate) fn append(
         &mut self,
-        items: usize,
-        highest: u16,
         other: Self,
-        others: usize,
-        other_highest: u16,
-    ) -> Option<Vec<u16>> {
-        extend(&mut self.names, items, other.names, others);
-        extend(&mut self.parts, items, other.parts, others);
+        items: [usize; 2],
+        highest: [u16; 2],
+        source: &str,
+    ) -> Result<Option<Vec<u16>>, Error> {
+        let named = [&self.speakers, &other.speakers].iter().any(|names| !names.is_empty());
+        let all = |speakers: Vec<String>, highest: u16| match speakers.is_empty() {
+            true => (0..=highest).map(|n| n.to_string()).collect(),
+            false => speakers,
+        };
+        let mut numbers = None;
+        if named {
+            self.speakers = all(std::mem::take(&mut self.speakers), highest[0]);
+            let mut known: HashMap<String, usize> =
+                self.speakers.iter().cloned().zip(0..).collect();
+            let number = |name: String| {
+                let next = known.len();
+                let number = *known.entry(name.clone()).or_insert(next);
+                if number == next {
+                    self.speakers.push(name);
+                }
+                u16::try_from(number).map_err(|_| {
+                    Error::format(source, "has more than 65536 speakers, together with the others")
+                })
+            };
+            let theirs = all(other.speakers, highest[1]).into_iter().map(number);
+            numbers = Some(theirs.collect::<Result<_, _>>()?);
+        }
+        extend(&mut self.names, items[0], other.names, items[1]);
+        extend(&mut self.parts, items[0], other.parts, items[1]);
         if self.encoder != other.encoder {
             self.encoder.clear();
         }
         if self.step_ms != other.step_ms {
             self.step_ms = None;
         }
-        if self.speakers.is_empty() && other.speakers.is_empty() {
-            return None;
-        }
-        let numbers = |most: u16| (0..=most).map(|n| n.to_string()).collect();
-        if self.speakers.is_empty() {
-            self.speakers = numbers(highest);
-        }
-        let theirs =
-            if other.speakers.is_empty() { numbers(other_highest) } else { other.speakers };
-        let number = |name: String| {
-            let known = self.speakers.iter().position(|own| *own == name);
-            let number = known.unwrap_or_else(|| {
-                self.speakers.push(name);
-                self.speakers.len() - 1
-            });
-            u16::try_from(number).unwrap_or(u16::MAX)
-        };
-        Some(theirs.into_iter().map(number).collect())
+        Ok(numbers)
     }
+}
+
+/// Checks that names of classes are different and hold no control characters.
+pub(crate) fn check_names(source: &str, field: &str, names: &[String]) -> Result<(), Error> {
+    let mut known = HashSet::new();
+    for (n, name) in names.iter().enumerate() {
+        let problem = match () {
+            () if name.contains(char::is_control) => "holds a control character",
+            () if !known.insert(name) => "is the name of two classes",
+            () => continue,
+        };
+        return Err(Error::value(source, format!("{field}[{n}]"), name, problem));
+    }
+    Ok(())
 }
 
 fn extend<T>(own: &mut Vec<T>, items: usize, other: Vec<T>, others: usize) {

@@ -1,3 +1,4 @@
+use crate::about::check_names;
 use crate::binning::{BinOptions, CountOverflow};
 use crate::folders::nfc;
 use crate::{About, Error, Recordings};
@@ -115,7 +116,8 @@ impl Dataset {
     /// training file. Speakers with the same name become the same speaker.
     ///
     /// # Errors
-    /// The channels, the class names or the step lengths differ.
+    /// The channels, the class names or the step lengths differ, or there are more than 65,536
+    /// speakers.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
         let differs = |field: &str, here: &dyn std::fmt::Debug, there: &dyn std::fmt::Debug| {
             let problem = format!("is not {here:?}, as in {}", self.name);
@@ -131,9 +133,9 @@ impl Dataset {
             return differs("dt_ms", &self.dt_ms, &other.dt_ms);
         }
         let highest = |samples: &[SpikeTrain]| samples.iter().map(|s| s.speaker).max().unwrap_or(0);
-        let (own, theirs) = (highest(&self.samples), highest(&other.samples));
-        let (items, others) = (self.samples.len(), other.samples.len());
-        let speakers = self.about.append(items, own, other.about, others, theirs);
+        let highest = [&self.samples, &other.samples].map(|samples| highest(samples));
+        let items = [&self.samples, &other.samples].map(Vec::len);
+        let speakers = self.about.append(other.about, items, highest, &other.name)?;
         self.samples.extend(other.samples.into_iter().map(|sample| {
             let speaker = speakers.as_ref().and_then(|new| new.get(usize::from(sample.speaker)));
             SpikeTrain { speaker: speaker.copied().unwrap_or(sample.speaker), ..sample }
@@ -230,17 +232,14 @@ impl Dataset {
     /// # Errors
     /// There are no samples; a sample has no steps; a dense sample has another size; a
     /// label, a step or a channel is out of range; entries are out of order or have a count of 0; a
-    /// real value is not finite; a class has no name or a name with a control character; a list of
-    /// [`Dataset::about`] has another length.
+    /// real value is not finite; a class has no name, that of another class or one with a control
+    /// character; a list of [`Dataset::about`] has another length.
     pub fn check_samples(&self) -> Result<(), Error> {
         if self.class_names.len() != self.classes {
             let problem = format!("names do not match {} classes", self.classes);
             return Err(self.value("class_names".into(), self.class_names.len(), problem));
         }
-        if let Some(n) = self.class_names.iter().position(|name| name.contains(char::is_control)) {
-            let problem = "holds a control character";
-            return Err(self.value(format!("class_names[{n}]"), &self.class_names[n], problem));
-        }
+        check_names(&self.name, "class_names", &self.class_names)?;
         if self.samples.is_empty() {
             return Err(self.value("samples".into(), "[]", "is empty; a data set needs samples"));
         }

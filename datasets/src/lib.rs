@@ -58,6 +58,7 @@ pub mod sound;
 pub mod spikes;
 mod split;
 pub mod synthetic;
+mod table;
 
 pub use about::{About, Part};
 pub use augment::{Augment, MixedLabel, Pool};

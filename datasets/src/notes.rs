@@ -141,10 +141,8 @@ fn alike(data: &Dataset) -> Option<String> {
         if plain.is_empty() {
             return Some(format!("{name:?} is the name of a class; does it mean none?"));
         }
-        seen.insert(plain, name).map(|other| match other == name {
-            true => format!("two classes have the name {name}"),
-            false => format!("classes {other:?} and {name:?} differ only in case or blanks"),
-        })
+        let other = seen.insert(plain, name)?;
+        Some(format!("classes {other:?} and {name:?} differ only in case or blanks"))
     })
 }
 
@@ -152,7 +150,11 @@ fn repeated(data: &Dataset, looks: &[Look], split: Option<&Split>) -> Option<Str
     let mut parts = vec![0; data.samples.len()];
     if let Some(Split { train, valid, test }) = split {
         for (part, items) in [(1, train), (2, valid), (3, test)] {
-            items.iter().filter_map(|&i| parts.get_mut(i).map(|own| *own = part)).count();
+            for &i in items {
+                if let Some(own) = parts.get_mut(i) {
+                    *own = part;
+                }
+            }
         }
     }
     let mut earlier = HashMap::new();

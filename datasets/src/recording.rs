@@ -1,6 +1,6 @@
 use std::cmp::Ordering;
-use std::collections::HashSet;
 
+use crate::about::check_names;
 use crate::{About, Error, parallel};
 
 /// Longest recording in seconds. A later time is a damaged value or has another unit.
@@ -95,8 +95,8 @@ impl Recordings {
     /// # Errors
     /// There are no utterances; an utterance has numbers of times and units that differ; a time is
     /// not finite, negative, above an hour or before the previous one; a unit or a label is out of
-    /// range; a class name holds a control character; a list of [`Recordings::about`] has another
-    /// length.
+    /// range; a class name holds a control character or belongs to two classes; a list of
+    /// [`Recordings::about`] has another length.
     pub fn validate(&self) -> Result<(), Error> {
         self.map(|_| ()).map(drop)
     }
@@ -229,15 +229,7 @@ impl Recordings {
                 "is empty; a file needs at least one utterance",
             ));
         }
-        if let Some(i) = self.keys.iter().position(|key| key.contains(char::is_control)) {
-            let problem = "holds a control character";
-            return Err(self.value(format!("extra/keys[{i}]"), &self.keys[i], problem));
-        }
-        let mut known = HashSet::new();
-        if let Some(n) = self.keys.iter().position(|key| !known.insert(key)) {
-            let problem = "is the name of two classes";
-            return Err(self.value(format!("extra/keys[{n}]"), &self.keys[n], problem));
-        }
+        check_names(&self.source, "extra/keys", &self.keys)?;
         let highest = self.items.iter().map(|item| item.speaker).max().unwrap_or(0);
         self.about.check(&self.source, self.items.len(), highest)?;
         parallel::try_map(&self.items, parallel::threads(self.items.len()), f)

@@ -43,7 +43,7 @@ impl Split {
     /// if that leaves too few.
     ///
     /// # Errors
-    /// The same as for [`Split::fractions`].
+    /// The same as for [`Split::fractions`]; or a sample does not exist.
     pub fn stratified(
         data: &Dataset,
         samples: &[usize],
@@ -51,7 +51,7 @@ impl Split {
         test: f64,
         seed: u64,
     ) -> Result<Self, Error> {
-        let [test, valid] = sizes(samples.len(), valid, test)?;
+        let [test, valid] = sizes_of(data, samples, valid, test)?;
         let mut order = samples.to_vec();
         Rng::new(seed, STREAM).shuffle(&mut order);
         // Classes, their speakers and the samples of these, in the order in which they were drawn.
@@ -95,8 +95,8 @@ impl Split {
     /// train on.
     ///
     /// # Errors
-    /// A fraction is not in `[0, 1)`, no sample is left to train on, or there are too few speakers
-    /// for all parts.
+    /// A fraction is not in `[0, 1)`, no sample is left to train on, a sample does not exist, or
+    /// there are too few speakers for all parts.
     pub fn speakers(
         data: &Dataset,
         samples: &[usize],
@@ -104,7 +104,7 @@ impl Split {
         test: f64,
         seed: u64,
     ) -> Result<Self, Error> {
-        let wanted = sizes(samples.len(), valid, test)?;
+        let wanted = sizes_of(data, samples, valid, test)?;
         let mut speakers = BTreeMap::<u16, Vec<usize>>::new();
         let mut classes = BTreeMap::<u16, usize>::new();
         for &i in samples {
@@ -283,6 +283,16 @@ fn sizes(items: usize, valid: f64, test: f64) -> Result<[usize; 2], Error> {
         return Err(Error::value("split", "valid + test", test + valid, problem));
     }
     Ok([test, valid])
+}
+
+/// The same for some samples of a data set.
+fn sizes_of(data: &Dataset, samples: &[usize], valid: f64, test: f64) -> Result<[usize; 2], Error> {
+    let count = data.samples.len();
+    if let Some(n) = samples.iter().position(|&i| i >= count) {
+        let problem = format!("is not below {count} samples");
+        return Err(Error::value(&data.name, format!("samples[{n}]"), samples[n], problem));
+    }
+    sizes(samples.len(), valid, test)
 }
 
 /// Shares in proportion to `sizes` that sum to `wanted`, by largest remainders. Each is at least

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::{Facts, File, error, nfc, pattern, tree};
+use crate::table::{self, Lines};
 use crate::{Error, Part, bytes};
 
 /// The columns of a list: `file`, `class`, `speaker` and `part`, or others that a text such as
@@ -89,7 +90,7 @@ impl List {
         part: Option<Part>,
     ) -> Result<bool, Error> {
         let wrong = |e: csv::Error| Error::format(shown, e);
-        let delimiter = delimiter(text);
+        let delimiter = table::delimiter(text.as_bytes());
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
             .quoting(delimiter != b'\t')
@@ -98,14 +99,10 @@ impl List {
             .from_reader(text.as_bytes());
         let header: Vec<_> = reader.headers().map_err(wrong)?.iter().map(nfc).collect();
         let at = columns_at(&header, columns, shown)?;
-        let (mut line, mut seen) = (1, 0);
+        let mut lines = Lines::new(text.as_bytes(), 1);
         for record in reader.records() {
             let record = record.map_err(wrong)?;
-            let at_record = record.position().map_or(0, |at| at.byte() as usize).min(text.len());
-            let blank = text.as_bytes()[at_record..].iter().take_while(|b| b"\r\n".contains(b));
-            let start = at_record + blank.count();
-            line += text.as_bytes().get(seen..start).map_or(0, newlines);
-            seen = start;
+            let line = lines.of(record.position().map_or(0, |at| at.byte() as usize));
             let field = |n: usize| {
                 let text = at[n].and_then(|at| record.get(at)).map(|text| match delimiter {
                     b'\t' => unquoted(text),
@@ -267,23 +264,6 @@ fn text(bytes: Vec<u8>, path: &Path) -> Result<String, Error> {
     Ok(text.strip_prefix('\u{feff}').map(String::from).unwrap_or(text))
 }
 
-fn newlines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|&&byte| byte == b'\n').count()
-}
-
-/// The most frequent of tab, semicolon and comma in the header.
-fn delimiter(text: &str) -> u8 {
-    let header = text.trim_start().lines().next().unwrap_or_default();
-    let mut counts = [(0, b','), (0, b';'), (0, b'\t')];
-    let mut quoted = false;
-    for byte in header.bytes() {
-        quoted ^= byte == b'"';
-        let count = counts.iter_mut().find(|(_, delimiter)| *delimiter == byte && !quoted);
-        count.into_iter().for_each(|(count, _)| *count += 1);
-    }
-    counts.into_iter().rev().max_by_key(|(count, _)| *count).map_or(b',', |(_, byte)| byte)
-}
-
 /// The text of a field between tabs. A quotation mark inside one is a character.
 fn unquoted(field: &str) -> String {
     let inside = field.strip_prefix('"').and_then(|field| field.strip_suffix('"'));
@@ -301,7 +281,11 @@ fn columns_at(
         let named = columns.0[n].as_deref();
         let name = named.unwrap_or(column);
         let is_it = |own: &String| own.trim_matches('"').eq_ignore_ascii_case(name);
-        at[n] = header.iter().position(is_it);
+        let mut found = header.iter().enumerate().filter(|(_, own)| is_it(own)).map(|(at, _)| at);
+        at[n] = found.next();
+        if found.next().is_some() {
+            return Err(Error::format(shown, format!("has two columns {name}; rename one")));
+        }
         if at[n].is_none() && (named.is_some() || n == 0) {
             let has = header.join(", ");
             let problem =

@@ -8,15 +8,11 @@ use super::columns::{Role, pixels, role};
 use super::events::{Column, Table, whole};
 use crate::shd::Options;
 use crate::shd::values::small;
+use crate::table::{self, Lines};
 use crate::{Error, Recordings};
 
 const EXPECTED: &str = "the first line names the columns time, unit, item and label, and \
                         optionally speaker, name and part";
-const SEPARATORS: [u8; 3] = *b",;\t";
-
-fn count_lines(text: &[u8]) -> u32 {
-    text.iter().filter(|&&b| b == b'\n').count() as u32
-}
 
 /// Whether bytes begin as text does.
 pub(super) fn is_text(bytes: &[u8]) -> bool {
@@ -160,15 +156,13 @@ pub(super) fn read(bytes: &[u8], source: &str, options: &Options) -> Result<Reco
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
     // NumPy writes its header as a comment.
     let text = text.strip_prefix(b"#").unwrap_or(text).trim_ascii_start();
-    let first_line = text.split(|&b| b == b'\n' || b == b'\r').next().unwrap_or_default();
-    let count = |separator: &u8| first_line.iter().filter(|b| *b == separator).count();
-    let separator = SEPARATORS.into_iter().rev().max_by_key(count).unwrap_or(b',');
+    let separator = table::delimiter(text);
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(separator)
         .has_headers(false)
         .flexible(true)
         .from_reader(text);
-    let (mut at, mut line) = (0, 1 + count_lines(&bytes[..bytes.len() - text.len()]));
+    let mut table_lines = Lines::new(text, 1 + table::count(&bytes[..bytes.len() - text.len()]));
     let mut row = ByteRecord::new();
     let bad = |error: csv::Error| Error::format(source, error);
     reader.read_byte_record(&mut row).map_err(bad)?;
@@ -176,10 +170,8 @@ pub(super) fn read(bytes: &[u8], source: &str, options: &Options) -> Result<Reco
     let (mut times, mut units, mut items) = (Vec::new(), Vec::new(), Vec::new());
     let (mut lines, mut all) = (Vec::<u32>::new(), Items::default());
     while reader.read_byte_record(&mut row).map_err(bad)? {
-        let start = row.position().map_or(at, |position| position.byte() as usize);
-        let blank = text[start..].iter().take_while(|b| b"\r\n".contains(b)).count();
-        line += count_lines(&text[at..start + blank]);
-        at = start + blank;
+        let start = row.position().map_or(0, |position| position.byte() as usize);
+        let line = u32::try_from(table_lines.of(start)).unwrap_or(u32::MAX);
         let fail = |(role, value, problem): Problem| {
             Error::value(source, format!("line {line}: {}", role.name()), value, problem)
         };

@@ -6,7 +6,7 @@ use super::archive::damaged;
 use super::npy::{Header, Value};
 use super::npz::{Arrays, format_shape, refused};
 use crate::recording::MAX_SECONDS;
-use crate::shd::{Options, Origin, TimeUnit};
+use crate::shd::{Options, TimeUnit};
 use crate::{Error, Recordings};
 
 /// Values that are decoded at a time.
@@ -79,12 +79,7 @@ impl Arrays<'_> {
                 at += 1;
             }
         }
-        let counted = Options {
-            time_unit: TimeUnit::Seconds,
-            origin: Origin::Zero,
-            first_unit: 0,
-            ..options
-        };
+        let counted = Options { time_unit: TimeUnit::Seconds, first_unit: 0, ..options };
         let mut read = self.table(n, times, units, items, &counted)?;
         read.about.step_ms = Some(1000.0 * seconds);
         Ok(read)

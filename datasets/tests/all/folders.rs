@@ -354,6 +354,7 @@ fn lists_that_cannot_be_used_are_named() {
     let folder = Folder::new("wrong", &["yes/0.wav", "no/0.wav", "no/1.wav"]);
     for (text, problem) in [
         ("path,class\n0.wav,yes\n", "has no column file, but path, class; --columns file=NAME"),
+        ("file,class,Class\n0.wav,yes,no\n", "has two columns class; rename one"),
         ("file,part\nno/1.wav,fold1\n", "line 2: the part \"fold1\" is not train, valid or test"),
         ("file,part\nno/1.wav\n", "line 2: the part \"\" is not train, valid or test"),
         ("file,class\n0.wav,yes\n", "line 2 = 0.wav names no/0.wav and yes/0.wav; list them with"),

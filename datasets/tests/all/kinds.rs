@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write as _};
 
-use polychron_datasets::spikes::{self, Options, TimeUnit};
+use polychron_datasets::spikes::{self, Options, Origin, TimeUnit};
 use polychron_datasets::{Recordings, shd};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -135,6 +135,9 @@ fn rasters_are_events_at_the_start_of_their_steps() {
     let fortran = spikes::from_bytes(fixture("raster_bool.npz"), "x", &options).unwrap();
     assert_eq!(fortran.items[0].units, [1, 2]);
     assert!(fortran.items[1..] == raster.items[1..]);
+    let options = Options { origin: Origin::FirstSpike, ..options };
+    let first = spikes::from_bytes(fixture("raster.npz"), "x", &options).unwrap();
+    assert_eq!((&first.items[0].times[..], &first.items[3].times[..]), (&[0.0; 3][..], &[0.0][..]));
     assert_eq!(
         npz_error("raster_bool"),
         "x: x is a raster of steps without their length; add dt_ms=1.0 (in ms) to np.savez, or \

@@ -378,10 +378,21 @@ fn names_of_classes_that_look_alike_are_noted() {
     let mut data = samples(&[(0, 0), (1, 0)]);
     for (names, note) in [
         (["Yes", "yes "], "classes \"Yes\" and \"yes \" differ only in case or blanks"),
-        (["a", "a"], "two classes have the name a"),
         (["a", ""], "\"\" is the name of a class; does it mean none?"),
     ] {
         data.class_names = names.map(Into::into).to_vec();
         assert_eq!(data.notes(), [format!("lagged pairs: {note}")]);
+    }
+    data.class_names = ["a", "a"].map(Into::into).to_vec();
+    let error = data.check_samples().unwrap_err().to_string();
+    assert_eq!(error, "lagged pairs: class_names[1] = a is the name of two classes");
+}
+
+#[test]
+fn samples_that_do_not_exist_are_named() {
+    let data = data(&[0, 1, 2, 3]);
+    for split in [Split::stratified, Split::speakers] {
+        let error = split(&data, &[1, 4], 0.0, 0.5, 0).unwrap_err().to_string();
+        assert_eq!(error, "lagged pairs: samples[1] = 4 is not below 4 samples");
     }
 }
