@@ -171,6 +171,17 @@ pub fn logistic<R: Real>(x: R) -> R {
     }
 }
 
+/// The argument at which the logistic function has a value, `-ln(1 / value - 1)`.
+pub(crate) fn logit<R: Real>(value: R) -> R {
+    -(R::one() / value - R::one()).ln()
+}
+
+/// The slope of the logistic function where it has a value.
+#[inline]
+pub(crate) fn logistic_slope<R: Real>(value: R) -> R {
+    value * (R::one() - value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

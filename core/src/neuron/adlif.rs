@@ -1,7 +1,7 @@
 use super::any::{self, DETACH, RESET, TAU_MS, THRESHOLD, V_RESET};
 use super::any::{ATTACHED, SOFT, TAU, example};
 use super::{ChargeAdjoint, Example, NamedNeuron, Neuron, Reset, ResetAdjoint};
-use crate::num::{Real, logistic};
+use crate::num::{Real, logistic, logistic_slope};
 use crate::parameter::{Domain, Parameter, ParameterError, Settings, Value, Value::Number};
 
 /// The adaptive LIF (adLIF): a second state, the adaptation `w`, is driven by the membrane (`a`)
@@ -171,10 +171,51 @@ impl<R: Real> Neuron for AdLif<R> {
     }
 }
 
-/// The slope of the logistic function where its value is `rate`.
-fn logistic_slope<R: Real>(rate: R) -> R {
-    rate * (R::one() - rate)
+/// What a neuron has in common with the adaptive LIF that is its field `inner`.
+macro_rules! parts_of_adlif {
+    () => {
+        type Real = R;
+        type State = [R; 2];
+        type Params = [R; 4];
+
+        fn fill_state(x: R) -> [R; 2] {
+            [x; 2]
+        }
+        fn fill_params(x: R) -> [R; 4] {
+            [x; 4]
+        }
+        fn params(&self) -> [R; 4] {
+            self.inner.params()
+        }
+        fn bounds(&self) -> Option<([R; 4], [R; 4])> {
+            self.inner.bounds()
+        }
+        fn rest(&self) -> [R; 2] {
+            self.inner.rest()
+        }
+        #[inline]
+        fn charge(&self, state: [R; 2], x: R) -> [R; 2] {
+            self.inner.charge(state, x)
+        }
+        #[inline]
+        fn charge_adjoint(
+            &self,
+            state: [R; 2],
+            x: R,
+            d_charged: [R; 2],
+        ) -> ChargeAdjoint<[R; 2], [R; 4], R> {
+            self.inner.charge_adjoint(state, x, d_charged)
+        }
+        #[inline]
+        fn excess(&self, charged: [R; 2]) -> R {
+            self.inner.excess(charged)
+        }
+        fn detached(&self) -> bool {
+            self.inner.detached()
+        }
+    };
 }
+pub(super) use parts_of_adlif;
 
 /// Smallest and largest values.
 pub(super) type Range = (f64, f64);
@@ -199,8 +240,14 @@ fn bounds(name: &str) -> [Range; 4] {
     }
 }
 
-const SLOW: (&str, Value<'_>) = ("tau_w_ms", Number(8.0));
-const COUPLED: (&str, Value<'_>) = ("a", Number(0.25));
+pub(super) const SLOW: (&str, Value<'_>) = ("tau_w_ms", Number(8.0));
+pub(super) const COUPLED: (&str, Value<'_>) = ("a", Number(0.25));
+
+pub(super) const TAU_W: Parameter = Parameter::new("tau_w_ms", Domain::LongTime(100.0));
+pub(super) const A_MIN: Parameter = Parameter::new("a_min", Domain::Bound(f64::NEG_INFINITY));
+pub(super) const A_MAX: Parameter = Parameter::new("a_max", Domain::Bound(f64::INFINITY));
+pub(super) const B_MIN: Parameter = Parameter::new("b_min", Domain::Bound(f64::NEG_INFINITY));
+pub(super) const B_MAX: Parameter = Parameter::new("b_max", Domain::Bound(f64::INFINITY));
 
 impl<R: Real> AdLif<R> {
     /// The same neuron with raw parameters, with rates that follow from the first two of them, and
@@ -254,14 +301,14 @@ impl<R: Real> NamedNeuron for AdLif<R> {
     const NAMES: &'static [&'static str] = &["adlif"];
     const PARAMETERS: &'static [Parameter] = &[
         Parameter::new("tau_ms", Domain::LongTime(TAU_MS)),
-        Parameter::new("tau_w_ms", Domain::LongTime(100.0)),
+        TAU_W,
         Parameter::new("bounds", Domain::Word(&["stable", "adlif", "cadlif", "none"])),
         Parameter::new("a", Domain::Number(0.1)),
-        Parameter::new("a_min", Domain::Bound(f64::NEG_INFINITY)),
-        Parameter::new("a_max", Domain::Bound(f64::INFINITY)),
+        A_MIN,
+        A_MAX,
         Parameter::new("b", Domain::Number(0.5)),
-        Parameter::new("b_min", Domain::Bound(f64::NEG_INFINITY)),
-        Parameter::new("b_max", Domain::Bound(f64::INFINITY)),
+        B_MIN,
+        B_MAX,
         THRESHOLD,
         RESET,
         V_RESET,

@@ -1,7 +1,8 @@
+use super::adlif::TAU_W;
 use super::any::{ATTACHED, DECAYING, OFFSET, SOFT, TAU, example};
 use super::any::{DECAY_INPUT, DETACH, RESET, TAU_MS, THRESHOLD, V_RESET};
 use super::{ChargeAdjoint, Example, Lif, NamedNeuron, Neuron, ResetAdjoint};
-use crate::num::{Real, logistic};
+use crate::num::{Real, logistic, logistic_slope, logit};
 use crate::parameter::{Domain, Parameter, ParameterError, Settings, Value::Number};
 
 /// The adaptive-threshold LIF (ALIF) of the LSNN: every spike raises the threshold, which decays
@@ -33,9 +34,8 @@ impl<R: Real> Alif<R> {
     /// finite and above 1 step; `train::Network::check` rejects others.
     #[must_use]
     pub fn new(lif: Lif<R>, tau_a: R, beta: R) -> Self {
-        let raw = |rate: R| -(R::one() / rate - R::one()).ln();
         let rate_a = R::one() / tau_a;
-        Self { lif, rate_a, raw: [raw(lif.rate), raw(rate_a), beta] }
+        Self { lif, rate_a, raw: [logit(lif.rate), logit(rate_a), beta] }
     }
 
     /// The membrane with its current rate.
@@ -89,7 +89,7 @@ impl<R: Real> Neuron for Alif<R> {
         let v = d + self.beta() * a;
         let membrane = self.lif.charge_adjoint([v], x, [d_h]);
         let d_raised = membrane.state[0] - d_h;
-        let slope = self.lif.rate * (R::one() - self.lif.rate);
+        let slope = logistic_slope(self.lif.rate);
         ChargeAdjoint {
             state: [membrane.state[0], d_a + self.beta() * d_raised],
             params: [d_h * self.lif.rate_slope(v, x) * slope, R::zero(), a * d_raised],
@@ -116,7 +116,7 @@ impl<R: Real> Neuron for Alif<R> {
         let (beta, after) = (self.beta(), a - self.rate_a * a + s);
         let inner = self.lif.reset_adjoint([h + beta * a], s, [d_v]);
         let (d_membrane, d_after) = (inner.charged[0], d_a - beta * d_v);
-        let slope = self.rate_a * (R::one() - self.rate_a);
+        let slope = logistic_slope(self.rate_a);
         ResetAdjoint {
             charged: [d_membrane, beta * d_membrane + d_after - self.rate_a * d_after],
             params: [R::zero(), -a * d_after * slope, a * d_membrane - after * d_v],
@@ -132,7 +132,7 @@ impl<R: Real> NamedNeuron for Alif<R> {
     const NAMES: &'static [&'static str] = &["alif"];
     const PARAMETERS: &'static [Parameter] = &[
         Parameter::new("tau_ms", Domain::LongTime(TAU_MS)),
-        Parameter::new("tau_w_ms", Domain::LongTime(100.0)),
+        TAU_W,
         Parameter::new("beta", Domain::Number(0.25)),
         THRESHOLD,
         RESET,

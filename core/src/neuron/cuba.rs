@@ -1,7 +1,7 @@
 use super::any::{ATTACHED, DECAYING, OFFSET, SOFT, TAU, example};
 use super::any::{DECAY_INPUT, DETACH, RESET, TAU_MS, THRESHOLD, V_RESET};
 use super::{ChargeAdjoint, Example, Lif, NamedNeuron, Neuron, ResetAdjoint};
-use crate::num::{Real, logistic};
+use crate::num::{Real, logistic, logit};
 use crate::parameter::{Domain, Parameter, ParameterError, Settings, Value::Number};
 
 /// A current-based LIF: an exponential synaptic filter precedes the membrane.
@@ -29,9 +29,8 @@ impl<R: Real> CubaLif<R> {
     /// `train::Network::check` rejects others.
     #[must_use]
     pub fn new(lif: Lif<R>, tau_syn: R) -> Self {
-        let raw = |rate: R| -(R::one() / rate - R::one()).ln();
         let rate_syn = R::one() / tau_syn;
-        Self { lif, rate_syn, raw: [raw(rate_syn), raw(lif.rate)] }
+        Self { lif, rate_syn, raw: [rate_syn, lif.rate].map(logit) }
     }
 
     /// The membrane with its current rate.

@@ -1,7 +1,7 @@
 use super::any::{self, DECAY_INPUT, DETACH, RESET, TAU_MS, THRESHOLD, V_RESET};
 use super::any::{ATTACHED, DECAYING, OFFSET, SOFT, TAU, example};
 use super::{ChargeAdjoint, Example, LinearMembrane, NamedNeuron, Neuron, Reset, ResetAdjoint};
-use crate::num::{Real, logistic};
+use crate::num::{Real, logistic, logistic_slope, logit};
 use crate::parameter::{Domain, Parameter, ParameterError, Settings, Value::Number};
 
 /// The leaky integrate-and-fire neuron of the paper.
@@ -194,7 +194,7 @@ impl<R: Real> Plif<R> {
     /// above 1 step; `train::Network::check` rejects others.
     #[must_use]
     pub fn new(lif: Lif<R>) -> Self {
-        Self { lif, w: -(R::one() / lif.rate - R::one()).ln() }
+        Self { lif, w: logit(lif.rate) }
     }
 
     /// The neuron with its current rate.
@@ -237,7 +237,7 @@ impl<R: Real> Neuron for Plif<R> {
     ) -> ChargeAdjoint<[R; 1], [R; 1], R> {
         let inner = self.lif.charge_adjoint(state, input, d_charged);
         let d_rate = d_charged[0] * self.lif.rate_slope(state[0], input);
-        let slope = self.lif.rate * (R::one() - self.lif.rate);
+        let slope = logistic_slope(self.lif.rate);
         ChargeAdjoint { state: inner.state, params: [d_rate * slope], input: inner.input }
     }
     #[inline]

@@ -1,4 +1,4 @@
-use super::adlif::{FREE, Range};
+use super::adlif::{A_MAX, A_MIN, B_MAX, B_MIN, COUPLED, FREE, Range, parts_of_adlif};
 use super::any::{ATTACHED, DETACH, OFFSET, RESET, SOFT, THRESHOLD, V_RESET, example};
 use super::{AdLif, ChargeAdjoint, Example, NamedNeuron, Neuron, Reset, ResetAdjoint};
 use crate::num::Real;
@@ -53,44 +53,10 @@ impl<R: Real> SeAdLif<R> {
 }
 
 impl<R: Real> Neuron for SeAdLif<R> {
-    type Real = R;
-    type State = [R; 2];
-    type Params = [R; 4];
+    parts_of_adlif!();
 
-    fn fill_state(x: R) -> [R; 2] {
-        [x; 2]
-    }
-    fn fill_params(x: R) -> [R; 4] {
-        [x; 4]
-    }
-    fn params(&self) -> [R; 4] {
-        self.inner.params()
-    }
     fn with_params(&self, raw: [R; 4]) -> Self {
         Self { inner: self.inner.with_params(raw), ..*self }
-    }
-    fn bounds(&self) -> Option<([R; 4], [R; 4])> {
-        self.inner.bounds()
-    }
-    fn rest(&self) -> [R; 2] {
-        self.inner.rest()
-    }
-    #[inline]
-    fn charge(&self, state: [R; 2], x: R) -> [R; 2] {
-        self.inner.charge(state, x)
-    }
-    #[inline]
-    fn charge_adjoint(
-        &self,
-        state: [R; 2],
-        x: R,
-        d_charged: [R; 2],
-    ) -> ChargeAdjoint<[R; 2], [R; 4], R> {
-        self.inner.charge_adjoint(state, x, d_charged)
-    }
-    #[inline]
-    fn excess(&self, charged: [R; 2]) -> R {
-        self.inner.excess(charged)
     }
     #[inline]
     fn reset(&self, [h, w]: [R; 2], s: R) -> [R; 2] {
@@ -119,14 +85,10 @@ impl<R: Real> Neuron for SeAdLif<R> {
             spike: if detach { R::zero() } else { d_s + b * d_drive },
         }
     }
-    fn detached(&self) -> bool {
-        self.inner.detached()
-    }
 }
 
 const MEMBRANE: (&str, Value<'_>) = ("tau_ms", Number(8.0));
 const SLOW: (&str, Value<'_>) = ("tau_w_ms", Number(64.0));
-const COUPLED: (&str, Value<'_>) = ("a", Number(0.25));
 
 impl<R: Real> NamedNeuron for SeAdLif<R> {
     const NAMES: &'static [&'static str] = &["se-adlif"];
@@ -135,11 +97,11 @@ impl<R: Real> NamedNeuron for SeAdLif<R> {
         Parameter::new("tau_w_ms", Domain::LongTime(250.0)),
         Parameter::new("bounds", Domain::Word(&["se-adlif", "none"])),
         Parameter::new("a", Domain::Number(0.5)),
-        Parameter::new("a_min", Domain::Bound(f64::NEG_INFINITY)),
-        Parameter::new("a_max", Domain::Bound(f64::INFINITY)),
+        A_MIN,
+        A_MAX,
         Parameter::new("b", Domain::Number(1.0)),
-        Parameter::new("b_min", Domain::Bound(f64::NEG_INFINITY)),
-        Parameter::new("b_max", Domain::Bound(f64::INFINITY)),
+        B_MIN,
+        B_MAX,
         Parameter::new("q", Domain::Number(120.0)),
         THRESHOLD,
         RESET,

@@ -1,8 +1,8 @@
-use super::adlif::{ALL, FREE};
+use super::adlif::{A_MAX, A_MIN, ALL, B_MAX, B_MIN, COUPLED, FREE, SLOW, TAU_W, parts_of_adlif};
 use super::any::{ATTACHED, DETACH, RESET, SOFT, TAU, TAU_MS, THRESHOLD, V_RESET, example};
 use super::{AdLif, ChargeAdjoint, Example, NamedNeuron, Neuron, ResetAdjoint};
 use crate::num::Real;
-use crate::parameter::{Domain, Parameter, ParameterError, Settings, Value, Value::Number};
+use crate::parameter::{Domain, Parameter, ParameterError, Settings};
 
 /// The adaptive LIF with the decays of a state-space model (SiLIF): the equations of [`AdLif`] with
 ///
@@ -35,47 +35,13 @@ impl<R: Real> SiLif<R> {
 }
 
 impl<R: Real> Neuron for SiLif<R> {
-    type Real = R;
-    type State = [R; 2];
-    type Params = [R; 4];
+    parts_of_adlif!();
 
-    fn fill_state(x: R) -> [R; 2] {
-        [x; 2]
-    }
-    fn fill_params(x: R) -> [R; 4] {
-        [x; 4]
-    }
-    fn params(&self) -> [R; 4] {
-        self.inner.params()
-    }
     fn with_params(&self, raw: [R; 4]) -> Self {
         let decays = [raw[0], raw[1]];
         let rates = decays.map(|r| R::one() - (-r.exp()).exp());
         let slopes = decays.map(|r| (r - r.exp()).exp());
         Self { inner: self.inner.with_rates(raw, rates, slopes) }
-    }
-    fn bounds(&self) -> Option<([R; 4], [R; 4])> {
-        self.inner.bounds()
-    }
-    fn rest(&self) -> [R; 2] {
-        self.inner.rest()
-    }
-    #[inline]
-    fn charge(&self, state: [R; 2], x: R) -> [R; 2] {
-        self.inner.charge(state, x)
-    }
-    #[inline]
-    fn charge_adjoint(
-        &self,
-        state: [R; 2],
-        x: R,
-        d_charged: [R; 2],
-    ) -> ChargeAdjoint<[R; 2], [R; 4], R> {
-        self.inner.charge_adjoint(state, x, d_charged)
-    }
-    #[inline]
-    fn excess(&self, charged: [R; 2]) -> R {
-        self.inner.excess(charged)
     }
     #[inline]
     fn reset(&self, charged: [R; 2], s: R) -> [R; 2] {
@@ -90,9 +56,6 @@ impl<R: Real> Neuron for SiLif<R> {
     ) -> ResetAdjoint<[R; 2], [R; 4], R> {
         self.inner.reset_adjoint(charged, s, d_state)
     }
-    fn detached(&self) -> bool {
-        self.inner.detached()
-    }
 }
 
 /// `ln(-ln(1 - rate))`, also for rates that are lost in `1 - rate`.
@@ -105,21 +68,18 @@ pub(super) fn raw_decay<R: Real>(rate: R) -> R {
     rate.ln() + (rate * (half + rate * (third + rate * quarter)) + one).ln()
 }
 
-const SLOW: (&str, Value<'_>) = ("tau_w_ms", Number(8.0));
-const COUPLED: (&str, Value<'_>) = ("a", Number(0.25));
-
 impl<R: Real> NamedNeuron for SiLif<R> {
     const NAMES: &'static [&'static str] = &["silif"];
     const PARAMETERS: &'static [Parameter] = &[
         Parameter::new("tau_ms", Domain::LongTime(TAU_MS)),
-        Parameter::new("tau_w_ms", Domain::LongTime(100.0)),
+        TAU_W,
         Parameter::new("bounds", Domain::Word(&["silif", "none"])),
         Parameter::new("a", Domain::Number(0.5)),
-        Parameter::new("a_min", Domain::Bound(f64::NEG_INFINITY)),
-        Parameter::new("a_max", Domain::Bound(f64::INFINITY)),
+        A_MIN,
+        A_MAX,
         Parameter::new("b", Domain::Number(1.0)),
-        Parameter::new("b_min", Domain::Bound(f64::NEG_INFINITY)),
-        Parameter::new("b_max", Domain::Bound(f64::INFINITY)),
+        B_MIN,
+        B_MAX,
         THRESHOLD,
         RESET,
         V_RESET,
