@@ -8,6 +8,7 @@
 
 mod arguments;
 mod borrowed;
+mod handles;
 
 pub use crate::neuron::Firing;
 pub use crate::shape::Event;
@@ -15,6 +16,7 @@ pub use arguments::{
     Activation, ActivationGradients, NeuronStage, NormMode, SynapseGradients, SynapseParams, View,
     ViewMut,
 };
+pub use handles::{HasKernel, HasNeuron, HasSurrogate};
 
 use crate::delay::Place;
 use crate::loss::{Loss, RatePenalty};
@@ -480,40 +482,4 @@ pub fn optimize_on_host<B: Backend>(
     backend.upload(p, params)?;
     backend.upload(m, first)?;
     backend.upload(v, second)
-}
-
-/// A backend that computes delay kernels of type `K`.
-#[diagnostic::on_unimplemented(
-    message = "the backend `{Self}` has no delay kernel `{K}`",
-    note = "the CPU and the reference backend take every type that implements `DelayKernel`"
-)]
-pub trait HasKernel<K>: Backend {
-    /// The handle of a kernel.
-    fn kernel(kernel: K) -> Self::Kernel;
-}
-
-/// A backend that computes neurons of type `N`.
-#[diagnostic::on_unimplemented(
-    message = "the backend `{Self}` has no neuron `{N}`",
-    note = "the CPU and the reference backend take every type that implements `Neuron`"
-)]
-pub trait HasNeuron<N>: Backend {
-    /// The handle of a neuron.
-    fn neuron(neuron: N) -> Self::Neuron;
-
-    /// Whether the backend computes this neuron, which may be chosen at run time. Operations with a
-    /// neuron that it does not compute are errors.
-    fn has(_neuron: &N) -> bool {
-        true
-    }
-}
-
-/// A backend that computes surrogates of type `S`.
-#[diagnostic::on_unimplemented(
-    message = "the backend `{Self}` has no surrogate `{S}`",
-    note = "the CPU and the reference backend take every type that implements `Surrogate`"
-)]
-pub trait HasSurrogate<S>: Backend {
-    /// The handle of a surrogate.
-    fn surrogate(surrogate: S) -> Self::Surrogate;
 }

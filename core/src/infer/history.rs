@@ -1,6 +1,7 @@
 //! The inputs of a layer in one tick: a complete bitmap, or one byte per value, and short lists of
 //! the inputs that are not zero, one list per 256 inputs.
 
+use super::{Arithmetic, Due};
 use crate::format::{GROUP, Layer, WORD};
 
 /// The count of a list that is too short for its spikes.
@@ -152,4 +153,24 @@ impl<'a> PastTick<'a> {
 /// The positions of the set bits of a byte.
 pub(super) fn set_bits(byte: u8) -> impl Iterator<Item = usize> {
     (0..8usize).filter(move |&bit| byte >> bit & 1 == 1)
+}
+
+/// Delivers a past tick whose inputs are values, or too many for the list.
+#[inline(never)]
+pub(super) fn deliver_unlisted<W: Arithmetic>(
+    v: &mut [i32; GROUP],
+    record: &[u8],
+    layer: &Layer<'_>,
+    source: usize,
+    due: &Due<'_>,
+) {
+    let mut past = PastTick::new(record, layer, source);
+    let mut room = [0; WORD];
+    while let Some(pre) = past.next(&mut room) {
+        if past.values {
+            W::deliver_values(v, pre, past.bitmap, due);
+        } else {
+            W::deliver_spikes(v, pre, due);
+        }
+    }
 }

@@ -39,6 +39,7 @@
 
 mod error;
 mod graph;
+mod layers;
 mod layout;
 mod model;
 mod network;

@@ -1,18 +1,15 @@
 use super::error::TrainError;
-use super::graph::{Edge, Graph, Node};
+use super::graph::Graph;
+use super::layers::{Layers, full_delays};
 use super::layout::{Blocks, Layout};
 use super::network::Network;
 use super::state::{State, StateError, Tensor};
 use super::tensor::{Group, TensorSpec};
-use crate::backend::{
-    Activation, Backend, Event, Firing, NeuronStage, NormMode, SynapseParams, View,
-};
-use crate::delay::{Place, Rounding};
+use crate::backend::{Backend, Event, NormMode, View};
 use crate::init::DelayInit;
 use crate::loss::Objective;
-use crate::norm::ValidSteps;
 use crate::num::Real;
-use crate::shape::{Shape, ShapeError, Synapses, expect};
+use crate::shape::{Shape, ShapeError, expect};
 use alloc::vec;
 use alloc::vec::Vec;
 use num_traits::Zero;
@@ -85,17 +82,6 @@ pub struct Model<B: Backend> {
     pub(super) backend: B,
     pub(super) layers: Layers<B>,
     pub(super) running: B::Buffer,
-}
-
-/// The layers of a network with their parameters on a backend.
-pub(super) struct Layers<B: Backend> {
-    pub(super) network: Network<B>,
-    pub(super) graph: Graph,
-    pub(super) layout: Layout<B::Real>,
-    pub(super) values: Blocks<B::Buffer>,
-    /// The delays of all synapses `[out, in, count]` of each connection of each layer whose delays
-    /// are not synaptic.
-    expanded: Vec<Vec<Option<B::Buffer>>>,
 }
 
 impl<B: Backend> Model<B> {
@@ -332,9 +318,10 @@ impl<B: Backend> Model<B> {
     }
 
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
-    /// `.delay` in the shape of its [`Place`], `.sigma`, `.neuron` `[P]` or `[P, out]`, `.gamma`,
-    /// `.beta`, `.running_mean`, `.running_var`; `output.weight`, `.delay`, `.sigma`; further
-    /// connections of a layer as `hidden.0.inputs.1.weight`. Tensors without values are left out.
+    /// `.delay` in the shape of its [`Place`](crate::delay::Place), `.sigma`, `.neuron` `[P]` or
+    /// `[P, out]`, `.gamma`, `.beta`, `.running_mean`, `.running_var`; `output.weight`, `.delay`,
+    /// `.sigma`; further connections of a layer as `hidden.0.inputs.1.weight`. Tensors without
+    /// values are left out.
     ///
     /// # Errors
     /// The error of the backend.
@@ -345,8 +332,8 @@ impl<B: Backend> Model<B> {
         Ok(self.named(&host, Some(&running)))
     }
 
-    /// The delays of all synapses `[out, in, count]` of a connection, at whatever [`Place`] it
-    /// keeps them.
+    /// The delays of all synapses `[out, in, count]` of a connection, wherever its delays sit; see
+    /// [`Place`](crate::delay::Place).
     ///
     /// # Errors
     /// The error of the backend.
@@ -422,98 +409,4 @@ pub(super) fn mean_loss<R: Real>(
     let share = R::one() / R::count((scores.len() / classes).max(1));
     gradient.iter_mut().for_each(|d| *d *= share);
     (loss * share, gradient)
-}
-
-/// A block `[out, in, count]` for each connection of a layer whose delays are not synaptic.
-pub(super) fn full_delays<B: Backend>(
-    backend: &B,
-    node: &Node,
-) -> Result<Vec<Option<B::Buffer>>, B::Error> {
-    let block = |edge: &Edge| {
-        let wanted = edge.place != Place::Synaptic;
-        wanted.then(|| backend.buffer(edge.synapses.weights())).transpose()
-    };
-    node.edges.iter().map(block).collect()
-}
-
-impl<B: Backend> Layers<B> {
-    /// Renews the delays of all synapses, after the delays of their connections have changed.
-    pub(super) fn expand(&mut self, backend: &B) -> Result<(), B::Error> {
-        let (n, Layout { layers, lens, .. }) = (Group::Delays as usize, &self.layout);
-        let nodes = self.graph.nodes.iter().zip(layers).zip(&mut self.expanded);
-        for ((node, ranges), expanded) in nodes {
-            for ((edge, ranges), full) in node.edges.iter().zip(&ranges.edges).zip(expanded) {
-                let Some(full) = full else { continue };
-                let packed = View::new(&self.values.0[n], ranges.delays.clone());
-                backend.expand(&edge.synapses, edge.place, packed, lens[n], full)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The valid steps of the output of a layer.
-    pub(super) fn valid<'a>(&self, l: usize, lengths: Option<&'a [usize]>) -> ValidSteps<'a> {
-        ValidSteps { lengths, padding: self.graph.nodes[l].padding }
-    }
-
-    /// Computes connection `c` of layer `l`.
-    pub(super) fn project(
-        &self,
-        backend: &B,
-        l: usize,
-        c: usize,
-        rounding: Option<Rounding>,
-        x: &B::Sequence,
-        y: &mut B::Sequence,
-    ) -> Result<(), B::Error> {
-        let (synapses, kernel, params) = self.connection(l, c, rounding);
-        backend.project(synapses, kernel, params, x, y)
-    }
-
-    /// The arguments of connection `c` of layer `l`.
-    pub(super) fn connection(
-        &self,
-        l: usize,
-        c: usize,
-        rounding: Option<Rounding>,
-    ) -> (&Synapses, &B::Kernel, SynapseParams<'_, B::Buffer>) {
-        let inputs = self.network.hidden.get(l).map_or(&self.network.output.inputs, |h| &h.inputs);
-        let [weights, delays, sigma, ..] = &self.values.0;
-        let ranges = &self.layout.layers[l].edges[c];
-        let params = SynapseParams {
-            weights: View::new(weights, ranges.weights.clone()),
-            delays: match &self.expanded[l][c] {
-                Some(full) => View::new(full, 0..ranges.weights.len()),
-                None => View::new(delays, ranges.delays.clone()),
-            },
-            sigma: View::new(sigma, ranges.sigma.clone()),
-            rounding,
-        };
-        (&self.graph.nodes[l].edges[c].synapses, &inputs[c].kernel, params)
-    }
-
-    /// The norm and the neurons of a layer; `None` for the readout.
-    pub(super) fn activation<'a>(
-        &'a self,
-        l: usize,
-        mask: Option<&'a B::Buffer>,
-        valid: ValidSteps<'a>,
-        start: Option<&'a B::Buffer>,
-    ) -> Option<Activation<'a, B>> {
-        let hidden = self.network.hidden.get(l)?;
-        let [_, _, _, norms, neurons] = &self.values.0;
-        let ranges = &self.layout.layers[l];
-        Some(Activation {
-            norm: hidden.norm.as_ref().map(|n| (n, View::new(norms, ranges.norm.clone()))),
-            neurons: NeuronStage {
-                neuron: &hidden.neuron,
-                params: View::new(neurons, ranges.neuron.clone()),
-                surrogate: &hidden.surrogate,
-                firing: Firing::Step,
-                mask,
-                valid,
-                start,
-            },
-        })
-    }
 }

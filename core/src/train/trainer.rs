@@ -1,7 +1,8 @@
 use super::error::TrainError;
 use super::graph::Edge;
+use super::layers::Layers;
 use super::layout::Blocks;
-use super::model::{Batch, Delays, Layers, Model, Spikes, mean_loss};
+use super::model::{Batch, Delays, Model, Spikes, mean_loss};
 use super::network::Network;
 use super::recipe::{Learning, Recipe, Sigma};
 use super::state::{State, StateError, Tensor};

@@ -1,5 +1,6 @@
+use super::layers::Layers;
 use super::layout::Blocks;
-use super::model::{Batch, Delays, Input, Layers, Model, mean_loss};
+use super::model::{Batch, Delays, Input, Model, mean_loss};
 use super::tensor::Group;
 use super::trainer::Trainer;
 use super::workspace::{LayerSpace, Norms, Signal, Span, Workspace};

@@ -1,6 +1,6 @@
 use super::graph::{Edge, Node};
+use super::layers::{Layers, full_delays};
 use super::layout::Blocks;
-use super::model::{Layers, full_delays};
 use super::tensor::Group;
 use crate::backend::{Backend, NormMode, SynapseGradients, View, ViewMut};
 use crate::delay::Rounding;
