@@ -26,6 +26,35 @@ pub fn weights<R: Real>(synapses: &Synapses, rng: Rng, out: &mut [R]) {
     }
 }
 
+/// Fills a weight block `[out, in, count]` with rows that are orthogonal and of length 1; if there
+/// are more rows than columns, the columns are. The matrix is random: uniform numbers in +-1 whose
+/// vectors are made orthogonal one after the other (Gram-Schmidt, twice for each).
+///
+/// Cost: `2 m^2 n` multiply-adds for `m` vectors of `n` numbers.
+pub fn orthogonal<R: Real>(synapses: &Synapses, rng: Rng, out: &mut [R]) {
+    let rows = synapses.outputs;
+    let columns = synapses.inputs.saturating_mul(synapses.kernel_count);
+    let (count, len) = (rows.min(columns), rows.max(columns));
+    // Component `k` of vector `v`.
+    let at = |v: usize, k: usize| if rows <= columns { v * columns + k } else { k * columns + v };
+    for v in 0..count {
+        for k in 0..len {
+            out[at(v, k)] = R::of(2.0 * rng.uniform_f64((v * len + k) as u64) - 1.0);
+        }
+        for _ in 0..2 {
+            for earlier in 0..v {
+                let mut dot = R::zero();
+                (0..len).for_each(|k| dot += out[at(v, k)] * out[at(earlier, k)]);
+                (0..len).for_each(|k| out[at(v, k)] -= dot * out[at(earlier, k)]);
+            }
+        }
+        let mut square = R::zero();
+        (0..len).for_each(|k| square += out[at(v, k)] * out[at(v, k)]);
+        let scale = if square > R::zero() { R::one() / square.sqrt() } else { R::zero() };
+        (0..len).for_each(|k| out[at(v, k)] *= scale);
+    }
+}
+
 /// Fills a delay block, in steps.
 pub fn delays<R: Real>(synapses: &Synapses, init: DelayInit, rng: Rng, out: &mut [R]) {
     let last = synapses.taps.saturating_sub(1) as f64;

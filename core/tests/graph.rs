@@ -249,7 +249,7 @@ fn invalid_graphs_are_named() {
     };
     assert_eq!(
         from(1, Source::Layer(1)),
-        "layer 1: a connection comes from the layer itself; recurrent connections are not supported"
+        "layer 1: a connection comes from the layer itself; use its recurrence"
     );
     assert_eq!(
         from(0, Source::Layer(1)),

@@ -76,6 +76,7 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
         }
         hidden.push(Layer {
             inputs: connections(config, own.inputs, &widths, l, outputs)?,
+            recurrence: None,
             norm: own.norm.then(BatchNorm::default),
             neuron,
             per_neuron: own.neuron.per_neuron,

@@ -1,8 +1,8 @@
 use super::Backend;
-use crate::delay::Rounding;
+use crate::delay::{Place, Rounding};
 use crate::neuron::{ErasedNeuron, Firing};
 use crate::norm::{BatchNorm, ValidSteps};
-use crate::shape::{ShapeError, expect};
+use crate::shape::{ShapeError, Synapses, expect};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -35,6 +35,14 @@ impl<'a, R> View<'a, Vec<R>> {
     }
 }
 
+impl<B> Clone for SynapseParams<'_, B> {
+    fn clone(&self) -> Self {
+        let Self { weights, delays, sigma, rounding } = self;
+        let [weights, delays, sigma] = [weights, delays, sigma].map(View::clone);
+        Self { weights, delays, sigma, rounding: *rounding }
+    }
+}
+
 impl<B> Clone for View<'_, B> {
     fn clone(&self) -> Self {
         Self { buffer: self.buffer, range: self.range.clone() }
@@ -55,6 +63,12 @@ impl<'a, B> ViewMut<'a, B> {
     #[must_use]
     pub fn new(buffer: &'a mut B, range: Range<usize>) -> Self {
         Self { buffer, range }
+    }
+
+    /// The same part, borrowed for a shorter time.
+    #[must_use]
+    pub fn reborrow(&mut self) -> ViewMut<'_, B> {
+        ViewMut { buffer: self.buffer, range: self.range.clone() }
     }
 }
 
@@ -107,6 +121,19 @@ pub struct SynapseGradients<'a, B> {
     pub sigma: ViewMut<'a, B>,
 }
 
+impl<B> SynapseGradients<'_, B> {
+    /// The same parts, borrowed for a shorter time.
+    #[must_use]
+    pub fn reborrow(&mut self) -> SynapseGradients<'_, B> {
+        let Self { weights, delays, sigma } = self;
+        SynapseGradients {
+            weights: weights.reborrow(),
+            delays: delays.reborrow(),
+            sigma: sigma.reborrow(),
+        }
+    }
+}
+
 /// The arguments of a neuron stage, except its input.
 pub struct NeuronStage<'a, B: Backend> {
     /// The model.
@@ -154,5 +181,37 @@ pub struct ActivationGradients<'a, B> {
     /// By `[gamma | beta]`.
     pub norm: ViewMut<'a, B>,
     /// By the raw parameters of the neuron.
+    pub neuron: ViewMut<'a, B>,
+}
+
+/// Synapses among the neurons of a layer, with delays of `1 + j` steps at tap `j`.
+///
+/// ```text
+/// current[t, b, o] = mask[b, o] sum over i, j of kernel_j[o, i] s[t - 1 - j, b, i]
+/// ```
+///
+/// Source: DelRec (arXiv 2509.24852), with any delay kernel.
+pub struct RecurrentStage<'a, B: Backend> {
+    /// The sizes; the padding is 0.
+    pub synapses: &'a Synapses,
+    /// Where the delays sit. The delays of `params` are those of all synapses.
+    pub place: Place,
+    /// The delay kernel.
+    pub kernel: &'a B::Kernel,
+    /// The parameters.
+    pub params: SynapseParams<'a, B::Buffer>,
+    /// Dropout mask `[batch, width]` of the current, constant over time.
+    pub mask: Option<&'a B::Buffer>,
+    /// The spikes, before dropout, of the `taps` steps before the first; with `None`, there were
+    /// none.
+    pub before: Option<&'a B::Sequence>,
+}
+
+/// The gradients of a recurrent layer.
+#[derive(Debug)]
+pub struct RecurrentGradients<'a, B> {
+    /// By the parameters of the synapses.
+    pub synapses: SynapseGradients<'a, B>,
+    /// By the raw parameters of the neurons.
     pub neuron: ViewMut<'a, B>,
 }

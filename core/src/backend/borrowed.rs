@@ -1,6 +1,7 @@
 use super::{
     Activation, ActivationGradients, Backend, Event, HasKernel, HasNeuron, HasSurrogate,
-    NeuronStage, NormMode, SynapseGradients, SynapseParams, View, ViewMut,
+    NeuronStage, NormMode, RecurrentGradients, RecurrentStage, SynapseGradients, SynapseParams,
+    View, ViewMut,
 };
 use crate::delay::Place;
 use crate::loss::{Loss, RatePenalty};
@@ -124,6 +125,28 @@ impl<B: Backend> Backend for &B {
         (**self).neuron_backward(&inner(stage), x, d_spikes, d_x, d_params)
     }
 
+    fn recurrent_forward(
+        &self,
+        recurrent: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        x: &B::Sequence,
+        outputs: [&mut B::Sequence; 3],
+        end: Option<&mut B::Buffer>,
+    ) -> Result<(), B> {
+        (**self).recurrent_forward(&synapses(recurrent), &inner(stage), x, outputs, end)
+    }
+
+    fn recurrent_backward(
+        &self,
+        recurrent: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        saved: [&B::Sequence; 2],
+        d: &mut B::Sequence,
+        gradients: RecurrentGradients<'_, B::Buffer>,
+    ) -> Result<(), B> {
+        (**self).recurrent_backward(&synapses(recurrent), &inner(stage), saved, d, gradients)
+    }
+
     fn activate(
         &self,
         layer: &Activation<'_, Self>,
@@ -153,6 +176,11 @@ impl<B: Backend> Backend for &B {
 fn inner<'a, B: Backend>(stage: &NeuronStage<'a, &B>) -> NeuronStage<'a, B> {
     let NeuronStage { neuron, ref params, surrogate, firing, mask, valid, start } = *stage;
     NeuronStage { neuron, params: params.clone(), surrogate, firing, mask, valid, start }
+}
+
+fn synapses<'a, B: Backend>(stage: &RecurrentStage<'a, &B>) -> RecurrentStage<'a, B> {
+    let RecurrentStage { synapses, place, kernel, ref params, mask, before } = *stage;
+    RecurrentStage { synapses, place, kernel, params: params.clone(), mask, before }
 }
 
 impl<K, B: HasKernel<K>> HasKernel<K> for &B {

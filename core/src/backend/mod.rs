@@ -9,14 +9,17 @@
 mod arguments;
 mod borrowed;
 mod handles;
+mod optim;
+mod recurrent;
 
 pub use crate::neuron::Firing;
 pub use crate::shape::Event;
 pub use arguments::{
-    Activation, ActivationGradients, NeuronStage, NormMode, SynapseGradients, SynapseParams, View,
-    ViewMut,
+    Activation, ActivationGradients, NeuronStage, NormMode, RecurrentGradients, RecurrentStage,
+    SynapseGradients, SynapseParams, View, ViewMut,
 };
 pub use handles::{HasKernel, HasNeuron, HasSurrogate};
+pub use optim::optimize_on_host;
 
 use crate::delay::Place;
 use crate::loss::{Loss, RatePenalty};
@@ -277,6 +280,37 @@ pub trait Backend: Sized {
         d_params: ViewMut<'_, Self::Buffer>,
     ) -> Result<(), Self::Error>;
 
+    /// [`neuron_forward`](Self::neuron_forward) of neurons that hear each other: their input is `x`
+    /// plus the current of [`RecurrentStage`]. `input` receives the sum, and `fired` the spikes at
+    /// all steps before dropout, for the backward pass.
+    ///
+    /// The default repeats whole passes until nothing changes: the earliest steps are right first.
+    /// It takes up to T passes; a backend may run one step after the other instead.
+    fn recurrent_forward(
+        &self,
+        recurrent: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        x: &Self::Sequence,
+        [input, fired, spikes]: [&mut Self::Sequence; 3],
+        end: Option<&mut Self::Buffer>,
+    ) -> Result<(), Self::Error> {
+        recurrent::forward(self, recurrent, stage, x, [input, fired, spikes], end)
+    }
+
+    /// The backward pass of [`recurrent_forward`](Self::recurrent_forward), with its `input` and
+    /// `fired`: turns the gradient `d` by the spikes into the gradient by `x`. The default takes up
+    /// to T passes too.
+    fn recurrent_backward(
+        &self,
+        recurrent: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        [input, fired]: [&Self::Sequence; 2],
+        d: &mut Self::Sequence,
+        gradients: RecurrentGradients<'_, Self::Buffer>,
+    ) -> Result<(), Self::Error> {
+        recurrent::backward(self, recurrent, stage, [input, fired], d, gradients)
+    }
+
     /// The spikes of a layer whose projections add up to `y`: norm, neurons and dropout.
     /// `statistics`, `[mean | 1 / deviation]`, is kept for the backward pass. Without a norm,
     /// `mode` is ignored. `end` is that of [`neuron_forward`](Self::neuron_forward). A backend may
@@ -452,34 +486,4 @@ pub trait Backend: Sized {
         self.upload(&mask, &mut buffer)?;
         Ok(buffer)
     }
-}
-
-/// [`Backend::optimize`] on the host, for optimizers that a backend has no kernel for.
-///
-/// # Errors
-/// As [`Backend::optimize`]. The buffers have not changed then, unless the device fails.
-pub fn optimize_on_host<B: Backend>(
-    backend: &B,
-    step: &Step<B::Real>,
-    range: Range<usize>,
-    gradient: &B::Buffer,
-    params: &mut B::Buffer,
-    first: &mut B::Buffer,
-    second: &mut B::Buffer,
-    len: usize,
-) -> Result<(), B::Error> {
-    let mut host = [(); 4].map(|()| vec![B::Real::zero(); len]);
-    for (from, to) in [gradient, params, first, second].into_iter().zip(&mut host) {
-        backend.download(from, to)?;
-    }
-    let [g, p, m, v] = &mut host;
-    step.update(
-        View::new(&*g, range.clone()).slice()?,
-        ViewMut::new(p, range.clone()).slice()?,
-        ViewMut::new(m, range.clone()).slice()?,
-        ViewMut::new(v, range).slice()?,
-    );
-    backend.upload(p, params)?;
-    backend.upload(m, first)?;
-    backend.upload(v, second)
 }

@@ -52,6 +52,7 @@ mod optim;
 mod place;
 mod projection;
 mod readout;
+mod recurrent;
 mod shapes;
 mod stage;
 pub mod tolerance;
@@ -97,6 +98,8 @@ laws! { $
     norm: norm_forward, norm_backward, norm_apply;
     neuron: neuron_forward, neuron_backward, surrogates, spikes_come_in_the_step_of_their_charge,
         rate_penalty;
+    recurrent: recurrent_forward, recurrent_backward, spikes_return_after_their_delay,
+        recurrent_parts_continue;
     layer: layer_forward, layer_backward, spikes_cross_a_layer_at_their_delay;
     network: network_step;
     readout: readout, readout_without_targets, readout_backward;

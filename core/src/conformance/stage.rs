@@ -45,6 +45,7 @@ pub(super) type Pick = (&'static str, &'static [(&'static str, f64)]);
 pub(super) const ATAN: Pick = ("atan", &[("alpha", 5.0)]);
 
 /// A neuron stage's configuration and inputs.
+#[derive(Clone)]
 pub(super) struct StageCase {
     /// Index in [`neurons`].
     pub(super) neuron: usize,

@@ -19,6 +19,10 @@ pub enum Stage {
     Neuron,
     /// Backpropagation through time.
     NeuronBackward,
+    /// The inputs and spikes of recurrent neurons.
+    Recurrent,
+    /// The gradients of recurrent neurons and their synapses.
+    RecurrentBackward,
     /// The output, the projection and the statistics of a whole layer.
     Layer,
     /// The gradients of a whole layer.
@@ -46,6 +50,8 @@ impl Stage {
             Self::NormBackward => ("norm backward", 2e-5, 1e-11),
             Self::Neuron => ("neuron", 1e-5, 1e-12),
             Self::NeuronBackward => ("neuron backward", 5e-5, 1e-11),
+            Self::Recurrent => ("recurrent", 2e-5, 1e-12),
+            Self::RecurrentBackward => ("recurrent backward", 2e-4, 1e-11),
             Self::Layer => ("layer", 1e-5, 1e-12),
             Self::LayerBackward => ("layer backward", 1e-4, 1e-11),
             Self::Network => ("network", 1e-5, 1e-12),

@@ -1,11 +1,12 @@
 use super::neuron::{NeuronArgs, neuron_backward, neuron_forward};
+use super::recurrent::{RecurrentArgs, recurrent_backward, recurrent_forward};
 use super::zeros::zeros;
 use super::{
     norm_apply, norm_backward, norm_statistics, project, project_backward, project_input, readout,
 };
 use crate::backend::{
-    Backend, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode, SynapseGradients,
-    SynapseParams, View, ViewMut,
+    Backend, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode, RecurrentGradients,
+    RecurrentStage, SynapseGradients, SynapseParams, View, ViewMut,
 };
 use crate::delay::{DelayKernel, Rounding, dense_kernel};
 use crate::loss::Loss;
@@ -156,6 +157,38 @@ impl<R: Real> Backend for Reference<R> {
         stage.neuron.backward(stage, x, d_spikes, d_x, d_params.slice()?)
     }
 
+    fn recurrent_forward(
+        &self,
+        recurrent: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        x: &Block<R>,
+        [input, fired, spikes]: [&mut Block<R>; 3],
+        end: Option<&mut Vec<R>>,
+    ) -> Result<(), ShapeError> {
+        let dense = recurrent_kernel(recurrent, x.shape)?;
+        let args = recurrent_arguments(recurrent, &dense);
+        stage.neuron.recurrent_forward(&args, stage, x, [input, fired, spikes], end)
+    }
+
+    fn recurrent_backward(
+        &self,
+        recurrent: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        [input, fired]: [&Block<R>; 2],
+        d: &mut Block<R>,
+        gradients: RecurrentGradients<'_, Vec<R>>,
+    ) -> Result<(), ShapeError> {
+        let dense = recurrent_kernel(recurrent, input.shape)?;
+        let args = recurrent_arguments(recurrent, &dense);
+        expect("recurrent spikes", input.values.len(), fired.values.len())?;
+        let RecurrentGradients { synapses: by_synapse, neuron: by_neuron } = gradients;
+        stage.neuron.recurrent_backward(&args, stage, input, d, by_neuron.slice()?)?;
+        let (shape, [x, d_y]) = args.projected(&fired.values, &d.values, input.shape)?;
+        let [x, d_y] = [x, d_y].map(|values| Block { shape, values });
+        let RecurrentStage { synapses, kernel, params, .. } = recurrent;
+        self.project_backward(synapses, kernel, params.clone(), &x, &d_y, by_synapse, None)
+    }
+
     fn norm_forward(
         &self,
         norm: &BatchNorm<R>,
@@ -228,6 +261,29 @@ impl<R: Real> Backend for Reference<R> {
     }
 }
 
+/// The dense kernel of recurrent synapses for neurons with outputs of a shape.
+fn recurrent_kernel<R: Real>(
+    recurrent: &RecurrentStage<'_, Reference<R>>,
+    shape: Shape,
+) -> Result<Vec<R>, ShapeError> {
+    recurrent.check(shape)?;
+    let RecurrentStage { synapses, kernel, params, .. } = recurrent;
+    let rounded = params.rounding.map(Rounding::kernel);
+    dense(synapses, rounded.as_ref().map_or(&***kernel, |rounded| rounded), params)
+}
+
+fn recurrent_arguments<'a, R: Real>(
+    recurrent: &RecurrentStage<'a, Reference<R>>,
+    dense: &'a [R],
+) -> RecurrentArgs<'a, R> {
+    RecurrentArgs {
+        dense,
+        taps: recurrent.synapses.taps,
+        mask: recurrent.mask.map(Vec::as_slice),
+        before: recurrent.before.map(|before| before.values.as_slice()),
+    }
+}
+
 fn dense<R: Real>(
     synapses: &Synapses,
     kernel: &dyn DelayKernel<R>,
@@ -267,6 +323,33 @@ pub trait ScalarNeuron<R: Real>: ErasedNeuron<R> {
         d_x: &mut Block<R>,
         d_params: &mut [R],
     ) -> Result<(), ShapeError>;
+
+    /// [`recurrent_forward`](super::recurrent_forward).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn recurrent_forward(
+        &self,
+        recurrent: &RecurrentArgs<'_, R>,
+        stage: &NeuronStage<'_, Reference<R>>,
+        x: &Block<R>,
+        outputs: [&mut Block<R>; 3],
+        end: Option<&mut Vec<R>>,
+    ) -> Result<(), ShapeError>;
+
+    /// [`recurrent_backward`](super::recurrent_backward); turns the gradient `d` by the spikes into
+    /// that by the input.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn recurrent_backward(
+        &self,
+        recurrent: &RecurrentArgs<'_, R>,
+        stage: &NeuronStage<'_, Reference<R>>,
+        input: &Block<R>,
+        d: &mut Block<R>,
+        d_params: &mut [R],
+    ) -> Result<(), ShapeError>;
 }
 
 impl<R: Real, N: Neuron<Real = R>> ScalarNeuron<R> for N {
@@ -294,6 +377,34 @@ impl<R: Real, N: Neuron<Real = R>> ScalarNeuron<R> for N {
         let neurons = configured(self, stage, x.shape.width)?;
         let (args, d) = (arguments(&neurons, stage, x.shape), &d_spikes.values);
         neuron_backward(&args, &x.values, d, None, &mut d_x.values, d_params)
+    }
+
+    fn recurrent_forward(
+        &self,
+        recurrent: &RecurrentArgs<'_, R>,
+        stage: &NeuronStage<'_, Reference<R>>,
+        x: &Block<R>,
+        outputs: [&mut Block<R>; 3],
+        end: Option<&mut Vec<R>>,
+    ) -> Result<(), ShapeError> {
+        let neurons = configured(self, stage, x.shape.width)?;
+        let args = arguments(&neurons, stage, x.shape);
+        let (outputs, end) =
+            (outputs.map(|block| block.values.as_mut_slice()), end.map(Vec::as_mut_slice));
+        recurrent_forward(recurrent, &args, &x.values, outputs, end)
+    }
+
+    fn recurrent_backward(
+        &self,
+        recurrent: &RecurrentArgs<'_, R>,
+        stage: &NeuronStage<'_, Reference<R>>,
+        input: &Block<R>,
+        d: &mut Block<R>,
+        d_params: &mut [R],
+    ) -> Result<(), ShapeError> {
+        let neurons = configured(self, stage, input.shape.width)?;
+        let (args, d_spikes) = (arguments(&neurons, stage, input.shape), d.values.clone());
+        recurrent_backward(recurrent, &args, &input.values, &d_spikes, &mut d.values, d_params)
     }
 }
 

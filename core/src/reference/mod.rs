@@ -7,6 +7,7 @@ mod neuron;
 mod norm;
 mod projection;
 mod readout;
+mod recurrent;
 mod zeros;
 
 pub use backend::{Block, Reference, ScalarNeuron};
@@ -14,3 +15,4 @@ pub use neuron::{NeuronArgs, neuron_backward, neuron_forward};
 pub use norm::{norm_apply, norm_backward, norm_statistics};
 pub use projection::{project, project_backward, project_input};
 pub use readout::{Integration, readout, readout_backward};
+pub use recurrent::{RecurrentArgs, recurrent_backward, recurrent_forward};

@@ -24,8 +24,11 @@ pub struct NeuronArgs<'a, R, N> {
     pub start: Option<&'a [R]>,
 }
 
+/// The state of a neuron before a step, the charged state, and the spike that resets it.
+pub(super) type Replayed<R, N> = (<N as Neuron>::State, <N as Neuron>::State, R);
+
 impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
-    fn check(&self, x: &[R], y: &[R]) -> Result<(), ShapeError> {
+    pub(super) fn check(&self, x: &[R], y: &[R]) -> Result<(), ShapeError> {
         expect("neurons' input", self.shape.len(), x.len())?;
         expect("neurons' output", self.shape.len(), y.len())?;
         if self.neurons.len() != 1 {
@@ -41,6 +44,12 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
             Some(start) => expect("neurons' first states", self.state_len(), start.len()),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn check_gradients(&self, d_x: &[R], d_params: &[R]) -> Result<(), ShapeError> {
+        self.check(d_x, d_x)?;
+        let params = self.neurons[0].params().as_ref().len();
+        expect("neurons' parameters", params * self.neurons.len(), d_params.len())
     }
 
     /// The number of values of the states of all neurons.
@@ -60,13 +69,34 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
         state
     }
 
+    /// The states `[B, N]` before the first step.
+    pub(super) fn first_states(&self) -> Vec<N::State> {
+        let Shape { batch, width, .. } = self.shape;
+        (0..batch * width).map(|n| self.first_state(n / width, n % width)).collect()
+    }
+
+    /// Copies the states `[B, N]` to a block `[S, B, N]`.
+    pub(super) fn write_states(
+        &self,
+        states: &[N::State],
+        end: &mut [R],
+    ) -> Result<(), ShapeError> {
+        expect("neurons' last states", self.state_len(), end.len())?;
+        for (n, state) in states.iter().enumerate() {
+            for (s, &value) in state.as_ref().iter().enumerate() {
+                end[s * states.len() + n] = value;
+            }
+        }
+        Ok(())
+    }
+
     /// Neuron `o`.
-    fn neuron(&self, o: usize) -> &N {
+    pub(super) fn neuron(&self, o: usize) -> &N {
         self.neurons.get(o).unwrap_or(&self.neurons[0])
     }
 
     /// The output spike and the spike that resets the state.
-    fn fire(&self, at: usize, excess: R) -> (R, R) {
+    pub(super) fn fire(&self, at: usize, excess: R) -> (R, R) {
         if !self.neurons[0].fires() {
             return (R::zero(), R::zero());
         }
@@ -87,11 +117,54 @@ impl<R: Real, N: Neuron<Real = R>> NeuronArgs<'_, R, N> {
     }
 
     /// The factor of the output: the dropout mask at valid steps, else 0.
-    fn gate(&self, t: usize, b: usize, o: usize) -> R {
+    pub(super) fn gate(&self, t: usize, b: usize, o: usize) -> R {
         if t >= self.valid.steps(b, self.shape.steps) {
             return R::zero();
         }
         self.mask.map_or(R::one(), |mask| mask[b * self.shape.width + o])
+    }
+
+    /// Runs neuron `o` of sample `b` forward and keeps its states.
+    pub(super) fn replay(&self, x: &[R], b: usize, o: usize) -> Vec<Replayed<R, N>> {
+        let (neuron, mut state) = (self.neuron(o), self.first_state(b, o));
+        let mut step = |t| {
+            let at = self.shape.at(t, b, o);
+            let charged = neuron.charge(state, x[at]);
+            let (_, reset_spike) = self.fire(at, neuron.excess(charged));
+            let replayed = (state, charged, reset_spike);
+            state = neuron.reset(charged, reset_spike);
+            replayed
+        };
+        (0..self.shape.steps).map(&mut step).collect()
+    }
+
+    /// One step back of neuron `o` at place `at`, from the gradients by its spike and by its next
+    /// state: adds to the gradient by the parameters, writes that by the state, and returns that by
+    /// the input.
+    pub(super) fn step_back(
+        &self,
+        &(before, charged, reset_spike): &Replayed<R, N>,
+        (o, at): (usize, usize),
+        x: &[R],
+        d_spike: R,
+        d_state: &mut N::State,
+        d_params: &mut [R],
+    ) -> R {
+        let (neuron, sets) = (self.neuron(o), self.neurons.len());
+        let reset = neuron.reset_adjoint(charged, reset_spike, *d_state);
+        let mut d_charged = reset.charged;
+        let held = matches!(self.firing, Firing::SmoothHeld(_));
+        let through_reset = if held { R::zero() } else { reset.spike };
+        // The excess has slope 1 by the membrane and 0 by everything else.
+        d_charged.as_mut()[0] += (d_spike + through_reset) * self.slope(neuron.excess(charged));
+        let charge = neuron.charge_adjoint(before, x[at], d_charged);
+        *d_state = charge.state;
+        let set = d_params.iter_mut().skip(o.min(sets - 1)).step_by(sets);
+        let parts = reset.params.as_ref().iter().zip(charge.params.as_ref());
+        for (d, (&r, &c)) in set.zip(parts) {
+            *d += r + c;
+        }
+        charge.input
     }
 }
 
@@ -151,46 +224,21 @@ pub fn neuron_backward<R: Real, N: Neuron<Real = R>>(
     d_x: &mut [R],
     d_params: &mut [R],
 ) -> Result<(), ShapeError> {
-    args.check(x, d_x)?;
     args.check(x, d_spikes)?;
-    let (shape, sets) = (args.shape, args.neurons.len());
-    let params = args.neurons[0].params().as_ref().len();
-    expect("neurons' parameters", params * sets, d_params.len())?;
+    args.check_gradients(d_x, d_params)?;
+    let shape = args.shape;
     d_params.fill(R::zero());
-    let mut states = Vec::with_capacity(shape.steps);
     for b in 0..shape.batch {
         for o in 0..shape.width {
-            states.clear();
-            let neuron = args.neuron(o);
-            let set = o.min(sets - 1);
-            let mut state = args.first_state(b, o);
-            for t in 0..shape.steps {
-                let at = shape.at(t, b, o);
-                let charged = neuron.charge(state, x[at]);
-                let (_, reset_spike) = args.fire(at, neuron.excess(charged));
-                states.push((state, charged, reset_spike));
-                state = neuron.reset(charged, reset_spike);
-            }
+            let replayed = args.replay(x, b, o);
             let mut d_state = N::fill_state(R::zero());
-            for (t, &(before, charged, reset_spike)) in states.iter().enumerate().rev() {
+            for (t, step) in replayed.iter().enumerate().rev() {
                 let at = shape.at(t, b, o);
                 if let Some(d_v) = d_membrane.and_then(|d| d.get(at)) {
                     d_state.as_mut()[0] += *d_v;
                 }
-                let reset = neuron.reset_adjoint(charged, reset_spike, d_state);
-                let mut d_charged = reset.charged;
-                let held = matches!(args.firing, Firing::SmoothHeld(_));
-                let through_reset = if held { R::zero() } else { reset.spike };
-                let d_spike = d_spikes[at] * args.gate(t, b, o) + through_reset;
-                // The excess has slope 1 by the membrane and 0 by everything else.
-                d_charged.as_mut()[0] += d_spike * args.slope(neuron.excess(charged));
-                let charge = neuron.charge_adjoint(before, x[at], d_charged);
-                d_x[at] = charge.input;
-                d_state = charge.state;
-                let parts = reset.params.as_ref().iter().zip(charge.params.as_ref());
-                for (d, (&r, &c)) in d_params.iter_mut().skip(set).step_by(sets).zip(parts) {
-                    *d += r + c;
-                }
+                let d_spike = d_spikes[at] * args.gate(t, b, o);
+                d_x[at] = args.step_back(step, (o, at), x, d_spike, &mut d_state, d_params);
             }
         }
     }

@@ -1,4 +1,3 @@
-use super::network::NetworkError;
 use super::state::StateError;
 use crate::shape::ShapeError;
 use core::fmt;
@@ -56,3 +55,125 @@ impl<E: From<ShapeError>> From<E> for TrainError<E> {
         Self::Backend(error)
     }
 }
+
+/// Why a network description is invalid.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// A connection has another number of inputs than its source has neurons.
+    Width {
+        /// The layer; the readout is the last.
+        layer: usize,
+        /// The number of neurons of the source.
+        expected: usize,
+        /// The number of inputs of the connection.
+        found: usize,
+    },
+    /// The connections of a layer have different numbers of outputs.
+    Outputs {
+        /// The layer.
+        layer: usize,
+        /// The number of outputs of its first connection.
+        expected: usize,
+        /// The number of outputs of another connection.
+        found: usize,
+    },
+    /// A connection comes from a layer that is not before this layer.
+    Order {
+        /// The layer.
+        layer: usize,
+        /// The source.
+        from: usize,
+    },
+    /// The output of a hidden layer reaches no other layer.
+    Unused {
+        /// The layer.
+        layer: usize,
+    },
+    /// A layer has no connections, inputs, outputs, taps or kernel elements.
+    Empty {
+        /// The layer.
+        layer: usize,
+        /// The field that is zero.
+        field: &'static str,
+    },
+    /// A connection has more weights or taps than [`Network::LARGEST`].
+    TooLarge {
+        /// The layer.
+        layer: usize,
+    },
+    /// A dropout probability is outside [0, 1).
+    Dropout {
+        /// The layer.
+        layer: usize,
+        /// The probability.
+        found: f64,
+    },
+    /// A raw neuron parameter is not finite, because a learned time constant is not above one step.
+    Neuron {
+        /// The layer.
+        layer: usize,
+        /// Its index among the raw parameters of the neuron.
+        index: usize,
+        /// The parameter.
+        found: f64,
+    },
+    /// A raw neuron parameter is outside its bounds.
+    NeuronBounds {
+        /// The layer.
+        layer: usize,
+        /// Its index among the raw parameters of the neuron.
+        index: usize,
+        /// The parameter.
+        found: f64,
+        /// The smallest valid value.
+        least: f64,
+        /// The largest valid value.
+        most: f64,
+    },
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Width { layer, expected, found } => {
+                write!(f, "layer {layer}: {found} inputs, but their source has {expected} outputs")
+            }
+            Self::Outputs { layer, expected, found } => write!(
+                f,
+                "layer {layer}: a connection has {found} outputs, but the first one has {expected}"
+            ),
+            Self::Order { layer, from } if layer == from => write!(
+                f,
+                "layer {layer}: a connection comes from the layer itself; use its recurrence"
+            ),
+            Self::Order { layer, from } => write!(
+                f,
+                "layer {layer}: a connection comes from layer {from}; it must come from an earlier \
+                 layer"
+            ),
+            Self::Unused { layer } => {
+                write!(f, "layer {layer}: its output reaches no other layer; connect or remove it")
+            }
+            Self::Empty { layer, field } => write!(f, "layer {layer}: {field} is 0"),
+            Self::TooLarge { layer } => {
+                write!(f, "layer {layer}: there are more than 2^30 weights or taps")
+            }
+            Self::Dropout { layer, found } => {
+                write!(f, "layer {layer}: dropout {found} is not in [0, 1)")
+            }
+            Self::Neuron { layer, index, found } => write!(
+                f,
+                "layer {layer}: raw neuron parameter {index} is {found}; a learned time constant \
+                 is above 1 step"
+            ),
+            Self::NeuronBounds { layer, index, found, least, most } => write!(
+                f,
+                "layer {layer}: raw neuron parameter {index} is {found}, not between {least} and \
+                 {most}"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for NetworkError {}

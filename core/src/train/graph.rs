@@ -16,6 +16,8 @@ pub struct Graph {
 pub struct Node {
     /// The connections.
     pub edges: Vec<Edge>,
+    /// The synapses among its neurons.
+    pub recurrence: Option<Edge>,
     /// The number of neurons.
     pub width: usize,
     /// Steps by which the output is longer than the input of the network.
@@ -34,6 +36,13 @@ pub struct Edge {
     pub place: Place,
 }
 
+impl Node {
+    /// The connections, then the recurrent one.
+    pub fn connections(&self) -> impl Iterator<Item = &Edge> {
+        self.edges.iter().chain(&self.recurrence)
+    }
+}
+
 impl Graph {
     /// The number of input channels.
     #[must_use]
@@ -48,9 +57,14 @@ impl Graph {
         self.nodes.last().map_or(0, |node| node.width)
     }
 
-    /// The connections of all layers.
+    /// The connections of all layers, without the recurrent ones.
     pub fn edges(&self) -> impl Iterator<Item = &Edge> {
         self.nodes.iter().flat_map(|node| &node.edges)
+    }
+
+    /// The connections of all layers, the recurrent one of each last.
+    pub fn connections(&self) -> impl Iterator<Item = &Edge> {
+        self.nodes.iter().flat_map(Node::connections)
     }
 
     /// The hidden layers.
@@ -59,12 +73,14 @@ impl Graph {
         &self.nodes[..self.nodes.len().saturating_sub(1)]
     }
 
-    /// The synapses of a chain, the readout last; `None` if a layer has several connections or does
-    /// not follow the previous one.
+    /// The synapses of a chain, the readout last; `None` if a layer has several connections, is
+    /// recurrent or does not follow the previous one.
     #[must_use]
     pub fn chain(&self) -> Option<Vec<Synapses>> {
         let follows = |(l, node): (usize, &Node)| match node.edges[..] {
-            [edge] if edge.from == l.checked_sub(1) => Some(edge.synapses),
+            [edge] if edge.from == l.checked_sub(1) && node.recurrence.is_none() => {
+                Some(edge.synapses)
+            }
             _ => None,
         };
         self.nodes.iter().enumerate().map(follows).collect()
@@ -77,11 +93,15 @@ impl Graph {
     }
 
     /// The name of a connection in the names of its tensors: that of its layer for the first, then
-    /// `hidden.0.inputs.1` and so on.
+    /// `hidden.0.inputs.1` and so on, and `hidden.0.recurrent` for the one after the last.
     #[must_use]
     pub fn connection_name(&self, layer: usize, connection: usize) -> String {
         let name = self.name(layer);
-        if connection == 0 { name } else { format!("{name}.inputs.{connection}") }
+        match connection {
+            0 => name,
+            c if c == self.nodes[layer].edges.len() => format!("{name}.recurrent"),
+            c => format!("{name}.inputs.{c}"),
+        }
     }
 
     /// The shape of the output of a layer for an input of the given shape.

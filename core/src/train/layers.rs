@@ -2,7 +2,9 @@ use super::graph::{Edge, Graph, Node};
 use super::layout::{Blocks, Layout};
 use super::network::Network;
 use super::tensor::Group;
-use crate::backend::{Activation, Backend, Firing, NeuronStage, SynapseParams, View};
+use crate::backend::{
+    Activation, Backend, Firing, NeuronStage, RecurrentStage, SynapseParams, View,
+};
 use crate::delay::{Place, Rounding};
 use crate::norm::ValidSteps;
 use crate::shape::Synapses;
@@ -28,7 +30,7 @@ pub(super) fn full_delays<B: Backend>(
         let wanted = edge.place != Place::Synaptic;
         wanted.then(|| backend.buffer(edge.synapses.weights())).transpose()
     };
-    node.edges.iter().map(block).collect()
+    node.connections().map(block).collect()
 }
 
 impl<B: Backend> Layers<B> {
@@ -37,7 +39,7 @@ impl<B: Backend> Layers<B> {
         let (n, Layout { layers, lens, .. }) = (Group::Delays as usize, &self.layout);
         let nodes = self.graph.nodes.iter().zip(layers).zip(&mut self.expanded);
         for ((node, ranges), expanded) in nodes {
-            for ((edge, ranges), full) in node.edges.iter().zip(&ranges.edges).zip(expanded) {
+            for ((edge, ranges), full) in node.connections().zip(&ranges.edges).zip(expanded) {
                 let Some(full) = full else { continue };
                 let packed = View::new(&self.values.0[n], ranges.delays.clone());
                 backend.expand(&edge.synapses, edge.place, packed, lens[n], full)?;
@@ -65,14 +67,36 @@ impl<B: Backend> Layers<B> {
         backend.project(synapses, kernel, params, x, y)
     }
 
-    /// The arguments of connection `c` of layer `l`.
+    /// The recurrent synapses of a layer; `None` if it has none.
+    pub(super) fn recurrence<'a>(
+        &'a self,
+        l: usize,
+        rounding: Option<Rounding>,
+        mask: Option<&'a B::Buffer>,
+        before: Option<&'a B::Sequence>,
+    ) -> Option<RecurrentStage<'a, B>> {
+        let Node { edges, recurrence, .. } = &self.graph.nodes[l];
+        let place = recurrence.as_ref()?.place;
+        let (synapses, kernel, params) = self.connection(l, edges.len(), rounding);
+        Some(RecurrentStage { synapses, place, kernel, params, mask, before })
+    }
+
+    /// The arguments of connection `c` of layer `l`, the recurrent one last.
     pub(super) fn connection(
         &self,
         l: usize,
         c: usize,
         rounding: Option<Rounding>,
     ) -> (&Synapses, &B::Kernel, SynapseParams<'_, B::Buffer>) {
-        let inputs = self.network.hidden.get(l).map_or(&self.network.output.inputs, |h| &h.inputs);
+        let hidden = self.network.hidden.get(l);
+        let recurrence = hidden.and_then(|hidden| hidden.recurrence.as_ref());
+        let inputs = hidden.map_or(&self.network.output.inputs, |hidden| &hidden.inputs);
+        let kernel = match (inputs.get(c), recurrence) {
+            (None, Some(recurrence)) => &recurrence.kernel,
+            _ => &inputs[c].kernel,
+        };
+        let node = &self.graph.nodes[l];
+        let edge = node.edges.get(c).or(node.recurrence.as_ref()).unwrap_or(&node.edges[0]);
         let [weights, delays, sigma, ..] = &self.values.0;
         let ranges = &self.layout.layers[l].edges[c];
         let params = SynapseParams {
@@ -84,7 +108,7 @@ impl<B: Backend> Layers<B> {
             sigma: View::new(sigma, ranges.sigma.clone()),
             rounding,
         };
-        (&self.graph.nodes[l].edges[c].synapses, &inputs[c].kernel, params)
+        (&edge.synapses, kernel, params)
     }
 
     /// The norm and the neurons of a layer; `None` for the readout.

@@ -15,6 +15,8 @@ use core::ops::Range;
 /// Streams of random numbers.
 const WEIGHTS: u64 = 1;
 const DELAYS: u64 = 2;
+/// The recurrent connection of a layer in these streams.
+const RECURRENT: u64 = 1 << 32;
 
 /// Where the tensors of a network lie.
 #[derive(Clone, Debug)]
@@ -37,7 +39,7 @@ pub(super) struct LayerRanges {
     pub(super) neuron: Range<usize>,
 }
 
-/// The ranges of a connection.
+/// The ranges of a connection. That of the recurrent one is the last of its layer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EdgeRanges {
     pub(super) weights: Range<usize>,
@@ -58,15 +60,23 @@ impl<R: Real> Layout<R> {
         let ones = || Init::Constant(vec![R::one()]);
         for (layer, node) in graph.nodes.iter().enumerate() {
             let mut ranges = LayerRanges::default();
-            for (connection, &Edge { synapses, place, .. }) in node.edges.iter().enumerate() {
+            for (connection, &Edge { from, synapses, place }) in node.connections().enumerate() {
                 let at = (layer, connection, graph.connection_name(layer, connection));
+                let recurrent = from == Some(layer);
                 let rng = |stream| {
                     let rng = Rng::new(seed, stream).fork(layer as u64);
-                    if connection == 0 { rng } else { rng.fork(connection as u64) }
+                    match connection {
+                        _ if recurrent => rng.fork(RECURRENT),
+                        0 => rng,
+                        _ => rng.fork(connection as u64),
+                    }
                 };
                 let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
                 let within = Some((R::zero(), R::count(synapses.taps - 1)));
-                let random = Init::Weights(synapses, rng(WEIGHTS));
+                let random = match recurrent {
+                    true => Init::Orthogonal(synapses, rng(WEIGHTS)),
+                    false => Init::Weights(synapses, rng(WEIGHTS)),
+                };
                 let weights = layout.push(&at, "weight", &shape, Group::Weights, &[None], random);
                 let random = Init::Delays(synapses, delays, rng(DELAYS));
                 let shape = place.shape(&synapses);
@@ -207,16 +217,7 @@ impl<T> Blocks<T> {
         c: usize,
         full: Option<&'a mut T>,
     ) -> SynapseGradients<'a, T> {
-        let [weights, delays, sigma, ..] = &mut self.0;
-        let ranges = &layout.layers[l].edges[c];
-        SynapseGradients {
-            weights: ViewMut::new(weights, ranges.weights.clone()),
-            delays: match full {
-                Some(full) => ViewMut::new(full, 0..ranges.weights.len()),
-                None => ViewMut::new(delays, ranges.delays.clone()),
-            },
-            sigma: ViewMut::new(sigma, ranges.sigma.clone()),
-        }
+        self.recurrent(layout, l, c, full).0
     }
 
     /// Where the gradients of the norm and the neurons of layer `l` go.
@@ -225,11 +226,29 @@ impl<T> Blocks<T> {
         layout: &Layout<R>,
         l: usize,
     ) -> ActivationGradients<'_, T> {
-        let [_, _, _, norms, neurons] = &mut self.0;
-        let ranges = &layout.layers[l];
-        ActivationGradients {
-            norm: ViewMut::new(norms, ranges.norm.clone()),
-            neuron: ViewMut::new(neurons, ranges.neuron.clone()),
-        }
+        self.recurrent(layout, l, 0, None).1
+    }
+
+    /// [`connection`](Self::connection) and [`activation`](Self::activation).
+    pub(super) fn recurrent<'a, R>(
+        &'a mut self,
+        layout: &Layout<R>,
+        l: usize,
+        c: usize,
+        full: Option<&'a mut T>,
+    ) -> (SynapseGradients<'a, T>, ActivationGradients<'a, T>) {
+        let [weights, delays, sigma, norms, neurons] = &mut self.0;
+        let (layer, ranges) = (&layout.layers[l], &layout.layers[l].edges[c]);
+        let delays = match full {
+            Some(full) => ViewMut::new(full, 0..ranges.weights.len()),
+            None => ViewMut::new(delays, ranges.delays.clone()),
+        };
+        let (weights, sigma) = (
+            ViewMut::new(weights, ranges.weights.clone()),
+            ViewMut::new(sigma, ranges.sigma.clone()),
+        );
+        let (norm, neuron) =
+            (ViewMut::new(norms, layer.norm.clone()), ViewMut::new(neurons, layer.neuron.clone()));
+        (SynapseGradients { weights, delays, sigma }, ActivationGradients { norm, neuron })
     }
 }

@@ -3,6 +3,7 @@ use super::graph::Graph;
 use super::layers::{Layers, full_delays};
 use super::layout::{Blocks, Layout};
 use super::network::Network;
+use super::recurrent::{RecurrentPass, RecurrentSpace};
 use super::state::{State, StateError, Tensor};
 use super::tensor::{Group, TensorSpec};
 use crate::backend::{Backend, Event, NormMode, View};
@@ -99,8 +100,11 @@ impl<B: Backend> Model<B> {
     ) -> Result<Self, TrainError<B::Error>> {
         let graph = network.graph().map_err(TrainError::Network)?;
         for (l, inputs) in network.inputs().enumerate() {
-            let kernels: Vec<_> = inputs.iter().map(|connection| &connection.kernel).collect();
-            let models = network.hidden.get(l).map(|hidden| (&hidden.neuron, &hidden.surrogate));
+            let hidden = network.hidden.get(l);
+            let recurrence = hidden.and_then(|hidden| hidden.recurrence.as_ref());
+            let kernels = inputs.iter().map(|connection| &connection.kernel);
+            let kernels: Vec<_> = kernels.chain(recurrence.map(|r| &r.kernel)).collect();
+            let models = hidden.map(|hidden| (&hidden.neuron, &hidden.surrogate));
             backend.supports(&kernels, models)?;
         }
         let layout = Layout::new(&network, &graph, delays, seed);
@@ -270,7 +274,13 @@ impl<B: Backend> Model<B> {
                 break;
             };
             let mode = NormMode::Running(View::new(running, layout.layers[l].norm.clone()));
-            backend.activate(&layer, mode, &y, &mut statistics, to, None)?;
+            match RecurrentSpace::new(backend, node, shape, false)? {
+                Some(mut space) => {
+                    let pass = RecurrentPass { backend, layers, l, rounding };
+                    space.forward(&pass, &layer, mode, &y, &mut statistics, to, None)?;
+                }
+                None => backend.activate(&layer, mode, &y, &mut statistics, to, None)?,
+            }
             look(l, backend, to)?;
             outputs.push(spikes);
         }
@@ -320,8 +330,8 @@ impl<B: Backend> Model<B> {
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
     /// `.delay` in the shape of its [`Place`](crate::delay::Place), `.sigma`, `.neuron` `[P]` or
     /// `[P, out]`, `.gamma`, `.beta`, `.running_mean`, `.running_var`; `output.weight`, `.delay`,
-    /// `.sigma`; further connections of a layer as `hidden.0.inputs.1.weight`. Tensors without
-    /// values are left out.
+    /// `.sigma`; further connections of a layer as `hidden.0.inputs.1.weight`, the recurrent one as
+    /// `hidden.0.recurrent.weight`. Tensors without values are left out.
     ///
     /// # Errors
     /// The error of the backend.

@@ -1,3 +1,4 @@
+use super::error::NetworkError;
 use super::graph::{Edge, Graph, Node};
 use crate::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
 use crate::delay::{Place, Rounding};
@@ -61,10 +62,57 @@ impl<B: Backend> Connection<B> {
     }
 }
 
+/// Synapses among the neurons of a layer. A spike arrives `1 + d` steps later, for a delay of `d`
+/// steps.
+///
+/// ```text
+/// I_i[t] = z_i[t] + m_i sum over j, k of kernel_k[i, j] s_j[t - 1 - k]
+/// ```
+///
+/// with z the normalised sum of the connections, s the spikes before the dropout of the layer, and
+/// m the dropout mask of the current. The weights start as an orthogonal matrix. Source: DelRec
+/// (arXiv 2509.24852).
+pub struct Recurrence<B: Backend> {
+    /// The sizes of the synapses, whose padding is not used.
+    pub synapses: Synapses,
+    /// Where the delays sit; synaptic unless said.
+    pub place: Place,
+    /// The delay kernel used in training.
+    pub kernel: B::Kernel,
+    /// The probability that the current of a neuron is silenced for a whole sample.
+    pub dropout: f64,
+}
+
+impl<B: Backend> Recurrence<B> {
+    /// Synapses among `neurons` neurons, with delays of 1 to `taps` steps and without dropout.
+    #[must_use]
+    pub fn new<K>(neurons: usize, taps: usize, kernel: K) -> Self
+    where
+        B: HasKernel<K>,
+    {
+        let synapses = Synapses { padding: 0, ..Synapses::new(neurons, neurons, taps) };
+        Self { synapses, place: Place::Synaptic, kernel: B::kernel(kernel), dropout: 0.0 }
+    }
+
+    /// The same synapses with their delays at another place.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        Self { place, ..self }
+    }
+
+    /// The same synapses with dropout.
+    #[must_use]
+    pub fn with_dropout(self, dropout: f64) -> Self {
+        Self { dropout, ..self }
+    }
+}
+
 /// A hidden layer: the sum of its connections, batch norm, neurons and dropout.
 pub struct Layer<B: Backend> {
     /// The connections; one in a chain.
     pub inputs: Vec<Connection<B>>,
+    /// The synapses among its neurons.
+    pub recurrence: Option<Recurrence<B>>,
     /// The norm between synapses and neurons.
     pub norm: Option<BatchNorm<B::Real>>,
     /// The neuron model.
@@ -86,6 +134,7 @@ impl<B: Backend> Layer<B> {
     {
         Self {
             inputs: vec![Connection::new(synapses, kernel)],
+            recurrence: None,
             norm: None,
             neuron: B::neuron(neuron),
             per_neuron: false,
@@ -110,6 +159,12 @@ impl<B: Backend> Layer<B> {
     #[must_use]
     pub fn with_parameters_per_neuron(self) -> Self {
         Self { per_neuron: true, ..self }
+    }
+
+    /// The same layer with synapses among its neurons.
+    #[must_use]
+    pub fn with_recurrence(self, recurrence: Recurrence<B>) -> Self {
+        Self { recurrence: Some(recurrence), ..self }
     }
 
     /// The same layer with one more connection.
@@ -160,129 +215,6 @@ pub struct Network<B: Backend> {
     /// The penalty for rates is that of every window, weighted by its valid steps.
     pub window: Option<NonZeroUsize>,
 }
-
-/// Why a network description is invalid.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum NetworkError {
-    /// A connection has another number of inputs than its source has neurons.
-    Width {
-        /// The layer; the readout is the last.
-        layer: usize,
-        /// The number of neurons of the source.
-        expected: usize,
-        /// The number of inputs of the connection.
-        found: usize,
-    },
-    /// The connections of a layer have different numbers of outputs.
-    Outputs {
-        /// The layer.
-        layer: usize,
-        /// The number of outputs of its first connection.
-        expected: usize,
-        /// The number of outputs of another connection.
-        found: usize,
-    },
-    /// A connection comes from a layer that is not before this layer.
-    Order {
-        /// The layer.
-        layer: usize,
-        /// The source.
-        from: usize,
-    },
-    /// The output of a hidden layer reaches no other layer.
-    Unused {
-        /// The layer.
-        layer: usize,
-    },
-    /// A layer has no connections, inputs, outputs, taps or kernel elements.
-    Empty {
-        /// The layer.
-        layer: usize,
-        /// The field that is zero.
-        field: &'static str,
-    },
-    /// A connection has more weights or taps than [`Network::LARGEST`].
-    TooLarge {
-        /// The layer.
-        layer: usize,
-    },
-    /// A dropout probability is outside [0, 1).
-    Dropout {
-        /// The layer.
-        layer: usize,
-        /// The probability.
-        found: f64,
-    },
-    /// A raw neuron parameter is not finite, because a learned time constant is not above one step.
-    Neuron {
-        /// The layer.
-        layer: usize,
-        /// Its index among the raw parameters of the neuron.
-        index: usize,
-        /// The parameter.
-        found: f64,
-    },
-    /// A raw neuron parameter is outside its bounds.
-    NeuronBounds {
-        /// The layer.
-        layer: usize,
-        /// Its index among the raw parameters of the neuron.
-        index: usize,
-        /// The parameter.
-        found: f64,
-        /// The smallest valid value.
-        least: f64,
-        /// The largest valid value.
-        most: f64,
-    },
-}
-
-impl fmt::Display for NetworkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Width { layer, expected, found } => {
-                write!(f, "layer {layer}: {found} inputs, but their source has {expected} outputs")
-            }
-            Self::Outputs { layer, expected, found } => write!(
-                f,
-                "layer {layer}: a connection has {found} outputs, but the first one has {expected}"
-            ),
-            Self::Order { layer, from } if layer == from => write!(
-                f,
-                "layer {layer}: a connection comes from the layer itself; recurrent connections \
-                 are not supported"
-            ),
-            Self::Order { layer, from } => write!(
-                f,
-                "layer {layer}: a connection comes from layer {from}; it must come from an earlier \
-                 layer"
-            ),
-            Self::Unused { layer } => {
-                write!(f, "layer {layer}: its output reaches no other layer; connect or remove it")
-            }
-            Self::Empty { layer, field } => write!(f, "layer {layer}: {field} is 0"),
-            Self::TooLarge { layer } => {
-                write!(f, "layer {layer}: there are more than 2^30 weights or taps")
-            }
-            Self::Dropout { layer, found } => {
-                write!(f, "layer {layer}: dropout {found} is not in [0, 1)")
-            }
-            Self::Neuron { layer, index, found } => write!(
-                f,
-                "layer {layer}: raw neuron parameter {index} is {found}; a learned time constant \
-                 is above 1 step"
-            ),
-            Self::NeuronBounds { layer, index, found, least, most } => write!(
-                f,
-                "layer {layer}: raw neuron parameter {index} is {found}, not between {least} and \
-                 {most}"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for NetworkError {}
 
 /// The largest number of weights, and of taps of the dense kernel, in a connection.
 const LARGEST: usize = 1 << 30;
@@ -346,7 +278,20 @@ impl<B: Backend> Network<B> {
             for (edge, start) in edges.iter_mut().zip(starts) {
                 edge.synapses.padding = padding - start;
             }
-            nodes.push(Node { edges, width, padding });
+            let recurrence = self.hidden.get(layer).and_then(|h| h.recurrence.as_ref());
+            let recurrence = match recurrence {
+                Some(Recurrence { synapses, place, .. }) => {
+                    let synapses = Synapses { padding: 0, ..*synapses };
+                    check_sizes(layer, &synapses)?;
+                    let Synapses { inputs, outputs, .. } = synapses;
+                    if let Some(found) = [inputs, outputs].into_iter().find(|n| *n != width) {
+                        return Err(NetworkError::Outputs { layer, expected: width, found });
+                    }
+                    Some(Edge { from: Some(layer), synapses, place: *place })
+                }
+                None => None,
+            };
+            nodes.push(Node { edges, recurrence, width, padding });
         }
         for layer in 0..self.hidden.len() {
             let mut later = nodes[layer + 1..].iter().flat_map(|node| &node.edges);
@@ -355,8 +300,11 @@ impl<B: Backend> Network<B> {
             }
         }
         for (layer, h) in self.hidden.iter().enumerate() {
-            if !(0.0..1.0).contains(&h.dropout) {
-                return Err(NetworkError::Dropout { layer, found: h.dropout });
+            let recurrent = h.recurrence.as_ref().map(|recurrence| recurrence.dropout);
+            for found in [Some(h.dropout), recurrent].into_iter().flatten() {
+                if !(0.0..1.0).contains(&found) {
+                    return Err(NetworkError::Dropout { layer, found });
+                }
             }
             let mut raw = vec![B::Real::zero(); h.neuron.param_count()];
             h.neuron.write_params(&mut raw);
@@ -429,7 +377,8 @@ macro_rules! plain {
 // Derived implementations would require them of the backend.
 plain! {
     Connection { from, synapses, place, kernel }
-    Layer { inputs, norm, neuron, per_neuron, surrogate, dropout }
+    Recurrence { synapses, place, kernel, dropout }
+    Layer { inputs, recurrence, norm, neuron, per_neuron, surrogate, dropout }
     Readout { inputs, integrator }
     Network { hidden, output, loss, objective, rounding, window }
 }

@@ -36,7 +36,7 @@ impl<R: Real> State<R> {
     /// [`StateError::Missing`] or [`StateError::Shape`] names the tensor.
     pub fn fits(&self, graph: &Graph) -> Result<(), StateError> {
         for (l, node) in graph.nodes.iter().enumerate() {
-            for (c, edge) in node.edges.iter().enumerate() {
+            for (c, edge) in node.connections().enumerate() {
                 let s = &edge.synapses;
                 let name = alloc::format!("{}.weight", graph.connection_name(l, c));
                 let shape = [s.outputs, s.inputs, s.kernel_count];

@@ -42,7 +42,8 @@ pub struct TensorSpec<R> {
     pub name: String,
     /// The layer, the readout last.
     pub layer: usize,
-    /// The connection of the layer; 0 if the tensor belongs to the whole layer.
+    /// The connection of the layer, the recurrent one last; 0 if the tensor belongs to the whole
+    /// layer.
     pub connection: usize,
     /// The dimensions, the innermost last.
     pub shape: Vec<usize>,
@@ -64,6 +65,8 @@ pub enum Init<R> {
     Constant(Vec<R>),
     /// [`init::weights`]
     Weights(Synapses, Rng),
+    /// [`init::orthogonal`]
+    Orthogonal(Synapses, Rng),
     /// [`init::delays`]
     Delays(Synapses, DelayInit, Rng),
 }
@@ -84,6 +87,7 @@ impl<R: Real> TensorSpec<R> {
                 }
             }
             Init::Weights(synapses, rng) => init::weights(synapses, *rng, out),
+            Init::Orthogonal(synapses, rng) => init::orthogonal(synapses, *rng, out),
             Init::Delays(synapses, delays, rng) => init::delays(synapses, *delays, *rng, out),
         }
     }

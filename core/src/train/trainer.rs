@@ -233,7 +233,7 @@ impl<B: Backend> Trainer<B> {
             let start = start.unwrap_or((edge.synapses.taps / 2) as f64);
             B::Real::of(SigmaSchedule { start, end, epochs }.at(self.epoch as usize))
         };
-        let sigma: Vec<_> = graph.edges().map(sigma).collect();
+        let sigma: Vec<_> = graph.connections().map(sigma).collect();
         backend.upload(&sigma, &mut values.0[Group::Sigma as usize])
     }
 

@@ -1,6 +1,7 @@
 use super::graph::{Edge, Node};
 use super::layers::{Layers, full_delays};
 use super::layout::Blocks;
+use super::recurrent::{RecurrentPass, RecurrentSpace};
 use super::tensor::Group;
 use crate::backend::{Backend, NormMode, SynapseGradients, View, ViewMut};
 use crate::delay::Rounding;
@@ -94,18 +95,19 @@ pub(super) struct LayerSpace<B: Backend> {
     /// synaptic.
     d_delays: Vec<Option<B::Buffer>>,
     states: Option<States<B>>,
+    recurrent: Option<RecurrentSpace<B>>,
 }
 
 /// A sequence that connections read.
 pub(super) struct Signal<B: Backend> {
     pub(super) now: B::Sequence,
-    past: Option<Past<B>>,
+    pub(super) past: Option<Past<B>>,
 }
 
 /// What connections read in a window.
-struct Past<B: Backend> {
+pub(super) struct Past<B: Backend> {
     /// The steps before the window, as many as the longest delay.
-    before: B::Sequence,
+    pub(super) before: B::Sequence,
     /// These steps and those of the window.
     joined: B::Sequence,
 }
@@ -126,7 +128,7 @@ impl<B: Backend> LayerSpace<B> {
 }
 
 impl<B: Backend> Signal<B> {
-    fn new(backend: &B, shape: Shape, past: Option<usize>) -> Result<Self, B::Error> {
+    pub(super) fn new(backend: &B, shape: Shape, past: Option<usize>) -> Result<Self, B::Error> {
         let now = backend.sequence(shape)?;
         let past = match past {
             None => None,
@@ -151,14 +153,14 @@ impl<B: Backend> Signal<B> {
         }
     }
 
-    fn advance(&mut self, backend: &B) -> Result<(), B::Error> {
+    pub(super) fn advance(&mut self, backend: &B) -> Result<(), B::Error> {
         match &mut self.past {
             Some(Past { before, joined }) => backend.copy_last(joined, before),
             None => Ok(()),
         }
     }
 
-    fn restart(&mut self, backend: &B) -> Result<(), B::Error> {
+    pub(super) fn restart(&mut self, backend: &B) -> Result<(), B::Error> {
         if let Some(Past { before, .. }) = &mut self.past {
             *before = backend.sequence(backend.shape(before))?;
         }
@@ -210,6 +212,7 @@ impl<B: Backend> Workspace<B> {
                 d_part: sequence(with_gradients && readers > 1)?,
                 d_delays: if with_gradients { full_delays(backend, node)? } else { Vec::new() },
                 states,
+                recurrent: RecurrentSpace::new(backend, node, output, in_windows)?,
             });
         }
         Ok(Self { input: Signal::new(backend, shape, past(None))?, layers: spaces })
@@ -229,6 +232,9 @@ impl<B: Backend> Workspace<B> {
                 let len = batch * layers.graph.nodes[l].width;
                 space.mask = Some(backend.dropout(rng.fork(l as u64), hidden.dropout, len)?);
             }
+            if let (Some(space), Some(hidden)) = (&mut space.recurrent, &hidden.recurrence) {
+                space.draw_mask(backend, rng.fork(l as u64).fork(0), hidden.dropout)?;
+            }
         }
         Ok(())
     }
@@ -238,6 +244,7 @@ impl<B: Backend> Workspace<B> {
         self.input.restart(backend)?;
         for space in &mut self.layers {
             space.spikes.as_mut().map_or(Ok(()), |spikes| spikes.restart(backend))?;
+            space.recurrent.as_mut().map_or(Ok(()), |space| space.restart(backend))?;
             space.states.iter_mut().for_each(|states| states.started = false);
         }
         Ok(())
@@ -248,6 +255,7 @@ impl<B: Backend> Workspace<B> {
         self.input.advance(backend)?;
         for space in &mut self.layers {
             space.spikes.as_mut().map_or(Ok(()), |spikes| spikes.advance(backend))?;
+            space.recurrent.as_mut().map_or(Ok(()), |space| space.advance(backend))?;
             if let Some(States { start, end, started }) = &mut space.states {
                 core::mem::swap(start, end);
                 *started = true;
@@ -300,7 +308,14 @@ impl<B: Backend> Workspace<B> {
                     Norms::Running(running) => NormMode::Running(View::new(*running, range)),
                 };
                 let (y, statistics) = (&at.y, &mut at.statistics);
-                backend.activate(&layer, mode, y, statistics, &mut spikes.now, end)
+                let to = &mut spikes.now;
+                match &mut at.recurrent {
+                    Some(space) => {
+                        let pass = RecurrentPass { backend, layers, l, rounding };
+                        space.forward(&pass, &layer, mode, y, statistics, to, end)
+                    }
+                    None => backend.activate(&layer, mode, y, statistics, to, end),
+                }
             })?;
             spikes.join(backend)?;
         }
@@ -337,8 +352,15 @@ impl<B: Backend> Workspace<B> {
                 let start = states.map(|states| &states.start);
                 let layer = layers.activation(l, at.mask.as_ref(), valid, start);
                 let Some(layer) = layer else { return Ok(()) };
-                let into = gradients.activation(layout, l);
-                backend.activate_backward(&layer, &at.y, &at.statistics, d, into)
+                let (y, statistics, edges) = (&at.y, &at.statistics, &layers.graph.nodes[l].edges);
+                let Some(space) = &at.recurrent else {
+                    let into = gradients.activation(layout, l);
+                    return backend.activate_backward(&layer, y, statistics, d, into);
+                };
+                let full = at.d_delays[edges.len()].as_mut();
+                let into = gradients.recurrent(layout, l, edges.len(), full);
+                let pass = RecurrentPass { backend, layers, l, rounding };
+                space.backward(&pass, &layer, y, statistics, d, into)
             })?;
             for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
                 let pass = Projection { backend, layers, connection: (l, c), rounding, span };
@@ -357,12 +379,13 @@ impl<B: Backend> Workspace<B> {
                         }
                     }
                 }
-                if let Some(full) = &at.d_delays[c] {
-                    let n = Group::Delays as usize;
-                    let to = layout.layers[l].edges[c].delays.clone();
-                    let (to, len) = (ViewMut::new(&mut gradients.0[n], to), layout.lens[n]);
-                    backend.reduce(&edge.synapses, edge.place, full, to, len)?;
-                }
+            }
+            for (c, edge) in layers.graph.nodes[l].connections().enumerate() {
+                let Some(full) = &at.d_delays[c] else { continue };
+                let n = Group::Delays as usize;
+                let to = layout.layers[l].edges[c].delays.clone();
+                let (to, len) = (ViewMut::new(&mut gradients.0[n], to), layout.lens[n]);
+                backend.reduce(&edge.synapses, edge.place, full, to, len)?;
             }
         }
         Ok(penalties)

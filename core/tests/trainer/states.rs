@@ -77,6 +77,7 @@ fn tensors_start_as_their_specs_say() {
                 expected = rows.iter().flat_map(|&row| vec![row; each]).collect();
                 constant += 1;
             }
+            Init::Orthogonal(..) => unreachable!("the network is not recurrent"),
             Init::Weights(synapses, rng) => {
                 init::weights(synapses, *rng, &mut expected);
                 random += 1;
