@@ -1,5 +1,6 @@
 use crate::projection::{Analyse, Correlate, Gather, Multiply, Scatter, SumTaps, Synthesise};
 use crate::raw::Gemm;
+use crate::recurrent::MultiplyActive;
 use crate::stages::Stages;
 use crate::stream::StreamSums;
 use crate::vectors::arch;
@@ -315,6 +316,7 @@ tasks!(
     correlate: Correlate,
     scatter: Scatter,
     gather: Gather,
+    multiply_active: MultiplyActive,
     stream_sums: StreamSums
 );
 

@@ -30,6 +30,7 @@ mod ops;
 mod projection;
 mod raw;
 mod readout;
+mod recurrent;
 mod scratch;
 mod sequence;
 mod stages;

@@ -4,14 +4,15 @@ use crate::models::CpuNeuron;
 use crate::neuron::Stage;
 use crate::norm::{Norm, StepCounts, begin_norm, finish_norm, norm_params, write_norm_gradient};
 use crate::projection::KernelPasses;
+use crate::recurrent;
 use crate::scratch::zeros;
 use crate::sequence::Sequence;
 use crate::stages::Stages;
 use core::ops::Range;
 use ndarray::{ArrayViewMut2, Axis};
 use polychron_core::backend::{
-    Activation, ActivationGradients, Backend, Event, NeuronStage, NormMode, SynapseGradients,
-    SynapseParams, View, ViewMut,
+    Activation, ActivationGradients, Backend, Event, NeuronStage, NormMode, RecurrentGradients,
+    RecurrentStage, SynapseGradients, SynapseParams, View, ViewMut,
 };
 use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::Li;
@@ -246,6 +247,29 @@ impl<R: Lanes> Backend for Cpu<R> {
         self.install(|| d_x.copy(d_spikes));
         stage.backward(self, false, d_x, d_params)?;
         Ok(())
+    }
+
+    /// Groups of samples run on their own, one step after the other.
+    fn recurrent_forward(
+        &self,
+        synapses: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        x: &Sequence<R>,
+        outputs: [&mut Sequence<R>; 3],
+        end: Option<&mut Vec<R>>,
+    ) -> Result<(), Error> {
+        recurrent::forward(self, synapses, stage, x, outputs, end)
+    }
+
+    fn recurrent_backward(
+        &self,
+        synapses: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        saved: [&Sequence<R>; 2],
+        d: &mut Sequence<R>,
+        gradients: RecurrentGradients<'_, Vec<R>>,
+    ) -> Result<(), Error> {
+        recurrent::backward(self, synapses, stage, saved, d, gradients)
     }
 
     /// Runs the norm, the neurons and the dropout in one pass over the neurons.

@@ -8,6 +8,7 @@ use polychron_core::num::Real;
 use polychron_core::shape::{Shape, ShapeError, expect};
 use rayon::prelude::*;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// A block `[time, batch, width]`, stored as `[neuron][time][batch]`.
@@ -81,6 +82,32 @@ impl<R: Real> Sequence<R> {
                 let fired = &fired[neuron * len..(neuron + 1) * len];
                 write_out(fired, &gate[neuron * batch..(neuron + 1) * batch], &mut block);
                 Cow::Owned(block)
+            }
+        }
+    }
+
+    /// Calls `f` with every step and the values of some samples of one neuron.
+    pub(crate) fn samples(
+        &self,
+        neuron: usize,
+        samples: Range<usize>,
+        mut f: impl FnMut(usize, &[R]),
+    ) {
+        let Shape { steps, batch, .. } = self.shape;
+        let mut row = vec![R::zero(); samples.len()];
+        for t in 0..steps {
+            let at = (neuron * steps + t) * batch;
+            match &self.values {
+                Values::Numbers(numbers) => {
+                    f(t, &numbers.values()[at + samples.start..at + samples.end]);
+                }
+                Values::Spikes(Spikes { fired, gate }) => {
+                    let gate = &gate[neuron * batch..(neuron + 1) * batch];
+                    for (x, b) in row.iter_mut().zip(samples.clone()) {
+                        *x = if fired[at + b] != 0 { gate[b] } else { R::zero() };
+                    }
+                    f(t, &row);
+                }
             }
         }
     }

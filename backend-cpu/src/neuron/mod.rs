@@ -3,6 +3,7 @@ mod passes;
 use crate::backend::{Cpu, Error};
 use crate::lanes::{Lanes, vectorize};
 use crate::norm::{NeuronNorm, Norm, StepCounts};
+use crate::recurrent::{Chunk, chunk_backward, chunk_forward};
 use crate::sequence::Sequence;
 use crate::stages::Stages;
 use crate::stream::{Affine, StreamNeurons, stream_neurons};
@@ -21,14 +22,16 @@ use std::borrow::Cow;
 pub struct Stage<'a, R: Real> {
     /// One neuron for all, or one for each.
     neurons: Vec<Box<dyn NeuronPasses<R>>>,
+    /// Their raw parameters `[P, sets]`.
+    raw: &'a [R],
     surrogate: &'a dyn Surrogate<R>,
-    firing: Firing<'a, Sequence<R>>,
+    pub(crate) firing: Firing<'a, Sequence<R>>,
     mask: Option<&'a [R]>,
     step_counts: StepCounts<R>,
     norm: Norm<'a, R>,
     input: &'a Sequence<R>,
     /// The states `[S, batch, width]` before the first step; `None` for neurons at rest.
-    start: Option<&'a [R]>,
+    pub(crate) start: Option<&'a [R]>,
     /// Whether the states after the last step are wanted.
     keeps_states: bool,
 }
@@ -55,6 +58,7 @@ impl<'a, R: Lanes> Stage<'a, R> {
         let (sets, raw) = (stage.sets(shape.width)?, stage.params.slice()?);
         Ok(Self {
             neurons: (0..sets).map(|n| stage.neuron.0.with_raw(raw, sets, n)).collect(),
+            raw,
             surrogate: &**stage.surrogate,
             firing: stage.firing,
             mask,
@@ -115,6 +119,45 @@ impl<R: Real> Stage<'_, R> {
     fn neuron(&self, n: usize) -> &dyn NeuronPasses<R> {
         &**self.neurons.get(n).unwrap_or(&self.neurons[0])
     }
+
+    /// The number of components of a state.
+    pub(crate) fn state_count(&self) -> usize {
+        self.neuron(0).state_count()
+    }
+
+    /// The number of raw parameters of all neurons.
+    pub(crate) fn param_len(&self) -> usize {
+        self.neurons.len() * self.neuron(0).param_count()
+    }
+
+    /// Whether every output is the step of an excess.
+    pub(crate) fn fires_steps(&self) -> bool {
+        matches!(self.firing, Firing::Step) && self.neuron(0).can_fire()
+    }
+
+    /// Whether step `t` of sample `b` is valid.
+    pub(crate) fn is_valid(&self, t: usize, b: usize) -> bool {
+        R::count(t) < self.step_counts.counts[b]
+    }
+
+    /// Runs recurrent neurons forward.
+    pub(crate) fn run_forward(&self, chunk: &mut Chunk<'_, R>) {
+        self.neuron(0).recurrent_forward(self.raw, self.neurons.len(), chunk);
+    }
+
+    /// Runs recurrent neurons backward. Returns the gradients `[neuron][P]`.
+    pub(crate) fn run_backward(&self, chunk: &mut Chunk<'_, R>) -> Vec<R> {
+        self.neuron(0).recurrent_backward(self.raw, self.neurons.len(), chunk)
+    }
+
+    /// Adds gradients `[neuron][P]` to those by the raw parameters.
+    pub(crate) fn add_params(&self, part: &[R], d_params: &mut [R]) {
+        let (sets, count) = (self.neurons.len(), self.neuron(0).param_count());
+        for (n, part) in part.chunks_exact(count.max(1)).enumerate() {
+            let set = d_params.iter_mut().skip(n % sets).step_by(sets);
+            set.zip(part).for_each(|(to, &d)| *to += d);
+        }
+    }
 }
 
 impl<R: Stages> Stage<'_, R> {
@@ -137,7 +180,7 @@ impl<R: Stages> Stage<'_, R> {
     /// Turns the excess of a neuron at step `t` into its output spikes, and writes the spikes that
     /// reset its state.
     #[inline(always)]
-    fn fire(
+    pub(crate) fn fire(
         &self,
         fires: bool,
         recorded: &[R],
@@ -174,12 +217,12 @@ impl<R: Stages> Stage<'_, R> {
     }
 
     /// Whether every spike, of the output and of the reset, is the step of its excess.
-    fn spikes_are_steps(&self, fires: bool) -> bool {
+    pub(crate) fn spikes_are_steps(&self, fires: bool) -> bool {
         fires && matches!(self.firing, Firing::Step)
     }
 
     /// Turns the excess into the derivatives of the spikes.
-    fn slopes(&self, fires: bool, excess: &mut [R]) {
+    pub(crate) fn slopes(&self, fires: bool, excess: &mut [R]) {
         if !fires || matches!(self.firing, Firing::Frozen(_)) {
             excess.fill(R::zero());
         } else {
@@ -188,7 +231,7 @@ impl<R: Stages> Stage<'_, R> {
     }
 
     /// The factors `[batch]` of the outputs of neuron `n` at valid steps: its dropout mask.
-    fn gate(&self, n: usize) -> Vec<R> {
+    pub(crate) fn gate(&self, n: usize) -> Vec<R> {
         let Shape { batch, width, .. } = self.input.shape();
         (0..batch).map(|b| self.mask.map_or(R::one(), |mask| mask[b * width + n])).collect()
     }
@@ -223,6 +266,10 @@ pub(crate) trait NeuronPasses<R: Real>: ErasedNeuron<R> + Send + Sync {
         norm: &NeuronNorm<R>,
         to: &mut [R],
     ) -> Vec<R>;
+    /// Runs the neurons of a recurrent layer forward, with raw parameters `[P, sets]`.
+    fn recurrent_forward(&self, raw: &[R], sets: usize, chunk: &mut Chunk<'_, R>);
+    /// Runs the neurons of a recurrent layer backward. Returns the gradients `[neuron][P]`.
+    fn recurrent_backward(&self, raw: &[R], sets: usize, chunk: &mut Chunk<'_, R>) -> Vec<R>;
     /// Allocates the working memory of [`NeuronPasses::backward`].
     fn memory(&self) -> Box<dyn Any + Send>;
     /// Turns the gradient by the output of neuron `n` into the gradient by its input. Returns the
@@ -238,7 +285,7 @@ pub(crate) trait NeuronPasses<R: Real>: ErasedNeuron<R> + Send + Sync {
     ) -> (Vec<R>, (R, R));
 }
 
-impl<R: Stages, N: Neuron<Real = R>> NeuronPasses<R> for N {
+impl<R: Lanes, N: Neuron<Real = R>> NeuronPasses<R> for N {
     fn with_raw(&self, raw: &[R], sets: usize, n: usize) -> Box<dyn NeuronPasses<R>> {
         Box::new(self.with_set(raw, sets, n))
     }
@@ -277,6 +324,17 @@ impl<R: Stages, N: Neuron<Real = R>> NeuronPasses<R> for N {
             #[inline(always)]
             || numbers_of(stage, self, n, x, norm, to),
         )
+    }
+
+    fn recurrent_forward(&self, raw: &[R], sets: usize, chunk: &mut Chunk<'_, R>) {
+        let neurons: Vec<N> = (0..sets).map(|n| self.with_set(raw, sets, n)).collect();
+        chunk_forward(&neurons, chunk);
+    }
+
+    fn recurrent_backward(&self, raw: &[R], sets: usize, chunk: &mut Chunk<'_, R>) -> Vec<R> {
+        let neurons: Vec<N> = (0..sets).map(|n| self.with_set(raw, sets, n)).collect();
+        let by_neuron = chunk_backward(&neurons, chunk);
+        by_neuron.iter().flat_map(|params| params.as_ref().to_vec()).collect()
     }
 
     fn memory(&self) -> Box<dyn Any + Send> {

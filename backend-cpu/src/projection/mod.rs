@@ -26,20 +26,23 @@ use polychron_core::shape::{ShapeError, Synapses, expect};
 pub(crate) use product::Multiply;
 use rayon::prelude::*;
 pub(crate) use taps::{Correlate, SumTaps};
-use windows::Windows;
+pub(crate) use windows::{Windows, window_len};
 
 /// Synapses per task.
 const CHUNK: usize = 1024;
 
 /// The parameters `[out, in, count]` of a projection.
-struct Parameters<'a, R> {
-    weights: &'a [R],
-    delays: &'a [R],
-    sigma: &'a [R],
+pub(crate) struct Parameters<'a, R> {
+    pub(crate) weights: &'a [R],
+    pub(crate) delays: &'a [R],
+    pub(crate) sigma: &'a [R],
 }
 
 impl<'a, R: Real> Parameters<'a, R> {
-    fn new(synapses: &Synapses, params: &'a SynapseParams<'_, Vec<R>>) -> Result<Self, ShapeError> {
+    pub(crate) fn new(
+        synapses: &Synapses,
+        params: &'a SynapseParams<'_, Vec<R>>,
+    ) -> Result<Self, ShapeError> {
         let (weights, delays) = (params.weights.slice()?, params.delays.slice()?);
         let sigma = params.sigma.slice()?;
         check_parameters(synapses, weights, delays, sigma)?;

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 const CHUNK: usize = 1024;
 
 /// The number of taps of the longest window.
-pub(super) fn window_len<R: Real>(kernel: &dyn DelayKernel<R>, sigma: &[R], taps: usize) -> usize {
+pub(crate) fn window_len<R: Real>(kernel: &dyn DelayKernel<R>, sigma: &[R], taps: usize) -> usize {
     let reach = |&sigma: &R| kernel.reach(kernel.width(sigma).0);
     let longest = |m: usize, reach: R| {
         let both = (reach + reach).ceil().to_usize();
@@ -23,20 +23,20 @@ pub(super) fn window_len<R: Real>(kernel: &dyn DelayKernel<R>, sigma: &[R], taps
 }
 
 /// The windows `[out, in, count]` of a projection.
-pub(super) struct Windows<R> {
+pub(crate) struct Windows<R> {
     /// Taps of a window.
     len: usize,
     /// Taps from one window to the next. Those beyond `len` are 0.
     pub(super) stride: usize,
     /// The first tap of every window.
-    pub(super) first: Vec<usize>,
+    pub(crate) first: Vec<usize>,
     /// `[out][in][count and stride]`.
-    pub(super) taps: Block<R>,
+    pub(crate) taps: Block<R>,
 }
 
 impl<R: Real> Windows<R> {
     /// Computes the `len` taps around each delay.
-    pub(super) fn new(
+    pub(crate) fn new(
         scratch: &Scratch<R>,
         synapses: &Synapses,
         kernel: &dyn KernelPasses<R>,

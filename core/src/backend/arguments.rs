@@ -210,7 +210,8 @@ pub struct RecurrentStage<'a, B: Backend> {
 /// The gradients of a recurrent layer.
 #[derive(Debug)]
 pub struct RecurrentGradients<'a, B> {
-    /// By the parameters of the synapses.
+    /// By the parameters of the synapses. Of the gradients by delays that the place makes the same,
+    /// only the sum is specified: that of [`Place::reduce`].
     pub synapses: SynapseGradients<'a, B>,
     /// By the raw parameters of the neurons.
     pub neuron: ViewMut<'a, B>,

@@ -346,7 +346,13 @@ impl Problem for Backward<'_> {
         let parts = [&by_neuron, &by_synapse[0], &by_synapse[1], &by_synapse[2]];
         let names = ["d_params", "d_weights", "d_delays", "d_sigma"];
         for (what, part) in names.into_iter().zip(parts) {
-            found.push(Output { floor, ..Output::new(stage, what, host.read_part(part)?) });
+            let mut values = host.read_part(part)?;
+            if what == "d_delays" {
+                let mut sums = vec![0.0; case.place.len(&case.synapses)];
+                case.place.reduce(&case.synapses, &values, &mut sums)?;
+                values = sums;
+            }
+            found.push(Output { floor, ..Output::new(stage, what, values) });
         }
         Ok(found)
     }

@@ -1,0 +1,318 @@
+use super::LANES;
+use super::product::{Matrix, active};
+use crate::lanes::{Lanes, vectorize};
+use crate::projection::{KernelPasses, Parameters, Windows, window_len};
+use crate::scratch::Scratch;
+use polychron_core::delay::Place;
+use polychron_core::num::Real;
+use polychron_core::shape::Synapses;
+
+/// The recurrent synapses of a layer, from values that neurons send to those that arrive at later
+/// steps.
+///
+/// Backwards in time, gradients take the same ways through the transposed synapses.
+pub(super) struct Wiring<R> {
+    pub(super) neurons: usize,
+    /// The longest way in steps.
+    pub(super) longest: usize,
+    /// The shortest way in steps: so many steps can be computed without those before them.
+    pub(super) shortest: usize,
+    ways: Ways<R>,
+}
+
+enum Ways<R> {
+    /// A delay line for each sender, then a matrix.
+    LinesFirst(Lines<R>, Matrix<R>),
+    /// A matrix, then a delay line for each receiver.
+    MatrixFirst(Matrix<R>, Lines<R>),
+    /// Delay lines `[sender][receiver][count]` of their own for all pairs.
+    Pairs(Lines<R>, usize),
+}
+
+/// Delay lines with a window of taps each.
+pub(super) struct Lines<R> {
+    len: usize,
+    /// The step of the first tap of every line.
+    first: Vec<usize>,
+    /// `[line][len]`.
+    taps: Vec<R>,
+}
+
+impl<R: Lanes> Lines<R> {
+    /// The lines of kernel elements `[out, in, count]`.
+    pub(super) fn new(
+        scratch: &Scratch<R>,
+        synapses: &Synapses,
+        kernel: &dyn KernelPasses<R>,
+        params: &Parameters<'_, R>,
+    ) -> Self {
+        let len = window_len(kernel.kernel(), params.sigma, synapses.taps);
+        let windows = Windows::new(scratch, synapses, kernel, params, len, len);
+        Self { len, taps: windows.taps.values().to_vec(), first: windows.first }
+    }
+
+    fn of(&self, line: usize) -> (usize, &[R]) {
+        (self.first[line], &self.taps[line * self.len..(line + 1) * self.len])
+    }
+
+    /// The lines in the order of their new index.
+    fn permuted(&self, from: impl Fn(usize) -> usize) -> Self {
+        let order = (0..self.first.len()).map(from);
+        let (mut first, mut taps) = (Vec::new(), Vec::new());
+        for line in order {
+            let (start, window) = self.of(line);
+            first.push(start);
+            taps.extend_from_slice(window);
+        }
+        Self { len: self.len, first, taps }
+    }
+
+    /// Adds the values `[LANES]` of a line's sender at step 0 to the steps of `ring` at which they
+    /// arrive. `row` is the receiver.
+    #[inline(always)]
+    fn send(&self, line: usize, row: usize, x: &[R], now: usize, ring: &mut Ring<R>) {
+        let (first, taps) = self.of(line);
+        for (k, &tap) in taps.iter().enumerate() {
+            let to = ring.row(now + 1 + first + k, row);
+            for l in 0..LANES {
+                to[l] += tap * x[l];
+            }
+        }
+    }
+
+    /// The output `[steps][batch]` of a line at steps `0..`, for an input that starts `taps` steps
+    /// earlier.
+    pub(super) fn filter(&self, line: usize, longest: usize, batch: usize, x: &[R], y: &mut [R]) {
+        let (first, taps) = self.of(line);
+        y.fill(R::zero());
+        for (k, &tap) in taps.iter().enumerate() {
+            let start = (longest - 1 - first - k) * batch;
+            for (y, &x) in y.iter_mut().zip(&x[start..]) {
+                *y += tap * x;
+            }
+        }
+    }
+
+    /// The adjoint of [`filter`](Self::filter).
+    pub(super) fn filter_back(
+        &self,
+        line: usize,
+        longest: usize,
+        batch: usize,
+        d_y: &[R],
+        d_x: &mut [R],
+    ) {
+        let (first, taps) = self.of(line);
+        d_x.fill(R::zero());
+        for (k, &tap) in taps.iter().enumerate() {
+            let start = (longest - 1 - first - k) * batch;
+            for (d_x, &d_y) in d_x[start..].iter_mut().zip(d_y) {
+                *d_x += tap * d_y;
+            }
+        }
+    }
+
+    /// The products `[K]` of a gradient by the output of a line with its input at every tap of the
+    /// window; 0 elsewhere.
+    pub(super) fn by_taps(
+        &self,
+        line: usize,
+        longest: usize,
+        batch: usize,
+        x: &[R],
+        d_y: &[R],
+        to: &mut [R],
+    ) {
+        let first = self.first[line];
+        to.fill(R::zero());
+        for j in first..first + self.len {
+            let start = (longest - 1 - j) * batch;
+            to[j] = dot(d_y, &x[start..]);
+        }
+    }
+}
+
+/// The sum of products, in [`LANES`] sums.
+fn dot<R: Real>(a: &[R], b: &[R]) -> R {
+    let mut sums = [R::zero(); LANES];
+    let (a, b) = (a.chunks(LANES), b.chunks(LANES));
+    for (a, b) in a.zip(b) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.into_iter().sum()
+}
+
+impl<R: Lanes> Wiring<R> {
+    /// The synapses `[out, in, count]` of a layer.
+    pub(super) fn new(
+        scratch: &Scratch<R>,
+        (synapses, place): (&Synapses, Place),
+        kernel: &dyn KernelPasses<R>,
+        params: &Parameters<'_, R>,
+    ) -> Self {
+        let (neurons, count) = (synapses.inputs, synapses.kernel_count);
+        let ways = match lines(scratch, (synapses, place), kernel, params) {
+            Some(lines) => {
+                let matrix = Matrix::new(neurons, neurons, |o, i| params.weights[o * neurons + i]);
+                match place {
+                    Place::Dendritic => Ways::MatrixFirst(matrix, lines),
+                    _ => Ways::LinesFirst(lines, matrix),
+                }
+            }
+            None => {
+                let lines = Lines::new(scratch, synapses, kernel, params);
+                Ways::Pairs(lines.permuted(|n| swapped(n, neurons, count)), count)
+            }
+        };
+        Self::of(neurons, synapses.taps, ways)
+    }
+
+    fn of(neurons: usize, longest: usize, ways: Ways<R>) -> Self {
+        let (Ways::LinesFirst(lines, _) | Ways::MatrixFirst(_, lines) | Ways::Pairs(lines, _)) =
+            &ways;
+        let shortest = 1 + lines.first.iter().min().copied().unwrap_or(0);
+        Self { neurons, longest, shortest, ways }
+    }
+
+    /// The transposed synapses, for gradients backwards in time.
+    pub(super) fn transposed(self, weights: &[R]) -> Self {
+        let Self { neurons, longest, ways, .. } = self;
+        let matrix = || Matrix::new(neurons, neurons, |o, i| weights[i * neurons + o]);
+        let ways = match ways {
+            Ways::LinesFirst(lines, _) => Ways::MatrixFirst(matrix(), lines),
+            Ways::MatrixFirst(_, lines) => Ways::LinesFirst(lines, matrix()),
+            Ways::Pairs(lines, count) => {
+                Ways::Pairs(lines.permuted(|n| swapped(n, neurons, count)), count)
+            }
+        };
+        Self::of(neurons, longest, ways)
+    }
+}
+
+/// One delay line for each neuron, if all its synapses share it and have one kernel element.
+pub(super) fn lines<R: Lanes>(
+    scratch: &Scratch<R>,
+    (synapses, place): (&Synapses, Place),
+    kernel: &dyn KernelPasses<R>,
+    params: &Parameters<'_, R>,
+) -> Option<Lines<R>> {
+    let Synapses { inputs: neurons, kernel_count, .. } = *synapses;
+    let whole = kernel_count == 1 && params.sigma.len() == 1;
+    let stride = match place {
+        Place::Synaptic => return None,
+        Place::Axonal | Place::Shared => 1,
+        Place::Dendritic => neurons,
+    };
+    let delays: Vec<R> = params.delays.iter().step_by(stride).take(neurons).copied().collect();
+    let ones = vec![R::one(); neurons];
+    let params = Parameters { weights: &ones, delays: &delays, sigma: params.sigma };
+    let one = Synapses { outputs: 1, ..*synapses };
+    whole.then(|| Lines::new(scratch, &one, kernel, &params))
+}
+
+/// The index of an element `[in, out, count]` in `[out, in, count]`, or back.
+fn swapped(n: usize, neurons: usize, count: usize) -> usize {
+    let (pair, j) = (n / count, n % count);
+    (pair % neurons * neurons + pair / neurons) * count + j
+}
+
+/// Values `[neurons][LANES]` that arrive at the next steps.
+struct Ring<R> {
+    /// `[step & last][neuron][LANES]`, for a number of steps that is a power of two.
+    values: Vec<R>,
+    last: usize,
+    neurons: usize,
+}
+
+impl<R: Real> Ring<R> {
+    fn new(steps: usize, neurons: usize) -> Self {
+        let steps = steps.next_power_of_two();
+        Self { values: vec![R::zero(); steps * neurons * LANES], last: steps - 1, neurons }
+    }
+
+    fn step(&mut self, now: usize) -> &mut [R] {
+        let len = self.neurons * LANES;
+        &mut self.values[(now & self.last) * len..][..len]
+    }
+
+    #[inline(always)]
+    fn row(&mut self, now: usize, row: usize) -> &mut [R] {
+        &mut self.values[((now & self.last) * self.neurons + row) * LANES..][..LANES]
+    }
+}
+
+/// What travels through a [`Wiring`] in [`LANES`] samples.
+pub(super) struct Traffic<'a, R> {
+    wiring: &'a Wiring<R>,
+    ring: Ring<R>,
+    active: Vec<u32>,
+    product: Vec<R>,
+}
+
+impl<'a, R: Lanes> Traffic<'a, R> {
+    /// Nothing travels yet. Steps can be received `block` at a time.
+    pub(super) fn new(wiring: &'a Wiring<R>, block: usize) -> Self {
+        let Wiring { neurons, longest, .. } = *wiring;
+        Self {
+            wiring,
+            ring: Ring::new(longest + block, neurons),
+            active: Vec::new(),
+            product: vec![R::zero(); neurons * LANES],
+        }
+    }
+
+    /// Writes the values `[neurons][LANES]` that arrive at step `now`, after those of all earlier
+    /// steps.
+    pub(super) fn receive(&mut self, now: usize, to: &mut [R]) {
+        let arriving = self.ring.step(now);
+        match &self.wiring.ways {
+            Ways::LinesFirst(_, matrix) => {
+                active(arriving, &mut self.active);
+                matrix.multiply(&self.active, arriving, to);
+            }
+            Ways::MatrixFirst(..) | Ways::Pairs(..) => to.copy_from_slice(arriving),
+        }
+        arriving.fill(R::zero());
+    }
+
+    /// Forgets what arrives at step `now`.
+    pub(super) fn skip(&mut self, now: usize) {
+        self.ring.step(now).fill(R::zero());
+    }
+
+    /// Sends the values `[neurons][LANES]` of step `now`.
+    pub(super) fn send(&mut self, now: usize, x: &[R]) {
+        let Self { wiring, ring, active: rows, product } = self;
+        active(x, rows);
+        if rows.is_empty() {
+            return;
+        }
+        let row = |n: usize| &x[n * LANES..][..LANES];
+        vectorize(
+            #[inline(always)]
+            || match &wiring.ways {
+                Ways::LinesFirst(lines, _) => {
+                    for n in rows.iter().map(|&n| n as usize) {
+                        lines.send(n, n, row(n), now, ring);
+                    }
+                }
+                Ways::MatrixFirst(matrix, lines) => {
+                    matrix.multiply(rows, x, product);
+                    for n in 0..wiring.neurons {
+                        lines.send(n, n, &product[n * LANES..][..LANES], now, ring);
+                    }
+                }
+                Ways::Pairs(lines, count) => {
+                    for n in rows.iter().map(|&n| n as usize) {
+                        let each = wiring.neurons * count;
+                        for pair in 0..each {
+                            lines.send(n * each + pair, pair / count, row(n), now, ring);
+                        }
+                    }
+                }
+            },
+        );
+    }
+}
