@@ -336,7 +336,7 @@ pub(crate) fn backward<R: Number>(
     if raw == 0 {
         return Ok(());
     }
-    sum_rows(cuda, each.get(), into, rows, raw, R::one())
+    sum_rows(cuda, each.get(), into, [1, rows, raw], R::one())
 }
 
 /// The kernels read and write as many components as the checks of a launch allow for.
