@@ -185,6 +185,7 @@ struct NeuronModel {
     R rate;
     R rest;
     R threshold;
+    R q;
     unsigned decay_input;
     unsigned soft;
     unsigned detach;

@@ -285,6 +285,7 @@ arguments! {
         rate: R,
         rest: R,
         threshold: R,
+        q: R,
         decay_input: u32,
         soft: u32,
         detach: u32,
