@@ -59,6 +59,15 @@ struct SumRows {
 };
 
 template <class R>
+struct RepeatRows {
+    const R *values;
+    R *out;
+    unsigned long long len;
+    unsigned long long rows;
+    unsigned columns;
+};
+
+template <class R>
 struct AdamStep {
     const R *gradient;
     R *params;
@@ -176,6 +185,7 @@ struct NeuronModel {
     R rate;
     R rest;
     R threshold;
+    R q;
     unsigned decay_input;
     unsigned soft;
     unsigned detach;

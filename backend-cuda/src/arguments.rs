@@ -175,6 +175,13 @@ arguments! {
         columns: u32,
         scale: R,
     }
+    RepeatRows<'a, R> {
+        values: In<'a, R>,
+        out: Out<'a, R>,
+        len: u64,
+        rows: u64,
+        columns: u32,
+    }
     AdamStep<'a, R> {
         gradient: In<'a, R>,
         params: Out<'a, R>,
@@ -278,6 +285,7 @@ arguments! {
         rate: R,
         rest: R,
         threshold: R,
+        q: R,
         decay_input: u32,
         soft: u32,
         detach: u32,

@@ -6,7 +6,7 @@ use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Event, NeuronStage, NormMode, SynapseGradients,
     SynapseParams, View, ViewMut, optimize_on_host,
 };
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, Place};
 use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::{AnyNeuron, Li};
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -245,6 +245,28 @@ impl<R: Number> Backend for Cuda<R> {
 
     fn add(&self, x: &Sequence<R>, sum: &mut Sequence<R>) -> Result<(), Error> {
         memory::add(self, x, sum)
+    }
+
+    fn expand(
+        &self,
+        synapses: &Synapses,
+        place: Place,
+        packed: View<'_, Buffer<R>>,
+        len: usize,
+        full: &mut Buffer<R>,
+    ) -> Result<(), Error> {
+        projection::expand(self, synapses, place, packed, len, full)
+    }
+
+    fn reduce(
+        &self,
+        synapses: &Synapses,
+        place: Place,
+        full: &Buffer<R>,
+        packed: ViewMut<'_, Buffer<R>>,
+        len: usize,
+    ) -> Result<(), Error> {
+        projection::reduce(self, synapses, place, full, packed, len)
     }
 
     fn project(

@@ -149,9 +149,11 @@ struct Entry {
     EMULATED_AS(name, Args, double, _f64, true)
 
 using std::atan;
+using std::cos;
 using std::erf;
 using std::exp;
 using std::isfinite;
 using std::log;
 using std::rint;
+using std::sin;
 using std::sqrt;

@@ -58,7 +58,8 @@ kernels! {
         add(Elementwise, requirements::elementwise)
         scale(Scale, requirements::scale)
         square_sums(Squares, requirements::square_sums)
-        sum_rows(SumRows, requirements::sum_rows);
+        sum_rows(SumRows, requirements::sum_rows)
+        repeat_rows(RepeatRows, requirements::repeat_rows);
     "optim/optim":
         adam(AdamStep, requirements::adam);
     "norm/norm":

@@ -105,10 +105,24 @@ pub(super) fn square_sums<R: Number>(a: &Squares<'_, R>, launch: &Launch) -> Che
 }
 
 pub(super) fn sum_rows<R: Number>(a: &SumRows<'_, R>, launch: &Launch) -> Checked {
-    blocks(launch, a.columns)?;
+    let sums = launch.grid[0];
+    if !sums.is_multiple_of(a.columns) {
+        let (expected, found) = (a.columns as usize, sums as usize);
+        return Err(ShapeError { what: "sums of rows", expected, found });
+    }
     shared::<R>(launch, n(launch.threads))?;
-    holds("rows to sum", &a.values, n(a.rows) * n(a.columns))?;
-    holds("sums of rows", &a.out, n(a.columns))
+    holds("rows to sum", &a.values, n(a.rows) * n(sums))?;
+    holds("sums of rows", &a.out, n(sums))
+}
+
+pub(super) fn repeat_rows<R: Number>(a: &RepeatRows<'_, R>, _: &Launch) -> Checked {
+    if a.len == 0 {
+        return Ok(());
+    }
+    let group = n(a.rows) * n(a.columns);
+    at_least("a group of rows", 1, usize::try_from(group).unwrap_or(usize::MAX))?;
+    holds("rows to repeat", &a.values, n(a.len).div_ceil(group) * n(a.columns))?;
+    holds("repeated rows", &a.out, n(a.len))
 }
 
 pub(super) fn adam<R: Number>(a: &AdamStep<'_, R>, _: &Launch) -> Checked {

@@ -82,12 +82,23 @@ __device__ void square_sums(const Squares<R> &a) {
 }
 EXPORT_BARRIERS(square_sums, Squares, 256)
 
-// out = scale * the sum over the rows of a block [rows][columns].
+// out[group][column] = scale * the sum over the rows of values [groups][rows][columns]. One block of
+// threads per sum.
 template <class R>
 __device__ void sum_rows(const SumRows<R> &a) {
     R sum = R(0);
-    for (Wide row = threadIdx.x; row < a.rows; row += blockDim.x) sum += a.values[row * a.columns + blockIdx.x];
+    Wide first = blockIdx.x / a.columns * a.rows, column = blockIdx.x % a.columns;
+    for (Wide row = threadIdx.x; row < a.rows; row += blockDim.x) sum += a.values[(first + row) * a.columns + column];
     sum = block_sum(sum);
     if (threadIdx.x == 0) a.out[blockIdx.x] = sum * a.scale;
 }
 EXPORT_BARRIERS(sum_rows, SumRows, 1024)
+
+// out[group][row][column] = values[group][column].
+template <class R>
+__device__ void repeat_rows(const RepeatRows<R> &a) {
+    for (Wide n = thread_index(); n < a.len; n += thread_count()) {
+        a.out[n] = a.values[n / a.columns / a.rows * a.columns + n % a.columns];
+    }
+}
+EXPORT(repeat_rows, RepeatRows, 256)

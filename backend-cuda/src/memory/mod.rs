@@ -1,4 +1,4 @@
-use crate::arguments::{Dropout, Elementwise, Events, Finite, Scale, Squares, SumRows};
+use crate::arguments::{Dropout, Elementwise, Events, Finite, RepeatRows, Scale, Squares, SumRows};
 use crate::backend::{Cuda, Sequence, size};
 use crate::device::{Buffer, In, Launch, Number, Out, kernels};
 use crate::error::Error;
@@ -83,7 +83,7 @@ pub(crate) fn copy_last<R: Number>(
     copy(cuda, &x.values, all - some..all, &mut last.values, 0..some)
 }
 
-fn copy<R: Number>(
+pub(crate) fn copy<R: Number>(
     cuda: &Cuda<R>,
     from: &Buffer<R>,
     part: Range<usize>,
@@ -158,19 +158,31 @@ pub(crate) fn dropout<R: Number>(
     Ok(mask)
 }
 
-/// `out = scale * sum over the rows` of a block `[rows, columns]`.
+/// `out[group, column] = scale * sum over the rows` of a block `[groups, rows, columns]`.
 pub(crate) fn sum_rows<R: Number>(
     cuda: &Cuda<R>,
     values: In<'_, R>,
     out: Out<'_, R>,
-    rows: usize,
-    columns: usize,
+    [groups, rows, columns]: [usize; 3],
     scale: R,
 ) -> Result<(), Error> {
     const THREADS: u32 = 1024;
+    let sums = size("sums of rows", groups.saturating_mul(columns))?;
     let columns = size("columns", columns)?;
     let arguments = SumRows { values, out, rows: rows as u64, columns, scale };
     let shared = THREADS as usize * R::BYTES;
-    let launch = Launch { grid: [columns, 1, 1], threads: THREADS, shared };
+    let launch = Launch { grid: [sums, 1, 1], threads: THREADS, shared };
     kernels::sum_rows(&cuda.device, launch, &arguments)
+}
+
+/// The transpose of [`sum_rows`]: `out[group, row, column] = values[group, column]`.
+pub(crate) fn repeat_rows<R: Number>(
+    cuda: &Cuda<R>,
+    values: In<'_, R>,
+    out: Out<'_, R>,
+    [_, rows, columns]: [usize; 3],
+) -> Result<(), Error> {
+    let (len, columns) = (out.len(), size("columns", columns)?);
+    let arguments = RepeatRows { values, out, len: len as u64, rows: rows as u64, columns };
+    kernels::repeat_rows(&cuda.device, Launch::each(len, 256), &arguments)
 }

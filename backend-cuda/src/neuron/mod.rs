@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::memory::sum_rows;
 use polychron_core::backend::{Firing, HasNeuron, HasSurrogate, NeuronStage, View, ViewMut};
 use polychron_core::neuron::{
-    AdLif, AnyNeuron, CubaLif, ErasedNeuron, Li, Lif, Neuron, Plif, Reset,
+    AdLif, Alif, AnyNeuron, CSiLif, CubaLif, ErasedNeuron, Li, Lif, Neuron, Plif, SeAdLif, SiLif,
 };
 use polychron_core::shape::{Shape, expect};
 use polychron_core::surrogate::AnySurrogate;
@@ -128,34 +128,42 @@ neurons! {
     Plif in "plif": |plif| leaky(plif.lif());
     Li in "li": integrating;
     CubaLif in "cuba_lif": |cuba| leaky(cuba.lif());
-    AdLif in "adlif": |adlif| resetting(adlif.membrane());
+    AdLif in "adlif": resetting;
+    Alif in "alif": |alif| leaky(alif.lif());
+    SeAdLif in "se_adlif": symplectic;
+    SiLif in "silif": resetting;
+    CSiLif in "csilif": resetting;
 }
 
 fn leaky<R: Number>(lif: &Lif<R>) -> NeuronModel<R> {
+    NeuronModel { rate: lif.rate, decay_input: u32::from(lif.decay_input), ..resetting(lif) }
+}
+
+/// Threshold and reset, read off the equations: the membrane after a spike depends on the membrane
+/// before it only if the reset is soft.
+fn resetting<R: Number, N: Neuron<Real = R>>(neuron: &N) -> NeuronModel<R> {
+    let (rest, zero) = (neuron.rest(), N::fill_state(R::zero()));
+    let mut d_v = zero;
+    d_v.as_mut()[0] = R::one();
+    let by_membrane = neuron.reset_adjoint(rest, R::one(), d_v).charged.as_ref()[0];
     NeuronModel {
-        rate: lif.rate,
-        decay_input: u32::from(lif.decay_input),
-        ..resetting((lif.threshold, lif.reset, lif.detach))
+        rest: rest.as_ref()[0],
+        threshold: -neuron.excess(zero),
+        soft: u32::from(by_membrane != R::zero()),
+        detach: u32::from(neuron.detached()),
+        ..NeuronModel::default()
     }
 }
 
-fn resetting<R: Number>((threshold, reset, detach): (R, Reset<R>, bool)) -> NeuronModel<R> {
-    NeuronModel {
-        rate: R::zero(),
-        rest: reset.rest(),
-        threshold,
-        decay_input: 0,
-        soft: u32::from(reset == Reset::Soft),
-        detach: u32::from(detach),
-    }
+/// `q` is the drive of the adaptation by a spike for `rate_w = 1`, `a = 0` and `b = 1`.
+fn symplectic<R: Number>(neuron: &SeAdLif<R>) -> NeuronModel<R> {
+    let at_once = neuron.with_params([R::zero(), R::infinity(), R::zero(), R::one()]);
+    let [_, q] = at_once.reset([R::zero(); 2], R::one());
+    NeuronModel { q, ..resetting(neuron) }
 }
 
 fn integrating<R: Number>(li: &Li<R>) -> NeuronModel<R> {
-    NeuronModel {
-        rate: li.rate,
-        decay_input: u32::from(li.decay_input),
-        ..resetting((R::zero(), Reset::Soft, true))
-    }
+    NeuronModel { rate: li.rate, decay_input: u32::from(li.decay_input), ..NeuronModel::default() }
 }
 
 /// Checks that both have a kernel.
@@ -336,7 +344,7 @@ pub(crate) fn backward<R: Number>(
     if raw == 0 {
         return Ok(());
     }
-    sum_rows(cuda, each.get(), into, rows, raw, R::one())
+    sum_rows(cuda, each.get(), into, [1, rows, raw], R::one())
 }
 
 /// The kernels read and write as many components as the checks of a launch allow for.
@@ -347,20 +355,22 @@ fn the_kernels_have_the_sizes_of_the_neurons() {
     for (label, neuron) in AnyNeuron::<f32>::examples() {
         let Ok(Compiled { kernels, sizes, .. }) = Compiled::new(&neuron) else { continue };
         compiled.push(kernels.file);
-        let files = [&format!("{}.cu", kernels.file)[..], "neuron/neurons.h"];
-        let [own, shared] =
-            files.map(|file| std::fs::read_to_string(format!("{folder}{file}")).unwrap());
+        let read = |file: &str| std::fs::read_to_string(format!("{folder}{file}")).unwrap();
+        let own = read(&format!("{}.cu", kernels.file));
+        let included = own.lines().next().and_then(|line| line.split('"').nth(1)).unwrap();
+        let texts = [read(&format!("neuron/{included}")), read("neuron/neurons.h")];
         let size = |name: &str| {
             let of = |text: &str| {
                 let (_, value) = text.split_once(&format!("{name} = "))?;
                 value.split([',', ';']).next()?.parse().ok()
             };
-            of(&own).or_else(|| of(&shared))
+            of(&own).or_else(|| texts.iter().find_map(|text| of(text)))
         };
         assert_eq!(["STATES", "PARAMS"].map(size), sizes.map(Some), "{label}");
     }
     compiled.sort_unstable();
     compiled.dedup();
-    let all = ["neuron/adlif", "neuron/cuba_lif", "neuron/li", "neuron/lif", "neuron/plif"];
+    let mut all: Vec<_> = NEURONS.iter().map(|(kernels, _)| kernels.file).collect();
+    all.sort_unstable();
     assert_eq!(compiled, all);
 }

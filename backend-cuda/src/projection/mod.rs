@@ -1,6 +1,8 @@
 mod frequency;
+mod place;
 
 pub(crate) use frequency::Tables;
+pub(crate) use place::{expand, reduce};
 
 use crate::arguments::{Direct, Taps};
 use crate::backend::{Cuda, Sequence, size};
@@ -224,7 +226,7 @@ pub(crate) fn project_backward<R: Number>(
         None => backward(cuda, &projection, x, d_y, gradients, &mut d_x)?,
     }
     match total {
-        Some(total) => sum_rows(cuda, each.get(), total, synapses.weights(), 1, R::one()),
+        Some(total) => sum_rows(cuda, each.get(), total, [1, synapses.weights(), 1], R::one()),
         None => Ok(()),
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn readout<R: Number>(
         return Ok(R::zero());
     }
     let mut mean = cuda.scratch(1, "a loss")?;
-    sum_rows(cuda, losses.get(), mean.get_mut(), batch, 1, R::one() / R::count(batch))?;
+    sum_rows(cuda, losses.get(), mean.get_mut(), [1, batch, 1], R::one() / R::count(batch))?;
     let mut host = [R::zero()];
     mean.download(&mut host)?;
     Ok(host[0])

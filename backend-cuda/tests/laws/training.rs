@@ -3,7 +3,7 @@
 
 use polychron_core::backend::Backend;
 use polychron_core::conformance::Conforming;
-use polychron_core::delay::AnyKernel;
+use polychron_core::delay::{AnyKernel, Place};
 use polychron_core::loss::{Loss, MeanSquare, RatePenalty};
 use polychron_core::neuron::{AnyNeuron, Li, Lif, Plif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -37,15 +37,17 @@ fn network<R: Real, B: Conforming<Real = R>>() -> Network<B> {
     Network::chain(hidden, output)
 }
 
-/// The same with connections that skip a layer, another kernel, parameters per neuron and another
-/// loss.
+/// The same with connections that skip a layer, other kernels, delays of axons and dendrites, an
+/// adaptive neuron with parameters per neuron, and another loss.
 fn graph<R: Real, B: Conforming<Real = R>>() -> Network<B> {
     let mut network = network();
     let input = Connection::new(Synapses::new(48, WIDTH, 5), AnyKernel::Max).from(Source::Input);
-    network.hidden[1].inputs.push(input);
+    network.hidden[1].inputs.push(input.at(Place::Axonal));
+    let adaptive = AnyNeuron::from_name("se-adlif", &[], 1.0).unwrap();
+    network.hidden[1].neuron = B::neuron(adaptive);
     network.hidden[1].per_neuron = true;
     let first = Connection::new(Synapses::new(WIDTH, 10, 7), AnyKernel::Linear);
-    network.output.inputs.push(first.from(Source::Layer(0)));
+    network.output.inputs.push(first.from(Source::Layer(0)).at(Place::Dendritic));
     Network { objective: Some(&MeanSquare), ..network }
 }
 
