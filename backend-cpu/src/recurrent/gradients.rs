@@ -1,7 +1,7 @@
 use super::Synaptic;
 use super::wiring::{Lines, lines};
 use crate::backend::{Cpu, Error};
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, vectorize};
 use crate::projection::project_backward;
 use crate::raw::gemm;
 use crate::sequence::Sequence;
@@ -127,9 +127,15 @@ impl<R: Lanes> Shared<'_, R> {
             true => Sequence::try_new(past.shape(), cpu.scratch())?,
             false => Sequence::try_new(d.shape(), cpu.scratch())?,
         };
-        through.blocks_mut().enumerate().for_each(|(n, to)| match behind {
-            true => lines.filter_back(n, longest, batch, &d.block(n), to),
-            false => lines.filter(n, longest, batch, &past.block(n), to),
+        through.blocks_mut().enumerate().for_each(|(n, to)| {
+            let (past, d) = (past.block(n), d.block(n));
+            vectorize(
+                #[inline(always)]
+                || match behind {
+                    true => lines.filter_back(n, longest, batch, &d, to),
+                    false => lines.filter(n, longest, batch, &past, to),
+                },
+            );
         });
         match behind {
             true => outer(&through, past, by_weight),
@@ -146,10 +152,12 @@ impl<R: Lanes> Shared<'_, R> {
         let stride = if behind { width } else { 1 };
         let gradient = |n: usize| {
             let (product, mut upstream) = (product.block(n), vec![R::zero(); longest]);
-            match behind {
-                true => lines.by_taps(n, longest, batch, &product, &d.block(n), &mut upstream),
-                false => lines.by_taps(n, longest, batch, &past.block(n), &product, &mut upstream),
-            }
+            let (past, d) = (past.block(n), d.block(n));
+            let (x, d_y) = if behind { (&product, &d) } else { (&past, &product) };
+            vectorize(
+                #[inline(always)]
+                || lines.by_taps(n, longest, batch, x, d_y, &mut upstream),
+            );
             let (delay, sigma) = (synaptic.params.delays[n * stride], synaptic.params.sigma[0]);
             synaptic.kernel.kernel().backward(R::one(), delay, sigma, &upstream)
         };

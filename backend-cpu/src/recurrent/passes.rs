@@ -62,6 +62,7 @@ impl<R: Stages + Lanes> Chunk<'_, R> {
     }
 
     /// Multiplies what arrives by the dropout mask.
+    #[inline(always)]
     fn masked(&self, values: &mut [R]) {
         values.iter_mut().zip(&self.mask).for_each(|(x, &mask)| *x *= mask);
     }
@@ -78,6 +79,14 @@ pub(crate) fn forward<R: Stages + Lanes, N: Neuron<Real = R>>(
     neurons: &[N],
     chunk: &mut Chunk<'_, R>,
 ) {
+    vectorize(
+        #[inline(always)]
+        || forward_here(neurons, chunk),
+    );
+}
+
+#[inline(always)]
+fn forward_here<R: Stages + Lanes, N: Neuron<Real = R>>(neurons: &[N], chunk: &mut Chunk<'_, R>) {
     let (width, steps, longest) = (chunk.neurons(), chunk.steps(), chunk.wiring.longest);
     let row = width * LANES;
     let block = chunk.wiring.shortest.min(BLOCK);
@@ -103,10 +112,7 @@ pub(crate) fn forward<R: Stages + Lanes, N: Neuron<Real = R>>(
             let neuron = neuron_of(neurons, n);
             for t in now.clone() {
                 let (at, mut out) = (t * row + n * LANES, [R::zero(); LANES]);
-                vectorize(
-                    #[inline(always)]
-                    || forward_step(chunk, neuron, at, state, &mut out),
-                );
+                forward_step(chunk, neuron, at, state, &mut out);
                 chunk.spikes[at..at + LANES].copy_from_slice(&out);
             }
         }
@@ -166,6 +172,17 @@ pub(crate) fn backward<R: Stages + Lanes, N: Neuron<Real = R>>(
     neurons: &[N],
     chunk: &mut Chunk<'_, R>,
 ) -> Vec<N::Params> {
+    vectorize(
+        #[inline(always)]
+        || backward_here(neurons, chunk),
+    )
+}
+
+#[inline(always)]
+fn backward_here<R: Stages + Lanes, N: Neuron<Real = R>>(
+    neurons: &[N],
+    chunk: &mut Chunk<'_, R>,
+) -> Vec<N::Params> {
     let (width, steps) = (chunk.neurons(), chunk.steps());
     let row = width * LANES;
     let replays = replay(neurons, chunk);
@@ -189,13 +206,8 @@ pub(crate) fn backward<R: Stages + Lanes, N: Neuron<Real = R>>(
                 let at = t * row + n * LANES;
                 let (replay, mut d) = (&replays[t * width + n], [zero; LANES]);
                 d.copy_from_slice(&chunk.spikes[at..at + LANES]);
-                vectorize(
-                    #[inline(always)]
-                    || {
-                        let (d_states, d_params) = (&mut d_states[n], &mut d_params[n]);
-                        backward_step(chunk, neuron, at, replay, &mut d, d_states, d_params);
-                    },
-                );
+                let (d_states, d_params) = (&mut d_states[n], &mut d_params[n]);
+                backward_step(chunk, neuron, at, replay, &mut d, d_states, d_params);
                 chunk.spikes[at..at + LANES].copy_from_slice(&d);
             }
         }
@@ -217,6 +229,7 @@ pub(crate) fn backward<R: Stages + Lanes, N: Neuron<Real = R>>(
 }
 
 /// The states `[time][neuron]` of a forward pass.
+#[inline(always)]
 fn replay<R: Stages + Lanes, N: Neuron<Real = R>>(
     neurons: &[N],
     chunk: &Chunk<'_, R>,
@@ -228,10 +241,7 @@ fn replay<R: Stages + Lanes, N: Neuron<Real = R>>(
     for t in 0..steps {
         for (n, states) in states.iter_mut().enumerate() {
             let (neuron, at) = (neuron_of(neurons, n), (t * width + n) * LANES);
-            replays.push(vectorize(
-                #[inline(always)]
-                || replay_step(chunk, neuron, at, states),
-            ));
+            replays.push(replay_step(chunk, neuron, at, states));
         }
     }
     replays

@@ -90,6 +90,7 @@ impl<R: Lanes> MultiplyActive<'_, R> {
 }
 
 /// The rows `[LANES]` of a block that are not zero.
+#[inline(always)]
 pub(super) fn active<R: Real>(values: &[R], rows: &mut Vec<u32>) {
     rows.clear();
     for (n, row) in (0..).zip(values.chunks_exact(LANES)) {

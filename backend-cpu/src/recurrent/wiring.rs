@@ -7,6 +7,9 @@ use polychron_core::delay::Place;
 use polychron_core::num::Real;
 use polychron_core::shape::Synapses;
 
+/// Numbers of a delay line that are computed for all taps before the next.
+const TILE: usize = 2048;
+
 /// The recurrent synapses of a layer, from values that neurons send to those that arrive at later
 /// steps.
 ///
@@ -82,18 +85,22 @@ impl<R: Lanes> Lines<R> {
 
     /// The output `[steps][batch]` of a line at steps `0..`, for an input that starts `taps` steps
     /// earlier.
+    #[inline(always)]
     pub(super) fn filter(&self, line: usize, longest: usize, batch: usize, x: &[R], y: &mut [R]) {
         let (first, taps) = self.of(line);
-        y.fill(R::zero());
-        for (k, &tap) in taps.iter().enumerate() {
-            let start = (longest - 1 - first - k) * batch;
-            for (y, &x) in y.iter_mut().zip(&x[start..]) {
-                *y += tap * x;
+        for (n, y) in y.chunks_mut(TILE).enumerate() {
+            y.fill(R::zero());
+            for (k, &tap) in taps.iter().enumerate() {
+                let start = (longest - 1 - first - k) * batch + n * TILE;
+                for (y, &x) in y.iter_mut().zip(&x[start..]) {
+                    *y += tap * x;
+                }
             }
         }
     }
 
     /// The adjoint of [`filter`](Self::filter).
+    #[inline(always)]
     pub(super) fn filter_back(
         &self,
         line: usize,
@@ -104,16 +111,19 @@ impl<R: Lanes> Lines<R> {
     ) {
         let (first, taps) = self.of(line);
         d_x.fill(R::zero());
-        for (k, &tap) in taps.iter().enumerate() {
-            let start = (longest - 1 - first - k) * batch;
-            for (d_x, &d_y) in d_x[start..].iter_mut().zip(d_y) {
-                *d_x += tap * d_y;
+        for (n, d_y) in d_y.chunks(TILE).enumerate() {
+            for (k, &tap) in taps.iter().enumerate() {
+                let start = (longest - 1 - first - k) * batch + n * TILE;
+                for (d_x, &d_y) in d_x[start..].iter_mut().zip(d_y) {
+                    *d_x += tap * d_y;
+                }
             }
         }
     }
 
     /// The products `[K]` of a gradient by the output of a line with its input at every tap of the
     /// window; 0 elsewhere.
+    #[inline(always)]
     pub(super) fn by_taps(
         &self,
         line: usize,
@@ -125,22 +135,27 @@ impl<R: Lanes> Lines<R> {
     ) {
         let first = self.first[line];
         to.fill(R::zero());
-        for j in first..first + self.len {
-            let start = (longest - 1 - j) * batch;
-            to[j] = dot(d_y, &x[start..]);
+        for (n, d_y) in d_y.chunks(TILE).enumerate() {
+            for j in first..first + self.len {
+                to[j] += dot(d_y, &x[(longest - 1 - j) * batch + n * TILE..]);
+            }
         }
     }
 }
 
 /// The sum of products, in [`LANES`] sums.
+#[inline(always)]
 fn dot<R: Real>(a: &[R], b: &[R]) -> R {
     let mut sums = [R::zero(); LANES];
-    let (a, b) = (a.chunks(LANES), b.chunks(LANES));
-    for (a, b) in a.zip(b) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
+    let b = &b[..a.len()];
+    let (whole_a, whole_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = whole_a.remainder().iter().zip(whole_b.remainder());
+    for (a, b) in whole_a.zip(whole_b) {
+        for l in 0..LANES {
+            sums[l] += a[l] * b[l];
         }
     }
+    rest.zip(&mut sums).for_each(|((&a, &b), sum)| *sum += a * b);
     sums.into_iter().sum()
 }
 
@@ -265,6 +280,7 @@ impl<'a, R: Lanes> Traffic<'a, R> {
 
     /// Writes the values `[neurons][LANES]` that arrive at step `now`, after those of all earlier
     /// steps.
+    #[inline(always)]
     pub(super) fn receive(&mut self, now: usize, to: &mut [R]) {
         let arriving = self.ring.step(now);
         match &self.wiring.ways {
