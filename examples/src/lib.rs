@@ -53,6 +53,7 @@ pub mod eval;
 pub mod export;
 mod files;
 mod fresh;
+mod given;
 pub mod inspect;
 mod model;
 pub mod model_file;

@@ -19,6 +19,7 @@ use crate::checkpoint::{Checkpoint, PartialEpoch};
 use crate::config::{Config, Protocol};
 use crate::data_card::DataCard;
 use crate::error::{Result, at, fail};
+use crate::given::hold_delays;
 use crate::model::Model;
 use crate::network;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
@@ -138,6 +139,7 @@ impl Run {
         if let Some(start) = start {
             learner.restore(start)?;
         }
+        hold_delays(config, &mut *learner, start.is_some())?;
         let mask = SparseMask::new(config, learner.model().graph());
         mask.apply(&mut *learner)?;
         let card = task.card();

@@ -1,7 +1,7 @@
 //! Networks in which every neuron has only some of the possible inputs.
 
 use crate::backend::Learner;
-use crate::config::{Config, Delays};
+use crate::config::Config;
 use crate::error::Result;
 use polychron_core::delay::Place;
 use polychron_core::rng::Rng;
@@ -31,10 +31,10 @@ impl SparseMask {
     pub(crate) fn new(config: &Config, graph: &Graph) -> Self {
         let rng = Rng::new(config.seed, STREAM);
         let fan_in = config.network.fan_in;
-        let learned = config.train.delays == Delays::Learned;
         let mut connections = Vec::new();
         for (l, node) in graph.nodes.iter().enumerate() {
-            for (c, Edge { synapses, place, .. }) in node.edges.iter().enumerate() {
+            for (c, edge) in node.edges.iter().enumerate() {
+                let Edge { synapses, place, fixed_delays, .. } = edge;
                 let layer = rng.fork(l as u64);
                 let rng = if c == 0 { layer } else { layer.fork(c as u64) };
                 let mut places = Vec::new();
@@ -48,7 +48,7 @@ impl SparseMask {
                     }
                 }
                 let name = format!("{}.weight", graph.connection_name(l, c));
-                let delayed = learned && *place == Place::Synaptic && synapses.taps > 1;
+                let delayed = !fixed_delays && *place == Place::Synaptic && synapses.taps > 1;
                 connections.push(Masked { name, places, delayed });
             }
         }

@@ -75,6 +75,7 @@ impl<B: Backend> Layers<B> {
         let inputs = self.network.hidden.get(l).map_or(&self.network.output.inputs, |h| &h.inputs);
         let [weights, delays, sigma, ..] = &self.values.0;
         let ranges = &self.layout.layers[l].edges[c];
+        let edge = &self.graph.nodes[l].edges[c];
         let params = SynapseParams {
             weights: View::new(weights, ranges.weights.clone()),
             delays: match &self.expanded[l][c] {
@@ -82,9 +83,9 @@ impl<B: Backend> Layers<B> {
                 None => View::new(delays, ranges.delays.clone()),
             },
             sigma: View::new(sigma, ranges.sigma.clone()),
-            rounding,
+            rounding: if edge.fixed_delays { Some(Rounding::Nearest) } else { rounding },
         };
-        (&self.graph.nodes[l].edges[c].synapses, &inputs[c].kernel, params)
+        (&edge.synapses, &inputs[c].kernel, params)
     }
 
     /// The norm and the neurons of a layer; `None` for the readout.

@@ -35,6 +35,9 @@ pub struct Connection<B: Backend> {
     pub place: Place,
     /// The delay kernel used in training.
     pub kernel: B::Kernel,
+    /// Whether the delays are fixed whole steps: drawn and rounded to the nearest step, not
+    /// trained, and one tap each in training too, without the kernel.
+    pub fixed_delays: bool,
 }
 
 impl<B: Backend> Connection<B> {
@@ -45,7 +48,7 @@ impl<B: Backend> Connection<B> {
         B: HasKernel<K>,
     {
         let (from, place) = (Source::Previous, Place::Synaptic);
-        Self { from, synapses, place, kernel: B::kernel(kernel) }
+        Self { from, synapses, place, kernel: B::kernel(kernel), fixed_delays: false }
     }
 
     /// The same connection from another source.
@@ -58,6 +61,12 @@ impl<B: Backend> Connection<B> {
     #[must_use]
     pub fn at(self, place: Place) -> Self {
         Self { place, ..self }
+    }
+
+    /// The same connection with fixed delays.
+    #[must_use]
+    pub fn with_fixed_delays(self) -> Self {
+        Self { fixed_delays: true, ..self }
     }
 }
 
@@ -337,7 +346,8 @@ impl<B: Backend> Network<B> {
                     let (expected, found) = (width, synapses.outputs);
                     return Err(NetworkError::Outputs { layer, expected, found });
                 }
-                edges.push(Edge { from, synapses, place: connection.place });
+                let Connection { place, fixed_delays, .. } = *connection;
+                edges.push(Edge { from, synapses, place, fixed_delays });
             }
             let before = |edge: &Edge| edge.from.map_or(0, |from| nodes[from].padding);
             let ends = edges.iter().map(|e| before(e).saturating_add(e.synapses.padding));
@@ -428,7 +438,7 @@ macro_rules! plain {
 
 // Derived implementations would require them of the backend.
 plain! {
-    Connection { from, synapses, place, kernel }
+    Connection { from, synapses, place, kernel, fixed_delays }
     Layer { inputs, norm, neuron, per_neuron, surrogate, dropout }
     Readout { inputs, integrator }
     Network { hidden, output, loss, objective, rounding, window }

@@ -7,8 +7,8 @@ mod train;
 
 pub use data::{Augment, Bands, Bins, Data, Division, Origin, Source, TimeUnit};
 pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable};
-pub use network::{DelayPlace, Network, Neuron, Setting, Surrogate};
-pub use train::{DelayStart, Delays, RatePenalty, Rounding, Select, Train};
+pub use network::{DelayPlace, Delays, Network, Neuron, Setting, Surrogate};
+pub use train::{DelayStart, RatePenalty, Rounding, Select, Train};
 
 use crate::error::{Error, Result, at};
 use crate::task::Task;
@@ -192,6 +192,10 @@ impl Config {
             "contains 0; a layer needs at least one neuron",
         )?;
         network.check_layers(data.dt_ms)?;
+        if let Some(file) = &network.delay_file {
+            let problem = "needs network.delays = \"given\", also of a layer or an input";
+            require(network.has_delays(Delays::Given), "network.delay_file", file, problem)?;
+        }
         require(train.epochs > 0, "train.epochs", train.epochs, "is not at least 1")?;
         for (field, value) in [("train.rate", train.rate), ("train.delay_rate", train.delay_rate)] {
             require(to_single(field, value)? > 0.0, field, value, "is not positive")?;

@@ -23,6 +23,13 @@ pub struct Network {
     /// Longest delay in ms instead of `max_delay`; a multiple of `data.dt_ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay_ms: Option<f64>,
+    /// Whether the delays are learned, fixed or absent; `learned` by default.
+    pub delays: Delays,
+    /// File of the delays that are `given`, as Safetensors: a tensor for every connection, named
+    /// and shaped as in the files of a run, with delays in steps (`hidden.0.delay`) or in ms
+    /// (`hidden.0.delay_ms`). A run's `model.safetensors` is such a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_file: Option<String>,
     /// Where the delays sit, which says what has a delay of its own; `synaptic` by default.
     #[serde(skip_serializing_if = "DelayPlace::is_synaptic")]
     pub delay_place: DelayPlace,
@@ -61,6 +68,23 @@ pub struct Network {
     /// Settings of the readout.
     #[serde(skip_serializing_if = "ReadoutTable::is_empty")]
     pub readout: ReadoutTable,
+}
+
+/// Whether the delays are learned, fixed or absent. Fixed and given delays are whole steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Delays {
+    /// The delays are trained.
+    Learned,
+    /// The delays are drawn with the seed, rounded to whole steps, and stay fixed.
+    #[serde(alias = "random")]
+    Fixed,
+    /// The delays are those of `network.delay_file`, or of the run that `train --from` names,
+    /// rounded to whole steps, and stay fixed.
+    Given,
+    /// There are no delays.
+    Zero,
 }
 
 /// Where the delays of a connection sit.
@@ -239,6 +263,8 @@ impl Default for Network {
             hidden: vec![128, 128],
             max_delay: None,
             max_delay_ms: None,
+            delays: Delays::Learned,
+            delay_file: None,
             delay_place: DelayPlace::Synaptic,
             kernel: "gauss".into(),
             count: 1,
