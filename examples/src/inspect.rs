@@ -129,7 +129,7 @@ impl Inspection {
                 layers.push(layer(&own, name, settings(&config, l, c, edge)?, parameters)?);
             }
         }
-        let mask = SparseMask::new(&config, graph);
+        let mask = SparseMask::new(&config, graph, &tensors);
         for (layer, masked) in layers.iter_mut().zip(mask.parameters()) {
             layer.parameters -= masked;
         }

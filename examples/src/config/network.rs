@@ -43,6 +43,11 @@ pub struct Network {
     /// Number of neurons of each input that a neuron is connected to, drawn with the seed. 0, the
     /// default, connects every neuron to all of them.
     pub fan_in: usize,
+    /// Share of the synapses of every connection that are kept, above 0 and at most 1: those with
+    /// the largest weights at the start of a run, where `train --from` has the weights of a trained
+    /// model. The others are absent: their weights are and stay 0, and a model file is without
+    /// them. 1 by default.
+    pub density: f64,
     /// Probability that a hidden neuron is silenced for a whole sample in training, in [0, 1); 0.4
     /// by default.
     pub dropout: f64,
@@ -269,6 +274,7 @@ impl Default for Network {
             kernel: "gauss".into(),
             count: 1,
             fan_in: 0,
+            density: 1.0,
             dropout: 0.4,
             norm: true,
             loss: "softmax_sum".into(),

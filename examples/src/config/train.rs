@@ -53,7 +53,8 @@ pub struct Train {
     /// 0 by default.
     pub warmup_epochs: usize,
     /// Largest norm of the gradient of all learned parameters, above 0; longer gradients are
-    /// shortened. If it is absent, there is no limit. Not with `network.fan_in`.
+    /// shortened. If it is absent, there is no limit. Not with `network.fan_in` or
+    /// `network.density`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
     /// Penalty for hidden neurons that spike too seldom or too often. If it is absent, there is

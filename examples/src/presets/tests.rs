@@ -139,6 +139,7 @@ fn recipe(column: &Column) -> (Network, Train) {
         kernel: "gauss".into(),
         count: column.kernel_count,
         fan_in: 0,
+        density: 1.0,
         dropout: column.dropout,
         norm: true,
         loss: "softmax_sum".into(),
