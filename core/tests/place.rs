@@ -1,6 +1,7 @@
 //! Where the delays of a connection sit.
 #![cfg(feature = "alloc")]
 
+use polychron_core::backend::HasKernel;
 use polychron_core::delay::{AnyKernel, Place, Rounding};
 use polychron_core::init::DelayInit;
 use polychron_core::neuron::{Li, Lif};
@@ -87,11 +88,8 @@ fn all_places() -> impl Iterator<Item = [Place; 4]> {
 
 #[test]
 fn delays_that_are_shared_train_as_equal_synaptic_ones() {
-    let rng = Rng::new(5, 1);
-    let draw = |n: usize| f64::from(rng.uniform_f64(n as u64) < 0.35);
-    let x: Vec<f64> = (0..SHAPE.len()).map(draw).collect();
-    let targets = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0];
-    let batch = Batch { shape: SHAPE, x: Input::Dense(&x), targets: Some(&targets), lengths: None };
+    let x = spikes(5);
+    let batch = batch(&x);
     let smooth = Recipe { rounded_epochs: 0, ..Recipe::paper(4) };
     let split = Recipe { rounded_epochs: 4, ..smooth };
     for (n, places) in all_places().enumerate() {
@@ -207,4 +205,95 @@ fn a_state_of_another_place_is_refused() {
         ("adam.first.hidden.0.delay", vec![5, 1], vec![7, 5, 1])
     );
     assert_eq!(other.state().unwrap(), before);
+}
+
+fn spikes(seed: u64) -> Vec<f64> {
+    let rng = Rng::new(seed, 1);
+    (0..SHAPE.len()).map(|n| f64::from(rng.uniform_f64(n as u64) < 0.35)).collect()
+}
+
+const TARGETS: [f64; 6] = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0];
+
+fn batch(x: &[f64]) -> Batch<'_, f64> {
+    Batch { shape: SHAPE, x: Input::Dense(x), targets: Some(&TARGETS), lengths: None }
+}
+
+/// The network of four connections, of which some have fixed delays.
+fn with_fixed(places: [Place; 4], fixed: [bool; 4]) -> Net {
+    let mut network = Net { rounding: Rounding::Split, ..network(places) };
+    let inputs = network.hidden.iter_mut().flat_map(|layer| &mut layer.inputs);
+    let inputs = inputs.chain(&mut network.output.inputs).zip(fixed);
+    inputs.for_each(|(connection, fixed)| connection.fixed_delays = fixed);
+    network
+}
+
+#[test]
+fn fixed_delays_are_whole_and_no_training_changes_them() {
+    let x = spikes(5);
+    let recipe = Recipe { rounded_epochs: 1, delays: DelayInit::Uniform, ..Recipe::paper(3) };
+    for (n, places) in all_places().enumerate() {
+        let fixed = [n % 2 == 0, n % 3 == 0, n % 2 == 1, n % 3 != 0];
+        let mut trainer = trainer(with_fixed(places, fixed), recipe);
+        let start = trainer.state().unwrap();
+        for _ in 0..3 {
+            trainer.step(&batch(&x)).unwrap();
+            trainer.finish_epoch().unwrap();
+        }
+        let mut end = trainer.state().unwrap();
+        for (c, (name, fixed)) in NAMES.into_iter().zip(fixed).enumerate() {
+            let name = format!("{name}.delay");
+            let before = start.tensors.iter().find(|tensor| tensor.name == name).unwrap();
+            let after = find(&mut end.tensors, &name).values.clone();
+            assert_eq!(bits(&before.values) == bits(&after), fixed, "{name}, {places:?}");
+            assert_eq!(before.values.iter().all(|d| d.fract() == 0.0), fixed, "{c}");
+            for order in ["first", "second"] {
+                let moments = find(&mut end.tensors, &format!("adam.{order}.{name}"));
+                assert_eq!(moments.values.iter().all(|&m| m == 0.0), fixed, "{name}, {order}");
+            }
+        }
+    }
+}
+
+/// The kernel of a network without learned delays has one tap; fixed delays compute the same.
+#[test]
+fn fixed_delays_compute_with_one_tap_in_training_and_in_use() {
+    let x = spikes(6);
+    let of_one_tap = |mut network: Net| {
+        network.rounding = Rounding::Nearest;
+        let inputs = network.hidden.iter_mut().flat_map(|layer| &mut layer.inputs);
+        for connection in inputs.chain(&mut network.output.inputs) {
+            connection.kernel = Reference::kernel(AnyKernel::Discrete);
+            connection.fixed_delays = false;
+        }
+        network
+    };
+    let recipe = Recipe { delay_rate: None, clip: Some(0.5), ..Recipe::paper(4) };
+    let learning = Recipe { rounded_epochs: 2, clip: Some(0.5), ..Recipe::paper(4) };
+    for (places, window) in all_places().zip([None, NonZeroUsize::new(8)].into_iter().cycle()) {
+        let fixed = Net { window, ..with_fixed(places, [true; 4]) };
+        let mut expected = trainer(of_one_tap(fixed.clone()), recipe);
+        let mut found = trainer(fixed, learning);
+        expected.restore(&found.state().unwrap()).unwrap();
+        assert_eq!(found.parameters(), expected.parameters());
+        for _ in 0..4 {
+            assert_eq!(found.step(&batch(&x)).unwrap(), expected.step(&batch(&x)).unwrap());
+            assert_eq!(found.gradients().unwrap(), expected.gradients().unwrap());
+            assert_eq!(found.state().unwrap(), expected.state().unwrap());
+            for delays in [Delays::Spread, Delays::Rounded] {
+                let scores = [&found, &expected].map(|t| t.model().evaluate(&batch(&x), delays));
+                let [found, expected] = scores.map(Result::unwrap);
+                assert_eq!(bits(&found.0), bits(&expected.0), "{places:?}");
+            }
+            found.finish_epoch().unwrap();
+            expected.finish_epoch().unwrap();
+        }
+    }
+}
+
+#[test]
+fn fixed_delays_are_no_parameters() {
+    let places = [Place::Synaptic, Place::Axonal, Place::Synaptic, Place::Shared];
+    let of = |fixed| trainer(with_fixed(places, fixed), Recipe::paper(4)).parameters();
+    let all = of([false; 4]);
+    assert_eq!(of([true, false, false, true]), all - 5 * 7 - 2);
 }

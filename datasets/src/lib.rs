@@ -44,6 +44,7 @@ mod bytes;
 mod dataset;
 pub mod digits;
 pub mod encode;
+mod equalise;
 mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
@@ -65,6 +66,7 @@ pub use augment::{Augment, MixedLabel, Pool};
 pub use batch::{Event, SampleBatch, Values, batches};
 pub use binning::{BinOptions, Binning};
 pub use dataset::{Dataset, Entry, Levels, SpikeTrain};
+pub use equalise::Equalised;
 pub use error::Error;
 pub use recording::{Recording, Recordings, TimeFormat};
 pub use split::Split;

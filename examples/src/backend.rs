@@ -2,19 +2,19 @@
 //!
 //! Evaluation, figures and observers use [`Classifier`], which is independent of the backend.
 
-use crate::config::{Algorithm, Backend, Config, Delays};
+use crate::config::{Algorithm, Backend, Config};
 #[cfg(not(all(feature = "cuda", feature = "emulator")))]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result, at};
 use crate::network::{Interface, graph, network, recipe, source_name};
 use polychron_core::backend::{self, HasKernel, HasNeuron, HasSurrogate};
-use polychron_core::delay::{AnyKernel, Place, round_delay};
+use polychron_core::delay::{AnyKernel, Place};
 use polychron_core::neuron::{AnyNeuron, Li};
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays as ModelDelays, Edge, Graph, Group, Model, Network, Spikes, State, StepReport,
-    Tensor, TensorSpec, Trace, TrainError, Trainer,
+    Batch, Delays as ModelDelays, Edge, Graph, Model, Network, Spikes, State, StepReport, Tensor,
+    TensorSpec, Trace, TrainError, Trainer,
 };
 use polychron_cpu::{Cpu, Plan};
 use std::path::Path;
@@ -334,19 +334,7 @@ pub(crate) fn trainer<B: TrainingBackend>(
     interface: Interface,
 ) -> Result<Trainer<B>> {
     let network = network(config, interface)?;
-    let mut trainer = Trainer::new(backend, network, recipe(config), config.seed)?;
-    if config.train.delays == Delays::Random {
-        let mut state = trainer.state().map_err(Error::wrap)?;
-        let specs = trainer.model().specs();
-        for (tensor, spec) in state.tensors.iter_mut().zip(specs) {
-            if let (Group::Delays, Some((_, last))) = (spec.group, spec.bounds_of(0)) {
-                let taps = last as usize + 1;
-                tensor.values.iter_mut().for_each(|d| *d = round_delay(*d, taps) as f32);
-            }
-        }
-        trainer.restore(&state)?;
-    }
-    Ok(trainer)
+    Ok(Trainer::new(backend, network, recipe(config), config.seed)?)
 }
 
 /// The job that makes a model with the parameters of a state; `path` names the state's file in

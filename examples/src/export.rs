@@ -107,7 +107,7 @@ impl Model {
     /// is requested without data, integer weights and input spikes, or nothing describes the data.
     pub fn export(&self, task: Option<&Task>, options: &ExportOptions) -> Result<Export> {
         task.map_or(Ok(()), |task| self.check(task))?;
-        if options.rounding.is_some() && self.config.train.delays != config::Delays::Learned {
+        if options.rounding.is_some() && !self.config.network.has_delays(config::Delays::Learned) {
             fail!("rounding: the delays of {} are whole already", self.path().display())
         }
         let card = match (self.card(), task) {

@@ -40,6 +40,8 @@ pub struct Layer {
     pub from: String,
     /// Kernel in training.
     pub kernel: String,
+    /// Whether the delays are `learned`, `fixed`, `given`, or `zero` without delays.
+    pub delays: Delays,
     /// Where the delays sit: `synaptic`, `axonal`, `dendritic`, `shared`, or `none` without delays.
     pub delay_place: String,
     /// Longest delay in steps.
@@ -127,7 +129,7 @@ impl Inspection {
                 layers.push(layer(&own, name, settings(&config, l, c, edge)?, parameters)?);
             }
         }
-        let mask = SparseMask::new(&config, graph);
+        let mask = SparseMask::new(&config, graph, &tensors);
         for (layer, masked) in layers.iter_mut().zip(mask.parameters()) {
             layer.parameters -= masked;
         }
@@ -142,6 +144,7 @@ impl Inspection {
 struct Settings {
     from: String,
     kernel: String,
+    delays: Delays,
     delay_place: String,
     max_delay: usize,
     dt_ms: u32,
@@ -150,8 +153,10 @@ struct Settings {
 
 fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings> {
     let own = config.network.layer(l)?;
-    let learned = config.train.delays == Delays::Learned;
-    let kernel = own.inputs.get(c).and_then(|input| input.kernel.clone()).filter(|_| learned);
+    let input = own.inputs.get(c);
+    let delays = input.and_then(|input| input.delays).unwrap_or(config.network.delays);
+    let learned = delays == Delays::Learned;
+    let kernel = input.and_then(|input| input.kernel.clone()).filter(|_| learned);
     let neurons = Neurons {
         model: own.neuron,
         surrogate: own.surrogate,
@@ -161,6 +166,7 @@ fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings
     Ok(Settings {
         from: network::source_name(edge),
         kernel: kernel.unwrap_or_else(|| "discrete".into()),
+        delays,
         delay_place: network::place_name(edge).into(),
         max_delay: edge.synapses.taps - 1,
         dt_ms: config.data.dt_ms,
@@ -172,7 +178,7 @@ fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings
 fn layer(
     tensors: &[(&TensorSpec<f32>, &Tensor<f32>)],
     name: String,
-    Settings { from, kernel, delay_place, max_delay, dt_ms, neurons }: Settings,
+    Settings { from, kernel, delays, delay_place, max_delay, dt_ms, neurons }: Settings,
     parameters: usize,
 ) -> Result<Layer> {
     let find = |group: Group| tensors.iter().filter(move |(spec, _)| spec.group == group);
@@ -203,6 +209,7 @@ fn layer(
         name,
         from,
         kernel,
+        delays,
         delay_place,
         max_delay,
         max_delay_ms: max_delay as f64 * f64::from(dt_ms),

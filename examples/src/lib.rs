@@ -53,6 +53,7 @@ pub mod eval;
 pub mod export;
 mod files;
 mod fresh;
+mod given;
 pub mod inspect;
 mod model;
 pub mod model_file;
@@ -79,6 +80,7 @@ pub use observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 pub use polychron_datasets::Part;
 pub use presets::Variant;
 pub use run::Run;
+pub use sparse::Pruned;
 pub use task::{Predictions, Task};
 
 #[cfg(doctest)]

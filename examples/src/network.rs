@@ -100,8 +100,8 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
         output,
         objective: objective(&from.objective)?,
         loss: parse_name(|| "network.loss".into(), &from.loss, Loss::from_name, &Loss::ALL)?,
-        rounding: match (config.train.delays, config.train.rounding) {
-            (Delays::Learned, Rounding::Split) => delay::Rounding::Split,
+        rounding: match config.train.rounding {
+            Rounding::Split if from.has_delays(Delays::Learned) => delay::Rounding::Split,
             _ => delay::Rounding::Nearest,
         },
         window: config.train.window_steps.and_then(NonZeroUsize::new),
@@ -129,7 +129,7 @@ fn connections<B: TrainingBackend>(
 ) -> Result<Vec<Connection<B>>> {
     let connection = |(c, input): (usize, Input)| {
         let max_delay = config.network.max_delay(l, c, &input, config.data.dt_ms)?;
-        let Input { from, delay_place, kernel, count, .. } = input;
+        let Input { from, delays, delay_place, kernel, count, .. } = input;
         let place = |field: &str| config.network.place(l, c, field);
         let (from, inputs) = match &from {
             From::Layer(from) if *from < l => (Source::Layer(*from), widths[from + 1]),
@@ -152,20 +152,19 @@ fn connections<B: TrainingBackend>(
                 place("from")
             ),
         };
-        let kernel = match config.train.delays {
-            Delays::Learned => {
+        let kernel = match delays {
+            Some(Delays::Learned) => {
                 let name = kernel.unwrap_or_default();
                 models::kernel::<B>(config.backend, &name, &|| place("kernel"))?
             }
-            Delays::Random | Delays::Zero => B::kernel(AnyKernel::Discrete),
+            _ => B::kernel(AnyKernel::Discrete),
         };
-        let zero = config.train.delays == Delays::Zero;
-        let max_delay = if zero { 0 } else { max_delay };
+        let fixed_delays = matches!(delays, Some(Delays::Fixed | Delays::Given));
         let synapses = Synapses::new(inputs, outputs, max_delay + 1);
         let synapses = Synapses { kernel_count: count.unwrap_or(1), ..synapses };
         // Without delays there is nothing to share.
         let place = delay_place.filter(|_| max_delay > 0).unwrap_or_default().place();
-        Ok(Connection { from, synapses, place, kernel })
+        Ok(Connection { from, synapses, place, kernel, fixed_delays })
     };
     inputs.into_iter().enumerate().map(connection).collect()
 }
@@ -184,10 +183,11 @@ fn objective(name: &str) -> Result<Option<&'static dyn Objective<f32>>> {
 #[must_use]
 pub fn recipe(config: &Config) -> Recipe {
     let from = &config.train;
-    let delays = match (from.delays, from.delay_init) {
-        (Delays::Zero, _) | (_, DelayStart::Zero) => DelayInit::Zero,
-        (_, DelayStart::Uniform) => DelayInit::Uniform,
-        (_, DelayStart::Paper) => DelayInit::Paper,
+    let learned = config.network.has_delays(Delays::Learned);
+    let delays = match from.delay_init {
+        DelayStart::Zero => DelayInit::Zero,
+        DelayStart::Uniform => DelayInit::Uniform,
+        DelayStart::Paper => DelayInit::Paper,
     };
     let schedule = |name: &str| {
         Schedule::from_name(name, from.step_epochs, from.step_factor).unwrap_or_default()
@@ -197,7 +197,7 @@ pub fn recipe(config: &Config) -> Recipe {
         optimizer: from.optimizer().unwrap_or_default(),
         rate: from.rate,
         schedule: schedule(&from.schedule),
-        delay_rate: (from.delays == Delays::Learned).then_some(from.delay_rate),
+        delay_rate: learned.then_some(from.delay_rate),
         delay_schedule: schedule(&from.delay_schedule),
         neuron_rate: from.neuron_rate,
         warmup: from.warmup_epochs,
@@ -214,8 +214,8 @@ pub fn recipe(config: &Config) -> Recipe {
             epochs: from.sigma_epochs.unwrap_or((from.epochs / 4).max(1)),
         },
         delays,
-        rounded_epochs: match (from.delays, from.rounding) {
-            (Delays::Learned, Rounding::Nearest | Rounding::Split) => {
+        rounded_epochs: match from.rounding {
+            Rounding::Nearest | Rounding::Split if learned => {
                 from.rounded_epochs.unwrap_or(from.epochs.div_ceil(4))
             }
             _ => 0,
@@ -227,13 +227,13 @@ pub fn recipe(config: &Config) -> Recipe {
 pub(crate) fn wide_epochs(config: &Config) -> usize {
     let Recipe { sigma, epochs, rounded_epochs, .. } = recipe(config);
     let start = sigma.start.unwrap_or((config.longest_delay().0 / 2) as f64);
-    let constant = config.train.delays != Delays::Learned || start <= sigma.end;
+    let constant = !config.network.has_delays(Delays::Learned) || start <= sigma.end;
     if constant { 0 } else { sigma.epochs.min(epochs.saturating_sub(rounded_epochs)) }
 }
 
 /// The delays that a model has in training after some epochs.
 pub(crate) fn trained_delays(config: &Config, epochs: u64) -> train::Delays {
-    let spread = config.train.delays == Delays::Learned;
+    let spread = config.network.has_delays(Delays::Learned);
     if spread && !recipe(config).rounds_in(epochs.saturating_sub(1)) {
         train::Delays::Spread
     } else {
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(trained(&[]), default);
         assert_eq!(trained(&["train.rounding=nearest"]), default);
         assert_eq!(trained(&["train.rounding=after"]), [Spread; 6]);
-        assert_eq!(trained(&["train.delays=random"]), [Rounded; 6]);
+        assert_eq!(trained(&["network.delays=fixed"]), [Rounded; 6]);
         let last = [Spread, Spread, Spread, Spread, Spread, Rounded];
         assert_eq!(trained(&["train.rounded_epochs=1"]), last);
         assert_eq!(trained(&["train.rounded_epochs=5"]), [Rounded; 6]);
@@ -296,6 +296,6 @@ mod tests {
         assert_eq!(wide(&["train.sigma_epochs=20", "train.rounding=after"]), 20);
         assert_eq!(wide(&["train.sigma_start=0.2"]), 0);
         assert_eq!(wide(&["network.max_delay=0"]), 0);
-        assert_eq!(wide(&["train.delays=random"]), 0);
+        assert_eq!(wide(&["network.delays=fixed"]), 0);
     }
 }

@@ -48,8 +48,8 @@ impl Variant {
     #[must_use]
     pub fn assignment(self) -> String {
         String::from(match self {
-            Self::NoDelays => "train.delays=zero",
-            Self::RandomDelays => "train.delays=random",
+            Self::NoDelays => "network.delays=zero",
+            Self::RandomDelays => "network.delays=fixed",
             Self::ConstantSigma => "train.sigma_epochs=0",
             Self::KernelCount1 => "network.count=1",
             Self::KernelCount2 => "network.count=2",
@@ -195,10 +195,21 @@ fn assign_all(table: Table, file: Option<&Path>, set: &[String]) -> Result<Confi
     })
 }
 
-fn to_config(table: Table) -> Result<Config> {
+fn to_config(mut table: Table) -> Result<Config> {
+    move_delays(&mut table);
     let config: Config = table.try_into().map_err(at("configuration"))?;
     config.check()?;
     Ok(config)
+}
+
+/// Moves `train.delays`, as earlier versions called it, to the network.
+fn move_delays(table: &mut Table) {
+    let train = table.get_mut("train").and_then(Value::as_table_mut);
+    let Some(delays) = train.and_then(|train| train.remove("delays")) else { return };
+    let network = table.entry("network").or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(network) = network {
+        network.insert("delays".into(), delays);
+    }
 }
 
 fn preset_table(name: &str) -> Result<Table> {

@@ -53,7 +53,7 @@ pub struct Figures {
     pub protocol: Protocol,
     /// `train.select`.
     pub select: Select,
-    /// `train.delays`.
+    /// `network.delays`.
     pub delays: Delays,
     /// `train.rounding`.
     #[serde(default = "after")]
@@ -179,7 +179,7 @@ pub(crate) fn name(value: &impl Serialize) -> Result<String> {
 
 /// The name of a run's default folder.
 pub(crate) fn run_name(config: &Config) -> Result<String> {
-    Ok(format!("{}-{}-seed{}", config.preset, name(&config.train.delays)?, config.seed))
+    Ok(format!("{}-{}-seed{}", config.preset, name(&config.network.delays)?, config.seed))
 }
 
 /// Computes the scores of a batch with rounded delays, and for every hidden layer the number of

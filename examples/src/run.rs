@@ -19,11 +19,12 @@ use crate::checkpoint::{Checkpoint, PartialEpoch};
 use crate::config::{Config, Protocol};
 use crate::data_card::DataCard;
 use crate::error::{Result, at, fail};
+use crate::given::hold_delays;
 use crate::model::Model;
 use crate::network;
 use crate::observer::{EpochEnd, Flow, Observer, Outcome, Start, Step};
 use crate::report::{self, Epoch, Figures, Report};
-use crate::sparse::SparseMask;
+use crate::sparse::{Pruned, SparseMask};
 use crate::task::Task;
 use crate::{files, prefetch};
 use checks::{check, divergence};
@@ -138,8 +139,8 @@ impl Run {
         if let Some(start) = start {
             learner.restore(start)?;
         }
-        let mask = SparseMask::new(config, learner.model().graph());
-        mask.apply(&mut *learner)?;
+        hold_delays(config, &mut *learner, start.is_some())?;
+        let mask = SparseMask::begin(config, &mut *learner, &task, start.is_some())?;
         let card = task.card();
         let checkpoint = Checkpoint {
             state: learner.state()?,
@@ -214,7 +215,7 @@ impl Run {
         checkpoint.state.fits(&graph).map_err(at(path.display()))?;
         rehearse(learner, config, &task)?;
         let mut learner = learner()?;
-        let mask = SparseMask::new(config, &graph);
+        let mask = SparseMask::new(config, &graph, &checkpoint.state.tensors);
         mask.apply(&mut *learner)?;
         let begun = folder.join(INITIAL);
         let mut initial = learner.model().tensors()?;
@@ -244,6 +245,12 @@ impl Run {
         run.save()?;
         run.write_curves()?;
         Ok(run)
+    }
+
+    /// What pruning cost, if [`Run::create_from`] has pruned the model.
+    #[must_use]
+    pub fn pruned(&self) -> Option<&Pruned> {
+        self.mask.pruned()
     }
 
     /// Returns the folder of the run.

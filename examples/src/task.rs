@@ -8,7 +8,7 @@ pub(crate) use read::order;
 
 use crate::backend::Classifier;
 use crate::batch::LabeledBatch;
-use crate::config::{self, Config, Data, Delays, require};
+use crate::config::{self, Config, Data, require};
 use crate::data_card::DataCard;
 use crate::error::{Result, fail};
 use crate::network::Interface;
@@ -76,8 +76,8 @@ impl Task {
         let pool = Pool::new(&data, &split.train);
         let longest = data.samples.iter().map(|s| s.steps).max().unwrap_or(0);
         let steps = if options.steps > 0 { options.steps } else { longest };
-        if config.train.delays != Delays::Zero {
-            let (max_delay, field) = config.longest_delay();
+        let (max_delay, field) = config.longest_delay();
+        if max_delay > 0 {
             let (unit, length) = match field.ends_with("_ms") {
                 true => (dt_ms as usize, format!("{} ms, ", steps * dt_ms as usize)),
                 false => (1, String::new()),

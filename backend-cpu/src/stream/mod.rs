@@ -112,7 +112,8 @@ impl<R: Lanes> Stream<R> {
         let projection = |l: usize| -> Result<_, Error> {
             let weights = of(l).get("weight", synapses[l].weights())?;
             let delays = model.delays(l, 0).map_err(Error::of_backend)?;
-            Ok(Projection::new(&synapses[l], network.rounding, (weights, &delays), block))
+            let rounding = graph.nodes[l].edges[0].rounding(network.rounding);
+            Ok(Projection::new(&synapses[l], rounding, (weights, &delays), block))
         };
         let mut hidden = Vec::new();
         for (l, from) in network.hidden.iter().enumerate() {

@@ -53,6 +53,8 @@ struct Plan {
     window: Option<NonZeroUsize>,
     /// Of the four connections.
     places: [Place; 4],
+    /// Which of the four connections have fixed delays.
+    fixed: [bool; 4],
 }
 
 const PLAN: Plan = Plan {
@@ -64,9 +66,10 @@ const PLAN: Plan = Plan {
     penalty: false,
     window: None,
     places: [Place::Synaptic; 4],
+    fixed: [false; 4],
 };
 
-const PLANS: [Plan; 6] = [
+const PLANS: [Plan; 8] = [
     PLAN,
     Plan { loss: Loss::Mean, lengths: true, events: false, penalty: true, ..PLAN },
     Plan { objective: true, rounding: Some(Rounding::Split), lengths: true, ..PLAN },
@@ -76,6 +79,15 @@ const PLANS: [Plan; 6] = [
         rounding: Some(Rounding::Split),
         window: NonZeroUsize::new(8),
         places: [Place::Dendritic, Place::Synaptic, Place::Axonal, Place::Shared],
+        ..PLAN
+    },
+    Plan { fixed: [true, false, false, true], penalty: true, ..PLAN },
+    Plan {
+        rounding: Some(Rounding::Split),
+        lengths: true,
+        window: NonZeroUsize::new(7),
+        places: [Place::Synaptic, Place::Axonal, Place::Dendritic, Place::Synaptic],
+        fixed: [false, true, true, true],
         ..PLAN
     },
 ];
@@ -107,8 +119,10 @@ impl Plan {
         output.inputs.push(skip.from(Source::Layer(0)));
         let mut network = Network::chain([one_layer, two_layer], output);
         let inputs = network.hidden.iter_mut().flat_map(|layer| &mut layer.inputs);
-        let connections = inputs.chain(&mut network.output.inputs).zip(self.places);
-        connections.for_each(|(connection, place)| connection.place = place);
+        let connections = inputs.chain(&mut network.output.inputs).zip(self.places).zip(self.fixed);
+        for ((connection, place), fixed) in connections {
+            (connection.place, connection.fixed_delays) = (place, fixed);
+        }
         network.loss = self.loss;
         network.window = self.window;
         network.rounding = self.rounding.unwrap_or_default();

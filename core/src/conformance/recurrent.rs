@@ -187,7 +187,8 @@ impl Case {
             weights: draw.uniform(synapses.weights(), -scale, scale),
             sigma: draw.uniform(1, 0.4, 1.3),
             mask: (seed % 3 != 1).then(|| draw.mask(shape.batch * shape.width)),
-            before: (seed.is_multiple_of(2)).then(|| draw.spikes(Shape { steps: taps, ..shape }.len(), 0.3)),
+            before: (seed.is_multiple_of(2))
+                .then(|| draw.spikes(Shape { steps: taps, ..shape }.len(), 0.3)),
             stage,
             synapses,
             place,

@@ -93,7 +93,7 @@ pub fn fold<B: Backend<Real = f32>>(
         move || found.next().map_or(&[][..], |(_, tensor)| &tensor.values)
     };
     let synapses = graph.chain().ok_or(FoldError::Graph)?;
-    let rounding = network.rounding;
+    let rounding = |l: usize| graph.nodes[l].edges[0].rounding(network.rounding);
     let delays = (0..=network.hidden.len()).map(|l| model.delays(l, 0));
     let delays = delays.collect::<Result<Vec<_>, _>>().map_err(FoldError::Backend)?;
     let connection = |l: usize| [find(l, Group::Weights)(), &delays[l]];
@@ -128,7 +128,7 @@ pub fn fold<B: Backend<Real = f32>>(
         layers.push(LayerSpec {
             neurons: (0..outputs).map(neuron).collect(),
             soft,
-            ..layer(&synapses[l], rounding, connection(l), f64::from(decay), |o| {
+            ..layer(&synapses[l], rounding(l), connection(l), f64::from(decay), |o| {
                 gain(o) * scale_and_offset(o).0
             })
         });
@@ -138,7 +138,7 @@ pub fn fold<B: Backend<Real = f32>>(
     let readout = output.integrator;
     let decay = f64::from(readout.charge([1.0], 0.0)[0]);
     let gain = f64::from(readout.charge([0.0], 1.0)[0]);
-    layers.push(layer(&synapses[last], rounding, connection(last), decay, |_| gain));
+    layers.push(layer(&synapses[last], rounding(last), connection(last), decay, |_| gain));
     Ok(ModelSpec {
         tick_us: metadata.tick_us,
         input: metadata.input,

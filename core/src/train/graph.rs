@@ -1,4 +1,4 @@
-use crate::delay::Place;
+use crate::delay::{Place, Rounding};
 use crate::shape::{Shape, Synapses};
 use alloc::format;
 use alloc::string::String;
@@ -34,6 +34,17 @@ pub struct Edge {
     pub synapses: Synapses,
     /// Where the delays sit.
     pub place: Place,
+    /// Whether the delays are whole steps that do not learn.
+    pub fixed_delays: bool,
+}
+
+impl Edge {
+    /// How delays become whole steps in a network with this rounding: those that are fixed have one
+    /// tap.
+    #[must_use]
+    pub fn rounding(&self, of_network: Rounding) -> Rounding {
+        if self.fixed_delays { Rounding::Nearest } else { of_network }
+    }
 }
 
 impl Node {

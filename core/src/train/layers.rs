@@ -91,11 +91,8 @@ impl<B: Backend> Layers<B> {
         let hidden = self.network.hidden.get(l);
         let recurrence = hidden.and_then(|hidden| hidden.recurrence.as_ref());
         let inputs = hidden.map_or(&self.network.output.inputs, |hidden| &hidden.inputs);
-        let kernel = match (inputs.get(c), recurrence) {
-            (None, Some(recurrence)) => &recurrence.kernel,
-            _ => &inputs[c].kernel,
-        };
-        let node = &self.graph.nodes[l];
+        let (node, recurrence) = (&self.graph.nodes[l], recurrence.map(|r| &r.connection));
+        let connection = inputs.get(c).or(recurrence).unwrap_or(&inputs[0]);
         let edge = node.edges.get(c).or(node.recurrence.as_ref()).unwrap_or(&node.edges[0]);
         let [weights, delays, sigma, ..] = &self.values.0;
         let ranges = &self.layout.layers[l].edges[c];
@@ -106,9 +103,9 @@ impl<B: Backend> Layers<B> {
                 None => View::new(delays, ranges.delays.clone()),
             },
             sigma: View::new(sigma, ranges.sigma.clone()),
-            rounding,
+            rounding: if edge.fixed_delays { Some(Rounding::Nearest) } else { rounding },
         };
-        (&edge.synapses, kernel, params)
+        (&edge.synapses, &connection.kernel, params)
     }
 
     /// The norm and the neurons of a layer; `None` for the readout.

@@ -60,7 +60,9 @@ impl<R: Real> Layout<R> {
         let ones = || Init::Constant(vec![R::one()]);
         for (layer, node) in graph.nodes.iter().enumerate() {
             let mut ranges = LayerRanges::default();
-            for (connection, &Edge { from, synapses, place }) in node.connections().enumerate() {
+            for (connection, &Edge { from, synapses, place, fixed_delays }) in
+                node.connections().enumerate()
+            {
                 let at = (layer, connection, graph.connection_name(layer, connection));
                 let recurrent = from == Some(layer);
                 let rng = |stream| {
@@ -78,7 +80,10 @@ impl<R: Real> Layout<R> {
                     false => Init::Weights(synapses, rng(WEIGHTS)),
                 };
                 let weights = layout.push(&at, "weight", &shape, Group::Weights, &[None], random);
-                let random = Init::Delays(synapses, delays, rng(DELAYS));
+                let random = match fixed_delays {
+                    true => Init::FixedDelays(synapses, delays, rng(DELAYS)),
+                    false => Init::Delays(synapses, delays, rng(DELAYS)),
+                };
                 let shape = place.shape(&synapses);
                 let delays = layout.push(&at, "delay", &shape, Group::Delays, &[within], random);
                 let sigma = layout.push(&at, "sigma", &[1], Group::Sigma, &[None], zeros());
@@ -131,16 +136,18 @@ impl<R: Real> Layout<R> {
         range
     }
 
-    /// The parts of the groups whose values have the same bounds, as long as possible.
+    /// The parts of the groups whose values learn within the same bounds, as long as possible.
     pub(super) fn parts(&self) -> Vec<Part<R>> {
         let mut parts: Vec<Part<R>> = Vec::new();
         for (group, _) in Group::LEARNED {
-            for spec in self.specs.iter().filter(|spec| spec.group == group) {
+            for spec in self.specs.iter().filter(|s| s.group == group && !s.is_fixed()) {
                 let len = spec.range.len() / spec.bounds.len();
                 for (n, &bounds) in spec.bounds.iter().enumerate() {
                     let start = spec.range.start + n * len;
                     match parts.last_mut() {
-                        Some((last, same, range)) if *last == group && *same == bounds => {
+                        Some((last, same, range))
+                            if *last == group && *same == bounds && range.end == start =>
+                        {
                             range.end = start + len;
                         }
                         _ => parts.push((group, bounds, start..start + len)),

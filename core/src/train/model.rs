@@ -103,7 +103,7 @@ impl<B: Backend> Model<B> {
             let hidden = network.hidden.get(l);
             let recurrence = hidden.and_then(|hidden| hidden.recurrence.as_ref());
             let kernels = inputs.iter().map(|connection| &connection.kernel);
-            let kernels: Vec<_> = kernels.chain(recurrence.map(|r| &r.kernel)).collect();
+            let kernels: Vec<_> = kernels.chain(recurrence.map(|r| &r.connection.kernel)).collect();
             let models = hidden.map(|hidden| (&hidden.neuron, &hidden.surrogate));
             backend.supports(&kernels, models)?;
         }

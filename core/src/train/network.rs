@@ -36,6 +36,9 @@ pub struct Connection<B: Backend> {
     pub place: Place,
     /// The delay kernel used in training.
     pub kernel: B::Kernel,
+    /// Whether the delays are fixed whole steps: drawn and rounded to the nearest step, not
+    /// trained, and one tap each in training too, without the kernel.
+    pub fixed_delays: bool,
 }
 
 impl<B: Backend> Connection<B> {
@@ -46,7 +49,7 @@ impl<B: Backend> Connection<B> {
         B: HasKernel<K>,
     {
         let (from, place) = (Source::Previous, Place::Synaptic);
-        Self { from, synapses, place, kernel: B::kernel(kernel) }
+        Self { from, synapses, place, kernel: B::kernel(kernel), fixed_delays: false }
     }
 
     /// The same connection from another source.
@@ -59,6 +62,12 @@ impl<B: Backend> Connection<B> {
     #[must_use]
     pub fn at(self, place: Place) -> Self {
         Self { place, ..self }
+    }
+
+    /// The same connection with fixed delays.
+    #[must_use]
+    pub fn with_fixed_delays(self) -> Self {
+        Self { fixed_delays: true, ..self }
     }
 }
 
@@ -73,12 +82,8 @@ impl<B: Backend> Connection<B> {
 /// m the dropout mask of the current. The weights start as an orthogonal matrix. Source: DelRec
 /// (arXiv 2509.24852).
 pub struct Recurrence<B: Backend> {
-    /// The sizes of the synapses, whose padding is not used.
-    pub synapses: Synapses,
-    /// Where the delays sit; synaptic unless said.
-    pub place: Place,
-    /// The delay kernel used in training.
-    pub kernel: B::Kernel,
+    /// The synapses, whose source is the layer itself and whose padding is not used.
+    pub connection: Connection<B>,
     /// The probability that the current of a neuron is silenced for a whole sample.
     pub dropout: f64,
 }
@@ -91,13 +96,13 @@ impl<B: Backend> Recurrence<B> {
         B: HasKernel<K>,
     {
         let synapses = Synapses { padding: 0, ..Synapses::new(neurons, neurons, taps) };
-        Self { synapses, place: Place::Synaptic, kernel: B::kernel(kernel), dropout: 0.0 }
+        Self { connection: Connection::new(synapses, kernel), dropout: 0.0 }
     }
 
     /// The same synapses with their delays at another place.
     #[must_use]
     pub fn at(self, place: Place) -> Self {
-        Self { place, ..self }
+        Self { connection: self.connection.at(place), ..self }
     }
 
     /// The same synapses with dropout.
@@ -269,7 +274,7 @@ impl<B: Backend> Network<B> {
                     let (expected, found) = (width, synapses.outputs);
                     return Err(NetworkError::Outputs { layer, expected, found });
                 }
-                edges.push(Edge { from, synapses, place: connection.place });
+                edges.push(edge(connection, from, synapses));
             }
             let before = |edge: &Edge| edge.from.map_or(0, |from| nodes[from].padding);
             let ends = edges.iter().map(|e| before(e).saturating_add(e.synapses.padding));
@@ -280,14 +285,14 @@ impl<B: Backend> Network<B> {
             }
             let recurrence = self.hidden.get(layer).and_then(|h| h.recurrence.as_ref());
             let recurrence = match recurrence {
-                Some(Recurrence { synapses, place, .. }) => {
-                    let synapses = Synapses { padding: 0, ..*synapses };
+                Some(Recurrence { connection, .. }) => {
+                    let synapses = Synapses { padding: 0, ..connection.synapses };
                     check_sizes(layer, &synapses)?;
                     let Synapses { inputs, outputs, .. } = synapses;
                     if let Some(found) = [inputs, outputs].into_iter().find(|n| *n != width) {
                         return Err(NetworkError::Outputs { layer, expected: width, found });
                     }
-                    Some(Edge { from: Some(layer), synapses, place: *place })
+                    Some(edge(connection, Some(layer), synapses))
                 }
                 None => None,
             };
@@ -329,6 +334,14 @@ impl<B: Backend> Network<B> {
     pub fn check(&self) -> Result<(), NetworkError> {
         self.graph().map(|_| ())
     }
+}
+
+fn edge<B: Backend>(
+    &Connection { place, fixed_delays, .. }: &Connection<B>,
+    from: Option<usize>,
+    synapses: Synapses,
+) -> Edge {
+    Edge { from, synapses, place, fixed_delays }
 }
 
 fn check_sizes(layer: usize, s: &Synapses) -> Result<(), NetworkError> {
@@ -376,8 +389,8 @@ macro_rules! plain {
 
 // Derived implementations would require them of the backend.
 plain! {
-    Connection { from, synapses, place, kernel }
-    Recurrence { synapses, place, kernel, dropout }
+    Connection { from, synapses, place, kernel, fixed_delays }
+    Recurrence { connection, dropout }
     Layer { inputs, recurrence, norm, neuron, per_neuron, surrogate, dropout }
     Readout { inputs, integrator }
     Network { hidden, output, loss, objective, rounding, window }

@@ -1,3 +1,4 @@
+use crate::delay::round_delay;
 use crate::init::{self, DelayInit};
 use crate::num::Real;
 use crate::rng::Rng;
@@ -69,6 +70,8 @@ pub enum Init<R> {
     Orthogonal(Synapses, Rng),
     /// [`init::delays`]
     Delays(Synapses, DelayInit, Rng),
+    /// [`init::delays`], rounded to whole steps: these delays do not learn.
+    FixedDelays(Synapses, DelayInit, Rng),
 }
 
 impl<R: Real> TensorSpec<R> {
@@ -89,13 +92,22 @@ impl<R: Real> TensorSpec<R> {
             Init::Weights(synapses, rng) => init::weights(synapses, *rng, out),
             Init::Orthogonal(synapses, rng) => init::orthogonal(synapses, *rng, out),
             Init::Delays(synapses, delays, rng) => init::delays(synapses, *delays, *rng, out),
+            Init::FixedDelays(synapses, delays, rng) => {
+                init::delays(synapses, *delays, *rng, out);
+                for d in out {
+                    *d = R::count(round_delay(*d, synapses.taps));
+                }
+            }
         }
     }
 
-    /// Whether the bounds leave every value a single number, as those of the delays of a connection
-    /// of one tap.
+    /// Whether the values never learn: they are fixed delays, or the bounds leave every value a
+    /// single number, as those of the delays of a connection of one tap.
     #[must_use]
     pub fn is_fixed(&self) -> bool {
+        if matches!(self.init, Init::FixedDelays(..)) {
+            return true;
+        }
         self.bounds.iter().all(|bounds| bounds.is_some_and(|(least, most)| least == most))
     }
 

@@ -96,7 +96,7 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// The number of trained parameters: weights, norms and, if they learn, delays and neuron
-    /// parameters. The delays of a connection of one tap are always 0 and not counted.
+    /// parameters. Fixed delays, and those of a connection of one tap, are not counted.
     #[must_use]
     pub fn parameters(&self) -> usize {
         let learns = |spec: &&TensorSpec<_>| {

@@ -86,6 +86,7 @@ fn tensors_start_as_their_specs_say() {
                 init::delays(synapses, *delays, *rng, &mut expected);
                 random += 1;
             }
+            Init::FixedDelays(..) => panic!("{} is fixed", spec.name),
         }
         assert_eq!(values, expected, "{}", spec.name);
     }

@@ -4,6 +4,7 @@ mod augment;
 mod binning;
 mod digits;
 mod encode;
+mod equalise;
 #[cfg(feature = "fetch")]
 mod fetch;
 #[cfg(feature = "fetch")]

@@ -1,6 +1,7 @@
 //! `polychron inspect`.
 
 use super::print::{note, say, say_json};
+use crate::config::Delays;
 use crate::data_card::{DataCard, InputKind};
 use crate::error::{Result, fail};
 use crate::inspect::{Inspection, Moments, Neurons};
@@ -59,6 +60,10 @@ fn table(inspection: &Inspection) -> String {
         let (from, kernel) = (&layer.from, &layer.kernel);
         let (steps, ms) = (layer.max_delay, layer.max_delay_ms);
         let place = &layer.delay_place;
+        let place = match layer.delays {
+            Delays::Learned | Delays::Zero => place.clone(),
+            held => format!("{} {place}", report::name(&held).unwrap_or_default()),
+        };
         let _ = match steps {
             0 => writeln!(text, "  from {from}, no delays"),
             _ => writeln!(

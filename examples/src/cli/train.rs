@@ -1,7 +1,7 @@
 //! `polychron train`.
 
 use super::interrupt;
-use super::print::{note, say};
+use super::print::{note, percent, say};
 use super::progress::{self, Progress};
 use crate::backend;
 use crate::config::{Backend, Config, Protocol};
@@ -11,6 +11,7 @@ use crate::observer::Outcome;
 use crate::presets::{self, Variant};
 use crate::report::{self, Report};
 use crate::run::{self, Run};
+use crate::sparse::Pruned;
 use crate::task::Task;
 use polychron_core::train::Batch;
 use std::path::{Path, PathBuf};
@@ -195,6 +196,7 @@ pub(super) fn train(args: &Args) -> Result<()> {
             if !new.is_empty() {
                 note(&format!("{}: starts anew: {}", from.display(), new.join(", ")));
             }
+            run.pruned().into_iter().for_each(|pruned| note(&pruned_line(pruned)));
             run
         }
         None if args.resume => Run::resume(&config, task, &folder)?,
@@ -208,6 +210,17 @@ pub(super) fn train(args: &Args) -> Result<()> {
             say(&format!("{shown}: stopped after epoch {epoch}; continue with --resume\n"))
         }
     }
+}
+
+fn pruned_line(pruned: &Pruned) -> String {
+    let &Pruned { synapses, kept, accuracy_before, loss_before, accuracy, loss } = pruned;
+    let [loss_before, loss] = [loss_before, loss].map(Option::unwrap_or_default);
+    format!(
+        "pruned: {kept} of {synapses} synapses are left; before training, accuracy {} instead of \
+         {}, loss {loss:.4} instead of {loss_before:.4}",
+        percent(accuracy),
+        percent(accuracy_before)
+    )
 }
 
 /// Loads the data of a configuration and prints warnings.

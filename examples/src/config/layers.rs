@@ -1,4 +1,4 @@
-use super::network::{DelayPlace, Network, Neuron, Surrogate};
+use super::network::{DelayPlace, Delays, Network, Neuron, Surrogate};
 use super::require;
 use crate::error::{Error, Result, fail};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub struct LayerTable {
     /// Longest delay in ms instead of `max_delay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay_ms: Option<f64>,
+    /// Whether the delays are learned, fixed or absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delays: Option<Delays>,
     /// Where the delays sit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_place: Option<DelayPlace>,
@@ -62,6 +65,9 @@ pub struct ReadoutTable {
     /// Longest delay in ms instead of `max_delay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay_ms: Option<f64>,
+    /// Whether the delays are learned, fixed or absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delays: Option<Delays>,
     /// Where the delays sit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_place: Option<DelayPlace>,
@@ -93,6 +99,9 @@ pub struct Input {
     /// Longest delay in ms instead of `max_delay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay_ms: Option<f64>,
+    /// Whether the delays are learned, fixed or absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delays: Option<Delays>,
     /// Where the delays sit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_place: Option<DelayPlace>,
@@ -156,11 +165,18 @@ impl Network {
     /// # Errors
     /// Names a field of `network.layers` whose value is invalid.
     pub fn layer(&self, l: usize) -> Result<LayerSettings> {
-        let ReadoutTable { inputs, max_delay, max_delay_ms, delay_place, kernel, count } =
+        let ReadoutTable { inputs, max_delay, max_delay_ms, delays, delay_place, kernel, count } =
             self.readout.clone();
-        let rest = LayerTable::default();
-        let readout =
-            LayerTable { inputs, max_delay, max_delay_ms, delay_place, kernel, count, ..rest };
+        let readout = LayerTable {
+            inputs,
+            max_delay,
+            max_delay_ms,
+            delays,
+            delay_place,
+            kernel,
+            count,
+            ..LayerTable::default()
+        };
         let own = match self.layers.get(l) {
             _ if l >= self.hidden.len() => readout,
             table => table.cloned().unwrap_or_default(),
@@ -178,6 +194,7 @@ impl Network {
                 from: input.from,
                 max_delay,
                 max_delay_ms,
+                delays: input.delays.or(own.delays).or(Some(self.delays)),
                 delay_place: input.delay_place.or(own.delay_place).or(Some(self.delay_place)),
                 kernel: input.kernel.or_else(|| own.kernel.clone()).or(Some(self.kernel.clone())),
                 count: input.count.or(own.count).or(Some(self.count)),
@@ -207,7 +224,7 @@ impl Network {
     /// # Errors
     /// It is given in steps and in ms, or is not a whole number of steps.
     pub(crate) fn max_delay(&self, l: usize, c: usize, input: &Input, dt_ms: u32) -> Result<usize> {
-        if input.delay_place == Some(DelayPlace::None) {
+        if input.delay_place == Some(DelayPlace::None) || input.delays == Some(Delays::Zero) {
             return Ok(0);
         }
         let Some(ms) = input.max_delay_ms else {
@@ -228,6 +245,12 @@ impl Network {
             fail!("{} = {ms} {problem}; use {below} or {above}", field())
         }
         Ok(steps as usize)
+    }
+
+    /// Whether a connection has such delays.
+    pub(crate) fn has_delays(&self, delays: Delays) -> bool {
+        let layers = (0..=self.hidden.len()).filter_map(|l| self.layer(l).ok());
+        layers.flat_map(|layer| layer.inputs).any(|input| input.delays == Some(delays))
     }
 
     /// The same network with all fields of its neurons, in every layer that changes one, and a

@@ -7,8 +7,8 @@ mod train;
 
 pub use data::{Augment, Bands, Bins, Data, Division, Origin, Source, TimeUnit};
 pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable};
-pub use network::{DelayPlace, Network, Neuron, Setting, Surrogate};
-pub use train::{DelayStart, Delays, RatePenalty, Rounding, Select, Train};
+pub use network::{DelayPlace, Delays, Network, Neuron, Setting, Surrogate};
+pub use train::{DelayStart, RatePenalty, Rounding, Select, Train};
 
 use crate::error::{Error, Result, at};
 use crate::task::Task;
@@ -192,6 +192,12 @@ impl Config {
             "contains 0; a layer needs at least one neuron",
         )?;
         network.check_layers(data.dt_ms)?;
+        let holds = network.density > 0.0 && network.density <= 1.0;
+        require(holds, "network.density", network.density, "is not above 0 and at most 1")?;
+        if let Some(file) = &network.delay_file {
+            let problem = "needs network.delays = \"given\", also of a layer or an input";
+            require(network.has_delays(Delays::Given), "network.delay_file", file, problem)?;
+        }
         require(train.epochs > 0, "train.epochs", train.epochs, "is not at least 1")?;
         for (field, value) in [("train.rate", train.rate), ("train.delay_rate", train.delay_rate)] {
             require(to_single(field, value)? > 0.0, field, value, "is not positive")?;
@@ -221,8 +227,9 @@ impl Config {
         let holds = warmup < epochs;
         require(holds, "train.warmup_epochs", warmup, "is not below train.epochs")?;
         if let Some(clip) = train.clip_norm {
-            let holds = network.fan_in == 0;
-            let problem = "counts absent synapses of network.fan_in; leave one of them out";
+            let holds = network.fan_in == 0 && network.density == 1.0;
+            let problem = "counts absent synapses of network.fan_in or network.density; leave one \
+                           of them out";
             require(holds, "train.clip_norm", clip, problem)?;
             require(
                 to_single("train.clip_norm", clip)? > 0.0,

@@ -23,6 +23,13 @@ pub struct Network {
     /// Longest delay in ms instead of `max_delay`; a multiple of `data.dt_ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay_ms: Option<f64>,
+    /// Whether the delays are learned, fixed or absent; `learned` by default.
+    pub delays: Delays,
+    /// File of the delays that are `given`, as Safetensors: a tensor for every connection, named
+    /// and shaped as in the files of a run, with delays in steps (`hidden.0.delay`) or in ms
+    /// (`hidden.0.delay_ms`). A run's `model.safetensors` is such a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_file: Option<String>,
     /// Where the delays sit, which says what has a delay of its own; `synaptic` by default.
     #[serde(skip_serializing_if = "DelayPlace::is_synaptic")]
     pub delay_place: DelayPlace,
@@ -36,6 +43,11 @@ pub struct Network {
     /// Number of neurons of each input that a neuron is connected to, drawn with the seed. 0, the
     /// default, connects every neuron to all of them.
     pub fan_in: usize,
+    /// Share of the synapses of every connection that are kept, above 0 and at most 1: those with
+    /// the largest weights at the start of a run, where `train --from` has the weights of a trained
+    /// model. The others are absent: their weights are and stay 0, and a model file is without
+    /// them. 1 by default.
+    pub density: f64,
     /// Probability that a hidden neuron is silenced for a whole sample in training, in [0, 1); 0.4
     /// by default.
     pub dropout: f64,
@@ -61,6 +73,23 @@ pub struct Network {
     /// Settings of the readout.
     #[serde(skip_serializing_if = "ReadoutTable::is_empty")]
     pub readout: ReadoutTable,
+}
+
+/// Whether the delays are learned, fixed or absent. Fixed and given delays are whole steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Delays {
+    /// The delays are trained.
+    Learned,
+    /// The delays are drawn with the seed, rounded to whole steps, and stay fixed.
+    #[serde(alias = "random")]
+    Fixed,
+    /// The delays are those of `network.delay_file`, or of the run that `train --from` names,
+    /// rounded to whole steps, and stay fixed.
+    Given,
+    /// There are no delays.
+    Zero,
 }
 
 /// Where the delays of a connection sit.
@@ -239,10 +268,13 @@ impl Default for Network {
             hidden: vec![128, 128],
             max_delay: None,
             max_delay_ms: None,
+            delays: Delays::Learned,
+            delay_file: None,
             delay_place: DelayPlace::Synaptic,
             kernel: "gauss".into(),
             count: 1,
             fan_in: 0,
+            density: 1.0,
             dropout: 0.4,
             norm: true,
             loss: "softmax_sum".into(),

@@ -53,7 +53,8 @@ pub struct Train {
     /// 0 by default.
     pub warmup_epochs: usize,
     /// Largest norm of the gradient of all learned parameters, above 0; longer gradients are
-    /// shortened. If it is absent, there is no limit. Not with `network.fan_in`.
+    /// shortened. If it is absent, there is no limit. Not with `network.fan_in` or
+    /// `network.density`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
     /// Penalty for hidden neurons that spike too seldom or too often. If it is absent, there is
@@ -69,8 +70,6 @@ pub struct Train {
     pub l2: f64,
     /// Whether the weight decay is decoupled from the gradient, as in AdamW; `false` by default.
     pub decoupled: bool,
-    /// Whether the delays are learned, fixed or absent; `learned` by default.
-    pub delays: Delays,
     /// Distribution of the initial delays; `uniform` by default.
     pub delay_init: DelayStart,
     /// Raw sigma of the kernel in the first epoch, in steps and at least 0. If it is absent, each
@@ -119,19 +118,6 @@ pub struct RatePenalty {
     pub low: f64,
     /// Highest mean rate without a penalty, in spikes per step; at least `low`.
     pub high: f64,
-}
-
-/// Whether the delays are learned, fixed or absent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Delays {
-    /// The delays are trained.
-    Learned,
-    /// The initial delays are rounded to whole steps and stay fixed.
-    Random,
-    /// There are no delays.
-    Zero,
 }
 
 /// How learned delays become whole steps.
@@ -243,7 +229,6 @@ impl Default for Train {
             window_steps: None,
             l2: 1e-5,
             decoupled: false,
-            delays: Delays::Learned,
             delay_init: DelayStart::Uniform,
             sigma_start: None,
             sigma_end: 0.23,

@@ -118,7 +118,7 @@ impl Run {
             preset: config.preset.clone(),
             protocol: config.protocol,
             select: config.train.select,
-            delays: config.train.delays,
+            delays: config.network.delays,
             rounding: config.train.rounding,
             hidden: config.network.hidden.clone(),
             seed: config.seed,

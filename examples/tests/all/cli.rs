@@ -159,7 +159,7 @@ fn the_default_folder_is_named_after_preset_delays_and_seed() {
     let folder = Folder::new("default");
     let args = [&["train", "--seed", "4", "--set", "train.delays=random"], &SMALL[..]].concat();
     assert!(folder.run(&args).status.success());
-    assert_eq!(folder.list("runs"), ["order-random-seed4"]);
+    assert_eq!(folder.list("runs"), ["order-fixed-seed4"]);
 }
 
 #[test]
@@ -895,8 +895,8 @@ fn a_model_is_read_with_the_configuration_it_contains() {
     folder.replace("run/config.toml", "threshold = 1.0", "threshold = 0.1");
     folder.replace("run/config.toml", "train_neurons = true", "train_neurons = false");
     folder.replace("run/config.toml", "delays = \"learned\"", "delays = \"zero\"");
-    let note = "run/config.toml: has network.neuron.threshold = 0.1, but run/model.safetensors was \
-                made with network.neuron.threshold = 1.0, which is used";
+    let note = "run/config.toml: has network.delays = \"zero\", but run/model.safetensors was made \
+                with network.delays = \"learned\", which is used";
     assert_eq!(read(note), before);
     fs::remove_file(folder.0.join("run/config.toml")).unwrap();
     assert_eq!(read("run/config.toml: "), before);
@@ -963,7 +963,7 @@ fn the_cost_of_rounding_is_shown_and_split_delays_have_none() {
     let (rounding, accuracy, noted) = export("split", &["--rounding", "nearest"]);
     assert!(rounding == "nearest" && accuracy < split - 0.1 && noted, "{accuracy}");
     assert_eq!(export("after", &[]), ("nearest".into(), after, true));
-    folder.train("random", &["--set", "train.delays=random"]);
+    folder.train("random", &["--set", "network.delays=fixed"]);
     let line = folder.fail(&["export", "random", "-o", "random.pcn", "--rounding", "split"]);
     assert!(line.contains("are whole already"), "{line}");
     for (run, cost) in [("after", true), ("split", false)] {

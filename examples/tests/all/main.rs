@@ -7,6 +7,7 @@ mod compare;
 mod described;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod fixed;
 mod folders;
 mod graph;
 mod habits;

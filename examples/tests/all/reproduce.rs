@@ -233,7 +233,7 @@ fn errors_name_the_setting_that_differs() {
         ),
         (
             ["--variant", "no-delays"],
-            "has train.delays = \"learned\", but the command line says train.delays = \"zero\"",
+            "has network.delays = \"learned\", but the command line says network.delays = \"zero\"",
         ),
         (
             ["--protocol", "paper"],

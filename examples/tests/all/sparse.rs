@@ -110,3 +110,76 @@ fn a_fan_in_of_all_inputs_changes_nothing() {
         "a fan-in above the number of inputs must keep all inputs"
     );
 }
+
+#[test]
+fn a_pruned_run_keeps_the_largest_weights_and_trains_them() {
+    let folder = folder("pruned");
+    let dense = ["--set", "network.fan_in=0"];
+    train(&folder, &[&dense[..], &["--out", "dense"]].concat());
+    let pruned = [&dense[..], &["--from", "dense", "--set", "network.density=0.3"]].concat();
+    let with = |more: &[&'static str]| [&pruned[..], more].concat();
+    let figures: Value = serde_json::from_str(&train(&folder, &with(&["--out", "run"]))).unwrap();
+    train(&folder, &with(&["--out", "cut", "--stop-after", "1"]));
+    run(&folder, &["train", "--resume", "--out", "cut"]);
+    let bytes = |out: &str| fs::read(folder.join(out).join("checkpoint.safetensors")).unwrap();
+    assert!(bytes("run") == bytes("cut"), "the resumed run ends in a different state");
+
+    let [before, after] =
+        ["dense", "run"].map(|out| layers(&folder.join(out).join("model.safetensors")));
+    let (mut synapses, mut missing, mut kept_all) = (0, 0, 0);
+    for name in ["hidden.0", "hidden.1", "output"] {
+        let [old, new] = [&before, &after].map(|layers| &layers[&format!("{name}.weight")].1);
+        let kept = (0.3 * old.len() as f64).ceil() as usize;
+        let places = || (0..old.len()).filter(|&place| new[place] != 0.0);
+        assert_eq!(places().count(), kept, "{name}");
+        let least = places().map(|place| old[place].abs()).fold(f32::INFINITY, f32::min);
+        let absent = (0..old.len()).filter(|&place| new[place] == 0.0);
+        assert!(absent.map(|place| old[place].abs()).all(|size| size <= least), "{name}");
+        assert!(places().all(|place| new[place] != old[place]), "{name}: is not trained");
+        let [old, new] = [&before, &after].map(|layers| &layers[&format!("{name}.delay")].1);
+        missing += (0..old.len()).filter(|&place| new[place] == old[place]).count();
+        synapses += old.len();
+        kept_all += kept;
+    }
+    assert!(missing >= synapses - kept_all, "delays of absent synapses have changed");
+    assert_eq!(figures["parameters"], 2 * kept_all + 2 * (8 + 6));
+    let inspection: Value =
+        serde_json::from_str(&run(&folder, &["inspect", "run", "--json"])).unwrap();
+    assert_eq!(inspection["parameters"], figures["parameters"]);
+
+    let export = |out: &str| -> Value {
+        let args = ["export", out, "-o", &format!("{out}.pcn"), "--weights", "f32", "--json"];
+        serde_json::from_str(&run(&folder, &args)).unwrap()
+    };
+    let [dense, pruned] = ["dense", "run"].map(export);
+    assert_eq!(pruned["agreement"], 1.0);
+    let size = |summary: &Value| summary["flash"].as_u64().unwrap();
+    let synapses = |summary: &Value| -> u64 {
+        let layers = summary["layers"].as_array().unwrap().iter();
+        layers.map(|layer| layer["synapses"].as_u64().unwrap()).sum()
+    };
+    assert!(synapses(&pruned) < synapses(&dense) / 2 && size(&pruned) < size(&dense), "{pruned}");
+}
+
+#[test]
+fn pruning_prints_what_it_costs() {
+    let folder = folder("cost");
+    train(&folder, &["--set", "network.fan_in=0", "--out", "dense"]);
+    let set: Vec<_> = SMALL.into_iter().flat_map(|set| ["--set", set]).collect();
+    let more = ["--set", "network.fan_in=0", "--set", "network.density=0.5", "--from", "dense"];
+    let args = [&["train", "--preset", "order", "--out", "half"], &set[..], &more].concat();
+    let output = polychron(&folder, &args).output().unwrap();
+    let lines = text(&output.stderr);
+    let synapses = 2 * (8 * 8 + 8 * 6 + 6 * 10);
+    let start = format!("pruned: {} of {synapses} synapses are left; before", synapses / 2);
+    let line =
+        lines.lines().find(|line| line.contains(&start)).unwrap_or_else(|| panic!("{lines}"));
+    assert!(line.contains("accuracy ") && line.contains(" instead of "), "{line}");
+    for (density, problem) in [("0", "0.0 is not above 0"), ("1.5", "1.5 is not above 0")] {
+        let density = format!("network.density={density}");
+        let args = ["train", "--preset", "order", "--out", "no", "--set", &density];
+        let output = polychron(&folder, &args).output().unwrap();
+        let line = text(&output.stderr);
+        assert!(line.contains(&format!("network.density = {problem}")), "{line}");
+    }
+}

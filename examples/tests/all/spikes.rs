@@ -153,3 +153,41 @@ fn a_device_is_not_read_as_a_file() {
     let line = folder.fail(&["data", "stats", "/dev/zero"]);
     assert!(line.contains("/dev/zero: is a pipe or a device; write its bytes to a file"), "{line}");
 }
+
+#[test]
+fn equalised_recordings_have_equal_counts_and_the_same_names() {
+    let folder = Folder::new("spikes-equalise");
+    let mut table = String::from("time,unit,item,label,speaker,name,part\n");
+    for item in 0..6u16 {
+        for k in 0..12 + 3 * item {
+            let (time, unit) = (f32::from(7 * k % 50) / 50.0, (k + item) % 3);
+            let part = if item < 4 { "train" } else { "test" };
+            let row = format!("{time},{unit},{item},{},s{},r{item},{part}\n", item % 2, item % 3);
+            table += &row;
+        }
+    }
+    fs::write(folder.0.join("in.csv"), table).unwrap();
+    let args = ["data", "equalise", "in.csv", "out.h5", "--json"];
+    let output = folder.run(&args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report = crate::cli::last_line(&output);
+    assert_eq!(report["counts"], serde_json::json!([4, 4, 4]));
+    assert_eq!((&report["spikes_before"], &report["spikes_after"]), (&117.into(), &72.into()));
+    assert_eq!((&report["removed"], &report["added"]), (&45.into(), &0.into()));
+    let (before, _) = stats(&folder, &["in.csv"]);
+    let (after, _) = stats(&folder, &["out.h5"]);
+    for (field, index) in [("classes", 0), ("classes", 1), ("speakers", 0), ("speakers", 1)] {
+        let column = |of: &serde_json::Value| -> Vec<_> {
+            of[field].as_array().unwrap().iter().map(|row| row[index].clone()).collect()
+        };
+        assert_eq!(column(&before), column(&after), "{field}");
+        assert!(after[field].as_array().unwrap().iter().all(|row| row[2] == 12.0), "{after}");
+    }
+    let again = folder.fail(&args);
+    assert!(again.contains("out.h5: exists"), "{again}");
+    let filled = ["data", "equalize", "in.csv", "six.h5", "--spikes", "6"];
+    let line = text(&folder.run(&filled).stdout);
+    assert!(line.contains("12 to 27 before, 18 after; ") && line.contains(" added"), "{line}");
+    let help = text(&folder.run(&["data", "equalise", "--help"]).stdout);
+    assert!(help.contains("none is moved or added"), "{help}");
+}

@@ -65,7 +65,7 @@ pub(in crate::cli) fn infer(args: &Args) -> Result<()> {
     require(args.repeats > 0, "--repeats", args.repeats, "is not at least 1")?;
     let mut config = setting.config()?;
     // The norm's statistics are those of rounded delays without dropout.
-    config.train.delays = Delays::Random;
+    config.network.delays = Delays::Fixed;
     config.network.dropout = 0.0;
     let interface = setting.net.interface(&config);
     let shape = Shape::new(config.data.steps, config.data.batch, interface.channels);

@@ -2,6 +2,7 @@
 
 mod convert;
 mod encode;
+mod equalise;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod show;
@@ -22,6 +23,15 @@ pub(in crate::cli) enum Command {
     Show(show::Args),
     /// Write a file of spikes of any kind in the layout of SHD
     Convert(convert::Args),
+    /// Give every recording the same number of spikes in each channel, so that only times differ
+    ///
+    /// Without --spikes, a channel has as many spikes as in the recording in which it has the
+    /// fewest; of more spikes, those that stay are drawn with the seed, and none is moved or added.
+    /// A channel that is silent in one recording becomes silent in all. With --spikes N, every
+    /// channel that has any spikes has N: where it has fewer, the missing ones are added at times
+    /// of spikes of the recording in any channel, drawn with the seed.
+    #[command(alias = "equalize")]
+    Equalise(equalise::Args),
     /// Convert your own recordings into spikes, in a file with the layout of SHD
     Encode(encode::Args),
     /// Download the published files of a data set; an interrupted download is resumed
@@ -114,6 +124,7 @@ pub(in crate::cli) fn data(command: &Command) -> Result<()> {
         Command::Stats(args) => stats::stats(args),
         Command::Show(args) => show::show(args),
         Command::Convert(args) => convert::convert(args),
+        Command::Equalise(args) => equalise::equalise(args),
         Command::Encode(args) => encode::encode(args),
         #[cfg(feature = "fetch")]
         Command::Fetch(args) => fetch::fetch(args),
