@@ -14,6 +14,7 @@ mod golden_projection;
 mod golden_schedules;
 mod gradients;
 mod graph;
+mod initial;
 mod model_file;
 mod numbers;
 mod place;

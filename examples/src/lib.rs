@@ -53,6 +53,7 @@ pub mod eval;
 pub mod export;
 mod files;
 mod fresh;
+mod initial;
 pub mod inspect;
 mod model;
 pub mod model_file;

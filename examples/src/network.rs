@@ -3,7 +3,7 @@
 use crate::backend::TrainingBackend;
 use crate::config::{self, Config, DelayStart, Delays, From, Input, Rounding, require, to_single};
 use crate::error::{Error, Result, at, fail};
-use crate::models;
+use crate::{initial, models};
 use polychron_core::delay::{self, AnyKernel};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, Objective, RatePenalty, objectives};
@@ -69,6 +69,8 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
     for (l, &outputs) in from.hidden.iter().enumerate() {
         let own = from.layer(l)?;
         let place = |field: &str| from.place(l, 0, field);
+        let initial =
+            initial::parameters::<B>(config, &own.neuron, [l, outputs], interface.dt_ms, &place)?;
         let neuron = models::neuron::<B>(config.backend, &own.neuron, interface.dt_ms, &place)?;
         if own.neuron.per_neuron && neuron.param_count() == 0 {
             let (field, kind) = (place("neuron"), &own.neuron.kind);
@@ -79,6 +81,7 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
             norm: own.norm.then(BatchNorm::default),
             neuron,
             per_neuron: own.neuron.per_neuron,
+            initial,
             surrogate: models::surrogate::<B>(
                 config.backend,
                 &own.surrogate,

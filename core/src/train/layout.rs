@@ -74,14 +74,13 @@ impl<R: Real> Layout<R> {
                 let sigma = layout.push(&at, "sigma", &[1], Group::Sigma, &[None], zeros());
                 ranges.edges.push(EdgeRanges { weights, delays, sigma });
             }
-            if let Some(Layer { neuron, per_neuron, norm, .. }) = network.hidden.get(layer) {
+            if let Some(hidden) = network.hidden.get(layer) {
+                let Layer { neuron, per_neuron, norm, .. } = hidden;
                 let at = (layer, 0, graph.name(layer));
-                let mut raw = vec![R::zero(); neuron.param_count()];
-                neuron.write_params(&mut raw);
-                let shape = [raw.len(), node.width];
+                let shape = [neuron.param_count(), node.width];
+                let bounds: Vec<_> = (0..shape[0]).map(|p| neuron.param_bounds(p)).collect();
                 let shape = &shape[..if *per_neuron { 2 } else { 1 }];
-                let bounds: Vec<_> = (0..raw.len()).map(|p| neuron.param_bounds(p)).collect();
-                let raw = Init::Constant(raw);
+                let raw = Init::Constant(hidden.initial_params());
                 ranges.neuron = layout.push(&at, "neuron", shape, Group::Neurons, &bounds, raw);
                 if norm.is_some() {
                     let (norms, statistics) = (Group::Norms, Group::Statistics);

@@ -39,6 +39,7 @@
 
 mod error;
 mod graph;
+mod initial;
 mod layers;
 mod layout;
 mod model;

@@ -2,16 +2,13 @@ use super::graph::{Edge, Graph, Node};
 use crate::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
 use crate::delay::{Place, Rounding};
 use crate::loss::{Loss, Objective};
-use crate::neuron::{ErasedNeuron, Li};
+use crate::neuron::Li;
 use crate::norm::BatchNorm;
-use crate::num::Real;
 use crate::shape::Synapses;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroUsize;
-use num_traits::Zero;
-use num_traits::float::FloatCore;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,8 +66,11 @@ pub struct Layer<B: Backend> {
     pub norm: Option<BatchNorm<B::Real>>,
     /// The neuron model.
     pub neuron: B::Neuron,
-    /// Whether each neuron has its own raw parameters. All start as configured.
+    /// Whether each neuron has its own raw parameters.
     pub per_neuron: bool,
+    /// The raw parameters before training, `[P]`, or `[P, out]` for each neuron its own. Without
+    /// values, all start as those of `neuron`.
+    pub initial: Vec<B::Real>,
     /// The surrogate derivative.
     pub surrogate: B::Surrogate,
     /// The probability that a neuron is silenced for a whole sample.
@@ -89,6 +89,7 @@ impl<B: Backend> Layer<B> {
             norm: None,
             neuron: B::neuron(neuron),
             per_neuron: false,
+            initial: Vec::new(),
             surrogate: B::surrogate(surrogate),
             dropout: 0.0,
         }
@@ -223,6 +224,15 @@ pub enum NetworkError {
         /// The parameter.
         found: f64,
     },
+    /// There are not as many initial raw parameters as the neurons of a layer have.
+    Initial {
+        /// The layer.
+        layer: usize,
+        /// The number that the neurons have.
+        expected: usize,
+        /// The number of [`Layer::initial`].
+        found: usize,
+    },
     /// A raw neuron parameter is outside its bounds.
     NeuronBounds {
         /// The layer.
@@ -272,6 +282,10 @@ impl fmt::Display for NetworkError {
                 f,
                 "layer {layer}: raw neuron parameter {index} is {found}; a learned time constant \
                  is above 1 step"
+            ),
+            Self::Initial { layer, expected, found } => write!(
+                f,
+                "layer {layer}: there are {found} initial raw neuron parameters, not {expected}"
             ),
             Self::NeuronBounds { layer, index, found, least, most } => write!(
                 f,
@@ -358,18 +372,7 @@ impl<B: Backend> Network<B> {
             if !(0.0..1.0).contains(&h.dropout) {
                 return Err(NetworkError::Dropout { layer, found: h.dropout });
             }
-            let mut raw = vec![B::Real::zero(); h.neuron.param_count()];
-            h.neuron.write_params(&mut raw);
-            if let Some(index) = raw.iter().position(|p| !p.is_finite()) {
-                return Err(NetworkError::Neuron { layer, index, found: raw[index].as_f64() });
-            }
-            for (index, found) in raw.into_iter().enumerate() {
-                let Some((least, most)) = h.neuron.param_bounds(index) else { continue };
-                if !(least <= found && found <= most) {
-                    let [found, least, most] = [found, least, most].map(Real::as_f64);
-                    return Err(NetworkError::NeuronBounds { layer, index, found, least, most });
-                }
-            }
+            h.check_params(layer, nodes[layer].width)?;
         }
         Ok(Graph { nodes })
     }
@@ -429,7 +432,7 @@ macro_rules! plain {
 // Derived implementations would require them of the backend.
 plain! {
     Connection { from, synapses, place, kernel }
-    Layer { inputs, norm, neuron, per_neuron, surrogate, dropout }
+    Layer { inputs, norm, neuron, per_neuron, initial, surrogate, dropout }
     Readout { inputs, integrator }
     Network { hidden, output, loss, objective, rounding, window }
 }

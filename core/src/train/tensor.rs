@@ -60,7 +60,7 @@ pub struct TensorSpec<R> {
 /// The initial values of a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Init<R> {
-    /// One number for all values, or one for each index of the outermost dimension.
+    /// One number for all values, one for each index of the outermost dimension, or all values.
     Constant(Vec<R>),
     /// [`init::weights`]
     Weights(Synapses, Rng),

@@ -10,6 +10,7 @@ mod fetch;
 mod folders;
 mod graph;
 mod habits;
+mod initial;
 #[cfg(unix)]
 mod interrupted;
 mod library;
