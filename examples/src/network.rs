@@ -1,7 +1,9 @@
 //! Conversion of a configuration to a network and a training recipe.
 
 use crate::backend::TrainingBackend;
-use crate::config::{self, Config, DelayStart, Delays, From, Input, Rounding, require, to_single};
+use crate::config::{
+    self, Config, DelayPlace, DelayStart, Delays, From, Input, Rounding, require, to_single,
+};
 use crate::error::{Error, Result, at, fail};
 use crate::{initial, models};
 use polychron_core::delay::{self, AnyKernel};
@@ -161,13 +163,17 @@ fn connections<B: TrainingBackend>(
             }
             Delays::Random | Delays::Zero => B::kernel(AnyKernel::Discrete),
         };
+        let learned = config.train.delays == Delays::Learned;
         let zero = config.train.delays == Delays::Zero;
         let max_delay = if zero { 0 } else { max_delay };
         let synapses = Synapses::new(inputs, outputs, max_delay + 1);
         let synapses = Synapses { kernel_count: count.unwrap_or(1), ..synapses };
         // Without delays there is nothing to share.
+        let spread = config.network.spread_place;
+        let spreads = max_delay > 0 && learned && spread != DelayPlace::None;
+        let spread = spreads.then(|| spread.place());
         let place = delay_place.filter(|_| max_delay > 0).unwrap_or_default().place();
-        Ok(Connection { from, synapses, place, kernel })
+        Ok(Connection { from, synapses, place, kernel, spread })
     };
     inputs.into_iter().enumerate().map(connection).collect()
 }
@@ -284,6 +290,22 @@ mod tests {
         let last = [Spread, Spread, Spread, Spread, Spread, Rounded];
         assert_eq!(trained(&["train.rounded_epochs=1"]), last);
         assert_eq!(trained(&["train.rounded_epochs=5"]), [Rounded; 6]);
+    }
+
+    #[test]
+    fn spreads_sit_where_delays_learn() {
+        let spreads = |set: &[&str]| {
+            let mut config = Config::preset("order").unwrap();
+            set.iter().for_each(|set| config.set(set).unwrap());
+            let interface = Interface { channels: 3, classes: 2, dt_ms: 10.0 };
+            let graph = graph(&config, interface).unwrap();
+            graph.edges().map(|edge| edge.spread).collect::<Vec<_>>()
+        };
+        let axonal = "network.spread_place=axonal";
+        let set = [axonal, "network.hidden=[8]", "network.readout={ max_delay = 0 }"];
+        assert_eq!(spreads(&set), [Some(delay::Place::Axonal), None]);
+        assert_eq!(spreads(&set[1..]), [None; 2]);
+        assert_eq!(spreads(&[&set[..], &["train.delays=random"]].concat()), [None; 2]);
     }
 
     #[test]

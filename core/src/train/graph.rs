@@ -32,6 +32,8 @@ pub struct Edge {
     pub synapses: Synapses,
     /// Where the delays sit.
     pub place: Place,
+    /// Where learned spreads sit, if there are any.
+    pub spread: Option<Place>,
 }
 
 impl Graph {

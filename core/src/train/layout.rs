@@ -43,6 +43,8 @@ pub(super) struct EdgeRanges {
     pub(super) weights: Range<usize>,
     pub(super) delays: Range<usize>,
     pub(super) sigma: Range<usize>,
+    /// Learned spreads, in the block of the delays.
+    pub(super) spread: Range<usize>,
 }
 
 impl<R: Real> Layout<R> {
@@ -58,7 +60,8 @@ impl<R: Real> Layout<R> {
         let ones = || Init::Constant(vec![R::one()]);
         for (layer, node) in graph.nodes.iter().enumerate() {
             let mut ranges = LayerRanges::default();
-            for (connection, &Edge { synapses, place, .. }) in node.edges.iter().enumerate() {
+            for (connection, &Edge { synapses, place, spread, .. }) in node.edges.iter().enumerate()
+            {
                 let at = (layer, connection, graph.connection_name(layer, connection));
                 let rng = |stream| {
                     let rng = Rng::new(seed, stream).fork(layer as u64);
@@ -72,7 +75,9 @@ impl<R: Real> Layout<R> {
                 let shape = place.shape(&synapses);
                 let delays = layout.push(&at, "delay", &shape, Group::Delays, &[within], random);
                 let sigma = layout.push(&at, "sigma", &[1], Group::Sigma, &[None], zeros());
-                ranges.edges.push(EdgeRanges { weights, delays, sigma });
+                let shape = spread.map_or(vec![0], |place| place.shape(&synapses));
+                let spread = layout.push(&at, "spread", &shape, Group::Delays, &[None], zeros());
+                ranges.edges.push(EdgeRanges { weights, delays, sigma, spread });
             }
             if let Some(hidden) = network.hidden.get(layer) {
                 let Layer { neuron, per_neuron, norm, .. } = hidden;
@@ -197,24 +202,26 @@ impl<T> Blocks<T> {
         Ok(host)
     }
 
-    /// Where the gradients of connection `c` of layer `l` go, those of the delays to `full` if
-    /// there is such a block.
+    /// Where the gradients of connection `c` of layer `l` go, those of the delays and of sigma to
+    /// `full` if there are such blocks.
     pub(super) fn connection<'a, R>(
         &'a mut self,
         layout: &Layout<R>,
         l: usize,
         c: usize,
-        full: Option<&'a mut T>,
+        full: [Option<&'a mut T>; 2],
     ) -> SynapseGradients<'a, T> {
         let [weights, delays, sigma, ..] = &mut self.0;
         let ranges = &layout.layers[l].edges[c];
+        let part = |full: Option<&'a mut T>, packed, range: &Range<usize>| match full {
+            Some(full) => ViewMut::new(full, 0..ranges.weights.len()),
+            None => ViewMut::new(packed, range.clone()),
+        };
+        let [full_delays, full_sigma] = full;
         SynapseGradients {
             weights: ViewMut::new(weights, ranges.weights.clone()),
-            delays: match full {
-                Some(full) => ViewMut::new(full, 0..ranges.weights.len()),
-                None => ViewMut::new(delays, ranges.delays.clone()),
-            },
-            sigma: ViewMut::new(sigma, ranges.sigma.clone()),
+            delays: part(full_delays, delays, &ranges.delays),
+            sigma: part(full_sigma, sigma, &ranges.sigma),
         }
     }
 

@@ -45,6 +45,7 @@ mod layout;
 mod model;
 mod network;
 mod recipe;
+mod spread;
 mod state;
 mod tensor;
 mod trainer;

@@ -32,6 +32,15 @@ pub struct Connection<B: Backend> {
     pub place: Place,
     /// The delay kernel used in training.
     pub kernel: B::Kernel,
+    /// What has a learned spread of its own; with `None`, all synapses have the sigma of the
+    /// schedule. With a spread `p`, which starts at 0 and learns as delays do, the raw sigma is
+    ///
+    /// ```text
+    /// sigma = 2 logistic(p) sigma_of_the_schedule
+    /// ```
+    /// Source: DelRec (arXiv 2509.24852), with the kernel [`Max`](crate::delay::Max) and one spread
+    /// for each emitting neuron, which is [`Place::Axonal`].
+    pub spread: Option<Place>,
 }
 
 impl<B: Backend> Connection<B> {
@@ -42,7 +51,7 @@ impl<B: Backend> Connection<B> {
         B: HasKernel<K>,
     {
         let (from, place) = (Source::Previous, Place::Synaptic);
-        Self { from, synapses, place, kernel: B::kernel(kernel) }
+        Self { from, synapses, place, kernel: B::kernel(kernel), spread: None }
     }
 
     /// The same connection from another source.
@@ -55,6 +64,12 @@ impl<B: Backend> Connection<B> {
     #[must_use]
     pub fn at(self, place: Place) -> Self {
         Self { place, ..self }
+    }
+
+    /// The same connection with learned spreads at a place.
+    #[must_use]
+    pub fn with_spread(self, place: Place) -> Self {
+        Self { spread: Some(place), ..self }
     }
 }
 
@@ -351,7 +366,8 @@ impl<B: Backend> Network<B> {
                     let (expected, found) = (width, synapses.outputs);
                     return Err(NetworkError::Outputs { layer, expected, found });
                 }
-                edges.push(Edge { from, synapses, place: connection.place });
+                let Connection { place, spread, .. } = *connection;
+                edges.push(Edge { from, synapses, place, spread });
             }
             let before = |edge: &Edge| edge.from.map_or(0, |from| nodes[from].padding);
             let ends = edges.iter().map(|e| before(e).saturating_add(e.synapses.padding));
@@ -431,7 +447,7 @@ macro_rules! plain {
 
 // Derived implementations would require them of the backend.
 plain! {
-    Connection { from, synapses, place, kernel }
+    Connection { from, synapses, place, kernel, spread }
     Layer { inputs, norm, neuron, per_neuron, initial, surrogate, dropout }
     Readout { inputs, integrator }
     Network { hidden, output, loss, objective, rounding, window }

@@ -12,7 +12,8 @@ use core::ops::Range;
 pub enum Group {
     /// Weights `[out, in, count]`.
     Weights,
-    /// Delays in steps, in the shape of their [`Place`](crate::delay::Place).
+    /// Delays in steps, in the shape of their [`Place`](crate::delay::Place), and the learned
+    /// [spreads](super::Connection::spread) in that of theirs.
     Delays,
     /// One raw sigma per connection; a schedule sets it.
     Sigma,

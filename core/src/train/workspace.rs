@@ -1,6 +1,7 @@
 use super::graph::{Edge, Node};
 use super::layers::{Layers, full_delays};
 use super::layout::Blocks;
+use super::spread::full_sigmas;
 use super::tensor::Group;
 use crate::backend::{Backend, NormMode, SynapseGradients, View, ViewMut};
 use crate::delay::Rounding;
@@ -93,6 +94,8 @@ pub(super) struct LayerSpace<B: Backend> {
     /// The gradients by the delays of all synapses, for each connection whose delays are not
     /// synaptic.
     d_delays: Vec<Option<B::Buffer>>,
+    /// The gradients by the sigmas of all synapses, for each connection with spreads.
+    d_sigmas: Vec<Option<B::Buffer>>,
     states: Option<States<B>>,
 }
 
@@ -209,6 +212,7 @@ impl<B: Backend> Workspace<B> {
                 d: sequence(with_gradients)?,
                 d_part: sequence(with_gradients && readers > 1)?,
                 d_delays: if with_gradients { full_delays(backend, node)? } else { Vec::new() },
+                d_sigmas: if with_gradients { full_sigmas(backend, node)? } else { Vec::new() },
                 states,
             });
         }
@@ -342,7 +346,8 @@ impl<B: Backend> Workspace<B> {
             })?;
             for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
                 let pass = Projection { backend, layers, connection: (l, c), rounding, span };
-                let into = gradients.connection(layout, l, c, at.d_delays[c].as_mut());
+                let full = [at.d_delays[c].as_mut(), at.d_sigmas[c].as_mut()];
+                let into = gradients.connection(layout, l, c, full);
                 match edge.from.map(|from| (&mut reached[from], &mut before[from])) {
                     None => pass.backward(self.input.read(), d, into, None)?,
                     Some((reached, LayerSpace { spikes, d: d_x, d_part, .. })) => {
@@ -363,8 +368,15 @@ impl<B: Backend> Workspace<B> {
                     let (to, len) = (ViewMut::new(&mut gradients.0[n], to), layout.lens[n]);
                     backend.reduce(&edge.synapses, edge.place, full, to, len)?;
                 }
+                if let (Some(full), Some(place)) = (&at.d_sigmas[c], edge.spread) {
+                    let n = Group::Delays as usize;
+                    let to = layout.layers[l].edges[c].spread.clone();
+                    let (to, len) = (ViewMut::new(&mut gradients.0[n], to), layout.lens[n]);
+                    backend.reduce(&edge.synapses, place, full, to, len)?;
+                }
             }
         }
+        layers.sigmas_to_spreads(backend, &mut gradients.0[Group::Delays as usize])?;
         Ok(penalties)
     }
 }

@@ -26,6 +26,10 @@ pub struct Network {
     /// Where the delays sit, which says what has a delay of its own; `synaptic` by default.
     #[serde(skip_serializing_if = "DelayPlace::is_synaptic")]
     pub delay_place: DelayPlace,
+    /// Where learned spreads sit: factors, between 0 and 2, of the sigma of the kernel, which learn
+    /// as delays do; `none` by default.
+    #[serde(skip_serializing_if = "DelayPlace::is_none")]
+    pub spread_place: DelayPlace,
     /// Kernel in training with learned delays: `gauss` (the default), `max`, `linear`, or one that
     /// the program has registered with
     /// [`models::register_kernel`](crate::models::register_kernel).
@@ -84,6 +88,10 @@ pub enum DelayPlace {
 impl DelayPlace {
     fn is_synaptic(&self) -> bool {
         *self == Self::Synaptic
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Self::None
     }
 
     /// The place in the network, which has no place without delays.
@@ -312,6 +320,7 @@ impl Default for Network {
             max_delay: None,
             max_delay_ms: None,
             delay_place: DelayPlace::Synaptic,
+            spread_place: DelayPlace::None,
             kernel: "gauss".into(),
             count: 1,
             fan_in: 0,

@@ -134,6 +134,7 @@ fn recipe(column: &Column) -> (Network, Train) {
         max_delay: Some(column.taps - 1),
         max_delay_ms: None,
         delay_place: DelayPlace::Synaptic,
+        spread_place: DelayPlace::None,
         kernel: "gauss".into(),
         count: column.kernel_count,
         fan_in: 0,
