@@ -112,7 +112,9 @@ impl DelayPlace {
 ///
 /// * `tau_ms`: time constant of the membrane in ms, at least one step for `lif`, longer than one
 ///   step for all others; 10.05, or 24 for `se-adlif`, by default;
-/// * `threshold`: membrane at which a neuron spikes, above the resting potential; 1 by default;
+/// * `threshold`: membrane at which a neuron spikes, above the resting potential; 1 by default. A
+///   comparison that excludes equality, as in some sources, has other results only where a membrane
+///   equals the threshold in every bit;
 /// * `reset`: effect of a spike on the membrane. `hard`, the default, sets it to `v_reset`; `soft`
 ///   subtracts the threshold;
 /// * `v_reset`: membrane after a hard reset and at rest; 0 by default;
