@@ -74,6 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         place: Place::Axonal,
         kernel: &kernel,
         params,
+        spread: None,
         mask: None,
         before: None,
     };

@@ -54,6 +54,7 @@ pub mod export;
 mod files;
 mod fresh;
 mod given;
+mod initial;
 pub mod inspect;
 mod model;
 pub mod model_file;

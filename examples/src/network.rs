@@ -1,9 +1,11 @@
 //! Conversion of a configuration to a network and a training recipe.
 
 use crate::backend::TrainingBackend;
-use crate::config::{self, Config, DelayStart, Delays, From, Input, Rounding, require, to_single};
+use crate::config::{
+    self, Config, DelayPlace, DelayStart, Delays, From, Input, Rounding, require, to_single,
+};
 use crate::error::{Error, Result, at, fail};
-use crate::models;
+use crate::{initial, models};
 use polychron_core::delay::{self, AnyKernel};
 use polychron_core::init::DelayInit;
 use polychron_core::loss::{Loss, Objective, RatePenalty, objectives};
@@ -69,6 +71,8 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
     for (l, &outputs) in from.hidden.iter().enumerate() {
         let own = from.layer(l)?;
         let place = |field: &str| from.place(l, 0, field);
+        let initial =
+            initial::parameters::<B>(config, &own.neuron, [l, outputs], interface.dt_ms, &place)?;
         let neuron = models::neuron::<B>(config.backend, &own.neuron, interface.dt_ms, &place)?;
         if own.neuron.per_neuron && neuron.param_count() == 0 {
             let (field, kind) = (place("neuron"), &own.neuron.kind);
@@ -80,6 +84,7 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
             norm: own.norm.then(BatchNorm::default),
             neuron,
             per_neuron: own.neuron.per_neuron,
+            initial,
             surrogate: models::surrogate::<B>(
                 config.backend,
                 &own.surrogate,
@@ -160,11 +165,15 @@ fn connections<B: TrainingBackend>(
             _ => B::kernel(AnyKernel::Discrete),
         };
         let fixed_delays = matches!(delays, Some(Delays::Fixed | Delays::Given));
+        let learned = delays == Some(Delays::Learned);
         let synapses = Synapses::new(inputs, outputs, max_delay + 1);
         let synapses = Synapses { kernel_count: count.unwrap_or(1), ..synapses };
         // Without delays there is nothing to share.
+        let spread = config.network.spread_place;
+        let spreads = max_delay > 0 && learned && spread != DelayPlace::None;
+        let spread = spreads.then(|| spread.place());
         let place = delay_place.filter(|_| max_delay > 0).unwrap_or_default().place();
-        Ok(Connection { from, synapses, place, kernel, fixed_delays })
+        Ok(Connection { from, synapses, place, kernel, fixed_delays, spread })
     };
     inputs.into_iter().enumerate().map(connection).collect()
 }
@@ -282,6 +291,22 @@ mod tests {
         let last = [Spread, Spread, Spread, Spread, Spread, Rounded];
         assert_eq!(trained(&["train.rounded_epochs=1"]), last);
         assert_eq!(trained(&["train.rounded_epochs=5"]), [Rounded; 6]);
+    }
+
+    #[test]
+    fn spreads_sit_where_delays_learn() {
+        let spreads = |set: &[&str]| {
+            let mut config = Config::preset("order").unwrap();
+            set.iter().for_each(|set| config.set(set).unwrap());
+            let interface = Interface { channels: 3, classes: 2, dt_ms: 10.0 };
+            let graph = graph(&config, interface).unwrap();
+            graph.edges().map(|edge| edge.spread).collect::<Vec<_>>()
+        };
+        let axonal = "network.spread_place=axonal";
+        let set = [axonal, "network.hidden=[8]", "network.readout={ max_delay = 0 }"];
+        assert_eq!(spreads(&set), [Some(delay::Place::Axonal), None]);
+        assert_eq!(spreads(&set[1..]), [None; 2]);
+        assert_eq!(spreads(&[&set[..], &["train.delays=random"]].concat()), [None; 2]);
     }
 
     #[test]

@@ -15,7 +15,9 @@ macro_rules! presets {
 
 const PRESETS: &[(&str, &str)] = presets! {
     "digits" "recordings" "order" "fsdd" "tts" "shd" "ssc" "gsc" "shd-clean" "ssc-clean" "gsc-clean"
-    "digits-reference" "order-reference" "fsdd-reference" "tts-reference"
+    "axonal-ssc" "axonal-gsc" "d-cadlif-shd" "d-cadlif-ssc" "d-cadlif-gsc" "se-adlif-shd" "silif-ssc"
+    "delays-ssc-4ms" "digits-reference" "order-reference" "fsdd-reference"
+    "tts-reference"
 };
 
 /// Largest size of a configuration in bytes. Parsing may take 500 times as much memory.
@@ -280,5 +282,7 @@ fn assign(table: &mut Table, assignment: &str) -> Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod published;
 #[cfg(test)]
 mod tests;

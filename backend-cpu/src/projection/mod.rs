@@ -49,7 +49,7 @@ impl<'a, R: Real> Parameters<'a, R> {
         Ok(Self { weights, delays, sigma })
     }
 
-    fn sigma(&self, element: usize) -> R {
+    pub(crate) fn sigma(&self, element: usize) -> R {
         if self.sigma.len() == 1 { self.sigma[0] } else { self.sigma[element] }
     }
 

@@ -24,7 +24,7 @@ pub(super) fn write<R: Lanes>(
     gradients: SynapseGradients<'_, Vec<R>>,
 ) -> Result<(), Error> {
     let Synaptic { stage, kernel, params, shape, .. } = synaptic;
-    let RecurrentStage { synapses, place, .. } = **stage;
+    let synapses = stage.synapses;
     if shape.is_empty() {
         let SynapseGradients { weights, delays, sigma } = gradients;
         for gradient in [weights, delays, sigma] {
@@ -34,7 +34,7 @@ pub(super) fn write<R: Lanes>(
     }
     let steps = synapses.taps + shape.steps - 1;
     let past = past(cpu, synaptic, fired, Shape { steps, ..*shape })?;
-    if let Some(lines) = lines(cpu.scratch(), (synapses, place), *kernel, params) {
+    if let Some(lines) = lines(cpu.scratch(), synaptic.places(), *kernel, params) {
         let d = current_gradient(cpu, synaptic, d_input, shape.steps)?;
         return Shared { cpu, synaptic, lines, past, d }.write(gradients);
     }
@@ -158,13 +158,14 @@ impl<R: Lanes> Shared<'_, R> {
                 #[inline(always)]
                 || lines.by_taps(n, longest, batch, x, d_y, &mut upstream),
             );
-            let (delay, sigma) = (synaptic.params.delays[n * stride], synaptic.params.sigma[0]);
+            let (delay, sigma) =
+                (synaptic.params.delays[n * stride], synaptic.params.sigma(n * stride));
             synaptic.kernel.kernel().backward(R::one(), delay, sigma, &upstream)
         };
         let gradients: Vec<_> = (0..width).into_par_iter().map(gradient).collect();
         for (n, gradient) in gradients.iter().enumerate() {
             by_delay[n * stride] = gradient.delay;
-            by_sigma[0] += gradient.sigma;
+            by_sigma[if by_sigma.len() == 1 { 0 } else { n * stride }] += gradient.sigma;
         }
         Ok(())
     }

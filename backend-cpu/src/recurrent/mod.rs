@@ -22,7 +22,7 @@ use polychron_core::delay::{Rounding, check_parameters};
 use polychron_core::shape::{Shape, expect};
 pub(crate) use product::MultiplyActive;
 use rayon::prelude::*;
-use wiring::Wiring;
+use wiring::{Places, Wiring};
 
 /// Samples that are computed together.
 const LANES: usize = 16;
@@ -37,9 +37,13 @@ struct Synaptic<'a, R: Lanes> {
 }
 
 impl<R: Lanes> Synaptic<'_, R> {
+    fn places(&self) -> Places<'_> {
+        let RecurrentStage { synapses, place, spread, .. } = *self.stage;
+        (synapses, place, spread)
+    }
+
     fn wiring(&self, cpu: &Cpu<R>) -> Wiring<R> {
-        let RecurrentStage { synapses, place, .. } = *self.stage;
-        Wiring::new(cpu.scratch(), (synapses, place), self.kernel, &self.params)
+        Wiring::new(cpu.scratch(), self.places(), self.kernel, &self.params)
     }
 
     /// A chunk of samples with the mask, and the recorded and earlier spikes.

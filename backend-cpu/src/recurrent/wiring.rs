@@ -10,6 +10,9 @@ use polychron_core::shape::Synapses;
 /// Numbers of a delay line that are computed for all taps before the next.
 const TILE: usize = 2048;
 
+/// The sizes of synapses, where their delays sit, and where their sigmas do if each has one.
+pub(super) type Places<'a> = (&'a Synapses, Place, Option<Place>);
+
 /// The recurrent synapses of a layer, from values that neurons send to those that arrive at later
 /// steps.
 ///
@@ -163,12 +166,12 @@ impl<R: Lanes> Wiring<R> {
     /// The synapses `[out, in, count]` of a layer.
     pub(super) fn new(
         scratch: &Scratch<R>,
-        (synapses, place): (&Synapses, Place),
+        (synapses, place, spread): Places<'_>,
         kernel: &dyn KernelPasses<R>,
         params: &Parameters<'_, R>,
     ) -> Self {
         let (neurons, count) = (synapses.inputs, synapses.kernel_count);
-        let ways = match lines(scratch, (synapses, place), kernel, params) {
+        let ways = match lines(scratch, (synapses, place, spread), kernel, params) {
             Some(lines) => {
                 let matrix = Matrix::new(neurons, neurons, |o, i| params.weights[o * neurons + i]);
                 match place {
@@ -209,12 +212,13 @@ impl<R: Lanes> Wiring<R> {
 /// One delay line for each neuron, if all its synapses share it and have one kernel element.
 pub(super) fn lines<R: Lanes>(
     scratch: &Scratch<R>,
-    (synapses, place): (&Synapses, Place),
+    (synapses, place, spread): Places<'_>,
     kernel: &dyn KernelPasses<R>,
     params: &Parameters<'_, R>,
 ) -> Option<Lines<R>> {
     let Synapses { inputs: neurons, kernel_count, .. } = *synapses;
-    let whole = kernel_count == 1 && params.sigma.len() == 1;
+    let shared = params.sigma.len() == 1;
+    let whole = kernel_count == 1 && (shared || spread == Some(place));
     let stride = match place {
         Place::Synaptic => return None,
         Place::Axonal | Place::Shared => 1,
@@ -222,7 +226,9 @@ pub(super) fn lines<R: Lanes>(
     };
     let delays: Vec<R> = params.delays.iter().step_by(stride).take(neurons).copied().collect();
     let ones = vec![R::one(); neurons];
-    let params = Parameters { weights: &ones, delays: &delays, sigma: params.sigma };
+    let each: Vec<R> = params.sigma.iter().step_by(stride).take(neurons).copied().collect();
+    let sigma = if shared { params.sigma } else { &each };
+    let params = Parameters { weights: &ones, delays: &delays, sigma };
     let one = Synapses { outputs: 1, ..*synapses };
     whole.then(|| Lines::new(scratch, &one, kernel, &params))
 }

@@ -200,6 +200,8 @@ pub struct RecurrentStage<'a, B: Backend> {
     pub kernel: &'a B::Kernel,
     /// The parameters.
     pub params: SynapseParams<'a, B::Buffer>,
+    /// Where the sigmas sit if there is one per weight, as the delays do.
+    pub spread: Option<Place>,
     /// Dropout mask `[batch, width]` of the current, constant over time.
     pub mask: Option<&'a B::Buffer>,
     /// The spikes, before dropout, of the `taps` steps before the first; with `None`, there were
@@ -210,8 +212,8 @@ pub struct RecurrentStage<'a, B: Backend> {
 /// The gradients of a recurrent layer.
 #[derive(Debug)]
 pub struct RecurrentGradients<'a, B> {
-    /// By the parameters of the synapses. Of the gradients by delays that the place makes the same,
-    /// only the sum is specified: that of [`Place::reduce`].
+    /// By the parameters of the synapses. Of the gradients by delays, or by sigmas, that their place
+    /// makes the same, only the sum is specified: that of [`Place::reduce`].
     pub synapses: SynapseGradients<'a, B>,
     /// By the raw parameters of the neurons.
     pub neuron: ViewMut<'a, B>,

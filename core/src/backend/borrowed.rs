@@ -179,8 +179,9 @@ fn inner<'a, B: Backend>(stage: &NeuronStage<'a, &B>) -> NeuronStage<'a, B> {
 }
 
 fn synapses<'a, B: Backend>(stage: &RecurrentStage<'a, &B>) -> RecurrentStage<'a, B> {
-    let RecurrentStage { synapses, place, kernel, ref params, mask, before } = *stage;
-    RecurrentStage { synapses, place, kernel, params: params.clone(), mask, before }
+    let RecurrentStage { synapses, place, kernel, ref params, spread, mask, before } = *stage;
+    let params = params.clone();
+    RecurrentStage { synapses, place, kernel, params, spread, mask, before }
 }
 
 impl<K, B: HasKernel<K>> HasKernel<K> for &B {

@@ -71,6 +71,7 @@ pub fn spikes_return_after_their_delay<R: Real, B: Conforming<Real = R>>(backend
             weights,
             delays: vec![delay as f64; 4],
             sigma: vec![0.0],
+            spread: None,
             mask: None,
             before: None,
         };
@@ -147,6 +148,7 @@ struct Case {
     /// Of all synapses.
     delays: Vec<f64>,
     sigma: Vec<f64>,
+    spread: Option<Place>,
     mask: Option<Vec<f64>>,
     before: Option<Vec<f64>>,
 }
@@ -175,6 +177,14 @@ impl Case {
         let packed = draw.uniform(place.len(&synapses), 0.0, (taps - 1) as f64);
         let mut delays = vec![0.0; synapses.weights()];
         place.expand(&synapses, &packed, &mut delays)?;
+        // One sigma, or one for each synapse at the place of the delays, or at another.
+        let spread = [None, Some(place), Some(Place::Synaptic)][seed as usize % 3];
+        let packed = draw.uniform(spread.map_or(1, |at| at.len(&synapses)), 0.4, 1.3);
+        let mut sigma = packed.clone();
+        if let Some(spread) = spread {
+            sigma = vec![0.0; synapses.weights()];
+            spread.expand(&synapses, &packed, &mut sigma)?;
+        }
         let scale = 1.5 / Real::sqrt(shape.width as f64 * count as f64);
         let mut case = Self {
             name: format!(
@@ -185,7 +195,8 @@ impl Case {
             x: Vec::new(),
             d_spikes: Vec::new(),
             weights: draw.uniform(synapses.weights(), -scale, scale),
-            sigma: draw.uniform(1, 0.4, 1.3),
+            sigma,
+            spread,
             mask: (seed % 3 != 1).then(|| draw.mask(shape.batch * shape.width)),
             before: (seed.is_multiple_of(2))
                 .then(|| draw.spikes(Shape { steps: taps, ..shape }.len(), 0.3)),
@@ -254,7 +265,8 @@ impl<B: crate::backend::Backend> Uploaded<B> {
         let params = SynapseParams { weights, delays, sigma, rounding: case.rounding };
         let (mask, before) = (self.mask.as_ref(), self.before.as_ref());
         let Case { synapses, place, .. } = case;
-        RecurrentStage { synapses, place: *place, kernel: &self.kernel, params, mask, before }
+        let (place, spread, kernel) = (*place, case.spread, &self.kernel);
+        RecurrentStage { synapses, place, kernel, params, spread, mask, before }
     }
 }
 
@@ -348,9 +360,14 @@ impl Problem for Backward<'_> {
         let names = ["d_params", "d_weights", "d_delays", "d_sigma"];
         for (what, part) in names.into_iter().zip(parts) {
             let mut values = host.read_part(part)?;
-            if what == "d_delays" {
-                let mut sums = vec![0.0; case.place.len(&case.synapses)];
-                case.place.reduce(&case.synapses, &values, &mut sums)?;
+            let place = match what {
+                "d_delays" => Some(case.place),
+                "d_sigma" => case.spread,
+                _ => None,
+            };
+            if let Some(place) = place {
+                let mut sums = vec![0.0; place.len(&case.synapses)];
+                place.reduce(&case.synapses, &values, &mut sums)?;
                 values = sums;
             }
             found.push(Output { floor, ..Output::new(stage, what, values) });

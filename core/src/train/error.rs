@@ -118,6 +118,15 @@ pub enum NetworkError {
         /// The parameter.
         found: f64,
     },
+    /// There are not as many initial raw parameters as the neurons of a layer have.
+    Initial {
+        /// The layer.
+        layer: usize,
+        /// The number that the neurons have.
+        expected: usize,
+        /// The number of [`Layer::initial`](super::Layer::initial).
+        found: usize,
+    },
     /// A raw neuron parameter is outside its bounds.
     NeuronBounds {
         /// The layer.
@@ -166,6 +175,10 @@ impl fmt::Display for NetworkError {
                 f,
                 "layer {layer}: raw neuron parameter {index} is {found}; a learned time constant \
                  is above 1 step"
+            ),
+            Self::Initial { layer, expected, found } => write!(
+                f,
+                "layer {layer}: there are {found} initial raw neuron parameters, not {expected}"
             ),
             Self::NeuronBounds { layer, index, found, least, most } => write!(
                 f,

@@ -36,6 +36,8 @@ pub struct Edge {
     pub place: Place,
     /// Whether the delays are whole steps that do not learn.
     pub fixed_delays: bool,
+    /// Where learned spreads sit, if there are any.
+    pub spread: Option<Place>,
 }
 
 impl Edge {

@@ -1,6 +1,7 @@
 use super::graph::{Edge, Graph, Node};
 use super::layout::{Blocks, Layout};
 use super::network::Network;
+use super::spread::full_sigmas;
 use super::tensor::Group;
 use crate::backend::{
     Activation, Backend, Firing, NeuronStage, RecurrentStage, SynapseParams, View,
@@ -19,6 +20,8 @@ pub(super) struct Layers<B: Backend> {
     /// The delays of all synapses `[out, in, count]` of each connection of each layer whose delays
     /// are not synaptic.
     pub(super) expanded: Vec<Vec<Option<B::Buffer>>>,
+    /// The sigmas of all synapses of each connection of each layer that has spreads.
+    pub(super) sigmas: Vec<Vec<Option<B::Buffer>>>,
 }
 
 /// A block `[out, in, count]` for each connection of a layer whose delays are not synaptic.
@@ -34,7 +37,21 @@ pub(super) fn full_delays<B: Backend>(
 }
 
 impl<B: Backend> Layers<B> {
-    /// Renews the delays of all synapses, after the delays of their connections have changed.
+    /// Layers whose [`expand`](Self::expand) has not been called.
+    pub(super) fn new(
+        backend: &B,
+        network: Network<B>,
+        graph: Graph,
+        layout: Layout<B::Real>,
+        values: Blocks<B::Buffer>,
+    ) -> Result<Self, B::Error> {
+        let nodes = || graph.nodes.iter();
+        let expanded = nodes().map(|node| full_delays(backend, node)).collect::<Result<_, _>>()?;
+        let sigmas = nodes().map(|node| full_sigmas(backend, node)).collect::<Result<_, _>>()?;
+        Ok(Self { network, graph, layout, values, expanded, sigmas })
+    }
+
+    /// Renews the delays and sigmas of all synapses, after those of their connections have changed.
     pub(super) fn expand(&mut self, backend: &B) -> Result<(), B::Error> {
         let (n, Layout { layers, lens, .. }) = (Group::Delays as usize, &self.layout);
         let nodes = self.graph.nodes.iter().zip(layers).zip(&mut self.expanded);
@@ -45,7 +62,7 @@ impl<B: Backend> Layers<B> {
                 backend.expand(&edge.synapses, edge.place, packed, lens[n], full)?;
             }
         }
-        Ok(())
+        self.expand_sigmas(backend)
     }
 
     /// The valid steps of the output of a layer.
@@ -76,9 +93,9 @@ impl<B: Backend> Layers<B> {
         before: Option<&'a B::Sequence>,
     ) -> Option<RecurrentStage<'a, B>> {
         let Node { edges, recurrence, .. } = &self.graph.nodes[l];
-        let place = recurrence.as_ref()?.place;
+        let Edge { place, spread, .. } = *recurrence.as_ref()?;
         let (synapses, kernel, params) = self.connection(l, edges.len(), rounding);
-        Some(RecurrentStage { synapses, place, kernel, params, mask, before })
+        Some(RecurrentStage { synapses, place, kernel, params, spread, mask, before })
     }
 
     /// The arguments of connection `c` of layer `l`, the recurrent one last.
@@ -102,7 +119,10 @@ impl<B: Backend> Layers<B> {
                 Some(full) => View::new(full, 0..ranges.weights.len()),
                 None => View::new(delays, ranges.delays.clone()),
             },
-            sigma: View::new(sigma, ranges.sigma.clone()),
+            sigma: match &self.sigmas[l][c] {
+                Some(full) => View::new(full, 0..ranges.weights.len()),
+                None => View::new(sigma, ranges.sigma.clone()),
+            },
             rounding: if edge.fixed_delays { Some(Rounding::Nearest) } else { rounding },
         };
         (&edge.synapses, &connection.kernel, params)

@@ -45,6 +45,8 @@ pub(super) struct EdgeRanges {
     pub(super) weights: Range<usize>,
     pub(super) delays: Range<usize>,
     pub(super) sigma: Range<usize>,
+    /// Learned spreads, in the block of the delays.
+    pub(super) spread: Range<usize>,
 }
 
 impl<R: Real> Layout<R> {
@@ -60,7 +62,7 @@ impl<R: Real> Layout<R> {
         let ones = || Init::Constant(vec![R::one()]);
         for (layer, node) in graph.nodes.iter().enumerate() {
             let mut ranges = LayerRanges::default();
-            for (connection, &Edge { from, synapses, place, fixed_delays }) in
+            for (connection, &Edge { from, synapses, place, fixed_delays, spread }) in
                 node.connections().enumerate()
             {
                 let at = (layer, connection, graph.connection_name(layer, connection));
@@ -87,16 +89,17 @@ impl<R: Real> Layout<R> {
                 let shape = place.shape(&synapses);
                 let delays = layout.push(&at, "delay", &shape, Group::Delays, &[within], random);
                 let sigma = layout.push(&at, "sigma", &[1], Group::Sigma, &[None], zeros());
-                ranges.edges.push(EdgeRanges { weights, delays, sigma });
+                let shape = spread.map_or(vec![0], |place| place.shape(&synapses));
+                let spread = layout.push(&at, "spread", &shape, Group::Delays, &[None], zeros());
+                ranges.edges.push(EdgeRanges { weights, delays, sigma, spread });
             }
-            if let Some(Layer { neuron, per_neuron, norm, .. }) = network.hidden.get(layer) {
+            if let Some(hidden) = network.hidden.get(layer) {
+                let Layer { neuron, per_neuron, norm, .. } = hidden;
                 let at = (layer, 0, graph.name(layer));
-                let mut raw = vec![R::zero(); neuron.param_count()];
-                neuron.write_params(&mut raw);
-                let shape = [raw.len(), node.width];
+                let shape = [neuron.param_count(), node.width];
+                let bounds: Vec<_> = (0..shape[0]).map(|p| neuron.param_bounds(p)).collect();
                 let shape = &shape[..if *per_neuron { 2 } else { 1 }];
-                let bounds: Vec<_> = (0..raw.len()).map(|p| neuron.param_bounds(p)).collect();
-                let raw = Init::Constant(raw);
+                let raw = Init::Constant(hidden.initial_params());
                 ranges.neuron = layout.push(&at, "neuron", shape, Group::Neurons, &bounds, raw);
                 if norm.is_some() {
                     let (norms, statistics) = (Group::Norms, Group::Statistics);
@@ -215,14 +218,14 @@ impl<T> Blocks<T> {
         Ok(host)
     }
 
-    /// Where the gradients of connection `c` of layer `l` go, those of the delays to `full` if
-    /// there is such a block.
+    /// Where the gradients of connection `c` of layer `l` go, those of the delays and of sigma to
+    /// `full` if there are such blocks.
     pub(super) fn connection<'a, R>(
         &'a mut self,
         layout: &Layout<R>,
         l: usize,
         c: usize,
-        full: Option<&'a mut T>,
+        full: [Option<&'a mut T>; 2],
     ) -> SynapseGradients<'a, T> {
         self.recurrent(layout, l, c, full).0
     }
@@ -233,7 +236,7 @@ impl<T> Blocks<T> {
         layout: &Layout<R>,
         l: usize,
     ) -> ActivationGradients<'_, T> {
-        self.recurrent(layout, l, 0, None).1
+        self.recurrent(layout, l, 0, [None, None]).1
     }
 
     /// [`connection`](Self::connection) and [`activation`](Self::activation).
@@ -242,18 +245,18 @@ impl<T> Blocks<T> {
         layout: &Layout<R>,
         l: usize,
         c: usize,
-        full: Option<&'a mut T>,
+        full: [Option<&'a mut T>; 2],
     ) -> (SynapseGradients<'a, T>, ActivationGradients<'a, T>) {
         let [weights, delays, sigma, norms, neurons] = &mut self.0;
         let (layer, ranges) = (&layout.layers[l], &layout.layers[l].edges[c]);
-        let delays = match full {
+        let part = |full: Option<&'a mut T>, packed, range: &Range<usize>| match full {
             Some(full) => ViewMut::new(full, 0..ranges.weights.len()),
-            None => ViewMut::new(delays, ranges.delays.clone()),
+            None => ViewMut::new(packed, range.clone()),
         };
-        let (weights, sigma) = (
-            ViewMut::new(weights, ranges.weights.clone()),
-            ViewMut::new(sigma, ranges.sigma.clone()),
-        );
+        let [full_delays, full_sigma] = full;
+        let delays = part(full_delays, delays, &ranges.delays);
+        let sigma = part(full_sigma, sigma, &ranges.sigma);
+        let weights = ViewMut::new(weights, ranges.weights.clone());
         let (norm, neuron) =
             (ViewMut::new(norms, layer.norm.clone()), ViewMut::new(neurons, layer.neuron.clone()));
         (SynapseGradients { weights, delays, sigma }, ActivationGradients { norm, neuron })

@@ -39,12 +39,14 @@
 
 mod error;
 mod graph;
+mod initial;
 mod layers;
 mod layout;
 mod model;
 mod network;
 mod recipe;
 mod recurrent;
+mod spread;
 mod state;
 mod tensor;
 mod trainer;

@@ -1,6 +1,6 @@
 use super::error::TrainError;
 use super::graph::Graph;
-use super::layers::{Layers, full_delays};
+use super::layers::Layers;
 use super::layout::{Blocks, Layout};
 use super::network::Network;
 use super::recurrent::{RecurrentPass, RecurrentSpace};
@@ -117,9 +117,7 @@ impl<B: Backend> Model<B> {
         let values = host.upload(&backend)?;
         let mut device = backend.buffer(running.len())?;
         backend.upload(&running, &mut device)?;
-        let expanded =
-            graph.nodes.iter().map(|node| full_delays(&backend, node)).collect::<Result<_, _>>()?;
-        let mut layers = Layers { network, graph, layout, values, expanded };
+        let mut layers = Layers::new(&backend, network, graph, layout, values)?;
         layers.expand(&backend)?;
         Ok(Self { backend, layers, running: device })
     }
@@ -328,10 +326,11 @@ impl<B: Backend> Model<B> {
     }
 
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
-    /// `.delay` in the shape of its [`Place`](crate::delay::Place), `.sigma`, `.neuron` `[P]` or
-    /// `[P, out]`, `.gamma`, `.beta`, `.running_mean`, `.running_var`; `output.weight`, `.delay`,
-    /// `.sigma`; further connections of a layer as `hidden.0.inputs.1.weight`, the recurrent one as
-    /// `hidden.0.recurrent.weight`. Tensors without values are left out.
+    /// `.delay` and `.spread` in the shapes of their [`Place`](crate::delay::Place), `.sigma`,
+    /// `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`, `.running_var`;
+    /// `output.weight`, `.delay`, `.sigma`; further connections of a layer as
+    /// `hidden.0.inputs.1.weight`, the recurrent one as `hidden.0.recurrent.weight`. Tensors without
+    /// values are left out.
     ///
     /// # Errors
     /// The error of the backend.

@@ -3,16 +3,13 @@ use super::graph::{Edge, Graph, Node};
 use crate::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
 use crate::delay::{Place, Rounding};
 use crate::loss::{Loss, Objective};
-use crate::neuron::{ErasedNeuron, Li};
+use crate::neuron::Li;
 use crate::norm::BatchNorm;
-use crate::num::Real;
 use crate::shape::Synapses;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroUsize;
-use num_traits::Zero;
-use num_traits::float::FloatCore;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +36,15 @@ pub struct Connection<B: Backend> {
     /// Whether the delays are fixed whole steps: drawn and rounded to the nearest step, not
     /// trained, and one tap each in training too, without the kernel.
     pub fixed_delays: bool,
+    /// What has a learned spread of its own; with `None`, all synapses have the sigma of the
+    /// schedule. With a spread `p`, which starts at 0 and learns as delays do, the raw sigma is
+    ///
+    /// ```text
+    /// sigma = 2 logistic(p) sigma_of_the_schedule
+    /// ```
+    /// Source: DelRec (arXiv 2509.24852), with the kernel [`Max`](crate::delay::Max) and one spread
+    /// for each emitting neuron, which is [`Place::Axonal`].
+    pub spread: Option<Place>,
 }
 
 impl<B: Backend> Connection<B> {
@@ -49,7 +55,8 @@ impl<B: Backend> Connection<B> {
         B: HasKernel<K>,
     {
         let (from, place) = (Source::Previous, Place::Synaptic);
-        Self { from, synapses, place, kernel: B::kernel(kernel), fixed_delays: false }
+        let (kernel, fixed_delays) = (B::kernel(kernel), false);
+        Self { from, synapses, place, kernel, fixed_delays, spread: None }
     }
 
     /// The same connection from another source.
@@ -68,6 +75,12 @@ impl<B: Backend> Connection<B> {
     #[must_use]
     pub fn with_fixed_delays(self) -> Self {
         Self { fixed_delays: true, ..self }
+    }
+
+    /// The same connection with learned spreads at a place.
+    #[must_use]
+    pub fn with_spread(self, place: Place) -> Self {
+        Self { spread: Some(place), ..self }
     }
 }
 
@@ -122,8 +135,11 @@ pub struct Layer<B: Backend> {
     pub norm: Option<BatchNorm<B::Real>>,
     /// The neuron model.
     pub neuron: B::Neuron,
-    /// Whether each neuron has its own raw parameters. All start as configured.
+    /// Whether each neuron has its own raw parameters.
     pub per_neuron: bool,
+    /// The raw parameters before training, `[P]`, or `[P, out]` for each neuron its own. Without
+    /// values, all start as those of `neuron`.
+    pub initial: Vec<B::Real>,
     /// The surrogate derivative.
     pub surrogate: B::Surrogate,
     /// The probability that a neuron is silenced for a whole sample.
@@ -143,6 +159,7 @@ impl<B: Backend> Layer<B> {
             norm: None,
             neuron: B::neuron(neuron),
             per_neuron: false,
+            initial: Vec::new(),
             surrogate: B::surrogate(surrogate),
             dropout: 0.0,
         }
@@ -311,18 +328,7 @@ impl<B: Backend> Network<B> {
                     return Err(NetworkError::Dropout { layer, found });
                 }
             }
-            let mut raw = vec![B::Real::zero(); h.neuron.param_count()];
-            h.neuron.write_params(&mut raw);
-            if let Some(index) = raw.iter().position(|p| !p.is_finite()) {
-                return Err(NetworkError::Neuron { layer, index, found: raw[index].as_f64() });
-            }
-            for (index, found) in raw.into_iter().enumerate() {
-                let Some((least, most)) = h.neuron.param_bounds(index) else { continue };
-                if !(least <= found && found <= most) {
-                    let [found, least, most] = [found, least, most].map(Real::as_f64);
-                    return Err(NetworkError::NeuronBounds { layer, index, found, least, most });
-                }
-            }
+            h.check_params(layer, nodes[layer].width)?;
         }
         Ok(Graph { nodes })
     }
@@ -337,11 +343,11 @@ impl<B: Backend> Network<B> {
 }
 
 fn edge<B: Backend>(
-    &Connection { place, fixed_delays, .. }: &Connection<B>,
+    &Connection { place, fixed_delays, spread, .. }: &Connection<B>,
     from: Option<usize>,
     synapses: Synapses,
 ) -> Edge {
-    Edge { from, synapses, place, fixed_delays }
+    Edge { from, synapses, place, fixed_delays, spread }
 }
 
 fn check_sizes(layer: usize, s: &Synapses) -> Result<(), NetworkError> {
@@ -389,9 +395,9 @@ macro_rules! plain {
 
 // Derived implementations would require them of the backend.
 plain! {
-    Connection { from, synapses, place, kernel, fixed_delays }
+    Connection { from, synapses, place, kernel, fixed_delays, spread }
     Recurrence { connection, dropout }
-    Layer { inputs, recurrence, norm, neuron, per_neuron, surrogate, dropout }
+    Layer { inputs, recurrence, norm, neuron, per_neuron, initial, surrogate, dropout }
     Readout { inputs, integrator }
     Network { hidden, output, loss, objective, rounding, window }
 }

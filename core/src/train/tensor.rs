@@ -13,7 +13,8 @@ use core::ops::Range;
 pub enum Group {
     /// Weights `[out, in, count]`.
     Weights,
-    /// Delays in steps, in the shape of their [`Place`](crate::delay::Place).
+    /// Delays in steps, in the shape of their [`Place`](crate::delay::Place), and the learned
+    /// [spreads](super::Connection::spread) in that of theirs.
     Delays,
     /// One raw sigma per connection; a schedule sets it.
     Sigma,
@@ -62,7 +63,7 @@ pub struct TensorSpec<R> {
 /// The initial values of a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Init<R> {
-    /// One number for all values, or one for each index of the outermost dimension.
+    /// One number for all values, one for each index of the outermost dimension, or all values.
     Constant(Vec<R>),
     /// [`init::weights`]
     Weights(Synapses, Rng),

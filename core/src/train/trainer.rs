@@ -228,13 +228,15 @@ impl<B: Backend> Trainer<B> {
 
     fn set_sigma(&mut self) -> Result<(), B::Error> {
         let Sigma { start, end, epochs } = self.recipe.sigma;
-        let Model { backend, layers: Layers { graph, values, .. }, .. } = &mut self.model;
+        let Model { backend, layers, .. } = &mut self.model;
+        let Layers { graph, values, .. } = &mut *layers;
         let sigma = |edge: &Edge| {
             let start = start.unwrap_or((edge.synapses.taps / 2) as f64);
             B::Real::of(SigmaSchedule { start, end, epochs }.at(self.epoch as usize))
         };
         let sigma: Vec<_> = graph.connections().map(sigma).collect();
-        backend.upload(&sigma, &mut values.0[Group::Sigma as usize])
+        backend.upload(&sigma, &mut values.0[Group::Sigma as usize])?;
+        layers.expand(backend)
     }
 
     /// Computes the gradients, the loss and the hits of a batch.

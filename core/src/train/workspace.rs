@@ -2,6 +2,7 @@ use super::graph::{Edge, Node};
 use super::layers::{Layers, full_delays};
 use super::layout::Blocks;
 use super::recurrent::{RecurrentPass, RecurrentSpace};
+use super::spread::full_sigmas;
 use super::tensor::Group;
 use crate::backend::{Backend, NormMode, SynapseGradients, View, ViewMut};
 use crate::delay::Rounding;
@@ -94,6 +95,8 @@ pub(super) struct LayerSpace<B: Backend> {
     /// The gradients by the delays of all synapses, for each connection whose delays are not
     /// synaptic.
     d_delays: Vec<Option<B::Buffer>>,
+    /// The gradients by the sigmas of all synapses, for each connection with spreads.
+    d_sigmas: Vec<Option<B::Buffer>>,
     states: Option<States<B>>,
     recurrent: Option<RecurrentSpace<B>>,
 }
@@ -211,6 +214,7 @@ impl<B: Backend> Workspace<B> {
                 d: sequence(with_gradients)?,
                 d_part: sequence(with_gradients && readers > 1)?,
                 d_delays: if with_gradients { full_delays(backend, node)? } else { Vec::new() },
+                d_sigmas: if with_gradients { full_sigmas(backend, node)? } else { Vec::new() },
                 states,
                 recurrent: RecurrentSpace::new(backend, node, output, in_windows)?,
             });
@@ -357,14 +361,16 @@ impl<B: Backend> Workspace<B> {
                     let into = gradients.activation(layout, l);
                     return backend.activate_backward(&layer, y, statistics, d, into);
                 };
-                let full = at.d_delays[edges.len()].as_mut();
-                let into = gradients.recurrent(layout, l, edges.len(), full);
+                let c = edges.len();
+                let full = [at.d_delays[c].as_mut(), at.d_sigmas[c].as_mut()];
+                let into = gradients.recurrent(layout, l, c, full);
                 let pass = RecurrentPass { backend, layers, l, rounding };
                 space.backward(&pass, &layer, y, statistics, d, into)
             })?;
             for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
                 let pass = Projection { backend, layers, connection: (l, c), rounding, span };
-                let into = gradients.connection(layout, l, c, at.d_delays[c].as_mut());
+                let full = [at.d_delays[c].as_mut(), at.d_sigmas[c].as_mut()];
+                let into = gradients.connection(layout, l, c, full);
                 match edge.from.map(|from| (&mut reached[from], &mut before[from])) {
                     None => pass.backward(self.input.read(), d, into, None)?,
                     Some((reached, LayerSpace { spikes, d: d_x, d_part, .. })) => {
@@ -381,13 +387,19 @@ impl<B: Backend> Workspace<B> {
                 }
             }
             for (c, edge) in layers.graph.nodes[l].connections().enumerate() {
-                let Some(full) = &at.d_delays[c] else { continue };
-                let n = Group::Delays as usize;
-                let to = layout.layers[l].edges[c].delays.clone();
-                let (to, len) = (ViewMut::new(&mut gradients.0[n], to), layout.lens[n]);
-                backend.reduce(&edge.synapses, edge.place, full, to, len)?;
+                let (n, ranges) = (Group::Delays as usize, &layout.layers[l].edges[c]);
+                let full = [
+                    (&at.d_delays[c], Some(edge.place), &ranges.delays),
+                    (&at.d_sigmas[c], edge.spread, &ranges.spread),
+                ];
+                for (full, place, to) in full {
+                    let (Some(full), Some(place)) = (full, place) else { continue };
+                    let to = ViewMut::new(&mut gradients.0[n], to.clone());
+                    backend.reduce(&edge.synapses, place, full, to, layout.lens[n])?;
+                }
             }
         }
+        layers.sigmas_to_spreads(backend, &mut gradients.0[Group::Delays as usize])?;
         Ok(penalties)
     }
 }

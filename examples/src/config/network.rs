@@ -33,6 +33,10 @@ pub struct Network {
     /// Where the delays sit, which says what has a delay of its own; `synaptic` by default.
     #[serde(skip_serializing_if = "DelayPlace::is_synaptic")]
     pub delay_place: DelayPlace,
+    /// Where learned spreads sit: factors, between 0 and 2, of the sigma of the kernel, which learn
+    /// as delays do; `none` by default.
+    #[serde(skip_serializing_if = "DelayPlace::is_none")]
+    pub spread_place: DelayPlace,
     /// Kernel in training with learned delays: `gauss` (the default), `max`, `linear`, or one that
     /// the program has registered with
     /// [`models::register_kernel`](crate::models::register_kernel).
@@ -115,6 +119,10 @@ impl DelayPlace {
         *self == Self::Synaptic
     }
 
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
     /// The place in the network, which has no place without delays.
     pub(crate) fn place(self) -> Place {
         match self {
@@ -133,7 +141,9 @@ impl DelayPlace {
 ///
 /// * `tau_ms`: time constant of the membrane in ms, at least one step for `lif`, longer than one
 ///   step for all others; 10.05, or 24 for `se-adlif`, by default;
-/// * `threshold`: membrane at which a neuron spikes, above the resting potential; 1 by default;
+/// * `threshold`: membrane at which a neuron spikes, above the resting potential; 1 by default. A
+///   comparison that excludes equality, as in some sources, has other results only where a membrane
+///   equals the threshold in every bit;
 /// * `reset`: effect of a spike on the membrane. `hard`, the default, sets it to `v_reset`; `soft`
 ///   subtracts the threshold;
 /// * `v_reset`: membrane after a hard reset and at rest; 0 by default;
@@ -159,6 +169,12 @@ impl DelayPlace {
 /// * `beta`: increase of the threshold per spike, at least 0 (`alif`); 0.25 by default;
 /// * `period_ms`: period of the oscillation in ms, at least one step (`c-silif`); 100 by default;
 /// * `gain`: factor of the input (`c-silif`); 1 by default.
+///
+/// With `per_neuron`, a parameter that learns may be a range: `tau_ms = { from = 20, to = 100 }`.
+/// Every neuron then starts with a number of its own from the range, drawn with the seed. The draws
+/// are uniform in the number; with `uniform_in = "rate"`, in the inverse of a time constant, and so
+/// in the decay `1 - step / tau`; with `uniform_in = "raw"`, in the raw parameter that the neuron
+/// learns, which for `silif` is the logarithm of a rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Neuron {
@@ -177,6 +193,17 @@ pub struct Neuron {
 }
 
 impl Neuron {
+    /// The ranges of parameters that the kind has.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (&str, Range)> {
+        let own = models::neuron_parameters(&self.kind).unwrap_or_default();
+        self.parameters.iter().filter_map(|(name, value)| match value {
+            Setting::Range(range) if own.iter().any(|p| p.name == name) => {
+                Some((name.as_str(), *range))
+            }
+            _ => None,
+        })
+    }
+
     /// The parameters as values of `polychron_core`.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
         values(&self.parameters)
@@ -201,6 +228,7 @@ pub(super) fn values(
             Setting::Flag(flag) => Value::Flag(*flag),
             Setting::Number(number) => Value::Number(*number),
             Setting::Word(word) => Value::Word(word),
+            Setting::Range(range) => Value::Number(range.at(0.5)),
         };
         (name.as_str(), value)
     })
@@ -223,7 +251,10 @@ pub(super) fn complete(
 /// The value of a parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(untagged, expecting = "expected a number, a boolean or a string")]
+#[serde(
+    untagged,
+    expecting = "expected a number, a boolean, a string, or a range { from = .., to = .. }"
+)]
 pub enum Setting {
     /// A boolean.
     Flag(bool),
@@ -231,6 +262,36 @@ pub enum Setting {
     Number(f64),
     /// A word.
     Word(String),
+    /// Numbers of which every neuron draws one before training.
+    Range(Range),
+}
+
+/// Numbers of which every neuron of a layer draws one before training, with the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The smallest number.
+    pub from: f64,
+    /// The largest number.
+    pub to: f64,
+    /// The quantity in which the draws are uniform; `value` by default.
+    #[serde(default, skip_serializing_if = "Scale::is_value")]
+    pub uniform_in: Scale,
+}
+
+/// The quantity in which draws are uniform.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// The number itself.
+    #[default]
+    Value,
+    /// The inverse of a time constant, and so the decay `1 - step / tau`.
+    Rate,
+    /// The raw parameter that the neuron learns.
+    Raw,
 }
 
 impl From<Value<'_>> for Setting {
@@ -240,6 +301,27 @@ impl From<Value<'_>> for Setting {
             Value::Number(number) => Self::Number(number),
             Value::Word(word) => Self::Word(word.into()),
         }
+    }
+}
+
+impl Range {
+    /// The number below which a share of the draws lies, unless these are uniform in the raw
+    /// parameter.
+    pub(crate) fn at(&self, share: f64) -> f64 {
+        let Self { from, to, uniform_in } = *self;
+        let between = |from: f64, to: f64| from + share * (to - from);
+        let number = match uniform_in {
+            Scale::Rate => 1.0 / between(1.0 / from, 1.0 / to),
+            Scale::Value | Scale::Raw => between(from, to),
+        };
+        // Rounding must not lead outside, where a neuron may not exist.
+        number.max(from).min(to)
+    }
+}
+
+impl Scale {
+    fn is_value(&self) -> bool {
+        *self == Self::Value
     }
 }
 
@@ -271,6 +353,7 @@ impl Default for Network {
             delays: Delays::Learned,
             delay_file: None,
             delay_place: DelayPlace::Synaptic,
+            spread_place: DelayPlace::None,
             kernel: "gauss".into(),
             count: 1,
             fan_in: 0,

@@ -23,7 +23,8 @@ pub(super) fn inherit(
     let own: Vec<_> = specs.iter().filter(|spec| spec.group != Group::Sigma).collect();
     for spec in &own {
         let anew = ratio != 1.0 && spec.group == Group::Neurons;
-        let factor = if spec.group == Group::Delays { ratio as f32 } else { 1.0 };
+        let in_steps = spec.group == Group::Delays && spec.name.ends_with(".delay");
+        let factor = if in_steps { ratio as f32 } else { 1.0 };
         let fits = |t: &&Tensor<f32>| {
             let same_place = trained.get(&t.name) == places.get(&t.name);
             !anew && t.name == spec.name && t.shape == spec.shape && same_place

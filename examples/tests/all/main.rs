@@ -11,6 +11,7 @@ mod fixed;
 mod folders;
 mod graph;
 mod habits;
+mod initial;
 #[cfg(unix)]
 mod interrupted;
 mod library;
