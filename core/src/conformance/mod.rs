@@ -99,7 +99,7 @@ laws! { $
     neuron: neuron_forward, neuron_backward, surrogates, spikes_come_in_the_step_of_their_charge,
         rate_penalty;
     recurrent: recurrent_forward, recurrent_backward, spikes_return_after_their_delay,
-        recurrent_parts_continue;
+        recurrent_parts_continue, recurrent_rejects_wrong_sizes;
     layer: layer_forward, layer_backward, spikes_cross_a_layer_at_their_delay;
     network: network_step;
     readout: readout, readout_without_targets, readout_backward;
