@@ -17,6 +17,7 @@ mod graph;
 mod model_file;
 mod numbers;
 mod place;
+mod recurrent;
 mod stability;
 mod surrogate;
 mod trainer;

@@ -10,8 +10,8 @@ use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
 use polychron_core::train::{
-    Batch, Connection, Delays, Input, Layer, Model, Network, Readout, Recipe, Source, State,
-    StateError, Tensor, TrainError, Trainer,
+    Batch, Connection, Delays, Input, Layer, Model, Network, Readout, Recipe, Recurrence, Source,
+    State, StateError, Tensor, TrainError, Trainer,
 };
 use std::num::NonZeroUsize;
 
@@ -19,31 +19,36 @@ type Net = Network<Reference<f64>>;
 
 const SHAPE: Shape = Shape::new(14, 3, 5);
 /// The connections of [`network`] by the names of their tensors.
-const NAMES: [&str; 4] = ["hidden.0", "hidden.1", "hidden.1.inputs.1", "output"];
+const NAMES: [&str; 5] =
+    ["hidden.0", "hidden.0.recurrent", "hidden.1", "hidden.1.inputs.1", "output"];
 
 fn synapses(inputs: usize, outputs: usize, kernel_count: usize) -> Synapses {
     Synapses { kernel_count, ..Synapses::new(inputs, outputs, 6) }
 }
 
-/// Two hidden layers, of which the second also reads the input.
-fn network(places: [Place; 4]) -> Net {
+/// Two hidden layers, of which the first is recurrent and the second also reads the input.
+fn network(places: [Place; 5]) -> Net {
     let layer = |inputs, outputs, count, kernel| {
         let (lif, atan) = (Lif::new(2.0), Atan { alpha: 5.0 });
         Layer::new(synapses(inputs, outputs, count), kernel, lif, atan)
     };
+    let mut recurrence = Recurrence::new(7, 4, AnyKernel::Max);
+    recurrence.synapses.kernel_count = 2;
     let first = layer(5, 7, 1, AnyKernel::Gauss).with_norm(BatchNorm::default());
+    let first = first.with_recurrence(recurrence.at(places[1]));
     let skip = Connection::new(synapses(5, 6, 1), AnyKernel::Max).from(Source::Input);
     let second = layer(7, 6, 2, AnyKernel::Linear).with_input(skip);
     let output = Readout::new(synapses(6, 2, 2), AnyKernel::Gauss, Li::new(3.0));
     let mut network = Net::chain([first, second], output);
     let inputs = network.hidden.iter_mut().flat_map(|layer| &mut layer.inputs);
+    let places = [places[0], places[2], places[3], places[4]];
     let inputs = inputs.chain(&mut network.output.inputs).zip(places);
     inputs.for_each(|(connection, place)| connection.place = place);
     network
 }
 
 fn edges(network: &Net) -> Vec<Synapses> {
-    network.graph().unwrap().edges().map(|edge| edge.synapses).collect()
+    network.graph().unwrap().connections().map(|edge| edge.synapses).collect()
 }
 
 fn trainer(network: Net, recipe: Recipe) -> Trainer<Reference<f64>> {
@@ -55,7 +60,7 @@ fn find<'a>(tensors: &'a mut [Tensor<f64>], name: &str) -> &'a mut Tensor<f64> {
 }
 
 /// The state of a network of synaptic delays that computes the same.
-fn broadcast(mut state: State<f64>, places: [Place; 4], edges: &[Synapses]) -> State<f64> {
+fn broadcast(mut state: State<f64>, places: [Place; 5], edges: &[Synapses]) -> State<f64> {
     state.tensors.retain(|tensor| !tensor.name.starts_with("adam."));
     for ((name, place), synapses) in NAMES.into_iter().zip(places).zip(edges) {
         let delay = find(&mut state.tensors, &format!("{name}.delay"));
@@ -76,13 +81,10 @@ fn bits(values: &[f64]) -> Vec<u64> {
 }
 
 /// All connections at one place, and mixed.
-fn all_places() -> impl Iterator<Item = [Place; 4]> {
+fn all_places() -> impl Iterator<Item = [Place; 5]> {
     let each = Place::ALL.map(|(_, place)| place);
-    each.into_iter().map(|place| [place; 4]).chain((0..4).map(move |n| {
-        let mut mixed = each;
-        mixed.rotate_left(n);
-        mixed
-    }))
+    let mixed = (0..4).map(move |n| [0, 1, 2, 3, 2].map(|k| each[(n + k) % 4]));
+    each.into_iter().map(|place| [place; 5]).chain(mixed)
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn delays_that_are_shared_train_as_equal_synaptic_ones() {
                 let network = Net { window, rounding: Rounding::Split, ..network(places) };
                 trainer(network, recipe)
             };
-            let (mut packed, mut full) = (make(places), make([Place::Synaptic; 4]));
+            let (mut packed, mut full) = (make(places), make([Place::Synaptic; 5]));
             let edges = edges(packed.model().network());
             for step in 0..3 {
                 let state = broadcast(packed.state().unwrap(), places, &edges);
@@ -180,14 +182,14 @@ fn an_axonal_spike_arrives_at_all_outputs_at_once() {
 #[test]
 fn tensors_and_parameters_count_the_delays_of_their_place() {
     let of = |places| trainer(network(places), Recipe::paper(4)).parameters();
-    let edges = edges(&network([Place::Synaptic; 4]));
+    let edges = edges(&network([Place::Synaptic; 5]));
     let weights: usize = edges.iter().map(Synapses::weights).sum();
     let norm = 2 * 7;
-    assert_eq!(of([Place::Synaptic; 4]), 2 * weights + norm);
-    assert_eq!(of([Place::Axonal; 4]), weights + norm + 5 + 2 * 7 + 5 + 2 * 6);
-    assert_eq!(of([Place::Dendritic; 4]), weights + norm + 7 + 2 * 6 + 6 + 2 * 2);
-    assert_eq!(of([Place::Shared; 4]), weights + norm + 1 + 2 + 1 + 2);
-    let mut undelayed = network([Place::Synaptic; 4]);
+    assert_eq!(of([Place::Synaptic; 5]), 2 * weights + norm);
+    assert_eq!(of([Place::Axonal; 5]), weights + norm + 5 + 2 * 7 + 2 * 7 + 5 + 2 * 6);
+    assert_eq!(of([Place::Dendritic; 5]), weights + norm + 7 + 2 * 7 + 2 * 6 + 6 + 2 * 2);
+    assert_eq!(of([Place::Shared; 5]), weights + norm + 1 + 2 + 2 + 1 + 2);
+    let mut undelayed = network([Place::Synaptic; 5]);
     undelayed.hidden[0].inputs[0].synapses.taps = 1;
     let delays = 2 * weights - edges[0].weights();
     assert_eq!(trainer(undelayed, Recipe::paper(4)).parameters(), delays + norm);
@@ -195,8 +197,8 @@ fn tensors_and_parameters_count_the_delays_of_their_place() {
 
 #[test]
 fn a_state_of_another_place_is_refused() {
-    let state = trainer(network([Place::Synaptic; 4]), Recipe::paper(4)).state().unwrap();
-    let mut other = trainer(network([Place::Axonal; 4]), Recipe::paper(4));
+    let state = trainer(network([Place::Synaptic; 5]), Recipe::paper(4)).state().unwrap();
+    let mut other = trainer(network([Place::Axonal; 5]), Recipe::paper(4));
     let before = other.state().unwrap();
     let Err(TrainError::State(StateError::Shape { name, expected, found })) = other.restore(&state)
     else {

@@ -285,7 +285,7 @@ impl<B: Backend> Network<B> {
                     check_sizes(layer, &synapses)?;
                     let Synapses { inputs, outputs, .. } = synapses;
                     if let Some(found) = [inputs, outputs].into_iter().find(|n| *n != width) {
-                        return Err(NetworkError::Outputs { layer, expected: width, found });
+                        return Err(NetworkError::Recurrence { layer, expected: width, found });
                     }
                     Some(Edge { from: Some(layer), synapses, place: *place })
                 }
