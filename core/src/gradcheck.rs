@@ -32,7 +32,7 @@ pub struct Tolerance {
 }
 
 /// Every stage and mode with its bound.
-pub const TOLERANCES: [Tolerance; 27] = [
+pub const TOLERANCES: [Tolerance; 34] = [
     row("surrogate", "difference", 1e-8),
     row("delay kernel", "difference", 1e-8),
     row("neuron, charge", "difference", 1e-8),
@@ -60,6 +60,13 @@ pub const TOLERANCES: [Tolerance; 27] = [
     row("network with skips", "held", 1e-7),
     row("network with skips", "frozen", 1e-7),
     row("network with skips", "directional", 1e-7),
+    row("recurrent layer", "smooth", 1e-8),
+    row("recurrent layer", "held", 1e-8),
+    row("recurrent layer", "step", 1e-8),
+    row("recurrent layer", "adjoint", 1e-12),
+    row("recurrent network", "smooth", 1e-8),
+    row("recurrent network", "held", 1e-8),
+    row("recurrent network", "directional", 1e-8),
 ];
 
 const fn row(stage: &'static str, mode: &'static str, bound: f64) -> Tolerance {

@@ -1,12 +1,14 @@
 //! The laws of backends: for the reference, and violated by backends that are wrong on purpose.
 
 pub(crate) mod models;
-mod wrong;
+pub(crate) mod wrong;
 mod wrong_models;
+mod wrong_recurrent;
 
 use polychron_core::conformance::{Verdict, laws};
 use polychron_core::reference::Reference;
 use wrong::{Fault, Wrong};
+use wrong_recurrent::{RecurrentFault, WrongRecurrence};
 
 polychron_core::conformance!(f32, Reference::new());
 polychron_core::conformance!(f64, try Some(Reference::new()));
@@ -14,7 +16,7 @@ polychron_core::conformance!(f64, try Some(Reference::new()));
 type Law = fn(&Wrong) -> Verdict;
 
 /// Each fault with a law that it violates and a part of the message.
-const CONTROLS: [(Fault, Law, &str); 55] = [
+const CONTROLS: [(Fault, Law, &str); 59] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
     (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
@@ -70,7 +72,42 @@ const CONTROLS: [(Fault, Law, &str); 55] = [
     (Fault::DescentEverywhere, laws::optimizers, "sgd, params: changed outside its range"),
     (Fault::NormNotSquared, laws::norms_and_factors, "optimizer, square sum"),
     (Fault::PenaltyReplaces, laws::rate_penalty, "neuron backward, d"),
+    (Fault::DelaysOneLate, laws::recurrent_forward, "recurrent, inputs"),
+    (Fault::DelaysOneLate, laws::spikes_return_after_their_delay, "arrive first at"),
+    (Fault::DelaySign, laws::recurrent_backward, "d_delays"),
+    (Fault::CopiesFirst, laws::recurrent_parts_continue, "parts"),
 ];
+
+/// Each fault of recurrent layers with a law that it violates and a part of the message.
+const RECURRENT: [(RecurrentFault, fn(&WrongRecurrence) -> Verdict, &str); 10] = [
+    (RecurrentFault::OneLate, laws::recurrent_forward, "recurrent, inputs"),
+    (RecurrentFault::OneLate, laws::recurrent_backward, "recurrent backward, d_x"),
+    (RecurrentFault::OneLate, laws::spikes_return_after_their_delay, "arrive first at"),
+    (RecurrentFault::NoMask, laws::recurrent_forward, "recurrent, inputs"),
+    (RecurrentFault::NoMask, laws::recurrent_backward, "recurrent backward, d_x"),
+    (RecurrentFault::NothingBefore, laws::recurrent_forward, "recurrent, inputs"),
+    (RecurrentFault::NothingBefore, laws::recurrent_backward, "d_weights"),
+    (RecurrentFault::NothingBefore, laws::recurrent_parts_continue, "parts"),
+    (RecurrentFault::NoGradient, laws::recurrent_backward, "recurrent backward, d_x"),
+    (RecurrentFault::NoGradient, laws::spikes_return_after_their_delay, "recurrent gradient"),
+];
+
+#[test]
+fn every_fault_of_recurrent_layers_is_caught() {
+    let laws: [fn(&WrongRecurrence) -> Verdict; 4] = [
+        laws::recurrent_forward,
+        laws::recurrent_backward,
+        laws::spikes_return_after_their_delay,
+        laws::recurrent_parts_continue,
+    ];
+    for law in laws {
+        law(&WrongRecurrence(RecurrentFault::None)).unwrap();
+    }
+    for (fault, law, word) in RECURRENT {
+        let text = law(&WrongRecurrence(fault)).expect_err(&format!("{fault:?}")).to_string();
+        assert!(text.contains(word), "{fault:?}: {text}");
+    }
+}
 
 #[test]
 fn every_fault_is_caught() {
@@ -88,10 +125,20 @@ fn only_a_network_finds_what_happens_between_views() {
     }
 }
 
+/// The wrapper has the default of recurrent layers.
+#[test]
+fn the_default_of_recurrent_layers_rejects_wrong_sizes() {
+    laws::recurrent_rejects_wrong_sizes(&Wrong::new(Fault::None)).unwrap();
+}
+
 #[test]
 fn a_wrapper_without_a_fault_passes() {
+    let mut passed = Vec::new();
     for (fault, law, _) in CONTROLS {
-        law(&Wrong::new(Fault::None)).unwrap_or_else(|failure| panic!("{fault:?}: {failure}"));
+        if !passed.contains(&(law as usize)) {
+            law(&Wrong::new(Fault::None)).unwrap_or_else(|failure| panic!("{fault:?}: {failure}"));
+            passed.push(law as usize);
+        }
     }
 }
 

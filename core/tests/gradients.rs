@@ -11,6 +11,7 @@ mod models;
 mod net;
 mod network;
 mod over_time;
+mod recurrent;
 mod stages;
 
 use polychron_core::gradcheck::TOLERANCES;
@@ -71,6 +72,17 @@ rows! {
     frozen_skips_match_differences: "network with skips", "frozen" => network::frozen_skips;
     skips_match_along_directions:
         "network with skips", "directional" => network::skips_along_directions;
+    smooth_recurrence_matches_differences: "recurrent layer", "smooth" => recurrent::smooth;
+    held_recurrence_matches_differences: "recurrent layer", "held" => recurrent::held;
+    recurrent_training_pass_matches_anchored_differences:
+        "recurrent layer", "step" => recurrent::trained;
+    recurrence_is_adjoint: "recurrent layer", "adjoint" => recurrent::adjoint;
+    smooth_recurrent_networks_match_differences:
+        "recurrent network", "smooth" => network::smooth_recurrent;
+    held_recurrent_networks_match_differences:
+        "recurrent network", "held" => network::held_recurrent;
+    recurrent_networks_match_along_directions:
+        "recurrent network", "directional" => network::recurrent_along_directions;
 }
 
 /// Prints the table of `core/GRADIENTS.md`, and checks that file: the same rows and bounds, and no

@@ -18,6 +18,7 @@ mod initial;
 mod model_file;
 mod numbers;
 mod place;
+mod recurrent;
 mod spread;
 mod stability;
 mod surrogate;

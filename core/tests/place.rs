@@ -11,8 +11,8 @@ use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::Atan;
 use polychron_core::train::{
-    Batch, Connection, Delays, Input, Layer, Model, Network, Readout, Recipe, Source, State,
-    StateError, Tensor, TrainError, Trainer,
+    Batch, Connection, Delays, Input, Layer, Model, Network, Readout, Recipe, Recurrence, Source,
+    State, StateError, Tensor, TrainError, Trainer,
 };
 use std::num::NonZeroUsize;
 
@@ -20,31 +20,43 @@ type Net = Network<Reference<f64>>;
 
 const SHAPE: Shape = Shape::new(14, 3, 5);
 /// The connections of [`network`] by the names of their tensors.
-const NAMES: [&str; 4] = ["hidden.0", "hidden.1", "hidden.1.inputs.1", "output"];
+const NAMES: [&str; 5] =
+    ["hidden.0", "hidden.0.recurrent", "hidden.1", "hidden.1.inputs.1", "output"];
 
 fn synapses(inputs: usize, outputs: usize, kernel_count: usize) -> Synapses {
     Synapses { kernel_count, ..Synapses::new(inputs, outputs, 6) }
 }
 
-/// Two hidden layers, of which the second also reads the input.
-fn network(places: [Place; 4]) -> Net {
+/// Two hidden layers, of which the first is recurrent and the second also reads the input.
+fn network(places: [Place; 5]) -> Net {
     let layer = |inputs, outputs, count, kernel| {
         let (lif, atan) = (Lif::new(2.0), Atan { alpha: 5.0 });
         Layer::new(synapses(inputs, outputs, count), kernel, lif, atan)
     };
+    let mut recurrence = Recurrence::new(7, 4, AnyKernel::Max);
+    recurrence.connection.synapses.kernel_count = 2;
     let first = layer(5, 7, 1, AnyKernel::Gauss).with_norm(BatchNorm::default());
+    let first = first.with_recurrence(recurrence);
     let skip = Connection::new(synapses(5, 6, 1), AnyKernel::Max).from(Source::Input);
     let second = layer(7, 6, 2, AnyKernel::Linear).with_input(skip);
     let output = Readout::new(synapses(6, 2, 2), AnyKernel::Gauss, Li::new(3.0));
     let mut network = Net::chain([first, second], output);
-    let inputs = network.hidden.iter_mut().flat_map(|layer| &mut layer.inputs);
-    let inputs = inputs.chain(&mut network.output.inputs).zip(places);
-    inputs.for_each(|(connection, place)| connection.place = place);
+    let places = connections(&mut network).zip(places);
+    places.for_each(|(connection, place)| connection.place = place);
     network
 }
 
+/// The connections in the order of [`NAMES`].
+fn connections(network: &mut Net) -> impl Iterator<Item = &mut Connection<Reference<f64>>> {
+    let hidden = network.hidden.iter_mut().flat_map(|layer| {
+        let recurrence = layer.recurrence.iter_mut().map(|r| &mut r.connection);
+        layer.inputs.iter_mut().chain(recurrence)
+    });
+    hidden.chain(&mut network.output.inputs)
+}
+
 fn edges(network: &Net) -> Vec<Synapses> {
-    network.graph().unwrap().edges().map(|edge| edge.synapses).collect()
+    network.graph().unwrap().connections().map(|edge| edge.synapses).collect()
 }
 
 fn trainer(network: Net, recipe: Recipe) -> Trainer<Reference<f64>> {
@@ -56,7 +68,7 @@ fn find<'a>(tensors: &'a mut [Tensor<f64>], name: &str) -> &'a mut Tensor<f64> {
 }
 
 /// The state of a network of synaptic delays that computes the same.
-fn broadcast(mut state: State<f64>, places: [Place; 4], edges: &[Synapses]) -> State<f64> {
+fn broadcast(mut state: State<f64>, places: [Place; 5], edges: &[Synapses]) -> State<f64> {
     state.tensors.retain(|tensor| !tensor.name.starts_with("adam."));
     for ((name, place), synapses) in NAMES.into_iter().zip(places).zip(edges) {
         let delay = find(&mut state.tensors, &format!("{name}.delay"));
@@ -77,13 +89,10 @@ fn bits(values: &[f64]) -> Vec<u64> {
 }
 
 /// All connections at one place, and mixed.
-fn all_places() -> impl Iterator<Item = [Place; 4]> {
+fn all_places() -> impl Iterator<Item = [Place; 5]> {
     let each = Place::ALL.map(|(_, place)| place);
-    each.into_iter().map(|place| [place; 4]).chain((0..4).map(move |n| {
-        let mut mixed = each;
-        mixed.rotate_left(n);
-        mixed
-    }))
+    let mixed = (0..4).map(move |n| [0, 1, 2, 3, 2].map(|k| each[(n + k) % 4]));
+    each.into_iter().map(|place| [place; 5]).chain(mixed)
 }
 
 #[test]
@@ -98,7 +107,7 @@ fn delays_that_are_shared_train_as_equal_synaptic_ones() {
                 let network = Net { window, rounding: Rounding::Split, ..network(places) };
                 trainer(network, recipe)
             };
-            let (mut packed, mut full) = (make(places), make([Place::Synaptic; 4]));
+            let (mut packed, mut full) = (make(places), make([Place::Synaptic; 5]));
             let edges = edges(packed.model().network());
             for step in 0..3 {
                 let state = broadcast(packed.state().unwrap(), places, &edges);
@@ -178,14 +187,14 @@ fn an_axonal_spike_arrives_at_all_outputs_at_once() {
 #[test]
 fn tensors_and_parameters_count_the_delays_of_their_place() {
     let of = |places| trainer(network(places), Recipe::paper(4)).parameters();
-    let edges = edges(&network([Place::Synaptic; 4]));
+    let edges = edges(&network([Place::Synaptic; 5]));
     let weights: usize = edges.iter().map(Synapses::weights).sum();
     let norm = 2 * 7;
-    assert_eq!(of([Place::Synaptic; 4]), 2 * weights + norm);
-    assert_eq!(of([Place::Axonal; 4]), weights + norm + 5 + 2 * 7 + 5 + 2 * 6);
-    assert_eq!(of([Place::Dendritic; 4]), weights + norm + 7 + 2 * 6 + 6 + 2 * 2);
-    assert_eq!(of([Place::Shared; 4]), weights + norm + 1 + 2 + 1 + 2);
-    let mut undelayed = network([Place::Synaptic; 4]);
+    assert_eq!(of([Place::Synaptic; 5]), 2 * weights + norm);
+    assert_eq!(of([Place::Axonal; 5]), weights + norm + 5 + 2 * 7 + 2 * 7 + 5 + 2 * 6);
+    assert_eq!(of([Place::Dendritic; 5]), weights + norm + 7 + 2 * 7 + 2 * 6 + 6 + 2 * 2);
+    assert_eq!(of([Place::Shared; 5]), weights + norm + 1 + 2 + 2 + 1 + 2);
+    let mut undelayed = network([Place::Synaptic; 5]);
     undelayed.hidden[0].inputs[0].synapses.taps = 1;
     let delays = 2 * weights - edges[0].weights();
     assert_eq!(trainer(undelayed, Recipe::paper(4)).parameters(), delays + norm);
@@ -193,8 +202,8 @@ fn tensors_and_parameters_count_the_delays_of_their_place() {
 
 #[test]
 fn a_state_of_another_place_is_refused() {
-    let state = trainer(network([Place::Synaptic; 4]), Recipe::paper(4)).state().unwrap();
-    let mut other = trainer(network([Place::Axonal; 4]), Recipe::paper(4));
+    let state = trainer(network([Place::Synaptic; 5]), Recipe::paper(4)).state().unwrap();
+    let mut other = trainer(network([Place::Axonal; 5]), Recipe::paper(4));
     let before = other.state().unwrap();
     let Err(TrainError::State(StateError::Shape { name, expected, found })) = other.restore(&state)
     else {
@@ -218,12 +227,11 @@ fn batch(x: &[f64]) -> Batch<'_, f64> {
     Batch { shape: SHAPE, x: Input::Dense(x), targets: Some(&TARGETS), lengths: None }
 }
 
-/// The network of four connections, of which some have fixed delays.
-fn with_fixed(places: [Place; 4], fixed: [bool; 4]) -> Net {
+/// The network of five connections, of which some have fixed delays.
+fn with_fixed(places: [Place; 5], fixed: [bool; 5]) -> Net {
     let mut network = Net { rounding: Rounding::Split, ..network(places) };
-    let inputs = network.hidden.iter_mut().flat_map(|layer| &mut layer.inputs);
-    let inputs = inputs.chain(&mut network.output.inputs).zip(fixed);
-    inputs.for_each(|(connection, fixed)| connection.fixed_delays = fixed);
+    let fixed = connections(&mut network).zip(fixed);
+    fixed.for_each(|(connection, fixed)| connection.fixed_delays = fixed);
     network
 }
 
@@ -232,7 +240,7 @@ fn fixed_delays_are_whole_and_no_training_changes_them() {
     let x = spikes(5);
     let recipe = Recipe { rounded_epochs: 1, delays: DelayInit::Uniform, ..Recipe::paper(3) };
     for (n, places) in all_places().enumerate() {
-        let fixed = [n % 2 == 0, n % 3 == 0, n % 2 == 1, n % 3 != 0];
+        let fixed = [n % 2 == 0, n % 5 == 0, n % 3 == 0, n % 2 == 1, n % 3 != 0];
         let mut trainer = trainer(with_fixed(places, fixed), recipe);
         let start = trainer.state().unwrap();
         for _ in 0..3 {
@@ -260,8 +268,7 @@ fn fixed_delays_compute_with_one_tap_in_training_and_in_use() {
     let x = spikes(6);
     let of_one_tap = |mut network: Net| {
         network.rounding = Rounding::Nearest;
-        let inputs = network.hidden.iter_mut().flat_map(|layer| &mut layer.inputs);
-        for connection in inputs.chain(&mut network.output.inputs) {
+        for connection in connections(&mut network) {
             connection.kernel = Reference::kernel(AnyKernel::Discrete);
             connection.fixed_delays = false;
         }
@@ -270,7 +277,7 @@ fn fixed_delays_compute_with_one_tap_in_training_and_in_use() {
     let recipe = Recipe { delay_rate: None, clip: Some(0.5), ..Recipe::paper(4) };
     let learning = Recipe { rounded_epochs: 2, clip: Some(0.5), ..Recipe::paper(4) };
     for (places, window) in all_places().zip([None, NonZeroUsize::new(8)].into_iter().cycle()) {
-        let fixed = Net { window, ..with_fixed(places, [true; 4]) };
+        let fixed = Net { window, ..with_fixed(places, [true; 5]) };
         let mut expected = trainer(of_one_tap(fixed.clone()), recipe);
         let mut found = trainer(fixed, learning);
         expected.restore(&found.state().unwrap()).unwrap();
@@ -292,8 +299,9 @@ fn fixed_delays_compute_with_one_tap_in_training_and_in_use() {
 
 #[test]
 fn fixed_delays_are_no_parameters() {
-    let places = [Place::Synaptic, Place::Axonal, Place::Synaptic, Place::Shared];
+    let shared = Place::Shared;
+    let places = [Place::Synaptic, Place::Dendritic, Place::Axonal, Place::Synaptic, shared];
     let of = |fixed| trainer(with_fixed(places, fixed), Recipe::paper(4)).parameters();
-    let all = of([false; 4]);
-    assert_eq!(of([true, false, false, true]), all - 5 * 7 - 2);
+    let all = of([false; 5]);
+    assert_eq!(of([true, true, false, false, true]), all - 5 * 7 - 7 * 2 - 2);
 }

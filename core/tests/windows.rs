@@ -2,19 +2,20 @@
 //! backpropagation through time.
 #![cfg(feature = "alloc")]
 
-use polychron_core::backend::{
-    Backend, Event, Firing, HasNeuron, NeuronStage, SynapseGradients, SynapseParams, View, ViewMut,
-};
+mod direct;
+
+use direct::{Direct, parameters};
+use polychron_core::backend::{Backend, Event, HasNeuron};
 use polychron_core::delay::AnyKernel;
-use polychron_core::loss::{Loss, RatePenalty, cross_entropy};
-use polychron_core::neuron::{AdLif, AnyNeuron, Li, Lif, Neuron, Plif};
+use polychron_core::loss::{Loss, RatePenalty};
+use polychron_core::neuron::{AdLif, AnyNeuron, Li, Lif, Plif};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::reference::{Block, Reference};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::{AnySurrogate, Atan};
 use polychron_core::train::{
-    Batch, Connection, Delays, Input, Layer, Network, Readout, Recipe, Sigma, Source, Tensor,
+    Batch, Connection, Delays, Input, Layer, Network, Readout, Recipe, Recurrence, Sigma, Source,
     Trainer,
 };
 use std::num::NonZeroUsize;
@@ -42,6 +43,15 @@ fn network(norm: bool, dropout: f64, loss: Loss) -> Net {
     let over = Connection::new(Synapses::new(5, 2, 7), kernels[1]).from(Source::Layer(0));
     output.inputs.push(over);
     Net { loss, ..Net::chain([first, second.with_input(skip)], output) }
+}
+
+/// The same network with recurrent layers, of which the first has long delays.
+fn recurrent(mut net: Net, dropout: f64) -> Net {
+    for (layer, neurons, taps) in [(0, 5, 11), (1, 4, 3)] {
+        let recurrence = Recurrence::new(neurons, taps, [AnyKernel::Gauss, AnyKernel::Max][layer]);
+        net.hidden[layer].recurrence = Some(recurrence.with_dropout(dropout));
+    }
+    net
 }
 
 /// Random spikes `[steps, batch, 3]` with values up to 2.
@@ -81,9 +91,12 @@ const TARGETS: [f64; 6] = [1.0, 0.0, 0.25, 0.75, 0.0, 1.0];
 fn windows_give_the_scores_of_the_whole_sequence() {
     let x = spikes(SHAPE, 1);
     let events = events(&x, SHAPE);
-    for (loss, norm) in Loss::ALL.iter().flat_map(|(_, l)| [(*l, false), (*l, true)]) {
+    let plain = Loss::ALL.iter().flat_map(|(_, l)| [(*l, false), (*l, true)]);
+    let plain = plain.map(|(loss, norm)| network(norm, 0.0, loss));
+    let looped = [false, true].map(|norm| recurrent(network(norm, 0.0, Loss::SoftmaxSum), 0.0));
+    for net in plain.chain(looped) {
         for lengths in [None, Some([23, 0, 11])] {
-            let whole = trainer(network(norm, 0.0, loss), 0);
+            let whole = trainer(net.clone(), 0);
             let lengths = lengths.as_ref().map(|l| &l[..]);
             let dense = Input::Dense(&x);
             let batch = Batch { shape: SHAPE, x: dense, targets: Some(&TARGETS), lengths };
@@ -91,179 +104,16 @@ fn windows_give_the_scores_of_the_whole_sequence() {
                 let (scores, value) = whole.model().evaluate(&batch, delays).unwrap();
                 assert!(scores.iter().any(|s| *s != 0.0));
                 for window in [1, 2, 5, 8, 24, 40] {
-                    let cut = trainer(network(norm, 0.0, loss), window);
+                    let cut = trainer(net.clone(), window);
                     for x in [dense, Input::Events(&events)] {
                         let batch = Batch { x, ..batch };
                         let (found, cut) = cut.model().evaluate(&batch, delays).unwrap();
                         let errors = found.iter().zip(&scores).map(|(a, b)| (a - b).abs());
                         let worst = errors.fold((value - cut).abs(), f64::max);
-                        assert!(worst < 1e-12, "{loss:?}, norm {norm}, {window}: {worst}");
+                        assert!(worst < 1e-12, "{net:?}, {window}: {worst}");
                     }
                 }
             }
-        }
-    }
-}
-
-/// The gradients of a network without norms whose layers have no learned neuron parameters, window
-/// by window over whole sequences: in each window, gradients before its first step are dropped.
-struct Direct {
-    net: Net,
-    tensors: Vec<Tensor<f64>>,
-    x: Block<f64>,
-    lengths: [usize; 3],
-}
-
-impl Direct {
-    fn values(&self, name: &str) -> &Vec<f64> {
-        &self.tensors.iter().find(|t| t.name == name).unwrap().values
-    }
-
-    fn names(&self, l: usize, c: usize) -> [String; 3] {
-        let layer = if l == 2 { "output".into() } else { format!("hidden.{l}") };
-        let name = if c == 0 { layer } else { format!("{layer}.inputs.{c}") };
-        ["weight", "delay", "sigma"].map(|tensor| format!("{name}.{tensor}"))
-    }
-
-    fn stage<'a>(&'a self, l: usize, none: &'a Vec<f64>) -> NeuronStage<'a, Reference<f64>> {
-        let padding = self.net.graph().unwrap().nodes[l].padding;
-        NeuronStage {
-            neuron: &self.net.hidden[l].neuron,
-            params: View::new(none, 0..0),
-            surrogate: &self.net.hidden[l].surrogate,
-            firing: Firing::Step,
-            mask: None,
-            valid: ValidSteps { lengths: Some(&self.lengths), padding },
-            start: None,
-        }
-    }
-
-    /// Gradients by name, for windows of `window` steps.
-    fn gradients(&self, window: usize) -> Vec<(String, Vec<f64>)> {
-        let (graph, none) = (self.net.graph().unwrap(), Vec::new());
-        let inputs: Vec<_> = self.net.inputs().collect();
-        let mut outputs = vec![self.x.clone()];
-        let mut sums = Vec::new();
-        for (l, node) in graph.nodes.iter().enumerate() {
-            let mut y = REFERENCE.sequence(graph.output(l, self.x.shape)).unwrap();
-            for (c, edge) in node.edges.iter().enumerate() {
-                let mut part = REFERENCE.sequence(y.shape).unwrap();
-                let names = self.names(l, c);
-                let [w, d, s] = [0, 1, 2].map(|n| self.values(&names[n]));
-                let params = parameters(w, d, s);
-                let x = &outputs[edge.from.map_or(0, |from| from + 1)];
-                let kernel = &inputs[l][c].kernel;
-                REFERENCE.project(&edge.synapses, kernel, params, x, &mut part).unwrap();
-                REFERENCE.add(&part, &mut y).unwrap();
-            }
-            if l < 2 {
-                let mut spikes = REFERENCE.sequence(y.shape).unwrap();
-                REFERENCE.neuron_forward(&self.stage(l, &none), &y, &mut spikes, None).unwrap();
-                outputs.push(spikes);
-            }
-            sums.push(y);
-        }
-        let padding = graph.nodes[2].padding;
-        let steps = self.lengths.iter().max().unwrap() + padding;
-        let count = steps.div_ceil(window);
-        let window = steps.div_ceil(count);
-        let mut total: Vec<(String, Vec<f64>)> = Vec::new();
-        for start in (0..count).map(|k| k * window) {
-            let inside = start..start + window;
-            let mut d = vec![self.readout_gradient(&sums[2], &inside)];
-            for l in [1, 0] {
-                d.insert(0, REFERENCE.sequence(sums[l].shape).unwrap());
-            }
-            for l in [2, 1, 0] {
-                let mut d_y = d[l].clone();
-                if l < 2 {
-                    let into = &mut Vec::new();
-                    let (stage, into) = (self.stage(l, &none), ViewMut::new(into, 0..0));
-                    REFERENCE.neuron_backward(&stage, &sums[l], &d[l], &mut d_y, into).unwrap();
-                    keep(&mut d_y, &inside);
-                }
-                for (c, edge) in graph.nodes[l].edges.iter().enumerate() {
-                    let names = self.names(l, c);
-                    let [w, dl, s] = [0, 1, 2].map(|n| self.values(&names[n]));
-                    let mut into = [w.clone(), dl.clone(), s.clone()];
-                    let [d_w, d_d, d_s] = into.each_mut();
-                    let gradients =
-                        SynapseGradients { weights: all(d_w), delays: all(d_d), sigma: all(d_s) };
-                    let x = &outputs[edge.from.map_or(0, |from| from + 1)];
-                    let mut d_x = REFERENCE.sequence(x.shape).unwrap();
-                    let (kernel, params) = (&inputs[l][c].kernel, parameters(w, dl, s));
-                    let to = Some(&mut d_x);
-                    let synapses = &edge.synapses;
-                    REFERENCE
-                        .project_backward(synapses, kernel, params, x, &d_y, gradients, to)
-                        .unwrap();
-                    keep(&mut d_x, &inside);
-                    if let Some(from) = edge.from {
-                        REFERENCE.add(&d_x, &mut d[from]).unwrap();
-                    }
-                    for (name, values) in names.into_iter().zip(into) {
-                        match total.iter_mut().find(|(known, _)| *known == name) {
-                            Some((_, sum)) => sum.iter_mut().zip(values).for_each(|(s, v)| *s += v),
-                            None => total.push((name, values)),
-                        }
-                    }
-                }
-            }
-        }
-        total
-    }
-
-    /// The gradient by the input of the readout within a window, for the loss of the mean membrane.
-    fn readout_gradient(&self, y: &Block<f64>, inside: &std::ops::Range<usize>) -> Block<f64> {
-        let li = &self.net.output.integrator;
-        let padding = self.net.graph().unwrap().nodes[2].padding;
-        let mut d_y = REFERENCE.sequence(y.shape).unwrap();
-        for b in 0..y.shape.batch {
-            let steps = self.lengths[b] + padding;
-            let mut score = [0.0; 2];
-            for (c, score) in score.iter_mut().enumerate() {
-                let mut v = li.rest();
-                for t in 0..steps {
-                    v = li.charge(v, y.values[y.shape.at(t, b, c)]);
-                    *score += v[0] / steps as f64;
-                }
-            }
-            let mut d_score = [0.0; 2];
-            cross_entropy(&score, &TARGETS[2 * b..2 * b + 2], &mut d_score);
-            for (c, d_score) in d_score.into_iter().enumerate() {
-                let mut d_v = 0.0;
-                for t in (inside.start..inside.end.min(steps)).rev() {
-                    d_v += d_score / (3 * steps) as f64;
-                    let charge = li.charge_adjoint(li.rest(), 0.0, [d_v]);
-                    d_y.values[y.shape.at(t, b, c)] = charge.input;
-                    d_v = charge.state[0];
-                }
-            }
-        }
-        d_y
-    }
-}
-
-fn all(values: &mut Vec<f64>) -> ViewMut<'_, Vec<f64>> {
-    let len = values.len();
-    ViewMut::new(values, 0..len)
-}
-
-fn parameters<'a>(
-    weights: &'a Vec<f64>,
-    delays: &'a Vec<f64>,
-    sigma: &'a Vec<f64>,
-) -> SynapseParams<'a, Vec<f64>> {
-    let [weights, delays, sigma] = [weights, delays, sigma].map(|v| View::new(v, 0..v.len()));
-    SynapseParams { weights, delays, sigma, rounding: None }
-}
-
-/// Sets the values outside a window to 0.
-fn keep(block: &mut Block<f64>, inside: &std::ops::Range<usize>) {
-    let row = block.shape.batch * block.shape.width;
-    for (t, row) in block.values.chunks_exact_mut(row).enumerate() {
-        if !inside.contains(&t) {
-            row.fill(0.0);
         }
     }
 }
@@ -276,8 +126,8 @@ fn gradients_do_not_pass_the_edges_of_windows() {
     let batch = Batch { shape: SHAPE, x: input, targets: Some(&TARGETS), lengths: Some(&lengths) };
     let mut net = network(false, 0.0, Loss::Mean);
     net.hidden[1].neuron = Reference::neuron(Lif::new(2.0));
-    let mut seen = Vec::new();
-    for window in [1, 4, 7, 12, 60] {
+    let (mut seen, looped) = (Vec::new(), recurrent(net.clone(), 0.0));
+    for (net, window) in [1, 4, 7, 12, 60].into_iter().flat_map(|w| [(&net, w), (&looped, w)]) {
         let mut cut = trainer(net.clone(), window);
         let tensors = cut.model().tensors().unwrap();
         cut.step(&batch).unwrap();
@@ -290,12 +140,15 @@ fn gradients_do_not_pass_the_edges_of_windows() {
             for (a, b) in found.values.iter().zip(&expected) {
                 assert!((a - b).abs() < 1e-10 * scale, "{window}, {name}: {a}, not {b}");
             }
-            if name == "hidden.0.weight" {
+            if name == "hidden.0.weight" || name == "hidden.0.recurrent.weight" {
                 seen.push(found.values.clone());
             }
         }
     }
-    assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "windows make no difference");
+    assert_eq!(seen.len(), 15);
+    for (n, values) in seen.iter().enumerate() {
+        assert!(!seen[..n].contains(values), "windows make no difference");
+    }
 }
 
 #[test]
@@ -303,13 +156,19 @@ fn dropout_holds_over_all_windows_and_the_penalty_is_that_of_each() {
     let x = spikes(SHAPE, 4);
     let input = Input::Dense(&x);
     let batch = Batch { shape: SHAPE, x: input, targets: Some(&TARGETS), lengths: None };
-    let net = network(false, 0.5, Loss::SoftmaxSum);
-    let loss = trainer(net.clone(), 0).step(&batch).unwrap().loss;
-    let without = trainer(network(false, 0.0, Loss::SoftmaxSum), 0).step(&batch).unwrap().loss;
-    assert!((loss - without).abs() > 1e-3, "the masks make no difference");
-    for window in [3, 10] {
-        let cut = trainer(net.clone(), window).step(&batch).unwrap().loss;
-        assert!((cut - loss).abs() < 1e-12, "{window}: {cut}, not {loss}");
+    let loss = |net: &Net, window| trainer(net.clone(), window).step(&batch).unwrap().loss;
+    let plain = |dropout| network(false, dropout, Loss::SoftmaxSum);
+    for (net, without) in [
+        (plain(0.5), plain(0.0)),
+        (recurrent(plain(0.0), 0.5), recurrent(plain(0.0), 0.0)),
+        (recurrent(plain(0.5), 0.5), recurrent(plain(0.5), 0.0)),
+    ] {
+        let (whole, without) = (loss(&net, 0), loss(&without, 0));
+        assert!((whole - without).abs() > 1e-3, "the masks make no difference");
+        for window in [3, 10] {
+            let cut = loss(&net, window);
+            assert!((cut - whole).abs() < 1e-12, "{window}: {cut}, not {whole}");
+        }
     }
 
     let penalty = RatePenalty { weight: 0.5, low: 0.1, high: 0.15 };

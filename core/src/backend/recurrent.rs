@@ -139,10 +139,13 @@ impl<'a, B: Backend> Current<'a, B> {
         Ok(Self { backend, stage, shape, mask, before })
     }
 
+    /// The steps of the projection.
+    fn steps(&self) -> usize {
+        self.stage.synapses.taps + self.shape.steps.saturating_sub(1)
+    }
+
     fn upload(&self, values: &[B::Real]) -> Result<B::Sequence, B::Error> {
-        let row = (self.shape.batch * self.shape.width).max(1);
-        let steps = values.len() / row;
-        let mut sequence = self.backend.sequence(Shape { steps, ..self.shape })?;
+        let mut sequence = self.backend.sequence(Shape { steps: self.steps(), ..self.shape })?;
         self.backend.upload_sequence(values, &mut sequence)?;
         Ok(sequence)
     }

@@ -53,6 +53,7 @@ mod place;
 mod projection;
 mod readout;
 mod recurrent;
+mod recurrent_shapes;
 mod shapes;
 mod stage;
 pub mod tolerance;
@@ -100,6 +101,7 @@ laws! { $
         rate_penalty;
     recurrent: recurrent_forward, recurrent_backward, spikes_return_after_their_delay,
         recurrent_parts_continue;
+    recurrent_shapes: recurrent_rejects_wrong_sizes;
     layer: layer_forward, layer_backward, spikes_cross_a_layer_at_their_delay;
     network: network_step;
     readout: readout, readout_without_targets, readout_backward;

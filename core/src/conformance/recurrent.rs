@@ -198,7 +198,8 @@ impl Case {
             sigma,
             spread,
             mask: (seed % 3 != 1).then(|| draw.mask(shape.batch * shape.width)),
-            before: (seed.is_multiple_of(2))
+            before: seed
+                .is_multiple_of(2)
                 .then(|| draw.spikes(Shape { steps: taps, ..shape }.len(), 0.3)),
             stage,
             synapses,

@@ -78,6 +78,15 @@ pub enum NetworkError {
         /// The number of outputs of another connection.
         found: usize,
     },
+    /// The recurrence of a layer connects another number of neurons.
+    Recurrence {
+        /// The layer.
+        layer: usize,
+        /// The number of neurons of the layer.
+        expected: usize,
+        /// The number of inputs or outputs of the recurrence.
+        found: usize,
+    },
     /// A connection comes from a layer that is not before this layer.
     Order {
         /// The layer.
@@ -97,7 +106,7 @@ pub enum NetworkError {
         /// The field that is zero.
         field: &'static str,
     },
-    /// A connection has more weights or taps than [`Network::LARGEST`].
+    /// A connection has more weights or taps than [`Network::LARGEST`](super::Network::LARGEST).
     TooLarge {
         /// The layer.
         layer: usize,
@@ -151,6 +160,11 @@ impl fmt::Display for NetworkError {
             Self::Outputs { layer, expected, found } => write!(
                 f,
                 "layer {layer}: a connection has {found} outputs, but the first one has {expected}"
+            ),
+            Self::Recurrence { layer, expected, found } => write!(
+                f,
+                "layer {layer}: the recurrence connects {found} neurons, but the layer has \
+                 {expected}"
             ),
             Self::Order { layer, from } if layer == from => write!(
                 f,

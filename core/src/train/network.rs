@@ -307,7 +307,7 @@ impl<B: Backend> Network<B> {
                     check_sizes(layer, &synapses)?;
                     let Synapses { inputs, outputs, .. } = synapses;
                     if let Some(found) = [inputs, outputs].into_iter().find(|n| *n != width) {
-                        return Err(NetworkError::Outputs { layer, expected: width, found });
+                        return Err(NetworkError::Recurrence { layer, expected: width, found });
                     }
                     Some(edge(connection, Some(layer), synapses))
                 }

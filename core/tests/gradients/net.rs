@@ -173,9 +173,7 @@ impl Net {
             if self.fault == Fault::FurtherParameters && c > 0 {
                 continue;
             }
-            for (range, d) in [&p.weights, &p.delays, &p.sigma].into_iter().zip(parameters) {
-                gradient[range.clone()].copy_from_slice(&d);
-            }
+            p.write(parameters, gradient);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::check::{Errors, bound, compare, compare_directions, dot, hold};
 use super::draw::{Draw, KERNELS, all_surrogates, neurons};
 use super::net::{Builder, End, Fault, Link, Net};
 use super::over_time::Detached;
+use super::recurrent::kernels as recurrent_kernels;
 use super::stages::targets;
 use polychron_core::loss::Loss;
 use polychron_core::neuron::{AnyNeuron, ErasedNeuron, Li, NeuronModel};
@@ -67,11 +68,13 @@ struct Plan {
     per_neuron: bool,
     /// Whether layer 1 also reads the input of the network, and the readout also reads layer 0.
     skips: bool,
+    /// Whether both layers are recurrent.
+    recurrent: bool,
 }
 
 /// Two random hidden layers and a readout; with skips, of different neurons.
 fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], plan: Plan) -> Net {
-    let Plan { loss, mode, per_neuron, skips } = plan;
+    let Plan { loss, mode, per_neuron, skips, recurrent } = plan;
     let mut b = Builder::new(input);
     let mut kinds = Vec::new();
     for (l, &width) in widths[..2].iter().enumerate() {
@@ -86,6 +89,11 @@ fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], plan: Plan) -> Net
             links.push(link(draw, &b, 0, width));
         }
         b.hidden(draw, &links, neuron, surrogate, per_neuron);
+        if recurrent {
+            let kernel = draw.pick(&recurrent_kernels().collect::<Vec<_>>());
+            let place = draw.place();
+            b.recurrence(draw, kernel, place);
+        }
         kinds.push(std::mem::discriminant(&neuron));
     }
     let mut links = vec![link(draw, &b, 2, widths[2])];
@@ -109,7 +117,8 @@ fn link(draw: &mut Draw, b: &Builder, from: usize, width: usize) -> Link {
 /// Random networks, with parameters per layer and per neuron.
 fn networks(stage: &str, mode: &'static str) -> f64 {
     let sizes = (any::<u64>(), 3usize..6, 2usize..4, 1usize..4, 2usize..4, 2usize..4);
-    let cases = if stage == SKIPS { 12 } else { 25 };
+    let cases = if stage == "network" { 25 } else { 12 };
+    let recurrent = stage == RECURRENT;
     hold((stage, mode), cases, sizes, |(seed, steps, batch, inputs, first, second)| {
         let mut errors = Errors::default();
         for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
@@ -117,7 +126,7 @@ fn networks(stage: &str, mode: &'static str) -> f64 {
                 let seed = if per_neuron { !seed } else { seed };
                 let mut draw = Draw::new(seed.wrapping_add(n as u64));
                 let input = Shape::new(steps, batch, inputs);
-                let plan = Plan { loss, mode, per_neuron, skips: stage == SKIPS };
+                let plan = Plan { loss, mode, per_neuron, skips: stage == SKIPS, recurrent };
                 let net = network(&mut draw, input, [first, second, 3], plan);
                 errors.merge(compare(|at| net.loss(at), &net.point, &net.parts, &net.gradient()));
             }
@@ -128,6 +137,7 @@ fn networks(stage: &str, mode: &'static str) -> f64 {
 
 /// The stage of networks in which a layer has several inputs, and an output several readers.
 const SKIPS: &str = "network with skips";
+const RECURRENT: &str = "recurrent network";
 
 pub(crate) fn smooth_layers() -> f64 {
     layers("smooth")
@@ -165,6 +175,18 @@ pub(crate) fn frozen_skips() -> f64 {
     networks(SKIPS, "frozen")
 }
 
+pub(crate) fn smooth_recurrent() -> f64 {
+    networks(RECURRENT, "smooth")
+}
+
+pub(crate) fn held_recurrent() -> f64 {
+    networks(RECURRENT, "held")
+}
+
+pub(crate) fn recurrent_along_directions() -> f64 {
+    along_directions(RECURRENT)
+}
+
 pub(crate) fn networks_along_directions() -> f64 {
     along_directions("network")
 }
@@ -175,7 +197,9 @@ pub(crate) fn skips_along_directions() -> f64 {
 
 /// Larger networks, along directions that move every part equally.
 fn along_directions(stage: &str) -> f64 {
-    hold((stage, "directional"), 24, any::<u64>(), |seed| {
+    let recurrent = stage == RECURRENT;
+    let cases = if recurrent { 8 } else { 24 };
+    hold((stage, "directional"), cases, any::<u64>(), |seed| {
         let mut errors = Errors::default();
         for (n, (_, loss)) in Loss::ALL.into_iter().enumerate() {
             for per_neuron in [false, true] {
@@ -183,7 +207,7 @@ fn along_directions(stage: &str) -> f64 {
                 let mut draw = Draw::new(seed.wrapping_add(n as u64));
                 let (input, widths) = (Shape::new(16, 4, 10), [12, 10, 5]);
                 let mode = ["smooth", "held"][n % 2];
-                let plan = Plan { loss, mode, per_neuron, skips: stage == SKIPS };
+                let plan = Plan { loss, mode, per_neuron, skips: stage == SKIPS, recurrent };
                 let net = network(&mut draw, input, widths, plan);
                 if !net.is_bounded() {
                     errors.skipped += 1;
@@ -213,7 +237,8 @@ fn faults_of_connections_are_found() {
         for seed in 0..4 {
             let mut draw = Draw::new(seed);
             let loss = Loss::ALL[seed as usize % Loss::ALL.len()].1;
-            let plan = Plan { loss, mode, per_neuron: seed % 2 == 0, skips: true };
+            let (per_neuron, recurrent) = (seed % 2 == 0, false);
+            let plan = Plan { loss, mode, per_neuron, skips: true, recurrent };
             let mut net = network(&mut draw, Shape::new(5, 2, 2), [3, 2, 3], plan);
             for fault in [
                 Fault::None,

@@ -1,10 +1,10 @@
 //! The builder of a network.
 
-use super::layer::{HiddenLayer, Inputs, Projection};
+use super::layer::{HiddenLayer, Inputs, Projection, Recurrence};
 use super::{End, Fault, Net, Part};
 use crate::gradients::check::Watched;
 use crate::gradients::draw::Draw;
-use polychron_core::delay::{AnyKernel, Place};
+use polychron_core::delay::{AnyKernel, Place, Rounding};
 use polychron_core::neuron::{AnyNeuron, ErasedNeuron};
 use polychron_core::norm::BatchNorm;
 use polychron_core::shape::{Shape, Synapses};
@@ -56,23 +56,56 @@ impl Builder {
             let (source, before) = self.source(from);
             let synapses = Synapses { padding: padding - before, ..synapses };
             shape = synapses.output(source);
-            let n = synapses.weights();
-            // Delays that synapses share have the sigma of all, so that all avoid the same kinks.
-            let shared = draw.coin() || place != Place::Synaptic;
-            let delays = place.len(&synapses);
-            let (delays, sigma) = draw.delays_and_sigma(kernel, synapses.taps, delays, shared);
             let bound = 3.0 / ((synapses.inputs * links.len()) as f64).sqrt();
-            projections.push(Projection {
-                from,
-                synapses,
-                kernel,
-                place,
-                weights: self.push("weights", draw.block(n, -bound, bound)),
-                delays: self.push("delays", delays),
-                sigma: self.push("sigma", sigma),
-            });
+            let link = Link { from, synapses, kernel, place };
+            projections.push(self.projection(draw, link, None, bound));
         }
         Inputs { projections, shape, padding }
+    }
+
+    /// A connection with random parameters, whose weights are at most `bound`.
+    fn projection(
+        &mut self,
+        draw: &mut Draw,
+        Link { from, synapses, kernel, place }: Link,
+        rounding: Option<Rounding>,
+        bound: f64,
+    ) -> Projection {
+        // Delays that synapses share have the sigma of all, so that all avoid the same kinks.
+        let shared = draw.coin() || place != Place::Synaptic;
+        let (taps, delays) = (synapses.taps, place.len(&synapses));
+        let smooth = rounding.map_or(kernel, Rounding::kernel);
+        let (delays, sigma) = draw.delays_and_sigma(smooth, taps, delays, shared);
+        let weights = draw.block(synapses.weights(), -bound, bound);
+        Projection {
+            from,
+            synapses,
+            kernel,
+            rounding,
+            place,
+            weights: self.push("weights", weights),
+            delays: self.push("delays", delays),
+            sigma: self.push("sigma", sigma),
+        }
+    }
+
+    /// Connects the neurons of the last hidden layer with each other.
+    pub(crate) fn recurrence(
+        &mut self,
+        draw: &mut Draw,
+        (kernel, rounding): (AnyKernel, Option<Rounding>),
+        place: Place,
+    ) {
+        let from = self.hidden.len();
+        let (shape, _) = self.source(from);
+        let synapses = Synapses { padding: 0, ..draw.synapses(shape.width, shape.width) };
+        let bound = 1.5 / ((shape.width * synapses.kernel_count) as f64).sqrt();
+        let link = Link { from, synapses, kernel, place };
+        let synapses = self.projection(draw, link, rounding, bound);
+        let mask = draw.mask(shape);
+        if let Some(hidden) = self.hidden.last_mut() {
+            hidden.recurrence = Some(Recurrence { synapses, mask });
+        }
     }
 
     pub(crate) fn hidden(

@@ -3,9 +3,9 @@
 use crate::gradients::check::{Watched, dot};
 use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Firing, HasKernel, HasNeuron, NeuronStage, NormMode,
-    SynapseGradients, SynapseParams, View, ViewMut,
+    RecurrentGradients, RecurrentStage, SynapseGradients, SynapseParams, View, ViewMut,
 };
-use polychron_core::delay::{AnyKernel, Place};
+use polychron_core::delay::{AnyKernel, Place, Rounding};
 use polychron_core::neuron::{AnyNeuron, Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::norm::{BatchNorm, ValidSteps};
 use polychron_core::reference::{Block, NeuronArgs, Reference, neuron_backward, neuron_forward};
@@ -22,6 +22,7 @@ pub(super) struct Projection {
     pub(super) from: usize,
     pub(super) synapses: Synapses,
     pub(super) kernel: AnyKernel,
+    pub(super) rounding: Option<Rounding>,
     pub(super) place: Place,
     pub(super) weights: Range<usize>,
     pub(super) delays: Range<usize>,
@@ -42,7 +43,7 @@ impl Projection {
             weights: View::new(at, self.weights.clone()),
             delays: View::new(delays, 0..delays.len()),
             sigma: View::new(at, self.sigma.clone()),
-            rounding: None,
+            rounding: self.rounding,
         }
     }
 
@@ -53,23 +54,36 @@ impl Projection {
         x: &Block<f64>,
         d_y: &Block<f64>,
     ) -> (Block<f64>, [Vec<f64>; 3]) {
-        let [mut weights, mut delays, mut sigma] =
-            [&self.weights, &self.weights, &self.sigma].map(|range| vec![f64::NAN; range.len()]);
-        let into = SynapseGradients {
-            weights: all(&mut weights),
-            delays: all(&mut delays),
-            sigma: all(&mut sigma),
-        };
         let mut d_x = zeros(x.shape);
         let full = self.delays(at);
         let (params, kernel) = (self.params(at, &full), Reference::kernel(self.kernel));
-        REFERENCE
-            .project_backward(&self.synapses, &kernel, params, x, d_y, into, Some(&mut d_x))
-            .unwrap();
+        let gradients = self.gradients(|into| {
+            let to = Some(&mut d_x);
+            REFERENCE.project_backward(&self.synapses, &kernel, params, x, d_y, into, to).unwrap();
+        });
+        (d_x, gradients)
+    }
+
+    /// The gradients by the parameters that `backward` writes, for those of all delays.
+    fn gradients(&self, backward: impl FnOnce(SynapseGradients<'_, Vec<f64>>)) -> [Vec<f64>; 3] {
+        let [mut weights, mut delays, mut sigma] =
+            [&self.weights, &self.weights, &self.sigma].map(|range| vec![f64::NAN; range.len()]);
+        backward(SynapseGradients {
+            weights: all(&mut weights),
+            delays: all(&mut delays),
+            sigma: all(&mut sigma),
+        });
         let mut packed = vec![f64::NAN; self.delays.len()];
         let (to, len) = (all(&mut packed), self.delays.len());
         REFERENCE.reduce(&self.synapses, self.place, &delays, to, len).unwrap();
-        (d_x, [weights, packed, sigma])
+        [weights, packed, sigma]
+    }
+
+    /// Writes its gradients to those of all parameters.
+    pub(super) fn write(&self, parameters: [Vec<f64>; 3], gradient: &mut [f64]) {
+        for (range, d) in [&self.weights, &self.delays, &self.sigma].into_iter().zip(parameters) {
+            gradient[range.clone()].copy_from_slice(&d);
+        }
     }
 }
 
@@ -99,6 +113,14 @@ impl Inputs {
 pub(super) struct Tape {
     projected: Block<f64>,
     statistics: Vec<f64>,
+    /// The inputs and the spikes of recurrent neurons.
+    recurrent: Option<[Block<f64>; 2]>,
+}
+
+/// The synapses among the neurons of a layer, and the dropout mask of their current.
+pub(super) struct Recurrence {
+    pub(super) synapses: Projection,
+    pub(super) mask: Option<Vec<f64>>,
 }
 
 pub(super) struct HiddenLayer {
@@ -110,6 +132,7 @@ pub(super) struct HiddenLayer {
     pub(super) watched: Rc<Watched>,
     surrogate: Rc<dyn Surrogate<f64>>,
     mask: Option<Vec<f64>>,
+    pub(super) recurrence: Option<Recurrence>,
     /// Spikes recorded at the point, before the mask, for a held reset or for frozen spikes.
     pub(super) recorded: Option<Block<f64>>,
     /// For frozen spikes, which have no gradient: the weights of the membranes in the loss.
@@ -125,7 +148,7 @@ impl HiddenLayer {
         mask: Option<Vec<f64>>,
     ) -> Self {
         let (handle, surrogate) = (Reference::neuron(neuron), watched.clone());
-        let (recorded, d_membrane) = (None, None);
+        let (recurrence, recorded, d_membrane) = (None, None, None);
         Self {
             inputs,
             norm,
@@ -135,6 +158,7 @@ impl HiddenLayer {
             watched,
             surrogate,
             mask,
+            recurrence,
             recorded,
             d_membrane,
         }
@@ -173,9 +197,52 @@ impl HiddenLayer {
         let running = &mut vec![0.0; 2 * width];
         let mode = NormMode::Batch { running: all(running) };
         let projected = self.inputs.forward(at, blocks);
-        let (mut statistics, mut spikes) = (vec![0.0; 2 * width], zeros(self.inputs.shape));
-        REFERENCE.activate(&layer, mode, &projected, &mut statistics, &mut spikes, None).unwrap();
-        (Tape { projected, statistics }, spikes)
+        let (statistics, mut spikes) = (vec![0.0; 2 * width], zeros(self.inputs.shape));
+        let mut tape = Tape { projected, statistics, recurrent: None };
+        let Tape { projected, statistics, .. } = &mut tape;
+        if self.recurrence.is_none() {
+            REFERENCE.activate(&layer, mode, projected, statistics, &mut spikes, None).unwrap();
+            return (tape, spikes);
+        }
+        if let Some((norm, params)) = &layer.norm {
+            let (params, valid, mut z) =
+                (params.clone(), layer.neurons.valid, zeros(self.inputs.shape));
+            REFERENCE
+                .norm_forward(norm, params, mode, valid, projected, statistics, &mut z)
+                .unwrap();
+        }
+        let outputs = self.recurrent_forward(at, &layer.neurons, &self.normalised(at, &tape));
+        let [input, fired, spikes] = outputs;
+        (Tape { recurrent: Some([input, fired]), ..tape }, spikes)
+    }
+
+    /// The inputs, the spikes and the output of recurrent neurons.
+    fn recurrent_forward(
+        &self,
+        at: &Vec<f64>,
+        neurons: &NeuronStage<'_, Reference<f64>>,
+        z: &Block<f64>,
+    ) -> [Block<f64>; 3] {
+        let mut blocks = [(); 3].map(|()| zeros(z.shape));
+        self.with_recurrence(at, |recurrent| {
+            let outputs = blocks.each_mut();
+            REFERENCE.recurrent_forward(recurrent, neurons, z, outputs, None).unwrap();
+        });
+        blocks
+    }
+
+    fn with_recurrence(&self, at: &Vec<f64>, f: impl FnOnce(&RecurrentStage<'_, Reference<f64>>)) {
+        let Some(Recurrence { synapses: p, mask }) = &self.recurrence else { return };
+        let (delays, kernel) = (p.delays(at), Reference::kernel(p.kernel));
+        f(&RecurrentStage {
+            synapses: &p.synapses,
+            place: p.place,
+            kernel: &kernel,
+            params: p.params(at, &delays),
+            spread: None,
+            mask: mask.as_ref(),
+            before: None,
+        });
     }
 
     /// The gradient by the sum of the projections. Those of the norm and the neurons are added to
@@ -192,9 +259,29 @@ impl HiddenLayer {
         let (mut d_norm, mut d_neuron) =
             (vec![f64::NAN; range.len()], vec![f64::NAN; self.params.len()]);
         let layer = self.activation(at, lengths);
-        let (Tape { projected, statistics }, mut d_y) = (tape, d_spikes);
-        let into = ActivationGradients { norm: all(&mut d_norm), neuron: all(&mut d_neuron) };
-        REFERENCE.activate_backward(&layer, projected, statistics, &mut d_y, into).unwrap();
+        let (Tape { projected, statistics, recurrent }, mut d_y) = (tape, d_spikes);
+        if let (Some([input, fired]), Some(recurrence)) = (recurrent, &self.recurrence) {
+            let parameters = recurrence.synapses.gradients(|synapses| {
+                let into = RecurrentGradients { synapses, neuron: all(&mut d_neuron) };
+                self.with_recurrence(at, |recurrent| {
+                    let (neurons, saved) = (&layer.neurons, [input, fired]);
+                    REFERENCE
+                        .recurrent_backward(recurrent, neurons, saved, &mut d_y, into)
+                        .unwrap();
+                });
+            });
+            recurrence.synapses.write(parameters, gradient);
+            if let Some((_, params)) = &layer.norm {
+                let (d_z, valid, into) = (d_y.clone(), layer.neurons.valid, all(&mut d_norm));
+                let params = params.clone();
+                REFERENCE
+                    .norm_backward(params, statistics, valid, projected, &d_z, &mut d_y, into)
+                    .unwrap();
+            }
+        } else {
+            let into = ActivationGradients { norm: all(&mut d_norm), neuron: all(&mut d_neuron) };
+            REFERENCE.activate_backward(&layer, projected, statistics, &mut d_y, into).unwrap();
+        }
         add(&mut gradient[range], &d_norm);
         add(&mut gradient[self.params.clone()], &d_neuron);
         if self.d_membrane.is_some() {
@@ -219,7 +306,7 @@ impl HiddenLayer {
         let (mut d_y, mut d_norm) = (zeros(self.inputs.shape), vec![0.0; range.len()]);
         let valid = ValidSteps { lengths, padding: self.inputs.padding };
         let (params, into) = (View::new(at, range.clone()), all(&mut d_norm));
-        let Tape { projected, statistics } = tape;
+        let Tape { projected, statistics, .. } = tape;
         REFERENCE
             .norm_backward(params, statistics, valid, projected, &d_z, &mut d_y, into)
             .unwrap();
@@ -243,6 +330,10 @@ impl HiddenLayer {
         let valid = ValidSteps::default();
         let neurons = self.activation(at, None).neurons;
         let stage = NeuronStage { firing: Firing::Step, mask: None, valid, ..neurons };
+        if self.recurrence.is_some() {
+            let [_, fired, _] = self.recurrent_forward(at, &stage, &z);
+            return fired;
+        }
         let mut spikes = zeros(self.inputs.shape);
         REFERENCE.neuron_forward(&stage, &z, &mut spikes, None).unwrap();
         spikes
