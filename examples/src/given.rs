@@ -21,7 +21,7 @@ pub(crate) fn hold_delays(
     inherits: bool,
 ) -> Result<()> {
     let graph = learner.model().graph();
-    if !graph.edges().any(|edge| edge.fixed_delays) {
+    if !graph.connections().any(|edge| edge.fixed_delays) {
         return Ok(());
     }
     let bytes;
@@ -40,7 +40,7 @@ pub(crate) fn hold_delays(
     let mut state = learner.state()?;
     for (l, node) in graph.nodes.iter().enumerate() {
         let own = config.network.layer(l)?;
-        for (c, (edge, input)) in node.edges.iter().zip(&own.inputs).enumerate() {
+        for (c, (edge, input)) in node.connections().zip(&own.inputs).enumerate() {
             let name = format!("{}.delay", graph.connection_name(l, c));
             let found = state.tensors.iter_mut().find(|tensor| tensor.name == name);
             let Some(tensor) = found.filter(|_| edge.fixed_delays) else { continue };

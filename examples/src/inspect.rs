@@ -119,7 +119,7 @@ impl Inspection {
         let learns = |group| recipe.learning(group, 0).is_some();
         let mut layers = Vec::new();
         for (l, node) in graph.nodes.iter().enumerate() {
-            for (c, edge) in node.edges.iter().enumerate() {
+            for (c, edge) in node.connections().enumerate() {
                 let own = model.specs().iter().zip(&tensors);
                 let own = own.filter(|(spec, _)| (spec.layer, spec.connection) == (l, c));
                 let own: Vec<_> = own.collect();

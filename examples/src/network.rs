@@ -15,7 +15,8 @@ use polychron_core::reference::Reference;
 use polychron_core::schedule::Schedule;
 use polychron_core::shape::Synapses;
 use polychron_core::train::{
-    self, Connection, Edge, Graph, Layer, Network, NetworkError, Readout, Recipe, Sigma, Source,
+    self, Connection, Edge, Graph, Layer, Network, NetworkError, Readout, Recipe, Recurrence,
+    Sigma, Source,
 };
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -78,9 +79,13 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
             let (field, kind) = (place("neuron"), &own.neuron.kind);
             fail!("{field}.per_neuron = true, but {kind:?} has no parameters that learn; plif has")
         }
+        let is_recurrent = own.inputs.last().is_some_and(|input| input.from.is_itself());
+        let mut inputs = connections(config, own.inputs, &widths, l, outputs)?;
+        let recurrent = if is_recurrent { inputs.pop() } else { None };
+        let dropout = own.recurrent_dropout;
         hidden.push(Layer {
-            inputs: connections(config, own.inputs, &widths, l, outputs)?,
-            recurrence: None,
+            inputs,
+            recurrence: recurrent.map(|connection| Recurrence { connection, dropout }),
             norm: own.norm.then(BatchNorm::default),
             neuron,
             per_neuron: own.neuron.per_neuron,
@@ -132,16 +137,18 @@ fn connections<B: TrainingBackend>(
     l: usize,
     outputs: usize,
 ) -> Result<Vec<Connection<B>>> {
+    let last = inputs.len() - 1;
     let connection = |(c, input): (usize, Input)| {
         let max_delay = config.network.max_delay(l, c, &input, config.data.dt_ms)?;
         let Input { from, delays, delay_place, kernel, count, .. } = input;
         let place = |field: &str| config.network.place(l, c, field);
         let (from, inputs) = match &from {
             From::Layer(from) if *from < l => (Source::Layer(*from), widths[from + 1]),
+            from if from.is_itself() && c == last => (Source::Layer(l), widths[l + 1]),
             From::Name(name) if name == "previous" => (Source::Previous, widths[l]),
             From::Name(name) if name == "input" => (Source::Input, widths[0]),
             From::Layer(from) if *from == l && l + 1 < widths.len() => fail!(
-                "{} = {from} is the layer itself; recurrent connections are not supported",
+                "{} = {from} is the layer itself; use network.layers[{l}].recurrent = {{}}",
                 place("from")
             ),
             From::Layer(from) => {

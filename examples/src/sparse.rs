@@ -56,7 +56,7 @@ impl SparseMask {
         let (fan_in, density) = (config.network.fan_in, config.network.density);
         let mut connections = Vec::new();
         for (l, node) in graph.nodes.iter().enumerate() {
-            for (c, edge) in node.edges.iter().enumerate() {
+            for (c, edge) in node.connections().enumerate() {
                 let Edge { synapses, place, fixed_delays, .. } = edge;
                 let layer = rng.fork(l as u64);
                 let rng = if c == 0 { layer } else { layer.fork(c as u64) };
@@ -109,7 +109,7 @@ impl SparseMask {
         let (accuracy_before, loss_before) = measure(learner)?;
         mask.apply(learner)?;
         let (accuracy, loss) = measure(learner)?;
-        let synapses = learner.model().graph().edges().map(|e| e.synapses.weights()).sum();
+        let synapses = learner.model().graph().connections().map(|e| e.synapses.weights()).sum();
         let missing: usize = mask.connections.iter().map(|own| own.places.len()).sum();
         let kept = synapses - missing;
         mask.pruned = Some(Pruned { synapses, kept, accuracy_before, loss_before, accuracy, loss });

@@ -47,8 +47,8 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
         match self {
             Self::Backend(error) => error.fmt(f),
             Self::Graph => f.write_str(
-                "a model file holds a chain of layers; a layer has several inputs, or does not \
-                 follow the previous one: remove the other connections of the network",
+                "a model file holds a chain of layers; a layer has several inputs, is recurrent, or \
+                 does not follow the previous one: remove the other connections of the network",
             ),
             Self::Neuron { layer } => write!(
                 f,

@@ -15,6 +15,9 @@ pub struct LayerTable {
     /// The inputs; the previous layer by default.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
+    /// Synapses among the neurons of the layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recurrent: Option<Recurrent>,
     /// Longest delay in steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_delay: Option<usize>,
@@ -120,6 +123,44 @@ impl Input {
     }
 }
 
+/// Synapses among the neurons of a layer, whose spikes arrive one step later, plus the delay. Fields
+/// that are absent have the setting of the layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Recurrent {
+    /// Longest delay in steps, without the one step that every spike takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<usize>,
+    /// Longest delay in ms instead of `max_delay`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay_ms: Option<f64>,
+    /// Whether the delays are learned, fixed or absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delays: Option<Delays>,
+    /// Where the delays sit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_place: Option<DelayPlace>,
+    /// Kernel in training with learned delays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Number of kernel elements per synapse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    /// Probability that a neuron hears none of the others for a whole sample in training; 0 by
+    /// default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+}
+
+impl Recurrent {
+    fn input(self) -> Input {
+        let Self { max_delay, max_delay_ms, delays, delay_place, kernel, count, .. } = self;
+        let from = From::Name(From::ITSELF.into());
+        Input { from, max_delay, max_delay_ms, delays, delay_place, kernel, count }
+    }
+}
+
 /// Where an input comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -138,6 +179,14 @@ impl Default for From {
 }
 
 impl From {
+    /// The name of the recurrent input of a layer.
+    const ITSELF: &str = "itself";
+
+    /// Whether this is the recurrent input of a layer.
+    pub(crate) fn is_itself(&self) -> bool {
+        matches!(self, Self::Name(name) if name == Self::ITSELF)
+    }
+
     fn is_previous(&self) -> bool {
         *self == Self::default()
     }
@@ -146,9 +195,11 @@ impl From {
 /// The settings of one layer: those of its table, else those of the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerSettings {
-    /// The inputs, with every field present except that only one of `max_delay` and `max_delay_ms`
-    /// is.
+    /// The inputs, the recurrent one last, with every field present except that only one of
+    /// `max_delay` and `max_delay_ms` is.
     pub inputs: Vec<Input>,
+    /// [`Recurrent::dropout`]
+    pub recurrent_dropout: f64,
     /// [`Network::dropout`]
     pub dropout: f64,
     /// [`Network::norm`]
@@ -181,7 +232,11 @@ impl Network {
             _ if l >= self.hidden.len() => readout,
             table => table.cloned().unwrap_or_default(),
         };
-        let inputs = if own.inputs.is_empty() { vec![Input::default()] } else { own.inputs };
+        let mut inputs = if own.inputs.is_empty() { vec![Input::default()] } else { own.inputs };
+        let recurrent = own.recurrent.or_else(|| self.recurrent.clone());
+        let recurrent = recurrent.filter(|_| l < self.hidden.len());
+        let recurrent_dropout = recurrent.as_ref().and_then(|own| own.dropout).unwrap_or(0.0);
+        inputs.extend(recurrent.map(Recurrent::input));
         let whole = |input: Input| {
             let longest = [
                 (input.max_delay, input.max_delay_ms),
@@ -211,6 +266,7 @@ impl Network {
         };
         Ok(LayerSettings {
             inputs: inputs.into_iter().map(whole).collect(),
+            recurrent_dropout,
             dropout: own.dropout.unwrap_or(self.dropout),
             norm: own.norm.unwrap_or(self.norm),
             neuron,
@@ -275,9 +331,12 @@ impl Network {
         let problem = format!("is above {layers}, the number of layers of network.hidden");
         require(tables <= layers, "tables of network.layers", tables, &problem)?;
         for l in 0..=layers {
-            let LayerSettings { inputs, dropout, .. } = self.layer(l)?;
-            let holds = (0.0..1.0).contains(&dropout);
-            require(holds, &self.place(l, 0, "dropout"), dropout, "is not in [0, 1)")?;
+            let LayerSettings { inputs, recurrent_dropout, dropout, .. } = self.layer(l)?;
+            for (c, dropout) in [(0, dropout), (inputs.len(), recurrent_dropout)] {
+                let holds = (0.0..1.0).contains(&dropout);
+                let last = c.min(inputs.len() - 1);
+                require(holds, &self.place(l, last, "dropout"), dropout, "is not in [0, 1)")?;
+            }
             for (c, input) in inputs.iter().enumerate() {
                 let max_delay = self.max_delay(l, c, input, dt_ms)?;
                 let unit = if input.max_delay_ms.is_some() { dt_ms as usize } else { 1 };
@@ -307,7 +366,16 @@ impl Network {
         let table = Value::Table(table.unwrap_or_default());
         let has =
             |value: &Value| field.split('.').try_fold(value, |value, key| value.get(key)).is_some();
-        if table.get("inputs").and_then(|inputs| inputs.get(c)).is_some_and(has) {
+        let inputs = table.get("inputs").and_then(Value::as_array).map_or(1, Vec::len).max(1);
+        let recurrent = self.recurrent.as_ref().and_then(|own| Value::try_from(own).ok());
+        if c == inputs && table.get("recurrent").is_some_and(has) {
+            format!("network.{name}.recurrent.{field}")
+        } else if c == inputs
+            && table.get("recurrent").is_none()
+            && recurrent.is_some_and(|r| has(&r))
+        {
+            format!("network.recurrent.{field}")
+        } else if table.get("inputs").and_then(|inputs| inputs.get(c)).is_some_and(has) {
             format!("network.{name}.inputs[{c}].{field}")
         } else if has(&table) {
             format!("network.{name}.{field}")

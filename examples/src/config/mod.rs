@@ -6,7 +6,7 @@ mod network;
 mod train;
 
 pub use data::{Augment, Bands, Bins, Data, Division, Origin, Source, TimeUnit};
-pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable};
+pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable, Recurrent};
 pub use network::{DelayPlace, Delays, Network, Neuron, Range, Scale, Setting, Surrogate};
 pub use train::{DelayStart, RatePenalty, Rounding, Select, Train};
 

@@ -1,4 +1,4 @@
-use super::layers::{LayerTable, ReadoutTable};
+use super::layers::{LayerTable, ReadoutTable, Recurrent};
 use crate::models;
 use polychron_core::delay::Place;
 use polychron_core::parameter::{Parameter, Value};
@@ -44,6 +44,10 @@ pub struct Network {
     /// Number of kernel elements per synapse, each with its own weight and delay, from 1 to 256; 1
     /// by default.
     pub count: usize,
+    /// Synapses among the neurons of every hidden layer; none by default. `{}` has the delays of
+    /// the other synapses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recurrent: Option<Recurrent>,
     /// Number of neurons of each input that a neuron is connected to, drawn with the seed. 0, the
     /// default, connects every neuron to all of them.
     pub fan_in: usize,
@@ -356,6 +360,7 @@ impl Default for Network {
             spread_place: DelayPlace::None,
             kernel: "gauss".into(),
             count: 1,
+            recurrent: None,
             fan_in: 0,
             density: 1.0,
             dropout: 0.4,

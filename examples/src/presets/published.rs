@@ -1,7 +1,7 @@
 //! Presets after other papers: their sizes are those of the papers, and they train.
 
 use super::load;
-use crate::config::{Config, DelayPlace};
+use crate::config::Config;
 use crate::network::{Interface, graph, network, recipe};
 use polychron_core::rng::Rng;
 use polychron_core::shape::Shape;
@@ -17,7 +17,7 @@ const GSC: [usize; 2] = [140, 35];
 /// The delays of [`Row`]s that have one for each input of every projection.
 const AXONAL: usize = 140 + 3 * 512;
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 10] = [
     ("axonal-ssc", SSC, [613_888, AXONAL]),
     ("axonal-gsc", GSC, [613_888, AXONAL]),
     ("d-cadlif-shd", SHD, [36_864, 36_864]),
@@ -25,6 +25,8 @@ const ROWS: [Row; 8] = [
     ("d-cadlif-gsc", GSC, [351_744, 351_744]),
     ("se-adlif-shd", SHD, [187_200, 0]),
     ("silif-ssc", SSC, [351_744, 0]),
+    ("delrec-ssc", SSC, [372_480, 3 * 256]),
+    ("delrec-shd", SHD, [140 * 256 + 2 * 256 * 256 + 256 * 20, 256]),
     ("delays-ssc-4ms", SSC, [2 * 613_888, 2 * 613_888]),
 ];
 
@@ -37,8 +39,8 @@ fn made(preset: &str, [channels, classes]: [usize; 2]) -> (Config, Interface, Gr
 
 /// The numbers of weights and delays.
 fn sizes(graph: &Graph) -> [usize; 2] {
-    let weights = graph.edges().map(|edge| edge.synapses.weights()).sum();
-    let delayed = graph.edges().filter(|edge| edge.synapses.taps > 1);
+    let weights = graph.connections().map(|edge| edge.synapses.weights()).sum();
+    let delayed = graph.connections().filter(|edge| edge.synapses.taps > 1);
     [weights, delayed.map(|edge| edge.place.len(&edge.synapses)).sum()]
 }
 
@@ -92,7 +94,7 @@ fn presets_after_other_papers_train() {
         for group in [Group::Weights, Group::Delays, Group::Norms, Group::Neurons] {
             let of = |(spec, _): &(&TensorSpec<f32>, _)| spec.group == group;
             let mut own = specs.iter().zip(before.iter().zip(&after)).filter(of).peekable();
-            let delayed = config.network.delay_place != DelayPlace::None;
+            let delayed = trainer.model().graph().connections().any(|e| e.synapses.taps > 1);
             let learns = own.peek().is_some() && (group != Group::Delays || delayed);
             let moved = own.any(|(_, (before, after))| before.values != after.values);
             assert_eq!(moved, learns, "{preset}: {group:?}");

@@ -139,6 +139,7 @@ fn recipe(column: &Column) -> (Network, Train) {
         spread_place: DelayPlace::None,
         kernel: "gauss".into(),
         count: column.kernel_count,
+        recurrent: None,
         fan_in: 0,
         density: 1.0,
         dropout: column.dropout,

@@ -57,7 +57,7 @@ pub(super) fn inherit(
 fn delay_places(graph: &Graph) -> BTreeMap<String, &'static str> {
     let mut places = BTreeMap::new();
     for (l, node) in graph.nodes.iter().enumerate() {
-        for (c, edge) in node.edges.iter().enumerate() {
+        for (c, edge) in node.connections().enumerate() {
             places.insert(format!("{}.delay", graph.connection_name(l, c)), place_name(edge));
         }
     }

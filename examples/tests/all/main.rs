@@ -17,6 +17,7 @@ mod interrupted;
 mod library;
 mod models;
 mod places;
+mod recurrent;
 mod reproduce;
 mod sparse;
 mod spikes;
