@@ -219,6 +219,21 @@ struct NeuronStage {
 };
 
 template <class R>
+struct RecurrentStage {
+    NeuronStage<R> neurons;
+    const R *lines;
+    const R *dense;
+    const R *mask;
+    R *input;
+    R *sent;
+    R *relayed;
+    unsigned order;
+    unsigned taps;
+    unsigned earlier;
+    unsigned rows;
+};
+
+template <class R>
 struct ToSpectrum {
     const R *sequence;
     const Complex<R> *roots;
@@ -264,6 +279,26 @@ struct Taps {
     unsigned length;
     unsigned log_pairs;
     unsigned kernel;
+};
+
+template <class R>
+struct Lines {
+    const R *delays;
+    const R *sigma;
+    R *lines;
+    unsigned stride;
+    unsigned neurons;
+    unsigned taps;
+    unsigned kernel;
+};
+
+template <class R>
+struct BySender {
+    const R *dense;
+    R *sorted;
+    unsigned neurons;
+    unsigned taps;
+    unsigned backwards;
 };
 
 template <class R>

@@ -19,10 +19,8 @@ pub trait Field {
     /// The value that the kernel receives.
     fn raw(&self) -> Self::Raw;
 
-    /// The address, or 0 if the field is a number or no block.
-    fn address(&self) -> u64 {
-        0
-    }
+    /// Calls `f` with every address in the field.
+    fn addresses(&self, _f: &mut dyn FnMut(u64)) {}
 }
 
 macro_rules! numbers {
@@ -62,8 +60,8 @@ impl<T> Field for In<'_, T> {
         In::address(self)
     }
 
-    fn address(&self) -> u64 {
-        In::address(self)
+    fn addresses(&self, f: &mut dyn FnMut(u64)) {
+        f(In::address(self));
     }
 }
 
@@ -74,23 +72,19 @@ impl<T> Field for Out<'_, T> {
         Out::address(self)
     }
 
-    fn address(&self) -> u64 {
-        Out::address(self)
+    fn addresses(&self, f: &mut dyn FnMut(u64)) {
+        f(Out::address(self));
     }
 }
 
-/// The argument structure of a kernel. [`Field::raw`] lays it out as the kernel expects it.
-pub(crate) trait Arguments: Field {
-    /// Calls `f` with the address in every field.
-    fn addresses(&self, f: impl FnMut(u64));
-}
-
+/// Declares the argument structures of kernels. [`Field::raw`] lays them out as the kernels expect
+/// them.
 macro_rules! arguments {
     ($($name:ident<$($life:lifetime,)? R> { $($field:ident: $kind:ty,)* })*) => {
         /// The structures in memory, as `arguments.h` declares them.
         #[allow(unreachable_pub)]
         mod raw {
-            use super::{Complex, Field, In, Model, Number, Out};
+            use super::{Complex, Field, In, Model, Number, Out, Stage};
 
             $(
                 #[repr(C)]
@@ -112,11 +106,9 @@ macro_rules! arguments {
                 fn raw(&self) -> Self::Raw {
                     raw::$name { $($field: Field::raw(&self.$field),)* }
                 }
-            }
 
-            impl<$($life,)? R: Number> Arguments for $name<$($life,)? R> {
-                fn addresses(&self, mut f: impl FnMut(u64)) {
-                    $(f(Field::address(&self.$field));)*
+                fn addresses(&self, f: &mut dyn FnMut(u64)) {
+                    $(Field::addresses(&self.$field, f);)*
                 }
             }
         )*
@@ -131,6 +123,8 @@ macro_rules! arguments {
 
 /// [`NeuronModel`] as a field, under a name that differs from that of its layout.
 type Model<R> = NeuronModel<R>;
+/// [`NeuronStage`] as a field.
+type Stage<'a, R> = NeuronStage<'a, R>;
 
 arguments! {
     Dropout<'a, R> {
@@ -315,6 +309,19 @@ arguments! {
         width: u32,
         sets: u32,
     }
+    RecurrentStage<'a, R> {
+        neurons: Stage<'a, R>,
+        lines: In<'a, R>,
+        dense: In<'a, R>,
+        mask: In<'a, R>,
+        input: Out<'a, R>,
+        sent: Out<'a, R>,
+        relayed: Out<'a, R>,
+        order: u32,
+        taps: u32,
+        earlier: u32,
+        rows: u32,
+    }
     ToSpectrum<'a, R> {
         sequence: In<'a, R>,
         roots: In<'a, Complex<R>>,
@@ -356,6 +363,22 @@ arguments! {
         length: u32,
         log_pairs: u32,
         kernel: u32,
+    }
+    Lines<'a, R> {
+        delays: In<'a, R>,
+        sigma: In<'a, R>,
+        lines: Out<'a, R>,
+        stride: u32,
+        neurons: u32,
+        taps: u32,
+        kernel: u32,
+    }
+    BySender<'a, R> {
+        dense: In<'a, R>,
+        sorted: Out<'a, R>,
+        neurons: u32,
+        taps: u32,
+        backwards: u32,
     }
     Direct<'a, R> {
         dense: In<'a, R>,
@@ -399,6 +422,7 @@ mod tests {
             "u64" => "unsigned long long",
             "f64" => "double",
             "Model<R>" => "NeuronModel<R>",
+            "Stage<'a, R>" => "NeuronStage<R>",
             other => other,
         }
     }

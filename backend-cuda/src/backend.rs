@@ -3,8 +3,8 @@ use crate::error::Error;
 use crate::projection::{self, Algorithm, Tables};
 use crate::{memory, neuron, norm, optim, readout};
 use polychron_core::backend::{
-    Activation, ActivationGradients, Backend, Event, NeuronStage, NormMode, SynapseGradients,
-    SynapseParams, View, ViewMut, optimize_on_host,
+    Activation, ActivationGradients, Backend, Event, NeuronStage, NormMode, RecurrentGradients,
+    RecurrentStage, SynapseGradients, SynapseParams, View, ViewMut, optimize_on_host,
 };
 use polychron_core::delay::{AnyKernel, Place};
 use polychron_core::loss::{Loss, RatePenalty};
@@ -354,6 +354,28 @@ impl<R: Number> Backend for Cuda<R> {
         d_params: ViewMut<'_, Buffer<R>>,
     ) -> Result<(), Error> {
         neuron::backward(self, stage, None, x, d_spikes, d_x, d_params)
+    }
+
+    fn recurrent_forward(
+        &self,
+        recurrent: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        x: &Sequence<R>,
+        outputs: [&mut Sequence<R>; 3],
+        end: Option<&mut Buffer<R>>,
+    ) -> Result<(), Error> {
+        neuron::recurrent_forward(self, recurrent, stage, x, outputs, end)
+    }
+
+    fn recurrent_backward(
+        &self,
+        recurrent: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        saved: [&Sequence<R>; 2],
+        d: &mut Sequence<R>,
+        gradients: RecurrentGradients<'_, Buffer<R>>,
+    ) -> Result<(), Error> {
+        neuron::recurrent_backward(self, recurrent, stage, saved, d, gradients)
     }
 
     /// The kernels of the neurons apply the norm when they read their input.

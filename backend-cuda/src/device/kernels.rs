@@ -81,7 +81,9 @@ kernels! {
         taps_to_spectrum(Taps, requirements::taps_to_spectrum)
         taps_from_spectrum(Taps, requirements::taps_from_spectrum)
         taps_to_dense(Taps, requirements::taps_to_dense)
-        taps_from_dense(Taps, requirements::taps_from_dense);
+        taps_from_dense(Taps, requirements::taps_from_dense)
+        taps_of_lines(Lines, requirements::taps_of_lines)
+        taps_by_sender(BySender, requirements::taps_by_sender);
     "projection/product":
         product_forward(Product, |a, launch| requirements::product_forward(a, launch, MANY_ROWS))
         product_forward_few_rows(
@@ -104,7 +106,7 @@ kernels! {
         direct_kernel(Direct, requirements::direct_kernel);
 }
 
-/// The kernels of a neuron: those that `NEURON` in `stage.h` defines in the neuron's file. Made by
+/// The kernels of a neuron: those that `NEURON` in `kernels.h` defines in the neuron's file. Made by
 /// `neuron_kernels!`.
 #[derive(Clone, Copy)]
 pub(crate) struct NeuronKernels {
@@ -112,6 +114,8 @@ pub(crate) struct NeuronKernels {
     /// By pass; for any firing and surrogate, and for step spikes with the slope of the arc
     /// tangent; by precision.
     pub(crate) names: [[[&'static str; 2]; 2]; 2],
+    /// Of recurrent neurons: by pass; by precision.
+    pub(crate) recurrent: [[&'static str; 2]; 2],
 }
 
 /// The [`NeuronKernels`] of `neuron/NAME.cu`.
@@ -123,6 +127,7 @@ macro_rules! neuron_kernels {
                 [names!("neuron_forward_", $name), names!("neuron_forward_", $name, "_atan")],
                 [names!("neuron_backward_", $name), names!("neuron_backward_", $name, "_atan")],
             ],
+            recurrent: [names!("recurrent_forward_", $name), names!("recurrent_backward_", $name)],
         }
     };
 }
@@ -161,6 +166,30 @@ impl NeuronKernels {
         // neuron's file to them.
         unsafe { run(device, self.file, name, launch, std::ptr::from_ref(&raw).cast()) }
     }
+
+    /// Launches a pass of recurrent neurons, for any firing and surrogate.
+    pub(crate) fn launch_recurrent<R: Number>(
+        &self,
+        pass: Pass,
+        [states, params]: [usize; 2],
+        device: &Device,
+        launch: Launch,
+        arguments: &RecurrentStage<'_, R>,
+    ) -> Result<(), Error> {
+        let name = in_precision::<R>(self.recurrent[pass as usize]);
+        check(device, &launch, arguments, name.trim_end_matches('\0'))?;
+        match pass {
+            Pass::Forward => {
+                requirements::recurrent_forward(arguments, &launch, states, params)?;
+            }
+            Pass::Backward => {
+                requirements::recurrent_backward(arguments, &launch, states, params)?;
+            }
+        }
+        let raw = arguments.raw();
+        // SAFETY: as in `launch`. The recurrent kernels of `NEURON` take a `RecurrentStage`.
+        unsafe { run(device, self.file, name, launch, std::ptr::from_ref(&raw).cast()) }
+    }
 }
 
 /// The PTX of a file.
@@ -173,12 +202,12 @@ pub(super) fn code(file: &str) -> Option<&'static str> {
 fn check(
     device: &Device,
     launch: &Launch,
-    arguments: &impl Arguments,
+    arguments: &impl Field,
     name: &str,
 ) -> Result<(), Error> {
     let failed = |reason: &str| Error::Driver { call: name.into(), reason: reason.into() };
     let mut foreign = false;
-    arguments.addresses(|address| foreign |= !device.owns(address));
+    arguments.addresses(&mut |address| foreign |= !device.owns(address));
     if foreign {
         return Err(failed("a block belongs to another device"));
     }
@@ -238,7 +267,7 @@ mod tests {
             (*file, *ptx, names.iter().flat_map(both).collect::<Vec<_>>())
         });
         let neurons = NEURONS.iter().map(|(neuron, ptx)| {
-            let names = neuron.names.concat().concat();
+            let names = [neuron.names.concat().concat(), neuron.recurrent.concat()].concat();
             let name = |name: &str| name.trim_end_matches('\0').to_owned();
             (neuron.file, *ptx, names.into_iter().map(name).collect())
         });

@@ -6,8 +6,11 @@
 //! The values in device memory matter in one place: `places` holds a permutation of `0..length`,
 //! which `Tables::new` writes.
 
+mod neuron;
+
 use super::{In, Launch, Number, Out};
 use crate::arguments::*;
+pub(super) use neuron::{neuron_backward, neuron_forward, recurrent_backward, recurrent_forward};
 use polychron_core::shape::{ShapeError, expect};
 
 type Checked = Result<(), ShapeError>;
@@ -235,52 +238,6 @@ pub(super) fn readout<R: Number>(a: &Readout<'_, R>, launch: &Launch) -> Checked
     holds_if_any("readout's gradient", &a.d_x, len)
 }
 
-/// What both passes of a neuron with this many components of its state and parameters require.
-fn neuron<R: Number>(a: &NeuronStage<'_, R>, states: usize, params: usize) -> Checked {
-    let columns = n(a.batch) * n(a.width);
-    holds_if_any("neurons' first states", &a.start, n(states as u64) * columns)?;
-    holds_if_any("neurons' last states", &a.end, n(states as u64) * columns)?;
-    holds("neurons' input", &a.x, n(a.steps) * columns)?;
-    if a.sets != 1 && a.sets != a.width {
-        let (expected, found) = (a.width as usize, a.sets as usize);
-        return Err(ShapeError { what: "parameter sets", expected, found });
-    }
-    holds("neurons' parameters", &a.params, n(params as u64) * n(a.sets))?;
-    holds_if_any("dropout mask", &a.mask, columns)?;
-    holds_if_any("neurons' lengths", &a.valid, n(a.batch))?;
-    // `stage.h`: SMOOTH_HELD and FROZEN read the recorded spikes.
-    if a.firing >= 2 {
-        holds("recorded spikes", &a.held, n(a.steps) * columns)?;
-    }
-    if a.saved.is_null() {
-        return Ok(());
-    }
-    holds("norm's statistics", &a.saved, 2 * n(a.width))?;
-    holds("norm's parameters", &a.norm, 2 * n(a.width))
-}
-
-pub(super) fn neuron_forward<R: Number>(
-    a: &NeuronStage<'_, R>,
-    states: usize,
-    params: usize,
-) -> Checked {
-    neuron(a, states, params)?;
-    holds("neurons' output", &a.spikes, n(a.steps) * n(a.batch) * n(a.width))
-}
-
-pub(super) fn neuron_backward<R: Number>(
-    a: &NeuronStage<'_, R>,
-    states: usize,
-    params: usize,
-) -> Checked {
-    let columns = n(a.batch) * n(a.width);
-    neuron(a, states, params)?;
-    holds("neurons' states", &a.states, n(a.steps) * columns * n(states as u64))?;
-    holds("neurons' output gradient", &a.d_spikes, n(a.steps) * columns)?;
-    holds("neurons' input gradient", &a.d_x, n(a.steps) * columns)?;
-    holds("neurons' parameter gradients", &a.d_params, columns * n(params as u64))
-}
-
 /// What a transform requires: a length of 2^n, 3 2^n or 5 2^n with its tables, and shared memory
 /// for its columns and for `more` numbers. Returns the number of bins.
 fn transform<R: Number>(
@@ -357,6 +314,19 @@ pub(super) fn taps_from_dense<R: Number>(a: &Taps<'_, R>, _: &Launch) -> Checked
     synapses(a, n(a.synapses))?;
     holds("dense kernels' gradient", &a.d_dense, n(a.synapses) * n(a.taps))?;
     synapse_gradients(a, n(a.synapses))
+}
+
+pub(super) fn taps_of_lines<R: Number>(a: &Lines<'_, R>, _: &Launch) -> Checked {
+    let delays = n(a.neurons.saturating_sub(1)) * n(a.stride) + u128::from(a.neurons > 0);
+    holds("delays of lines", &a.delays, delays)?;
+    holds("sigma of lines", &a.sigma, 1)?;
+    holds("delay lines", &a.lines, n(a.neurons) * n(a.taps))
+}
+
+pub(super) fn taps_by_sender<R: Number>(a: &BySender<'_, R>, _: &Launch) -> Checked {
+    let len = n(a.neurons) * n(a.neurons) * n(a.taps);
+    holds("dense kernels", &a.dense, len)?;
+    holds("sorted kernels", &a.sorted, len)
 }
 
 /// Rows, columns and threads of a tile in `product.cu`.

@@ -1,6 +1,6 @@
 // The adaptive LIF, which other neurons change.
 #pragma once
-#include "stage.h"
+#include "kernels.h"
 
 template <class R>
 struct AdLif {

@@ -1,4 +1,4 @@
-#include "stage.h"
+#include "kernels.h"
 
 // State component 0 is the membrane minus beta a.
 template <class R>

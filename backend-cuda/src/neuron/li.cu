@@ -1,4 +1,4 @@
-#include "stage.h"
+#include "kernels.h"
 
 template <class R>
 struct Li {

@@ -1,3 +1,3 @@
-#include "stage.h"
+#include "kernels.h"
 
 NEURON(lif, Lif)

@@ -1,3 +1,5 @@
+mod recurrent;
+
 use crate::arguments::{self, NeuronModel};
 use crate::backend::{Cuda, Sequence, lengths, padding, size};
 use crate::device::kernels::{NeuronKernels, Pass, names, neuron_kernels};
@@ -10,6 +12,7 @@ use polychron_core::neuron::{
 };
 use polychron_core::shape::{Shape, expect};
 use polychron_core::surrogate::AnySurrogate;
+pub(crate) use recurrent::{backward as recurrent_backward, forward as recurrent_forward};
 use std::rc::Rc;
 
 impl<R: Number> HasNeuron<AnyNeuron<R>> for Cuda<R> {

@@ -82,6 +82,43 @@ __device__ inline typename Neuron::State first_state(const NeuronStage<R> &a, co
     return state;
 }
 
+// One step of a neuron with input x. Returns the output spike.
+template <class R, class Neuron, class Firing>
+__device__ inline R advance(const NeuronStage<R> &a, const Neuron &neuron, const Firing &firing, Wide at, R x,
+                            typename Neuron::State &state) {
+    typename Neuron::State charged = neuron.charge(state, x);
+    R resets = R(0), out = neuron.fires() ? firing.fire(at, charged.at[0] - a.model.threshold, resets) : R(0);
+    state = neuron.reset(charged, resets);
+    return out;
+}
+
+// The adjoint of advance, for the state before the step. d_state is the gradient by the state after
+// the step, then that by the state before it. Returns the gradient by x.
+template <class R, class Neuron, class Firing>
+__device__ inline R retreat(const NeuronStage<R> &a, const Neuron &neuron, const Firing &firing, Wide at, R x, R d_out,
+                            typename Neuron::State before, typename Neuron::State &d_state, R *d_params) {
+    R resets = R(0), slope = R(0), by_spike, d_x;
+    typename Neuron::State charged = neuron.charge(before, x);
+    R drive = charged.at[0] - a.model.threshold;
+    if (neuron.fires()) {
+        firing.fire(at, drive, resets);
+        slope = firing.slope(drive);
+    }
+    typename Neuron::State d_charged = neuron.reset_adjoint(charged, resets, d_state, d_params, by_spike);
+    R d_spike = firing.spike_is_held() ? d_out : d_out + by_spike;
+    d_charged.at[0] += d_spike * slope;
+    d_state = neuron.charge_adjoint(before, x, d_charged, d_params, d_x);
+    return d_x;
+}
+
+// The place of a raw parameter's gradient. sum_rows makes one set of the rows [batch][width][PARAMS],
+// and one set per neuron of the rows [batch][PARAMS][width].
+template <class Neuron, class R>
+__device__ inline Wide gradient_place(const NeuronStage<R> &a, unsigned b, unsigned o, int n) {
+    if (a.sets == 1) return ((Wide)b * a.width + o) * Neuron::PARAMS + n;
+    return ((Wide)b * Neuron::PARAMS + n) * a.width + o;
+}
+
 // One thread per column (sample b, neuron o).
 template <class R, class Neuron, class Firing>
 __device__ inline void forward(const NeuronStage<R> &a) {
@@ -100,9 +137,7 @@ __device__ inline void forward(const NeuronStage<R> &a) {
             for (unsigned n = 0; n < Firing::AT_ONCE; n++) {
                 if (first + n >= a.steps) break;
                 Wide at = (first + n) * columns + column;
-                typename Neuron::State charged = neuron.charge(state, x[n]);
-                R resets = R(0), out = neuron.fires() ? firing.fire(at, charged.at[0] - a.model.threshold, resets) : R(0);
-                state = neuron.reset(charged, resets);
+                R out = advance(a, neuron, firing, at, x[n], state);
                 spikes[at] = first + n < valid ? out * pass : R(0);
             }
         }
@@ -125,10 +160,7 @@ __device__ inline void record(const NeuronStage<R> &a, const Neuron &neuron, con
             if (first + n >= a.steps) break;
             Wide t = first + n;
             for (int s = 0; s < Neuron::STATES; s++) states[(t * Neuron::STATES + s) * columns + column] = state.at[s];
-            typename Neuron::State charged = neuron.charge(state, x[n]);
-            R resets = R(0);
-            if (neuron.fires()) firing.fire(t * columns + column, charged.at[0] - a.model.threshold, resets);
-            state = neuron.reset(charged, resets);
+            advance(a, neuron, firing, t * columns + column, x[n], state);
         }
     }
 }
@@ -163,42 +195,10 @@ __device__ inline void backward(const NeuronStage<R> &a) {
                 unsigned n = Firing::AT_ONCE - 1 - k;
                 if (n >= part) continue;
                 Wide at = (Wide)(first + n) * columns + column;
-                R resets = R(0), slope = R(0), by_spike;
-                typename Neuron::State charged = neuron.charge(before[n], x[n]);
-                R drive = charged.at[0] - a.model.threshold;
-                if (neuron.fires()) {
-                    firing.fire(at, drive, resets);
-                    slope = firing.slope(drive);
-                }
-                typename Neuron::State d_charged = neuron.reset_adjoint(charged, resets, d_state, d_params, by_spike);
-                R d_spike = firing.spike_is_held() ? d_out[n] : d_out[n] + by_spike;
-                d_charged.at[0] += d_spike * slope;
-                d_state = neuron.charge_adjoint(before[n], x[n], d_charged, d_params, d_x[at]);
+                d_x[at] = retreat(a, neuron, firing, at, x[n], d_out[n], before[n], d_state, d_params);
             }
             end = first;
         }
-        // sum_rows makes one set of the rows [batch][width][PARAMS], and one set per neuron of the
-        // rows [batch][PARAMS][width].
-        for (int n = 0; n < Neuron::PARAMS; n++) {
-            Wide to = a.sets == 1 ? column * Neuron::PARAMS + n : ((Wide)b * Neuron::PARAMS + n) * a.width + o;
-            a.d_params[to] = d_params[n];
-        }
+        for (int n = 0; n < Neuron::PARAMS; n++) a.d_params[gradient_place<Neuron>(a, b, o, n)] = d_params[n];
     }
 }
-
-#define KERNELS(label, Neuron, Firing)                                 \
-    template <class R>                                                 \
-    __device__ void neuron_forward_##label(const NeuronStage<R> &a) {  \
-        forward<R, Neuron<R>, Firing<R>>(a);                           \
-    }                                                                  \
-    template <class R>                                                 \
-    __device__ void neuron_backward_##label(const NeuronStage<R> &a) { \
-        backward<R, Neuron<R>, Firing<R>>(a);                          \
-    }                                                                  \
-    EXPORT(neuron_forward_##label, NeuronStage, 128)                   \
-    EXPORT(neuron_backward_##label, NeuronStage, 128)
-
-// The kernels of a neuron, in the file with the same name.
-#define NEURON(name, Neuron)         \
-    KERNELS(name, Neuron, AnyFiring) \
-    KERNELS(name##_atan, Neuron, AtanFiring)

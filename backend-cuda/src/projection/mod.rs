@@ -1,8 +1,10 @@
 mod frequency;
 mod place;
+mod wiring;
 
 pub(crate) use frequency::Tables;
 pub(crate) use place::{expand, reduce};
+pub(crate) use wiring::Wiring;
 
 use crate::arguments::{Direct, Taps};
 use crate::backend::{Cuda, Sequence, size};

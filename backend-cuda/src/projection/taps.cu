@@ -130,3 +130,28 @@ __device__ void taps_from_dense(const Taps<R> &a) {
     }
 }
 EXPORT(taps_from_dense, Taps, 128)
+
+// Delay lines [taps][neurons] of weight 1.
+template <class R>
+__device__ void taps_of_lines(const Lines<R> &a) {
+    for (Wide n = thread_index(); n < a.neurons; n += thread_count()) {
+        R delay = a.delays[n * a.stride], by_sigma, width = width_of(a.kernel, *a.sigma, by_sigma), mass = R(0);
+        for (unsigned j = 0; j < a.taps; j++) mass += bump(a.kernel, j, delay, width, a.taps).value;
+        R scale = scale_of(a.kernel, mass);
+        for (unsigned j = 0; j < a.taps; j++) {
+            a.lines[(Wide)j * a.neurons + n] = scale * bump(a.kernel, j, delay, width, a.taps).value;
+        }
+    }
+}
+EXPORT(taps_of_lines, Lines, 128)
+
+// Kernels [tap][sender][receiver] from [out][in][tap]. Gradients are sent by the outputs.
+template <class R>
+__device__ void taps_by_sender(const BySender<R> &a) {
+    Wide square = (Wide)a.neurons * a.neurons, len = square * a.taps;
+    for (Wide n = thread_index(); n < len; n += thread_count()) {
+        Wide j = n / square, from = n / a.neurons % a.neurons, to = n % a.neurons;
+        a.sorted[n] = a.dense[(a.backwards ? from * a.neurons + to : to * a.neurons + from) * a.taps + j];
+    }
+}
+EXPORT(taps_by_sender, BySender, 128)

@@ -12,8 +12,8 @@ use polychron_core::optim::{Optimizer, Sgd, Step};
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Connection, Delays, Input, Layer, Network, Readout, Recipe, Source, State, TrainError,
-    Trainer,
+    Batch, Connection, Delays, Input, Layer, Network, Readout, Recipe, Recurrence, Source, State,
+    TrainError, Trainer,
 };
 use polychron_cpu::{Cpu, Lanes};
 use polychron_cuda::{Cuda, Emulated, Error, Number};
@@ -37,8 +37,8 @@ fn network<R: Real, B: Conforming<Real = R>>() -> Network<B> {
     Network::chain(hidden, output)
 }
 
-/// The same with connections that skip a layer, other kernels, delays of axons and dendrites, an
-/// adaptive neuron with parameters per neuron, and another loss.
+/// The same with connections that skip a layer, other kernels, delays of axons and dendrites,
+/// a recurrent layer, an adaptive neuron with parameters per neuron, and another loss.
 fn graph<R: Real, B: Conforming<Real = R>>() -> Network<B> {
     let mut network = network();
     let input = Connection::new(Synapses::new(48, WIDTH, 5), AnyKernel::Max).from(Source::Input);
@@ -46,9 +46,49 @@ fn graph<R: Real, B: Conforming<Real = R>>() -> Network<B> {
     let adaptive = AnyNeuron::from_name("se-adlif", &[], 1.0).unwrap();
     network.hidden[1].neuron = B::neuron(adaptive);
     network.hidden[1].per_neuron = true;
+    let recurrence = Recurrence::new(WIDTH, 4, AnyKernel::Gauss).with_dropout(0.25);
+    network.hidden[0].recurrence = Some(recurrence);
     let first = Connection::new(Synapses::new(WIDTH, 10, 7), AnyKernel::Linear);
     network.output.inputs.push(first.from(Source::Layer(0)).at(Place::Dendritic));
     Network { objective: Some(&MeanSquare), ..network }
+}
+
+/// More recurrent neurons than a block has threads.
+fn wide<R: Real, B: Conforming<Real = R>>() -> Network<B> {
+    const WIDE: usize = 520;
+    let surrogate = AnySurrogate::from_name("atan", &[]).unwrap();
+    let plif = AnyNeuron::Plif(Plif::new(Lif::new(R::of(2.0))));
+    let layer = Layer::new(Synapses::new(48, WIDE, 2), AnyKernel::Linear, plif, surrogate)
+        .with_norm(BatchNorm::default())
+        .with_parameters_per_neuron()
+        .with_recurrence(Recurrence::new(WIDE, 3, AnyKernel::Linear).at(Place::Axonal));
+    let synapses = Synapses::new(WIDE, 10, 2);
+    Network::chain([layer], Readout::new(synapses, AnyKernel::Linear, Li::new(R::of(2.0))))
+}
+
+/// A network and how it is trained.
+#[derive(Clone, Copy)]
+enum Case {
+    Paper,
+    Graph,
+    Wide,
+}
+
+impl Case {
+    fn build<R: Real, B: Conforming<Real = R>>(self) -> (Network<B>, Recipe) {
+        let paper = Recipe { train_neurons: true, ..Recipe::paper(30) };
+        let other = Recipe {
+            optimizer: Optimizer::Sgd(Sgd { momentum: 0.9 }),
+            clip: Some(0.5),
+            rate_penalty: Some(RatePenalty { weight: 0.1, low: 0.05, high: 0.1 }),
+            ..paper
+        };
+        match self {
+            Self::Paper => (network(), paper),
+            Self::Graph => (graph(), other),
+            Self::Wide => (wide(), paper),
+        }
+    }
 }
 
 /// A batch of spoken digits.
@@ -85,15 +125,8 @@ struct Run<R> {
     scores: Vec<f64>,
 }
 
-fn run<R: Real, B: Conforming<Real = R>>(backend: B, steps: usize, skips: bool) -> Run<R> {
-    let paper = Recipe { train_neurons: true, ..Recipe::paper(30) };
-    let other = Recipe {
-        optimizer: Optimizer::Sgd(Sgd { momentum: 0.9 }),
-        clip: Some(0.5),
-        rate_penalty: Some(RatePenalty { weight: 0.1, low: 0.05, high: 0.1 }),
-        ..paper
-    };
-    let (network, recipe) = if skips { (graph(), other) } else { (network(), paper) };
+fn run<R: Real, B: Conforming<Real = R>>(backend: B, steps: usize, case: Case) -> Run<R> {
+    let (network, recipe) = case.build();
     let mut trainer = Trainer::new(backend, network, recipe, 3).unwrap();
     let step = |n: usize| trainer.step(&Digits::new(n * BATCH).view()).unwrap().loss.as_f64();
     let losses = (0..steps).map(step).collect();
@@ -109,8 +142,8 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn follows_the_cpu<R: Number + Lanes>(cuda: impl Fn() -> Cuda<R>, steps: usize, tolerance: f64) {
-    for skips in [false, true] {
-        follows(&cuda, steps, tolerance, skips);
+    for case in [Case::Paper, Case::Graph] {
+        follows(&cuda, steps, tolerance, case);
     }
 }
 
@@ -118,10 +151,9 @@ fn follows<R: Number + Lanes>(
     cuda: &impl Fn() -> Cuda<R>,
     steps: usize,
     tolerance: f64,
-    skips: bool,
+    case: Case,
 ) {
-    let (found, expected) =
-        (run(cuda(), steps, skips), run(Cpu::<R>::new(2).unwrap(), steps, skips));
+    let (found, expected) = (run(cuda(), steps, case), run(Cpu::<R>::new(2).unwrap(), steps, case));
     println!("losses differ by {:.1e}", difference(&found.losses, &expected.losses));
     assert!(difference(&found.losses, &expected.losses) < tolerance);
     assert!(difference(&found.scores, &expected.scores) < 100.0 * tolerance);
@@ -132,7 +164,7 @@ fn follows<R: Number + Lanes>(
         let error = difference(&values(&ours.values), &values(&theirs.values));
         assert!(error < 1000.0 * tolerance, "{}: {error:.1e}", ours.name);
     }
-    let again = run(cuda(), steps, skips);
+    let again = run(cuda(), steps, case);
     assert!(again.state == found.state, "a second run differs");
 }
 
@@ -159,10 +191,16 @@ fn training_follows_the_cpu_in_single_precision() {
 }
 
 #[test]
+fn more_neurons_than_threads_follow_the_cpu() {
+    follows::<f64>(&|| Cuda::emulated(Emulated::default()), 2, 1e-12, Case::Wide);
+}
+
+#[test]
 fn training_on_the_device_follows_the_cpu() {
     if device().is_some() {
         follows_the_cpu::<f64>(|| Cuda::new(0).unwrap(), 20, 1e-11);
         follows_the_cpu::<f32>(|| Cuda::new(0).unwrap(), 3, 1e-5);
+        follows::<f64>(&|| Cuda::new(0).unwrap(), 2, 1e-12, Case::Wide);
     }
 }
 
