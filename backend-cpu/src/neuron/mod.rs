@@ -27,7 +27,7 @@ pub struct Stage<'a, R: Real> {
     surrogate: &'a dyn Surrogate<R>,
     pub(crate) firing: Firing<'a, Sequence<R>>,
     mask: Option<&'a [R]>,
-    step_counts: StepCounts<R>,
+    pub(crate) step_counts: StepCounts<R>,
     norm: Norm<'a, R>,
     input: &'a Sequence<R>,
     /// The states `[S, batch, width]` before the first step; `None` for neurons at rest.

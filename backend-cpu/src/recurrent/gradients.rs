@@ -5,14 +5,14 @@ use crate::lanes::{Lanes, vectorize};
 use crate::projection::project_backward;
 use crate::raw::gemm;
 use crate::sequence::Sequence;
-use ndarray::{ArrayView2, ArrayViewMut2, s};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use polychron_core::backend::{RecurrentStage, SynapseGradients};
 use polychron_core::delay::{Place, Rounding};
 use polychron_core::shape::Shape;
 use rayon::prelude::*;
 
-/// Rows of a product per task.
-const ROWS: usize = 32;
+/// Steps of samples that a product takes at once.
+const COLUMNS: usize = 2048;
 
 /// Writes the gradients by weights, delays and sigma for the gradient `d_input` by the input of the
 /// neurons.
@@ -178,25 +178,32 @@ fn matrix<R: Lanes>(sequence: &Sequence<R>) -> ArrayView2<'_, R> {
     view.into_shape_with_order((rows, steps * batch)).expect("blocks are contiguous")
 }
 
-/// `to [a, b]`: the products of all rows of two sequences.
+/// `to [a, b]`: the products of all rows of two sequences. Adds the products of [`COLUMNS`] columns
+/// in their order.
 fn outer<R: Lanes>(a: &Sequence<R>, b: &Sequence<R>, to: &mut [R]) {
     let (a, b) = (matrix(a), matrix(b));
-    to.par_chunks_mut((ROWS * b.nrows()).max(1)).enumerate().for_each(|(n, to)| {
-        let rows = to.len() / b.nrows();
-        let to = ArrayViewMut2::from_shape((rows, b.nrows()), to).expect("whole rows");
-        let a = a.slice(s![n * ROWS..n * ROWS + rows, ..]);
+    let (rows, columns) = (a.nrows(), b.nrows());
+    let product = |n: usize| {
+        let part = n * COLUMNS..a.ncols().min((n + 1) * COLUMNS);
+        let mut product = vec![R::zero(); rows * columns];
+        let to = ArrayViewMut2::from_shape((rows, columns), &mut product).expect("its size");
+        let (a, b) = (a.slice(s![.., part.clone()]), b.slice(s![.., part]));
         gemm(to, R::zero(), R::one(), a, b.t());
-    });
+        product
+    };
+    let products: Vec<_> = (0..a.ncols().div_ceil(COLUMNS)).into_par_iter().map(product).collect();
+    to.fill(R::zero());
+    for product in &products {
+        to.iter_mut().zip(product).for_each(|(sum, &x)| *sum += x);
+    }
 }
 
 /// `to = weights x`.
 fn multiply<R: Lanes>(weights: ArrayView2<'_, R>, x: &Sequence<R>, to: &mut Sequence<R>) {
     let x = matrix(x);
-    let values = to.view_mut().into_slice().unwrap_or_default();
-    values.par_chunks_mut((ROWS * x.ncols()).max(1)).enumerate().for_each(|(n, to)| {
-        let rows = to.len() / x.ncols();
-        let to = ArrayViewMut2::from_shape((rows, x.ncols()), to).expect("whole rows");
-        let weights = weights.slice(s![n * ROWS..n * ROWS + rows, ..]);
+    let mut to = to.view_mut().into_shape_with_order(x.raw_dim()).expect("blocks are contiguous");
+    let parts = to.axis_chunks_iter_mut(Axis(1), COLUMNS).into_par_iter();
+    parts.zip(x.axis_chunks_iter(Axis(1), COLUMNS)).for_each(|(to, x)| {
         gemm(to, R::zero(), R::one(), weights, x);
     });
 }

@@ -7,10 +7,11 @@ mod product;
 mod wiring;
 
 use crate::backend::{Cpu, Error};
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, vectorize};
 use crate::neuron::Stage;
 use crate::norm::Norm;
 use crate::projection::{KernelPasses, Parameters};
+use crate::scratch::{Block, Scratch};
 use crate::sequence::Sequence;
 pub(crate) use passes::Chunk;
 use passes::gather;
@@ -49,6 +50,7 @@ impl<R: Lanes> Synaptic<'_, R> {
     /// A chunk of samples with the mask, and the recorded and earlier spikes.
     fn chunk<'c>(
         &self,
+        scratch: &Scratch<R>,
         stage: &'c Stage<'c, R>,
         wiring: &'c Wiring<R>,
         n: usize,
@@ -62,18 +64,19 @@ impl<R: Lanes> Synaptic<'_, R> {
                 *x = self.mask.map_or(R::one(), |mask| mask[b * width + n]);
             }
         }
+        let of = |from| gather(scratch, from, samples.clone()).values().to_vec();
         let recorded = match stage.firing {
-            Firing::SmoothHeld(held) | Firing::Frozen(held) => gather(held, samples.clone()),
+            Firing::SmoothHeld(held) | Firing::Frozen(held) => of(held),
             Firing::Step | Firing::Smooth => Vec::new(),
         };
-        let before = self.stage.before.map(|before| gather(before, samples.clone()));
+        let before = self.stage.before.map(of);
         Chunk {
             stage,
             wiring,
             mask,
-            input: gather(input, samples.clone()),
+            input: gather(scratch, input, samples.clone()),
             recorded,
-            spikes: Vec::new(),
+            spikes: scratch.block((0, 0, 0)),
             before: before.unwrap_or_default(),
             end: Vec::new(),
             samples,
@@ -126,8 +129,8 @@ pub(crate) fn forward<R: Lanes>(
         cpu.install(|| {
             let wiring = synaptic.wiring(cpu);
             let run = |n: usize| {
-                let mut chunk = synaptic.chunk(&stage, &wiring, n, x);
-                chunk.spikes = vec![R::zero(); chunk.input.len()];
+                let mut chunk = synaptic.chunk(cpu.scratch(), &stage, &wiring, n, x);
+                chunk.spikes = cpu.scratch().block((shape.steps, shape.width, LANES));
                 let states = if end.is_some() { stage.state_count() } else { 0 };
                 chunk.end = vec![R::zero(); states * shape.width * LANES];
                 stage.run_forward(&mut chunk);
@@ -144,14 +147,23 @@ pub(crate) fn forward<R: Lanes>(
                     |(n, ((fired, ones), (spikes, gate)))| {
                         ones.fill(R::one());
                         gate.copy_from_slice(&stage.gate(n));
-                        each_row(&chunks, shape, n, |chunk, t, at| {
-                            for (b, &spike) in chunk.samples.clone().zip(&chunk.spikes[at..]) {
-                                let spike = u8::from(spike > R::zero());
-                                fired[t * shape.batch + b] = spike;
-                                let valid = u8::from(stage.is_valid(t, b));
-                                spikes[t * shape.batch + b] = spike & valid;
+                        let row = |chunk: &Chunk<'_, R>, t, at| {
+                            let to = t * shape.batch + chunk.samples.start;
+                            let to = to..to + chunk.samples.len();
+                            let spiked = chunk.spikes.values()[at..]
+                                .iter()
+                                .map(|x| u8::from(*x > R::zero()));
+                            let both = fired[to.clone()].iter_mut().zip(&mut spikes[to]);
+                            let ends = &stage.step_counts.counts[chunk.samples.clone()];
+                            for (((fired, spike), now), &end) in both.zip(spiked).zip(ends) {
+                                *fired = now;
+                                *spike = now & u8::from(R::count(t) < end);
                             }
-                        });
+                        };
+                        vectorize(
+                            #[inline(always)]
+                            || each_row(&chunks, shape, n, row),
+                        );
                     },
                 );
             } else {
@@ -159,7 +171,7 @@ pub(crate) fn forward<R: Lanes>(
                 spikes.blocks_mut().enumerate().for_each(|(n, to)| {
                     let gate = stage.gate(n);
                     each_row(&chunks, shape, n, |chunk, t, at| {
-                        for (b, &spike) in chunk.samples.clone().zip(&chunk.spikes[at..]) {
+                        for (b, &spike) in chunk.samples.clone().zip(&chunk.spikes.values()[at..]) {
                             let gate = if stage.is_valid(t, b) { gate[b] } else { R::zero() };
                             to[t * shape.batch + b] = spike * gate;
                         }
@@ -204,9 +216,9 @@ pub(crate) fn backward<R: Lanes>(
         cpu.install(|| {
             let wiring = synaptic.wiring(cpu).transposed(synaptic.params.weights);
             let run = |n: usize| {
-                let mut chunk = synaptic.chunk(&stage, &wiring, n, input);
+                let mut chunk = synaptic.chunk(cpu.scratch(), &stage, &wiring, n, input);
                 chunk.before = Vec::new();
-                chunk.spikes = gather(d, chunk.samples.clone());
+                chunk.spikes = gather(cpu.scratch(), d, chunk.samples.clone());
                 gate(&stage, &mut chunk, shape);
                 let by_neuron = stage.run_backward(&mut chunk);
                 (chunk, by_neuron)
@@ -230,7 +242,7 @@ fn gate<R: Lanes>(stage: &Stage<'_, R>, chunk: &mut Chunk<'_, R>, shape: Shape) 
     for n in 0..shape.width {
         let gate = stage.gate(n);
         for t in 0..shape.steps {
-            let row = &mut chunk.spikes[(t * shape.width + n) * LANES..][..LANES];
+            let row = &mut chunk.spikes.values_mut()[(t * shape.width + n) * LANES..][..LANES];
             for (d, b) in row.iter_mut().zip(chunk.samples.clone()) {
                 *d *= if stage.is_valid(t, b) { gate[b] } else { R::zero() };
             }
@@ -239,6 +251,7 @@ fn gate<R: Lanes>(stage: &Stage<'_, R>, chunk: &mut Chunk<'_, R>, shape: Shape) 
 }
 
 /// Calls `f` with the chunk, the step and the index of the row of every sample of neuron `n`.
+#[inline(always)]
 fn each_row<R: Lanes>(
     chunks: &[Chunk<'_, R>],
     shape: Shape,
@@ -253,13 +266,13 @@ fn each_row<R: Lanes>(
 /// Copies the blocks of all chunks to a sequence.
 fn scatter<R: Lanes>(
     chunks: &[Chunk<'_, R>],
-    block: impl for<'c> Fn(&'c Chunk<'_, R>) -> &'c Vec<R> + Sync,
+    block: impl for<'c> Fn(&'c Chunk<'_, R>) -> &'c Block<R> + Sync,
     to: &mut Sequence<R>,
 ) {
     let shape = to.shape();
     to.blocks_mut().enumerate().for_each(|(n, to)| {
         each_row(chunks, shape, n, |chunk, t, at| {
-            let values = &block(chunk)[at..at + chunk.samples.len()];
+            let values = &block(chunk).values()[at..at + chunk.samples.len()];
             to[t * shape.batch + chunk.samples.start..][..values.len()].copy_from_slice(values);
         });
     });

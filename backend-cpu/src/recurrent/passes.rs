@@ -2,6 +2,7 @@ use super::LANES;
 use super::wiring::{Traffic, Wiring};
 use crate::lanes::{Lanes, vectorize};
 use crate::neuron::Stage;
+use crate::scratch::{Block, Scratch};
 use crate::sequence::Sequence;
 use crate::stages::Stages;
 use core::ops::Range;
@@ -22,11 +23,11 @@ pub(crate) struct Chunk<'a, R: Real> {
     /// The dropout mask `[neuron][LANES]` of the current.
     pub(super) mask: Vec<R>,
     /// What the neurons integrate; in the forward pass first without the current.
-    pub(super) input: Vec<R>,
+    pub(super) input: Block<R>,
     /// Spikes that are recorded; empty if none are.
     pub(super) recorded: Vec<R>,
     /// Forward: the spikes. Backward: the gradient by the spikes, then by the input.
-    pub(super) spikes: Vec<R>,
+    pub(super) spikes: Block<R>,
     /// The spikes of the steps before the first; empty if there were none.
     pub(super) before: Vec<R>,
     /// The states `[S][neuron][LANES]` after the last step.
@@ -39,7 +40,7 @@ impl<R: Stages + Lanes> Chunk<'_, R> {
     }
 
     fn steps(&self) -> usize {
-        self.input.len() / (self.neurons() * LANES).max(1)
+        self.input.values().len() / (self.neurons() * LANES).max(1)
     }
 
     /// The states of neuron `n` before the first step.
@@ -105,7 +106,7 @@ fn forward_here<R: Stages + Lanes, N: Neuron<Real = R>>(neurons: &[N], chunk: &m
         for t in now.clone() {
             traffic.receive(longest + t, &mut arriving);
             chunk.masked(&mut arriving);
-            let input = &mut chunk.input[t * row..(t + 1) * row];
+            let input = &mut chunk.input.values_mut()[t * row..(t + 1) * row];
             input.iter_mut().zip(&arriving).for_each(|(sum, &x)| *sum += x);
         }
         for (n, state) in states.iter_mut().enumerate() {
@@ -113,11 +114,11 @@ fn forward_here<R: Stages + Lanes, N: Neuron<Real = R>>(neurons: &[N], chunk: &m
             for t in now.clone() {
                 let (at, mut out) = (t * row + n * LANES, [R::zero(); LANES]);
                 forward_step(chunk, neuron, at, state, &mut out);
-                chunk.spikes[at..at + LANES].copy_from_slice(&out);
+                chunk.spikes.values_mut()[at..at + LANES].copy_from_slice(&out);
             }
         }
         for t in now {
-            traffic.send(longest + t, &chunk.spikes[t * row..(t + 1) * row]);
+            traffic.send(longest + t, &chunk.spikes.values()[t * row..(t + 1) * row]);
         }
     }
     for (s, end) in chunk.end.chunks_exact_mut(row.max(1)).enumerate() {
@@ -137,7 +138,7 @@ fn forward_step<R: Stages + Lanes, N: Neuron<Real = R>>(
     out: &mut [R; LANES],
 ) {
     let mut input = [R::zero(); LANES];
-    input.copy_from_slice(&chunk.input[at..at + LANES]);
+    input.copy_from_slice(&chunk.input.values()[at..at + LANES]);
     if chunk.stage.spikes_are_steps(neuron.fires()) {
         for l in 0..LANES {
             let charged = neuron.charge(states[l], input[l]);
@@ -157,12 +158,24 @@ fn forward_step<R: Stages + Lanes, N: Neuron<Real = R>>(
     }
 }
 
-/// A neuron in one step of a forward pass.
-#[derive(Clone, Copy)]
-struct Replayed<T, R> {
-    before: [T; LANES],
-    charged: [T; LANES],
-    reset_spikes: [R; LANES],
+/// The charged states and the spikes that reset them `[time][neuron]`, of a forward pass.
+struct Replay<T, R> {
+    charged: Vec<[T; LANES]>,
+    /// Empty if every spike is the step of its excess.
+    reset_spikes: Vec<[R; LANES]>,
+}
+
+impl<T: Copy, R: Real> Replay<T, R> {
+    #[inline(always)]
+    fn at<N: Neuron<Real = R, State = T>>(
+        &self,
+        neuron: &N,
+        at: usize,
+    ) -> ([T; LANES], [R; LANES]) {
+        let charged = self.charged[at];
+        let spikes = self.reset_spikes.get(at).copied();
+        (charged, spikes.unwrap_or_else(|| charged.map(|charged| step(neuron.excess(charged)))))
+    }
 }
 
 /// Runs the neurons backward, with the transposed synapses: turns the gradient by the spikes,
@@ -185,7 +198,7 @@ fn backward_here<R: Stages + Lanes, N: Neuron<Real = R>>(
 ) -> Vec<N::Params> {
     let (width, steps) = (chunk.neurons(), chunk.steps());
     let row = width * LANES;
-    let replays = replay(neurons, chunk);
+    let replayed = replay(neurons, chunk);
     let block = chunk.wiring.shortest.min(BLOCK);
     let mut traffic = Traffic::new(chunk.wiring, block);
     let zero = R::zero();
@@ -197,23 +210,32 @@ fn backward_here<R: Stages + Lanes, N: Neuron<Real = R>>(
         let past = first..steps.min(first + block);
         for past in past.clone() {
             traffic.receive(past, &mut arriving);
-            let d = &mut chunk.spikes[(steps - 1 - past) * row..(steps - past) * row];
+            let d = &mut chunk.spikes.values_mut()[(steps - 1 - past) * row..(steps - past) * row];
             d.iter_mut().zip(&arriving).for_each(|(d, &x)| *d += x);
         }
         for n in 0..width {
             let neuron = neuron_of(neurons, n);
             for t in past.clone().map(|past| steps - 1 - past) {
                 let at = t * row + n * LANES;
-                let (replay, mut d) = (&replays[t * width + n], [zero; LANES]);
-                d.copy_from_slice(&chunk.spikes[at..at + LANES]);
+                let mut d = [zero; LANES];
+                d.copy_from_slice(&chunk.spikes.values()[at..at + LANES]);
+                let before = match t.checked_sub(1) {
+                    Some(before) => {
+                        let (charged, spikes) = replayed.at(neuron, before * width + n);
+                        core::array::from_fn(|l| neuron.reset(charged[l], spikes[l]))
+                    }
+                    None => chunk.first_states(neuron, n),
+                };
+                let (charged, spikes) = replayed.at(neuron, t * width + n);
+                let states = (&before, &charged, &spikes);
                 let (d_states, d_params) = (&mut d_states[n], &mut d_params[n]);
-                backward_step(chunk, neuron, at, replay, &mut d, d_states, d_params);
-                chunk.spikes[at..at + LANES].copy_from_slice(&d);
+                backward_step(chunk, neuron, at, states, &mut d, d_states, d_params);
+                chunk.spikes.values_mut()[at..at + LANES].copy_from_slice(&d);
             }
         }
         for past in past {
             let t = steps - 1 - past;
-            masked.copy_from_slice(&chunk.spikes[t * row..(t + 1) * row]);
+            masked.copy_from_slice(&chunk.spikes.values()[t * row..(t + 1) * row]);
             chunk.masked(&mut masked);
             traffic.send(past, &masked);
         }
@@ -228,50 +250,42 @@ fn backward_here<R: Stages + Lanes, N: Neuron<Real = R>>(
     d_params.iter().map(sum).collect()
 }
 
-/// The states `[time][neuron]` of a forward pass.
+/// Runs the neurons forward and keeps their states.
 #[inline(always)]
 fn replay<R: Stages + Lanes, N: Neuron<Real = R>>(
     neurons: &[N],
     chunk: &Chunk<'_, R>,
-) -> Vec<Replayed<N::State, R>> {
+) -> Replay<N::State, R> {
     let (width, steps) = (chunk.neurons(), chunk.steps());
     let mut states: Vec<_> =
         (0..width).map(|n| chunk.first_states(neuron_of(neurons, n), n)).collect();
-    let mut replays = Vec::with_capacity(steps * width);
+    let (mut charged, mut reset_spikes) = (Vec::with_capacity(steps * width), Vec::new());
     for t in 0..steps {
         for (n, states) in states.iter_mut().enumerate() {
             let (neuron, at) = (neuron_of(neurons, n), (t * width + n) * LANES);
-            replays.push(replay_step(chunk, neuron, at, states));
+            let input = &chunk.input.values()[at..at + LANES];
+            let now = core::array::from_fn(|l| neuron.charge(states[l], input[l]));
+            let mut spikes = now.map(|charged| neuron.excess(charged));
+            if chunk.stage.spikes_are_steps(neuron.fires()) {
+                spikes = spikes.map(step);
+            } else {
+                let (mut excess, recorded) = (spikes, chunk.recorded(at));
+                chunk.stage.fire(neuron.fires(), recorded, 0, &mut excess, &mut spikes);
+                reset_spikes.push(spikes);
+            }
+            charged.push(now);
+            *states = core::array::from_fn(|l| neuron.reset(now[l], spikes[l]));
         }
     }
-    replays
+    Replay { charged, reset_spikes }
 }
 
-#[inline(always)]
-fn replay_step<R: Stages + Lanes, N: Neuron<Real = R>>(
-    chunk: &Chunk<'_, R>,
-    neuron: &N,
-    at: usize,
-    states: &mut [N::State; LANES],
-) -> Replayed<N::State, R> {
-    let (before, mut charged) = (*states, *states);
-    let (mut excess, mut reset_spikes) = ([R::zero(); LANES], [R::zero(); LANES]);
-    let input = &chunk.input[at..at + LANES];
-    for l in 0..LANES {
-        charged[l] = neuron.charge(states[l], input[l]);
-        excess[l] = neuron.excess(charged[l]);
-    }
-    if chunk.stage.spikes_are_steps(neuron.fires()) {
-        reset_spikes = excess.map(step);
-    } else {
-        let recorded = chunk.recorded(at);
-        chunk.stage.fire(neuron.fires(), recorded, 0, &mut excess, &mut reset_spikes);
-    }
-    for l in 0..LANES {
-        states[l] = neuron.reset(charged[l], reset_spikes[l]);
-    }
-    Replayed { before, charged, reset_spikes }
-}
+/// The states of a neuron before a step and charged, and the spikes that reset them.
+type States<'a, N> = (
+    &'a [<N as Neuron>::State; LANES],
+    &'a [<N as Neuron>::State; LANES],
+    &'a [<N as Neuron>::Real; LANES],
+);
 
 /// One step of one neuron back in time. `d` is the gradient by its spikes, then by its input.
 #[inline(always)]
@@ -279,19 +293,18 @@ fn backward_step<R: Stages + Lanes, N: Neuron<Real = R>>(
     chunk: &Chunk<'_, R>,
     neuron: &N,
     at: usize,
-    replayed: &Replayed<N::State, R>,
+    (before, charged, reset_spikes): States<'_, N>,
     d: &mut [R; LANES],
     d_states: &mut [N::State; LANES],
     d_params: &mut [N::Params; LANES],
 ) {
-    let Replayed { before, charged, reset_spikes } = replayed;
     let mut slopes = [R::zero(); LANES];
     for l in 0..LANES {
         slopes[l] = neuron.excess(charged[l]);
     }
     chunk.stage.slopes(neuron.fires(), &mut slopes);
     let held = matches!(chunk.stage.firing, Firing::SmoothHeld(_));
-    let input = &chunk.input[at..at + LANES];
+    let input = &chunk.input.values()[at..at + LANES];
     for l in 0..LANES {
         let reset = neuron.reset_adjoint(charged[l], reset_spikes[l], d_states[l]);
         let through_reset = if held { R::zero() } else { reset.spike };
@@ -308,13 +321,21 @@ fn backward_step<R: Stages + Lanes, N: Neuron<Real = R>>(
 }
 
 /// Copies samples of a sequence to a block `[time][neuron][LANES]`.
-pub(super) fn gather<R: Real>(from: &Sequence<R>, samples: Range<usize>) -> Vec<R> {
+pub(super) fn gather<R: Real>(
+    scratch: &Scratch<R>,
+    from: &Sequence<R>,
+    samples: Range<usize>,
+) -> Block<R> {
     let shape = from.shape();
-    let mut to = vec![R::zero(); shape.steps * shape.width * LANES];
+    let mut block = scratch.block((shape.steps, shape.width, LANES));
+    let to = block.values_mut();
+    if samples.len() < LANES {
+        to.fill(R::zero());
+    }
     for n in 0..shape.width {
         from.samples(n, samples.clone(), |t, values| {
             to[(t * shape.width + n) * LANES..][..values.len()].copy_from_slice(values);
         });
     }
-    to
+    block
 }

@@ -239,28 +239,37 @@ fn swapped(n: usize, neurons: usize, count: usize) -> usize {
     (pair % neurons * neurons + pair / neurons) * count + j
 }
 
-/// Values `[neurons][LANES]` that arrive at the next steps.
+/// Values that arrive at the next steps.
 struct Ring<R> {
-    /// `[step & last][neuron][LANES]`, for a number of steps that is a power of two.
+    /// `[neuron][step & last][LANES]`, for a number of steps that is a power of two. The taps of a
+    /// window lie together.
     values: Vec<R>,
     last: usize,
-    neurons: usize,
+    /// Values from one neuron to the next: one row more than there are, so that the rows of a step
+    /// do not compete for the same lines of the cache.
+    stride: usize,
 }
 
 impl<R: Real> Ring<R> {
     fn new(steps: usize, neurons: usize) -> Self {
         let steps = steps.next_power_of_two();
-        Self { values: vec![R::zero(); steps * neurons * LANES], last: steps - 1, neurons }
-    }
-
-    fn step(&mut self, now: usize) -> &mut [R] {
-        let len = self.neurons * LANES;
-        &mut self.values[(now & self.last) * len..][..len]
+        let stride = (steps + 1) * LANES;
+        Self { values: vec![R::zero(); neurons * stride], last: steps - 1, stride }
     }
 
     #[inline(always)]
     fn row(&mut self, now: usize, row: usize) -> &mut [R] {
-        &mut self.values[((now & self.last) * self.neurons + row) * LANES..][..LANES]
+        &mut self.values[row * self.stride + (now & self.last) * LANES..][..LANES]
+    }
+
+    /// Takes the values `[neuron][LANES]` of a step, which become 0.
+    #[inline(always)]
+    fn take(&mut self, now: usize, to: &mut [R]) {
+        for (row, to) in to.chunks_exact_mut(LANES).enumerate() {
+            let from = self.row(now, row);
+            to.copy_from_slice(from);
+            from.fill(R::zero());
+        }
     }
 }
 
@@ -269,6 +278,7 @@ pub(super) struct Traffic<'a, R> {
     wiring: &'a Wiring<R>,
     ring: Ring<R>,
     active: Vec<u32>,
+    /// What enters or leaves the matrix.
     product: Vec<R>,
 }
 
@@ -288,20 +298,19 @@ impl<'a, R: Lanes> Traffic<'a, R> {
     /// steps.
     #[inline(always)]
     pub(super) fn receive(&mut self, now: usize, to: &mut [R]) {
-        let arriving = self.ring.step(now);
         match &self.wiring.ways {
             Ways::LinesFirst(_, matrix) => {
-                active(arriving, &mut self.active);
-                matrix.multiply(&self.active, arriving, to);
+                self.ring.take(now, &mut self.product);
+                active(&self.product, &mut self.active);
+                matrix.multiply(&self.active, &self.product, to);
             }
-            Ways::MatrixFirst(..) | Ways::Pairs(..) => to.copy_from_slice(arriving),
+            Ways::MatrixFirst(..) | Ways::Pairs(..) => self.ring.take(now, to),
         }
-        arriving.fill(R::zero());
     }
 
     /// Forgets what arrives at step `now`.
     pub(super) fn skip(&mut self, now: usize) {
-        self.ring.step(now).fill(R::zero());
+        self.ring.take(now, &mut self.product);
     }
 
     /// Sends the values `[neurons][LANES]` of step `now`.

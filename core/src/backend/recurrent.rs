@@ -1,7 +1,7 @@
 use super::{Backend, NeuronStage, RecurrentGradients, RecurrentStage};
 use crate::norm::ValidSteps;
 use crate::num::Real;
-use crate::shape::{Shape, ShapeError, expect};
+use crate::shape::{Shape, ShapeError, expect, try_size};
 use alloc::vec;
 use alloc::vec::Vec;
 use num_traits::Zero;
@@ -216,6 +216,10 @@ impl<B: Backend> RecurrentStage<'_, B> {
         expect("recurrent inputs", shape.width, self.synapses.inputs)?;
         expect("recurrent outputs", shape.width, self.synapses.outputs)?;
         expect("recurrent padding", 0, self.synapses.padding)?;
-        expect("recurrent taps", self.synapses.taps.max(1), self.synapses.taps)
+        expect("recurrent taps", self.synapses.taps.max(1), self.synapses.taps)?;
+        try_size("recurrent kernel", self.synapses.dense_len())?;
+        try_size("recurrent weights", self.synapses.weights())?;
+        let steps = self.synapses.taps.saturating_add(shape.steps);
+        Shape { steps, ..shape }.try_len().map(|_| ())
     }
 }
