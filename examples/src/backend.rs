@@ -13,8 +13,8 @@ use polychron_core::neuron::{AnyNeuron, Li};
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Delays as ModelDelays, Edge, Graph, Model, Network, Spikes, State, StepReport, Tensor,
-    TensorSpec, Trace, TrainError, Trainer,
+    Batch, Delays as ModelDelays, Edge, Graph, Model, Network, Node, Spikes, State, StepReport,
+    Tensor, TensorSpec, Trace, TrainError, Trainer,
 };
 use polychron_cpu::{Cpu, Plan};
 use std::path::Path;
@@ -287,22 +287,29 @@ pub(crate) fn plan(
     // Three digits say enough.
     let density = format!("{density:.2e}").parse().unwrap_or(density);
     let chain = graph.chain().is_some();
-    let connection = |(l, edge, plan): (usize, Edge, Plan)| {
+    let sizes = |l: usize, from: String, edge: &Edge| {
         let Synapses { inputs, outputs, taps, .. } = edge.synapses;
-        let from = if chain { String::new() } else { format!(" from {}", source_name(&edge)) };
         let place = match edge.place {
             Place::Synaptic => String::new(),
             place => format!(" {},", place.name()),
         };
         let sigma = sigma(config, &edge.synapses);
         let ms = (taps - 1) as f64 * interface.dt_ms;
+        let layer = l + 1;
         format!(
-            "layer {}{from}: {inputs}-{outputs}, {taps} taps up to {ms} ms,{place} sigma {sigma}, \
-             density {density}: {plan}\n",
-            l + 1
+            "layer {layer}{from}: {inputs}-{outputs}, {taps} taps up to {ms} ms,{place} sigma {sigma}"
         )
     };
-    Ok(plans.into_iter().map(connection).collect())
+    let connection = |(l, edge, plan): (usize, Edge, Plan)| {
+        let from = if chain { String::new() } else { format!(" from {}", source_name(&edge)) };
+        format!("{}, density {density}: {plan}\n", sizes(l, from, &edge))
+    };
+    let recurrent = |(l, node): (usize, &Node)| {
+        let edge = node.recurrence.as_ref()?;
+        Some(format!("{}: step by step\n", sizes(l, " recurrent".into(), edge)))
+    };
+    let recurrent = graph.nodes.iter().enumerate().filter_map(recurrent);
+    Ok(plans.into_iter().map(connection).chain(recurrent).collect())
 }
 
 fn sigma(config: &Config, synapses: &Synapses) -> f32 {

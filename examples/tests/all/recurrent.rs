@@ -43,6 +43,9 @@ fn recurrent_layers_train_resume_and_are_shown() {
         assert_eq!(*count, weights + 8 + norms, "{report}");
     }
 
+    let args = ["train", "--preset", "order", "--plan"];
+    let plan = text(&folder.run(&[&args[..], &RECURRENT].concat()).stdout);
+    assert!(plan.contains("layer 1 recurrent: 8-8, 6 taps up to 50 ms, axonal, sigma"), "{plan}");
     let line = folder.fail(&["export", "whole", "-o", "model.pcn"]);
     assert!(line.contains("is recurrent"), "{line}");
     let line = folder.fail(&["eval", "whole", "--stream"]);
