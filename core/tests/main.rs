@@ -1,6 +1,7 @@
 //! Every test of the crate that needs only its public interface, in one executable.
 
 mod alif;
+mod bias;
 mod common;
 mod conformance;
 mod construction;

@@ -82,6 +82,7 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
             inputs: connections(config, own.inputs, &widths, l, outputs)?,
             recurrence: None,
             norm: own.norm.then(BatchNorm::default),
+            bias: own.bias,
             neuron,
             per_neuron: own.neuron.per_neuron,
             initial,
@@ -95,9 +96,10 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
         });
     }
     let tau = tau_in_steps("network.readout_tau_ms", from.readout_tau_ms, interface.dt_ms)?;
-    let inputs = from.layer(from.hidden.len())?.inputs;
+    let own = from.layer(from.hidden.len())?;
     let output = Readout {
-        inputs: connections(config, inputs, &widths, from.hidden.len(), interface.classes)?,
+        inputs: connections(config, own.inputs, &widths, from.hidden.len(), interface.classes)?,
+        bias: own.bias,
         integrator: Li::new(tau),
     };
     Ok(Network {

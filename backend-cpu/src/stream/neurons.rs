@@ -23,9 +23,10 @@ pub(crate) struct Affine<R> {
     shift: [R; LANES],
 }
 
-/// The normalisation of a layer of `width` neurons.
+/// The normalisation of a layer of `width` neurons, or their biases.
 pub(super) fn affine<R: Real>(
     norm: Option<&BatchNorm<R>>,
+    bias: bool,
     width: usize,
     parameters: &Parameters<'_, R>,
 ) -> Result<Vec<Affine<R>>, ShapeError> {
@@ -40,6 +41,11 @@ pub(super) fn affine<R: Real>(
             let (scale, shift) = (&mut scale[o % LANES], &mut shift[o % LANES]);
             *scale = gamma[o] * norm.inverse_deviation(var[o]);
             *shift = beta[o] - mean[o] * *scale;
+        }
+    }
+    if bias {
+        for (o, &bias) in parameters.get("bias", width)?.iter().enumerate() {
+            affine[o / LANES].shift[o % LANES] = bias;
         }
     }
     Ok(affine)

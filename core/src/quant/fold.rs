@@ -35,6 +35,8 @@ pub enum FoldError<E> {
         /// The layer.
         layer: usize,
     },
+    /// The readout has biases.
+    Bias,
     /// The neurons of a hidden layer decay at different rates.
     Decays {
         /// The layer.
@@ -54,6 +56,9 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
                 f,
                 "layer {layer}: a model file holds leaky integrate-and-fire neurons, these are \
                  others"
+            ),
+            Self::Bias => f.write_str(
+                "a model file has no biases of the readout: remove those of the network",
             ),
             Self::Decays { layer } => write!(
                 f,
@@ -79,7 +84,8 @@ impl<E: core::error::Error> core::error::Error for FoldError<E> {
 /// # Errors
 /// [`FoldError::Graph`] if the network is not a chain; [`FoldError::Neuron`] if a layer's neurons
 /// are no [linear membrane](Neuron::linear_membrane); [`FoldError::Decays`] if those of a layer
-/// have different time constants; [`FoldError::Backend`] if the backend cannot download tensors.
+/// have different time constants; [`FoldError::Bias`] if the readout has biases;
+/// [`FoldError::Backend`] if the backend cannot download tensors.
 pub fn fold<B: Backend<Real = f32>>(
     model: &Model<B>,
     metadata: Metadata,
@@ -93,6 +99,9 @@ pub fn fold<B: Backend<Real = f32>>(
         move || found.next().map_or(&[][..], |(_, tensor)| &tensor.values)
     };
     let synapses = graph.chain().ok_or(FoldError::Graph)?;
+    if network.output.bias {
+        return Err(FoldError::Bias);
+    }
     let rounding = |l: usize| graph.nodes[l].edges[0].rounding(network.rounding);
     let delays = (0..=network.hidden.len()).map(|l| model.delays(l, 0));
     let delays = delays.collect::<Result<Vec<_>, _>>().map_err(FoldError::Backend)?;
@@ -118,8 +127,11 @@ pub fn fold<B: Backend<Real = f32>>(
             epsilon: norm.epsilon.into(),
             tensors: [norms(), norms(), statistics(), statistics()],
         });
+        let mut weights = find(l, Group::Weights);
+        let [_, biases] = [weights(), weights()];
+        let bias = |o: usize| biases.get(o).map_or(0.0, |&bias| bias.into());
         let scale_and_offset =
-            |o| norm.as_ref().map_or((1.0, 0.0), |norm| norm.scale_and_offset(o));
+            |o| norm.as_ref().map_or_else(|| (1.0, bias(o)), |norm| norm.scale_and_offset(o));
         let gain = |o: usize| f64::from(membranes[o].input_gain);
         let neuron = |o: usize| NeuronSpec {
             threshold: f64::from(membranes[o].threshold),

@@ -259,6 +259,7 @@ impl<B: Backend> Model<B> {
                     backend.add(&part, &mut y)?;
                 }
             }
+            layers.add_bias(backend, l, &mut y)?;
             if graph.last_reader(None) == l {
                 input = None;
             }
@@ -327,10 +328,10 @@ impl<B: Backend> Model<B> {
 
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
     /// `.delay` and `.spread` in the shapes of their [`Place`](crate::delay::Place), `.sigma`,
-    /// `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`, `.running_var`;
-    /// `output.weight`, `.delay`, `.sigma`; further connections of a layer as
-    /// `hidden.0.inputs.1.weight`, the recurrent one as `hidden.0.recurrent.weight`. Tensors without
-    /// values are left out.
+    /// `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`, `.running_var`,
+    /// `.bias` `[out]`; `output.weight`, `.delay`, `.sigma`, `.bias`; further connections of a layer
+    /// as `hidden.0.inputs.1.weight`, the recurrent one as `hidden.0.recurrent.weight`. Tensors
+    /// without values are left out.
     ///
     /// # Errors
     /// The error of the backend.

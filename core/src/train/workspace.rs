@@ -291,6 +291,7 @@ impl<B: Backend> Workspace<B> {
                     None => pass.forward(x, &mut at.y)?,
                 }
             }
+            layers.add_bias(backend, l, &mut at.y)?;
             let (Some(spikes), states) = (&mut at.spikes, at.states.as_mut()) else { continue };
             span.with_valid(layers.graph.nodes[l].padding, |valid| {
                 let (start, end) = match states {
@@ -367,6 +368,11 @@ impl<B: Backend> Workspace<B> {
                 let pass = RecurrentPass { backend, layers, l, rounding };
                 space.backward(&pass, &layer, y, statistics, d, into)
             })?;
+            let (n, bias) = (Group::Weights as usize, &layout.layers[l].bias);
+            if !bias.is_empty() {
+                let into = ViewMut::new(&mut gradients.0[n], bias.clone());
+                backend.bias_backward(d, into, layout.lens[n])?;
+            }
             for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
                 let pass = Projection { backend, layers, connection: (l, c), rounding, span };
                 let full = [at.d_delays[c].as_mut(), at.d_sigmas[c].as_mut()];

@@ -57,6 +57,11 @@ pub struct Network {
     pub dropout: f64,
     /// Whether the hidden layers have batch norm; `true` by default.
     pub norm: bool,
+    /// Whether each neuron, and each class of the readout, has a bias: a number that is added to
+    /// its input at every step. Biases start uniform in plus and minus 1 / sqrt(number of weights
+    /// of the neuron), and learn with the rate and the `l2` of the weights. A hidden layer with a
+    /// norm has none; `false` by default.
+    pub bias: bool,
     /// Function that turns the readout's membrane into class scores: `softmax_sum` (the default),
     /// `mean`, `max` or `membrane_sum`.
     pub loss: String,
@@ -360,6 +365,7 @@ impl Default for Network {
             density: 1.0,
             dropout: 0.4,
             norm: true,
+            bias: false,
             loss: "softmax_sum".into(),
             objective: "cross_entropy".into(),
             readout_tau_ms: 10.05,

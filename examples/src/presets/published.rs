@@ -56,6 +56,22 @@ fn presets_have_the_published_sizes() {
     assert_eq!(total("se-adlif-shd", SHD) + 2 * 360 * 360, 446_400);
 }
 
+/// The biases of the record of DelRec (arXiv 2509.24852) on SSC.
+#[test]
+fn three_layers_of_256_and_35_classes_have_803_biases() {
+    let mut config = load(Some("ssc"), None, &[]).unwrap();
+    for set in ["network.hidden=[256, 256, 256]", "network.norm=false", "network.bias=true"] {
+        config.set(set).unwrap();
+    }
+    let interface = Interface { channels: SSC[0], classes: SSC[1], dt_ms: 10.0 };
+    let network = network::<Cpu<f32>>(&config, interface).unwrap();
+    let trainer = Trainer::new(Cpu::new(1).unwrap(), network, recipe(&config), 1).unwrap();
+    let biases = trainer.model().specs().iter().filter(|spec| spec.name.ends_with(".bias"));
+    assert_eq!(biases.map(|spec| spec.shape[0]).sum::<usize>(), 803);
+    let weights: usize = trainer.model().graph().edges().map(|e| e.synapses.weights()).sum();
+    assert_eq!(trainer.parameters(), 2 * weights + 803);
+}
+
 #[test]
 fn finer_steps_keep_the_delays_in_ms() {
     let [fine, coarse] = ["delays-ssc-4ms", "ssc"].map(|preset| made(preset, SSC));

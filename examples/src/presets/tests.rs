@@ -143,6 +143,7 @@ fn recipe(column: &Column) -> (Network, Train) {
         density: 1.0,
         dropout: column.dropout,
         norm: true,
+        bias: false,
         loss: "softmax_sum".into(),
         objective: "cross_entropy".into(),
         readout_tau_ms: column.tau_ms,
