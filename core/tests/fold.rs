@@ -47,7 +47,7 @@ fn trained<N: NeuronModel<Real = f32>>(seed: u64, neuron: N, loss: Loss) -> Trai
     let kernel = AnyKernel::Gauss;
     let hidden = [(20, 1, true), (15, 2, false)].map(|(outputs, count, norm)| {
         let layer = Layer::new(synapses(outputs, count), kernel, neuron.clone(), surrogate);
-        let (norm, bias) = (norm.then(BatchNorm::default), !norm && seed % 4 > 0);
+        let (norm, bias) = (norm.then(BatchNorm::default), !norm && !seed.is_multiple_of(4));
         Layer { norm, bias, ..layer.with_dropout(0.3) }
     });
     let readout = Li { decay_input: true, ..Li::new(2.0) };

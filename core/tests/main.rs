@@ -22,6 +22,7 @@ mod place;
 mod recurrent;
 mod spread;
 mod stability;
+mod start;
 mod surrogate;
 mod trainer;
 mod windows;

@@ -2,7 +2,8 @@
 
 use crate::backend::TrainingBackend;
 use crate::config::{
-    self, Config, DelayPlace, DelayStart, Delays, From, Input, Rounding, require, to_single,
+    self, Config, DelayPlace, DelayStart, Delays, From, InitialState, Input, Rounding, require,
+    to_single,
 };
 use crate::error::{Error, Result, at, fail};
 use crate::{initial, models};
@@ -86,6 +87,10 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
             neuron,
             per_neuron: own.neuron.per_neuron,
             initial,
+            initial_state: match own.neuron.initial_state {
+                InitialState::Rest => train::InitialState::Rest,
+                InitialState::Random => train::InitialState::Random,
+            },
             surrogate: models::surrogate::<B>(
                 config.backend,
                 &own.surrogate,

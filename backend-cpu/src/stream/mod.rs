@@ -123,9 +123,10 @@ impl<R: Lanes> Stream<R> {
             let raw = parameters.get("neuron", neuron.param_count() * sets)?;
             let norm = from.norm.as_ref();
             let affine = neurons::affine(norm, from.bias, node.width, &parameters)?;
+            let start = model.initial_states(l).map_err(Error::of_backend)?.unwrap_or_default();
             hidden.push(HiddenLayer {
                 projection: projection(l)?,
-                neurons: neuron.stream(raw, sets, affine),
+                neurons: neuron.stream(raw, sets, affine, start),
                 padding: node.padding,
             });
         }

@@ -16,7 +16,7 @@ use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, ShapeError, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Connection, Delays, Input, Layer, Model, Network, Readout, Source, State,
+    Batch, Connection, Delays, InitialState, Input, Layer, Model, Network, Readout, Source, State,
 };
 use polychron_cpu::{Cpu, Error, Lanes, Stream};
 use polychron_datasets::digits;
@@ -53,7 +53,9 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
         let norm = (draw(50 + l as u64, 4) > 0).then(BatchNorm::default);
         let per_neuron = draw(70 + l as u64, 3) == 0;
         let bias = norm.is_none() && draw(90 + l as u64, 3) > 0;
-        hidden.push(Layer { norm, bias, per_neuron, ..layer.with_dropout(0.5) });
+        let random = draw(110 + l as u64, 3) == 0;
+        let initial_state = if random { InitialState::Random } else { InitialState::Rest };
+        hidden.push(Layer { norm, bias, per_neuron, initial_state, ..layer.with_dropout(0.5) });
         inputs = outputs;
     }
     let synapses = synapses(hidden.len(), inputs, 2 + draw(1, 20));

@@ -5,7 +5,7 @@ use crate::format::{Decision, Input, Scheme};
 use crate::loss::Loss;
 use crate::neuron::{ErasedNeuron, LinearMembrane, Neuron, Reset};
 use crate::shape::Synapses;
-use crate::train::{Group, Model};
+use crate::train::{Group, InitialState, Model};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -35,6 +35,11 @@ pub enum FoldError<E> {
         /// The layer.
         layer: usize,
     },
+    /// The neurons of a hidden layer start from random states.
+    InitialState {
+        /// The layer.
+        layer: usize,
+    },
     /// The readout has biases.
     Bias,
     /// The neurons of a hidden layer decay at different rates.
@@ -56,6 +61,10 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
                 f,
                 "layer {layer}: a model file holds leaky integrate-and-fire neurons, these are \
                  others"
+            ),
+            Self::InitialState { layer } => write!(
+                f,
+                "layer {layer}: a model file starts neurons at rest, these start from random states"
             ),
             Self::Bias => f.write_str(
                 "a model file has no biases of the readout: remove those of the network",
@@ -84,8 +93,9 @@ impl<E: core::error::Error> core::error::Error for FoldError<E> {
 /// # Errors
 /// [`FoldError::Graph`] if the network is not a chain; [`FoldError::Neuron`] if a layer's neurons
 /// are no [linear membrane](Neuron::linear_membrane); [`FoldError::Decays`] if those of a layer
-/// have different time constants; [`FoldError::Bias`] if the readout has biases;
-/// [`FoldError::Backend`] if the backend cannot download tensors.
+/// have different time constants; [`FoldError::InitialState`] if they start from random states;
+/// [`FoldError::Bias`] if the readout has biases; [`FoldError::Backend`] if the backend cannot
+/// download tensors.
 pub fn fold<B: Backend<Real = f32>>(
     model: &Model<B>,
     metadata: Metadata,
@@ -108,6 +118,9 @@ pub fn fold<B: Backend<Real = f32>>(
     let connection = |l: usize| [find(l, Group::Weights)(), &delays[l]];
     let mut layers = Vec::new();
     for (l, hidden) in network.hidden.iter().enumerate() {
+        if hidden.initial_state == InitialState::Random {
+            return Err(FoldError::InitialState { layer: l });
+        }
         let outputs = synapses[l].outputs;
         let sets = if hidden.per_neuron { outputs } else { 1 };
         let params = find(l, Group::Neurons)();

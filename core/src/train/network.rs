@@ -1,5 +1,6 @@
 use super::error::NetworkError;
 use super::graph::{Edge, Graph, Node};
+use super::start::InitialState;
 use crate::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
 use crate::delay::{Place, Rounding};
 use crate::loss::{Loss, Objective};
@@ -145,6 +146,8 @@ pub struct Layer<B: Backend> {
     /// The raw parameters before training, `[P]`, or `[P, out]` for each neuron its own. Without
     /// values, all start as those of `neuron`.
     pub initial: Vec<B::Real>,
+    /// The states of the neurons before the first step; at rest unless said.
+    pub initial_state: InitialState,
     /// The surrogate derivative.
     pub surrogate: B::Surrogate,
     /// The probability that a neuron is silenced for a whole sample.
@@ -166,6 +169,7 @@ impl<B: Backend> Layer<B> {
             neuron: B::neuron(neuron),
             per_neuron: false,
             initial: Vec::new(),
+            initial_state: InitialState::Rest,
             surrogate: B::surrogate(surrogate),
             dropout: 0.0,
         }
@@ -422,7 +426,10 @@ macro_rules! plain {
 plain! {
     Connection { from, synapses, place, kernel, fixed_delays, spread }
     Recurrence { connection, dropout }
-    Layer { inputs, recurrence, norm, bias, neuron, per_neuron, initial, surrogate, dropout }
+    Layer {
+        inputs, recurrence, norm, bias, neuron, per_neuron, initial, initial_state, surrogate,
+        dropout
+    }
     Readout { inputs, bias, integrator }
     Network { hidden, output, loss, objective, rounding, window }
 }

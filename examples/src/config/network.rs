@@ -192,6 +192,9 @@ pub struct Neuron {
     /// by default.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub per_neuron: bool,
+    /// The states of the neurons before the first step of a sample; `rest` by default.
+    #[serde(default, skip_serializing_if = "InitialState::is_rest")]
+    pub initial_state: InitialState,
     /// Parameters of the neuron.
     #[serde(flatten)]
     pub parameters: BTreeMap<String, Setting>,
@@ -221,6 +224,26 @@ impl Neuron {
             self.parameters = complete(self.parameters, own);
         }
         self
+    }
+}
+
+/// The states of the neurons of a layer before the first step of a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum InitialState {
+    /// Neurons start at rest.
+    #[default]
+    Rest,
+    /// Every component of every state is drawn from [0, 1): in training anew for every sample, with
+    /// the seed; in evaluation once for all samples, with a seed of its own. There is no model file
+    /// of such a network.
+    Random,
+}
+
+impl InitialState {
+    fn is_rest(&self) -> bool {
+        *self == Self::Rest
     }
 }
 
@@ -379,7 +402,12 @@ impl Default for Network {
 
 impl Default for Neuron {
     fn default() -> Self {
-        Self { kind: lif(), per_neuron: false, parameters: BTreeMap::new() }
+        Self {
+            kind: lif(),
+            per_neuron: false,
+            initial_state: InitialState::Rest,
+            parameters: BTreeMap::new(),
+        }
     }
 }
 

@@ -150,6 +150,7 @@ fn recipe(column: &Column) -> (Network, Train) {
         neuron: Neuron {
             kind: "lif".into(),
             per_neuron: false,
+            initial_state: InitialState::Rest,
             parameters: [
                 ("tau_ms".into(), Setting::Number(column.tau_ms)),
                 ("threshold".into(), Setting::Number(1.0)),
