@@ -93,6 +93,30 @@ impl<R: Lanes> Backend for Cpu<R> {
         Ok(self.install(|| sum.add(x))?)
     }
 
+    fn add_bias(
+        &self,
+        bias: View<'_, Vec<R>>,
+        _len: usize,
+        y: &mut Sequence<R>,
+    ) -> Result<(), Error> {
+        let bias = bias.slice()?;
+        expect("biases", y.shape().width, bias.len())?;
+        self.install(|| y.add_to_each(bias));
+        Ok(())
+    }
+
+    fn bias_backward(
+        &self,
+        d_y: &Sequence<R>,
+        d_bias: ViewMut<'_, Vec<R>>,
+        _len: usize,
+    ) -> Result<(), Error> {
+        let d_bias = d_bias.slice()?;
+        expect("biases' gradient", d_y.shape().width, d_bias.len())?;
+        self.install(|| d_y.sum_each(d_bias));
+        Ok(())
+    }
+
     fn join(
         &self,
         first: &Sequence<R>,

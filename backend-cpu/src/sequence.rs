@@ -230,6 +230,36 @@ impl<R: Real> Sequence<R> {
         Ok(())
     }
 
+    /// Adds a number to all values of each neuron.
+    pub(crate) fn add_to_each(&mut self, numbers: &[R]) {
+        if let Some(numbers) = self.to_dense() {
+            *self = numbers;
+        }
+        self.blocks_mut().zip(numbers).for_each(|(block, &number)| {
+            vectorize(
+                #[inline(always)]
+                || block.iter_mut().for_each(|y| *y += number),
+            );
+        });
+    }
+
+    /// The sum of all values of each neuron.
+    pub(crate) fn sum_each(&self, sums: &mut [R]) {
+        sums.par_iter_mut().enumerate().for_each(|(n, to)| {
+            let block = self.block(n);
+            let mut sums = [0.0; TILE];
+            vectorize(
+                #[inline(always)]
+                || {
+                    for part in block.chunks(TILE) {
+                        sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x.as_f64());
+                    }
+                },
+            );
+            *to = R::of(sums.iter().sum());
+        });
+    }
+
     /// Writes the steps of one sequence, then those of another.
     pub(crate) fn join(&mut self, first: &Self, second: &Self) -> Result<(), Error> {
         let (before, after) = (first.shape, second.shape);

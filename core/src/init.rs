@@ -1,4 +1,4 @@
-//! Initial weights and delays.
+//! Initial weights, biases and delays.
 
 use crate::num::Real;
 use crate::rng::Rng;
@@ -23,6 +23,15 @@ pub fn weights<R: Real>(synapses: &Synapses, rng: Rng, out: &mut [R]) {
     let bound = Real::sqrt(6.0 / fan_in as f64);
     for (n, w) in out.iter_mut().enumerate() {
         *w = R::of((2.0 * rng.uniform_f64(n as u64) - 1.0) * bound);
+    }
+}
+
+/// Fills a block of biases with uniform numbers in `+-1 / sqrt(fan_in)`, as PyTorch's `Linear` does.
+/// `fan_in` is the number of weights of a neuron.
+pub fn biases<R: Real>(fan_in: usize, rng: Rng, out: &mut [R]) {
+    let bound = 1.0 / Real::sqrt(fan_in.max(1) as f64);
+    for (n, bias) in out.iter_mut().enumerate() {
+        *bias = R::of((2.0 * rng.uniform_f64(n as u64) - 1.0) * bound);
     }
 }
 

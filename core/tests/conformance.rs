@@ -16,7 +16,7 @@ polychron_core::conformance!(f64, try Some(Reference::new()));
 type Law = fn(&Wrong) -> Verdict;
 
 /// Each fault with a law that it violates and a part of the message.
-const CONTROLS: [(Fault, Law, &str); 59] = [
+const CONTROLS: [(Fault, Law, &str); 61] = [
     (Fault::DelaysOneLate, laws::projection_of_an_impulse, "an impulse"),
     (Fault::DelaysOneLate, laws::projection_forward, "projection, y"),
     (Fault::DelaysOneLate, laws::projection_adjoint, "adjoint by"),
@@ -63,6 +63,8 @@ const CONTROLS: [(Fault, Law, &str); 59] = [
     (Fault::DelaysSorted, laws::network_step, "network"),
     (Fault::LastSynapse, laws::gradients_of_delays_are_reduced, "delays, adjoint"),
     (Fault::LastSynapse, laws::network_step, "network backward, d_delays"),
+    (Fault::FirstBias, laws::biases_are_added, "add_bias: other values"),
+    (Fault::BiasOfFirstStep, laws::gradients_of_biases_are_sums, "norm backward, d_bias"),
     (Fault::AlwaysAtRest, laws::neuron_forward, "started"),
     (Fault::AlwaysAtRest, laws::layer_forward, "started"),
     (Fault::BackwardFromRest, laws::neuron_backward, "started"),

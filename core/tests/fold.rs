@@ -47,7 +47,8 @@ fn trained<N: NeuronModel<Real = f32>>(seed: u64, neuron: N, loss: Loss) -> Trai
     let kernel = AnyKernel::Gauss;
     let hidden = [(20, 1, true), (15, 2, false)].map(|(outputs, count, norm)| {
         let layer = Layer::new(synapses(outputs, count), kernel, neuron.clone(), surrogate);
-        Layer { norm: norm.then(BatchNorm::default), ..layer.with_dropout(0.3) }
+        let (norm, bias) = (norm.then(BatchNorm::default), !norm && !seed.is_multiple_of(4));
+        Layer { norm, bias, ..layer.with_dropout(0.3) }
     });
     let readout = Li { decay_input: true, ..Li::new(2.0) };
     let mut hidden: Vec<_> = hidden.into();
@@ -62,7 +63,7 @@ fn trained<N: NeuronModel<Real = f32>>(seed: u64, neuron: N, loss: Loss) -> Trai
     for (n, tensor) in tensors.iter_mut().enumerate() {
         let (low, high) = match tensor.name.rsplit('.').next().unwrap() {
             "weight" => (-0.4, 0.6),
-            "running_mean" | "beta" => (-0.2, 0.4),
+            "running_mean" | "beta" | "bias" => (-0.2, 0.4),
             "running_var" => (0.3, 1.5),
             "gamma" => (-0.5, 1.5),
             _ => continue,

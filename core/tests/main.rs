@@ -1,6 +1,7 @@
 //! Every test of the crate that needs only its public interface, in one executable.
 
 mod alif;
+mod bias;
 mod common;
 mod conformance;
 mod construction;
@@ -21,6 +22,7 @@ mod place;
 mod recurrent;
 mod spread;
 mod stability;
+mod start;
 mod surrogate;
 mod trainer;
 mod windows;

@@ -64,6 +64,8 @@ pub struct Layer {
     pub delays_at_longest: f64,
     /// Sigma of the kernel, as stored.
     pub sigma: f64,
+    /// Biases, if the layer has some.
+    pub bias: Option<Moments>,
     /// Scale of the norm, if the layer has one.
     pub gamma: Option<Moments>,
     /// Shift of the norm.
@@ -183,6 +185,7 @@ fn layer(
 ) -> Result<Layer> {
     let find = |group: Group| tensors.iter().filter(move |(spec, _)| spec.group == group);
     let first = |group| find(group).map(|(_, tensor)| *tensor).next();
+    let bias = find(Group::Weights).nth(1).map(|(_, tensor)| moments(&tensor.values));
     let (Some(weight), Some(delay)) = (first(Group::Weights), first(Group::Delays)) else {
         fail!("{name}: has no synapses")
     };
@@ -201,6 +204,7 @@ fn layer(
         delays_at_zero: share(0),
         delays_at_longest: share(max_delay),
         sigma: values(Group::Sigma).first().map_or(0.0, |&s| s.into()),
+        bias,
         gamma: norms.next(),
         beta: norms.next(),
         running_mean: statistics.next(),

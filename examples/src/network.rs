@@ -2,7 +2,8 @@
 
 use crate::backend::TrainingBackend;
 use crate::config::{
-    self, Config, DelayPlace, DelayStart, Delays, From, Input, Rounding, require, to_single,
+    self, Config, DelayPlace, DelayStart, Delays, From, InitialState, Input, Rounding, require,
+    to_single,
 };
 use crate::error::{Error, Result, at, fail};
 use crate::{initial, models};
@@ -87,9 +88,14 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
             inputs,
             recurrence: recurrent.map(|connection| Recurrence { connection, dropout }),
             norm: own.norm.then(BatchNorm::default),
+            bias: own.bias,
             neuron,
             per_neuron: own.neuron.per_neuron,
             initial,
+            initial_state: match own.neuron.initial_state {
+                InitialState::Rest => train::InitialState::Rest,
+                InitialState::Random => train::InitialState::Random,
+            },
             surrogate: models::surrogate::<B>(
                 config.backend,
                 &own.surrogate,
@@ -100,9 +106,10 @@ pub fn network<B: TrainingBackend>(config: &Config, interface: Interface) -> Res
         });
     }
     let tau = tau_in_steps("network.readout_tau_ms", from.readout_tau_ms, interface.dt_ms)?;
-    let inputs = from.layer(from.hidden.len())?.inputs;
+    let own = from.layer(from.hidden.len())?;
     let output = Readout {
-        inputs: connections(config, inputs, &widths, from.hidden.len(), interface.classes)?,
+        inputs: connections(config, own.inputs, &widths, from.hidden.len(), interface.classes)?,
+        bias: own.bias,
         integrator: Li::new(tau),
     };
     Ok(Network {

@@ -242,8 +242,15 @@ impl<R: Stages> Stage<'_, R> {
 pub(crate) trait NeuronPasses<R: Real>: ErasedNeuron<R> + Send + Sync {
     /// [`Neuron::with_set`]
     fn with_raw(&self, raw: &[R], sets: usize, n: usize) -> Box<dyn NeuronPasses<R>>;
-    /// The neurons of a layer in a stream, behind a norm, with raw parameters `[P, sets]`.
-    fn stream(&self, raw: &[R], sets: usize, norm: Vec<Affine<R>>) -> Box<dyn StreamNeurons<R>>;
+    /// The neurons of a layer in a stream, behind a norm, with raw parameters `[P, sets]` and, if
+    /// they do not start at rest, the states `[S, width]` before the first step.
+    fn stream(
+        &self,
+        raw: &[R],
+        sets: usize,
+        norm: Vec<Affine<R>>,
+        start: Vec<R>,
+    ) -> Box<dyn StreamNeurons<R>>;
     /// [`Neuron::fires`]
     fn can_fire(&self) -> bool;
     /// Writes the spikes of neuron `n`, 0 or 1: the steps of the excess. Returns the last states
@@ -290,8 +297,14 @@ impl<R: Lanes, N: Neuron<Real = R>> NeuronPasses<R> for N {
         Box::new(self.with_set(raw, sets, n))
     }
 
-    fn stream(&self, raw: &[R], sets: usize, norm: Vec<Affine<R>>) -> Box<dyn StreamNeurons<R>> {
-        stream_neurons((0..sets).map(|n| self.with_set(raw, sets, n)).collect(), norm)
+    fn stream(
+        &self,
+        raw: &[R],
+        sets: usize,
+        norm: Vec<Affine<R>>,
+        start: Vec<R>,
+    ) -> Box<dyn StreamNeurons<R>> {
+        stream_neurons((0..sets).map(|n| self.with_set(raw, sets, n)).collect(), norm, start)
     }
 
     fn can_fire(&self) -> bool {

@@ -121,22 +121,27 @@ impl<R: Lanes> Stream<R> {
             let CpuNeuron(neuron) = Cpu::neuron(from.neuron.clone());
             let sets = if from.per_neuron { node.width } else { 1 };
             let raw = parameters.get("neuron", neuron.param_count() * sets)?;
-            let affine = neurons::affine(from.norm.as_ref(), node.width, &parameters)?;
+            let norm = from.norm.as_ref();
+            let affine = neurons::affine(norm, from.bias, node.width, &parameters)?;
+            let start = model.initial_states(l).map_err(Error::of_backend)?.unwrap_or_default();
             hidden.push(HiddenLayer {
                 projection: projection(l)?,
-                neurons: neuron.stream(raw, sets, affine),
+                neurons: neuron.stream(raw, sets, affine, start),
                 padding: node.padding,
             });
         }
         let last = hidden.len();
         let li = network.output.integrator;
         let padding = graph.nodes[last].padding;
+        let classes = if network.output.bias { graph.classes() } else { 0 };
+        let bias = of(last).get("bias", classes)?.to_vec();
+        let readout = Readout::new(li, network.loss, graph.classes(), block, padding);
         Ok(Self {
             width,
             spikes: vec![0; last],
             hidden,
             output: projection(last)?,
-            readout: Readout::new(li, network.loss, graph.classes(), block, padding),
+            readout: readout.with_bias(bias),
             block,
             steps: 0,
             finished: false,

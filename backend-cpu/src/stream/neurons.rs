@@ -9,7 +9,7 @@ use polychron_core::surrogate::step;
 
 /// The neurons of a layer with their normalisation.
 pub(crate) trait StreamNeurons<R>: Debug + Send + Sync {
-    /// Returns all neurons to their rest state.
+    /// Returns all neurons to their first state.
     fn reset(&mut self);
     /// Runs the neurons `first..first + LANES` over the rows `[n][LANES]`, which hold their
     /// projections and receive their spikes.
@@ -23,9 +23,10 @@ pub(crate) struct Affine<R> {
     shift: [R; LANES],
 }
 
-/// The normalisation of a layer of `width` neurons.
+/// The normalisation of a layer of `width` neurons, or their biases.
 pub(super) fn affine<R: Real>(
     norm: Option<&BatchNorm<R>>,
+    bias: bool,
     width: usize,
     parameters: &Parameters<'_, R>,
 ) -> Result<Vec<Affine<R>>, ShapeError> {
@@ -42,20 +43,27 @@ pub(super) fn affine<R: Real>(
             *shift = beta[o] - mean[o] * *scale;
         }
     }
+    if bias {
+        for (o, &bias) in parameters.get("bias", width)?.iter().enumerate() {
+            affine[o / LANES].shift[o % LANES] = bias;
+        }
+    }
     Ok(affine)
 }
 
-/// The neurons of a layer at rest: one for all, or one for each.
+/// The neurons of a layer in their first state: one for all, or one for each. `start` holds the
+/// states `[S, width]` of neurons that do not start at rest.
 pub(crate) fn stream_neurons<N: Neuron>(
     mut neurons: Vec<N>,
     affine: Vec<Affine<N::Real>>,
+    start: Vec<N::Real>,
 ) -> Box<dyn StreamNeurons<N::Real>> {
     let first = neurons[0];
     if neurons.len() > 1 {
         neurons.resize(affine.len() * LANES, first);
     }
     let states = vec![[first.rest(); LANES]; affine.len()];
-    let mut layer = Layer { neurons, states, affine };
+    let mut layer = Layer { neurons, states, start, affine };
     layer.reset();
     Box::new(layer)
 }
@@ -65,19 +73,23 @@ struct Layer<N: Neuron> {
     /// One for all, or one for every lane.
     neurons: Vec<N>,
     states: Vec<[N::State; LANES]>,
+    start: Vec<N::Real>,
     affine: Vec<Affine<N::Real>>,
 }
 
 impl<N: Neuron> StreamNeurons<N::Real> for Layer<N> {
     fn reset(&mut self) {
-        let Self { neurons, states, .. } = self;
+        let Self { neurons, states, start, .. } = self;
+        let width = start.len() / neurons[0].rest().as_ref().len().max(1);
         for (n, state) in states.iter_mut().flatten().enumerate() {
             *state = neurons.get(n).unwrap_or(&neurons[0]).rest();
+            let own = start.iter().skip(n).step_by(width.max(1)).filter(|_| n < width);
+            state.as_mut().iter_mut().zip(own).for_each(|(to, &x)| *to = x);
         }
     }
 
     fn advance(&mut self, first: usize, rows: &mut [[N::Real; LANES]]) {
-        let Self { neurons, states, affine } = self;
+        let Self { neurons, states, affine, .. } = self;
         let group = first / LANES;
         let (affine, states) = (&affine[group], &mut states[group]);
         match &neurons[..] {

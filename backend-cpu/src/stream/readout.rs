@@ -10,6 +10,8 @@ pub(super) struct Readout<R> {
     li: Li<R>,
     loss: Loss,
     classes: usize,
+    /// The biases of the classes, if there are any.
+    bias: Vec<R>,
     /// Steps by which the layers extend the utterance.
     padding: usize,
     /// `[block][classes]`: the projections, then the contributions to the scores.
@@ -30,11 +32,17 @@ impl<R: Real> Readout<R> {
             totals: zeros(classes),
             scores: zeros(classes),
             steps: 0,
+            bias: Vec::new(),
             li,
             loss,
             classes,
             padding,
         }
+    }
+
+    /// The same readout with biases.
+    pub(super) fn with_bias(self, bias: Vec<R>) -> Self {
+        Self { bias, ..self }
     }
 
     pub(super) fn padding(&self) -> usize {
@@ -70,8 +78,9 @@ impl<R: Real> Readout<R> {
 
     #[inline(always)]
     fn integrate_steps(&mut self, n: usize) {
-        let Self { li, loss, membrane, totals, .. } = self;
+        let Self { li, loss, bias, membrane, totals, .. } = self;
         for x in self.values.chunks_exact_mut(self.classes).take(n) {
+            x.iter_mut().zip(bias.iter()).for_each(|(x, &bias)| *x += bias);
             for (v, x) in membrane.iter_mut().zip(x.iter_mut()) {
                 [*v] = li.charge([*v], *x);
                 *x = *v;

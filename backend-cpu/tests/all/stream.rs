@@ -16,7 +16,7 @@ use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, ShapeError, Synapses};
 use polychron_core::surrogate::AnySurrogate;
 use polychron_core::train::{
-    Batch, Connection, Delays, Input, Layer, Model, Network, Readout, Source, State,
+    Batch, Connection, Delays, InitialState, Input, Layer, Model, Network, Readout, Source, State,
 };
 use polychron_cpu::{Cpu, Error, Lanes, Stream};
 use polychron_datasets::digits;
@@ -52,11 +52,15 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
         let layer = Layer::new(synapses(l, inputs, outputs), AnyKernel::Gauss, neuron, surrogate);
         let norm = (draw(50 + l as u64, 4) > 0).then(BatchNorm::default);
         let per_neuron = draw(70 + l as u64, 3) == 0;
-        hidden.push(Layer { norm, per_neuron, ..layer.with_dropout(0.5) });
+        let bias = norm.is_none() && draw(90 + l as u64, 3) > 0;
+        let random = draw(110 + l as u64, 3) == 0;
+        let initial_state = if random { InitialState::Random } else { InitialState::Rest };
+        hidden.push(Layer { norm, bias, per_neuron, initial_state, ..layer.with_dropout(0.5) });
         inputs = outputs;
     }
     let synapses = synapses(hidden.len(), inputs, 2 + draw(1, 20));
     let mut output = Readout::new(synapses, AnyKernel::Gauss, Li::new(R::of(2.0)));
+    output.bias = draw(3, 2) > 0;
     let rounding = Rounding::ALL[draw(10, 2)].1;
     let loss = Loss::ALL[draw(2, 4)].1;
     let inputs = hidden.iter_mut().map(|layer: &mut Layer<_>| &mut layer.inputs[0]);
@@ -78,7 +82,7 @@ fn model_on<R: Real, B: Conforming<Real = R>>(backend: B, seed: u64, channels: u
         }
         let (low, high) = match part {
             "weight" => (-0.3, 0.5),
-            "running_mean" | "beta" => (-0.2, 0.4),
+            "running_mean" | "beta" | "bias" => (-0.2, 0.4),
             "running_var" => (0.3, 1.5),
             "gamma" => (0.5, 1.5),
             _ => continue,

@@ -48,6 +48,12 @@ impl<B: Backend> Backend for &B {
             kernels: &[&B::Kernel], neuron: Option<(&B::Neuron, &B::Surrogate)>
         ) -> Result<(), B>;
         add(x: &B::Sequence, sum: &mut B::Sequence) -> Result<(), B>;
+        add_bias(
+            bias: View<'_, B::Buffer>, len: usize, y: &mut B::Sequence
+        ) -> Result<(), B>;
+        bias_backward(
+            d_y: &B::Sequence, d_bias: ViewMut<'_, B::Buffer>, len: usize
+        ) -> Result<(), B>;
         join(
             first: &B::Sequence, second: &B::Sequence, joined: &mut B::Sequence
         ) -> Result<(), B>;

@@ -9,6 +9,7 @@
 mod arguments;
 mod borrowed;
 mod handles;
+mod host;
 mod optim;
 mod recurrent;
 
@@ -121,9 +122,8 @@ pub trait Backend: Sized {
 
     /// Adds `x` to `sum`, which has the same shape.
     fn add(&self, x: &Self::Sequence, sum: &mut Self::Sequence) -> Result<(), Self::Error> {
-        let shape = self.shape(x);
-        let mut host =
-            [vec![Self::Real::zero(); shape.len()], vec![Self::Real::zero(); shape.len()]];
+        let len = self.shape(x).len();
+        let mut host = [(); 2].map(|()| vec![Self::Real::zero(); len]);
         self.download_sequence(x, &mut host[0])?;
         self.download_sequence(sum, &mut host[1])?;
         let [x, mut values] = host;
@@ -133,6 +133,28 @@ pub trait Backend: Sized {
         self.upload_sequence(&values, sum)
     }
 
+    /// Adds a bias for each neuron, which acts at every step: `y[t, b, o] += bias[o]`. `bias`
+    /// `[width]` is a part of a buffer of `len` values.
+    fn add_bias(
+        &self,
+        bias: View<'_, Self::Buffer>,
+        len: usize,
+        y: &mut Self::Sequence,
+    ) -> Result<(), Self::Error> {
+        host::add_bias(self, bias, len, y)
+    }
+
+    /// The backward pass of [`add_bias`](Self::add_bias): `d_bias[o] = sum over t, b
+    /// d_y[t, b, o]`. Steps after the end of a sample add nothing, as their `d_y` is 0.
+    fn bias_backward(
+        &self,
+        d_y: &Self::Sequence,
+        d_bias: ViewMut<'_, Self::Buffer>,
+        len: usize,
+    ) -> Result<(), Self::Error> {
+        host::bias_backward(self, d_y, d_bias, len)
+    }
+
     /// Writes the steps of `first` and then those of `second` to `joined`, which has as many.
     fn join(
         &self,
@@ -140,24 +162,12 @@ pub trait Backend: Sized {
         second: &Self::Sequence,
         joined: &mut Self::Sequence,
     ) -> Result<(), Self::Error> {
-        let [before, after] = [first, second].map(|part| self.shape(part));
-        let steps = before.steps.saturating_add(after.steps);
-        Shape { steps, ..before }.expect("joined sequence", self.shape(joined))?;
-        Shape { steps, ..after }.expect("joined sequence", self.shape(joined))?;
-        let mut host = vec![Self::Real::zero(); self.shape(joined).len()];
-        let (to_first, to_second) = host.split_at_mut(before.len());
-        self.download_sequence(first, to_first)?;
-        self.download_sequence(second, to_second)?;
-        self.upload_sequence(&host, joined)
+        host::join(self, first, second, joined)
     }
 
     /// Copies the last steps of `x` to `last`, which has as many or fewer.
     fn copy_last(&self, x: &Self::Sequence, last: &mut Self::Sequence) -> Result<(), Self::Error> {
-        let (all, some) = (self.shape(x), self.shape(last));
-        Shape { steps: all.steps.min(some.steps), ..all }.expect("last steps", some)?;
-        let mut host = vec![Self::Real::zero(); all.len()];
-        self.download_sequence(x, &mut host)?;
-        self.upload_sequence(&host[all.len() - some.len()..], last)
+        host::copy_last(self, x, last)
     }
 
     /// Writes the delay of every synapse, `full` `[out, in, count]`, from those of a connection:

@@ -41,6 +41,7 @@
 //! [`reference::readout`]: crate::reference::readout
 //! [`optim::Step`]: crate::optim::Step
 
+mod bias;
 mod host;
 mod layer;
 mod memory;
@@ -96,6 +97,7 @@ laws! { $
     projection: projection_forward, projection_backward, projection_adjoint, projection_is_linear,
         projection_is_causal, projection_of_an_impulse;
     place: delays_are_expanded, gradients_of_delays_are_reduced, places_reject_wrong_sizes;
+    bias: biases_are_added, gradients_of_biases_are_sums, biases_reject_wrong_sizes;
     norm: norm_forward, norm_backward, norm_apply;
     neuron: neuron_forward, neuron_backward, surrogates, spikes_come_in_the_step_of_their_charge,
         rate_penalty;

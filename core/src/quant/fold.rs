@@ -5,7 +5,7 @@ use crate::format::{Decision, Input, Scheme};
 use crate::loss::Loss;
 use crate::neuron::{ErasedNeuron, LinearMembrane, Neuron, Reset};
 use crate::shape::Synapses;
-use crate::train::{Group, Model};
+use crate::train::{Group, InitialState, Model};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -35,6 +35,13 @@ pub enum FoldError<E> {
         /// The layer.
         layer: usize,
     },
+    /// The neurons of a hidden layer start from random states.
+    InitialState {
+        /// The layer.
+        layer: usize,
+    },
+    /// The readout has biases.
+    Bias,
     /// The neurons of a hidden layer decay at different rates.
     Decays {
         /// The layer.
@@ -54,6 +61,13 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
                 f,
                 "layer {layer}: a model file holds leaky integrate-and-fire neurons, these are \
                  others"
+            ),
+            Self::InitialState { layer } => write!(
+                f,
+                "layer {layer}: a model file starts neurons at rest, these start from random states"
+            ),
+            Self::Bias => f.write_str(
+                "a model file has no biases of the readout: remove those of the network",
             ),
             Self::Decays { layer } => write!(
                 f,
@@ -79,7 +93,9 @@ impl<E: core::error::Error> core::error::Error for FoldError<E> {
 /// # Errors
 /// [`FoldError::Graph`] if the network is not a chain; [`FoldError::Neuron`] if a layer's neurons
 /// are no [linear membrane](Neuron::linear_membrane); [`FoldError::Decays`] if those of a layer
-/// have different time constants; [`FoldError::Backend`] if the backend cannot download tensors.
+/// have different time constants; [`FoldError::InitialState`] if they start from random states;
+/// [`FoldError::Bias`] if the readout has biases; [`FoldError::Backend`] if the backend cannot
+/// download tensors.
 pub fn fold<B: Backend<Real = f32>>(
     model: &Model<B>,
     metadata: Metadata,
@@ -93,12 +109,18 @@ pub fn fold<B: Backend<Real = f32>>(
         move || found.next().map_or(&[][..], |(_, tensor)| &tensor.values)
     };
     let synapses = graph.chain().ok_or(FoldError::Graph)?;
+    if network.output.bias {
+        return Err(FoldError::Bias);
+    }
     let rounding = |l: usize| graph.nodes[l].edges[0].rounding(network.rounding);
     let delays = (0..=network.hidden.len()).map(|l| model.delays(l, 0));
     let delays = delays.collect::<Result<Vec<_>, _>>().map_err(FoldError::Backend)?;
     let connection = |l: usize| [find(l, Group::Weights)(), &delays[l]];
     let mut layers = Vec::new();
     for (l, hidden) in network.hidden.iter().enumerate() {
+        if hidden.initial_state == InitialState::Random {
+            return Err(FoldError::InitialState { layer: l });
+        }
         let outputs = synapses[l].outputs;
         let sets = if hidden.per_neuron { outputs } else { 1 };
         let params = find(l, Group::Neurons)();
@@ -118,8 +140,11 @@ pub fn fold<B: Backend<Real = f32>>(
             epsilon: norm.epsilon.into(),
             tensors: [norms(), norms(), statistics(), statistics()],
         });
+        let mut weights = find(l, Group::Weights);
+        let [_, biases] = [weights(), weights()];
+        let bias = |o: usize| biases.get(o).map_or(0.0, |&bias| bias.into());
         let scale_and_offset =
-            |o| norm.as_ref().map_or((1.0, 0.0), |norm| norm.scale_and_offset(o));
+            |o| norm.as_ref().map_or_else(|| (1.0, bias(o)), |norm| norm.scale_and_offset(o));
         let gain = |o: usize| f64::from(membranes[o].input_gain);
         let neuron = |o: usize| NeuronSpec {
             threshold: f64::from(membranes[o].threshold),

@@ -111,6 +111,11 @@ pub enum NetworkError {
         /// The layer.
         layer: usize,
     },
+    /// A layer has a norm and biases.
+    Bias {
+        /// The layer.
+        layer: usize,
+    },
     /// A dropout probability is outside [0, 1).
     Dropout {
         /// The layer.
@@ -181,6 +186,9 @@ impl fmt::Display for NetworkError {
             Self::Empty { layer, field } => write!(f, "layer {layer}: {field} is 0"),
             Self::TooLarge { layer } => {
                 write!(f, "layer {layer}: there are more than 2^30 weights or taps")
+            }
+            Self::Bias { layer } => {
+                write!(f, "layer {layer}: bias and norm exclude each other; the norm has a bias")
             }
             Self::Dropout { layer, found } => {
                 write!(f, "layer {layer}: dropout {found} is not in [0, 1)")

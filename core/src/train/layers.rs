@@ -84,6 +84,21 @@ impl<B: Backend> Layers<B> {
         backend.project(synapses, kernel, params, x, y)
     }
 
+    /// Adds the biases of a layer to the sum of its connections.
+    pub(super) fn add_bias(
+        &self,
+        backend: &B,
+        l: usize,
+        y: &mut B::Sequence,
+    ) -> Result<(), B::Error> {
+        let (n, range) = (Group::Weights as usize, &self.layout.layers[l].bias);
+        if range.is_empty() {
+            return Ok(());
+        }
+        let bias = View::new(&self.values.0[n], range.clone());
+        backend.add_bias(bias, self.layout.lens[n], y)
+    }
+
     /// The recurrent synapses of a layer; `None` if it has none.
     pub(super) fn recurrence<'a>(
         &'a self,

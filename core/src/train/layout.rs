@@ -15,8 +15,9 @@ use core::ops::Range;
 /// Streams of random numbers.
 const WEIGHTS: u64 = 1;
 const DELAYS: u64 = 2;
-/// The recurrent connection of a layer in these streams.
+/// The recurrent connection of a layer in these streams, and its biases.
 const RECURRENT: u64 = 1 << 32;
+const BIASES: u64 = 1 << 33;
 
 /// Where the tensors of a network lie.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ type Part<R> = (Group, Option<(R, R)>, Range<usize>);
 #[derive(Clone, Debug, Default)]
 pub(super) struct LayerRanges {
     pub(super) edges: Vec<EdgeRanges>,
+    /// Biases, in the block of the weights.
+    pub(super) bias: Range<usize>,
     /// `[gamma | beta]`, and the running `[mean | var]`.
     pub(super) norm: Range<usize>,
     pub(super) neuron: Range<usize>,
@@ -93,7 +96,16 @@ impl<R: Real> Layout<R> {
                 let spread = layout.push(&at, "spread", &shape, Group::Delays, &[None], zeros());
                 ranges.edges.push(EdgeRanges { weights, delays, sigma, spread });
             }
-            if let Some(hidden) = network.hidden.get(layer) {
+            let hidden = network.hidden.get(layer);
+            if hidden.map_or(network.output.bias, |hidden| hidden.bias) {
+                let weights = |edge: &Edge| edge.synapses.weights() / node.width;
+                let fan_in = node.edges.iter().map(weights).sum();
+                let rng = Rng::new(seed, WEIGHTS).fork(layer as u64).fork(BIASES);
+                let (at, init) = ((layer, 0, graph.name(layer)), Init::Biases(fan_in, rng));
+                let (shape, group) = ([node.width], Group::Weights);
+                ranges.bias = layout.push(&at, "bias", &shape, group, &[None], init);
+            }
+            if let Some(hidden) = hidden {
                 let Layer { neuron, per_neuron, norm, .. } = hidden;
                 let at = (layer, 0, graph.name(layer));
                 let shape = [neuron.param_count(), node.width];

@@ -245,7 +245,9 @@ impl<B: Backend> Model<B> {
             let shape = graph.output(l, batch.shape);
             // Large blocks come first: a backend reports that they do not fit.
             let mut y = backend.sequence(shape)?;
-            let layer = layers.activation(l, None, layers.valid(l, batch.lengths), None);
+            let start = layers.initial_states(backend, l, None, batch.shape.batch)?;
+            let valid = layers.valid(l, batch.lengths);
+            let layer = layers.activation(l, None, valid, start.as_ref());
             let mut spikes = layer.as_ref().map(|_| backend.sequence(shape)).transpose()?;
             let mut statistics = backend.buffer(2 * node.width)?;
             for (c, edge) in node.edges.iter().enumerate() {
@@ -259,6 +261,7 @@ impl<B: Backend> Model<B> {
                     backend.add(&part, &mut y)?;
                 }
             }
+            layers.add_bias(backend, l, &mut y)?;
             if graph.last_reader(None) == l {
                 input = None;
             }
@@ -327,10 +330,10 @@ impl<B: Backend> Model<B> {
 
     /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
     /// `.delay` and `.spread` in the shapes of their [`Place`](crate::delay::Place), `.sigma`,
-    /// `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`, `.running_var`;
-    /// `output.weight`, `.delay`, `.sigma`; further connections of a layer as
-    /// `hidden.0.inputs.1.weight`, the recurrent one as `hidden.0.recurrent.weight`. Tensors without
-    /// values are left out.
+    /// `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`, `.running_var`, `.bias`
+    /// `[out]`; `output.weight`, `.delay`, `.sigma`, `.bias`; further connections of a layer as
+    /// `hidden.0.inputs.1.weight`, the recurrent one as `hidden.0.recurrent.weight`. Tensors
+    /// without values are left out.
     ///
     /// # Errors
     /// The error of the backend.

@@ -1,5 +1,6 @@
 use super::error::NetworkError;
 use super::graph::{Edge, Graph, Node};
+use super::start::InitialState;
 use crate::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
 use crate::delay::{Place, Rounding};
 use crate::loss::{Loss, Objective};
@@ -133,6 +134,11 @@ pub struct Layer<B: Backend> {
     pub recurrence: Option<Recurrence<B>>,
     /// The norm between synapses and neurons.
     pub norm: Option<BatchNorm<B::Real>>,
+    /// Whether each neuron has a bias, which is added to the sum of its connections at every step;
+    /// a norm has one of its own. Biases start as those of PyTorch's `Linear`, uniform in `+-1 /
+    /// sqrt(n)` with the `n` weights of a neuron, without the recurrent ones. They learn as weights
+    /// do, with the same rate and weight decay.
+    pub bias: bool,
     /// The neuron model.
     pub neuron: B::Neuron,
     /// Whether each neuron has its own raw parameters.
@@ -140,6 +146,8 @@ pub struct Layer<B: Backend> {
     /// The raw parameters before training, `[P]`, or `[P, out]` for each neuron its own. Without
     /// values, all start as those of `neuron`.
     pub initial: Vec<B::Real>,
+    /// The states of the neurons before the first step; at rest unless said.
+    pub initial_state: InitialState,
     /// The surrogate derivative.
     pub surrogate: B::Surrogate,
     /// The probability that a neuron is silenced for a whole sample.
@@ -157,9 +165,11 @@ impl<B: Backend> Layer<B> {
             inputs: vec![Connection::new(synapses, kernel)],
             recurrence: None,
             norm: None,
+            bias: false,
             neuron: B::neuron(neuron),
             per_neuron: false,
             initial: Vec::new(),
+            initial_state: InitialState::Rest,
             surrogate: B::surrogate(surrogate),
             dropout: 0.0,
         }
@@ -169,6 +179,12 @@ impl<B: Backend> Layer<B> {
     #[must_use]
     pub fn with_norm(self, norm: BatchNorm<B::Real>) -> Self {
         Self { norm: Some(norm), ..self }
+    }
+
+    /// The same layer with biases.
+    #[must_use]
+    pub fn with_bias(self) -> Self {
+        Self { bias: true, ..self }
     }
 
     /// The same layer with dropout.
@@ -201,6 +217,8 @@ impl<B: Backend> Layer<B> {
 pub struct Readout<B: Backend> {
     /// The connections; one in a chain.
     pub inputs: Vec<Connection<B>>,
+    /// Whether each class has a bias, as [`Layer::bias`].
+    pub bias: bool,
     /// The integrator.
     pub integrator: Li<B::Real>,
 }
@@ -212,7 +230,14 @@ impl<B: Backend> Readout<B> {
     where
         B: HasKernel<K>,
     {
-        Self { inputs: vec![Connection::new(synapses, kernel)], integrator }
+        let inputs = vec![Connection::new(synapses, kernel)];
+        Self { inputs, bias: false, integrator }
+    }
+
+    /// The same readout with biases.
+    #[must_use]
+    pub fn with_bias(self) -> Self {
+        Self { bias: true, ..self }
     }
 }
 
@@ -262,7 +287,8 @@ impl<B: Backend> Network<B> {
     ///
     /// # Errors
     /// [`NetworkError`] names the first layer that is invalid: a size is 0 or too large, sizes do
-    /// not match, a source does not exist, or dropout or a neuron parameter is out of range.
+    /// not match, a source does not exist, a layer has a norm and biases, or dropout or a neuron
+    /// parameter is out of range.
     pub fn graph(&self) -> Result<Graph, NetworkError> {
         let mut nodes: Vec<Node> = Vec::new();
         let mut channels = None;
@@ -327,6 +353,9 @@ impl<B: Backend> Network<B> {
                 if !(0.0..1.0).contains(&found) {
                     return Err(NetworkError::Dropout { layer, found });
                 }
+            }
+            if h.bias && h.norm.is_some() {
+                return Err(NetworkError::Bias { layer });
             }
             h.check_params(layer, nodes[layer].width)?;
         }
@@ -397,7 +426,10 @@ macro_rules! plain {
 plain! {
     Connection { from, synapses, place, kernel, fixed_delays, spread }
     Recurrence { connection, dropout }
-    Layer { inputs, recurrence, norm, neuron, per_neuron, initial, surrogate, dropout }
-    Readout { inputs, integrator }
+    Layer {
+        inputs, recurrence, norm, bias, neuron, per_neuron, initial, initial_state, surrogate,
+        dropout
+    }
+    Readout { inputs, bias, integrator }
     Network { hidden, output, loss, objective, rounding, window }
 }

@@ -11,7 +11,7 @@ use core::ops::Range;
 /// [`Recipe::learning`](super::Recipe::learning) says how a group learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// Weights `[out, in, count]`.
+    /// Weights `[out, in, count]` and biases `[out]`.
     Weights,
     /// Delays in steps, in the shape of their [`Place`](crate::delay::Place), and the learned
     /// [spreads](super::Connection::spread) in that of theirs.
@@ -67,6 +67,8 @@ pub enum Init<R> {
     Constant(Vec<R>),
     /// [`init::weights`]
     Weights(Synapses, Rng),
+    /// [`init::biases`], for neurons with this number of weights.
+    Biases(usize, Rng),
     /// [`init::orthogonal`]
     Orthogonal(Synapses, Rng),
     /// [`init::delays`]
@@ -91,6 +93,7 @@ impl<R: Real> TensorSpec<R> {
                 }
             }
             Init::Weights(synapses, rng) => init::weights(synapses, *rng, out),
+            Init::Biases(fan_in, rng) => init::biases(*fan_in, *rng, out),
             Init::Orthogonal(synapses, rng) => init::orthogonal(synapses, *rng, out),
             Init::Delays(synapses, delays, rng) => init::delays(synapses, *delays, *rng, out),
             Init::FixedDelays(synapses, delays, rng) => {

@@ -100,6 +100,7 @@ impl<B: Backend> Model<B> {
         let Self { backend, layers, running } = self;
         let rounding = (delays == Delays::Rounded).then_some(layers.network.rounding);
         let mut passes = Passes::new(backend, layers, rounding, batch, windows, false)?;
+        passes.space.start(backend, layers, batch.shape.batch)?;
         let scores = passes.integrate(&mut Norms::Running(running), look)?.scores();
         let loss = batch.targets.map(|targets| passes.loss(&scores, targets).0);
         Ok((scores, loss.unwrap_or(B::Real::zero())))

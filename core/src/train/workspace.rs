@@ -87,6 +87,8 @@ pub(super) struct LayerSpace<B: Backend> {
     part: Option<B::Sequence>,
     statistics: B::Buffer,
     mask: Option<B::Buffer>,
+    /// The states before the first step of the batch; `None` for neurons at rest.
+    initial: Option<B::Buffer>,
     spikes: Option<Signal<B>>,
     /// The gradient by the spikes, then by `y`; `None` if the pass has no gradients.
     pub(super) d: Option<B::Sequence>,
@@ -210,6 +212,7 @@ impl<B: Backend> Workspace<B> {
                 part: sequence(edges.len() > 1)?,
                 statistics: backend.buffer(2 * width)?,
                 mask: None,
+                initial: None,
                 spikes,
                 d: sequence(with_gradients)?,
                 d_part: sequence(with_gradients && readers > 1)?,
@@ -222,7 +225,20 @@ impl<B: Backend> Workspace<B> {
         Ok(Self { input: Signal::new(backend, shape, past(None))?, layers: spaces })
     }
 
-    /// Draws the dropout masks of a batch.
+    /// Sets the first states of an evaluation.
+    pub(super) fn start(
+        &mut self,
+        backend: &B,
+        layers: &Layers<B>,
+        batch: usize,
+    ) -> Result<(), B::Error> {
+        for (l, space) in self.layers.iter_mut().enumerate() {
+            space.initial = layers.initial_states(backend, l, None, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Draws the dropout masks and the first states of a batch.
     pub(super) fn draw_masks(
         &mut self,
         backend: &B,
@@ -231,6 +247,8 @@ impl<B: Backend> Workspace<B> {
         batch: usize,
     ) -> Result<(), B::Error> {
         for (l, (hidden, space)) in layers.network.hidden.iter().zip(&mut self.layers).enumerate() {
+            let starts = Some(rng.fork(l as u64).fork(1));
+            space.initial = layers.initial_states(backend, l, starts, batch)?;
             space.mask = None;
             if hidden.dropout > 0.0 {
                 let len = batch * layers.graph.nodes[l].width;
@@ -291,12 +309,14 @@ impl<B: Backend> Workspace<B> {
                     None => pass.forward(x, &mut at.y)?,
                 }
             }
+            layers.add_bias(backend, l, &mut at.y)?;
             let (Some(spikes), states) = (&mut at.spikes, at.states.as_mut()) else { continue };
             span.with_valid(layers.graph.nodes[l].padding, |valid| {
                 let (start, end) = match states {
                     Some(States { start, end, started }) => (started.then_some(&*start), Some(end)),
                     None => (None, None),
                 };
+                let start = start.or(at.initial.as_ref());
                 let layer = layers.activation(l, at.mask.as_ref(), valid, start);
                 let Some(mut layer) = layer else { return Ok(()) };
                 let in_share;
@@ -353,7 +373,7 @@ impl<B: Backend> Workspace<B> {
             }
             span.with_valid(padding, |valid| {
                 let states = at.states.as_ref().filter(|states| states.started);
-                let start = states.map(|states| &states.start);
+                let start = states.map(|states| &states.start).or(at.initial.as_ref());
                 let layer = layers.activation(l, at.mask.as_ref(), valid, start);
                 let Some(layer) = layer else { return Ok(()) };
                 let (y, statistics, edges) = (&at.y, &at.statistics, &layers.graph.nodes[l].edges);
@@ -367,6 +387,11 @@ impl<B: Backend> Workspace<B> {
                 let pass = RecurrentPass { backend, layers, l, rounding };
                 space.backward(&pass, &layer, y, statistics, d, into)
             })?;
+            let (n, bias) = (Group::Weights as usize, &layout.layers[l].bias);
+            if !bias.is_empty() {
+                let into = ViewMut::new(&mut gradients.0[n], bias.clone());
+                backend.bias_backward(d, into, layout.lens[n])?;
+            }
             for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
                 let pass = Projection { backend, layers, connection: (l, c), rounding, span };
                 let full = [at.d_delays[c].as_mut(), at.d_sigmas[c].as_mut()];

@@ -78,6 +78,10 @@ pub(crate) enum Fault {
     JoinsBackwards,
     /// The first steps are copied.
     CopiesFirst,
+    /// Every neuron has the first bias.
+    FirstBias,
+    /// The gradient by a bias is that of the first step.
+    BiasOfFirstStep,
     /// Buffers are not added.
     AddsNoBuffer,
     /// The delays of an axonal connection are sorted over its synapses.
@@ -467,6 +471,27 @@ impl Backend for Wrong {
             _ => {}
         }
         Ok(())
+    }
+
+    fn add_bias(&self, bias: View<'_, Vec<f64>>, len: usize, y: &mut Block<f64>) -> Result<()> {
+        let mut biases = bias.buffer.clone();
+        if let (true, Some(own)) = (self.is(Fault::FirstBias), biases.get_mut(bias.range.clone())) {
+            own.fill(own[0]);
+        }
+        REFERENCE.add_bias(View::new(&biases, bias.range), len, y)
+    }
+
+    fn bias_backward(
+        &self,
+        d_y: &Block<f64>,
+        d_bias: ViewMut<'_, Vec<f64>>,
+        len: usize,
+    ) -> Result<()> {
+        let mut d_y = d_y.clone();
+        if self.is(Fault::BiasOfFirstStep) {
+            d_y.values.iter_mut().skip(d_y.shape.batch * d_y.shape.width).for_each(|d| *d = 0.0);
+        }
+        REFERENCE.bias_backward(&d_y, d_bias, len)
     }
 
     fn neuron_forward(

@@ -78,6 +78,7 @@ fn tensors_start_as_their_specs_say() {
                 constant += 1;
             }
             Init::Orthogonal(..) => unreachable!("the network is not recurrent"),
+            Init::Biases(..) => unreachable!("the network has norms"),
             Init::Weights(synapses, rng) => {
                 init::weights(synapses, *rng, &mut expected);
                 random += 1;

@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_page_is_the_configuration() {
-        let own = "network.layers=[{ norm = false }, { inputs = [{ from = 0 }, { from = \"input\", \
+        let own = "network.layers=[{ norm = false, bias = true }, { inputs = [{ from = 0 }, { from = \"input\", \
                    max_delay = 3 }], neuron = { kind = \"adlif\", tau_ms = 15.0 } }]";
         let penalty = "train.rate_penalty={ weight = 1.0, high = 0.5 }";
         let more = [

@@ -83,6 +83,7 @@ fn table(inspection: &Inspection) -> String {
         let all = [
             ("weight", Some(&layer.weight)),
             ("delay, steps", Some(&layer.delay)),
+            ("bias", layer.bias.as_ref()),
             ("gamma", layer.gamma.as_ref()),
             ("beta", layer.beta.as_ref()),
             ("running mean", layer.running_mean.as_ref()),

@@ -42,6 +42,9 @@ pub struct LayerTable {
     /// Whether the layer has batch norm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<bool>,
+    /// Whether each neuron has a bias.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bias: Option<bool>,
     /// Fields of `network.neuron` that this layer changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
@@ -80,6 +83,9 @@ pub struct ReadoutTable {
     /// Number of kernel elements per synapse.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
+    /// Whether each class has a bias.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bias: Option<bool>,
 }
 
 impl ReadoutTable {
@@ -204,6 +210,8 @@ pub struct LayerSettings {
     pub dropout: f64,
     /// [`Network::norm`]
     pub norm: bool,
+    /// [`Network::bias`]
+    pub bias: bool,
     /// [`Network::neuron`]
     pub neuron: Neuron,
     /// [`Network::surrogate`]
@@ -216,8 +224,16 @@ impl Network {
     /// # Errors
     /// Names a field of `network.layers` whose value is invalid.
     pub fn layer(&self, l: usize) -> Result<LayerSettings> {
-        let ReadoutTable { inputs, max_delay, max_delay_ms, delays, delay_place, kernel, count } =
-            self.readout.clone();
+        let ReadoutTable {
+            inputs,
+            max_delay,
+            max_delay_ms,
+            delays,
+            delay_place,
+            kernel,
+            count,
+            bias,
+        } = self.readout.clone();
         let readout = LayerTable {
             inputs,
             max_delay,
@@ -226,6 +242,7 @@ impl Network {
             delay_place,
             kernel,
             count,
+            bias,
             ..LayerTable::default()
         };
         let own = match self.layers.get(l) {
@@ -269,6 +286,7 @@ impl Network {
             recurrent_dropout,
             dropout: own.dropout.unwrap_or(self.dropout),
             norm: own.norm.unwrap_or(self.norm),
+            bias: own.bias.unwrap_or(self.bias),
             neuron,
             surrogate: own.surrogate.unwrap_or_else(|| self.surrogate.clone()),
         })
@@ -331,12 +349,16 @@ impl Network {
         let problem = format!("is above {layers}, the number of layers of network.hidden");
         require(tables <= layers, "tables of network.layers", tables, &problem)?;
         for l in 0..=layers {
-            let LayerSettings { inputs, recurrent_dropout, dropout, .. } = self.layer(l)?;
+            let LayerSettings { inputs, recurrent_dropout, dropout, norm, bias, .. } =
+                self.layer(l)?;
             for (c, dropout) in [(0, dropout), (inputs.len(), recurrent_dropout)] {
                 let holds = (0.0..1.0).contains(&dropout);
                 let last = c.min(inputs.len() - 1);
                 require(holds, &self.place(l, last, "dropout"), dropout, "is not in [0, 1)")?;
             }
+            let both = bias && norm && l < layers;
+            let problem = "needs norm = false: a norm has a bias";
+            require(!both, &self.place(l, 0, "bias"), bias, problem)?;
             for (c, input) in inputs.iter().enumerate() {
                 let max_delay = self.max_delay(l, c, input, dt_ms)?;
                 let unit = if input.max_delay_ms.is_some() { dt_ms as usize } else { 1 };

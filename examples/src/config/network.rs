@@ -61,6 +61,11 @@ pub struct Network {
     pub dropout: f64,
     /// Whether the hidden layers have batch norm; `true` by default.
     pub norm: bool,
+    /// Whether each neuron, and each class of the readout, has a bias: a number that is added to
+    /// its input at every step. Biases start uniform in plus and minus 1 / sqrt(number of weights
+    /// of the neuron), and learn with the rate and the `l2` of the weights. A hidden layer with a
+    /// norm has none; `false` by default.
+    pub bias: bool,
     /// Function that turns the readout's membrane into class scores: `softmax_sum` (the default),
     /// `mean`, `max` or `membrane_sum`.
     pub loss: String,
@@ -191,6 +196,9 @@ pub struct Neuron {
     /// by default.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub per_neuron: bool,
+    /// The states of the neurons before the first step of a sample; `rest` by default.
+    #[serde(default, skip_serializing_if = "InitialState::is_rest")]
+    pub initial_state: InitialState,
     /// Parameters of the neuron.
     #[serde(flatten)]
     pub parameters: BTreeMap<String, Setting>,
@@ -220,6 +228,26 @@ impl Neuron {
             self.parameters = complete(self.parameters, own);
         }
         self
+    }
+}
+
+/// The states of the neurons of a layer before the first step of a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum InitialState {
+    /// Neurons start at rest.
+    #[default]
+    Rest,
+    /// Every component of every state is drawn from [0, 1): in training anew for every sample, with
+    /// the seed; in evaluation once for all samples, with a seed of its own. There is no model file
+    /// of such a network.
+    Random,
+}
+
+impl InitialState {
+    fn is_rest(&self) -> bool {
+        *self == Self::Rest
     }
 }
 
@@ -365,6 +393,7 @@ impl Default for Network {
             density: 1.0,
             dropout: 0.4,
             norm: true,
+            bias: false,
             loss: "softmax_sum".into(),
             objective: "cross_entropy".into(),
             readout_tau_ms: 10.05,
@@ -378,7 +407,12 @@ impl Default for Network {
 
 impl Default for Neuron {
     fn default() -> Self {
-        Self { kind: lif(), per_neuron: false, parameters: BTreeMap::new() }
+        Self {
+            kind: lif(),
+            per_neuron: false,
+            initial_state: InitialState::Rest,
+            parameters: BTreeMap::new(),
+        }
     }
 }
 

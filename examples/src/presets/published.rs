@@ -58,6 +58,15 @@ fn presets_have_the_published_sizes() {
     assert_eq!(total("se-adlif-shd", SHD) + 2 * 360 * 360, 446_400);
 }
 
+/// Weights, biases, delays and spreads of the record of DelRec (arXiv 2509.24852) on SSC.
+#[test]
+fn recurrent_delays_have_the_published_number_of_parameters() {
+    let (config, interface, _) = made("delrec-ssc", SSC);
+    let network = network::<Cpu<f32>>(&config, interface).unwrap();
+    let trainer = Trainer::new(Cpu::new(1).unwrap(), network, recipe(&config), 1).unwrap();
+    assert_eq!(trainer.parameters(), 374_819);
+}
+
 #[test]
 fn finer_steps_keep_the_delays_in_ms() {
     let [fine, coarse] = ["delays-ssc-4ms", "ssc"].map(|preset| made(preset, SSC));

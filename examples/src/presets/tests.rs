@@ -144,12 +144,14 @@ fn recipe(column: &Column) -> (Network, Train) {
         density: 1.0,
         dropout: column.dropout,
         norm: true,
+        bias: false,
         loss: "softmax_sum".into(),
         objective: "cross_entropy".into(),
         readout_tau_ms: column.tau_ms,
         neuron: Neuron {
             kind: "lif".into(),
             per_neuron: false,
+            initial_state: InitialState::Rest,
             parameters: [
                 ("tau_ms".into(), Setting::Number(column.tau_ms)),
                 ("threshold".into(), Setting::Number(1.0)),

@@ -157,6 +157,11 @@ fn errors_name_the_field_of_the_layer_that_has_it() {
             "max_delay = 61",
             "network.readout.inputs[0].max_delay = 61 is not below",
         ),
+        (
+            "norm = false",
+            "bias = true",
+            "network.layers[1].bias = true needs norm = false: a norm has a bias",
+        ),
         ("dropout = 0.0", "dropout = 1.0", "network.layers[1].dropout = 1.0 is not in [0, 1)"),
         ("dropout = 0.1", "dropout = -0.1", "network.dropout = -0.1 is not in [0, 1)"),
         (

@@ -206,6 +206,12 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
         Stage::Named("add") => add_buffer(
             x: &B::Buffer, sum: &mut B::Buffer, len: usize
         ) -> ();
+        Stage::Named("bias") => add_bias(
+            bias: View<'_, B::Buffer>, len: usize, y: &mut B::Sequence
+        ) -> ();
+        Stage::Named("bias") => bias_backward(
+            d_y: &B::Sequence, d_bias: ViewMut<'_, B::Buffer>, len: usize
+        ) -> ();
         Stage::Named("join") => join(
             first: &B::Sequence, second: &B::Sequence, joined: &mut B::Sequence
         ) -> ();
