@@ -3,6 +3,7 @@
 mod alif;
 mod common;
 mod conformance;
+mod connectivity;
 mod construction;
 mod fold;
 mod golden_kernels;

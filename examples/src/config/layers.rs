@@ -1,3 +1,4 @@
+use super::connect::Connect;
 use super::network::{DelayPlace, Delays, Network, Neuron, Surrogate};
 use super::require;
 use crate::error::{Error, Result, fail};
@@ -27,6 +28,9 @@ pub struct LayerTable {
     /// Where the delays sit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_place: Option<DelayPlace>,
+    /// Which neurons are connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -71,6 +75,9 @@ pub struct ReadoutTable {
     /// Where the delays sit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_place: Option<DelayPlace>,
+    /// Which neurons are connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -105,6 +112,9 @@ pub struct Input {
     /// Where the delays sit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_place: Option<DelayPlace>,
+    /// Which neurons are connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -165,14 +175,16 @@ impl Network {
     /// # Errors
     /// Names a field of `network.layers` whose value is invalid.
     pub fn layer(&self, l: usize) -> Result<LayerSettings> {
-        let ReadoutTable { inputs, max_delay, max_delay_ms, delays, delay_place, kernel, count } =
-            self.readout.clone();
+        let own = self.readout.clone();
+        let ReadoutTable { inputs, max_delay, max_delay_ms, delays, .. } = own;
+        let ReadoutTable { delay_place, connect, kernel, count, .. } = own;
         let readout = LayerTable {
             inputs,
             max_delay,
             max_delay_ms,
             delays,
             delay_place,
+            connect,
             kernel,
             count,
             ..LayerTable::default()
@@ -196,6 +208,7 @@ impl Network {
                 max_delay_ms,
                 delays: input.delays.or(own.delays).or(Some(self.delays)),
                 delay_place: input.delay_place.or(own.delay_place).or(Some(self.delay_place)),
+                connect: input.connect.or(own.connect).or(Some(self.connect)),
                 kernel: input.kernel.or_else(|| own.kernel.clone()).or(Some(self.kernel.clone())),
                 count: input.count.or(own.count).or(Some(self.count)),
             }
@@ -279,6 +292,7 @@ impl Network {
             let holds = (0.0..1.0).contains(&dropout);
             require(holds, &self.place(l, 0, "dropout"), dropout, "is not in [0, 1)")?;
             for (c, input) in inputs.iter().enumerate() {
+                self.check_connect(l, c, input.connect.unwrap_or_default())?;
                 let max_delay = self.max_delay(l, c, input, dt_ms)?;
                 let unit = if input.max_delay_ms.is_some() { dt_ms as usize } else { 1 };
                 let (field, value, problem) = match (max_delay, input.count.unwrap_or(0)) {
