@@ -246,8 +246,8 @@ impl Sharing<'_> {
         }
     }
 
-    /// Writes the value of every element of every synapse: `full[o, i, j] = packed[index(o, i, j)]`,
-    /// 0 for those that do not exist.
+    /// Writes the value of every element of every synapse, 0 for those that do not exist:
+    /// `full[o, i, j] = packed[index(o, i, j)]`.
     ///
     /// # Errors
     /// [`ShapeError`] if the size of a block does not match.
