@@ -6,7 +6,8 @@ use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Event, NeuronStage, NormMode, RecurrentGradients,
     RecurrentStage, SynapseGradients, SynapseParams, View, ViewMut, optimize_on_host,
 };
-use polychron_core::delay::{AnyKernel, Place};
+use polychron_core::connectivity::Sharing;
+use polychron_core::delay::AnyKernel;
 use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::{AnyNeuron, Li};
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -250,23 +251,23 @@ impl<R: Number> Backend for Cuda<R> {
     fn expand(
         &self,
         synapses: &Synapses,
-        place: Place,
+        sharing: Sharing<'_>,
         packed: View<'_, Buffer<R>>,
         len: usize,
         full: &mut Buffer<R>,
     ) -> Result<(), Error> {
-        projection::expand(self, synapses, place, packed, len, full)
+        projection::expand(self, synapses, sharing, packed, len, full)
     }
 
     fn reduce(
         &self,
         synapses: &Synapses,
-        place: Place,
+        sharing: Sharing<'_>,
         full: &Buffer<R>,
         packed: ViewMut<'_, Buffer<R>>,
         len: usize,
     ) -> Result<(), Error> {
-        projection::reduce(self, synapses, place, full, packed, len)
+        projection::reduce(self, synapses, sharing, full, packed, len)
     }
 
     fn project(

@@ -109,6 +109,8 @@ extern crate alloc;
 pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "alloc")]
+pub mod connectivity;
 pub mod delay;
 pub mod format;
 pub mod gradcheck;

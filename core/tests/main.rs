@@ -4,6 +4,7 @@ mod alif;
 mod bias;
 mod common;
 mod conformance;
+mod connectivity;
 mod construction;
 mod fold;
 mod golden_kernels;

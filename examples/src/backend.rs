@@ -6,7 +6,7 @@ use crate::config::{Algorithm, Backend, Config};
 #[cfg(not(all(feature = "cuda", feature = "emulator")))]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result, at};
-use crate::network::{Interface, graph, network, recipe, source_name};
+use crate::network::{Interface, graph, network, packed_name, recipe, source_name};
 use polychron_core::backend::{self, HasKernel, HasNeuron, HasSurrogate};
 use polychron_core::delay::{AnyKernel, Place};
 use polychron_core::neuron::{AnyNeuron, Li};
@@ -226,7 +226,7 @@ fn plans(
                 shape.steps = window.get() + synapses.taps - 1;
             }
             let (kernel, sigma) = (connection.kernel.kernel(), sigma(config, synapses));
-            plans.push((l, *edge, cpu.plan(synapses, kernel, &[sigma], shape, density)));
+            plans.push((l, edge.clone(), cpu.plan(synapses, kernel, &[sigma], shape, density)));
         }
     }
     Ok(plans)
@@ -293,11 +293,13 @@ pub(crate) fn plan(
             Place::Synaptic => String::new(),
             place => format!(" {},", place.name()),
         };
+        let packed = packed_name(&edge).map_or(String::new(), |name| format!(" {name},"));
         let sigma = sigma(config, &edge.synapses);
         let ms = (taps - 1) as f64 * interface.dt_ms;
         let layer = l + 1;
         format!(
-            "layer {layer}{from}: {inputs}-{outputs}, {taps} taps up to {ms} ms,{place} sigma {sigma}"
+            "layer {layer}{from}: {inputs}-{outputs}, {taps} taps up to {ms} ms,{packed}{place} sigma \
+             {sigma}"
         )
     };
     let connection = |(l, edge, plan): (usize, Edge, Plan)| {

@@ -199,6 +199,7 @@ wrapped! {
     statrs::distribution::StudentsTError,
     toml::de::Error,
     toml::ser::Error,
+    polychron_core::connectivity::ConnectivityError,
     polychron_core::format::FormatError,
     polychron_core::infer::EngineError,
     polychron_core::quant::SpecError,

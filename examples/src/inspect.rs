@@ -1,7 +1,7 @@
 //! Layers, parameters and delays of a run's model.
 
 use crate::backend::{self, Classifier, Restore};
-use crate::config::{Config, Delays, Neuron, Surrogate};
+use crate::config::{Config, Connect, Delays, Neuron, Surrogate};
 use crate::data_card::DataCard;
 use crate::error::{Result, fail};
 use crate::model::{self, Stored};
@@ -44,13 +44,16 @@ pub struct Layer {
     pub delays: Delays,
     /// Where the delays sit: `synaptic`, `axonal`, `dendritic`, `shared`, or `none` without delays.
     pub delay_place: String,
+    /// Which neurons are connected.
+    pub connect: Connect,
     /// Longest delay in steps.
     pub max_delay: usize,
     /// Longest delay in ms.
     pub max_delay_ms: f64,
     /// The neurons of a hidden layer.
     pub neurons: Option<Neurons>,
-    /// Outputs, inputs, kernel elements per synapse.
+    /// Outputs, inputs, kernel elements per synapse; of a convolution, output maps, input maps,
+    /// width, kernel elements.
     pub shape: Vec<usize>,
     /// Number of trained parameters.
     pub parameters: usize,
@@ -148,6 +151,7 @@ struct Settings {
     kernel: String,
     delays: Delays,
     delay_place: String,
+    connect: Connect,
     max_delay: usize,
     dt_ms: u32,
     neurons: Option<Neurons>,
@@ -170,6 +174,7 @@ fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings
         kernel: kernel.unwrap_or_else(|| "discrete".into()),
         delays,
         delay_place: network::place_name(edge).into(),
+        connect: input.and_then(|input| input.connect).unwrap_or_default(),
         max_delay: edge.synapses.taps - 1,
         dt_ms: config.data.dt_ms,
         neurons: (c == 0 && l < config.network.hidden.len()).then_some(neurons),
@@ -180,9 +185,11 @@ fn settings(config: &Config, l: usize, c: usize, edge: &Edge) -> Result<Settings
 fn layer(
     tensors: &[(&TensorSpec<f32>, &Tensor<f32>)],
     name: String,
-    Settings { from, kernel, delays, delay_place, max_delay, dt_ms, neurons }: Settings,
+    settings: Settings,
     parameters: usize,
 ) -> Result<Layer> {
+    let Settings { from, kernel, delays, delay_place, connect, .. } = settings;
+    let Settings { max_delay, dt_ms, neurons, .. } = settings;
     let find = |group: Group| tensors.iter().filter(move |(spec, _)| spec.group == group);
     let first = |group| find(group).map(|(_, tensor)| *tensor).next();
     let bias = find(Group::Weights).nth(1).map(|(_, tensor)| moments(&tensor.values));
@@ -215,6 +222,7 @@ fn layer(
         kernel,
         delays,
         delay_place,
+        connect,
         max_delay,
         max_delay_ms: max_delay as f64 * f64::from(dt_ms),
         neurons,

@@ -21,6 +21,7 @@ use polychron_core::train::{
 };
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 /// The properties of the data that determine the shape of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,7 +44,9 @@ impl fmt::Display for Interface {
 /// Checks the network of a configuration without its data.
 pub(crate) fn check(config: &Config) -> Result<()> {
     let interface = Interface { channels: 1, classes: 1, dt_ms: config.data.dt_ms.into() };
-    graph(config, interface).map(|_| ())
+    // How many channels and classes there are, only the data say.
+    let network = config.network.clone().connected_densely();
+    graph(&Config { network, ..config.clone() }, interface).map(|_| ())
 }
 
 /// Who is connected to whom in the network of a configuration.
@@ -135,6 +138,12 @@ pub(crate) fn place_name(edge: &Edge) -> &'static str {
     if edge.synapses.taps > 1 { edge.place.name() } else { "none" }
 }
 
+/// The dimensions of the weights of a connection that is not dense, after what they are.
+pub(crate) fn packed_name(edge: &Edge) -> Option<String> {
+    let shape: Vec<_> = edge.connectivity.as_ref()?.shape().iter().map(usize::to_string).collect();
+    Some(format!("convolution of {}", shape.join(" x ")))
+}
+
 /// The connections of layer `l`. `widths` holds the number of channels, then those of the neurons
 /// of the hidden layers.
 fn connections<B: TrainingBackend>(
@@ -147,7 +156,7 @@ fn connections<B: TrainingBackend>(
     let last = inputs.len() - 1;
     let connection = |(c, input): (usize, Input)| {
         let max_delay = config.network.max_delay(l, c, &input, config.data.dt_ms)?;
-        let Input { from, delays, delay_place, kernel, count, .. } = input;
+        let Input { from, delays, delay_place, connect, kernel, count, .. } = input;
         let place = |field: &str| config.network.place(l, c, field);
         let (from, inputs) = match &from {
             From::Layer(from) if *from < l => (Source::Layer(*from), widths[from + 1]),
@@ -187,7 +196,15 @@ fn connections<B: TrainingBackend>(
         let spreads = max_delay > 0 && learned && spread != DelayPlace::None;
         let spread = spreads.then(|| spread.place());
         let place = delay_place.filter(|_| max_delay > 0).unwrap_or_default().place();
-        Ok(Connection { from, synapses, place, kernel, fixed_delays, spread })
+        let source = match from {
+            Source::Previous => l.checked_sub(1),
+            Source::Input => None,
+            Source::Layer(from) => Some(from),
+        };
+        let sizes = [inputs, outputs];
+        let connectivity = config.network.connectivity((l, c), connect, source, sizes)?;
+        let connectivity = connectivity.map(Arc::new);
+        Ok(Connection { from, synapses, connectivity, place, kernel, fixed_delays, spread })
     };
     inputs.into_iter().enumerate().map(connection).collect()
 }

@@ -109,7 +109,7 @@ impl SparseMask {
         let (accuracy_before, loss_before) = measure(learner)?;
         mask.apply(learner)?;
         let (accuracy, loss) = measure(learner)?;
-        let synapses = learner.model().graph().connections().map(|e| e.synapses.weights()).sum();
+        let synapses = learner.model().graph().connections().map(|e| e.weights()).sum();
         let missing: usize = mask.connections.iter().map(|own| own.places.len()).sum();
         let kept = synapses - missing;
         mask.pruned = Some(Pruned { synapses, kept, accuracy_before, loss_before, accuracy, loss });

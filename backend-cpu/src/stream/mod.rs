@@ -110,10 +110,10 @@ impl<R: Lanes> Stream<R> {
         let tensors = model.tensors().map_err(Error::of_backend)?;
         let of = |l| Parameters { tensors: &tensors, prefix: format!("{}.", graph.name(l)) };
         let projection = |l: usize| -> Result<_, Error> {
-            let weights = of(l).get("weight", synapses[l].weights())?;
+            let weights = model.weights(l, 0).map_err(Error::of_backend)?;
             let delays = model.delays(l, 0).map_err(Error::of_backend)?;
             let rounding = graph.nodes[l].edges[0].rounding(network.rounding);
-            Ok(Projection::new(&synapses[l], rounding, (weights, &delays), block))
+            Ok(Projection::new(&synapses[l], rounding, (&weights, &delays), block))
         };
         let mut hidden = Vec::new();
         for (l, from) in network.hidden.iter().enumerate() {

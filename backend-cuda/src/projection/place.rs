@@ -2,7 +2,8 @@ use crate::backend::Cuda;
 use crate::device::{Buffer, Number};
 use crate::error::Error;
 use crate::memory::{copy, repeat_rows, sum_rows};
-use polychron_core::backend::{View, ViewMut};
+use polychron_core::backend::{View, ViewMut, expand_on_host, reduce_on_host};
+use polychron_core::connectivity::Sharing;
 use polychron_core::delay::Place;
 use polychron_core::shape::{ShapeError, Synapses, expect};
 use std::ops::Range;
@@ -31,29 +32,35 @@ fn check<R: Number>(
     expect("delays of all connections", len, packed)
 }
 
-/// The delay of every synapse.
+/// The value of every synapse. A list of units takes the way through the host.
 pub(crate) fn expand<R: Number>(
     cuda: &Cuda<R>,
     synapses: &Synapses,
-    place: Place,
+    sharing: Sharing<'_>,
     packed: View<'_, Buffer<R>>,
     len: usize,
     full: &mut Buffer<R>,
 ) -> Result<(), Error> {
+    let Sharing::Place(place) = sharing else {
+        return expand_on_host(cuda, synapses, sharing, packed, len, full);
+    };
     check(synapses, place, full, [packed.buffer.len(), len], &packed.range)?;
     let values = packed.buffer.part(&packed.range)?;
     repeat_rows(cuda, values, full.get_mut(), block(place, synapses))
 }
 
-/// The gradient by the delays of the connection.
+/// The gradient by the values of the connection.
 pub(crate) fn reduce<R: Number>(
     cuda: &Cuda<R>,
     synapses: &Synapses,
-    place: Place,
+    sharing: Sharing<'_>,
     full: &Buffer<R>,
     packed: ViewMut<'_, Buffer<R>>,
     len: usize,
 ) -> Result<(), Error> {
+    let Sharing::Place(place) = sharing else {
+        return reduce_on_host(cuda, synapses, sharing, full, packed, len);
+    };
     check(synapses, place, full, [packed.buffer.len(), len], &packed.range)?;
     if place == Place::Synaptic {
         return copy(cuda, full, 0..full.len(), packed.buffer, packed.range);

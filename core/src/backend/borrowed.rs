@@ -3,7 +3,7 @@ use super::{
     NeuronStage, NormMode, RecurrentGradients, RecurrentStage, SynapseGradients, SynapseParams,
     View, ViewMut,
 };
-use crate::delay::Place;
+use crate::connectivity::Sharing;
 use crate::loss::{Loss, RatePenalty};
 use crate::neuron::Li;
 use crate::norm::{BatchNorm, ValidSteps};
@@ -60,11 +60,11 @@ impl<B: Backend> Backend for &B {
         copy_last(x: &B::Sequence, last: &mut B::Sequence) -> Result<(), B>;
         add_buffer(x: &B::Buffer, sum: &mut B::Buffer, len: usize) -> Result<(), B>;
         expand(
-            synapses: &Synapses, place: Place, packed: View<'_, B::Buffer>, len: usize,
+            synapses: &Synapses, sharing: Sharing<'_>, packed: View<'_, B::Buffer>, len: usize,
             full: &mut B::Buffer
         ) -> Result<(), B>;
         reduce(
-            synapses: &Synapses, place: Place, full: &B::Buffer, packed: ViewMut<'_, B::Buffer>,
+            synapses: &Synapses, sharing: Sharing<'_>, full: &B::Buffer, packed: ViewMut<'_, B::Buffer>,
             len: usize
         ) -> Result<(), B>;
         project(

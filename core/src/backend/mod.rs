@@ -12,6 +12,7 @@ mod handles;
 mod host;
 mod optim;
 mod recurrent;
+mod sharing;
 
 pub use crate::neuron::Firing;
 pub use crate::shape::Event;
@@ -21,8 +22,9 @@ pub use arguments::{
 };
 pub use handles::{HasKernel, HasNeuron, HasSurrogate};
 pub use optim::optimize_on_host;
+pub use sharing::{expand_on_host, reduce_on_host};
 
-use crate::delay::Place;
+use crate::connectivity::Sharing;
 use crate::loss::{Loss, RatePenalty};
 use crate::neuron::{ErasedNeuron, Li};
 use crate::norm::{BatchNorm, ValidSteps};
@@ -30,7 +32,7 @@ use crate::num::Real;
 use crate::optim::Step;
 use crate::reference;
 use crate::rng::Rng;
-use crate::shape::{Shape, ShapeError, Synapses, try_size};
+use crate::shape::{Shape, ShapeError, Synapses};
 use alloc::vec;
 use core::error::Error;
 use core::fmt::Debug;
@@ -170,41 +172,30 @@ pub trait Backend: Sized {
         host::copy_last(self, x, last)
     }
 
-    /// Writes the delay of every synapse, `full` `[out, in, count]`, from those of a connection:
-    /// [`Place::expand`]. `packed` is a part of a buffer of `len` values.
+    /// Writes a value of every synapse, `full` `[out, in, count]`, from those of a connection:
+    /// [`Sharing::expand`]. `packed` is a part of a buffer of `len` values.
     fn expand(
         &self,
         synapses: &Synapses,
-        place: Place,
+        sharing: Sharing<'_>,
         packed: View<'_, Self::Buffer>,
         len: usize,
         full: &mut Self::Buffer,
     ) -> Result<(), Self::Error> {
-        let all = try_size("delays of the synapses", synapses.weights())?;
-        let mut host = [len, all].map(|len| vec![Self::Real::zero(); len]);
-        let [values, all] = &mut host;
-        self.download(packed.buffer, values)?;
-        place.expand(synapses, View::new(&*values, packed.range).slice()?, all)?;
-        self.upload(all, full)
+        expand_on_host(self, synapses, sharing, packed, len, full)
     }
 
-    /// The gradient by the delays of a connection for the gradient `full` `[out, in, count]` by
-    /// those of its synapses: [`Place::reduce`]. `packed` is a part of a buffer of `len` values.
+    /// The gradient by the values of a connection for the gradient `full` `[out, in, count]` by
+    /// those of its synapses: [`Sharing::reduce`]. `packed` is a part of a buffer of `len` values.
     fn reduce(
         &self,
         synapses: &Synapses,
-        place: Place,
+        sharing: Sharing<'_>,
         full: &Self::Buffer,
         packed: ViewMut<'_, Self::Buffer>,
         len: usize,
     ) -> Result<(), Self::Error> {
-        let all = try_size("delays of the synapses", synapses.weights())?;
-        let mut host = [all, len].map(|len| vec![Self::Real::zero(); len]);
-        let [all, values] = &mut host;
-        self.download(full, all)?;
-        self.download(packed.buffer, values)?;
-        place.reduce(synapses, all, ViewMut::new(values, packed.range).slice()?)?;
-        self.upload(values, packed.buffer)
+        reduce_on_host(self, synapses, sharing, full, packed, len)
     }
 
     /// `y[t, b, o] = sum over i, j of kernel_j[o, i] x[t - j, b, i]`, with the kernel of

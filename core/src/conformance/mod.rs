@@ -96,7 +96,7 @@ laws! { $
         sequences_are_joined_and_cut;
     projection: projection_forward, projection_backward, projection_adjoint, projection_is_linear,
         projection_is_causal, projection_of_an_impulse;
-    place: delays_are_expanded, gradients_of_delays_are_reduced, places_reject_wrong_sizes;
+    place: values_are_expanded, gradients_are_reduced, places_reject_wrong_sizes;
     bias: biases_are_added, gradients_of_biases_are_sums, biases_reject_wrong_sizes;
     norm: norm_forward, norm_backward, norm_apply;
     neuron: neuron_forward, neuron_backward, surrogates, spikes_come_in_the_step_of_their_charge,

@@ -3,6 +3,7 @@ use super::stage::{self, MARGIN};
 use super::tolerance::Stage;
 use super::{Conforming, Failure, Report, Verdict};
 use crate::backend::{Backend, Event, HasKernel, HasNeuron, HasSurrogate};
+use crate::connectivity::{Connectivity, Conv};
 use crate::delay::{AnyKernel, Place, Rounding};
 use crate::gradcheck::largest;
 use crate::loss::{BinaryCrossEntropy, Loss, RatePenalty};
@@ -55,6 +56,8 @@ struct Plan {
     places: [Place; 4],
     /// Which of the four connections have fixed delays.
     fixed: [bool; 4],
+    /// Whether the first two are convolutions, and the next two sparse.
+    packed: bool,
 }
 
 const PLAN: Plan = Plan {
@@ -67,9 +70,10 @@ const PLAN: Plan = Plan {
     window: None,
     places: [Place::Synaptic; 4],
     fixed: [false; 4],
+    packed: false,
 };
 
-const PLANS: [Plan; 8] = [
+const PLANS: [Plan; 10] = [
     PLAN,
     Plan { loss: Loss::Mean, lengths: true, events: false, penalty: true, ..PLAN },
     Plan { objective: true, rounding: Some(Rounding::Split), lengths: true, ..PLAN },
@@ -88,6 +92,14 @@ const PLANS: [Plan; 8] = [
         window: NonZeroUsize::new(7),
         places: [Place::Synaptic, Place::Axonal, Place::Dendritic, Place::Synaptic],
         fixed: [false, true, true, true],
+        ..PLAN
+    },
+    Plan { packed: true, ..PLAN },
+    Plan {
+        lengths: true,
+        window: NonZeroUsize::new(7),
+        places: [Place::Synaptic, Place::Dendritic, Place::Axonal, Place::Synaptic],
+        packed: true,
         ..PLAN
     },
 ];
@@ -120,8 +132,9 @@ impl Plan {
         let mut network = Network::chain([one_layer, two_layer], output);
         let inputs = network.hidden.iter_mut().flat_map(|layer| &mut layer.inputs);
         let connections = inputs.chain(&mut network.output.inputs).zip(self.places).zip(self.fixed);
-        for ((connection, place), fixed) in connections {
+        for (((connection, place), fixed), units) in connections.zip(connectivities()) {
             (connection.place, connection.fixed_delays) = (place, fixed);
+            connection.connectivity = units.filter(|_| self.packed).map(Arc::new);
         }
         network.loss = self.loss;
         network.window = self.window;
@@ -146,6 +159,21 @@ impl Plan {
         };
         Ok(Trainer::new(backend, self.network(surrogates), recipe, 0)?)
     }
+}
+
+/// For the four connections of a network.
+fn connectivities() -> [Option<Connectivity>; 4] {
+    let [_, two, classes] = WIDTHS;
+    let first =
+        Conv { positions: INPUT.width, width: 3, stride: 2, out_maps: 3, ..Conv::default() };
+    let second = Conv { positions: 2, in_maps: 3, out_maps: 2, ..Conv::default() };
+    let pairs = |inputs: usize, outputs: usize| {
+        let pairs: Vec<_> = (0..inputs * outputs).step_by(3).rev().collect();
+        let pairs: Vec<_> = pairs.into_iter().map(|n| (n / inputs, n % inputs)).collect();
+        Connectivity::sparse(inputs, outputs, &pairs).ok()
+    };
+    let [first, second] = [first, second].map(|conv| Connectivity::conv(&conv).ok());
+    [first, second, pairs(INPUT.width, two), pairs(two, classes)]
 }
 
 struct Case {

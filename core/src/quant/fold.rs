@@ -5,7 +5,7 @@ use crate::format::{Decision, Input, Scheme};
 use crate::loss::Loss;
 use crate::neuron::{ErasedNeuron, LinearMembrane, Neuron, Reset};
 use crate::shape::Synapses;
-use crate::train::{Group, InitialState, Model};
+use crate::train::{Edge, Group, InitialState, Model};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -112,10 +112,12 @@ pub fn fold<B: Backend<Real = f32>>(
     if network.output.bias {
         return Err(FoldError::Bias);
     }
-    let rounding = |l: usize| graph.nodes[l].edges[0].rounding(network.rounding);
+    let edge = |l: usize| &graph.nodes[l].edges[0];
     let delays = (0..=network.hidden.len()).map(|l| model.delays(l, 0));
     let delays = delays.collect::<Result<Vec<_>, _>>().map_err(FoldError::Backend)?;
-    let connection = |l: usize| [find(l, Group::Weights)(), &delays[l]];
+    let weights = (0..=network.hidden.len()).map(|l| model.weights(l, 0));
+    let weights = weights.collect::<Result<Vec<_>, _>>().map_err(FoldError::Backend)?;
+    let connection = |l: usize| [&weights[l][..], &delays[l]];
     let mut layers = Vec::new();
     for (l, hidden) in network.hidden.iter().enumerate() {
         if hidden.initial_state == InitialState::Random {
@@ -153,7 +155,7 @@ pub fn fold<B: Backend<Real = f32>>(
         layers.push(LayerSpec {
             neurons: (0..outputs).map(neuron).collect(),
             soft,
-            ..layer(&synapses[l], rounding(l), connection(l), f64::from(decay), |o| {
+            ..layer(edge(l), network.rounding, connection(l), f64::from(decay), |o| {
                 gain(o) * scale_and_offset(o).0
             })
         });
@@ -163,7 +165,7 @@ pub fn fold<B: Backend<Real = f32>>(
     let readout = output.integrator;
     let decay = f64::from(readout.charge([1.0], 0.0)[0]);
     let gain = f64::from(readout.charge([0.0], 1.0)[0]);
-    layers.push(layer(&synapses[last], rounding(last), connection(last), decay, |_| gain));
+    layers.push(layer(edge(last), network.rounding, connection(last), decay, |_| gain));
     Ok(ModelSpec {
         tick_us: metadata.tick_us,
         input: metadata.input,
@@ -178,20 +180,24 @@ pub fn fold<B: Backend<Real = f32>>(
     })
 }
 
-/// The synapses of a layer, one per tap, without neurons. The weights onto output `o` are
+/// The synapses of a layer that exist, one per tap, without neurons. The weights onto output `o` are
 /// multiplied by `factor(o)`.
 fn layer(
-    synapses: &Synapses,
-    rounding: Rounding,
+    edge: &Edge,
+    of_network: Rounding,
     [weights, delays]: [&[f32]; 2],
     decay: f64,
     factor: impl Fn(usize) -> f64,
 ) -> LayerSpec<f32> {
-    let Synapses { inputs, outputs, kernel_count, taps, padding } = *synapses;
+    let Synapses { inputs, outputs, kernel_count, taps, padding } = edge.synapses;
+    let rounding = edge.rounding(of_network);
     let mut found = Vec::new();
     for (e, (&w, &d)) in weights.iter().zip(delays).enumerate() {
         let target = e / kernel_count / inputs;
         let source = e / kernel_count % inputs;
+        if edge.connectivity.as_ref().is_some_and(|units| units.unit(target, source).is_none()) {
+            continue;
+        }
         let weight = factor(target) * f64::from(w);
         let [first, second] = rounding.taps(f64::from(d), taps);
         let taps = core::iter::once(first).chain((second.1 > 0.0).then_some(second));

@@ -87,6 +87,20 @@ pub enum NetworkError {
         /// The number of inputs or outputs of the recurrence.
         found: usize,
     },
+    /// A connection has a connectivity of other sizes.
+    Connectivity {
+        /// The layer.
+        layer: usize,
+        /// The numbers of inputs and outputs of the connection.
+        expected: [usize; 2],
+        /// Those of the connectivity.
+        found: [usize; 2],
+    },
+    /// A recurrence has a connectivity; recurrences are dense.
+    RecurrentConnectivity {
+        /// The layer.
+        layer: usize,
+    },
     /// A connection comes from a layer that is not before this layer.
     Order {
         /// The layer.
@@ -171,6 +185,18 @@ impl fmt::Display for NetworkError {
                 "layer {layer}: the recurrence connects {found} neurons, but the layer has \
                  {expected}"
             ),
+            Self::Connectivity { layer, expected: [inputs, outputs], found } => write!(
+                f,
+                "layer {layer}: a connectivity has {} inputs and {} outputs, but its connection \
+                 has {inputs} and {outputs}",
+                found[0], found[1]
+            ),
+            Self::RecurrentConnectivity { layer } => {
+                write!(
+                    f,
+                    "layer {layer}: a recurrence connects all neurons; remove its connectivity"
+                )
+            }
             Self::Order { layer, from } if layer == from => write!(
                 f,
                 "layer {layer}: a connection comes from the layer itself; use its recurrence"

@@ -1,7 +1,9 @@
+use crate::connectivity::{Connectivity, Sharing};
 use crate::delay::{Place, Rounding};
 use crate::shape::{Shape, Synapses};
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Who is connected to whom: a network without its models and parameters.
@@ -25,13 +27,15 @@ pub struct Node {
 }
 
 /// A connection of a [`Graph`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Edge {
     /// The hidden layer that it comes from; `None` for the input of the network.
     pub from: Option<usize>,
     /// The sizes. The padding is that between the lengths of source and layer: all connections of a
     /// layer end with the longest.
     pub synapses: Synapses,
+    /// Which synapses exist and which share their weights; all are different with `None`.
+    pub connectivity: Option<Arc<Connectivity>>,
     /// Where the delays sit.
     pub place: Place,
     /// Whether the delays are whole steps that do not learn.
@@ -41,6 +45,33 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// The number of weights.
+    #[must_use]
+    pub fn weights(&self) -> usize {
+        self.packed().len(&self.synapses)
+    }
+
+    /// Which packed value every synapse has, of the weights and of synaptic delays.
+    pub(super) fn packed(&self) -> Sharing<'_> {
+        self.at(Place::Synaptic)
+    }
+
+    /// Which packed value every synapse has, of values at a place.
+    pub(super) fn at(&self, place: Place) -> Sharing<'_> {
+        match &self.connectivity {
+            Some(units) if place == Place::Synaptic => Sharing::Units(units),
+            _ => Sharing::Place(place),
+        }
+    }
+
+    /// Which packed values every synapse has of weights, delays and spreads; `None` where they are
+    /// not packed.
+    pub(super) fn shared(&self) -> [Option<Sharing<'_>>; 3] {
+        let dense = Sharing::Place(Place::Synaptic);
+        let packed = [self.packed(), self.at(self.place)].map(|s| (s != dense).then_some(s));
+        [packed[0], packed[1], self.spread.map(|place| self.at(place))]
+    }
+
     /// How delays become whole steps in a network with this rounding: those that are fixed have one
     /// tap.
     #[must_use]
@@ -90,7 +121,7 @@ impl Graph {
     /// recurrent or does not follow the previous one.
     #[must_use]
     pub fn chain(&self) -> Option<Vec<Synapses>> {
-        let follows = |(l, node): (usize, &Node)| match node.edges[..] {
+        let follows = |(l, node): (usize, &Node)| match &node.edges[..] {
             [edge] if edge.from == l.checked_sub(1) && node.recurrence.is_none() => {
                 Some(edge.synapses)
             }

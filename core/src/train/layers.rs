@@ -1,15 +1,15 @@
 use super::graph::{Edge, Graph, Node};
 use super::layout::{Blocks, Layout};
 use super::network::Network;
-use super::spread::full_sigmas;
 use super::tensor::Group;
 use crate::backend::{
     Activation, Backend, Firing, NeuronStage, RecurrentStage, SynapseParams, View,
 };
-use crate::delay::{Place, Rounding};
+use crate::delay::Rounding;
 use crate::norm::ValidSteps;
 use crate::shape::Synapses;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// The layers of a network with their parameters on a backend.
 pub(super) struct Layers<B: Backend> {
@@ -17,23 +17,23 @@ pub(super) struct Layers<B: Backend> {
     pub(super) graph: Graph,
     pub(super) layout: Layout<B::Real>,
     pub(super) values: Blocks<B::Buffer>,
-    /// The delays of all synapses `[out, in, count]` of each connection of each layer whose delays
-    /// are not synaptic.
-    pub(super) expanded: Vec<Vec<Option<B::Buffer>>>,
-    /// The sigmas of all synapses of each connection of each layer that has spreads.
-    pub(super) sigmas: Vec<Vec<Option<B::Buffer>>>,
+    /// The full blocks of each connection of each layer.
+    pub(super) full: Vec<Vec<Full<B>>>,
 }
 
-/// A block `[out, in, count]` for each connection of a layer whose delays are not synaptic.
-pub(super) fn full_delays<B: Backend>(
-    backend: &B,
-    node: &Node,
-) -> Result<Vec<Option<B::Buffer>>, B::Error> {
-    let block = |edge: &Edge| {
-        let wanted = edge.place != Place::Synaptic;
-        wanted.then(|| backend.buffer(edge.synapses.weights())).transpose()
+/// Blocks `[out, in, count]` of the weights, delays and sigmas of all synapses of a connection, as
+/// far as they are packed.
+pub(super) type Full<B> = [Option<<B as Backend>::Buffer>; 3];
+
+/// The full blocks of the connections of a layer.
+pub(super) fn full_blocks<B: Backend>(backend: &B, node: &Node) -> Result<Vec<Full<B>>, B::Error> {
+    let blocks = |edge: &Edge| {
+        let [weights, delays, sigmas] = edge.shared().map(|packed| {
+            packed.is_some().then(|| backend.buffer(edge.synapses.weights())).transpose()
+        });
+        Ok([weights?, delays?, sigmas?])
     };
-    node.connections().map(block).collect()
+    node.connections().map(blocks).collect()
 }
 
 impl<B: Backend> Layers<B> {
@@ -45,24 +45,35 @@ impl<B: Backend> Layers<B> {
         layout: Layout<B::Real>,
         values: Blocks<B::Buffer>,
     ) -> Result<Self, B::Error> {
-        let nodes = || graph.nodes.iter();
-        let expanded = nodes().map(|node| full_delays(backend, node)).collect::<Result<_, _>>()?;
-        let sigmas = nodes().map(|node| full_sigmas(backend, node)).collect::<Result<_, _>>()?;
-        Ok(Self { network, graph, layout, values, expanded, sigmas })
+        let nodes = graph.nodes.iter();
+        let full = nodes.map(|node| full_blocks(backend, node)).collect::<Result<_, _>>()?;
+        Ok(Self { network, graph, layout, values, full })
     }
 
-    /// Renews the delays and sigmas of all synapses, after those of their connections have changed.
-    pub(super) fn expand(&mut self, backend: &B) -> Result<(), B::Error> {
-        let (n, Layout { layers, lens, .. }) = (Group::Delays as usize, &self.layout);
-        let nodes = self.graph.nodes.iter().zip(layers).zip(&mut self.expanded);
-        for ((node, ranges), expanded) in nodes {
-            for ((edge, ranges), full) in node.connections().zip(&ranges.edges).zip(expanded) {
-                let Some(full) = full else { continue };
-                let packed = View::new(&self.values.0[n], ranges.delays.clone());
-                backend.expand(&edge.synapses, edge.place, packed, lens[n], full)?;
+    /// Renews the values of all synapses, after those of their connections have changed: the
+    /// weights, or the delays and sigmas.
+    pub(super) fn expand(&mut self, backend: &B, group: Group) -> Result<(), B::Error> {
+        let (n, Layout { layers, lens, .. }) = (group as usize, &self.layout);
+        let nodes = self.graph.nodes.iter().zip(layers).zip(&mut self.full);
+        for ((node, ranges), full) in nodes {
+            for ((edge, ranges), full) in node.connections().zip(&ranges.edges).zip(full) {
+                let ([weights, delays, _], [by_weights, by_delays, _]) = (full, edge.shared());
+                let (full, sharing, range) = match group {
+                    Group::Weights => (weights, by_weights, &ranges.weights),
+                    _ => (delays, by_delays, &ranges.delays),
+                };
+                let (Some(full), Some(sharing)) = (full, sharing) else { continue };
+                let packed = View::new(&self.values.0[n], range.clone());
+                backend.expand(&edge.synapses, sharing, packed, lens[n], full)?;
             }
         }
-        self.expand_sigmas(backend)
+        if group == Group::Weights { Ok(()) } else { self.expand_sigmas(backend) }
+    }
+
+    /// Renews all values of all synapses.
+    pub(super) fn expand_all(&mut self, backend: &B) -> Result<(), B::Error> {
+        self.expand(backend, Group::Weights)?;
+        self.expand(backend, Group::Delays)
     }
 
     /// The valid steps of the output of a layer.
@@ -114,12 +125,12 @@ impl<B: Backend> Layers<B> {
     }
 
     /// The arguments of connection `c` of layer `l`, the recurrent one last.
-    pub(super) fn connection(
-        &self,
+    pub(super) fn connection<'a>(
+        &'a self,
         l: usize,
         c: usize,
         rounding: Option<Rounding>,
-    ) -> (&Synapses, &B::Kernel, SynapseParams<'_, B::Buffer>) {
+    ) -> (&'a Synapses, &'a B::Kernel, SynapseParams<'a, B::Buffer>) {
         let hidden = self.network.hidden.get(l);
         let recurrence = hidden.and_then(|hidden| hidden.recurrence.as_ref());
         let inputs = hidden.map_or(&self.network.output.inputs, |hidden| &hidden.inputs);
@@ -128,16 +139,15 @@ impl<B: Backend> Layers<B> {
         let edge = node.edges.get(c).or(node.recurrence.as_ref()).unwrap_or(&node.edges[0]);
         let [weights, delays, sigma, ..] = &self.values.0;
         let ranges = &self.layout.layers[l].edges[c];
+        let part = |full: &'a Option<B::Buffer>, packed, range: &Range<usize>| match full {
+            Some(full) => View::new(full, 0..ranges.elements),
+            None => View::new(packed, range.clone()),
+        };
+        let [full_weights, full_delays, full_sigmas] = &self.full[l][c];
         let params = SynapseParams {
-            weights: View::new(weights, ranges.weights.clone()),
-            delays: match &self.expanded[l][c] {
-                Some(full) => View::new(full, 0..ranges.weights.len()),
-                None => View::new(delays, ranges.delays.clone()),
-            },
-            sigma: match &self.sigmas[l][c] {
-                Some(full) => View::new(full, 0..ranges.weights.len()),
-                None => View::new(sigma, ranges.sigma.clone()),
-            },
+            weights: part(full_weights, weights, &ranges.weights),
+            delays: part(full_delays, delays, &ranges.delays),
+            sigma: part(full_sigmas, sigma, &ranges.sigma),
             rounding: if edge.fixed_delays { Some(Rounding::Nearest) } else { rounding },
         };
         (&edge.synapses, &connection.kernel, params)

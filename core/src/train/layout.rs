@@ -6,6 +6,7 @@ use crate::init::DelayInit;
 use crate::neuron::ErasedNeuron;
 use crate::num::Real;
 use crate::rng::Rng;
+use crate::shape::Synapses;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -50,6 +51,8 @@ pub(super) struct EdgeRanges {
     pub(super) sigma: Range<usize>,
     /// Learned spreads, in the block of the delays.
     pub(super) spread: Range<usize>,
+    /// The number of kernel elements of all synapses.
+    pub(super) elements: usize,
 }
 
 impl<R: Real> Layout<R> {
@@ -65,9 +68,8 @@ impl<R: Real> Layout<R> {
         let ones = || Init::Constant(vec![R::one()]);
         for (layer, node) in graph.nodes.iter().enumerate() {
             let mut ranges = LayerRanges::default();
-            for (connection, &Edge { from, synapses, place, fixed_delays, spread }) in
-                node.connections().enumerate()
-            {
+            for (connection, edge) in node.connections().enumerate() {
+                let &Edge { from, synapses, place, fixed_delays, spread, .. } = edge;
                 let at = (layer, connection, graph.connection_name(layer, connection));
                 let recurrent = from == Some(layer);
                 let rng = |stream| {
@@ -78,23 +80,28 @@ impl<R: Real> Layout<R> {
                         _ => rng.fork(connection as u64),
                     }
                 };
-                let shape = [synapses.outputs, synapses.inputs, synapses.kernel_count];
                 let within = Some((R::zero(), R::count(synapses.taps - 1)));
                 let random = match recurrent {
                     true => Init::Orthogonal(synapses, rng(WEIGHTS)),
-                    false => Init::Weights(synapses, rng(WEIGHTS)),
+                    false => {
+                        let inputs =
+                            edge.connectivity.as_ref().map_or(synapses.inputs, |c| c.fan_in());
+                        Init::Weights(Synapses { inputs, ..synapses }, rng(WEIGHTS))
+                    }
                 };
+                let shape = edge.packed().shape(&synapses);
                 let weights = layout.push(&at, "weight", &shape, Group::Weights, &[None], random);
                 let random = match fixed_delays {
                     true => Init::FixedDelays(synapses, delays, rng(DELAYS)),
                     false => Init::Delays(synapses, delays, rng(DELAYS)),
                 };
-                let shape = place.shape(&synapses);
+                let shape = edge.at(place).shape(&synapses);
                 let delays = layout.push(&at, "delay", &shape, Group::Delays, &[within], random);
                 let sigma = layout.push(&at, "sigma", &[1], Group::Sigma, &[None], zeros());
-                let shape = spread.map_or(vec![0], |place| place.shape(&synapses));
+                let shape = spread.map_or(vec![0], |place| edge.at(place).shape(&synapses));
                 let spread = layout.push(&at, "spread", &shape, Group::Delays, &[None], zeros());
-                ranges.edges.push(EdgeRanges { weights, delays, sigma, spread });
+                let elements = synapses.weights();
+                ranges.edges.push(EdgeRanges { weights, delays, sigma, spread, elements });
             }
             let hidden = network.hidden.get(layer);
             if hidden.map_or(network.output.bias, |hidden| hidden.bias) {
@@ -230,14 +237,14 @@ impl<T> Blocks<T> {
         Ok(host)
     }
 
-    /// Where the gradients of connection `c` of layer `l` go, those of the delays and of sigma to
+    /// Where the gradients of connection `c` of layer `l` go, those of weights, delays and sigma to
     /// `full` if there are such blocks.
     pub(super) fn connection<'a, R>(
         &'a mut self,
         layout: &Layout<R>,
         l: usize,
         c: usize,
-        full: [Option<&'a mut T>; 2],
+        full: &'a mut [Option<T>; 3],
     ) -> SynapseGradients<'a, T> {
         self.recurrent(layout, l, c, full).0
     }
@@ -248,7 +255,10 @@ impl<T> Blocks<T> {
         layout: &Layout<R>,
         l: usize,
     ) -> ActivationGradients<'_, T> {
-        self.recurrent(layout, l, 0, [None, None]).1
+        let [_, _, _, norms, neurons] = &mut self.0;
+        let layer = &layout.layers[l];
+        let norm = ViewMut::new(norms, layer.norm.clone());
+        ActivationGradients { norm, neuron: ViewMut::new(neurons, layer.neuron.clone()) }
     }
 
     /// [`connection`](Self::connection) and [`activation`](Self::activation).
@@ -257,18 +267,18 @@ impl<T> Blocks<T> {
         layout: &Layout<R>,
         l: usize,
         c: usize,
-        full: [Option<&'a mut T>; 2],
+        full: &'a mut [Option<T>; 3],
     ) -> (SynapseGradients<'a, T>, ActivationGradients<'a, T>) {
         let [weights, delays, sigma, norms, neurons] = &mut self.0;
         let (layer, ranges) = (&layout.layers[l], &layout.layers[l].edges[c]);
-        let part = |full: Option<&'a mut T>, packed, range: &Range<usize>| match full {
-            Some(full) => ViewMut::new(full, 0..ranges.weights.len()),
+        let part = |full: &'a mut Option<T>, packed, range: &Range<usize>| match full {
+            Some(full) => ViewMut::new(full, 0..ranges.elements),
             None => ViewMut::new(packed, range.clone()),
         };
-        let [full_delays, full_sigma] = full;
+        let [full_weights, full_delays, full_sigma] = full;
+        let weights = part(full_weights, weights, &ranges.weights);
         let delays = part(full_delays, delays, &ranges.delays);
         let sigma = part(full_sigma, sigma, &ranges.sigma);
-        let weights = ViewMut::new(weights, ranges.weights.clone());
         let (norm, neuron) =
             (ViewMut::new(norms, layer.norm.clone()), ViewMut::new(neurons, layer.neuron.clone()));
         (SynapseGradients { weights, delays, sigma }, ActivationGradients { norm, neuron })

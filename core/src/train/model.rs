@@ -118,7 +118,7 @@ impl<B: Backend> Model<B> {
         let mut device = backend.buffer(running.len())?;
         backend.upload(&running, &mut device)?;
         let mut layers = Layers::new(&backend, network, graph, layout, values)?;
-        layers.expand(&backend)?;
+        layers.expand_all(&backend)?;
         Ok(Self { backend, layers, running: device })
     }
 
@@ -328,7 +328,8 @@ impl<B: Backend> Model<B> {
         }
     }
 
-    /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`,
+    /// The parameters and running statistics by name: `hidden.0.weight` `[out, in, count]`, or
+    /// packed if the connection has a [`Connectivity`](crate::connectivity::Connectivity),
     /// `.delay` and `.spread` in the shapes of their [`Place`](crate::delay::Place), `.sigma`,
     /// `.neuron` `[P]` or `[P, out]`, `.gamma`, `.beta`, `.running_mean`, `.running_var`, `.bias`
     /// `[out]`; `output.weight`, `.delay`, `.sigma`, `.bias`; further connections of a layer as
@@ -344,22 +345,39 @@ impl<B: Backend> Model<B> {
         Ok(self.named(&host, Some(&running)))
     }
 
+    /// The weights of all synapses `[out, in, count]` of a connection; 0 for those that its
+    /// [`Connectivity`](crate::connectivity::Connectivity) does not have.
+    ///
+    /// # Errors
+    /// The error of the backend.
+    pub fn weights(&self, layer: usize, connection: usize) -> Result<Vec<B::Real>, B::Error> {
+        self.full(layer, connection, Group::Weights)
+    }
+
     /// The delays of all synapses `[out, in, count]` of a connection, wherever its delays sit; see
     /// [`Place`](crate::delay::Place).
     ///
     /// # Errors
     /// The error of the backend.
     pub fn delays(&self, layer: usize, connection: usize) -> Result<Vec<B::Real>, B::Error> {
-        let Layers { layout, values, expanded, .. } = &self.layers;
-        let (n, ranges) = (Group::Delays as usize, &layout.layers[layer].edges[connection]);
-        if let Some(full) = &expanded[layer][connection] {
-            let mut delays = vec![B::Real::zero(); ranges.weights.len()];
-            self.backend.download(full, &mut delays)?;
-            return Ok(delays);
+        self.full(layer, connection, Group::Delays)
+    }
+
+    fn full(&self, l: usize, c: usize, group: Group) -> Result<Vec<B::Real>, B::Error> {
+        let Layers { layout, values, full, .. } = &self.layers;
+        let ([weights, delays, _], ranges) = (&full[l][c], &layout.layers[l].edges[c]);
+        let (full, range) = match group {
+            Group::Weights => (weights, &ranges.weights),
+            _ => (delays, &ranges.delays),
+        };
+        if let Some(full) = full {
+            let mut values = vec![B::Real::zero(); ranges.elements];
+            self.backend.download(full, &mut values)?;
+            return Ok(values);
         }
-        let mut delays = layout.zeros(Group::Delays);
-        self.backend.download(&values.0[n], &mut delays)?;
-        Ok(delays[ranges.delays.clone()].to_vec())
+        let mut host = layout.zeros(group);
+        self.backend.download(&values.0[group as usize], &mut host)?;
+        Ok(host[range.clone()].to_vec())
     }
 
     /// The tensors of blocks in the layout of the parameters, such as gradients.
@@ -385,7 +403,7 @@ impl<B: Backend> Model<B> {
     pub fn restore(&mut self, state: &State<B::Real>) -> Result<(), TrainError<B::Error>> {
         let (host, running) = self.read(state).map_err(TrainError::State)?;
         host.copy(&self.backend, &mut self.layers.values)?;
-        self.layers.expand(&self.backend)?;
+        self.layers.expand_all(&self.backend)?;
         self.backend.upload(&running, &mut self.running)?;
         Ok(())
     }

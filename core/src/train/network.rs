@@ -2,11 +2,13 @@ use super::error::NetworkError;
 use super::graph::{Edge, Graph, Node};
 use super::start::InitialState;
 use crate::backend::{Backend, HasKernel, HasNeuron, HasSurrogate};
+use crate::connectivity::Connectivity;
 use crate::delay::{Place, Rounding};
 use crate::loss::{Loss, Objective};
 use crate::neuron::Li;
 use crate::norm::BatchNorm;
 use crate::shape::Synapses;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -30,6 +32,9 @@ pub struct Connection<B: Backend> {
     pub from: Source,
     /// The sizes of the synapses.
     pub synapses: Synapses,
+    /// Which synapses exist and which share their weights; with `None`, every pair of an input and
+    /// an output has a synapse of its own.
+    pub connectivity: Option<Arc<Connectivity>>,
     /// Where the delays sit; synaptic unless said.
     pub place: Place,
     /// The delay kernel used in training.
@@ -57,13 +62,20 @@ impl<B: Backend> Connection<B> {
     {
         let (from, place) = (Source::Previous, Place::Synaptic);
         let (kernel, fixed_delays) = (B::kernel(kernel), false);
-        Self { from, synapses, place, kernel, fixed_delays, spread: None }
+        let (connectivity, spread) = (None, None);
+        Self { from, synapses, connectivity, place, kernel, fixed_delays, spread }
     }
 
     /// The same connection from another source.
     #[must_use]
     pub fn from(self, from: Source) -> Self {
         Self { from, ..self }
+    }
+
+    /// The same connection with such synapses only.
+    #[must_use]
+    pub fn with_connectivity(self, connectivity: Connectivity) -> Self {
+        Self { connectivity: Some(Arc::new(connectivity)), ..self }
     }
 
     /// The same connection with its delays at another place.
@@ -299,6 +311,7 @@ impl<B: Backend> Network<B> {
             for connection in inputs {
                 let synapses = connection.synapses;
                 check_sizes(layer, &synapses)?;
+                check_connectivity(layer, connection)?;
                 let from = match connection.from {
                     Source::Previous => layer.checked_sub(1),
                     Source::Input => None,
@@ -331,6 +344,9 @@ impl<B: Backend> Network<B> {
                 Some(Recurrence { connection, .. }) => {
                     let synapses = Synapses { padding: 0, ..connection.synapses };
                     check_sizes(layer, &synapses)?;
+                    if connection.connectivity.is_some() {
+                        return Err(NetworkError::RecurrentConnectivity { layer });
+                    }
                     let Synapses { inputs, outputs, .. } = synapses;
                     if let Some(found) = [inputs, outputs].into_iter().find(|n| *n != width) {
                         return Err(NetworkError::Recurrence { layer, expected: width, found });
@@ -371,12 +387,23 @@ impl<B: Backend> Network<B> {
     }
 }
 
-fn edge<B: Backend>(
-    &Connection { place, fixed_delays, spread, .. }: &Connection<B>,
-    from: Option<usize>,
-    synapses: Synapses,
-) -> Edge {
-    Edge { from, synapses, place, fixed_delays, spread }
+fn edge<B: Backend>(connection: &Connection<B>, from: Option<usize>, synapses: Synapses) -> Edge {
+    let &Connection { ref connectivity, place, fixed_delays, spread, .. } = connection;
+    Edge { from, synapses, connectivity: connectivity.clone(), place, fixed_delays, spread }
+}
+
+fn check_connectivity<B: Backend>(
+    layer: usize,
+    connection: &Connection<B>,
+) -> Result<(), NetworkError> {
+    let Some(units) = &connection.connectivity else { return Ok(()) };
+    let Synapses { inputs, outputs, .. } = connection.synapses;
+    let (expected, found) = ([inputs, outputs], [units.inputs(), units.outputs()]);
+    if expected == found {
+        Ok(())
+    } else {
+        Err(NetworkError::Connectivity { layer, expected, found })
+    }
 }
 
 fn check_sizes(layer: usize, s: &Synapses) -> Result<(), NetworkError> {
@@ -424,7 +451,7 @@ macro_rules! plain {
 
 // Derived implementations would require them of the backend.
 plain! {
-    Connection { from, synapses, place, kernel, fixed_delays, spread }
+    Connection { from, synapses, connectivity, place, kernel, fixed_delays, spread }
     Recurrence { connection, dropout }
     Layer {
         inputs, recurrence, norm, bias, neuron, per_neuron, initial, initial_state, surrogate,

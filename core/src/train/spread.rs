@@ -1,6 +1,5 @@
 //! Learned spreads: factors of the sigma of the schedule.
 
-use super::graph::{Edge, Node};
 use super::layers::Layers;
 use super::layout::EdgeRanges;
 use super::tensor::Group;
@@ -8,17 +7,6 @@ use crate::backend::{Backend, View};
 use crate::num::{Real, logistic, logistic_slope};
 use alloc::vec;
 use alloc::vec::Vec;
-
-/// A block `[out, in, count]` for each connection of a layer that has spreads.
-pub(super) fn full_sigmas<B: Backend>(
-    backend: &B,
-    node: &Node,
-) -> Result<Vec<Option<B::Buffer>>, B::Error> {
-    let block = |edge: &Edge| {
-        edge.spread.is_some().then(|| backend.buffer(edge.synapses.weights())).transpose()
-    };
-    node.connections().map(block).collect()
-}
 
 /// The spreads and the sigma of the schedule, downloaded.
 struct Values<R> {
@@ -41,17 +29,19 @@ impl<B: Backend> Layers<B> {
     /// Renews the sigmas of all synapses: `2 logistic(spread) sigma`.
     pub(super) fn expand_sigmas(&mut self, backend: &B) -> Result<(), B::Error> {
         let Some(Values { delays, sigma }) = self.spreads(backend)? else { return Ok(()) };
-        let nodes = self.graph.nodes.iter().zip(&self.layout.layers).zip(&mut self.sigmas);
-        for ((node, ranges), sigmas) in nodes {
-            for ((edge, ranges), full) in node.connections().zip(&ranges.edges).zip(sigmas) {
-                let (Some(full), Some(place)) = (full, edge.spread) else { continue };
+        let nodes = self.graph.nodes.iter().zip(&self.layout.layers).zip(&mut self.full);
+        for ((node, ranges), full) in nodes {
+            for ((edge, ranges), full) in node.connections().zip(&ranges.edges).zip(full) {
+                let ([_, _, Some(full)], [_, _, Some(sharing)]) = (full, edge.shared()) else {
+                    continue;
+                };
                 let twice = B::Real::of(2.0) * sigma[ranges.sigma.start];
                 let own = delays[ranges.spread.clone()].iter();
                 let own: Vec<_> = own.map(|&p| twice * logistic(p)).collect();
                 let mut packed = backend.buffer(own.len())?;
                 backend.upload(&own, &mut packed)?;
                 let packed = View::new(&packed, 0..own.len());
-                backend.expand(&edge.synapses, place, packed, own.len(), full)?;
+                backend.expand(&edge.synapses, sharing, packed, own.len(), full)?;
             }
         }
         Ok(())

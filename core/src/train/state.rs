@@ -37,9 +37,8 @@ impl<R: Real> State<R> {
     pub fn fits(&self, graph: &Graph) -> Result<(), StateError> {
         for (l, node) in graph.nodes.iter().enumerate() {
             for (c, edge) in node.connections().enumerate() {
-                let s = &edge.synapses;
                 let name = alloc::format!("{}.weight", graph.connection_name(l, c));
-                let shape = [s.outputs, s.inputs, s.kernel_count];
+                let shape = edge.packed().shape(&edge.synapses);
                 self.find(&name, &shape, shape.iter().fold(1, |n, &m| n.saturating_mul(m)))?;
             }
         }

@@ -11,7 +11,8 @@ use core::ops::Range;
 /// [`Recipe::learning`](super::Recipe::learning) says how a group learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// Weights `[out, in, count]` and biases `[out]`.
+    /// Weights `[out, in, count]`, or packed as their
+    /// [`Connectivity`](crate::connectivity::Connectivity) says, and biases `[out]`.
     Weights,
     /// Delays in steps, in the shape of their [`Place`](crate::delay::Place), and the learned
     /// [spreads](super::Connection::spread) in that of theirs.

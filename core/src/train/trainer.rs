@@ -236,7 +236,7 @@ impl<B: Backend> Trainer<B> {
         };
         let sigma: Vec<_> = graph.connections().map(sigma).collect();
         backend.upload(&sigma, &mut values.0[Group::Sigma as usize])?;
-        layers.expand(backend)
+        layers.expand(backend, Group::Delays)
     }
 
     /// Computes the gradients, the loss and the hits of a batch.
@@ -352,8 +352,10 @@ impl<B: Backend> Trainer<B> {
             let (first, second, len) = (&mut first.0[n], &mut second.0[n], layout.lens[n]);
             backend.optimize(&step, range, gradient, params, first, second, len)?;
         }
-        if self.learning(Group::Delays).is_some() {
-            self.model.layers.expand(&self.model.backend)?;
+        for group in [Group::Weights, Group::Delays] {
+            if self.learning(group).is_some() {
+                self.model.layers.expand(&self.model.backend, group)?;
+            }
         }
         Ok(())
     }

@@ -1,8 +1,7 @@
 use super::graph::{Edge, Node};
-use super::layers::{Layers, full_delays};
-use super::layout::Blocks;
+use super::layers::{Full, Layers, full_blocks};
+use super::layout::{Blocks, EdgeRanges};
 use super::recurrent::{RecurrentPass, RecurrentSpace};
-use super::spread::full_sigmas;
 use super::tensor::Group;
 use crate::backend::{Backend, NormMode, SynapseGradients, View, ViewMut};
 use crate::delay::Rounding;
@@ -94,11 +93,8 @@ pub(super) struct LayerSpace<B: Backend> {
     pub(super) d: Option<B::Sequence>,
     /// A term of the gradient, if several connections read the spikes.
     d_part: Option<B::Sequence>,
-    /// The gradients by the delays of all synapses, for each connection whose delays are not
-    /// synaptic.
-    d_delays: Vec<Option<B::Buffer>>,
-    /// The gradients by the sigmas of all synapses, for each connection with spreads.
-    d_sigmas: Vec<Option<B::Buffer>>,
+    /// The gradients by the values of all synapses of each connection, where they are packed.
+    d_full: Vec<Full<B>>,
     states: Option<States<B>>,
     recurrent: Option<RecurrentSpace<B>>,
 }
@@ -216,8 +212,7 @@ impl<B: Backend> Workspace<B> {
                 spikes,
                 d: sequence(with_gradients)?,
                 d_part: sequence(with_gradients && readers > 1)?,
-                d_delays: if with_gradients { full_delays(backend, node)? } else { Vec::new() },
-                d_sigmas: if with_gradients { full_sigmas(backend, node)? } else { Vec::new() },
+                d_full: if with_gradients { full_blocks(backend, node)? } else { Vec::new() },
                 states,
                 recurrent: RecurrentSpace::new(backend, node, output, in_windows)?,
             });
@@ -382,8 +377,7 @@ impl<B: Backend> Workspace<B> {
                     return backend.activate_backward(&layer, y, statistics, d, into);
                 };
                 let c = edges.len();
-                let full = [at.d_delays[c].as_mut(), at.d_sigmas[c].as_mut()];
-                let into = gradients.recurrent(layout, l, c, full);
+                let into = gradients.recurrent(layout, l, c, &mut at.d_full[c]);
                 let pass = RecurrentPass { backend, layers, l, rounding };
                 space.backward(&pass, &layer, y, statistics, d, into)
             })?;
@@ -394,8 +388,7 @@ impl<B: Backend> Workspace<B> {
             }
             for (c, edge) in layers.graph.nodes[l].edges.iter().enumerate() {
                 let pass = Projection { backend, layers, connection: (l, c), rounding, span };
-                let full = [at.d_delays[c].as_mut(), at.d_sigmas[c].as_mut()];
-                let into = gradients.connection(layout, l, c, full);
+                let into = gradients.connection(layout, l, c, &mut at.d_full[c]);
                 match edge.from.map(|from| (&mut reached[from], &mut before[from])) {
                     None => pass.backward(self.input.read(), d, into, None)?,
                     Some((reached, LayerSpace { spikes, d: d_x, d_part, .. })) => {
@@ -412,15 +405,15 @@ impl<B: Backend> Workspace<B> {
                 }
             }
             for (c, edge) in layers.graph.nodes[l].connections().enumerate() {
-                let (n, ranges) = (Group::Delays as usize, &layout.layers[l].edges[c]);
-                let full = [
-                    (&at.d_delays[c], Some(edge.place), &ranges.delays),
-                    (&at.d_sigmas[c], edge.spread, &ranges.spread),
-                ];
-                for (full, place, to) in full {
-                    let (Some(full), Some(place)) = (full, place) else { continue };
+                let EdgeRanges { weights, delays, spread, .. } = &layout.layers[l].edges[c];
+                let to =
+                    [(Group::Weights, weights), (Group::Delays, delays), (Group::Delays, spread)];
+                for ((full, sharing), (group, to)) in at.d_full[c].iter().zip(edge.shared()).zip(to)
+                {
+                    let (Some(full), Some(sharing)) = (full, sharing) else { continue };
+                    let n = group as usize;
                     let to = ViewMut::new(&mut gradients.0[n], to.clone());
-                    backend.reduce(&edge.synapses, place, full, to, layout.lens[n])?;
+                    backend.reduce(&edge.synapses, sharing, full, to, layout.lens[n])?;
                 }
             }
         }

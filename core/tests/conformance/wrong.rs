@@ -2,6 +2,7 @@ use polychron_core::backend::{
     Backend, Event, HasKernel, HasNeuron, HasSurrogate, NeuronStage, NormMode, SynapseGradients,
     SynapseParams, View, ViewMut,
 };
+use polychron_core::connectivity::Sharing;
 use polychron_core::delay::Place;
 use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::Li;
@@ -254,13 +255,13 @@ impl Backend for Wrong {
     fn expand(
         &self,
         synapses: &Synapses,
-        place: Place,
+        sharing: Sharing<'_>,
         packed: View<'_, Vec<f64>>,
         len: usize,
         full: &mut Vec<f64>,
     ) -> Result<()> {
-        REFERENCE.expand(synapses, place, packed, len, full)?;
-        if self.is(Fault::DelaysSorted) && place == Place::Axonal {
+        REFERENCE.expand(synapses, sharing, packed, len, full)?;
+        if self.is(Fault::DelaysSorted) && sharing == Sharing::Place(Place::Axonal) {
             full.sort_by(f64::total_cmp);
         }
         Ok(())
@@ -269,18 +270,20 @@ impl Backend for Wrong {
     fn reduce(
         &self,
         synapses: &Synapses,
-        place: Place,
+        sharing: Sharing<'_>,
         full: &Vec<f64>,
         packed: ViewMut<'_, Vec<f64>>,
         len: usize,
     ) -> Result<()> {
         let (buffer, start) = (packed.buffer, packed.range.start);
-        REFERENCE.reduce(synapses, place, full, ViewMut::new(buffer, packed.range), len)?;
+        REFERENCE.reduce(synapses, sharing, full, ViewMut::new(buffer, packed.range), len)?;
         if self.is(Fault::LastSynapse) {
             for (n, &d) in full.iter().enumerate() {
                 let (o, e) = (n / synapses.kernel_count, n % synapses.kernel_count);
                 let (o, i) = (o / synapses.inputs, o % synapses.inputs);
-                buffer[start + place.index(synapses, o, i, e)] = d;
+                if let Some(index) = sharing.index(synapses, o, i, e) {
+                    buffer[start + index] = d;
+                }
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Random models, shapes and blocks.
 
+use polychron_core::connectivity::{Connectivity, Conv};
 use polychron_core::delay::{AnyKernel, DelayKernel, Place};
 use polychron_core::gradcheck::STEP;
 use polychron_core::neuron::{AnyNeuron, Reset};
@@ -7,6 +8,7 @@ use polychron_core::parameter::Value::{Flag, Number, Word};
 use polychron_core::rng::Rng;
 use polychron_core::shape::{Shape, Synapses};
 use polychron_core::surrogate::{AnySurrogate, Scaled};
+use std::rc::Rc;
 
 /// A sequence of draws.
 pub(crate) struct Draw {
@@ -55,6 +57,48 @@ impl Draw {
 
     pub(crate) fn place(&mut self) -> Place {
         self.pick(&Place::ALL).1
+    }
+
+    /// The synapses of a convolution or of a list of pairs; `None` in a third of the cases.
+    pub(crate) fn connectivity(
+        &mut self,
+        inputs: usize,
+        outputs: usize,
+    ) -> Option<Rc<Connectivity>> {
+        let found = match self.below(3) {
+            0 => return None,
+            1 => {
+                let pairs = (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i)));
+                let mut pairs: Vec<_> = pairs.filter(|_| self.coin()).collect();
+                if pairs.is_empty() {
+                    pairs.push((self.below(outputs), self.below(inputs)));
+                }
+                self.rng.fork(self.index).shuffle(&mut pairs);
+                Connectivity::sparse(inputs, outputs, &pairs)
+            }
+            _ => Connectivity::conv(&self.conv(inputs, outputs)),
+        };
+        Some(Rc::new(found.unwrap()))
+    }
+
+    fn conv(&mut self, inputs: usize, outputs: usize) -> Conv {
+        let mut all = Vec::new();
+        let parts = |n: usize| (1..=n).filter(move |maps| n.is_multiple_of(*maps));
+        for (in_maps, out_maps) in parts(inputs).flat_map(|m| parts(outputs).map(move |n| (m, n))) {
+            let positions = inputs / in_maps;
+            for (width, stride) in (1..=positions).flat_map(|w| (1..4).map(move |s| (w, s))) {
+                all.extend((0..width).map(|padding| Conv {
+                    positions,
+                    in_maps,
+                    out_maps,
+                    width,
+                    stride,
+                    padding,
+                }));
+            }
+        }
+        all.retain(|conv| conv.out_positions() * conv.out_maps == outputs);
+        self.pick(&all)
     }
 
     pub(crate) fn synapses(&mut self, inputs: usize, outputs: usize) -> Synapses {

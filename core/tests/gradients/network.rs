@@ -24,7 +24,8 @@ fn layers(mode: &str) -> f64 {
                     let input = Shape::new(steps, batch, inputs);
                     let mut b = Builder::new(input);
                     let (synapses, place) = (draw.synapses(inputs, outputs), draw.place());
-                    let link = Link { from: 0, synapses, kernel, place };
+                    let connectivity = draw.connectivity(inputs, outputs);
+                    let link = Link { from: 0, synapses, kernel, place, connectivity };
                     b.hidden(&mut draw, &[link], neuron, surrogate, false);
                     let upstream = draw.block(b.source(1).0.len(), -1.0, 1.0);
                     let net = b.finish(&mut draw, End::Sum(upstream));
@@ -110,8 +111,9 @@ fn network(draw: &mut Draw, input: Shape, widths: [usize; 3], plan: Plan) -> Net
 }
 
 fn link(draw: &mut Draw, b: &Builder, from: usize, width: usize) -> Link {
-    let synapses = draw.synapses(b.source(from).0.width, width);
-    Link { from, synapses, kernel: draw.pick(&KERNELS), place: draw.place() }
+    let inputs = b.source(from).0.width;
+    let (synapses, connectivity) = (draw.synapses(inputs, width), draw.connectivity(inputs, width));
+    Link { from, synapses, kernel: draw.pick(&KERNELS), place: draw.place(), connectivity }
 }
 
 /// Random networks, with parameters per layer and per neuron.

@@ -312,7 +312,7 @@ impl Case {
         let [weights, by_synapse, sigma, params] = gradients;
         let mut delays = vec![0.0; range(2).len()];
         let (to, len) = (all(&mut delays), range(2).len());
-        REFERENCE.reduce(&self.synapses, self.place, &by_synapse, to, len).unwrap();
+        REFERENCE.reduce(&self.synapses, self.place.into(), &by_synapse, to, len).unwrap();
         [d.values, weights, delays, sigma, params].concat()
     }
 }

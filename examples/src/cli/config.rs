@@ -270,8 +270,9 @@ mod tests {
 
     #[test]
     fn the_page_is_the_configuration() {
-        let own = "network.layers=[{ norm = false, bias = true }, { inputs = [{ from = 0 }, { from = \"input\", \
-                   max_delay = 3 }], neuron = { kind = \"adlif\", tau_ms = 15.0 } }]";
+        let own = "network.layers=[{ norm = false, bias = true, recurrent = { max_delay = 2 } }, \
+                   { inputs = [{ from = 0 }, { from = \"input\", max_delay = 3 }], \
+                   neuron = { kind = \"plif\", tau_ms = 15.0 } }]";
         let penalty = "train.rate_penalty={ weight = 1.0, high = 0.5 }";
         let more = [
             "network.hidden=[8, 8]",
@@ -279,7 +280,7 @@ mod tests {
             penalty,
             "train.clip_norm=0.5",
             "network.readout.max_delay=0",
-            "network.surrogate.kind=triangle",
+            "network.surrogate={ kind = \"triangle\" }",
             "train.optimizer=sgd",
         ];
         for name in Config::presets() {

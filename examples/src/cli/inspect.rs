@@ -1,7 +1,7 @@
 //! `polychron inspect`.
 
 use super::print::{note, say, say_json};
-use crate::config::Delays;
+use crate::config::{Connect, Delays};
 use crate::data_card::{DataCard, InputKind};
 use crate::error::{Result, fail};
 use crate::inspect::{Inspection, Moments, Neurons};
@@ -52,9 +52,13 @@ fn table(inspection: &Inspection) -> String {
     for layer in &inspection.layers {
         let shape: Vec<_> = layer.shape.iter().map(usize::to_string).collect();
         let (name, parameters) = (&layer.name, layer.parameters);
+        let dimensions = match layer.connect {
+            Connect::Dense => "outputs x inputs",
+            Connect::Conv(_) => "output maps x input maps x width",
+        };
         let _ = writeln!(
             text,
-            "\n{name}  {} (outputs x inputs x kernel elements), {parameters} parameters",
+            "\n{name}  {} ({dimensions} x kernel elements), {parameters} parameters",
             shape.join(" x ")
         );
         let (from, kernel) = (&layer.from, &layer.kernel);

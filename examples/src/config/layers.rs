@@ -1,3 +1,4 @@
+use super::connect::Connect;
 use super::network::{DelayPlace, Delays, Network, Neuron, Surrogate};
 use super::require;
 use crate::error::{Error, Result, fail};
@@ -30,6 +31,9 @@ pub struct LayerTable {
     /// Where the delays sit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_place: Option<DelayPlace>,
+    /// Which neurons are connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -77,6 +81,9 @@ pub struct ReadoutTable {
     /// Where the delays sit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_place: Option<DelayPlace>,
+    /// Which neurons are connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -114,6 +121,9 @@ pub struct Input {
     /// Where the delays sit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_place: Option<DelayPlace>,
+    /// Which neurons are connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
     /// Kernel in training with learned delays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -163,7 +173,8 @@ impl Recurrent {
     fn input(self) -> Input {
         let Self { max_delay, max_delay_ms, delays, delay_place, kernel, count, .. } = self;
         let from = From::Name(From::ITSELF.into());
-        Input { from, max_delay, max_delay_ms, delays, delay_place, kernel, count }
+        let connect = Some(Connect::default());
+        Input { from, max_delay, max_delay_ms, delays, delay_place, connect, kernel, count }
     }
 }
 
@@ -224,22 +235,16 @@ impl Network {
     /// # Errors
     /// Names a field of `network.layers` whose value is invalid.
     pub fn layer(&self, l: usize) -> Result<LayerSettings> {
-        let ReadoutTable {
-            inputs,
-            max_delay,
-            max_delay_ms,
-            delays,
-            delay_place,
-            kernel,
-            count,
-            bias,
-        } = self.readout.clone();
+        let own = self.readout.clone();
+        let ReadoutTable { inputs, max_delay, max_delay_ms, delays, bias, .. } = own;
+        let ReadoutTable { delay_place, connect, kernel, count, .. } = own;
         let readout = LayerTable {
             inputs,
             max_delay,
             max_delay_ms,
             delays,
             delay_place,
+            connect,
             kernel,
             count,
             bias,
@@ -268,6 +273,7 @@ impl Network {
                 max_delay_ms,
                 delays: input.delays.or(own.delays).or(Some(self.delays)),
                 delay_place: input.delay_place.or(own.delay_place).or(Some(self.delay_place)),
+                connect: input.connect.or(own.connect).or(Some(self.connect)),
                 kernel: input.kernel.or_else(|| own.kernel.clone()).or(Some(self.kernel.clone())),
                 count: input.count.or(own.count).or(Some(self.count)),
             }
@@ -360,6 +366,7 @@ impl Network {
             let problem = "needs norm = false: a norm has a bias";
             require(!both, &self.place(l, 0, "bias"), bias, problem)?;
             for (c, input) in inputs.iter().enumerate() {
+                self.check_connect(l, c, input.connect.unwrap_or_default())?;
                 let max_delay = self.max_delay(l, c, input, dt_ms)?;
                 let unit = if input.max_delay_ms.is_some() { dt_ms as usize } else { 1 };
                 let (field, value, problem) = match (max_delay, input.count.unwrap_or(0)) {

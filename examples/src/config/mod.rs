@@ -1,10 +1,12 @@
 //! The configuration of a run, as in `config.toml`.
 
+mod connect;
 mod data;
 mod layers;
 mod network;
 mod train;
 
+pub use connect::{Connect, ConvTable};
 pub use data::{Augment, Bands, Bins, Data, Division, Origin, Source, TimeUnit};
 pub use layers::{From, Input, LayerSettings, LayerTable, ReadoutTable, Recurrent};
 pub use network::{
@@ -194,6 +196,9 @@ impl Config {
             "contains 0; a layer needs at least one neuron",
         )?;
         network.check_layers(data.dt_ms)?;
+        let holds = network.fan_in == 0 || !network.has_convolutions();
+        let problem = "does not go with network.connect; leave one of them out";
+        require(holds, "network.fan_in", network.fan_in, problem)?;
         let holds = network.density > 0.0 && network.density <= 1.0;
         require(holds, "network.density", network.density, "is not above 0 and at most 1")?;
         if let Some(file) = &network.delay_file {

@@ -1,3 +1,4 @@
+use super::connect::Connect;
 use super::layers::{LayerTable, ReadoutTable, Recurrent};
 use crate::models;
 use polychron_core::delay::Place;
@@ -33,6 +34,10 @@ pub struct Network {
     /// Where the delays sit, which says what has a delay of its own; `synaptic` by default.
     #[serde(skip_serializing_if = "DelayPlace::is_synaptic")]
     pub delay_place: DelayPlace,
+    /// Which neurons are connected: `dense`, the default, or near ones only, as in
+    /// `{ conv = { width = 5, stride = 2, maps = 8 } }`.
+    #[serde(skip_serializing_if = "Connect::is_dense")]
+    pub connect: Connect,
     /// Where learned spreads sit: factors, between 0 and 2, of the sigma of the kernel, which learn
     /// as delays do; `none` by default.
     #[serde(skip_serializing_if = "DelayPlace::is_none")]
@@ -385,6 +390,7 @@ impl Default for Network {
             delays: Delays::Learned,
             delay_file: None,
             delay_place: DelayPlace::Synaptic,
+            connect: Connect::Dense,
             spread_place: DelayPlace::None,
             kernel: "gauss".into(),
             count: 1,

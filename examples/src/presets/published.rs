@@ -39,7 +39,7 @@ fn made(preset: &str, [channels, classes]: [usize; 2]) -> (Config, Interface, Gr
 
 /// The numbers of weights and delays.
 fn sizes(graph: &Graph) -> [usize; 2] {
-    let weights = graph.connections().map(|edge| edge.synapses.weights()).sum();
+    let weights = graph.connections().map(|edge| edge.weights()).sum();
     let delayed = graph.connections().filter(|edge| edge.synapses.taps > 1);
     [weights, delayed.map(|edge| edge.place.len(&edge.synapses)).sum()]
 }

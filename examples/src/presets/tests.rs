@@ -136,6 +136,7 @@ fn recipe(column: &Column) -> (Network, Train) {
         delays: Delays::Learned,
         delay_file: None,
         delay_place: DelayPlace::Synaptic,
+        connect: Connect::Dense,
         spread_place: DelayPlace::None,
         kernel: "gauss".into(),
         count: column.kernel_count,

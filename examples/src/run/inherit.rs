@@ -3,12 +3,13 @@
 use crate::error::{Result, fail};
 use crate::model::Model;
 use crate::network::{self, place_name};
+use polychron_core::connectivity::Connectivity;
 use polychron_core::train::{Graph, Group, State, Tensor, TensorSpec};
 use std::collections::BTreeMap;
 
 /// Gives a first state the values of a trained model, within the bounds of the network, whose steps
 /// last `dt_ms`. Returns the names of the tensors for which the model has none of the same name,
-/// shape and place of delays. If its steps have another length, delays keep theirs in ms, and the
+/// shape, synapses and place of delays. If its steps have another length, delays keep theirs in ms, and the
 /// parameters of neurons start anew: they are per step.
 pub(super) fn inherit(
     model: &Model,
@@ -17,8 +18,8 @@ pub(super) fn inherit(
     state: &mut State<f32>,
 ) -> Result<Vec<String>> {
     let ratio = model.interface().dt_ms / dt_ms;
-    let trained = delay_places(&network::graph(&model.config, model.interface())?);
-    let places = delay_places(graph);
+    let trained = network::graph(&model.config, model.interface())?;
+    let (trained, places) = (owners(&trained), owners(graph));
     let mut new = Vec::new();
     let own: Vec<_> = specs.iter().filter(|spec| spec.group != Group::Sigma).collect();
     for spec in &own {
@@ -26,8 +27,8 @@ pub(super) fn inherit(
         let in_steps = spec.group == Group::Delays && spec.name.ends_with(".delay");
         let factor = if in_steps { ratio as f32 } else { 1.0 };
         let fits = |t: &&Tensor<f32>| {
-            let same_place = trained.get(&t.name) == places.get(&t.name);
-            !anew && t.name == spec.name && t.shape == spec.shape && same_place
+            let same = trained.get(&t.name) == places.get(&t.name);
+            !anew && t.name == spec.name && t.shape == spec.shape && same
         };
         let found = model.state().tensors.iter().find(fits);
         let start = state.tensors.iter_mut().find(|tensor| tensor.name == spec.name);
@@ -53,12 +54,14 @@ pub(super) fn inherit(
     Ok(new)
 }
 
-/// The places of delays by the names of their tensors.
-fn delay_places(graph: &Graph) -> BTreeMap<String, &'static str> {
+/// What the values of weights and delays belong to, by the names of their tensors.
+fn owners(graph: &Graph) -> BTreeMap<String, (&'static str, Option<&Connectivity>)> {
     let mut places = BTreeMap::new();
     for (l, node) in graph.nodes.iter().enumerate() {
         for (c, edge) in node.connections().enumerate() {
-            places.insert(format!("{}.delay", graph.connection_name(l, c)), place_name(edge));
+            let (name, units) = (graph.connection_name(l, c), edge.connectivity.as_deref());
+            places.insert(format!("{name}.weight"), ("", units));
+            places.insert(format!("{name}.delay"), (place_name(edge), units));
         }
     }
     places

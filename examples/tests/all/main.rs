@@ -4,6 +4,7 @@ mod answers;
 mod cli;
 mod common;
 mod compare;
+mod connect;
 mod described;
 #[cfg(feature = "fetch")]
 mod fetch;

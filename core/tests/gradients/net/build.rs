@@ -1,9 +1,10 @@
 //! The builder of a network.
 
-use super::layer::{HiddenLayer, Inputs, Projection, Recurrence};
+use super::layer::{HiddenLayer, Inputs, Projection, Recurrence, sharing};
 use super::{End, Fault, Net, Part};
 use crate::gradients::check::Watched;
 use crate::gradients::draw::Draw;
+use polychron_core::connectivity::Connectivity;
 use polychron_core::delay::{AnyKernel, Place, Rounding};
 use polychron_core::neuron::{AnyNeuron, ErasedNeuron};
 use polychron_core::norm::BatchNorm;
@@ -27,6 +28,7 @@ pub(crate) struct Link {
     pub(crate) synapses: Synapses,
     pub(crate) kernel: AnyKernel,
     pub(crate) place: Place,
+    pub(crate) connectivity: Option<Rc<Connectivity>>,
 }
 
 impl Builder {
@@ -52,13 +54,13 @@ impl Builder {
         let padding = ends.max().unwrap();
         let mut shape = self.input;
         let mut projections = Vec::new();
-        for &Link { from, synapses, kernel, place } in links {
+        for link in links {
+            let &Link { from, synapses, .. } = link;
             let (source, before) = self.source(from);
             let synapses = Synapses { padding: padding - before, ..synapses };
             shape = synapses.output(source);
             let bound = 3.0 / ((synapses.inputs * links.len()) as f64).sqrt();
-            let link = Link { from, synapses, kernel, place };
-            projections.push(self.projection(draw, link, None, bound));
+            projections.push(self.projection(draw, link, synapses, None, bound));
         }
         Inputs { projections, shape, padding }
     }
@@ -67,22 +69,26 @@ impl Builder {
     fn projection(
         &mut self,
         draw: &mut Draw,
-        Link { from, synapses, kernel, place }: Link,
+        link: &Link,
+        synapses: Synapses,
         rounding: Option<Rounding>,
         bound: f64,
     ) -> Projection {
+        let &Link { from, kernel, place, ref connectivity, .. } = link;
+        let [by_weights, by_delays] = sharing(connectivity.as_deref(), place);
         // Delays that synapses share have the sigma of all, so that all avoid the same kinks.
-        let shared = draw.coin() || place != Place::Synaptic;
-        let (taps, delays) = (synapses.taps, place.len(&synapses));
+        let shared = draw.coin() || place != Place::Synaptic || connectivity.is_some();
+        let (taps, delays) = (synapses.taps, by_delays.len(&synapses));
         let smooth = rounding.map_or(kernel, Rounding::kernel);
         let (delays, sigma) = draw.delays_and_sigma(smooth, taps, delays, shared);
-        let weights = draw.block(synapses.weights(), -bound, bound);
+        let weights = draw.block(by_weights.len(&synapses), -bound, bound);
         Projection {
             from,
             synapses,
             kernel,
             rounding,
             place,
+            connectivity: connectivity.clone(),
             weights: self.push("weights", weights),
             delays: self.push("delays", delays),
             sigma: self.push("sigma", sigma),
@@ -100,8 +106,8 @@ impl Builder {
         let (shape, _) = self.source(from);
         let synapses = Synapses { padding: 0, ..draw.synapses(shape.width, shape.width) };
         let bound = 1.5 / ((shape.width * synapses.kernel_count) as f64).sqrt();
-        let link = Link { from, synapses, kernel, place };
-        let synapses = self.projection(draw, link, rounding, bound);
+        let link = Link { from, synapses, kernel, place, connectivity: None };
+        let synapses = self.projection(draw, &link, synapses, rounding, bound);
         let mask = draw.mask(shape);
         if let Some(hidden) = self.hidden.last_mut() {
             hidden.recurrence = Some(Recurrence { synapses, mask });

@@ -5,6 +5,7 @@ use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Firing, HasKernel, HasNeuron, NeuronStage, NormMode,
     RecurrentGradients, RecurrentStage, SynapseGradients, SynapseParams, View, ViewMut,
 };
+use polychron_core::connectivity::{Connectivity, Sharing};
 use polychron_core::delay::{AnyKernel, Place, Rounding};
 use polychron_core::neuron::{AnyNeuron, Neuron, NeuronModel, NeuronVisitor};
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -24,23 +25,31 @@ pub(super) struct Projection {
     pub(super) kernel: AnyKernel,
     pub(super) rounding: Option<Rounding>,
     pub(super) place: Place,
+    pub(super) connectivity: Option<Rc<Connectivity>>,
     pub(super) weights: Range<usize>,
     pub(super) delays: Range<usize>,
     pub(super) sigma: Range<usize>,
 }
 
 impl Projection {
-    /// The delays of all synapses.
-    fn delays(&self, at: &Vec<f64>) -> Vec<f64> {
-        let mut full = vec![f64::NAN; self.synapses.weights()];
-        let packed = View::new(at, self.delays.clone());
-        REFERENCE.expand(&self.synapses, self.place, packed, at.len(), &mut full).unwrap();
-        full
+    /// The weights and the delays of all synapses.
+    fn full(&self, at: &Vec<f64>) -> [Vec<f64>; 2] {
+        let sharing = sharing(self.connectivity.as_deref(), self.place);
+        [(sharing[0], &self.weights), (sharing[1], &self.delays)].map(|(sharing, range)| {
+            let mut full = vec![f64::NAN; self.synapses.weights()];
+            let packed = View::new(at, range.clone());
+            REFERENCE.expand(&self.synapses, sharing, packed, at.len(), &mut full).unwrap();
+            full
+        })
     }
 
-    fn params<'a>(&self, at: &'a Vec<f64>, delays: &'a Vec<f64>) -> SynapseParams<'a, Vec<f64>> {
+    fn params<'a>(
+        &self,
+        at: &'a Vec<f64>,
+        [weights, delays]: &'a [Vec<f64>; 2],
+    ) -> SynapseParams<'a, Vec<f64>> {
         SynapseParams {
-            weights: View::new(at, self.weights.clone()),
+            weights: View::new(weights, 0..weights.len()),
             delays: View::new(delays, 0..delays.len()),
             sigma: View::new(at, self.sigma.clone()),
             rounding: self.rounding,
@@ -55,7 +64,7 @@ impl Projection {
         d_y: &Block<f64>,
     ) -> (Block<f64>, [Vec<f64>; 3]) {
         let mut d_x = zeros(x.shape);
-        let full = self.delays(at);
+        let full = self.full(at);
         let (params, kernel) = (self.params(at, &full), Reference::kernel(self.kernel));
         let gradients = self.gradients(|into| {
             let to = Some(&mut d_x);
@@ -64,19 +73,24 @@ impl Projection {
         (d_x, gradients)
     }
 
-    /// The gradients by the parameters that `backward` writes, for those of all delays.
+    /// The gradients by the parameters that `backward` writes, for those of all synapses.
     fn gradients(&self, backward: impl FnOnce(SynapseGradients<'_, Vec<f64>>)) -> [Vec<f64>; 3] {
         let [mut weights, mut delays, mut sigma] =
-            [&self.weights, &self.weights, &self.sigma].map(|range| vec![f64::NAN; range.len()]);
+            [self.synapses.weights(), self.synapses.weights(), self.sigma.len()]
+                .map(|len| vec![f64::NAN; len]);
         backward(SynapseGradients {
             weights: all(&mut weights),
             delays: all(&mut delays),
             sigma: all(&mut sigma),
         });
-        let mut packed = vec![f64::NAN; self.delays.len()];
-        let (to, len) = (all(&mut packed), self.delays.len());
-        REFERENCE.reduce(&self.synapses, self.place, &delays, to, len).unwrap();
-        [weights, packed, sigma]
+        let reduce = |sharing: Sharing<'_>, full| {
+            let len = sharing.len(&self.synapses);
+            let mut packed = vec![f64::NAN; len];
+            REFERENCE.reduce(&self.synapses, sharing, full, all(&mut packed), len).unwrap();
+            packed
+        };
+        let [by_weights, by_delays] = sharing(self.connectivity.as_deref(), self.place);
+        [reduce(by_weights, &weights), reduce(by_delays, &delays), sigma]
     }
 
     /// Writes its gradients to those of all parameters.
@@ -85,6 +99,15 @@ impl Projection {
             gradient[range.clone()].copy_from_slice(&d);
         }
     }
+}
+
+/// Which packed values the synapses have of weights and of delays.
+pub(super) fn sharing(units: Option<&Connectivity>, place: Place) -> [Sharing<'_>; 2] {
+    let at = |place| match units {
+        Some(units) if place == Place::Synaptic => Sharing::Units(units),
+        _ => Sharing::Place(place),
+    };
+    [at(Place::Synaptic), at(place)]
 }
 
 /// The connections of a layer, and the shape and padding of their sum.
@@ -100,8 +123,8 @@ impl Inputs {
         let mut sum = zeros(self.shape);
         for p in &self.projections {
             let (kernel, mut y) = (Reference::kernel(p.kernel), zeros(self.shape));
-            let delays = p.delays(at);
-            let params = p.params(at, &delays);
+            let full = p.full(at);
+            let params = p.params(at, &full);
             REFERENCE.project(&p.synapses, &kernel, params, &blocks[p.from], &mut y).unwrap();
             add(&mut sum.values, &y.values);
         }
@@ -233,12 +256,12 @@ impl HiddenLayer {
 
     fn with_recurrence(&self, at: &Vec<f64>, f: impl FnOnce(&RecurrentStage<'_, Reference<f64>>)) {
         let Some(Recurrence { synapses: p, mask }) = &self.recurrence else { return };
-        let (delays, kernel) = (p.delays(at), Reference::kernel(p.kernel));
+        let (full, kernel) = (p.full(at), Reference::kernel(p.kernel));
         f(&RecurrentStage {
             synapses: &p.synapses,
             place: p.place,
             kernel: &kernel,
-            params: p.params(at, &delays),
+            params: p.params(at, &full),
             spread: None,
             mask: mask.as_ref(),
             before: None,

@@ -2,7 +2,7 @@ use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Event, HasKernel, HasNeuron, HasSurrogate,
     NeuronStage, NormMode, SynapseGradients, SynapseParams, View, ViewMut,
 };
-use polychron_core::delay::Place;
+use polychron_core::connectivity::Sharing;
 use polychron_core::loss::{Loss, RatePenalty};
 use polychron_core::neuron::Li;
 use polychron_core::norm::{BatchNorm, ValidSteps};
@@ -217,11 +217,11 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
         ) -> ();
         Stage::Named("join") => copy_last(x: &B::Sequence, last: &mut B::Sequence) -> ();
         Stage::Named("place") => expand(
-            synapses: &Synapses, place: Place, packed: View<'_, B::Buffer>, len: usize,
+            synapses: &Synapses, sharing: Sharing<'_>, packed: View<'_, B::Buffer>, len: usize,
             full: &mut B::Buffer
         ) -> ();
         Stage::Named("place") => reduce(
-            synapses: &Synapses, place: Place, full: &B::Buffer, packed: ViewMut<'_, B::Buffer>,
+            synapses: &Synapses, sharing: Sharing<'_>, full: &B::Buffer, packed: ViewMut<'_, B::Buffer>,
             len: usize
         ) -> ();
         Stage::Forward => project(
