@@ -280,7 +280,6 @@ mod tests {
             penalty,
             "train.clip_norm=0.5",
             "network.readout.max_delay=0",
-            "network.surrogate={ kind = \"triangle\" }",
             "train.optimizer=sgd",
         ];
         for name in Config::presets() {

@@ -114,7 +114,7 @@ fn errors_name_the_field_of_the_layer_that_has_it() {
         (
             "{ from = \"previous\" }",
             "{ from = 1 }",
-            "network.layers[1].inputs[0].from = 1 is the layer itself; recurrent",
+            "network.layers[1].inputs[0].from = 1 is the layer itself; use",
         ),
         (
             "{ from = \"previous\" }",
