@@ -293,7 +293,7 @@ pub(crate) fn plan(
             Place::Synaptic => String::new(),
             place => format!(" {},", place.name()),
         };
-        let packed = packed_name(&edge).map_or(String::new(), |name| format!(" {name},"));
+        let packed = packed_name(edge).map_or(String::new(), |name| format!(" {name},"));
         let sigma = sigma(config, &edge.synapses);
         let ms = (taps - 1) as f64 * interface.dt_ms;
         let layer = l + 1;
