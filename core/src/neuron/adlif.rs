@@ -271,7 +271,8 @@ impl<R: Real> AdLif<R> {
         settings: &Settings<'a>,
         bounds: [Range; 4],
     ) -> Result<Self, ParameterError<'a>> {
-        const DECAY: &str = "is outside `bounds`";
+        const DECAY: &str =
+            "is outside `bounds`, counted in steps; take another, or bounds = \"none\"";
         const A: &str = "is not between a_min and a_max, or is outside `bounds`";
         const B: &str = "is not between b_min and b_max, or is outside `bounds`";
         const CHECKS: [(&str, &str); 4] =
