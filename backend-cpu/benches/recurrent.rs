@@ -1,6 +1,6 @@
 //! `recurrent THREADS ROUNDS [SIGMA]` times a recurrent layer, forward and backward: 256 neurons,
 //! 128 samples, 250 steps, axonal delays of 1 to 41 steps, 6 % of the inputs spikes. Prints the
-//! median in seconds and the rate of the spikes. `.ci/recurrent` compares it with a loop in PyTorch.
+//! median in seconds and the rate of the spikes. `.ci/recurrent` times a loop in PyTorch beside it.
 
 use polychron_core::backend::{
     Backend, Firing, HasKernel, HasNeuron, HasSurrogate, NeuronStage, RecurrentGradients,

@@ -57,9 +57,7 @@ pub enum Error {
         vectors: Vectors,
     },
     /// A [`Stream`](crate::Stream) cannot run the network of a model.
-    #[error(
-        "a stream runs a chain of layers; remove the other and the recurrent connections of the network"
-    )]
+    #[error("a stream runs a chain of layers; remove skip and recurrent connections")]
     NotAChain,
     /// Another backend, whose model a [`Stream`](crate::Stream) runs, failed.
     #[error("cannot read the model from its backend: {source}")]

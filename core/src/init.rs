@@ -26,7 +26,7 @@ pub fn weights<R: Real>(synapses: &Synapses, rng: Rng, out: &mut [R]) {
     }
 }
 
-/// Fills a block of biases with uniform numbers in `+-1 / sqrt(fan_in)`, as PyTorch's `Linear` does.
+/// Fills a bias block with uniform numbers in `+-1 / sqrt(fan_in)`, as PyTorch's `Linear` does.
 /// `fan_in` is the number of weights of a neuron.
 pub fn biases<R: Real>(fan_in: usize, rng: Rng, out: &mut [R]) {
     let bound = 1.0 / Real::sqrt(fan_in.max(1) as f64);

@@ -298,8 +298,8 @@ pub(crate) fn plan(
         let ms = (taps - 1) as f64 * interface.dt_ms;
         let layer = l + 1;
         format!(
-            "layer {layer}{from}: {inputs}-{outputs}, {taps} taps up to {ms} ms,{packed}{place} sigma \
-             {sigma}"
+            "layer {layer}{from}: {inputs}-{outputs}, {taps} taps up to {ms} ms,{packed}{place} \
+             sigma {sigma}"
         )
     };
     let connection = |(l, edge, plan): (usize, Edge, Plan)| {

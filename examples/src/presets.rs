@@ -15,7 +15,8 @@ macro_rules! presets {
 
 const PRESETS: &[(&str, &str)] = presets! {
     "digits" "recordings" "order" "fsdd" "tts" "shd" "ssc" "gsc" "shd-clean" "ssc-clean" "gsc-clean"
-    "axonal-ssc" "axonal-gsc" "d-cadlif-shd" "d-cadlif-ssc" "d-cadlif-gsc" "se-adlif-shd" "silif-ssc" "delrec-ssc" "delrec-shd"
+    "axonal-ssc" "axonal-gsc" "d-cadlif-shd" "d-cadlif-ssc" "d-cadlif-gsc" "se-adlif-shd"
+    "silif-ssc" "delrec-ssc" "delrec-shd"
     "delays-ssc-4ms" "digits-reference" "order-reference" "fsdd-reference"
     "tts-reference"
 };

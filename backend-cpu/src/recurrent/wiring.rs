@@ -73,8 +73,8 @@ impl<R: Lanes> Lines<R> {
         Self { len: self.len, first, taps }
     }
 
-    /// Adds the values `[LANES]` of a line's sender at step 0 to the steps of `ring` at which they
-    /// arrive. `row` is the receiver.
+    /// Adds the values `[LANES]` that a line's sender sends at step `now` to the steps of `ring` at
+    /// which they arrive. `row` is the receiver.
     #[inline(always)]
     fn send(&self, line: usize, row: usize, x: &[R], now: usize, ring: &mut Ring<R>) {
         let (first, taps) = self.of(line);

@@ -212,8 +212,8 @@ pub struct RecurrentStage<'a, B: Backend> {
 /// The gradients of a recurrent layer.
 #[derive(Debug)]
 pub struct RecurrentGradients<'a, B> {
-    /// By the parameters of the synapses. Of the gradients by delays, or by sigmas, that their place
-    /// makes the same, only the sum is specified: that of [`Place::reduce`].
+    /// By the parameters of the synapses. Of synapses that share a delay or a sigma, only the sum
+    /// of the gradients by it is specified: [`Place::reduce`].
     pub synapses: SynapseGradients<'a, B>,
     /// By the raw parameters of the neurons.
     pub neuron: ViewMut<'a, B>,

@@ -64,8 +64,8 @@ impl<B: Backend> Backend for &B {
             full: &mut B::Buffer
         ) -> Result<(), B>;
         reduce(
-            synapses: &Synapses, sharing: Sharing<'_>, full: &B::Buffer, packed: ViewMut<'_, B::Buffer>,
-            len: usize
+            synapses: &Synapses, sharing: Sharing<'_>, full: &B::Buffer,
+            packed: ViewMut<'_, B::Buffer>, len: usize
         ) -> Result<(), B>;
         project(
             synapses: &Synapses, kernel: &B::Kernel, params: SynapseParams<'_, B::Buffer>,

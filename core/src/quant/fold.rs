@@ -54,8 +54,8 @@ impl<E: fmt::Display> fmt::Display for FoldError<E> {
         match self {
             Self::Backend(error) => error.fmt(f),
             Self::Graph => f.write_str(
-                "a model file holds a chain of layers; a layer has several inputs, is recurrent, or \
-                 does not follow the previous one: remove the other connections of the network",
+                "a model file holds a chain of layers; a layer is recurrent, has several inputs, \
+                 or does not follow the previous one: remove the other connections of the network",
             ),
             Self::Neuron { layer } => write!(
                 f,
@@ -180,8 +180,8 @@ pub fn fold<B: Backend<Real = f32>>(
     })
 }
 
-/// The synapses of a layer that exist, one per tap, without neurons. The weights onto output `o` are
-/// multiplied by `factor(o)`.
+/// The synapses of a layer that exist, one per tap, without neurons. The weights onto output `o`
+/// are multiplied by `factor(o)`.
 fn layer(
     edge: &Edge,
     of_network: Rounding,

@@ -59,7 +59,7 @@ impl<R: Real> RecurrentArgs<'_, R> {
         sum * self.mask(shape, b, o)
     }
 
-    /// The gradient by the spike of neuron `i` at step `t`, from those by the inputs of later steps.
+    /// The gradient by the spike of neuron `i` at step `t`, from those by inputs of later steps.
     fn adjoint(&self, d_input: &[R], shape: Shape, t: usize, (b, i): (usize, usize)) -> R {
         let mut sum = R::zero();
         for o in 0..shape.width {

@@ -26,7 +26,13 @@ pub(super) struct Args {
     #[command(flatten)]
     data: DataFolder,
     /// Items to evaluate: test, valid or train
-    #[arg(long, value_name = "PART", value_parser = part, default_value = "test", conflicts_with = "file")]
+    #[arg(
+        long,
+        value_name = "PART",
+        value_parser = part,
+        default_value = "test",
+        conflicts_with = "file"
+    )]
     split: Part,
     /// Evaluate all items of a file of spikes that was not there when the model was trained
     #[arg(long, value_name = "FILE", conflicts_with = "data")]

@@ -139,7 +139,7 @@ impl Input {
     }
 }
 
-/// Synapses among the neurons of a layer, whose spikes arrive one step later, plus the delay. Fields
+/// Synapses among the neurons of a layer. A spike arrives one step later, plus the delay. Fields
 /// that are absent have the setting of the layer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 /// Gives a first state the values of a trained model, within the bounds of the network, whose steps
 /// last `dt_ms`. Returns the names of the tensors for which the model has none of the same name,
-/// shape, synapses and place of delays. If its steps have another length, delays keep theirs in ms, and the
-/// parameters of neurons start anew: they are per step.
+/// shape, synapses and place of delays. If its steps have another length, delays keep theirs in ms,
+/// and the parameters of neurons start anew: they are per step.
 pub(super) fn inherit(
     model: &Model,
     (graph, specs): (&Graph, &[TensorSpec<f32>]),

@@ -221,7 +221,8 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
             full: &mut B::Buffer
         ) -> ();
         Stage::Named("place") => reduce(
-            synapses: &Synapses, sharing: Sharing<'_>, full: &B::Buffer, packed: ViewMut<'_, B::Buffer>,
+            synapses: &Synapses, sharing: Sharing<'_>, full: &B::Buffer,
+            packed: ViewMut<'_, B::Buffer>,
             len: usize
         ) -> ();
         Stage::Forward => project(
