@@ -153,7 +153,23 @@ pub struct NeuronStage<'a, B: Backend> {
     pub start: Option<&'a B::Buffer>,
 }
 
-impl<B: Backend> NeuronStage<'_, B> {
+impl<'a, B: Backend> NeuronStage<'a, B> {
+    /// The same arguments for a backend with the same types, such as the one that `B` wraps.
+    #[must_use]
+    pub fn on<C>(&self) -> NeuronStage<'a, C>
+    where
+        C: Backend<
+                Real = B::Real,
+                Buffer = B::Buffer,
+                Sequence = B::Sequence,
+                Neuron = B::Neuron,
+                Surrogate = B::Surrogate,
+            >,
+    {
+        let Self { neuron, ref params, surrogate, firing, mask, valid, start } = *self;
+        NeuronStage { neuron, params: params.clone(), surrogate, firing, mask, valid, start }
+    }
+
     /// The number of parameter sets for `width` neurons: 1, or one for each.
     ///
     /// # Errors
@@ -173,6 +189,23 @@ pub struct Activation<'a, B: Backend> {
     pub norm: Option<(&'a BatchNorm<B::Real>, View<'a, B::Buffer>)>,
     /// The neurons. `valid` applies to the output of the layer.
     pub neurons: NeuronStage<'a, B>,
+}
+
+impl<'a, B: Backend> Activation<'a, B> {
+    /// As [`NeuronStage::on`].
+    #[must_use]
+    pub fn on<C>(&self) -> Activation<'a, C>
+    where
+        C: Backend<
+                Real = B::Real,
+                Buffer = B::Buffer,
+                Sequence = B::Sequence,
+                Neuron = B::Neuron,
+                Surrogate = B::Surrogate,
+            >,
+    {
+        Activation { norm: self.norm.clone(), neurons: self.neurons.on() }
+    }
 }
 
 /// The gradients of an [`Activation`].
@@ -207,6 +240,19 @@ pub struct RecurrentStage<'a, B: Backend> {
     /// The spikes, before dropout, of the `taps` steps before the first; with `None`, there were
     /// none.
     pub before: Option<&'a B::Sequence>,
+}
+
+impl<'a, B: Backend> RecurrentStage<'a, B> {
+    /// As [`NeuronStage::on`].
+    #[must_use]
+    pub fn on<C>(&self) -> RecurrentStage<'a, C>
+    where
+        C: Backend<Buffer = B::Buffer, Sequence = B::Sequence, Kernel = B::Kernel>,
+    {
+        let Self { synapses, place, kernel, ref params, spread, mask, before } = *self;
+        let params = params.clone();
+        RecurrentStage { synapses, place, kernel, params, spread, mask, before }
+    }
 }
 
 /// The gradients of a recurrent layer.

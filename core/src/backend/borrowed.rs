@@ -117,7 +117,7 @@ impl<B: Backend> Backend for &B {
         spikes: &mut B::Sequence,
         end: Option<&mut B::Buffer>,
     ) -> Result<(), B> {
-        (**self).neuron_forward(&inner(stage), x, spikes, end)
+        (**self).neuron_forward(&stage.on(), x, spikes, end)
     }
 
     fn neuron_backward(
@@ -128,7 +128,7 @@ impl<B: Backend> Backend for &B {
         d_x: &mut B::Sequence,
         d_params: ViewMut<'_, B::Buffer>,
     ) -> Result<(), B> {
-        (**self).neuron_backward(&inner(stage), x, d_spikes, d_x, d_params)
+        (**self).neuron_backward(&stage.on(), x, d_spikes, d_x, d_params)
     }
 
     fn recurrent_forward(
@@ -139,7 +139,7 @@ impl<B: Backend> Backend for &B {
         outputs: [&mut B::Sequence; 3],
         end: Option<&mut B::Buffer>,
     ) -> Result<(), B> {
-        (**self).recurrent_forward(&synapses(recurrent), &inner(stage), x, outputs, end)
+        (**self).recurrent_forward(&recurrent.on(), &stage.on(), x, outputs, end)
     }
 
     fn recurrent_backward(
@@ -150,7 +150,7 @@ impl<B: Backend> Backend for &B {
         d: &mut B::Sequence,
         gradients: RecurrentGradients<'_, B::Buffer>,
     ) -> Result<(), B> {
-        (**self).recurrent_backward(&synapses(recurrent), &inner(stage), saved, d, gradients)
+        (**self).recurrent_backward(&recurrent.on(), &stage.on(), saved, d, gradients)
     }
 
     fn activate(
@@ -162,8 +162,7 @@ impl<B: Backend> Backend for &B {
         spikes: &mut B::Sequence,
         end: Option<&mut B::Buffer>,
     ) -> Result<(), B> {
-        let layer = Activation { norm: layer.norm.clone(), neurons: inner(&layer.neurons) };
-        (**self).activate(&layer, mode, y, statistics, spikes, end)
+        (**self).activate(&layer.on(), mode, y, statistics, spikes, end)
     }
 
     fn activate_backward(
@@ -174,20 +173,8 @@ impl<B: Backend> Backend for &B {
         d: &mut B::Sequence,
         gradients: ActivationGradients<'_, B::Buffer>,
     ) -> Result<(), B> {
-        let layer = Activation { norm: layer.norm.clone(), neurons: inner(&layer.neurons) };
-        (**self).activate_backward(&layer, y, statistics, d, gradients)
+        (**self).activate_backward(&layer.on(), y, statistics, d, gradients)
     }
-}
-
-fn inner<'a, B: Backend>(stage: &NeuronStage<'a, &B>) -> NeuronStage<'a, B> {
-    let NeuronStage { neuron, ref params, surrogate, firing, mask, valid, start } = *stage;
-    NeuronStage { neuron, params: params.clone(), surrogate, firing, mask, valid, start }
-}
-
-fn synapses<'a, B: Backend>(stage: &RecurrentStage<'a, &B>) -> RecurrentStage<'a, B> {
-    let RecurrentStage { synapses, place, kernel, ref params, spread, mask, before } = *stage;
-    let params = params.clone();
-    RecurrentStage { synapses, place, kernel, params, spread, mask, before }
 }
 
 impl<K, B: HasKernel<K>> HasKernel<K> for &B {

@@ -504,7 +504,7 @@ impl Backend for Wrong {
         spikes: &mut Block<f64>,
         mut end: Option<&mut Vec<f64>>,
     ) -> Result<()> {
-        let mut stage = Stage { valid: self.valid(stage.valid), ..reference(stage) };
+        let mut stage = Stage { valid: self.valid(stage.valid), ..stage.on() };
         stage.start = stage.start.filter(|_| !self.is(Fault::AlwaysAtRest));
         let sets = stage.sets(x.shape.width)?;
         let first: Vec<_> = stage.params.clone().slice()?.iter().step_by(sets).copied().collect();
@@ -531,7 +531,7 @@ impl Backend for Wrong {
     ) -> Result<()> {
         let mask = stage.mask.filter(|_| !self.is(Fault::NoMaskInGradient));
         let start = stage.start.filter(|_| !self.is(Fault::BackwardFromRest));
-        let stage = Stage { mask, start, ..reference(stage) };
+        let stage = Stage { mask, start, ..stage.on() };
         let (into, range) = (d_params.buffer, d_params.range);
         let d_params = ViewMut::new(into, range.clone());
         REFERENCE.neuron_backward(&stage, x, d_spikes, d_x, d_params)?;
@@ -542,10 +542,4 @@ impl Backend for Wrong {
         }
         Ok(())
     }
-}
-
-/// The stage for the reference.
-fn reference<'a>(stage: &NeuronStage<'a, Wrong>) -> Stage<'a> {
-    let NeuronStage { neuron, ref params, surrogate, firing, mask, valid, start } = *stage;
-    Stage { neuron, params: params.clone(), surrogate, firing, mask, valid, start }
 }

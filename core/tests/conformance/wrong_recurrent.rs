@@ -55,12 +55,6 @@ impl WrongRecurrence {
     }
 }
 
-/// The stage for the reference.
-fn inner<'a>(stage: &Stage<'a>) -> NeuronStage<'a, Reference<f64>> {
-    let NeuronStage { neuron, ref params, surrogate, firing, mask, valid, start } = *stage;
-    NeuronStage { neuron, params: params.clone(), surrogate, firing, mask, valid, start }
-}
-
 macro_rules! of_the_reference {
     ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {$(
         fn $name(&self, $($arg: $type),*) -> $result {
@@ -121,7 +115,7 @@ impl Backend for WrongRecurrence {
         spikes: &mut Block<f64>,
         end: Option<&mut Vec<f64>>,
     ) -> Result<()> {
-        REFERENCE.neuron_forward(&inner(stage), x, spikes, end)
+        REFERENCE.neuron_forward(&stage.on(), x, spikes, end)
     }
 
     fn neuron_backward(
@@ -132,7 +126,7 @@ impl Backend for WrongRecurrence {
         d_x: &mut Block<f64>,
         d_params: ViewMut<'_, Vec<f64>>,
     ) -> Result<()> {
-        REFERENCE.neuron_backward(&inner(stage), x, d_spikes, d_x, d_params)
+        REFERENCE.neuron_backward(&stage.on(), x, d_spikes, d_x, d_params)
     }
 
     fn recurrent_forward(
@@ -144,7 +138,7 @@ impl Backend for WrongRecurrence {
         end: Option<&mut Vec<f64>>,
     ) -> Result<()> {
         self.with(recurrent, |recurrent| {
-            REFERENCE.recurrent_forward(recurrent, &inner(stage), x, outputs, end)
+            REFERENCE.recurrent_forward(recurrent, &stage.on(), x, outputs, end)
         })
     }
 
@@ -160,10 +154,10 @@ impl Backend for WrongRecurrence {
         let range = neuron.range.clone();
         let into = RecurrentGradients { synapses, neuron: ViewMut::new(neuron.buffer, range) };
         self.with(recurrent, |recurrent| {
-            REFERENCE.recurrent_backward(recurrent, &inner(stage), [input, fired], d, into)
+            REFERENCE.recurrent_backward(recurrent, &stage.on(), [input, fired], d, into)
         })?;
         if self.is(RecurrentFault::NoGradient) {
-            REFERENCE.neuron_backward(&inner(stage), input, &d_spikes, d, neuron)?;
+            REFERENCE.neuron_backward(&stage.on(), input, &d_spikes, d, neuron)?;
         }
         Ok(())
     }

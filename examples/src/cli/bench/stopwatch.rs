@@ -1,6 +1,7 @@
 use polychron_core::backend::{
     Activation, ActivationGradients, Backend, Event, HasKernel, HasNeuron, HasSurrogate,
-    NeuronStage, NormMode, SynapseGradients, SynapseParams, View, ViewMut,
+    NeuronStage, NormMode, RecurrentGradients, RecurrentStage, SynapseGradients, SynapseParams,
+    View, ViewMut,
 };
 use polychron_core::connectivity::Sharing;
 use polychron_core::loss::{Loss, RatePenalty};
@@ -251,7 +252,7 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
         spikes: &mut B::Sequence,
         end: Option<&mut B::Buffer>,
     ) -> Result<(), B::Error> {
-        let stage = inner(stage);
+        let stage = stage.on();
         self.time(Stage::Named("neuron"), || self.backend.neuron_forward(&stage, x, spikes, end))
     }
 
@@ -263,9 +264,37 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
         d_x: &mut B::Sequence,
         d_params: ViewMut<'_, B::Buffer>,
     ) -> Result<(), B::Error> {
-        let stage = inner(stage);
+        let stage = stage.on();
         self.time(Stage::Named("neuron"), || {
             self.backend.neuron_backward(&stage, x, d_spikes, d_x, d_params)
+        })
+    }
+
+    fn recurrent_forward(
+        &self,
+        recurrent: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        x: &B::Sequence,
+        outputs: [&mut B::Sequence; 3],
+        end: Option<&mut B::Buffer>,
+    ) -> Result<(), B::Error> {
+        let (recurrent, stage) = (recurrent.on(), stage.on());
+        self.time(Stage::Named("recurrent"), || {
+            self.backend.recurrent_forward(&recurrent, &stage, x, outputs, end)
+        })
+    }
+
+    fn recurrent_backward(
+        &self,
+        recurrent: &RecurrentStage<'_, Self>,
+        stage: &NeuronStage<'_, Self>,
+        saved: [&B::Sequence; 2],
+        d: &mut B::Sequence,
+        gradients: RecurrentGradients<'_, B::Buffer>,
+    ) -> Result<(), B::Error> {
+        let (recurrent, stage) = (recurrent.on(), stage.on());
+        self.time(Stage::Named("recurrent"), || {
+            self.backend.recurrent_backward(&recurrent, &stage, saved, d, gradients)
         })
     }
 
@@ -278,7 +307,7 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
         spikes: &mut B::Sequence,
         end: Option<&mut B::Buffer>,
     ) -> Result<(), B::Error> {
-        let activation = Activation { norm: layer.norm.clone(), neurons: inner(&layer.neurons) };
+        let activation = layer.on();
         self.time(Stage::ForwardOn, || {
             self.backend.activate(&activation, mode, y, statistics, spikes, end)
         })?;
@@ -297,17 +326,11 @@ impl<B: Backend<Real = f32>> Backend for Stopwatch<B> {
         d: &mut B::Sequence,
         gradients: ActivationGradients<'_, B::Buffer>,
     ) -> Result<(), B::Error> {
-        let activation = Activation { norm: layer.norm.clone(), neurons: inner(&layer.neurons) };
+        let activation = layer.on();
         self.time(Stage::BackwardOn, || {
             self.backend.activate_backward(&activation, y, statistics, d, gradients)
         })
     }
-}
-
-/// The stage for the backend that is measured.
-fn inner<'a, B: Backend<Real = f32>>(stage: &NeuronStage<'a, Stopwatch<B>>) -> NeuronStage<'a, B> {
-    let NeuronStage { neuron, ref params, surrogate, firing, mask, valid, start } = *stage;
-    NeuronStage { neuron, params: params.clone(), surrogate, firing, mask, valid, start }
 }
 
 impl<K, B: Backend<Real = f32> + HasKernel<K>> HasKernel<K> for Stopwatch<B> {
@@ -328,5 +351,38 @@ impl<N, B: Backend<Real = f32> + HasNeuron<N>> HasNeuron<N> for Stopwatch<B> {
 impl<S, B: Backend<Real = f32> + HasSurrogate<S>> HasSurrogate<S> for Stopwatch<B> {
     fn surrogate(surrogate: S) -> B::Surrogate {
         B::surrogate(surrogate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polychron_core::delay::{AnyKernel, Place};
+    use polychron_core::neuron::{AnyNeuron, Lif};
+    use polychron_core::surrogate::AnySurrogate;
+    use polychron_core::train::{
+        Batch, Input, Layer, Network, Readout, Recipe, Recurrence, Trainer,
+    };
+    use polychron_cpu::Cpu;
+
+    /// An operation that is not forwarded has the default of all backends, which is slow.
+    #[test]
+    fn recurrent_layers_are_one_stage() {
+        let (synapses, kernel) = (Synapses::new(2, 2, 3), AnyKernel::Gauss);
+        let surrogate = AnySurrogate::from_name("atan", &[]).unwrap();
+        let layer = Layer::new(synapses, kernel, AnyNeuron::Lif(Lif::new(2.0)), surrogate);
+        let layer = layer.with_recurrence(Recurrence::new(2, 3, kernel).at(Place::Axonal));
+        let network = Network::chain([layer], Readout::new(synapses, kernel, Li::new(2.0)));
+        let stopwatch = Stopwatch::new(Cpu::new(1).unwrap());
+        let mut trainer = Trainer::new(stopwatch, network, Recipe::paper(1), 0).unwrap();
+        let (shape, x) = (Shape::new(4, 1, 2), [1.0; 8]);
+        let targets = Some(&[1.0, 0.0][..]);
+        let batch = Batch { shape, x: Input::Dense(&x), targets, lengths: None };
+        trainer.model().backend().restart(false);
+        trainer.step(&batch).unwrap();
+        let laps = trainer.model().backend().restart(false);
+        let stages: Vec<_> = laps.stages.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(stages.contains(&"recurrent"), "{stages:?}");
+        assert!(!stages.contains(&"neuron"), "{stages:?}");
     }
 }
