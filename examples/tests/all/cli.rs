@@ -53,6 +53,21 @@ impl Folder {
         output
     }
 
+    /// Trains into the folder `whole`, and checks that two threads and a resumed run write the same
+    /// bytes.
+    pub(crate) fn train_alike(&self, more: &[&str]) {
+        self.train("whole", &[more, &["--threads", "1"]].concat());
+        self.train("two", &[more, &["--threads", "2"]].concat());
+        self.train("cut", &[more, &["--stop-after", "1"]].concat());
+        let output = self.run(&["train", "--resume", "--out", "cut"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for file in ["checkpoint.safetensors", "model.safetensors", "delays.svg"] {
+            let whole = self.bytes(&format!("whole/{file}"));
+            assert!(whole == self.bytes(&format!("cut/{file}")), "{file}");
+            assert!(whole == self.bytes(&format!("two/{file}")), "{file}");
+        }
+    }
+
     /// Runs a command that must fail, and returns its error, a single line.
     pub(crate) fn fail(&self, args: &[&str]) -> String {
         let output = self.run(args);

@@ -19,16 +19,7 @@ const TWO: [&str; 6] = [
 #[test]
 fn convolutions_train_resume_and_are_exported() {
     let folder = Folder::new("connect-train");
-    folder.train("whole", &[&TWO[..], &["--threads", "1"]].concat());
-    folder.train("two", &[&TWO[..], &["--threads", "2"]].concat());
-    folder.train("cut", &[&TWO[..], &["--stop-after", "1"]].concat());
-    let output = folder.run(&["train", "--resume", "--out", "cut"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    for file in ["checkpoint.safetensors", "model.safetensors", "delays.svg"] {
-        let whole = folder.bytes(&format!("whole/{file}"));
-        assert!(whole == folder.bytes(&format!("cut/{file}")), "{file}");
-        assert!(whole == folder.bytes(&format!("two/{file}")), "{file}");
-    }
+    folder.train_alike(&TWO);
 
     let inspection = last_line(&folder.run(&["inspect", "whole", "--json"]));
     let layers = inspection["layers"].as_array().unwrap();

@@ -20,16 +20,7 @@ const MIXED: [&str; 8] = [
 #[test]
 fn places_train_resume_and_are_exported() {
     let folder = Folder::new("places-train");
-    folder.train("whole", &[&MIXED[..], &["--threads", "1"]].concat());
-    folder.train("two", &[&MIXED[..], &["--threads", "2"]].concat());
-    folder.train("cut", &[&MIXED[..], &["--stop-after", "1"]].concat());
-    let output = folder.run(&["train", "--resume", "--out", "cut"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    for file in ["checkpoint.safetensors", "model.safetensors", "delays.svg"] {
-        let whole = folder.bytes(&format!("whole/{file}"));
-        assert!(whole == folder.bytes(&format!("cut/{file}")), "{file}");
-        assert!(whole == folder.bytes(&format!("two/{file}")), "{file}");
-    }
+    folder.train_alike(&MIXED);
 
     let inspection = last_line(&folder.run(&["inspect", "whole", "--json"]));
     let places = inspection["layers"].as_array().unwrap().iter().map(|layer| &layer["delay_place"]);

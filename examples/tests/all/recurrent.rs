@@ -19,16 +19,7 @@ const RECURRENT: [&str; 8] = [
 #[test]
 fn recurrent_layers_train_resume_and_are_shown() {
     let folder = Folder::new("recurrent-train");
-    folder.train("whole", &[&RECURRENT[..], &["--threads", "1"]].concat());
-    folder.train("two", &[&RECURRENT[..], &["--threads", "2"]].concat());
-    folder.train("cut", &[&RECURRENT[..], &["--stop-after", "1"]].concat());
-    let output = folder.run(&["train", "--resume", "--out", "cut"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    for file in ["checkpoint.safetensors", "model.safetensors", "delays.svg"] {
-        let whole = folder.bytes(&format!("whole/{file}"));
-        assert!(whole == folder.bytes(&format!("cut/{file}")), "{file}");
-        assert!(whole == folder.bytes(&format!("two/{file}")), "{file}");
-    }
+    folder.train_alike(&RECURRENT);
 
     let inspection = last_line(&folder.run(&["inspect", "whole", "--json"]));
     let layers = inspection["layers"].as_array().unwrap();
